@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The settings of virtlayerd, typed, from TOML.
+
+Every key has a default, so an absent file is a complete one. A key that is not known here is
+refused, with its place, because a misspelt limit is no limit.
+"""
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virtlayer.errors import InvalidArgument
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """``[storage]``: the volumes."""
+
+    virtual_size: int = 16 * GIB
+    """Virtual size of new chains in bytes, a multiple of 1 MiB."""
+    depth_limit: int = 16
+    """The most layer volumes in one chain. libvirt 11.3 starts chains of 25 images at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """``[cache]``: the downloaded blobs."""
+
+    directory: Path | None = None
+    """Where blobs are kept; by default ``blobs`` in the cache directory of the service."""
+    size_limit: int = 10 * GIB
+    """The least recently used blobs go when all together are larger than this (bytes)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """``[jobs]``: what runs at a time, and what is remembered."""
+
+    running_limit: int = 4
+    """Jobs beyond this number wait in the queue."""
+    keep_seconds: int = 300
+    """How long a finished job stays readable."""
+    keep_number: int = 200
+    """How many finished jobs stay readable at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSettings:
+    """``[layer]``: what one layer may ask for."""
+
+    entries_limit: int = 4_000_000
+    """Archive entries in one layer."""
+    bytes_limit: int = 1024 * GIB
+    """Unpacked bytes of one layer's archive."""
+    memory_limit: int = 2 * GIB
+    """Address space of the layer worker, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """``[service]``: the daemon itself."""
+
+    idle_timeout: int = 60
+    """Seconds without a job or a call after which the daemon ends; 0 for never."""
+    state_directory: Path | None = None
+    """Where the catalogue lives; by default ``$STATE_DIRECTORY`` or the XDG state directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings."""
+
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
+    layer: LayerSettings = field(default_factory=LayerSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the settings from a TOML file.
+
+    Args:
+        path: The file; if it does not exist, every setting has its default.
+
+    Raises:
+        InvalidArgument: The file is not TOML, has an unknown key, or a value of the wrong type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"The settings {path} cannot be read: {error}.") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidArgument(f"{path} is not TOML: {error}.") from error
+    try:
+        return _from_table(Settings, table, "")
+    except _Misfit as misfit:
+        line = _line_of(text, misfit.key)
+        raise InvalidArgument(f"{path}{line}: {misfit}") from misfit
+
+
+class _Misfit(Exception):  # noqa: N818 -- internal, always turned into InvalidArgument
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+def _from_table[T](kind: type[T], table: dict[str, object], prefix: str) -> T:
+    assert dataclasses.is_dataclass(kind)
+    hints = typing.get_type_hints(kind)
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in hints or "_" in key:
+            known = ", ".join(sorted(hint.replace("_", "-") for hint in hints))
+            raise _Misfit(key, f"unknown key “{prefix}{key}”; known here: {known}.")
+        values[name] = _converted(hints[name], value, f"{prefix}{key}", key)
+    return kind(**values)
+
+
+def _converted(hint: object, value: object, place: str, key: str) -> object:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise _Misfit(key, f"“{place}” must be a table.")
+        return _from_table(hint, value, f"{place}.")
+    if hint is int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise _Misfit(key, f"“{place}” must be a whole number, 0 or more.")
+        return value
+    if isinstance(hint, types.UnionType) and Path in typing.get_args(hint):
+        if not isinstance(value, str) or not value.startswith("/"):
+            raise _Misfit(key, f"“{place}” must be an absolute path.")
+        return Path(value)
+    raise AssertionError(f"no conversion for {place}: {hint}")
+
+
+def _line_of(text: str, key: str) -> str:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.split("=")[0].strip(" []\t").split(".")[-1] == key:
+            return f", line {number}"
+    return ""
+
+
+def state_directory(settings: Settings, *, session: bool) -> Path:
+    """Where the catalogue lives (systemd.exec(5) StateDirectory=, XDG base directories)."""
+    return settings.service.state_directory or _directory(
+        "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state", "/var/lib", session=session
+    )
+
+
+def blob_directory(settings: Settings, *, session: bool) -> Path:
+    """Where the blob cache lives (systemd.exec(5) CacheDirectory=, XDG base directories)."""
+    return settings.cache.directory or (
+        _directory("CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache", "/var/cache", session=session)
+        / "blobs"
+    )
+
+
+def runtime_directory(*, session: bool) -> Path:
+    """Where sockets and authfiles live: in memory, and for us alone."""
+    return _directory("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", ".cache/run", "/run", session=session)
+
+
+def _directory(
+    from_systemd: str, from_xdg: str, below_home: str, below_root: str, *, session: bool
+) -> Path:
+    if given := os.environ.get(from_systemd):
+        return Path(given.split(":")[0])
+    if not session:
+        return Path(below_root) / "virtlayer"
+    base = os.environ.get(from_xdg)
+    return (Path(base) if base else Path.home() / below_home) / "virtlayer"

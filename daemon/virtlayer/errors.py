@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every error that a caller can meet.
+
+The class name is the last part of the D-Bus error name (``org.virtlayer1.Error.<class name>``);
+the message says what failed, on what, and what to do next, and never contains a secret.
+
+::
+
+    VirtlayerError
+    ├── InvalidReference      the source does not parse
+    ├── InvalidArgument       an argument or option has a value that makes no sense
+    ├── UnknownOption         an option key that this call does not have
+    ├── ImageNotFound         the registry, file or catalogue does not have the image
+    ├── PlatformNotFound      the image exists, but not for that platform
+    ├── RegistryAuth          the registry wants other credentials
+    ├── RegistryUnavailable   the registry cannot be reached, or died half-way
+    ├── PolicyRejected        the host's policy.json does not allow the image
+    ├── DigestMismatch        bytes are not the ones that their digest promises
+    ├── MalformedLayer        a layer, manifest or config that breaks its specification
+    ├── LayerTooLarge         a layer goes beyond a limit of the settings or of ext4
+    ├── PoolNotFound          libvirt has no such pool
+    ├── PoolInactive          the pool is defined but not started
+    ├── PoolUnsupported       the pool's type cannot hold backing chains of files
+    ├── VolumeExists          a volume of that name is there
+    ├── VolumeNotFound        no volume of that name is there
+    ├── InUse                 something still needs what should be removed
+    ├── NoSpace               the pool, the cache or the file system inside the volume is full
+    ├── NotAuthorized         the caller may not do this
+    ├── Cancelled             the job was cancelled
+    ├── NoSuchJob             there is no such job, or it is over
+    ├── Libvirt               libvirt failed in a way that none of the above covers
+    └── Internal              a defect of virtlayer
+"""
+
+
+class VirtlayerError(Exception):
+    """The root of the tree; only its subclasses are raised.
+
+    Args:
+        message: One or two sentences for the user: what failed, on what, what to do next.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def name(self) -> str:
+        """The last part of the D-Bus error name."""
+        return type(self).__name__
+
+
+class InvalidReference(VirtlayerError):
+    """The source does not parse as an image reference."""
+
+
+class InvalidArgument(VirtlayerError):
+    """An argument or option has a value that makes no sense."""
+
+
+class UnknownOption(VirtlayerError):
+    """An option key that this call does not have."""
+
+
+class ImageNotFound(VirtlayerError):
+    """The registry, file or catalogue does not have the image."""
+
+
+class PlatformNotFound(VirtlayerError):
+    """The image exists, but not for the platform that was asked for."""
+
+
+class RegistryAuth(VirtlayerError):
+    """The registry refuses the credentials, or wants some."""
+
+
+class RegistryUnavailable(VirtlayerError):
+    """The registry cannot be reached, or ended a transfer half-way."""
+
+
+class PolicyRejected(VirtlayerError):
+    """The signature policy of this host (policy.json) does not allow the image."""
+
+
+class DigestMismatch(VirtlayerError):
+    """Bytes are not the ones that their digest promises."""
+
+
+class MalformedLayer(VirtlayerError):
+    """A layer, manifest or config breaks its specification."""
+
+
+class LayerTooLarge(VirtlayerError):
+    """A layer goes beyond a limit of the settings or of ext4."""
+
+
+class PoolNotFound(VirtlayerError):
+    """Libvirt has no pool of that name."""
+
+
+class PoolInactive(VirtlayerError):
+    """The pool is defined but not started."""
+
+
+class PoolUnsupported(VirtlayerError):
+    """The pool's type cannot hold backing chains of files."""
+
+
+class VolumeExists(VirtlayerError):
+    """A volume of that name is in the pool already."""
+
+
+class VolumeNotFound(VirtlayerError):
+    """The pool has no volume of that name."""
+
+
+class InUse(VirtlayerError):
+    """Something still needs what should be removed."""
+
+
+class NoSpace(VirtlayerError):
+    """The pool, the cache, or the file system inside the volume is full."""
+
+
+class NotAuthorized(VirtlayerError):
+    """The caller may not do this."""
+
+
+class Cancelled(VirtlayerError):
+    """The job was cancelled."""
+
+
+class NoSuchJob(VirtlayerError):
+    """There is no such job, or it is over."""
+
+
+class Libvirt(VirtlayerError):
+    """Libvirt failed in a way that no other error covers."""
+
+
+class Internal(VirtlayerError):
+    """A defect of virtlayer; the journal has the details."""

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The one place where a program is run.
+
+Every child gets an argument list (never a shell), a small environment, a closed standard input,
+and only the descriptors that it is given. It leads its own process group, may never gain
+privileges, and is killed by the kernel if this process dies. Its standard error is always
+drained, and the end of it kept for the error message.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import PurePath
+
+STDERR_KEPT = 8 * 1024
+"""How many bytes of a program's standard error are kept: the last ones."""
+
+_INHERITED = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The kernel sends the signal when the parent goes: what no handler of ours can promise.
+_GUARD = ("setpriv", "--pdeathsig=KILL", "--no-new-privs", "--")
+
+
+class ProgramFailed(Exception):  # noqa: N818 -- reads as a sentence where it is caught
+    """A program ended with a status that says failure.
+
+    Args:
+        program: The name of the program, without its directory.
+        returncode: Its exit status; negative for a signal, as in ``subprocess``.
+        stderr: The end of what it wrote to standard error.
+    """
+
+    def __init__(self, program: str, returncode: int, stderr: str) -> None:
+        ending = (
+            f"was killed by {_signal_name(-returncode)}"
+            if returncode < 0
+            else f"exited with {returncode}"
+        )
+        super().__init__(f"{program} {ending}" + (f": {stderr}" if stderr else ""))
+        self.program = program
+        self.returncode = returncode
+        self.stderr = stderr
+
+
+class RunningProgram:
+    """A child process whose standard error is being drained."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+        self._tail = bytearray()
+        self._drain = asyncio.create_task(self._keep_tail(), name=f"stderr of {name}")
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    @property
+    def stderr_tail(self) -> str:
+        """The end of its standard error, as text."""
+        return self._tail.decode(errors="replace").strip()
+
+    @property
+    def stdout(self) -> asyncio.StreamReader:
+        """Its standard output, where ``running`` was asked to pipe it."""
+        assert self._process.stdout is not None, "started without a pipe on standard output"
+        return self._process.stdout
+
+    async def wait(self) -> int:
+        """Wait for the end of the program and of its standard error; return its exit status."""
+        returncode = await self._process.wait()
+        # A grandchild may hold the pipe open: what has arrived by then is enough.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._drain), timeout=1)
+        return returncode
+
+    async def check(self) -> None:
+        """Wait for the end of the program.
+
+        Raises:
+            ProgramFailed: It did not exit with 0.
+        """
+        returncode = await self.wait()
+        if returncode != 0:
+            raise self.failure()
+
+    def failure(self) -> ProgramFailed:
+        """What to raise about a program that has ended."""
+        return ProgramFailed(self.name, self.returncode or 0, self.stderr_tail)
+
+    def terminate(self) -> None:
+        """Ask it to end; nothing happens if it has."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    async def kill(self) -> None:
+        """End it and its children now, and reap it."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            await self._process.wait()
+        self._drain.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._drain
+
+    async def _keep_tail(self) -> None:
+        assert self._process.stderr is not None
+        while chunk := await self._process.stderr.read(4096):
+            self._tail += chunk
+            del self._tail[:-STDERR_KEPT]
+
+
+@contextlib.asynccontextmanager
+async def running(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: int = DEVNULL,
+    stdout: int = DEVNULL,
+    pass_fds: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
+) -> AsyncIterator[RunningProgram]:
+    """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
+
+    Args:
+        argv: The program and its arguments.
+        stdin: A descriptor for its standard input.
+        stdout: A descriptor for its standard output, or ``PIPE``.
+        pass_fds: Descriptors that it inherits under their own numbers.
+        env: Variables beside the few that every child gets.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *_GUARD,
+        *argv,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=PIPE,
+        pass_fds=pass_fds,
+        env=environment() | dict(env or {}),
+        start_new_session=True,
+    )
+    program = RunningProgram(PurePath(argv[0]).name, process)
+    try:
+        yield program
+    finally:
+        # A second cancellation must not leave the child behind.
+        await asyncio.shield(asyncio.ensure_future(program.kill()))
+
+
+async def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    pass_fds: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run a program to its end.
+
+    Returns:
+        What it wrote to standard output.
+
+    Raises:
+        ProgramFailed: It did not exit with 0.
+    """
+    async with running(argv, stdout=PIPE, pass_fds=pass_fds, env=env) as program:
+        output = await program.stdout.read()
+        await program.check()
+        return output
+
+
+def environment() -> dict[str, str]:
+    """The environment that every child starts with."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {"PATH": _PATH, "LANG": "C.UTF-8"} | inherited
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
