@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Everything happens in .venv, which stands on the system's own Python: the one that the
+# distribution's libvirt is for, whatever else may be first in PATH.
+
+PYTHON := /usr/bin/python3
+BIN := .venv/bin
+COMPILED := setup.py $(shell find daemon -name '*.c' -o -name '*.h' -o -name 'build_extension.py')
+
+.PHONY: help
+help:
+	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
+	@echo 'make check   formatting, lint, types, import rules, tests'
+	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
+	@echo 'make clean   removes what make made'
+
+.PHONY: dev
+dev: .venv/installed.stamp
+
+.venv/debian.stamp: packaging/debian-packages.txt packaging/install-debian-packages
+	packaging/install-debian-packages
+	mkdir -p .venv
+	touch $@
+
+# Build isolation would fetch setuptools anew whenever a line of C changes.
+.venv/installed.stamp: pyproject.toml $(COMPILED) .venv/debian.stamp
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'setuptools>=78' 'cffi>=1.17'
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+
+.PHONY: check
+check: dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+.PHONY: demo
+demo: dev
+	$(BIN)/python demo/demo.py
+
+.PHONY: clean
+clean:
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find daemon -name '*.so' -delete
+	find daemon -name '*.egg-info' -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
