@@ -29,7 +29,8 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── Cancelled             the job was cancelled
     ├── NoSuchJob             there is no such job, or it is over
     ├── Libvirt               libvirt failed in a way that none of the above covers
-    └── Internal              a defect of virtlayer
+    ├── Internal              a defect of virtlayer
+    └── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
 """
 
 
@@ -140,3 +141,7 @@ class Libvirt(VirtlayerError):
 
 class Internal(VirtlayerError):
     """A defect of virtlayer; the journal has the details."""
+
+
+class ServiceUnavailable(VirtlayerError):
+    """virtlayerd, or the bus, cannot be reached, or went away; only the client raises it."""
