@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How far a job is, by bytes, and how often that is told."""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+NOTICE_INTERVAL = 0.125
+"""Seconds between two notices: eight a second leave room, below ten, for the last one, which
+does not wait."""
+
+_ALMOST = 0.999
+"""With every byte applied, the volume is still unregistered: only a job that is done is at 1."""
+
+
+class Stage(StrEnum):
+    """What a job is doing."""
+
+    RESOLVING = "resolving"
+    DOWNLOADING = "downloading"
+    APPLYING = "applying"
+    REGISTERING = "registering"
+    CUSTOMIZING = "customizing"
+
+
+class Throttle:
+    """Calls a function at once, then at most once an interval; the last call is never lost.
+
+    Args:
+        function: What to call.
+        interval: Seconds between two calls.
+    """
+
+    def __init__(self, function: Callable[[], None], interval: float = NOTICE_INTERVAL) -> None:
+        self._function = function
+        self._interval = interval
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted = False
+
+    def request(self) -> None:
+        """Call the function now, or as soon as the interval allows."""
+        if self._timer is None:
+            self._call()
+        else:
+            self._wanted = True
+
+    def flush(self) -> None:
+        """Make the call that is outstanding, if there is one, and end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._wanted:
+            self._wanted = False
+            self._function()
+
+    def _call(self) -> None:
+        self._wanted = False
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._elapsed)
+        self._function()
+
+    def _elapsed(self) -> None:
+        self._timer = None
+        if self._wanted:
+            self._call()
+
+
+class Progress:
+    """The figures of one job; they never fall.
+
+    ``bytes_total`` are the compressed bytes of the layers that the job must build. Each counts
+    twice in ``fraction``: when it has been downloaded, and when it has been applied.
+
+    Args:
+        changed: Told the names of figures that change seldom, each time.
+        progressed: Told, throttled, that ``fraction``, ``bytes_done`` or the stage moved.
+    """
+
+    def __init__(
+        self, changed: Callable[[frozenset[str]], None], progressed: Callable[[], None]
+    ) -> None:
+        self.stage = Stage.RESOLVING
+        self.fraction = 0.0
+        self.bytes_done = 0
+        self.bytes_total = 0
+        self.layers_done = 0
+        self.layers_total = 0
+        self._bytes_applied = 0
+        self._changed = changed
+        self._throttle = Throttle(progressed)
+
+    def set_stage(self, stage: Stage) -> None:
+        """Say what the job does now."""
+        if stage is not self.stage:
+            self.stage = stage
+            self._changed(frozenset({"stage"}))
+            self._throttle.request()
+
+    def set_total(self, size: int, layers: int) -> None:
+        """Say how much there is to do.
+
+        Args:
+            size: Compressed bytes of all layers that must be built.
+            layers: How many layers that are.
+        """
+        self.bytes_total = size
+        self.layers_total = layers
+        self._changed(frozenset({"bytes_total", "layers_total"}))
+        self._throttle.request()
+
+    def add_downloaded(self, size: int) -> None:
+        """Count compressed bytes that have arrived; a cached blob arrives at once."""
+        # A download that was tried again has its bytes counted twice: more than all is all.
+        self.bytes_done = min(self.bytes_done + size, self.bytes_total)
+        self._moved()
+
+    def add_applied(self, size: int) -> None:
+        """Count compressed bytes that are in their volume."""
+        self._bytes_applied = min(self._bytes_applied + size, self.bytes_total)
+        self._moved()
+
+    def layer_done(self) -> None:
+        """Count a layer that is finished."""
+        self.layers_done += 1
+        self._changed(frozenset({"layers_done"}))
+
+    def finish(self, *, success: bool) -> None:
+        """Tell what has not been told yet; nothing follows."""
+        if success:
+            self.fraction = 1.0
+            self._throttle.request()
+        self._throttle.flush()
+
+    def _moved(self) -> None:
+        if self.bytes_total:
+            fraction = (self.bytes_done + self._bytes_applied) / (2 * self.bytes_total)
+            self.fraction = max(self.fraction, min(fraction, _ALMOST))
+        self._throttle.request()

@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The job engine: what it promises about order, number and truth of what it tells."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virtlayer.config import JobSettings
+from virtlayer.errors import Cancelled, ImageNotFound, NoSuchJob
+from virtlayer.jobs.engine import Jobs, Operation
+from virtlayer.jobs.job import Job, JobState
+from virtlayer.jobs.progress import Progress, Stage
+
+
+class Witness:
+    """Writes down what the engine tells, with the state at that moment."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, str]] = []
+        self.progress: list[tuple[float, float]] = []
+        self.gone = asyncio.Event()
+
+    def added(self, job: Job) -> None:
+        self._note("added", job)
+
+    def changed(self, job: Job, names: frozenset[str]) -> None:
+        if "state" in names:
+            self._note("changed", job)
+
+    def progressed(self, job: Job) -> None:
+        self.progress.append((time.monotonic(), job.progress))
+
+    def finished(self, job: Job) -> None:
+        self._note("finished", job)
+
+    def removed(self, job: Job) -> None:
+        self._note("removed", job)
+        self.gone.set()
+
+    def of(self, number: int) -> list[tuple[str, str]]:
+        return [(event, state) for event, job, state in self.told if job == number]
+
+    def _note(self, event: str, job: Job) -> None:
+        self.told.append((event, job.id, str(job.state)))
+
+
+def make(**settings: int) -> tuple[Jobs, Witness]:
+    jobs, witness = Jobs(JobSettings(**settings)), Witness()
+    jobs.subscribe(witness)
+    return jobs, witness
+
+
+def begin(jobs: Jobs, operation: Operation, belongings: contextlib.ExitStack | None = None) -> Job:
+    return jobs.start(
+        "pull",
+        source="docker://example.org/a:1",
+        pool="default",
+        started_by=1000,
+        operation=operation,
+        belongings=belongings,
+    )
+
+
+async def forever(_job: Job) -> object:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_job_that_works_is_told_once_and_in_order() -> None:
+    jobs, witness = make()
+
+    async def operation(job: Job) -> object:
+        assert job.state is JobState.RUNNING
+        return "the result"
+
+    job = begin(jobs, operation)
+    assert (job.state, job.started_at, job.finished_at) == (JobState.QUEUED, 0, 0)
+    await job.wait()
+    assert (job.state, job.result, job.progress) == (JobState.DONE, "the result", 1.0)
+    assert 0 < job.started_at <= job.finished_at
+    assert witness.of(job.id) == [
+        ("added", "queued"),
+        ("changed", "running"),
+        ("changed", "done"),
+        ("finished", "done"),
+    ]
+    assert jobs.get(job.id) is job
+
+
+async def test_an_error_of_ours_keeps_its_name_and_text() -> None:
+    jobs, witness = make()
+
+    async def operation(_job: Job) -> object:
+        raise ImageNotFound("No such image.")
+
+    job = begin(jobs, operation)
+    await job.wait()
+    assert (job.state, job.error, job.message) == ("failed", "ImageNotFound", "No such image.")
+    assert witness.of(job.id)[-1] == ("finished", "failed")
+
+
+async def test_a_defect_is_internal_and_its_trace_goes_to_the_journal_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    jobs, _ = make()
+
+    async def operation(_job: Job) -> object:
+        raise ZeroDivisionError("a detail")
+
+    job = begin(jobs, operation)
+    await job.wait()
+    assert (job.state, job.error) == ("failed", "Internal")
+    assert "a detail" not in job.message
+    assert "a detail" in caplog.text
+
+
+async def test_a_limited_number_runs_and_the_queue_is_in_order() -> None:
+    jobs, _ = make(running_limit=2)
+    running: list[int] = []
+    most = 0
+    order: list[int] = []
+
+    async def operation(job: Job) -> object:
+        nonlocal most
+        order.append(job.id)
+        running.append(job.id)
+        most = max(most, len(running))
+        await asyncio.sleep(0.001)
+        running.remove(job.id)
+        return None
+
+    started = [begin(jobs, operation) for _ in range(10)]
+    assert jobs.unfinished == 10
+    for job in started:
+        await job.wait()
+    assert most == 2
+    assert order == [job.id for job in started]
+    assert jobs.unfinished == 0
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+async def test_cancel_ends_a_job_at_any_point(steps: int) -> None:
+    jobs, witness = make()
+    job = begin(jobs, forever)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await jobs.cancel(job.id)
+    assert (job.state, job.error) == ("cancelled", "Cancelled")
+    assert witness.of(job.id)[-1] == ("finished", "cancelled")
+    assert [event for event, _ in witness.of(job.id)].count("finished") == 1
+
+
+async def test_cancel_in_the_queue_frees_nothing_that_runs() -> None:
+    jobs, _ = make(running_limit=1)
+    first, second, third = (begin(jobs, forever) for _ in range(3))
+    await asyncio.sleep(0)
+    await jobs.cancel(second.id)
+    assert (first.state, second.state, third.state) == ("running", "cancelled", "queued")
+    await jobs.cancel(first.id)
+    await asyncio.sleep(0.001)
+    assert third.state == "running"
+    await jobs.cancel(third.id)
+
+
+async def test_cancel_waits_for_the_clean_up_and_does_not_break_it() -> None:
+    jobs, _ = make()
+    cleaned = False
+
+    async def operation(_job: Job) -> object:
+        nonlocal cleaned
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned = True
+        return None
+
+    job = begin(jobs, operation)
+    await asyncio.sleep(0)
+    await asyncio.gather(jobs.cancel(job.id), jobs.cancel(job.id))
+    assert cleaned
+
+
+async def test_a_job_that_dies_of_its_cancellation_is_cancelled_not_failed() -> None:
+    jobs, _ = make()
+
+    async def operation(_job: Job) -> object:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ImageNotFound("The program was killed.")
+
+    job = begin(jobs, operation)
+    await asyncio.sleep(0)
+    await jobs.cancel(job.id)
+    assert job.state == "cancelled"
+
+
+async def test_a_job_that_gets_done_all_the_same_says_done() -> None:
+    jobs, _ = make()
+
+    async def operation(_job: Job) -> object:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "registered already"
+
+    job = begin(jobs, operation)
+    await asyncio.sleep(0)
+    with pytest.raises(NoSuchJob):
+        await jobs.cancel(job.id)
+    assert (job.state, job.result) == ("done", "registered already")
+
+
+async def test_cancelling_what_is_over_or_never_was_is_an_error() -> None:
+    jobs, _ = make()
+    job = begin(jobs, forever)
+    await jobs.cancel(job.id)
+    with pytest.raises(NoSuchJob, match="is over"):
+        await jobs.cancel(job.id)
+    with pytest.raises(NoSuchJob, match="no job 99"):
+        await jobs.cancel(99)
+
+
+async def test_finished_jobs_are_kept_up_to_a_number() -> None:
+    jobs, witness = make(keep_number=2)
+    for _ in range(4):
+        job = begin(jobs, forever)
+        await jobs.cancel(job.id)
+    assert [job.id for job in jobs.list()] == [3, 4]
+    assert [event for event, _ in witness.of(1)].count("removed") == 1
+    with pytest.raises(NoSuchJob):
+        jobs.get(1)
+
+
+async def test_finished_jobs_are_kept_for_a_time() -> None:
+    jobs, witness = make(keep_seconds=0)
+    job = begin(jobs, forever)
+    await jobs.cancel(job.id)
+    await witness.gone.wait()
+    assert jobs.list() == ()
+    assert witness.of(job.id)[-1] == ("removed", "cancelled")
+
+
+@pytest.mark.parametrize("when", ["before it runs", "while it runs"])
+async def test_what_belongs_to_a_job_is_closed_with_it(when: str) -> None:
+    jobs, _ = make()
+    belongings = contextlib.ExitStack()
+    closed: list[bool] = []
+    belongings.callback(closed.append, True)
+    job = begin(jobs, forever, belongings)
+    if when == "while it runs":
+        await asyncio.sleep(0)
+    assert closed == []
+    await jobs.cancel(job.id)
+    assert closed == [True]
+
+
+async def test_close_ends_everything_and_accepts_nothing() -> None:
+    jobs, _ = make(running_limit=1)
+    started = [begin(jobs, forever) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await jobs.close(patience=10)
+    assert {str(job.state) for job in started} == {"cancelled"}
+    with pytest.raises(Cancelled):
+        begin(jobs, forever)
+
+
+async def test_a_listener_with_a_defect_harms_no_job(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Witness):
+        def changed(self, job: Job, names: frozenset[str]) -> None:
+            raise KeyError(job.id, names)
+
+    jobs, _ = make()
+    jobs.subscribe(Broken())
+    witness = Witness()
+    jobs.subscribe(witness)
+
+    async def operation(_job: Job) -> object:
+        return 1
+
+    with caplog.at_level(logging.ERROR):
+        job = begin(jobs, operation)
+        await job.wait()
+    assert job.state == "done"
+    assert witness.of(job.id)[-1] == ("finished", "done")
+
+
+async def test_at_most_ten_notices_a_second_and_the_last_one_is_told() -> None:
+    jobs, witness = make()
+
+    async def operation(job: Job) -> object:
+        job.report.set_total(1_000_000, 1)
+        end = time.monotonic() + 1.3
+        while time.monotonic() < end:
+            job.report.add_downloaded(10)
+            job.report.add_applied(10)
+            await asyncio.sleep(0)
+        return None
+
+    job = begin(jobs, operation)
+    await job.wait()
+    times = [moment for moment, _ in witness.progress]
+    values = [value for _, value in witness.progress]
+    # An eleventh notice is never within a second of the first of the ten before it.
+    assert all(later - earlier >= 1 for earlier, later in zip(times, times[10:], strict=False))
+    assert values == sorted(values)
+    assert values[-1] == 1.0
+
+
+async def test_a_quiet_end_of_a_burst_is_told_too() -> None:
+    told: list[int] = []
+    last = asyncio.Event()
+
+    def tell() -> None:
+        told.append(progress.bytes_done)
+        if progress.bytes_done == 100:
+            last.set()
+
+    progress = Progress(lambda _names: None, tell)
+    progress.set_total(100, 1)
+    for _ in range(100):
+        progress.add_downloaded(1)
+    await last.wait()
+    assert told == [0, 100]
+    progress.finish(success=False)
+
+
+def test_progress_never_falls_and_is_one_only_at_the_end() -> None:
+    steps = st.lists(
+        st.tuples(st.sampled_from(["total", "down", "up"]), st.integers(0, 10_000)), max_size=30
+    )
+
+    @given(steps)
+    def check(steps: list[tuple[str, int]]) -> None:
+        async def play() -> None:
+            progress = Progress(lambda _names: None, lambda: None)
+            actions = {
+                "total": lambda size: progress.set_total(size, 1),
+                "down": progress.add_downloaded,
+                "up": progress.add_applied,
+            }
+            before = 0.0
+            for action, size in steps:
+                actions[action](size)
+                assert before <= progress.fraction < 1
+                before = progress.fraction
+            progress.finish(success=True)
+            assert progress.fraction == 1
+
+        asyncio.run(play())
+
+    check()
+
+
+async def test_bytes_count_half_when_downloaded_and_half_when_applied() -> None:
+    stages: list[frozenset[str]] = []
+    progress = Progress(stages.append, lambda: None)
+    progress.set_total(1000, 2)
+    progress.set_stage(Stage.DOWNLOADING)
+    progress.set_stage(Stage.DOWNLOADING)
+    progress.add_downloaded(500)
+    assert progress.fraction == 0.25
+    progress.add_applied(100)
+    assert progress.fraction == pytest.approx(0.3)
+    progress.layer_done()
+    assert (progress.layers_done, progress.layers_total) == (1, 2)
+    assert stages == [
+        frozenset({"bytes_total", "layers_total"}),
+        frozenset({"stage"}),
+        frozenset({"layers_done"}),
+    ]
+    progress.finish(success=False)
