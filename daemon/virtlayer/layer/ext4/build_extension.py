@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Compiles ``_ext2fs``: libext2fs as Python sees it, with our io_manager over libnbd.
+
+cffi in API mode compiles these declarations against the real headers, so a struct that changed its
+layout or a function that changed its parameters is an error here and not a crash later.
+"""
+
+import subprocess
+from pathlib import Path
+
+from cffi import FFI
+
+DECLARATIONS = """
+typedef long errcode_t;
+typedef int... time_t;
+typedef unsigned long long blk64_t;
+typedef uint32_t blk_t;
+typedef uint32_t ext2_ino_t;
+typedef uint32_t ext2_dirhash_t;
+typedef ... *ext2fs_inode_bitmap;
+typedef ... *ext2fs_block_bitmap;
+typedef ... *io_manager;
+typedef ... *io_channel;
+typedef ... *ext2_extent_handle_t;
+typedef ... *ext2_badblocks_list;
+struct ext2_xattr_handle;
+struct ext2fs_nls_table;
+
+struct ext2_super_block {
+    uint32_t s_inodes_count;
+    uint32_t s_blocks_count;
+    uint32_t s_free_inodes_count;
+    uint32_t s_first_data_block;
+    uint32_t s_log_block_size;
+    uint32_t s_blocks_per_group;
+    uint32_t s_inodes_per_group;
+    uint32_t s_mtime;
+    uint32_t s_wtime;
+    uint16_t s_state;
+    uint16_t s_errors;
+    uint32_t s_lastcheck;
+    uint32_t s_checkinterval;
+    uint32_t s_rev_level;
+    uint32_t s_first_ino;
+    uint16_t s_inode_size;
+    uint32_t s_feature_compat;
+    uint32_t s_feature_incompat;
+    uint32_t s_feature_ro_compat;
+    uint8_t s_uuid[16];
+    uint8_t s_volume_name[16];
+    uint32_t s_hash_seed[4];
+    uint8_t s_def_hash_version;
+    uint32_t s_default_mount_opts;
+    uint32_t s_mkfs_time;
+    uint32_t s_blocks_count_hi;
+    uint16_t s_min_extra_isize;
+    uint16_t s_want_extra_isize;
+    uint32_t s_flags;
+    uint8_t s_log_groups_per_flex;
+    uint8_t s_checksum_type;
+    uint16_t s_desc_size;
+    uint16_t s_reserved_gdt_blocks;
+    ...;
+};
+
+struct struct_ext2_filsys {
+    io_channel io;
+    int flags;
+    struct ext2_super_block *super;
+    unsigned int blocksize;
+    uint32_t group_desc_count;
+    ext2fs_inode_bitmap inode_map;
+    ext2fs_block_bitmap block_map;
+    time_t now;
+    ...;
+};
+typedef struct struct_ext2_filsys *ext2_filsys;
+
+struct ext2_inode { uint16_t i_mode; ...; };
+struct ext2_inode_large { ...; };
+struct ext2fs_extent {
+    blk64_t e_pblk;
+    blk64_t e_lblk;
+    uint32_t e_len;
+    uint32_t e_flags;
+    ...;
+};
+
+#define EXT2_FLAG_RW ...
+#define EXT2_FLAG_64BITS ...
+#define EXT2_FLAG_EXCLUSIVE ...
+#define EXT2_FLAG_MASTER_SB_ONLY ...
+#define EXT2_FLAGS_UNSIGNED_HASH ...
+#define EXT2_NEWRANGE_MIN_LENGTH ...
+#define EXT2_EXTENT_INSERT_AFTER ...
+#define EXT2_MKJOURNAL_LAZYINIT ...
+#define EXT2_MKJOURNAL_NO_MNT_CHECK ...
+#define EXT2_BG_INODE_ZEROED ...
+#define EXT2_ET_BLOCK_ALLOC_FAIL ...
+#define EXT2_ET_INODE_ALLOC_FAIL ...
+#define EXT2_ET_EA_NO_SPACE ...
+
+void initialize_ext2_error_table(void);
+const char *error_message(errcode_t code);
+
+errcode_t ext2fs_initialize(const char *name, int flags, struct ext2_super_block *param,
+                            io_manager manager, ext2_filsys *ret_fs);
+errcode_t ext2fs_open(const char *name, int flags, int superblock, unsigned int block_size,
+                      io_manager manager, ext2_filsys *ret_fs);
+errcode_t ext2fs_read_bitmaps(ext2_filsys fs);
+errcode_t ext2fs_flush(ext2_filsys fs);
+void ext2fs_free(ext2_filsys fs);
+void ext2fs_init_csum_seed(ext2_filsys fs);
+errcode_t ext2fs_allocate_tables(ext2_filsys fs);
+void ext2fs_bg_flags_set(ext2_filsys fs, uint32_t group, uint16_t flags);
+void ext2fs_group_desc_csum_set(ext2_filsys fs, uint32_t group);
+errcode_t ext2fs_mkdir(ext2_filsys fs, ext2_ino_t parent, ext2_ino_t inum, const char *name);
+errcode_t ext2fs_update_bb_inode(ext2_filsys fs, ext2_badblocks_list bb_list);
+errcode_t ext2fs_create_resize_inode(ext2_filsys fs);
+errcode_t ext2fs_add_journal_inode2(ext2_filsys fs, blk_t num_blocks, blk64_t goal, int flags);
+int ext2fs_default_journal_size(uint64_t num_blocks);
+
+void ext2fs_mark_ib_dirty(ext2_filsys fs);
+blk64_t ext2fs_free_blocks_count(struct ext2_super_block *super);
+void ext2fs_r_blocks_count_set(struct ext2_super_block *super, blk64_t blk);
+blk64_t ext2fs_blocks_count(struct ext2_super_block *super);
+void ext2fs_blocks_count_set(struct ext2_super_block *super, blk64_t blk);
+
+errcode_t ext2fs_find_first_zero_inode_bitmap2(ext2fs_inode_bitmap bitmap, ext2_ino_t start,
+                                               ext2_ino_t end, ext2_ino_t *out);
+void ext2fs_inode_alloc_stats2(ext2_filsys fs, ext2_ino_t ino, int inuse, int isdir);
+errcode_t ext2fs_new_range(ext2_filsys fs, int flags, blk64_t goal, blk64_t len,
+                           ext2fs_block_bitmap map, blk64_t *pblk, blk64_t *plen);
+void ext2fs_block_alloc_stats_range(ext2_filsys fs, blk64_t blk, blk_t num, int inuse);
+
+errcode_t ext2fs_read_inode_full(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode,
+                                 int bufsize);
+errcode_t ext2fs_write_inode_full(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode,
+                                  int bufsize);
+int ext2fs_inode_has_valid_blocks2(ext2_filsys fs, struct ext2_inode *inode);
+errcode_t ext2fs_punch(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode, char *block_buf,
+                       blk64_t start, blk64_t end);
+errcode_t ext2fs_bmap2(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode, char *block_buf,
+                       int bmap_flags, blk64_t block, int *ret_flags, blk64_t *phys_blk);
+errcode_t ext2fs_free_ext_attr(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode_large *inode);
+
+errcode_t ext2fs_extent_open2(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode,
+                              ext2_extent_handle_t *ret_handle);
+errcode_t ext2fs_extent_insert(ext2_extent_handle_t handle, int flags,
+                               struct ext2fs_extent *extent);
+errcode_t ext2fs_extent_fix_parents(ext2_extent_handle_t handle);
+void ext2fs_extent_free(ext2_extent_handle_t handle);
+
+errcode_t ext2fs_read_dir_block4(ext2_filsys fs, blk64_t block, void *buf, int flags,
+                                 ext2_ino_t ino);
+errcode_t ext2fs_write_dir_block4(ext2_filsys fs, blk64_t block, void *buf, int flags,
+                                  ext2_ino_t ino);
+errcode_t ext2fs_dirhash2(int version, const char *name, int len,
+                          const struct ext2fs_nls_table *charset, int hash_flags,
+                          const uint32_t *seed, ext2_dirhash_t *ret_hash,
+                          ext2_dirhash_t *ret_minor_hash);
+
+errcode_t ext2fs_xattrs_open(ext2_filsys fs, ext2_ino_t ino, struct ext2_xattr_handle **handle);
+errcode_t ext2fs_xattrs_read(struct ext2_xattr_handle *handle);
+errcode_t ext2fs_xattr_get(struct ext2_xattr_handle *h, const char *key, void **value,
+                           size_t *value_len);
+errcode_t ext2fs_xattr_set(struct ext2_xattr_handle *handle, const char *key, const void *value,
+                           size_t value_len);
+errcode_t ext2fs_xattrs_write(struct ext2_xattr_handle *handle);
+errcode_t ext2fs_xattrs_close(struct ext2_xattr_handle **handle);
+
+extern io_manager vl_nbd_manager;
+uint64_t vl_nbd_size(io_channel channel);
+errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
+errcode_t vl_nbd_pad_block(io_channel channel, uint64_t offset);
+void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);
+"""
+
+HERE = Path(__file__).parent
+
+
+def _pkg_config(flag: str) -> list[str]:
+    command = ["/usr/bin/env", "pkg-config", flag, "ext2fs", "com_err", "libnbd"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+ffi = FFI()
+ffi.cdef(DECLARATIONS)
+ffi.set_source(
+    "virtlayer.layer.ext4._ext2fs",
+    '#include "nbd_io.h"',
+    # Relative, as setuptools wants the sources of an extension.
+    sources=["daemon/virtlayer/layer/ext4/nbd_io.c"],
+    include_dirs=[str(HERE)],
+    depends=[str(HERE / "nbd_io.h")],
+    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", *_pkg_config("--cflags")],
+    extra_link_args=_pkg_config("--libs"),
+)

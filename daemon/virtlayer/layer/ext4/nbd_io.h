@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* An io_manager for libext2fs whose device is an NBD export. See nbd_io.c. */
+#ifndef VIRTLAYER_NBD_IO_H
+#define VIRTLAYER_NBD_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <ext2fs/ext2fs.h>
+
+/* Its device names are the decimal numbers of descriptors connected to an NBD server. The channel
+ * takes the descriptor over and closes it. */
+extern io_manager vl_nbd_manager;
+
+/* Size of the export in bytes. */
+uint64_t vl_nbd_size(io_channel channel);
+
+/* File data goes around the cache. Bytes that follow the previous call's bytes join their run. */
+errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
+
+/* Zeroes from offset to the next multiple of the file system's block size, joining a run likewise. */
+errcode_t vl_nbd_pad_block(io_channel channel, uint64_t offset);
+
+/* Takes blocks out of the cache whose content nobody will read again. */
+void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);
+
+#endif
