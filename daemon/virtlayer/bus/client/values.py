@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""D-Bus values from plain Python ones, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbus_next.signature import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A file descriptor to pass in an option; the caller keeps it open during the call."""
+
+    number: int
+
+
+type OptionValue = str | bool | int | Descriptor
+type Options = Mapping[str, OptionValue]
+
+
+def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
+    """Options as a{sv}, and the descriptors that its ``h`` values point at by their index."""
+    encoded: dict[str, Variant] = {}
+    descriptors: list[int] = []
+    for key, value in options.items():
+        match value:
+            case Descriptor(number):
+                encoded[key] = Variant("h", len(descriptors))
+                descriptors.append(number)
+            case bool():
+                encoded[key] = Variant("b", value)
+            case int():
+                encoded[key] = Variant("t", value)
+            case str():
+                encoded[key] = Variant("s", value)
+    return encoded, descriptors
+
+
+def plain_dict(values: Mapping[str, Variant]) -> dict[str, Any]:
+    """An a{sv} without its variants, at any depth."""
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Variant():
+            return _plain(value.value)
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The exit statuses of the virtlayer command: one table, for the code, its help and scripts."""
+
+from enum import IntEnum
+
+from virtlayer.errors import (
+    Cancelled,
+    ImageNotFound,
+    InUse,
+    InvalidArgument,
+    InvalidReference,
+    NoSpace,
+    NoSuchJob,
+    NotAuthorized,
+    PlatformNotFound,
+    PolicyRejected,
+    PoolInactive,
+    PoolNotFound,
+    RegistryAuth,
+    RegistryUnavailable,
+    ServiceUnavailable,
+    UnknownOption,
+    VirtlayerError,
+    VolumeExists,
+    VolumeNotFound,
+)
+
+
+class Exit(IntEnum):
+    """An exit status; scripts rely on the numbers."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    DENIED = 4
+    UNAVAILABLE = 5
+    NO_SPACE = 6
+    CONFLICT = 7
+    CANCELLED = 130
+
+
+MEANINGS = {
+    Exit.OK: "done",
+    Exit.FAILED: "failed in another way than those below",
+    Exit.USAGE: "the command, the source or an option makes no sense",
+    Exit.NOT_FOUND: "no such image, platform, pool, volume or job",
+    Exit.DENIED: "the registry, the signature policy or this host refuses",
+    Exit.UNAVAILABLE: "the registry, the pool or virtlayerd cannot be reached; try again later",
+    Exit.NO_SPACE: "the pool, the cache or the volume is full",
+    Exit.CONFLICT: "it exists already, or is in use",
+    Exit.CANCELLED: "cancelled, with Ctrl-C or by someone else",
+}
+
+_EXITS: dict[type[VirtlayerError], Exit] = {
+    InvalidReference: Exit.USAGE,
+    InvalidArgument: Exit.USAGE,
+    UnknownOption: Exit.USAGE,
+    ImageNotFound: Exit.NOT_FOUND,
+    PlatformNotFound: Exit.NOT_FOUND,
+    PoolNotFound: Exit.NOT_FOUND,
+    VolumeNotFound: Exit.NOT_FOUND,
+    NoSuchJob: Exit.NOT_FOUND,
+    RegistryAuth: Exit.DENIED,
+    PolicyRejected: Exit.DENIED,
+    NotAuthorized: Exit.DENIED,
+    RegistryUnavailable: Exit.UNAVAILABLE,
+    PoolInactive: Exit.UNAVAILABLE,
+    ServiceUnavailable: Exit.UNAVAILABLE,
+    NoSpace: Exit.NO_SPACE,
+    VolumeExists: Exit.CONFLICT,
+    InUse: Exit.CONFLICT,
+    Cancelled: Exit.CANCELLED,
+}
+
+
+def exit_of(error: VirtlayerError) -> Exit:
+    """The exit status that tells a script about this error."""
+    return _EXITS.get(type(error), Exit.FAILED)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Text for people: sizes, and strings that came from elsewhere made safe for a terminal."""
+
+import re
+
+from virtlayer.config import GIB, KIB, MIB
+
+_UNITS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
+_SIZE = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.ASCII)
+
+
+def printable(text: str) -> str:
+    """Text with its control characters escaped.
+
+    Names and messages come from registries: an escape sequence in one must not reach a terminal.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def human_size(count: int) -> str:
+    """A number of bytes in the largest unit that leaves at least 1: ``1536`` is ``1.5 KiB``."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def parse_size(text: str) -> int:
+    """A size such as ``20G`` or ``512MiB`` in bytes; units are powers of 1024, as qemu-img's are.
+
+    Raises:
+        ValueError: It is not a size.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise ValueError(f"“{text}” is not a size; write for example 20G or 512M")
+    return int(match[1]) * _UNITS[match[2]]
