@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Declares the D-Bus interfaces of objects: their methods, signals and properties.
+
+A subclass of ``Interface`` names itself and decorates its functions. The types on the bus stand in
+the decorators, as signatures of the D-Bus Specification, because introspection shows them.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol, cast
+
+_MARK = "__dbus_member__"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A named argument."""
+
+    name: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method: what it takes and gives, and the name of the function that does it."""
+
+    name: str
+    takes: tuple[Argument, ...]
+    gives: tuple[Argument, ...]
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal and what it carries."""
+
+    name: str
+    carries: tuple[Argument, ...]
+
+
+class Emits(StrEnum):
+    """What happens on the bus when a property changes (EmitsChangedSignal)."""
+
+    VALUE = "true"
+    CONST = "const"
+    NOTHING = "false"
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property that can be read, and the name of the function that reads it."""
+
+    name: str
+    signature: str
+    emits: Emits
+    function: str = ""
+
+
+def signature_of(arguments: tuple[Argument, ...]) -> str:
+    """The signature of a body with these arguments."""
+    return "".join(argument.signature for argument in arguments)
+
+
+class Outlet(Protocol):
+    """Where an exported interface sends its signals."""
+
+    def emit(self, path: str, interface: str, member: Signal, body: list[object]) -> None:
+        """Send a signal."""
+
+    def announce(self, path: str, interface: "Interface", functions: frozenset[str]) -> None:
+        """Send PropertiesChanged for the properties of these functions."""
+
+
+class Interface:
+    """One interface of one object."""
+
+    interface: ClassVar[str]
+    methods: ClassVar[Mapping[str, Method]] = {}
+    signals: ClassVar[Mapping[str, Signal]] = {}
+    properties: ClassVar[Mapping[str, Property]] = {}
+
+    def __init_subclass__(cls) -> None:
+        members = [getattr(value, _MARK, None) for value in vars(cls).values()]
+        cls.methods = {found.name: found for found in members if isinstance(found, Method)}
+        cls.signals = {found.name: found for found in members if isinstance(found, Signal)}
+        cls.properties = {found.name: found for found in members if isinstance(found, Property)}
+
+    def __init__(self) -> None:
+        self._place: tuple[Outlet, str] | None = None
+
+    def exported(self, outlet: Outlet, path: str) -> None:
+        """Learn where signals go; for the exporter."""
+        self._place = (outlet, path)
+
+    def unexported(self) -> None:
+        """Send no signals any more; for the exporter."""
+        self._place = None
+
+    def announce(self, *functions: str) -> None:
+        """Tell that the properties which these functions read have changed."""
+        if self._place is not None:
+            outlet, path = self._place
+            outlet.announce(path, self, frozenset(functions))
+
+    def emit(self, member: Signal, body: list[object]) -> None:
+        """Send a signal, if exported."""
+        if self._place is not None:
+            outlet, path = self._place
+            outlet.emit(path, self.interface, member, body)
+
+
+def method[**P, R](
+    name: str, *, takes: Mapping[str, str] | None = None, gives: Mapping[str, str] | None = None
+) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Declare a method.
+
+    The function gets the call (``exporter.Call``) and the arguments, and returns None, the one
+    value, or a tuple of values.
+    """
+
+    def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        member = Method(name, _arguments(takes), _arguments(gives), _name_of(function))
+        setattr(function, _MARK, member)
+        return function
+
+    return decorate
+
+
+def dbus_property[**P, R](
+    name: str, signature: str, *, emits: Emits = Emits.VALUE
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare a property; the function returns its value."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        setattr(function, _MARK, Property(name, signature, emits, _name_of(function)))
+        return function
+
+    return decorate
+
+
+def signal[F: Callable[..., None]](name: str, **carries: str) -> Callable[[F], F]:
+    """Declare a signal; calling the decorated function emits it, with its arguments by place."""
+    member = Signal(name, _arguments(carries))
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def emit(self: Interface, *values: object) -> None:
+            self.emit(member, list(values))
+
+        setattr(emit, _MARK, member)
+        return cast("F", emit)
+
+    return decorate
+
+
+def _arguments(named: Mapping[str, str] | None) -> tuple[Argument, ...]:
+    return tuple(Argument(name, signature) for name, signature in (named or {}).items())
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    return str(getattr(function, "__name__", ""))

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Python values as dbus-next marshals them, and back."""
+
+import re
+from collections.abc import Mapping
+
+from dbus_next.signature import Variant
+
+# A string on the bus is UTF-8 without NUL. The bus disconnects who sends another one, and strings
+# can come from an image's config, where "\u0000" is good JSON.
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def text(value: str) -> str:
+    """Return the string with a replacement character for what the bus does not carry."""
+    return _UNSENDABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+def wire_value(value: object) -> object:
+    """Return the value with lists for tuples, and only strings that the bus carries."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, Variant):
+        return Variant(value.signature, wire_value(value.value))
+    if isinstance(value, Mapping):
+        return {wire_value(key): wire_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [wire_value(item) for item in value]
+    return value
+
+
+def variants(named: Mapping[str, tuple[str, object]]) -> dict[str, Variant]:
+    """Return an ``a{sv}``.
+
+    Args:
+        named: A signature and a value by each key.
+    """
+    return {key: Variant(signature, wire_value(value)) for key, (signature, value) in named.items()}
