@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``make demo``: an image from Debian's packages becomes a qcow2 chain in a libvirt pool.
+
+Registry, libvirtd, bus and virtlayerd are the real ones, all private to this run: nothing of the
+machine's own is touched, and nothing is left when it ends, or is interrupted.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from tests.bus_daemon import bus_daemon  # noqa: E402
+from tests.images import Content, file, image, layer, symlink, whiteout  # noqa: E402
+from tests.libvirt_host import LibvirtHost, private_host  # noqa: E402
+from tests.registry import Registry  # noqa: E402
+
+BIN = REPOSITORY / ".venv/bin"
+PACKAGES = ("base-files", "libc6", "busybox-static", "tzdata", "perl-base")
+
+
+def main() -> None:
+    """Show the whole way, from packages to a volume and back to its files."""
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="virtlayer-demo-")))
+
+        headline("An image: Debian packages as layers, then one that replaces and deletes files")
+        demo = build_image(work)
+
+        headline("A registry, a libvirtd with a pool, a bus, and virtlayerd on it")
+        registry = stack.enter_context(Registry(work / "registry"))
+        source = registry.store(demo, "demo:1")
+        host = stack.enter_context(private_host())
+        pool = host.start_pool("default")
+        bus = stack.enter_context(bus_daemon())
+        environment = host.environment | {"DBUS_SESSION_BUS_ADDRESS": bus.address}
+        stack.enter_context(virtlayerd(host, environment))
+        print(f"{source}\npool “default” is {pool}")
+
+        headline("Pull")
+        pull = [BIN / "virtlayer", "--user", "pull", "--tls-verify=false", source]
+        show(*pull, env=environment)
+        headline("Pull again: nothing has changed, so nothing is downloaded or built")
+        show(*pull, env=environment)
+
+        headline("What libvirt and qemu see")
+        show("virsh", "--quiet", "--connect", host.uri, "vol-list", "default", env=environment)
+        top = pool / top_volume(pull, environment)
+        show("qemu-img", "info", "--backing-chain", top, keep=("image:", "backing file:"))
+
+        headline("What a machine would see: /etc/issue is new, /usr/share/doc is gone")
+        raw = work / "top.raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", top, raw], check=True)
+        show("e2fsck", "-fn", raw)
+        for command in ("cat /etc/issue", "ls -p /usr/share"):
+            show("debugfs", "-R", command, raw)
+
+
+def build_image(work: Path) -> Content:
+    """Make an image with a layer for every package, and two by hand on top."""
+    packages = work / "packages"
+    packages.mkdir()
+    # As root, apt would download as a user of its own, who may not write here.
+    download = ["apt-get", "download", "--quiet", "--option=APT::Sandbox::User=root"]
+    command = [*download, *PACKAGES]
+    if subprocess.run(command, cwd=packages, stdout=subprocess.DEVNULL).returncode != 0:
+        raise SystemExit("apt has no packages to download; try again after “apt-get update”.")
+    layers = []
+    for name in PACKAGES:
+        [package] = packages.glob(f"{name}_*.deb")
+        unpacked = ["dpkg-deb", "--fsys-tarfile", package]
+        archive = subprocess.run(unpacked, check=True, stdout=subprocess.PIPE).stdout
+        layers.append(layer(raw=archive))
+        print(f"{name:<16} {len(archive) / 1e6:5.1f} MB")
+    layers.append(layer(file("etc/issue", b"Made of layers.\n"), symlink("usr/bin/sh", "busybox")))
+    layers.append(layer(whiteout("usr/share/doc"), compression="zstd"))
+    return image(layers, platform=f"linux/{architecture()}")
+
+
+def architecture() -> str:
+    """This machine's architecture, in the words of image platforms."""
+    words = {"x86_64": "amd64", "aarch64": "arm64"}
+    return words.get(os.uname().machine, os.uname().machine)
+
+
+@contextlib.contextmanager
+def virtlayerd(host: LibvirtHost, environment: Mapping[str, str]) -> Iterator[None]:
+    """Run the daemon on the demo's bus and libvirtd, and wait until it answers."""
+    command = [BIN / "virtlayerd", "--session", "--connect", host.uri]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as daemon:
+        try:
+            deadline = time.monotonic() + 20
+            while not answers(environment):
+                if daemon.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit("virtlayerd does not start")
+                time.sleep(0.1)
+            yield
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+
+
+def answers(environment: Mapping[str, str]) -> bool:
+    """Whether virtlayerd is on the bus."""
+    jobs = [BIN / "virtlayer", "--user", "jobs"]
+    return subprocess.run(jobs, env=environment, capture_output=True).returncode == 0
+
+
+def top_volume(pull: list[str | Path], environment: Mapping[str, str]) -> str:
+    """The name of the chain's last volume, as a program asks for it."""
+    command = [*pull, "--json"]
+    result = subprocess.run(command, env=environment, check=True, capture_output=True).stdout
+    return str(json.loads(result)["volume"])
+
+
+def headline(text: str) -> None:
+    """Say what comes next."""
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{bold}== {text}{plain}", flush=True)
+
+
+def show(
+    *argv: str | Path, env: Mapping[str, str] | None = None, keep: tuple[str, ...] = ()
+) -> None:
+    """Show a command and what it prints; of that, with ``keep``, only lines that begin so."""
+    print(f"$ {shlex.join(str(part) for part in argv)}", flush=True)
+    if not keep:
+        subprocess.run(argv, env=env, check=True)
+        return
+    printed = subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in printed.splitlines():
+        if line.startswith(keep):
+            print(line)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
