@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How a finished volume gets into the pool: safely on disk, under its name, known to libvirt.
+
+The file appears under its name only when all of it is on disk, and never in the place of another.
+Two steps, because the next layer can be built on a volume that is in place while libvirt still
+looks at the pool.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
+from virtlayer.storage.completion import to_completion
+from virtlayer.storage.failures import refused_by_system
+from virtlayer.storage.pools import Pool, Pools, Volume
+
+LAYER_MODE = 0o444
+"""Nobody writes to a layer again: others' images are built on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A volume's file in the pool's directory.
+
+    Attributes:
+        path: The file.
+        ours: False if another process had finished the same volume before, and won.
+    """
+
+    path: Path
+    ours: bool
+
+
+async def commit_volume(
+    pools: Pools, pool: Pool, staged: Path, name: str, *, expected_backing: Path | None
+) -> Volume:
+    """Put a finished file into a pool and register it: ``place_volume``, ``register_volume``."""
+    placed = await place_volume(pool, staged, name)
+    return await register_volume(pools, pool, placed, expected_backing=expected_backing)
+
+
+async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
+    """Give a finished file its name in the pool, on disk for good when this returns.
+
+    Args:
+        pool: The pool.
+        staged: The file, in a staging directory of that pool; it is gone afterwards.
+        name: The volume's name. If a volume of that name is there, it stays, and ``staged`` is
+            dropped: layer volumes of one name have one content.
+
+    Raises:
+        NoSpace: The pool is full.
+        PoolUnsupported: The pool's directory cannot be written.
+        PoolInactive: The pool's directory does not exist any more.
+    """
+    try:
+        # All of a layer may have to go to disk here: a cancelled job does not wait for that.
+        await asyncio.to_thread(_make_durable, staged)
+        return await to_completion(asyncio.to_thread(_place, staged, pool.path / name))
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+async def register_volume(
+    pools: Pools, pool: Pool, placed: Placed, *, expected_backing: Path | None
+) -> Volume:
+    """Let libvirt find a placed volume, and see that it understands it as we do.
+
+    A file of ours that fails here is removed from the pool again.
+
+    Args:
+        pools: The pools of the connection.
+        pool: The pool that the volume was placed in.
+        placed: What ``place_volume`` returned.
+        expected_backing: The image that the volume is an overlay of; None if of none.
+
+    Raises:
+        Libvirt: libvirt does not see the volume, or sees another backing store.
+        VolumeExists: Another's file has the name, and is another thing.
+        PoolNotFound: The pool has gone meanwhile.
+        PoolInactive: The pool was stopped meanwhile.
+    """
+    return await to_completion(_register(pools, pool, placed, expected_backing))
+
+
+async def _register(
+    pools: Pools, pool: Pool, placed: Placed, expected_backing: Path | None
+) -> Volume:
+    try:
+        await pools.refresh(pool)
+        volume = await pools.volume(pool, placed.path.name)
+        if volume is None:
+            raise Libvirt(
+                f"libvirt does not see the volume {placed.path.name} in the pool “{pool.name}” "
+                "after a refresh. Is the pool's directory the one that libvirtd sees?"
+            )
+        _check(volume, pool, placed, expected_backing)
+    except VirtlayerError:
+        if placed.ours:
+            await asyncio.to_thread(_unlink, placed.path)
+            with contextlib.suppress(VirtlayerError):
+                await pools.refresh(pool)
+        raise
+    return volume
+
+
+def _check(volume: Volume, pool: Pool, placed: Placed, expected_backing: Path | None) -> None:
+    backing_format = None if expected_backing is None else "qcow2"
+    if (volume.format, volume.backing_path, volume.backing_format) == (
+        "qcow2",
+        expected_backing,
+        backing_format,
+    ):
+        return
+    seen = f"{volume.format} on {volume.backing_path} ({volume.backing_format})"
+    if placed.ours:
+        raise Libvirt(
+            f"libvirt takes the new volume {volume.name} in the pool “{pool.name}” for {seen}, "
+            f"not for qcow2 on {expected_backing}; it was removed again."
+        )
+    raise VolumeExists(
+        f"A file {volume.name} came into the pool “{pool.name}” meanwhile, {seen}, which is not "
+        f"the layer of that name (qcow2 on {expected_backing}). Delete it and try again."
+    )
+
+
+def _make_durable(staged: Path) -> None:
+    with _opened(staged, os.O_RDONLY) as descriptor:
+        os.fchmod(descriptor, LAYER_MODE)
+        os.fsync(descriptor)
+
+
+def _place(staged: Path, target: Path) -> Placed:
+    try:
+        # Unlike rename(2), link(2) never replaces a file.
+        os.link(staged, target)
+        ours = True
+    except FileExistsError:
+        ours = False
+    staged.unlink()
+    with _opened(target.parent, os.O_RDONLY | os.O_DIRECTORY) as directory:
+        os.fsync(directory)
+    return Placed(target, ours)
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

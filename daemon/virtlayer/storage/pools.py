@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Pools and their volumes, looked up and refreshed through libvirt."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+
+import libvirt
+
+from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound
+from virtlayer.storage.connection import Connection, Hypervisor
+from virtlayer.storage.failures import refused_by_system, says_busy
+from virtlayer.storage.xml import Pool, Volume, parse_pool, parse_volume
+
+__all__ = ["Pool", "Pools", "Volume"]
+
+_BUSY_SECONDS = 120.0
+"""How long another's volume creation or copy may keep libvirt from refreshing the pool."""
+_BUSY_PAUSE = 0.05
+
+
+class Pools:
+    """The storage pools of one libvirt connection."""
+
+    def __init__(self, hypervisor: Hypervisor) -> None:
+        self._hypervisor = hypervisor
+        self._refreshes: dict[str, _Refreshes] = {}
+
+    async def get(self, name: str) -> Pool:
+        """Look up a pool that can hold backing chains.
+
+        Raises:
+            PoolNotFound: There is no such pool; the message lists those that there are.
+            PoolUnsupported: It is not of a type whose volumes are files in a directory.
+            PoolInactive: It is not started.
+        """
+        try:
+            description, active = await self._hypervisor.call(_look_up_pool, name)
+        except PoolNotFound as error:
+            names = ", ".join(await self._hypervisor.call(_pool_names)) or "none"
+            raise PoolNotFound(
+                f"libvirt has no storage pool “{name}” ({self._hypervisor.uri}). "
+                f"Pools that it has: {names}."
+            ) from error
+        pool = parse_pool(description)
+        if not active:
+            raise PoolInactive(
+                f"The pool “{name}” is not started. Run `virsh pool-start {name}` first."
+            )
+        return pool
+
+    async def volume(self, pool: Pool, name: str) -> Volume | None:
+        """Look up one volume; None if the pool does not have it."""
+        return (await self.volumes(pool, [name])).get(name)
+
+    async def volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
+        """Look up volumes by their names; those that the pool does not have are left out.
+
+        Where libvirt's list and the directory disagree about one of them, because a file came or
+        went behind libvirt's back, the pool is refreshed first.
+
+        Raises:
+            PoolNotFound: The pool has gone meanwhile.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        wanted = frozenset(names)
+        listed = wanted.intersection(await self._hypervisor.call(_volume_names, pool.uuid))
+        present = await asyncio.to_thread(_present, pool, wanted)
+        if listed != present:
+            await self.refresh(pool)
+        descriptions = await self._hypervisor.call(_describe, pool.uuid, present)
+        return {volume.name: volume for volume in map(parse_volume, descriptions)}
+
+    async def refresh(self, pool: Pool) -> None:
+        """Let libvirt look at the pool's directory again, at least once from now on.
+
+        Requests that come while a refresh runs share the next one.
+
+        Raises:
+            Libvirt: libvirt cannot read the pool, or other work in it does not end.
+            PoolNotFound: The pool has gone meanwhile.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        await self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool)).request()
+
+    async def space(self, pool: Pool) -> int:
+        """How many bytes can still be written into the pool's directory.
+
+        libvirt's own figure is as old as the last refresh, so the file system is asked.
+        """
+        try:
+            state = await asyncio.to_thread(os.statvfs, pool.path)
+        except OSError as error:
+            raise refused_by_system(error, pool.name, pool.path) from error
+        return state.f_bavail * state.f_frsize
+
+
+class _Refreshes:
+    """The refreshes of one pool: one at a time, and one more for all who ask meanwhile."""
+
+    def __init__(self, hypervisor: Hypervisor, pool: Pool) -> None:
+        self._hypervisor = hypervisor
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+
+    async def request(self) -> None:
+        if self._next is None:
+            self._next = asyncio.create_task(self._run(), name=f"refresh of {self._pool.name}")
+            self._next.add_done_callback(_look_at)
+        # One requester's cancellation is not the others'.
+        await asyncio.shield(self._next)
+
+    async def _run(self) -> None:
+        async with self._lock:
+            self._next = None
+            deadline = time.monotonic() + _BUSY_SECONDS
+            while not await self._hypervisor.call(_refresh, self._pool.uuid):
+                if time.monotonic() > deadline:
+                    raise Libvirt(
+                        f"The pool “{self._pool.name}” cannot be refreshed: libvirt has been "
+                        f"creating or copying a volume there for {_BUSY_SECONDS:.0f} s. "
+                        "Try again when that is over."
+                    )
+                await asyncio.sleep(_BUSY_PAUSE)
+
+
+def _look_at(refresh: asyncio.Task[None]) -> None:
+    """Take note of the result, so that asyncio does not when every requester has gone."""
+    if not refresh.cancelled():
+        refresh.exception()
+
+
+def _present(pool: Pool, names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for name in names if (pool.path / name).exists())
+
+
+def _look_up_pool(connection: Connection, name: str) -> tuple[str, bool]:
+    pool = connection.storagePoolLookupByName(name)
+    return pool.XMLDesc(), bool(pool.isActive())
+
+
+def _pool_names(connection: Connection) -> list[str]:
+    return sorted(pool.name() for pool in connection.listAllStoragePools())
+
+
+def _volume_names(connection: Connection, uuid: str) -> list[str]:
+    return list(connection.storagePoolLookupByUUIDString(uuid).listVolumes())
+
+
+def _describe(connection: Connection, uuid: str, names: Iterable[str]) -> list[str]:
+    pool = connection.storagePoolLookupByUUIDString(uuid)
+    descriptions = []
+    for name in names:
+        try:
+            descriptions.append(pool.storageVolLookupByName(name).XMLDesc())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+    return descriptions
+
+
+def _refresh(connection: Connection, uuid: str) -> bool:
+    """Refresh a pool; False if libvirt does not want to yet."""
+    try:
+        connection.storagePoolLookupByUUIDString(uuid).refresh()
+    except libvirt.libvirtError as error:
+        if says_busy(error):
+            return False
+        raise
+    return True
