@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Building the volumes of a chain that a pool does not have yet.
+
+Volumes are built base first, each on the one before, while the blobs of the next ones arrive. A
+finished volume is committed at once: it stays when a later one fails. Two jobs that need the same
+volume in the same pool build it once: the second waits, and then finds it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from virtlayer.chain.identity import is_layer_volume
+from virtlayer.chain.plan import PlannedVolume
+from virtlayer.chain.qcow2 import create_overlay, serve
+from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.config import MIB
+from virtlayer.errors import Internal, NoSpace, VirtlayerError, VolumeExists
+from virtlayer.layer.session import LayerRequest
+from virtlayer.programs import ProgramFailed
+from virtlayer.source.image import Layer
+from virtlayer.storage.commit import place_volume, register_volume
+from virtlayer.storage.failures import refused_by_system
+from virtlayer.storage.pools import Pool, Pools, Volume
+from virtlayer.storage.staging import staging_directory
+
+_DOWNLOADS = 3
+"""Blobs that arrive at a time: one through the proxy does not fill a fast network."""
+_FULL_BELOW = 16 * MIB
+"""A pool with less than this left is why a write failed: the worker writes runs of 1 to 2 MiB,
+several at a time, and qemu allocates tables besides."""
+
+
+class ChainBuilder:
+    """Builds chains in the pools of one connection, each volume once at a time."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def build(self, request: ChainRequest, tools: BuildTools) -> BuiltChain:
+        """Build the volumes of a chain that its pool does not have.
+
+        Volumes that are finished stay when this fails or is cancelled; nothing else does.
+
+        Raises:
+            NoSpace: The pool is full, or a layer does not fit into the virtual size.
+            VolumeExists: Something else has the name of one of the layer volumes.
+            VirtlayerError: What ``tools`` raise, or libvirt.
+        """
+        build = _Build(self._pools, self._lock, request, tools)
+        try:
+            return await build.run()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    def _lock(self, pool: Pool, layer_id: str) -> asyncio.Lock:
+        return self._locks.setdefault((pool.uuid, layer_id), asyncio.Lock())
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Where one volume's task has got to, for the task of the next one.
+
+    The locks are taken base first, which all chains agree on, so no two jobs wait for each other.
+    """
+
+    locked: asyncio.Event = field(default_factory=asyncio.Event)
+    placed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _Loan:
+    """A blob that is downloaded ahead and held until its layer is applied."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+
+
+class _Build:
+    """One call of ``ChainBuilder.build``."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        lock: Callable[[Pool, str], asyncio.Lock],
+        request: ChainRequest,
+        tools: BuildTools,
+    ) -> None:
+        self._pools = pools
+        self._lock = lock
+        self._request = request
+        self._pool = request.pool
+        self._tools = tools
+        self._downloads = asyncio.Semaphore(_DOWNLOADS)
+        self._reused = 0
+
+    async def run(self) -> BuiltChain:
+        plan = self._request.plan
+        found = await self._find(plan)
+        missing = [planned for planned in plan if planned.name not in found]
+        layers = [layer for planned in missing for layer in planned.layers]
+        self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
+        self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
+        if missing:
+            async with staging_directory(self._pools, self._pool, self._request.job_id) as staging:
+                found |= await self._make_all(missing, staging)
+        total = sum(len(planned.layers) for planned in plan)
+        volumes = tuple(found[planned.name] for planned in plan)
+        return BuiltChain(volumes, total - self._reused, self._reused)
+
+    async def _make_all(self, missing: Iterable[PlannedVolume], staging: Path) -> dict[str, Volume]:
+        before = _Turn()
+        before.locked.set()
+        before.placed.set()
+        tasks = []
+        async with asyncio.TaskGroup() as group:
+            for planned in missing:
+                turn = _Turn()
+                tasks.append(group.create_task(self._make(planned, before, turn, staging)))
+                before = turn
+        return {volume.name: volume for volume in (task.result() for task in tasks)}
+
+    async def _make(
+        self, planned: PlannedVolume, before: _Turn, turn: _Turn, staging: Path
+    ) -> Volume:
+        await before.locked.wait()
+        async with self._lock(self._pool, planned.layer_id):
+            turn.locked.set()
+            volume = (await self._find([planned])).get(planned.name)
+            if volume is not None:
+                self._count_reused(planned)
+                turn.placed.set()
+                return volume
+            staged = staging / planned.name
+            async with asyncio.TaskGroup() as group:
+                loans = [_Loan(layer) for layer in planned.layers]
+                for loan in loans:
+                    group.create_task(self._lend(loan))
+                await before.placed.wait()
+                await self._write(planned, loans, staged)
+            placed = await place_volume(self._pool, staged, planned.name)
+            turn.placed.set()
+            if planned is self._request.plan[-1]:
+                self._tools.on_stage("registering")
+            volume = await register_volume(
+                self._pools, self._pool, placed, expected_backing=self._backing(planned)
+            )
+            await self._tools.record(planned, volume)
+            return volume
+
+    async def _lend(self, loan: _Loan) -> None:
+        async with AsyncExitStack() as stack:
+            async with self._downloads:
+                blob = await stack.enter_async_context(self._tools.fetch(loan.layer))
+            loan.ready.set_result(blob)
+            await loan.over.wait()
+
+    async def _write(self, planned: PlannedVolume, loans: Iterable[_Loan], staged: Path) -> None:
+        size = self._request.virtual_size
+        async with self._explained():
+            await create_overlay(staged, size, planned.parent)
+        empty = planned.parent is None
+        for loan in loans:
+            if not loan.ready.done():
+                self._tools.on_stage("downloading")
+            blob = await loan.ready
+            self._tools.on_stage("applying")
+            async with self._explained(), serve(staged, self._backing(planned)) as nbd:
+                await self._tools.applier.apply(
+                    LayerRequest(
+                        blob=blob,
+                        nbd=nbd,
+                        media_type=loan.layer.media_type,
+                        diff_id=loan.layer.diff_id,
+                        description=f"layer {loan.layer.digest} of {self._request.description}",
+                        format_size=size if empty else None,
+                    ),
+                    self._tools.progress.add_applied,
+                )
+            empty = False
+            loan.over.set()
+            self._tools.progress.layer_done()
+
+    async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:
+        volumes = await self._pools.volumes(self._pool, [planned.name for planned in plan])
+        for volume in volumes.values():
+            self._check(volume)
+        return volumes
+
+    def _check(self, volume: Volume) -> None:
+        """The name says what is in a layer volume, whichever way its chain is cut."""
+        size = self._request.virtual_size
+        backing = volume.backing_path
+        backing_fits = backing is None or (
+            backing.parent == self._pool.path
+            and is_layer_volume(backing.name)
+            and volume.backing_format == "qcow2"
+        )
+        if volume.format != "qcow2" or volume.capacity != size or not backing_fits:
+            raise VolumeExists(
+                f"The volume {volume.name} in the pool “{self._pool.name}” is not the layer of "
+                f"that name: it is {volume.format} of {volume.capacity} bytes on {backing}, not "
+                f"qcow2 of {size} bytes on a layer of this pool. Delete it, then try again."
+            )
+
+    def _count_reused(self, planned: PlannedVolume) -> None:
+        self._reused += len(planned.layers)
+        for layer in planned.layers:
+            self._tools.progress.add_downloaded(layer.size)
+            self._tools.progress.add_applied(layer.size)
+            self._tools.progress.layer_done()
+
+    def _backing(self, planned: PlannedVolume) -> Path | None:
+        return None if planned.parent is None else self._pool.path / planned.parent
+
+    @contextlib.asynccontextmanager
+    async def _explained(self) -> AsyncIterator[None]:
+        """Turn what a full, stopped or deleted pool does to programs into its error."""
+        try:
+            yield
+        except (NoSpace, Internal, ProgramFailed, OSError) as error:
+            await self._pools.get(self._pool.name)
+            space = await self._pools.space(self._pool)
+            if space < _FULL_BELOW:
+                raise NoSpace(
+                    f"The pool “{self._pool.name}” ({self._pool.path}) is full: {space} bytes are "
+                    f"left, and {self._request.description} needs more. Free some space there, "
+                    "then try again: the layers that are finished are kept."
+                ) from error
+            if isinstance(error, VirtlayerError):
+                raise
+            if isinstance(error, OSError):
+                raise refused_by_system(error, self._pool.name, self._pool.path) from error
+            raise Internal(f"Writing {self._request.description} failed: {error}.") from error
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the others' work: tasks that are cancelled for it raise nothing."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
