@@ -169,10 +169,13 @@ errcode_t ext2fs_xattr_set(struct ext2_xattr_handle *handle, const char *key, co
 errcode_t ext2fs_xattrs_write(struct ext2_xattr_handle *handle);
 errcode_t ext2fs_xattrs_close(struct ext2_xattr_handle **handle);
 
+errcode_t io_channel_read_blk64(io_channel channel, unsigned long long block, int count,
+                                void *data);
+
 extern io_manager vl_nbd_manager;
 uint64_t vl_nbd_size(io_channel channel);
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
-errcode_t vl_nbd_pad_block(io_channel channel, uint64_t offset);
+errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
 void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);
 """
 
@@ -193,6 +196,12 @@ ffi.set_source(
     sources=["daemon/virtlayer/layer/ext4/nbd_io.c"],
     include_dirs=[str(HERE)],
     depends=[str(HERE / "nbd_io.h")],
-    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", *_pkg_config("--cflags")],
+    extra_compile_args=[
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+        *_pkg_config("--cflags"),
+    ],
     extra_link_args=_pkg_config("--libs"),
 )

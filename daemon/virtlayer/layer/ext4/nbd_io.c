@@ -589,11 +589,9 @@ errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *dat
     return append(device, offset, data, length);
 }
 
-errcode_t vl_nbd_pad_block(io_channel channel, uint64_t offset)
+errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length)
 {
-    size_t used = offset % (uint64_t)channel->block_size;
-
-    return used ? append(device_of(channel), offset, NULL, (size_t)channel->block_size - used) : 0;
+    return vl_nbd_write_data(channel, offset, NULL, length);
 }
 
 void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length)

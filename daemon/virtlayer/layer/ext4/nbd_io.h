@@ -17,8 +17,8 @@ uint64_t vl_nbd_size(io_channel channel);
 /* File data goes around the cache. Bytes that follow the previous call's bytes join their run. */
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 
-/* Zeroes from offset to the next multiple of the file system's block size, joining a run likewise. */
-errcode_t vl_nbd_pad_block(io_channel channel, uint64_t offset);
+/* The same for zeroes: the rest of a file's last block, the gaps between pieces of a sparse file. */
+errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
 
 /* Takes blocks out of the cache whose content nobody will read again. */
 void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Blocks: finding free ones, and saying in an inode which ones a file has."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple
+
+from virtlayer.layer.ext4.library import FilesystemFull, check, ffi, lib
+
+BLOCK_SIZE = 4096
+SECTORS_PER_BLOCK = BLOCK_SIZE // 512
+
+_WINDOW = 2048
+"""Blocks that are looked for at a time: 8 MiB, so that small files lie side by side."""
+_LONGEST_EXTENT = 32768
+_EXTENTS_IN_INODE = 4
+_EXTENT_MAGIC = 0xF30A
+
+
+class Run(NamedTuple):
+    """Blocks of a file that are neighbours in the file and on the disk."""
+
+    logical: int
+    physical: int
+    length: int
+
+
+class BlockAllocator:
+    """Hands out free blocks in ascending order, starting where there is room.
+
+    Args:
+        filesystem: An open ext2_filsys with its bitmaps.
+    """
+
+    def __init__(self, filesystem: Any) -> None:
+        self._filesystem = filesystem
+        self._start = ffi.new("blk64_t *")
+        self._length = ffi.new("blk64_t *")
+        self._window_start = self._first_roomy_place()
+        self._window_length = 0
+
+    def take(self, count: int) -> list[tuple[int, int]]:
+        """Take blocks out of the free ones.
+
+        Returns:
+            Start and length of each run, in the order in which a file should use them.
+
+        Raises:
+            FilesystemFull: Fewer than that are free; none is taken.
+        """
+        filesystem = self._filesystem
+        if count > lib.ext2fs_free_blocks_count(filesystem.super):
+            raise FilesystemFull(lib.EXT2_ET_BLOCK_ALLOC_FAIL)
+        runs = []
+        while count:
+            if not self._window_length:
+                self._open_window(max(count, _WINDOW))
+            start, length = self._window_start, min(count, self._window_length, _LONGEST_EXTENT)
+            lib.ext2fs_block_alloc_stats_range(filesystem, start, length, 1)
+            runs.append((start, length))
+            self._window_start += length
+            self._window_length -= length
+            count -= length
+        return runs
+
+    def _open_window(self, count: int) -> None:
+        check(
+            lib.ext2fs_new_range(
+                self._filesystem, 0, self._window_start, count, ffi.NULL, self._start, self._length
+            )
+        )
+        self._window_start, self._window_length = self._start[0], self._length[0]
+
+    def _first_roomy_place(self) -> int:
+        """Holes that deletions left are for later: what comes together should lie together."""
+        code = lib.ext2fs_new_range(
+            self._filesystem,
+            lib.EXT2_NEWRANGE_MIN_LENGTH,
+            0,
+            _WINDOW,
+            ffi.NULL,
+            self._start,
+            self._length,
+        )
+        return 0 if code else int(self._start[0])
+
+
+def inline_extents(runs: list[Run]) -> bytes | None:
+    """The extent tree of a file as i_block holds it (ext4(5), "Extent Tree").
+
+    Returns:
+        None where it needs blocks of its own: see ``insert_extents``.
+    """
+    if len(runs) > _EXTENTS_IN_INODE:
+        return None
+    # The extent tree is little-endian on disk and libext2fs does not swap it.
+    tree = struct.pack("<HHHHI", _EXTENT_MAGIC, len(runs), _EXTENTS_IN_INODE, 0, 0)
+    for logical, physical, length in runs:
+        tree += struct.pack("<IHHI", logical, length, physical >> 32, physical & 0xFFFFFFFF)
+    return tree
+
+
+def insert_extents(filesystem: Any, inode_number: int, inode: Any, runs: list[Run]) -> None:
+    """Build an extent tree of any depth below an inode that has an empty one.
+
+    Args:
+        filesystem: The ext2_filsys.
+        inode_number: Of the file.
+        inode: A struct ext2_inode pointer; changed, with the blocks of the tree counted.
+        runs: All of the file's, ascending.
+    """
+    handle = ffi.new("ext2_extent_handle_t *")
+    extent = ffi.new("struct ext2fs_extent *")
+    check(lib.ext2fs_extent_open2(filesystem, inode_number, inode, handle))
+    try:
+        for logical, physical, length in runs:
+            extent.e_lblk, extent.e_pblk, extent.e_len = logical, physical, length
+            check(lib.ext2fs_extent_insert(handle[0], lib.EXT2_EXTENT_INSERT_AFTER, extent))
+            check(lib.ext2fs_extent_fix_parents(handle[0]))
+    finally:
+        lib.ext2fs_extent_free(handle[0])
+
+
+def runs_for(segments: list[tuple[int, int]], allocator: BlockAllocator) -> list[Run]:
+    """Allocate the blocks that stretches of data touch.
+
+    Args:
+        segments: Offset and length in bytes, ascending.
+        allocator: Where the blocks come from.
+
+    Returns:
+        The runs, ascending; none where there is no data.
+    """
+    stretches: list[list[int]] = []
+    for offset, length in segments:
+        if not length:
+            continue
+        first, end = offset // BLOCK_SIZE, -(-(offset + length) // BLOCK_SIZE)
+        if stretches and first <= stretches[-1][1]:
+            stretches[-1][1] = max(end, stretches[-1][1])
+        else:
+            stretches.append([first, end])
+    pieces = iter(allocator.take(sum(end - first for first, end in stretches)))
+    runs: list[Run] = []
+    physical, available = 0, 0
+    for first, end in stretches:
+        while first < end:
+            if not available:
+                physical, available = next(pieces)
+            length = min(end - first, available)
+            runs.append(Run(first, physical, length))
+            first, physical, available = first + length, physical + length, available - length
+    return runs

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon's end of the layer worker.
+
+Messages are JSON over a SOCK_SEQPACKET socket, one a packet. A request has the fields of
+``LayerRequest`` and carries the blob's and the NBD connection's descriptors. Replies are any
+number of ``{"consumed": bytes}`` and at last ``{"done": {...}}`` or
+``{"error": name, "problem": text}``.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from virtlayer import errors, programs
+from virtlayer.config import LayerSettings
+
+_MESSAGE_LIMIT = 64 * 1024
+# What a compromised worker may make us raise.
+_ERRORS: dict[str, type[errors.VirtlayerError]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.MalformedLayer,
+        errors.LayerTooLarge,
+        errors.DigestMismatch,
+        errors.NoSpace,
+        errors.Internal,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRequest:
+    """One layer to be applied to the volume behind an NBD connection."""
+
+    blob: int
+    """A descriptor of the verified blob, at its beginning; stays the caller's."""
+    nbd: socket.socket
+    """Connected to the server whose export is the volume; stays the caller's to close."""
+    media_type: str
+    diff_id: str
+    description: str
+    """The layer as an error should call it."""
+    format_size: int | None
+    """Bytes of the ext4 that is made first; None where there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedLayer:
+    """What the worker says of a layer that it has applied."""
+
+    entries: int
+    free_bytes: int
+    """What the file system has left."""
+
+
+class LayerWorker:
+    """A worker process that applies layers, one after the other.
+
+    Args:
+        program: The process.
+        control: Our end of its socket.
+        settings: The limits of a layer.
+    """
+
+    def __init__(
+        self, program: programs.RunningProgram, control: socket.socket, settings: LayerSettings
+    ) -> None:
+        self._program = program
+        self._control = control
+        self._settings = settings
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(cls, settings: LayerSettings) -> AsyncIterator[Self]:
+        """Run a worker for as long as the context lasts."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            ours.setblocking(False)
+            argv = [sys.executable, "-I", "-m", "virtlayer.layer.worker"]
+            async with programs.running(argv, stdin=theirs.fileno()) as program:
+                theirs.close()
+                yield cls(program, ours, settings)
+
+    async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
+        """Apply a layer; when this returns, the volume is complete and flushed.
+
+        Args:
+            request: The layer and the volume.
+            on_bytes: Called with the number of bytes of the blob that were read since.
+
+        Raises:
+            MalformedLayer: The archive breaks its format.
+            LayerTooLarge: The layer goes beyond a limit.
+            DigestMismatch: The archive is not the one that the diff_id names.
+            NoSpace: The layer does not fit into the file system, or that not into the pool.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        async with self._turn:
+            message = json.dumps(
+                {
+                    "media_type": request.media_type,
+                    "diff_id": request.diff_id,
+                    "format_size": request.format_size,
+                    "bytes_limit": self._settings.bytes_limit,
+                    "entries_limit": self._settings.entries_limit,
+                }
+            ).encode()
+            try:
+                descriptors = [request.blob, request.nbd.fileno()]
+                socket.send_fds(self._control, [message], descriptors)
+                return await self._result(request, on_bytes)
+            except OSError as error:
+                raise await self._crash(request) from error
+
+    async def _result(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
+        loop = asyncio.get_running_loop()
+        consumed = 0
+        while packet := await loop.sock_recv(self._control, _MESSAGE_LIMIT):
+            match _parsed(packet):
+                case {"consumed": int(now)} if now >= consumed:
+                    on_bytes(now - consumed)
+                    consumed = now
+                case {"done": {"entries": int(entries), "free_bytes": int(free_bytes)}}:
+                    return AppliedLayer(entries=entries, free_bytes=free_bytes)
+                case {"error": str(name), "problem": str(problem)}:
+                    kind = _ERRORS.get(name, errors.Internal)
+                    raise kind(f"{request.description} {problem}.{_advice(kind)}")
+                case _:
+                    raise errors.Internal(
+                        f"The layer worker sent something senseless about {request.description}."
+                    )
+        raise await self._crash(request)
+
+    async def _crash(self, request: LayerRequest) -> errors.Internal:
+        await self._program.kill()
+        failure = self._program.failure()
+        return errors.Internal(
+            f"The layer worker ended while it applied {request.description} ({failure})."
+        )
+
+
+def _parsed(packet: bytes) -> Any:
+    try:
+        return json.loads(packet)
+    except ValueError:
+        return None
+
+
+def _advice(kind: type[errors.VirtlayerError]) -> str:
+    if kind is errors.NoSpace:
+        return " Pull it with a larger size, or make room in the pool."
+    if kind is errors.MalformedLayer:
+        return " Whoever built the image has to mend it."
+    return ""

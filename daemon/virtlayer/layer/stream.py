@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A layer's blob as a stream of uncompressed bytes whose digest is known at the end.
+
+A thread reads, decompresses and hashes (all in C without the GIL) while the caller works on what
+came before. At most ``_WAITING`` pieces of memory are between the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import IO, Protocol, Self, cast
+
+_PIECE = 512 * 1024
+_INPUT = 256 * 1024
+_WAITING = 8
+
+
+class BrokenStream(Exception):
+    """The compressed bytes are not what they should be, or end too early."""
+
+
+class StreamTooLong(Exception):
+    """The stream unpacks to more bytes than it may."""
+
+
+class Source(Protocol):
+    """Compressed bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Some more bytes, at most that many; nothing at the end."""
+
+
+type Decompressor = Callable[[Source], Iterator[bytes]]
+
+
+def decompressor_for(media_type: str) -> Decompressor:
+    """How the blobs of a media type are compressed (OCI image-spec, "layer.md", Media Types)."""
+    if media_type.endswith(("+gzip", ".gzip")):
+        return _gunzip
+    if media_type.endswith(("+zstd", ".zstd")):
+        return _unzstd
+    return _plain
+
+
+def _plain(source: Source) -> Iterator[bytes]:
+    while piece := source.read(_PIECE):
+        yield piece
+
+
+def _gunzip(source: Source) -> Iterator[bytes]:
+    """RFC 1952, section 2.2: a file is a series of members."""
+    from isal import igzip_lib
+
+    # The stubs declare it as a variable.
+    damaged: type[Exception] = igzip_lib.error  # type: ignore[assignment]
+
+    data = source.read(_INPUT)
+    while data:
+        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        while not member.eof:
+            if member.needs_input and not data:
+                data = source.read(_INPUT)
+                if not data:
+                    raise BrokenStream("the gzip data ends too early")
+            try:
+                piece = member.decompress(data, _PIECE)
+            except damaged as error:
+                raise BrokenStream(f"the gzip data is damaged ({error})") from error
+            data = b""
+            if piece:
+                yield piece
+        data = member.unused_data or source.read(_INPUT)
+
+
+def _unzstd(source: Source) -> Iterator[bytes]:
+    """RFC 8878, section 3.1: frames, and skippable frames, one after the other."""
+    import zstandard
+
+    # 128 MiB: what zstd itself accepts without being told, and what "--ultra -22" needs.
+    context = zstandard.ZstdDecompressor(max_window_size=128 * 1024 * 1024)
+    reader = context.stream_reader(cast("IO[bytes]", source), read_across_frames=True)
+    try:
+        while piece := reader.read(_PIECE):
+            yield piece
+    except zstandard.ZstdError as error:
+        raise BrokenStream(f"the zstd data is damaged ({error})") from error
+
+
+class _BlobFile:
+    """The blob's descriptor, counting."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.consumed = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = os.read(self._descriptor, size)
+        self.consumed += len(piece)
+        return piece
+
+
+class LayerStream:
+    """The uncompressed bytes of a blob.
+
+    Args:
+        descriptor: The blob, at its beginning.
+        decompressor: How it is compressed.
+        algorithm: The hash of the diff_id: ``sha256`` or ``sha512``.
+        limit: How many bytes may come out.
+
+    Raises:
+        BrokenStream: From every method that reads.
+        StreamTooLong: Likewise.
+    """
+
+    def __init__(
+        self, descriptor: int, decompressor: Decompressor, algorithm: str, limit: int
+    ) -> None:
+        self._blob = _BlobFile(descriptor)
+        self._decompressor = decompressor
+        self._hash = hashlib.new(algorithm)
+        self._limit = limit
+        self._ready: deque[bytes | BaseException | None] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._current = memoryview(b"")
+        self._ended = False
+        self._thread = threading.Thread(target=self._produce, name="decompress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes of the blob have been read."""
+        return self._blob.consumed
+
+    def hexdigest(self) -> str:
+        """The digest of all uncompressed bytes; known once ``drain`` has returned."""
+        return self._hash.hexdigest()
+
+    def read(self, size: int) -> bytes:
+        """Exactly that many bytes, or fewer at the end of the stream."""
+        current = self._current
+        if len(current) >= size:
+            self._current = current[size:]
+            return bytes(current[:size])
+        return b"".join(bytes(piece) for piece in self.pieces(size))
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """That many bytes in pieces, or fewer at the end of the stream."""
+        while size:
+            if not self._current and not self._advance():
+                return
+            piece = self._current[:size]
+            self._current = self._current[len(piece) :]
+            size -= len(piece)
+            yield piece
+
+    def drain(self) -> None:
+        """Read to the end of the stream."""
+        while self._advance():
+            pass
+        self._current = memoryview(b"")
+
+    def _advance(self) -> bool:
+        """Go on to the next piece; False at the end."""
+        if self._ended:
+            return False
+        with self._changed:
+            while not self._ready:
+                self._changed.wait()
+            piece = self._ready.popleft()
+            self._changed.notify_all()
+        if isinstance(piece, bytes):
+            self._current = memoryview(piece)
+            return True
+        self._ended = True
+        if piece is not None:
+            raise piece
+        return False
+
+    def _produce(self) -> None:
+        try:
+            produced = 0
+            for piece in self._decompressor(self._blob):
+                produced += len(piece)
+                if produced > self._limit:
+                    raise StreamTooLong
+                self._hash.update(piece)
+                if not self._offer(piece):
+                    return
+            self._offer(None)
+        except BaseException as error:
+            self._offer(error)
+
+    def _offer(self, piece: bytes | BaseException | None) -> bool:
+        with self._changed:
+            while len(self._ready) >= _WAITING and not self._closing:
+                self._changed.wait()
+            self._ready.append(piece)
+            self._changed.notify_all()
+            return not self._closing
