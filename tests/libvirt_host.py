@@ -45,6 +45,8 @@ class LibvirtHost:
         directory: Everything of this host is below it; its path is short and every user may
             pass through it.
         owner: The uid that libvirtd runs with; pool directories belong to it.
+
+    A program in ``directory / "bin"`` takes the place of one that libvirtd would run.
     """
 
     def __init__(self, directory: Path, *, session: bool) -> None:
@@ -55,7 +57,16 @@ class LibvirtHost:
             self.owner = pwd.getpwnam("nobody").pw_uid
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_directory = directory / "run" / "libvirt"
-        for name in ("run", "run/libvirt", "config", "config/libvirt", "data", "cache", "home"):
+        for name in (
+            "bin",
+            "run",
+            "run/libvirt",
+            "config",
+            "config/libvirt",
+            "data",
+            "cache",
+            "home",
+        ):
             self._make_directory(directory / name, 0o700 if session else 0o755)
         self._configure()
         kind = "session" if session else "system"
@@ -71,7 +82,7 @@ class LibvirtHost:
     def environment(self) -> dict[str, str]:
         """What a process needs to be a part of this host: as libvirtd itself has it."""
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             "HOME": str(self.directory / "home"),
             "XDG_RUNTIME_DIR": str(self.directory / "run"),
@@ -200,7 +211,8 @@ class LibvirtHost:
         script = f'{mounts} cp {config}/*.conf /etc/libvirt/ && exec "$@"'
         pid_file = self.directory / "libvirtd.pid"
         return [
-            # A file system that a test mounts later must show in libvirtd's namespace too.
+            # What is mounted later shows there only where the machine shares its mounts, as systemd
+            # makes it: a test that mounts something takes session_host().
             *("unshare", "--mount", "--propagation", "slave", "--"),
             *("sh", "-c", script, "sh", *libvirtd, "--pid-file", str(pid_file)),
         ]

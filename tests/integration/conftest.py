@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A libvirtd for the integration tests, and what is connected to it."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.leftovers import nothing_left
+from tests.libvirt_host import LibvirtHost, private_host
+from virtlayer.storage.connection import Hypervisor
+from virtlayer.storage.pools import Pool, Pools
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[LibvirtHost]:
+    """One libvirtd for all tests that leave it as it is."""
+    with private_host() as host:
+        yield host
+
+
+@pytest.fixture
+async def pools(host: LibvirtHost) -> AsyncIterator[Pools]:
+    """The pools of that libvirtd; the test must leave no process, descriptor or thread."""
+    with nothing_left():
+        async with Hypervisor(host.uri) as hypervisor:
+            yield Pools(hypervisor)
+
+
+@pytest.fixture
+async def pool(host: LibvirtHost, pools: Pools) -> AsyncIterator[Pool]:
+    """An empty pool of type dir."""
+    name = f"pool-{next(_numbers)}"
+    host.start_pool(name)
+    yield await pools.get(name)
+    host.stop_pool(name)

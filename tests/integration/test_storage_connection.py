@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The connection to libvirt: what it says when there is none, and how it comes back."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import libvirt
+import pytest
+
+from tests.leftovers import nothing_left
+from tests.libvirt_host import LibvirtHost, session_host
+from virtlayer.errors import Libvirt, PoolNotFound
+from virtlayer.storage import connection
+from virtlayer.storage.connection import Connection, Hypervisor
+
+
+@pytest.fixture
+def mortal_host() -> Iterator[LibvirtHost]:
+    """A libvirtd that the test may end."""
+    with session_host() as host:
+        yield host
+
+
+def pool_names(libvirt_connection: Connection) -> list[str]:
+    return [pool.name() for pool in libvirt_connection.listAllStoragePools()]
+
+
+async def test_calls_run_and_nothing_is_left(host: LibvirtHost) -> None:
+    async with Hypervisor(host.uri) as hypervisor:  # libvirt's event loop stays
+        await hypervisor.call(pool_names)
+    with nothing_left():
+        async with Hypervisor(host.uri) as hypervisor:
+            lists = await asyncio.gather(*(hypervisor.call(pool_names) for _ in range(50)))
+    assert lists == [lists[0]] * 50
+    assert [thread for thread in threading.enumerate() if "ThreadPool" in thread.name] == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["nonsense", "nonsense:///system", "qemu+unix:///system?socket=/nowhere/libvirt-sock", ""],
+)
+async def test_a_uri_that_leads_nowhere_is_named(uri: str) -> None:
+    with pytest.raises(Libvirt, match="Check that libvirtd runs and that the URI is right"):
+        await Hypervisor(uri).open()
+
+
+async def test_another_machines_libvirt_is_of_no_use() -> None:
+    with pytest.raises(Libvirt, match="another machine"):
+        await Hypervisor("qemu+ssh://user@host.example/system").open()
+
+
+async def test_errors_are_raised_and_not_printed(
+    host: LibvirtHost, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with Hypervisor(host.uri) as hypervisor:
+        with pytest.raises(PoolNotFound, match="no-such-pool"):
+            await hypervisor.call(
+                lambda opened: opened.storagePoolLookupByName("no-such-pool").name()
+            )
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_it_comes_back_after_libvirtd_restarted(mortal_host: LibvirtHost) -> None:
+    mortal_host.start_pool("default")
+    async with Hypervisor(mortal_host.uri) as hypervisor:
+        assert await hypervisor.call(pool_names) == ["default"]
+        mortal_host.restart()
+        assert await hypervisor.call(pool_names) == ["default"]
+
+
+async def test_calls_wait_for_a_libvirtd_that_is_restarting(mortal_host: LibvirtHost) -> None:
+    async with Hypervisor(mortal_host.uri) as hypervisor:
+        await hypervisor.call(pool_names)
+        mortal_host.kill()
+        calls = [asyncio.create_task(hypervisor.call(pool_names)) for _ in range(5)]
+        await asyncio.sleep(0.3)
+        assert not any(call.done() for call in calls)
+        await asyncio.to_thread(mortal_host.start)
+        assert await asyncio.gather(*calls) == [[]] * 5
+
+
+async def test_a_libvirtd_that_ends_during_a_call_is_asked_again(mortal_host: LibvirtHost) -> None:
+    attempts = []
+
+    def die_once(opened: Connection) -> list[str]:
+        attempts.append(opened)
+        if len(attempts) == 1:
+            mortal_host.restart()
+        return pool_names(opened)
+
+    async with Hypervisor(mortal_host.uri) as hypervisor:
+        assert await hypervisor.call(die_once) == []
+    assert len(attempts) == 2
+
+
+async def test_a_libvirtd_that_stays_away_is_an_error(
+    mortal_host: LibvirtHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_RECONNECT_SECONDS", 0.3)
+    async with Hypervisor(mortal_host.uri) as hypervisor:
+        await hypervisor.call(pool_names)
+        mortal_host.kill()
+        with pytest.raises(Libvirt, match="cannot be reached"):
+            await hypervisor.call(pool_names)
+        mortal_host.start()
+        assert await hypervisor.call(pool_names) == []
+
+
+async def test_a_libvirtd_that_says_nothing_is_given_up(
+    mortal_host: LibvirtHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_KEEPALIVE_INTERVAL", 1)
+    monkeypatch.setattr(connection, "_KEEPALIVE_COUNT", 0)
+    monkeypatch.setattr(connection, "_RECONNECT_SECONDS", 0)
+    async with Hypervisor(mortal_host.uri) as hypervisor:
+        await hypervisor.call(pool_names)
+        os.kill(mortal_host.pid, signal.SIGSTOP)
+        call = asyncio.create_task(hypervisor.call(pool_names))
+        await asyncio.sleep(0)
+        # The connection is lost; the one that replaces it is not answered before this.
+        asyncio.get_running_loop().call_later(2.5, os.kill, mortal_host.pid, signal.SIGCONT)
+        assert await call == []
+
+
+async def test_other_failures_of_libvirt_keep_its_words(host: LibvirtHost) -> None:
+    def fail(opened: Connection) -> None:
+        opened.storagePoolDefineXML("<pool type='dir'/>")
+
+    async with Hypervisor(host.uri) as hypervisor:
+        with pytest.raises(Libvirt, match=r"libvirt: .*name") as raised:
+            await hypervisor.call(fail)
+    assert isinstance(raised.value.__cause__, libvirt.libvirtError)

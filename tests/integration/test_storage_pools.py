@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Pools and volumes through libvirt: what is refused, what is found, how often it is refreshed."""
+
+import asyncio
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.libvirt_host import LibvirtHost
+from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, PoolUnsupported
+from virtlayer.storage import pools as pools_module
+from virtlayer.storage.connection import Connection, Hypervisor
+from virtlayer.storage.pools import Pool, Pools
+
+GIB = 1024**3
+
+_UNSUPPORTED = {
+    "logical": "<source><name>vg</name></source><target><path>/dev/vg</path></target>",
+    "disk": "<source><device path='/dev/nothing'/></source><target><path>/dev</path></target>",
+    "iscsi": "<source><host name='host.example'/><device path='iqn.2013-06.com.example:x'/>"
+    "</source><target><path>/dev/disk/by-path</path></target>",
+    "rbd": "<source><host name='host.example'/><name>rbd</name></source>",
+}
+
+
+def make_qcow2(path: Path, *, backing: str | None = None) -> None:
+    arguments = [] if backing is None else ["-u", "-b", backing, "-F", "qcow2"]
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", *arguments, path, str(GIB)], check=True
+    )
+
+
+async def test_a_pool_that_is_not_there_is_named_with_those_that_are(
+    pools: Pools, pool: Pool
+) -> None:
+    with pytest.raises(PoolNotFound, match=f"“nowhere”.*{pool.name}"):
+        await pools.get("nowhere")
+
+
+async def test_an_inactive_pool_is_refused_with_what_to_do(host: LibvirtHost, pools: Pools) -> None:
+    host.define_pool("asleep")
+    with pytest.raises(PoolInactive, match="virsh pool-start asleep"):
+        await pools.get("asleep")
+    host.virsh("pool-undefine", "asleep")
+
+
+@pytest.mark.parametrize("kind", sorted(_UNSUPPORTED))
+async def test_a_pool_of_other_things_than_files_is_refused(kind: str) -> None:
+    # libvirt's test driver knows every type of pool, whichever back ends are installed.
+    async with Hypervisor("test:///default") as hypervisor:
+        xml = f"<pool type='{kind}'><name>{kind}</name>{_UNSUPPORTED[kind]}</pool>"
+        await hypervisor.call(lambda connection: connection.storagePoolDefineXML(xml))
+        with pytest.raises(PoolUnsupported, match=f"of type {kind}.*dir, fs or netfs"):
+            await Pools(hypervisor).get(kind)
+
+
+@pytest.mark.parametrize("kind", ["dir", "fs", "netfs"])
+async def test_pools_of_files_are_taken(kind: str) -> None:
+    source = "<source><host name='h'/><dir path='/d'/><device path='/dev/sda1'/></source>"
+    xml = f"<pool type='{kind}'><name>{kind}</name>{source}<target><path>/p</path></target></pool>"
+
+    def start(connection: Connection) -> None:
+        connection.storagePoolDefineXML(xml).create()
+
+    async with Hypervisor("test:///default") as hypervisor:
+        await hypervisor.call(start)
+        pool = await Pools(hypervisor).get(kind)
+    assert (pool.name, pool.kind, pool.path) == (kind, kind, Path("/p"))
+
+
+async def test_a_pool_is_what_libvirt_says(host: LibvirtHost, pool: Pool) -> None:
+    assert (pool.kind, pool.path) == ("dir", host.pool_directory(pool.name))
+    assert pool.uuid == host.virsh("pool-uuid", pool.name)
+
+
+async def test_volumes_are_found_by_name(pools: Pools, pool: Pool) -> None:
+    make_qcow2(pool.path / "base.qcow2")
+    make_qcow2(pool.path / "top.qcow2", backing="base.qcow2")
+    found = await pools.volumes(pool, ["base.qcow2", "top.qcow2", "none.qcow2"])
+    assert sorted(found) == ["base.qcow2", "top.qcow2"]
+    base, top = found["base.qcow2"], found["top.qcow2"]
+    assert (base.format, base.capacity, base.path) == ("qcow2", GIB, pool.path / "base.qcow2")
+    assert (base.backing_path, base.backing_format) == (None, None)
+    assert (top.backing_path, top.backing_format) == (base.path, "qcow2")
+    assert 0 < top.allocation < GIB
+    assert await pools.volume(pool, "none.qcow2") is None
+
+
+async def test_a_volume_that_went_behind_libvirts_back_is_gone(pools: Pools, pool: Pool) -> None:
+    make_qcow2(pool.path / "base.qcow2")
+    assert await pools.volume(pool, "base.qcow2") is not None
+    (pool.path / "base.qcow2").unlink()
+    assert await pools.volume(pool, "base.qcow2") is None
+
+
+async def test_a_pool_that_stops_or_goes_meanwhile_is_told(host: LibvirtHost, pools: Pools) -> None:
+    host.start_pool("brief")
+    pool = await pools.get("brief")
+    host.virsh("pool-destroy", "brief")
+    with pytest.raises(PoolInactive, match="virsh pool-start"):
+        await pools.refresh(pool)
+    with pytest.raises(PoolInactive):
+        await pools.volume(pool, "x")
+    host.virsh("pool-undefine", "brief")
+    with pytest.raises(PoolNotFound):
+        await pools.refresh(pool)
+
+
+async def test_the_space_is_that_of_the_file_system(pools: Pools, pool: Pool) -> None:
+    space = await pools.space(pool)
+    large = pool.path / "large"
+    large.write_bytes(b"x" * 32 * 1024**2)
+    assert 0 < await pools.space(pool) < space
+
+
+async def test_refreshes_coalesce(
+    pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    real_refresh = pools_module._refresh
+    calls = []
+
+    def slow_refresh(connection: Connection, uuid: str) -> bool:
+        calls.append(uuid)
+        started.set()
+        assert go_on.wait(10)
+        return real_refresh(connection, uuid)
+
+    monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
+    first = asyncio.create_task(pools.refresh(pool))
+    await asyncio.to_thread(started.wait, 10)
+    # The file that these are about may have come after the first one looked.
+    rest = [asyncio.create_task(pools.refresh(pool)) for _ in range(20)]
+    await asyncio.sleep(0)
+    rest[3].cancel()
+    go_on.set()
+    results = await asyncio.gather(first, *rest, return_exceptions=True)
+    assert len(calls) == 2
+    assert [type(result) for result in results if result is not None] == [asyncio.CancelledError]
+
+
+async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(
+    host: LibvirtHost, pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, gate = host.directory / "running", host.directory / "gate"
+    gate.touch()
+    with _slow_qemu_img(host, running, gate):
+        creation = asyncio.create_task(
+            asyncio.to_thread(
+                host.virsh, "vol-create-as", pool.name, "new", "1M", "--format", "qcow2"
+            )
+        )
+        await _exists(running)
+        monkeypatch.setattr(pools_module, "_BUSY_SECONDS", 0.2)
+        with pytest.raises(Libvirt, match="cannot be refreshed"):
+            await pools.refresh(pool)
+        monkeypatch.setattr(pools_module, "_BUSY_SECONDS", 60)
+        refresh = asyncio.create_task(pools.refresh(pool))
+        await asyncio.sleep(0.2)
+        assert not refresh.done()
+        gate.unlink()
+        await asyncio.gather(refresh, creation)
+    assert await pools.volume(pool, "new") is not None
+
+
+async def _exists(path: Path) -> None:
+    async with asyncio.timeout(10):
+        while not path.exists():  # noqa: ASYNC110 -- another process makes it
+            await asyncio.sleep(0.01)
+
+
+class _slow_qemu_img:  # noqa: N801 -- used like a function
+    """While it lasts, libvirtd's qemu-img says that it runs, and waits until the gate is gone."""
+
+    def __init__(self, host: LibvirtHost, running: Path, gate: Path) -> None:
+        self._program = host.directory / "bin" / "qemu-img"
+        self._running = running
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        self._program.write_text(
+            f"#!/bin/sh\ntouch {self._running}\nwhile [ -e {self._gate} ]; do sleep 0.01; done\n"
+            'exec /usr/bin/qemu-img "$@"\n'
+        )
+        self._program.chmod(0o755)
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.unlink(missing_ok=True)
+        self._program.unlink()
