@@ -20,7 +20,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.bus_daemon import bus_daemon  # noqa: E402
+from tests.bus_daemon import session_bus  # noqa: E402
 from tests.images import Content, file, image, layer, symlink, whiteout  # noqa: E402
 from tests.libvirt_host import LibvirtHost, private_host  # noqa: E402
 from tests.registry import Registry  # noqa: E402
@@ -42,7 +42,8 @@ def main() -> None:
         source = registry.store(demo, "demo:1")
         host = stack.enter_context(private_host())
         pool = host.start_pool("default")
-        bus = stack.enter_context(bus_daemon())
+        (work / "bus").mkdir()
+        bus = stack.enter_context(session_bus(work / "bus"))
         environment = host.environment | {"DBUS_SESSION_BUS_ADDRESS": bus.address}
         stack.enter_context(virtlayerd(host, environment))
         print(f"{source}\npool “default” is {pool}")

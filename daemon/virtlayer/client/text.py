@@ -37,6 +37,7 @@ def parse_size(text: str) -> int:
         ValueError: It is not a size.
     """
     match = _SIZE.fullmatch(text)
-    if match is None or not int(match[1]):
+    size = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < size < 2**63:
         raise ValueError(f"“{text}” is not a size; write for example 20G or 512M")
-    return int(match[1]) * _UNITS[match[2]]
+    return size

@@ -14,12 +14,11 @@ from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
 
 from virtlayer.bus import names
-from virtlayer.bus.addresses import bus_address
 from virtlayer.bus.client.answers import ImageSummary, JobSummary, Outcome, Progress, StartedJob
 from virtlayer.bus.client.failures import remote_error
 from virtlayer.bus.client.values import Options, encoded_options, plain_dict
 from virtlayer.bus.connection import Connection
-from virtlayer.errors import ServiceUnavailable, VirtlayerError
+from virtlayer.errors import InvalidArgument, ServiceUnavailable, VirtlayerError
 
 _RULES = (
     f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}'",
@@ -48,14 +47,11 @@ class Client:
         Raises:
             ServiceUnavailable: There is no such bus, or it does not let us in.
         """
-        address = bus_address(session=session)
         try:
-            bus = await Connection.opened(session=session, address=address)
+            bus = await Connection.opened(session=session)
         except ConnectionError as error:
-            raise ServiceUnavailable(
-                f"The {'session' if session else 'system'} bus cannot be reached at {address}."
-                + ("" if session else " To use the session bus, say --user.")
-            ) from error
+            hint = "" if session else " To use the session bus, say --user."
+            raise ServiceUnavailable(f"{error}{hint}") from error
         client = cls(bus, session=session)
         end = asyncio.create_task(client._note_end(), name="the end of the bus connection")
         try:
@@ -132,9 +128,8 @@ class Client:
         return f"“journalctl {flag}--unit virtlayerd” may tell why."
 
     async def _note_end(self) -> None:
-        # dbus-next tells of a lost connection with whatever exception its reader met.
         with contextlib.suppress(OSError, EOFError):
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+            await self._bus.ended()
         self._signals.put_nowait(None)
 
     async def _properties(self, job: StartedJob) -> dict[str, Any]:
@@ -185,6 +180,8 @@ class Client:
             reply = await self._bus.call(message) if self._bus.connected else None
         except (OSError, EOFError):
             reply = None
+        except ValueError as error:
+            raise InvalidArgument(f"An argument cannot be sent over D-Bus: {error}.") from error
         if reply is None:
             raise ServiceUnavailable("The connection to the bus was lost.")
         if reply.message_type is MessageType.ERROR:

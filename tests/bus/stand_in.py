@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A virtlayerd that follows a script, for what the real one cannot be made to do on time.
+
+::
+
+    async with stand_in(bus.address, script) as service:
+        ... run the virtlayer command ...
+        assert service.options == {...}
+
+The script is a coroutine function; it gets the job before ``Pull`` has replied, and moves it.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from dbus_next.signature import Variant
+
+from virtlayer.bus import names
+from virtlayer.bus.call import Call
+from virtlayer.bus.connection import Connection
+from virtlayer.bus.exporter import Exporter
+from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
+from virtlayer.bus.values import variants
+
+RESULT = {
+    "digest": ("s", "sha256:" + "d" * 64),
+    "name": ("s", "demo:1"),
+    "volume": ("s", "layer-1.qcow2"),
+    "path": ("s", "/pool/layer-1.qcow2"),
+    "volumes": ("as", ["layer-0.qcow2", "layer-1.qcow2"]),
+    "layers-built": ("u", 2),
+    "layers-reused": ("u", 0),
+    "bytes-downloaded": ("t", 4096),
+}
+
+
+class ScriptedJob(Interface):
+    """A job that does what a script says."""
+
+    interface = names.JOB
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = asyncio.Event()
+        self._state = "running"
+        self._error = self._message = ""
+        self._result: dict[str, Variant] = {}
+
+    @dbus_property("State", "s")
+    def state(self) -> str:
+        return self._state
+
+    @dbus_property("Stage", "s")
+    def stage(self) -> str:
+        return ""
+
+    @dbus_property("Progress", "d", emits=Emits.NOTHING)
+    def progress(self) -> float:
+        return 0.0
+
+    @dbus_property("BytesDone", "t", emits=Emits.NOTHING)
+    def bytes_done(self) -> int:
+        return 0
+
+    @dbus_property("BytesTotal", "t", emits=Emits.NOTHING)
+    def bytes_total(self) -> int:
+        return 0
+
+    @dbus_property("Error", "s")
+    def error(self) -> str:
+        return self._error
+
+    @dbus_property("Message", "s")
+    def message(self) -> str:
+        return self._message
+
+    @dbus_property("Result", "a{sv}")
+    def result(self) -> dict[str, Variant]:
+        return self._result
+
+    @signal("ProgressChanged", progress="d", stage="s", done="t", total="t")
+    def progress_changed(self, progress: float, stage: str, done: int, total: int) -> None:
+        """The job got on."""
+
+    @signal("Finished", result="s", error="s", message="s")
+    def finished(self, result: str, error: str, message: str) -> None:
+        """The job is over."""
+
+    @method("Cancel")
+    async def cancel(self, _call: Call) -> None:
+        self.cancelled.set()
+
+    def end(self, state: str, error: str = "", message: str = "") -> None:
+        """Be over."""
+        self._state, self._error, self._message = state, error, message
+        if state == "done":
+            self._result = variants(RESULT)
+        self.finished(state, error, message)
+
+
+type Script = Callable[[ScriptedJob], Awaitable[None]]
+
+
+class Service(Interface):
+    """The manager; it has one job, number 7, and remembers what Pull was given."""
+
+    interface = names.MANAGER
+
+    def __init__(self, connection: Connection, script: Script) -> None:
+        super().__init__()
+        self.connection = connection
+        self.job = ScriptedJob()
+        self.options: dict[str, object] = {}
+        self.source = self.pool = ""
+        self.authfile = b""
+        self.script: asyncio.Future[None] | None = None
+        self._run = script
+
+    @method(
+        "Pull",
+        takes={"source": "s", "pool": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def pull(
+        self, call: Call, source: str, pool: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        self.source, self.pool = source, pool
+        self.options = {key: value.value for key, value in options.items()}
+        if "auth-fd" in options:
+            with os.fdopen(call.take_descriptor(options["auth-fd"].value), "rb") as file:
+                self.authfile = file.read()
+        self.script = asyncio.ensure_future(self._run(self.job))
+        # What the script does at once comes before the reply.
+        await asyncio.sleep(0)
+        return 7, names.job_path(7)
+
+    @method("Inspect", takes={"source": "s", "options": "a{sv}"}, gives={"image": "a{sv}"})
+    async def inspect(
+        self, _call: Call, source: str, _options: Mapping[str, Variant]
+    ) -> dict[str, Variant]:
+        return variants({"source": ("s", source), "note": ("s", "\x1b]0;title\x07")})
+
+    @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
+    async def list_images(self, _call: Call, pool: str) -> list[tuple[str, ...]]:
+        path = names.image_path(1)
+        return [(path, pool or "default", "demo:1", "docker://\x1b[31mred", "sha256:" + "e" * 64)]
+
+
+@contextlib.asynccontextmanager
+async def stand_in(address: str, script: Script) -> AsyncIterator[Service]:
+    """Own the name of virtlayerd on a bus."""
+    connection = await Connection.opened(session=True, address=address)
+    try:
+        service = Service(connection, script)
+        exporter = Exporter(connection, names.ROOT, _admit)
+        exporter.export(names.ROOT, service)
+        exporter.export(names.job_path(7), service.job)
+        exporter.listen()
+        assert await connection.own(names.SERVICE)
+        yield service
+        if service.script is not None:
+            await service.script
+        await exporter.finish(5)
+    finally:
+        await connection.close()
+
+
+async def _admit(_call: Call) -> None:
+    """Everybody may."""

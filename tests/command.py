@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs the installed ``virtlayer`` command as a user would: piped, or on a terminal."""
+
+import asyncio
+import contextlib
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = Path(sys.executable).parent / "virtlayer"
+PATIENCE = 60
+"""Seconds after which a command that has not ended fails the test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str = ""
+
+
+async def virtlayer(*arguments: str, env: Mapping[str, str], stdin: str = "") -> Ended:
+    """Run ``virtlayer`` to its end, with pipes."""
+    async with started(*arguments, env=env) as process:
+        async with asyncio.timeout(PATIENCE):
+            stdout, stderr = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        return Ended(process.returncode, stdout.decode(), stderr.decode())
+
+
+@contextlib.asynccontextmanager
+async def started(
+    *arguments: str, env: Mapping[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``virtlayer`` with pipes, for as long as the context lasts at most."""
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        env=env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        # Reads the pipes to their ends as well, which closes them.
+        await process.communicate()
+
+
+async def virtlayer_on_terminal(
+    *arguments: str, env: Mapping[str, str], answer: tuple[str, str] | None = None
+) -> Ended:
+    """Run ``virtlayer`` to its end on a terminal; what it prints there is its standard output.
+
+    Args:
+        arguments: Of the command line.
+        env: Its environment.
+        answer: A question, and what to type when it is asked.
+    """
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb+", buffering=0) as terminal:
+        process = await asyncio.create_subprocess_exec(
+            "setsid",
+            "--ctty",
+            COMMAND,
+            *arguments,
+            env={**env, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        reading = asyncio.create_task(asyncio.to_thread(_converse, terminal.fileno(), answer))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                status = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            printed = await reading
+        return Ended(status, printed.decode())
+
+
+def _converse(descriptor: int, answer: tuple[str, str] | None) -> bytes:
+    printed = b""
+    # EIO: nobody holds the other end any more.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(descriptor, 65536):
+            printed += chunk
+            if answer and answer[0].encode() in printed:
+                os.write(descriptor, f"{answer[1]}\n".encode())
+                answer = None
+    return printed
