@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from virtlayer.layer.ext4.library import FilesystemFull, check, ffi, lib
+from virtlayer.layer.ext4.library import Ext4Error, FilesystemFull, check, ffi, lib
 
 BLOCK_SIZE = 4096
 SECTORS_PER_BLOCK = BLOCK_SIZE // 512
@@ -29,6 +29,8 @@ class Run(NamedTuple):
 class BlockAllocator:
     """Hands out free blocks in ascending order, starting where there is room.
 
+    libext2fs allocates from it as well, for the blocks of extent trees and extended attributes.
+
     Args:
         filesystem: An open ext2_filsys with its bitmaps.
     """
@@ -39,6 +41,9 @@ class BlockAllocator:
         self._length = ffi.new("blk64_t *")
         self._window_start = self._first_roomy_place()
         self._window_length = 0
+        self._handle = ffi.new_handle(self)
+        filesystem.priv_data = self._handle
+        lib.ext2fs_set_alloc_block_callback(filesystem, lib.vl_allocate_block, ffi.NULL)
 
     def take(self, count: int) -> list[tuple[int, int]]:
         """Take blocks out of the free ones.
@@ -54,15 +59,24 @@ class BlockAllocator:
             raise FilesystemFull(lib.EXT2_ET_BLOCK_ALLOC_FAIL)
         runs = []
         while count:
-            if not self._window_length:
-                self._open_window(max(count, _WINDOW))
-            start, length = self._window_start, min(count, self._window_length, _LONGEST_EXTENT)
+            start, length = self.reserve(min(count, _LONGEST_EXTENT))
             lib.ext2fs_block_alloc_stats_range(filesystem, start, length, 1)
             runs.append((start, length))
-            self._window_start += length
-            self._window_length -= length
             count -= length
         return runs
+
+    def reserve(self, count: int) -> tuple[int, int]:
+        """Set aside a run of at most that many blocks, which the caller marks as used.
+
+        Raises:
+            FilesystemFull: No block is free.
+        """
+        if not self._window_length:
+            self._open_window(max(count, _WINDOW))
+        start, length = self._window_start, min(count, self._window_length)
+        self._window_start += length
+        self._window_length -= length
+        return start, length
 
     def _open_window(self, count: int) -> None:
         check(
@@ -84,6 +98,17 @@ class BlockAllocator:
             self._length,
         )
         return 0 if code else int(self._start[0])
+
+
+@ffi.def_extern(error=lib.EXT2_ET_BLOCK_ALLOC_FAIL)  # type: ignore[untyped-decorator]
+def vl_allocate_block(filesystem: Any, goal: int, block: Any) -> int:  # noqa: ARG001
+    """What libext2fs calls when it needs a block itself; it marks the block as used."""
+    allocator: BlockAllocator = ffi.from_handle(filesystem.priv_data)
+    try:
+        block[0], _ = allocator.reserve(1)
+    except Ext4Error as error:
+        return error.code
+    return 0
 
 
 def inline_extents(runs: list[Run]) -> bytes | None:

@@ -72,6 +72,7 @@ struct struct_ext2_filsys {
     ext2fs_inode_bitmap inode_map;
     ext2fs_block_bitmap block_map;
     time_t now;
+    void *priv_data;
     ...;
 };
 typedef struct struct_ext2_filsys *ext2_filsys;
@@ -132,6 +133,11 @@ void ext2fs_inode_alloc_stats2(ext2_filsys fs, ext2_ino_t ino, int inuse, int is
 errcode_t ext2fs_new_range(ext2_filsys fs, int flags, blk64_t goal, blk64_t len,
                            ext2fs_block_bitmap map, blk64_t *pblk, blk64_t *plen);
 void ext2fs_block_alloc_stats_range(ext2_filsys fs, blk64_t blk, blk_t num, int inuse);
+
+void ext2fs_set_alloc_block_callback(
+    ext2_filsys fs, errcode_t (*func)(ext2_filsys fs, blk64_t goal, blk64_t *ret),
+    errcode_t (**old)(ext2_filsys fs, blk64_t goal, blk64_t *ret));
+extern "Python" errcode_t vl_allocate_block(ext2_filsys fs, blk64_t goal, blk64_t *ret);
 
 errcode_t ext2fs_read_inode_full(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode,
                                  int bufsize);

@@ -97,7 +97,9 @@ class Ext4Filesystem:
         filesystem = format_filesystem(str(device.detach()), size, identity)
         # The backups of the superblock are written once, here.
         check_or_free(filesystem, lib.ext2fs_flush(filesystem))
-        return cls(filesystem)
+        made = cls(filesystem)
+        made.set_directory_metadata(ROOT, Metadata(0o755, 0, 0, 0))
+        return made
 
     @classmethod
     def opened(cls, device: socket.socket) -> Self:

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Layers applied by the real worker over a real qemu-nbd, to a raw file to look into."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+
+from tests.images import LayerContent
+from tests.trees import Node, mounted, scan
+from virtlayer import programs
+from virtlayer.layer.session import AppliedLayer, LayerRequest, LayerWorker
+
+SIZE = 256 * 1024 * 1024
+
+
+@contextlib.asynccontextmanager
+async def served(volume: Path, image_format: str = "raw") -> AsyncIterator[socket.socket]:
+    """A connection to a qemu-nbd that serves a volume, and ends when the connection does."""
+    with tempfile.TemporaryDirectory(prefix="nbd") as directory:
+        address = f"{directory}/s"
+        argv: list[str | Path] = [
+            "qemu-nbd",
+            f"--format={image_format}",
+            f"--socket={address}",
+            volume,
+        ]
+        async with programs.running(argv) as server:
+            with socket.socket(socket.AF_UNIX) as connection:
+                while connection.connect_ex(address):
+                    assert server.returncode is None, server.stderr_tail
+                    await asyncio.sleep(0.001)
+                yield connection
+            await server.check()
+
+
+async def apply_layer(
+    worker: LayerWorker, volume: Path, content: LayerContent, *, format_size: int | None
+) -> AppliedLayer:
+    """Apply one layer to a raw file, which is formatted first where a size is given."""
+    with open_blob(content.blob) as blob:
+        async with served(volume) as connection:
+            return await worker.apply(
+                LayerRequest(
+                    blob=blob,
+                    nbd=connection,
+                    media_type=content.media_type,
+                    diff_id=content.diff_id,
+                    description=f"The layer {content.digest[:19]}",
+                    format_size=format_size,
+                ),
+                lambda _: None,
+            )
+
+
+@contextlib.contextmanager
+def open_blob(content: bytes) -> Iterator[int]:
+    """A descriptor of some bytes, at their beginning."""
+    with tempfile.TemporaryFile() as stream:
+        stream.write(content)
+        stream.seek(0)
+        yield stream.fileno()
+
+
+async def build_volume(
+    worker: LayerWorker, volume: Path, layers: Iterable[LayerContent], *, size: int = SIZE
+) -> None:
+    """Apply layers to a new raw file; after each of them e2fsck must find nothing to say."""
+    volume.write_bytes(b"")
+    os.truncate(volume, size)
+    format_size: int | None = size
+    for content in layers:
+        await apply_layer(worker, volume, content, format_size=format_size)
+        format_size = None
+        assert_sound(volume)
+
+
+def assert_sound(volume: Path) -> None:
+    """``e2fsck -fn`` exits with 0."""
+    result = subprocess.run(["e2fsck", "-fn", volume], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def tree_of(volume: Path) -> dict[bytes, Node]:
+    """The tree of a raw volume, as the kernel shows it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mnt") as directory,
+        mounted(volume, Path(directory)) as root,
+    ):
+        return scan(root)
+
+
+def fingerprint(volume: Path) -> str:
+    """sha256 of everything that a guest could read."""
+    with volume.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
