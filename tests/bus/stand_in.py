@@ -140,7 +140,19 @@ class Service(Interface):
     async def inspect(
         self, _call: Call, source: str, _options: Mapping[str, Variant]
     ) -> dict[str, Variant]:
-        return variants({"source": ("s", source), "note": ("s", "\x1b]0;title\x07")})
+        return variants(
+            {
+                "reference": ("s", f"{source}\x1b]0;title\x07"),
+                "digest": ("s", "sha256:" + "d" * 64),
+                "image-id": ("s", "sha256:" + "c" * 64),
+                "platforms": ("as", ["linux/amd64", "linux/arm64/v8"]),
+                "os": ("s", "linux"),
+                "architecture": ("s", "amd64"),
+                "layers": ("a(sst)", [("sha256:" + "a" * 64, "sha256:" + "b" * 64, 2048)]),
+                "size": ("t", 2048),
+                "config": ("s", '{"os": "linux"}'),
+            }
+        )
 
     @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
     async def list_images(self, _call: Call, pool: str) -> list[tuple[str, ...]]:

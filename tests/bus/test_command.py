@@ -260,6 +260,20 @@ async def test_no_wait_prints_the_number_only(bus: Bus) -> None:
     assert (ended.status, ended.stdout, ended.stderr) == (0, "7\n", "")
 
 
+async def test_inspect_reads_well_in_lines_and_in_json(bus: Bus) -> None:
+    async with stand_in(bus.address, succeed):
+        lines = await virtlayer("--user", "inspect", "d", env=bus.environment)
+        document = await virtlayer("--user", "inspect", "d", "--json", env=bus.environment)
+    assert "     platform: linux/amd64\n" in lines.stdout
+    assert "               linux/arm64/v8\n" in lines.stdout
+    assert lines.stdout.endswith(
+        f"sha256:{'a' * 64}  2.0 KiB\n         size: 2.0 KiB, compressed\n"
+    )
+    inspection = json.loads(document.stdout)
+    assert inspection["config"] == {"os": "linux"}
+    assert inspection["layers"][0]["size"] == 2048
+
+
 async def test_escape_sequences_of_others_do_not_reach_the_terminal(bus: Bus) -> None:
     async with stand_in(bus.address, succeed):
         images = await virtlayer_on_terminal("--user", "images", env=bus.environment)

@@ -42,10 +42,7 @@ async def inspect(client: Client, arguments: Namespace) -> None:
     """``virtlayer inspect``."""
     with access_options(arguments) as options:
         inspection = await client.inspect(absolute_source(arguments.source), options)
-    if arguments.json:
-        print_json(inspection)
-    else:
-        print_inspection(inspection)
+    print_inspection(inspection, as_json=arguments.json)
 
 
 async def images(client: Client, arguments: Namespace) -> None:

@@ -1,23 +1,40 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How the answer of Inspect reads on a terminal or in a log."""
+"""The answer of Inspect, for people and for programs."""
 
-from virtlayer.client.output import print_fields
+import json
+from typing import Any
 
-
-def print_inspection(inspection: dict[str, object]) -> None:
-    """Print what an image is; its whole config is for ``--json``."""
-    fields = []
-    for key, value in inspection.items():
-        if key == "config":
-            continue
-        lines = [_line(item) for item in value] if isinstance(value, list) else [_line(value)]
-        fields += [(key if index == 0 else "", line) for index, line in enumerate(lines)]
-    print_fields(fields)
+from virtlayer.client.output import print_fields, print_json
+from virtlayer.client.text import human_size
 
 
-def _line(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(_line(inner) for inner in value.values())
-    if isinstance(value, list):
-        return " ".join(_line(inner) for inner in value)
-    return str(value)
+def print_inspection(inspection: dict[str, Any], *, as_json: bool) -> None:
+    """Print what an image is; for people, without its config.
+
+    Args:
+        inspection: As the daemon answers it.
+        as_json: With the layers as objects, and the config as JSON rather than in a string.
+    """
+    if as_json:
+        layers = [
+            {"digest": digest, "diff-id": diff_id, "size": size}
+            for digest, diff_id, size in inspection["layers"]
+        ]
+        print_json(inspection | {"layers": layers, "config": json.loads(inspection["config"])})
+        return
+    blobs = [f"{digest}  {human_size(size)}" for digest, _, size in inspection["layers"]]
+    print_fields(
+        [
+            ("reference", inspection["reference"]),
+            ("digest", inspection["digest"]),
+            ("image id", inspection["image-id"]),
+            ("platform", f"{inspection['os']}/{inspection['architecture']}"),
+            *_below_one_another("available for", inspection["platforms"]),
+            *_below_one_another("layers", blobs),
+            ("size", f"{human_size(inspection['size'])}, compressed"),
+        ]
+    )
+
+
+def _below_one_another(name: str, values: list[str]) -> list[tuple[str, str]]:
+    return [(name if index == 0 else "", value) for index, value in enumerate(values)]

@@ -31,7 +31,7 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values, a line each, the values below one another."""
     width = max((len(name) for name, _ in fields), default=0)
     for name, value in fields:
-        print(f"{name:>{width}}: {printable(value)}")
+        print(f"{name + ':' if name else '':>{width + 1}} {printable(value)}")
 
 
 def print_line(text: str) -> None:
