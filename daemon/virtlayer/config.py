@@ -111,7 +111,7 @@ def load_settings(path: Path) -> Settings:
         raise InvalidArgument(f"{path}{line}: {misfit}") from misfit
 
 
-class _Misfit(Exception):  # noqa: N818 -- internal, always turned into InvalidArgument
+class _Misfit(Exception):
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(problem)
         self.key = key

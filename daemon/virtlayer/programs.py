@@ -24,7 +24,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GUARD = ("setpriv", "--pdeathsig=KILL", "--no-new-privs", "--")
 
 
-class ProgramFailed(Exception):  # noqa: N818 -- reads as a sentence where it is caught
+class ProgramFailed(Exception):
     """A program ended with a status that says failure.
 
     Args:
