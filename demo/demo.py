@@ -45,7 +45,7 @@ def main() -> None:
         (work / "bus").mkdir()
         bus = stack.enter_context(session_bus(work / "bus"))
         environment = host.environment | {"DBUS_SESSION_BUS_ADDRESS": bus.address}
-        stack.enter_context(virtlayerd(host, environment))
+        stack.enter_context(virtlayerd(host, environment, work / "virtlayerd.log"))
         print(f"{source}\npool “default” is {pool}")
 
         headline("Pull")
@@ -95,10 +95,15 @@ def architecture() -> str:
 
 
 @contextlib.contextmanager
-def virtlayerd(host: LibvirtHost, environment: Mapping[str, str]) -> Iterator[None]:
-    """Run the daemon on the demo's bus and libvirtd, and wait until it answers."""
+def virtlayerd(host: LibvirtHost, environment: Mapping[str, str], log: Path) -> Iterator[None]:
+    """Run the daemon on the demo's bus and libvirtd; if anything fails, show what it logged."""
     command = [BIN / "virtlayerd", "--session", "--connect", host.uri]
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as daemon:
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        ) as daemon,
+    ):
         try:
             deadline = time.monotonic() + 20
             while not answers(environment):
@@ -106,6 +111,9 @@ def virtlayerd(host: LibvirtHost, environment: Mapping[str, str]) -> Iterator[No
                     raise SystemExit("virtlayerd does not start")
                 time.sleep(0.1)
             yield
+        except (SystemExit, subprocess.CalledProcessError):
+            print(log.read_text(), file=sys.stderr)
+            raise
         finally:
             daemon.send_signal(signal.SIGTERM)
 
@@ -147,5 +155,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
+    except subprocess.CalledProcessError as failure:
+        raise SystemExit(f"{shlex.join(str(part) for part in failure.cmd)} failed") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
