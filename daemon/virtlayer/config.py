@@ -62,6 +62,8 @@ class LayerSettings:
     """Unpacked bytes of one layer's archive."""
     memory_limit: int = 2 * GIB
     """Address space of the layer worker, in bytes."""
+    cpu_limit: int = 6 * 60 * 60
+    """Processor time of the layer worker over all layers of a job, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,7 @@ async def running(
     stdout: int = DEVNULL,
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
+    bare: bool = False,
 ) -> AsyncIterator[RunningProgram]:
     """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
 
@@ -132,6 +133,7 @@ async def running(
         stdout: A descriptor for its standard output, or ``PIPE``.
         pass_fds: Descriptors that it inherits under their own numbers.
         env: Variables beside the few that every child gets.
+        bare: Not even those few.
     """
     process = await asyncio.create_subprocess_exec(
         *_GUARD,
@@ -140,7 +142,7 @@ async def running(
         stdout=stdout,
         stderr=PIPE,
         pass_fds=pass_fds,
-        env=environment() | dict(env or {}),
+        env=({} if bare else environment()) | dict(env or {}),
         start_new_session=True,
     )
     program = RunningProgram(PurePath(argv[0]).name, process)

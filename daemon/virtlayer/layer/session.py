@@ -75,6 +75,11 @@ class LayerWorker:
         self._settings = settings
         self._turn = asyncio.Lock()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._program.pid
+
     @classmethod
     @contextlib.asynccontextmanager
     async def started(cls, settings: LayerSettings) -> AsyncIterator[Self]:
@@ -82,8 +87,9 @@ class LayerWorker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.setblocking(False)
-            argv = [sys.executable, "-I", "-m", "virtlayer.layer.worker"]
-            async with programs.running(argv, stdin=theirs.fileno()) as program:
+            limits = (str(settings.memory_limit), str(settings.cpu_limit))
+            argv = [sys.executable, "-I", "-m", "virtlayer.layer.worker", *limits]
+            async with programs.running(argv, stdin=theirs.fileno(), bare=True) as program:
                 theirs.close()
                 yield cls(program, ours, settings)
 

@@ -15,9 +15,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO, Protocol, Self, cast
 
+import zstandard
+from isal import igzip_lib
+
 _PIECE = 512 * 1024
 _INPUT = 256 * 1024
 _WAITING = 8
+# The stubs say that it is an exception and not a class of them.
+_DAMAGED: type[Exception] = igzip_lib.error  # type: ignore[assignment]
 
 
 class BrokenStream(Exception):
@@ -54,11 +59,6 @@ def _plain(source: Source) -> Iterator[bytes]:
 
 def _gunzip(source: Source) -> Iterator[bytes]:
     """RFC 1952, section 2.2: a file is a series of members."""
-    from isal import igzip_lib
-
-    # The stubs declare it as a variable.
-    damaged: type[Exception] = igzip_lib.error  # type: ignore[assignment]
-
     data = source.read(_INPUT)
     while data:
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
@@ -69,7 +69,7 @@ def _gunzip(source: Source) -> Iterator[bytes]:
                     raise BrokenStream("the gzip data ends too early")
             try:
                 piece = member.decompress(data, _PIECE)
-            except damaged as error:
+            except _DAMAGED as error:
                 raise BrokenStream(f"the gzip data is damaged ({error})") from error
             data = b""
             if piece:
@@ -79,8 +79,6 @@ def _gunzip(source: Source) -> Iterator[bytes]:
 
 def _unzstd(source: Source) -> Iterator[bytes]:
     """RFC 8878, section 3.1: frames, and skippable frames, one after the other."""
-    import zstandard
-
     # 128 MiB: what zstd itself accepts without being told, and what "--ultra -22" needs.
     context = zstandard.ZstdDecompressor(max_window_size=128 * 1024 * 1024)
     reader = context.stream_reader(cast("IO[bytes]", source), read_across_frames=True)

@@ -8,9 +8,11 @@ end and describes the messages.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,10 +27,17 @@ from virtlayer.layer.ext4.library import (
     Ext4Error,
     FilesystemFull,
 )
-from virtlayer.layer.stream import BrokenStream, LayerStream, StreamTooLong, decompressor_for
+from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
+from virtlayer.layer.stream import (
+    BrokenStream,
+    LayerStream,
+    StreamTooLong,
+    decompressor_for,
+)
 
 MESSAGE_LIMIT = 64 * 1024
 _REPORT_INTERVAL = 0.05
+_OUT_OF_MEMORY = "needs more memory than the settings allow (layer.memory-limit)"
 
 
 class Refused(Exception):
@@ -47,6 +56,9 @@ class Refused(Exception):
 
 def main() -> None:
     """Serve requests until the daemon closes its end."""
+    memory, cpu_seconds = map(int, sys.argv[1:])
+    # Everything is imported and loaded by now: no file can be opened from here on.
+    enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
     control = socket.socket(fileno=0)
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, MESSAGE_LIMIT, 2)
@@ -60,6 +72,8 @@ def main() -> None:
             }
         except Refused as refused:
             reply = {"error": refused.error, "problem": refused.problem}
+        except MemoryError:
+            reply = {"error": "LayerTooLarge", "problem": _OUT_OF_MEMORY}
         finally:
             os.close(blob)
         control.send(json.dumps(reply).encode())
@@ -176,6 +190,8 @@ def _refusal(
                 f"{filesystem.free_bytes} bytes and {filesystem.free_inodes} inodes are free, "
                 f"and the entry “{name.decode(errors='backslashreplace')}” needs more",
             )
+        case Ext4Error(code=errno.ENOMEM):
+            return Refused("LayerTooLarge", _OUT_OF_MEMORY)
         case _:
             return Refused("Internal", _about(f"libext2fs says “{error}”", name))
 

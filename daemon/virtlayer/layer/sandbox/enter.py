@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The step into the sandbox: another user, limits, and a filter on system calls.
+
+The daemon has done its part before (programs.py): no new privileges, a death signal, an empty
+environment, and no descriptor but the socket.
+"""
+
+import os
+import pwd
+import resource
+from dataclasses import dataclass
+
+from virtlayer.layer.sandbox._seccomp import ffi, lib
+from virtlayer.layer.sandbox.seccomp import allow_only_what_the_worker_does
+
+WORKER_USER = "virtlayer-worker"
+"""Made by the package (systemd/sysusers.d); where it is missing, ``nobody`` takes its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the worker may use."""
+
+    memory: int
+    """Bytes of address space."""
+    cpu_seconds: int
+    """Processor time of all its threads, over its whole life."""
+    descriptors: int = 16
+    """Open at a time: the control socket, a blob, a connection, and what Python needs."""
+
+
+def enter_sandbox(limits: Limits) -> None:
+    """Give up everything that applying layers does not need. There is no way back.
+
+    Raises:
+        OSError: The kernel refuses a part; the caller must end then.
+    """
+    if os.geteuid() == 0:
+        _become_nobody()
+        # Another user's process has lost the signal that programs.py asked for (PR_SET_PDEATHSIG).
+        if lib.vl_die_with_parent() != 0:
+            raise OSError(ffi.errno, os.strerror(ffi.errno), "PR_SET_PDEATHSIG")
+    _limit(limits)
+    allow_only_what_the_worker_does()
+
+
+def _become_nobody() -> None:
+    """A process of root becomes one without any capability; setresuid(2) drops them all."""
+    try:
+        user = pwd.getpwnam(WORKER_USER)
+    except KeyError:
+        user = pwd.getpwnam("nobody")
+    os.setgroups([])
+    os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+    os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+
+
+def _limit(limits: Limits) -> None:
+    for what, value in (
+        (resource.RLIMIT_AS, limits.memory),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_NOFILE, limits.descriptors),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (value, value))
