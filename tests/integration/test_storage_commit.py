@@ -89,15 +89,15 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
 
 
 async def test_a_pool_that_was_stopped_keeps_nothing(host: LibvirtHost, pools: Pools) -> None:
-    path = host.start_pool("brief")
-    pool = await pools.get("brief")
+    path = host.start_pool("stopped")
+    pool = await pools.get("stopped")
     async with staging_directory(pools, pool, 1) as staging:
         staged = make_qcow2(staging / "base.qcow2")
-        host.virsh("pool-destroy", "brief")
+        host.virsh("pool-destroy", "stopped")
         with pytest.raises(PoolInactive):
             await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
     assert list(path.iterdir()) == []
-    host.virsh("pool-undefine", "brief")
+    host.virsh("pool-undefine", "stopped")
 
 
 async def test_commits_at_a_time_do_not_disturb_each_other(

@@ -23,7 +23,8 @@ from virtlayer.errors import Internal, NoSpace, VirtlayerError, VolumeExists
 from virtlayer.layer.session import LayerRequest
 from virtlayer.programs import ProgramFailed
 from virtlayer.source.image import Layer
-from virtlayer.storage.commit import place_volume, register_volume
+from virtlayer.storage.commit import flush_volume, place_volume, register_volume
+from virtlayer.storage.completion import to_completion
 from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
@@ -66,10 +67,14 @@ class ChainBuilder:
 class _Turn:
     """Where one volume's task has got to, for the task of the next one.
 
-    The locks are taken base first, which all chains agree on, so no two jobs wait for each other.
+    Attributes:
+        queued: It has its lock, has asked for its blobs, and made an empty overlay. Locks are taken
+            base first, which all chains agree on, so no two jobs wait for each other; blobs arrive
+            in that order too.
+        placed: The file is in the pool: the next volume can be written on it.
     """
 
-    locked: asyncio.Event = field(default_factory=asyncio.Event)
+    queued: asyncio.Event = field(default_factory=asyncio.Event)
     placed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -116,7 +121,7 @@ class _Build:
 
     async def _make_all(self, missing: Iterable[PlannedVolume], staging: Path) -> dict[str, Volume]:
         before = _Turn()
-        before.locked.set()
+        before.queued.set()
         before.placed.set()
         tasks = []
         async with asyncio.TaskGroup() as group:
@@ -129,12 +134,12 @@ class _Build:
     async def _make(
         self, planned: PlannedVolume, before: _Turn, turn: _Turn, staging: Path
     ) -> Volume:
-        await before.locked.wait()
+        await before.queued.wait()
         async with self._lock(self._pool, planned.layer_id):
-            turn.locked.set()
             volume = (await self._find([planned])).get(planned.name)
             if volume is not None:
                 self._count_reused(planned)
+                turn.queued.set()
                 turn.placed.set()
                 return volume
             staged = staging / planned.name
@@ -142,17 +147,26 @@ class _Build:
                 loans = [_Loan(layer) for layer in planned.layers]
                 for loan in loans:
                     group.create_task(self._lend(loan))
+                # While the volume before is still written: it takes as long as a small layer.
+                async with self._explained():
+                    await create_overlay(staged, self._request.virtual_size, planned.parent)
+                turn.queued.set()
                 await before.placed.wait()
                 await self._write(planned, loans, staged)
-            placed = await place_volume(self._pool, staged, planned.name)
-            turn.placed.set()
-            if planned is self._request.plan[-1]:
-                self._tools.on_stage("registering")
-            volume = await register_volume(
-                self._pools, self._pool, placed, expected_backing=self._backing(planned)
-            )
-            await self._tools.record(planned, volume)
-            return volume
+            async with self._explained():
+                await flush_volume(self._pool, staged)
+            return await to_completion(self._commit(planned, staged, turn))
+
+    async def _commit(self, planned: PlannedVolume, staged: Path, turn: _Turn) -> Volume:
+        placed = await place_volume(self._pool, staged, planned.name)
+        turn.placed.set()
+        if planned is self._request.plan[-1]:
+            self._tools.on_stage("registering")
+        volume = await register_volume(
+            self._pools, self._pool, placed, expected_backing=self._backing(planned)
+        )
+        await self._tools.record(planned, volume)
+        return volume
 
     async def _lend(self, loan: _Loan) -> None:
         async with AsyncExitStack() as stack:
@@ -162,10 +176,7 @@ class _Build:
             await loan.over.wait()
 
     async def _write(self, planned: PlannedVolume, loans: Iterable[_Loan], staged: Path) -> None:
-        size = self._request.virtual_size
-        async with self._explained():
-            await create_overlay(staged, size, planned.parent)
-        empty = planned.parent is None
+        format_size = self._request.virtual_size if planned.parent is None else None
         for loan in loans:
             if not loan.ready.done():
                 self._tools.on_stage("downloading")
@@ -179,11 +190,11 @@ class _Build:
                         media_type=loan.layer.media_type,
                         diff_id=loan.layer.diff_id,
                         description=f"layer {loan.layer.digest} of {self._request.description}",
-                        format_size=size if empty else None,
+                        format_size=format_size,
                     ),
                     self._tools.progress.add_applied,
                 )
-            empty = False
+            format_size = None
             loan.over.set()
             self._tools.progress.layer_done()
 

@@ -2,8 +2,8 @@
 """How a finished volume gets into the pool: safely on disk, under its name, known to libvirt.
 
 The file appears under its name only when all of it is on disk, and never in the place of another.
-Two steps, because the next layer can be built on a volume that is in place while libvirt still
-looks at the pool.
+Three steps: the first may take long, and a cancelled job does not wait for it; after the second the
+next layer can be built, while libvirt looks at the pool in the third.
 """
 
 import asyncio
@@ -38,13 +38,32 @@ class Placed:
 async def commit_volume(
     pools: Pools, pool: Pool, staged: Path, name: str, *, expected_backing: Path | None
 ) -> Volume:
-    """Put a finished file into a pool and register it: ``place_volume``, ``register_volume``."""
+    """Put a finished file into a pool and register it: all three steps."""
+    await flush_volume(pool, staged)
     placed = await place_volume(pool, staged, name)
     return await register_volume(pools, pool, placed, expected_backing=expected_backing)
 
 
+async def flush_volume(pool: Pool, staged: Path) -> None:
+    """Make a finished file read-only, and wait until all of it is on disk.
+
+    Args:
+        pool: The pool, for error messages.
+        staged: The file, in a staging directory of that pool.
+
+    Raises:
+        NoSpace: The pool is full.
+        PoolUnsupported: The pool's directory cannot be written.
+        PoolInactive: The pool's directory does not exist any more.
+    """
+    try:
+        await asyncio.to_thread(_flush, staged)
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
 async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
-    """Give a finished file its name in the pool, on disk for good when this returns.
+    """Give a flushed file its name in the pool, for good when this returns.
 
     Args:
         pool: The pool.
@@ -58,8 +77,6 @@ async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
         PoolInactive: The pool's directory does not exist any more.
     """
     try:
-        # All of a layer may have to go to disk here: a cancelled job does not wait for that.
-        await asyncio.to_thread(_make_durable, staged)
         return await to_completion(asyncio.to_thread(_place, staged, pool.path / name))
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
@@ -128,7 +145,7 @@ def _check(volume: Volume, pool: Pool, placed: Placed, expected_backing: Path | 
     )
 
 
-def _make_durable(staged: Path) -> None:
+def _flush(staged: Path) -> None:
     with _opened(staged, os.O_RDONLY) as descriptor:
         os.fchmod(descriptor, LAYER_MODE)
         os.fsync(descriptor)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Chains in a real pool, by the real worker: whole, shared, and nothing else left."""
+
+import asyncio
+import json
+import shutil
+import stat
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.chain_parts import SIZE, Store, request_for, small_layers
+from tests.images import directory, file, layer, whiteout
+from tests.leftovers import nothing_left
+from tests.libvirt_host import LibvirtHost
+from tests.volumes import assert_sound
+from virtlayer.chain.build import ChainBuilder
+from virtlayer.config import LayerSettings
+from virtlayer.errors import VolumeExists
+from virtlayer.layer.session import LayerWorker
+from virtlayer.storage.connection import Hypervisor
+from virtlayer.storage.pools import Pool, Pools
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[LayerWorker]:
+    async with LayerWorker.started(LayerSettings()) as worker:
+        yield worker
+
+
+def backing_chain(path: Path) -> list[str]:
+    """The names of the images from the top down, each opened by qemu."""
+    output = subprocess.check_output(
+        ["qemu-img", "info", "--backing-chain", "--output=json", path], text=True
+    )
+    return [Path(image["filename"]).name for image in json.loads(output)]
+
+
+def raw_copy(volume: Path, target: Path) -> Path:
+    subprocess.run(["qemu-img", "convert", "-O", "raw", volume, target], check=True)
+    return target
+
+
+def file_in(raw: Path, path: str) -> str:
+    return subprocess.check_output(
+        ["debugfs", "-R", f"cat {path}", raw], stderr=subprocess.DEVNULL, text=True
+    )
+
+
+async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+) -> None:
+    contents = [
+        layer(directory("etc"), file("etc/a", b"one"), file("etc/b", b"base")),
+        layer(file("etc/a", b"two"), compression="zstd"),
+        layer(whiteout("etc/b"), file("etc/c", b"top"), compression="none"),
+    ]
+    store = Store(contents, worker)
+    built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+
+    assert (built.layers_built, built.layers_reused) == (3, 0)
+    names = [volume.name for volume in built.volumes]
+    assert host.volumes(pool.name) == sorted(names)
+    assert sorted(entry.name for entry in pool.path.iterdir()) == sorted(names)
+    assert backing_chain(pool.path / names[-1]) == names[::-1]
+    for below, volume in zip([None, *built.volumes], built.volumes, strict=False):
+        assert (volume.format, volume.capacity) == ("qcow2", SIZE)
+        assert volume.backing_path == (None if below is None else below.path)
+        assert stat.S_IMODE(volume.path.stat().st_mode) == 0o444
+        subprocess.run(["qemu-img", "check", "-q", volume.path], check=True)
+        assert_sound(raw_copy(volume.path, tmp_path / volume.name))
+    top = tmp_path / names[-1]
+    assert [file_in(top, f"/etc/{name}") for name in "abc"] == ["two", "", "top"]
+
+    assert store.recorded == names
+    size = sum(content.size for content in contents)
+    assert (store.bytes_total, store.bytes_downloaded, store.bytes_applied) == (size,) * 3
+    assert (store.layers_total, store.layers_done) == (3, 3)
+    assert store.stages[-1] == "registering"
+    assert store.lent == 0
+
+
+async def test_what_is_there_is_neither_fetched_nor_built(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(3)
+    first, again, longer = (Store(contents, worker) for _ in range(3))
+    builder = ChainBuilder(pools)
+    built = await builder.build(request_for(pool, contents[:2]), first.tools())
+    inodes = [volume.path.stat().st_ino for volume in built.volumes]
+
+    reused = await builder.build(request_for(pool, contents[:2]), again.tools())
+    assert reused.volumes == built.volumes
+    assert (reused.layers_built, reused.layers_reused) == (0, 2)
+    assert (again.fetched, again.applied, again.bytes_total) == ([], [], 0)
+
+    extended = await builder.build(request_for(pool, contents), longer.tools())
+    assert (extended.layers_built, extended.layers_reused) == (1, 2)
+    assert longer.fetched == [contents[2].digest]
+    assert [volume.path.stat().st_ino for volume in extended.volumes[:2]] == inodes
+
+
+async def test_forty_layers_are_sixteen_volumes_that_can_be_moved(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+) -> None:
+    contents = small_layers(40)
+    store = Store(contents, worker)
+    built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    assert len(built.volumes) == 16
+    assert (built.layers_built, built.layers_reused) == (40, 0)
+    assert len(host.volumes(pool.name)) == 16
+    assert store.applied == [content.diff_id for content in contents]
+
+    moved = tmp_path / "moved"
+    shutil.move(pool.path, moved)
+    pool.path.mkdir()
+    names = [volume.name for volume in built.volumes]
+    assert backing_chain(moved / names[-1]) == names[::-1]
+    raw = raw_copy(moved / names[-1], tmp_path / "top.raw")
+    assert_sound(raw)
+    assert file_in(raw, "/etc/file-00") == "layer 0\n"
+    assert file_in(raw, "/etc/file-39") == "layer 39\n"
+
+
+async def test_a_missing_lower_volume_is_built_again(
+    pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+) -> None:
+    contents = small_layers(3)
+    builder = ChainBuilder(pools)
+    store = Store(contents, worker)
+    built = await builder.build(request_for(pool, contents), store.tools())
+    before = raw_copy(built.volumes[-1].path, tmp_path / "before.raw").read_bytes()
+    built.volumes[1].path.unlink()
+    await pools.refresh(pool)
+
+    store = Store(contents, worker)
+    again = await builder.build(request_for(pool, contents), store.tools())
+    assert store.fetched == [contents[1].digest]
+    assert [volume.name for volume in again.volumes] == [volume.name for volume in built.volumes]
+    assert raw_copy(again.volumes[-1].path, tmp_path / "after.raw").read_bytes() == before
+
+
+async def test_jobs_that_need_the_same_layers_build_them_once(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(4)
+    builder = ChainBuilder(pools)
+    async with LayerWorker.started(LayerSettings()) as other_worker:
+        stores = [Store(contents, worker), Store(contents, other_worker)]
+        requests = [request_for(pool, contents), request_for(pool, contents[:3])]
+        results = await asyncio.gather(
+            *(
+                builder.build(request, store.tools())
+                for request, store in zip(requests, stores, strict=True)
+            )
+        )
+    applied = stores[0].applied + stores[1].applied
+    assert sorted(applied) == sorted(content.diff_id for content in contents)
+    assert sum(result.layers_built for result in results) == 4
+    assert results[0].volumes[:3] == results[1].volumes
+    for store in stores:
+        assert store.bytes_downloaded == store.bytes_applied == store.bytes_total
+
+
+async def test_a_job_that_waited_for_one_that_fails_builds_itself(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(2)
+    builder = ChainBuilder(pools)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fail(_digest: str) -> None:
+        started.set()
+        await go_on.wait()
+        raise ZeroDivisionError
+
+    failing = Store(contents, worker, before_fetch=fail)
+    waiting = Store(contents, worker)
+    first = asyncio.create_task(builder.build(request_for(pool, contents), failing.tools()))
+    await started.wait()
+    second = asyncio.create_task(builder.build(request_for(pool, contents), waiting.tools()))
+    await asyncio.sleep(0.05)
+    assert waiting.fetched == []
+    go_on.set()
+    with pytest.raises(ZeroDivisionError):
+        await first
+    assert (await second).layers_built == 2
+
+
+async def test_two_daemons_in_one_pool_do_each_others_work_no_harm(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(4)
+    with nothing_left():
+        async with (
+            Hypervisor(host.uri) as hypervisor,
+            LayerWorker.started(LayerSettings()) as other_worker,
+        ):
+            stores = [Store(contents, worker), Store(contents, other_worker)]
+            builders = [ChainBuilder(pools), ChainBuilder(Pools(hypervisor))]
+            one, other = await asyncio.gather(
+                *(
+                    builder.build(request_for(pool, contents), store.tools())
+                    for builder, store in zip(builders, stores, strict=True)
+                )
+            )
+    assert [volume.name for volume in one.volumes] == [volume.name for volume in other.volumes]
+    assert host.volumes(pool.name) == sorted(volume.name for volume in one.volumes)
+    assert len(backing_chain(one.volumes[-1].path)) == 4
+
+
+async def test_blobs_arrive_ahead_but_not_all_at_a_time(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(8)
+    arriving: set[str] = set()
+    most = 0
+    three_arrive, all_have_arrived = asyncio.Event(), asyncio.Event()
+
+    async def count(digest: str) -> None:
+        nonlocal most
+        arriving.add(digest)
+        most = max(most, len(arriving))
+        if len(arriving) == 3:
+            three_arrive.set()
+        await three_arrive.wait()
+        arriving.remove(digest)
+        if digest == contents[-1].digest:
+            all_have_arrived.set()
+
+    async def wait_for_all(_diff_id: str) -> None:
+        await all_have_arrived.wait()
+
+    store = Store(contents, worker, before_fetch=count, before_apply=wait_for_all)
+    await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    assert most == 3
+    assert store.fetched == [content.digest for content in contents]
+
+
+async def test_something_else_under_a_layers_name_is_not_touched(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(1)
+    request = request_for(pool, contents)
+    path = pool.path / request.plan[0].name
+    for arguments in (("raw", str(SIZE)), ("qcow2", str(SIZE * 2))):
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", arguments[0], path, arguments[1]], check=True
+        )
+        inode = path.stat().st_ino
+        with pytest.raises(VolumeExists, match="Delete it, then try again"):
+            await ChainBuilder(pools).build(request, Store(contents, worker).tools())
+        assert path.stat().st_ino == inode
+        path.unlink()

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Builds that fail or are cancelled: their own error, finished volumes kept, nothing else left."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chain_parts import Store, request_for, small_layers
+from tests.images import LayerContent, directory, file, layer
+from tests.leftovers import children, nothing_left
+from tests.libvirt_host import LibvirtHost, session_host
+from tests.small_filesystem import small_filesystem
+from virtlayer.chain.build import ChainBuilder
+from virtlayer.config import LayerSettings
+from virtlayer.errors import (
+    DigestMismatch,
+    Internal,
+    NoSpace,
+    PoolInactive,
+    PoolNotFound,
+    RegistryUnavailable,
+    VirtlayerError,
+)
+from virtlayer.layer.session import LayerWorker
+from virtlayer.storage.connection import Hypervisor
+from virtlayer.storage.pools import Pool, Pools
+from virtlayer.storage.staging import STAGING_PARENT
+
+MIB = 1024**2
+
+
+@pytest.fixture
+async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
+    async with LayerWorker.started(LayerSettings()) as worker:
+        yield worker
+
+
+def names_of(pool: Pool, contents: list[LayerContent]) -> list[str]:
+    return sorted(planned.name for planned in request_for(pool, contents).plan)
+
+
+def names_in(pool: Pool) -> list[str]:
+    return sorted(entry.name for entry in pool.path.iterdir())
+
+
+async def test_a_layer_that_fails_keeps_what_is_finished(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    good = small_layers(2)
+    bad = layer(file("x"), diff_id="sha256:" + "0" * 64)
+    contents = [*good, bad, *small_layers(2, first=5)]
+    store = Store(contents, worker)
+    with pytest.raises(DigestMismatch, match=r"layer sha256:.* of docker://registry"):
+        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    assert host.volumes(pool.name) == names_in(pool) == names_of(pool, good)
+    assert sorted(store.recorded) == names_of(pool, good)
+    assert store.lent == 0
+
+
+async def test_a_download_that_fails_ends_the_build(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(6)
+
+    def fail(digest: str) -> None:
+        if digest == contents[3].digest:
+            raise RegistryUnavailable("it died")
+
+    store = Store(contents, worker, before_fetch=fail)
+    with pytest.raises(RegistryUnavailable, match="it died"):
+        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    assert set(names_in(pool)) <= set(names_of(pool, contents[:3]))
+    assert host.volumes(pool.name) == names_in(pool)
+    assert store.lent == 0
+
+
+@pytest.mark.parametrize("stage", ["before_fetch", "before_apply"])
+async def test_cancelling_leaves_only_finished_volumes(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker, stage: str
+) -> None:
+    contents = small_layers(4)
+    reached = asyncio.Event()
+
+    async def hang(digest: str) -> None:
+        if digest in (contents[2].digest, contents[2].diff_id):
+            reached.set()
+            await asyncio.sleep(1000)
+
+    store = Store(contents, worker)
+    setattr(store, stage, hang)
+    before = children()
+    task = asyncio.create_task(
+        ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    )
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert children() == before
+    assert store.lent == 0
+    assert STAGING_PARENT not in names_in(pool)
+    assert set(names_in(pool)) <= set(names_of(pool, contents[:2]))
+    assert host.volumes(pool.name) == names_in(pool)
+
+    # A worker belongs to one job: after a cancellation it is somewhere in the middle.
+    async with LayerWorker.started(LayerSettings()) as other:
+        finish = Store(contents, other)
+        await ChainBuilder(pools).build(request_for(pool, contents), finish.tools())
+    assert names_in(pool) == names_of(pool, contents)
+
+
+async def test_cancelling_at_any_moment_leaves_a_sound_pool(
+    host: LibvirtHost, pools: Pools, pool: Pool
+) -> None:
+    contents = small_layers(3)
+    before = children()
+    for moment in range(0, 120, 12):
+        async with LayerWorker.started(LayerSettings()) as worker:
+            store = Store(contents, worker)
+            task = asyncio.create_task(
+                ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+            )
+            await asyncio.sleep(moment / 1000)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        assert children() == before
+        assert set(names_in(pool)) <= set(names_of(pool, contents))
+        assert host.volumes(pool.name) == names_in(pool)
+    async with LayerWorker.started(LayerSettings()) as worker:
+        built = await ChainBuilder(pools).build(
+            request_for(pool, contents), Store(contents, worker).tools()
+        )
+    assert len(built.volumes) == 3
+
+
+async def test_a_server_that_dies_is_an_error_and_not_a_hang(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = [layer(file("large", os.urandom(8 * MIB)))]
+    before = children()
+
+    def kill_server(_diff_id: str) -> None:
+        (server,) = children() - before
+        os.kill(server, signal.SIGKILL)
+
+    store = Store(contents, worker, before_apply=kill_server)
+    with pytest.raises(VirtlayerError) as raised:
+        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    assert isinstance(raised.value, Internal)
+    assert names_in(pool) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "error"), [("pool-destroy", PoolInactive), ("pool-undefine", PoolNotFound)]
+)
+async def test_a_pool_that_goes_during_the_build_is_told(
+    host: LibvirtHost,
+    pools: Pools,
+    worker: LayerWorker,
+    command: str,
+    error: type[VirtlayerError],
+) -> None:
+    path = host.start_pool("mortal")
+    pool = await pools.get("mortal")
+    contents = small_layers(2)
+
+    def stop(diff_id: str) -> None:
+        if diff_id == contents[1].diff_id:
+            host.virsh("pool-destroy", "mortal")
+            if command == "pool-undefine":
+                host.virsh("pool-undefine", "mortal")
+
+    store = Store(contents, worker, before_apply=stop)
+    with pytest.raises(error):
+        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    assert [entry.name for entry in path.iterdir() if entry.name == STAGING_PARENT] == []
+    assert set(names_in(pool)) <= set(names_of(pool, contents[:1]))
+    if command == "pool-destroy":
+        host.virsh("pool-undefine", "mortal")
+
+
+@pytest.fixture
+def small_host() -> Iterator[tuple[LibvirtHost, Path]]:
+    """A pool that is nearly full: 24 MiB in all."""
+    with session_host() as host:
+        path = host.pool_directory("small")
+        with small_filesystem(path, 24 * MIB):
+            host.start_pool("small", path)
+            yield host, path
+            host.stop_pool("small")
+
+
+async def test_a_full_pool_is_no_space_and_as_it_was_before(
+    small_host: tuple[LibvirtHost, Path],
+) -> None:
+    host, path = small_host
+    base = small_layers(1)
+    contents = [*base, layer(directory("d"), file("d/large", os.urandom(40 * MIB)))]
+    with nothing_left():
+        async with (
+            Hypervisor(host.uri) as hypervisor,
+            LayerWorker.started(LayerSettings()) as worker,
+        ):
+            pools = Pools(hypervisor)
+            pool = await pools.get("small")
+            store = Store(contents, worker)
+            with pytest.raises(NoSpace, match=r"The pool “small” .* is full: \d+ bytes"):
+                await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+            # The layer does not stop at the size of the file system that it is in, but of the pool.
+            assert host.volumes("small") == names_in(pool) == names_of(pool, base)
+            free = os.statvfs(path)
+            assert free.f_bavail * free.f_frsize > 16 * MIB
+
+
+async def test_a_layer_that_does_not_fit_its_volume_is_no_space_with_sizes(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = [layer(file("large", os.urandom(80 * MIB), mode=0o644), compression="none")]
+    with pytest.raises(NoSpace, match=r"\d"):
+        await ChainBuilder(pools).build(
+            request_for(pool, contents), Store(contents, worker).tools()
+        )
+    assert names_in(pool) == []
