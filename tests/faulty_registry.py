@@ -80,6 +80,8 @@ class FaultyRegistry:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
+                if not line.endswith(b"HTTP/1.1\r\n"):
+                    break  # a client that tries TLS first
                 path = line.split()[1].decode()
                 while (await reader.readline()).strip():
                     pass

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The blob cache: files named by their digest, shared by jobs and processes.
+
+``<directory>/<algorithm>/<hex>`` is a complete blob, and ``<directory>/partial/<hex>`` one that
+somebody is downloading. flock(2) on the file itself says who has it: exclusive on a partial one
+while it is written, shared on a complete one while it is used. A process that dies leaves no lock
+behind. A lock counts only if the name still leads to the locked file, because another process may
+have renamed or removed it in between.
+
+Nothing here is synced to disk: each process verifies a file once before it trusts it.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from virtlayer.config import MIB
+from virtlayer.errors import DigestMismatch, NoSpace
+from virtlayer.source.digest import ALGORITHMS, hasher
+from virtlayer.source.image import Layer
+
+_CHUNK = MIB
+_HASHED_AT_ONCE = 64 * MIB
+"""What a cancellation waits for at most."""
+_PARTIAL = "partial"
+_POLL_SECONDS = 0.02
+
+
+class Download(Protocol):
+    """The bytes of a blob, on their way."""
+
+    async def read(self, limit: int) -> bytes:
+        """Up to ``limit`` bytes; nothing at the end."""
+
+
+type Opener = Callable[[], AbstractAsyncContextManager[Download]]
+
+
+class BlobCache:
+    """Downloaded blobs, verified, the least recently used ones removed when there are too many.
+
+    Args:
+        directory: Made when it is needed, for this user alone; several processes may share it.
+        size_limit: Bytes that all blobs together should not exceed; blobs in use may.
+    """
+
+    def __init__(self, directory: Path, size_limit: int) -> None:
+        self.directory = directory
+        self._size_limit = size_limit
+        self._verified: set[tuple[str, int, int]] = set()
+        self._swept = False
+
+    @contextlib.asynccontextmanager
+    async def borrow(
+        self,
+        layer: Layer,
+        download: Opener,
+        *,
+        keep: bool,
+        on_bytes: Callable[[int], None],
+    ) -> AsyncIterator[int]:
+        """Lend a verified blob as a read-only descriptor at offset 0, valid inside the context.
+
+        Args:
+            layer: Whose blob.
+            download: Opens the stream that the blob comes from, if it is not here.
+            keep: False: download it in any case, to a file that never has a name.
+            on_bytes: Told how many more bytes are here; all at once for a cached blob.
+
+        Raises:
+            DigestMismatch: The download is not what it should be.
+            NoSpace: There is no room for it.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            self.sweep()
+        lending = self._kept if keep else self._nameless
+        async with lending(layer, download, on_bytes) as blob:
+            yield blob
+
+    def sweep(self) -> None:
+        """Remove what writers that died have left; done before the first blob is lent as well."""
+        for path in _files(self.directory / _PARTIAL):
+            with _locked(path, fcntl.LOCK_EX) as descriptor:
+                if descriptor is not None:
+                    path.unlink()
+
+    @contextlib.asynccontextmanager
+    async def _nameless(
+        self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    ) -> AsyncIterator[int]:
+        with tempfile.TemporaryFile(dir=self.directory, buffering=0) as file:
+            await _fill(file.fileno(), layer, download, on_bytes)
+            with _read_only(file.fileno()) as blob:
+                yield blob
+
+    @contextlib.asynccontextmanager
+    async def _kept(
+        self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    ) -> AsyncIterator[int]:
+        with contextlib.ExitStack() as files:
+            while True:
+                if (blob := await self._cached(layer, files)) is not None:
+                    on_bytes(layer.size)
+                    yield blob
+                    return
+                with self._partial(layer) as partial:
+                    if partial is not None and not self._path(layer).exists():
+                        await asyncio.to_thread(self._evict, layer.size)
+                        await _fill(partial, layer, download, on_bytes)
+                        blob = files.enter_context(_read_only(partial))
+                        self._publish(partial, blob, layer)
+                        break
+                await asyncio.sleep(_POLL_SECONDS)
+            try:
+                yield blob
+            finally:
+                files.close()
+                await asyncio.to_thread(self._evict, 0)
+
+    async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
+        """Open a complete blob that is in the cache and right; a wrong one is removed."""
+        path = self._path(layer)
+        with contextlib.ExitStack() as opened:
+            descriptor = opened.enter_context(_locked(path, fcntl.LOCK_SH))
+            if descriptor is None:
+                return None
+            if not await self._is_right(descriptor, layer):
+                path.unlink(missing_ok=True)
+                return None
+            # The access time tells how recently it was used, also where mounts do not keep it.
+            modified = os.fstat(descriptor).st_mtime_ns
+            os.utime(descriptor, ns=(time.time_ns(), modified))
+            files.push(opened.pop_all())
+            return descriptor
+
+    async def _is_right(self, descriptor: int, layer: Layer) -> bool:
+        if os.fstat(descriptor).st_size != layer.size:
+            return False
+        identity = _identity(descriptor, layer)
+        if identity not in self._verified:
+            if await _digest_of(descriptor, layer) != layer.digest:
+                return False
+            self._verified.add(identity)
+        return True
+
+    @contextlib.contextmanager
+    def _partial(self, layer: Layer) -> Iterator[int | None]:
+        """The partial file of a blob, empty and ours alone; None while it is another's."""
+        path = self.directory / _PARTIAL / layer.digest.partition(":")[2]
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with _locked(path, fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT) as descriptor:
+            if descriptor is None:
+                yield None
+                return
+            os.ftruncate(descriptor, 0)
+            try:
+                yield descriptor
+            finally:
+                # Once published, the name is free for the next one.
+                if _is_at(descriptor, path):
+                    path.unlink()
+
+    def _publish(self, partial: int, blob: int, layer: Layer) -> None:
+        os.fchmod(partial, 0o400)
+        fcntl.flock(partial, fcntl.LOCK_SH)
+        fcntl.flock(blob, fcntl.LOCK_SH)
+        self._verified.add(_identity(blob, layer))
+        path = self._path(layer)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        (self.directory / _PARTIAL / path.name).rename(path)
+
+    def _path(self, layer: Layer) -> Path:
+        algorithm, _, hexadecimal = layer.digest.partition(":")
+        return self.directory / algorithm / hexadecimal
+
+    def _evict(self, room: int) -> None:
+        """Remove blobs, the least recently used first, until ``room`` bytes more would fit."""
+        blobs = []
+        for algorithm in ALGORITHMS:
+            for path in _files(self.directory / algorithm):
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    blobs.append((status.st_atime_ns, status.st_size, path))
+        excess = sum(size for _, size, _ in blobs) + room - self._size_limit
+        for _, size, path in sorted(blobs):
+            if excess <= 0:
+                break
+            with _locked(path, fcntl.LOCK_EX) as descriptor:
+                if descriptor is not None:
+                    path.unlink()
+                    excess -= size
+
+
+async def _fill(
+    descriptor: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+) -> None:
+    """Write a download to an empty file, and compare its digest on the way."""
+    hashing = hasher(layer.digest)
+    received = 0
+    writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    writing.set_result(None)
+    try:
+        async with download() as stream:
+            complete = False
+            while not complete:
+                pending = bytearray()
+                while len(pending) < _CHUNK and not complete:
+                    chunk = await stream.read(_CHUNK)
+                    complete = not chunk
+                    received += len(chunk)
+                    if received > layer.size:
+                        raise _mismatch(layer)
+                    pending += chunk
+                    on_bytes(len(chunk))
+                await asyncio.shield(writing)
+                # One piece is hashed and written while the next one arrives.
+                writing = asyncio.ensure_future(
+                    asyncio.to_thread(_append, descriptor, hashing, pending)
+                )
+            await asyncio.shield(writing)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpace(
+                f"The blob cache has no room for {layer.digest} ({layer.size} bytes). "
+                "Make room, or lower size-limit in the settings."
+            ) from error
+        raise
+    finally:
+        await _settled(writing)
+    if received != layer.size or f"{hashing.name}:{hashing.hexdigest()}" != layer.digest:
+        raise _mismatch(layer)
+
+
+async def _settled(working: asyncio.Future[None]) -> None:
+    """Wait for a thread, come what may: its descriptor must not become another file meanwhile."""
+    while not working.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([working])
+    working.exception()
+
+
+def _append(descriptor: int, hashing: "hashlib._Hash", data: bytearray) -> None:
+    hashing.update(data)
+    with memoryview(data) as rest:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+def _mismatch(layer: Layer) -> DigestMismatch:
+    return DigestMismatch(
+        f"What was downloaded as blob {layer.digest} is not that blob. The registry's copy is "
+        "damaged or was tampered with; have the image pushed again."
+    )
+
+
+def _identity(descriptor: int, layer: Layer) -> tuple[str, int, int]:
+    status = os.fstat(descriptor)
+    return layer.digest, status.st_ino, status.st_mtime_ns
+
+
+async def _digest_of(descriptor: int, layer: Layer) -> str:
+    hashing = hasher(layer.digest)
+    for start in range(0, layer.size, _HASHED_AT_ONCE):
+        working = asyncio.ensure_future(
+            asyncio.to_thread(_hash_range, descriptor, hashing, start, start + _HASHED_AT_ONCE)
+        )
+        try:
+            await asyncio.shield(working)
+        finally:
+            await _settled(working)
+    return f"{hashing.name}:{hashing.hexdigest()}"
+
+
+def _hash_range(descriptor: int, hashing: "hashlib._Hash", start: int, end: int) -> None:
+    while start < end and (data := os.pread(descriptor, min(_CHUNK, end - start), start)):
+        hashing.update(data)
+        start += len(data)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, lock: int, flags: int = os.O_RDONLY) -> Iterator[int | None]:
+    """Open and lock a file; None if it is not there, or somebody else's lock is in the way."""
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor if _lock(descriptor, lock) and _is_at(descriptor, path) else None
+    finally:
+        # The lock goes with the last descriptor of the open file.
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, lock: int) -> bool:
+    try:
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _read_only(descriptor: int) -> Iterator[int]:
+    """Open the file of a descriptor once more, for reading from its start."""
+    again = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield again
+    finally:
+        os.close(again)
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []

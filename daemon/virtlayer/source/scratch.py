@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Directories for large temporary files, which do not outlive a killed process for long.
+
+Each is locked (flock(2)) as long as its owner lives; the next one that is made in the same place
+removes those without an owner. The place itself is locked while a directory is made, so that none
+is seen before its lock.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+_PREFIX = "source-"
+
+
+@contextlib.asynccontextmanager
+async def scratch_directory(place: Path) -> AsyncIterator[Path]:
+    """Make a private directory in ``place``; it is removed with its content on leaving."""
+    with contextlib.ExitStack() as files:
+        directory, dead = _claimed(place, files)
+        try:
+            await _remove(dead)
+            yield directory
+        finally:
+            await asyncio.shield(_remove([directory]))
+
+
+def _claimed(place: Path, files: contextlib.ExitStack) -> tuple[Path, list[Path]]:
+    """Make and lock a directory; return it, and those that nobody has locked."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _opened(place) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # nobody holds it for longer than these lines take
+        dead = [path for path in place.glob(f"{_PREFIX}*") if _is_dead(path)]
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+        fcntl.flock(files.enter_context(_opened(directory)), fcntl.LOCK_EX)
+    return directory, dead
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        with _opened(path) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return True
+
+
+async def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Blobs on their way: the proxies of one source, and the streams that come from them.
+
+A proxy streams one blob at a time (see ``proxy``), so there are as many as blobs stream at the
+same time. The first one opens the reference; the others what ``open_further`` names.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from virtlayer.errors import DigestMismatch, RegistryUnavailable
+from virtlayer.source.command import Skopeo
+from virtlayer.source.image import Layer
+from virtlayer.source.proxy import Pipe, Proxy, ProxyFailed, Reply, put_away
+from virtlayer.source.reference import Reference
+
+STREAMS = 4
+"""Blobs that come from one registry at the same time."""
+
+
+class BlobStream:
+    """The bytes of one blob, on their way."""
+
+    def __init__(
+        self, skopeo: Skopeo, layer: Layer, pipe: Pipe, verdict: asyncio.Future[Reply]
+    ) -> None:
+        self._skopeo = skopeo
+        self._layer = layer
+        self._pipe = pipe
+        self._verdict = verdict
+        self._received = 0
+        self.complete = False
+        """Whether everything came, and skopeo found the digest right."""
+
+    async def read(self, limit: int) -> bytes:
+        """Read up to ``limit`` bytes; nothing at the end, which is only after a good verdict.
+
+        Raises:
+            DigestMismatch: The bytes are not the blob's.
+            RegistryUnavailable: The registry ended the transfer half-way, or sends nothing more.
+        """
+        if self.complete:
+            return b""
+        async with self._skopeo.waiting(f"blob {self._layer.digest}"):
+            chunk = await self._pipe.read(limit)
+        self._received += len(chunk)
+        if self._received > self._layer.size:
+            raise DigestMismatch(
+                f"{self._skopeo.reference}: blob {self._layer.digest} is longer than the "
+                f"{self._layer.size} bytes that the manifest says. Have the image pushed again."
+            )
+        if not chunk:
+            await self._conclude()
+        return chunk
+
+    async def _conclude(self) -> None:
+        try:
+            await self._verdict
+        except ProxyFailed as error:
+            raise self._skopeo.failure(f"blob {self._layer.digest}: {error}") from error
+        if self._received != self._layer.size:
+            raise RegistryUnavailable(
+                f"{self._skopeo.reference}: blob {self._layer.digest} ended after "
+                f"{self._received} of {self._layer.size} bytes. Try again."
+            )
+        self.complete = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedProxy:
+    """A proxy that has the image open under a number."""
+
+    proxy: Proxy
+    image: object
+    life: contextlib.AsyncExitStack
+
+
+class Proxies:
+    """The proxies of one source; each streams one blob at a time (see ``proxy``)."""
+
+    def __init__(self, skopeo: Skopeo) -> None:
+        self.skopeo = skopeo
+        self._slots = asyncio.Semaphore(1 if skopeo.reference.local_path else STREAMS)
+        self._idle: list[OpenedProxy] = []
+        self._next: Reference | None = None
+
+    def open_further(self, reference: Reference) -> None:
+        """What proxies open from now on: something that does not change, already accepted."""
+        self._next = reference
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[OpenedProxy]:
+        """Lend a proxy; after a failure it is in an unknown state, and ended."""
+        async with self._slots:
+            opened = self._idle.pop() if self._idle else await self._opened()
+            try:
+                yield opened
+            except BaseException:
+                await opened.life.aclose()
+                raise
+            if opened.proxy.usable:
+                self._idle.append(opened)
+            else:
+                await opened.life.aclose()
+
+    @contextlib.asynccontextmanager
+    async def blob(self, layer: Layer) -> AsyncIterator[BlobStream]:
+        """Stream the blob of a layer; waits while as many as are allowed are on their way.
+
+        Raises:
+            VirtlayerError: It cannot be had; which one says why.
+        """
+        skopeo = self.skopeo
+        async with self.one() as opened:
+            try:
+                async with skopeo.waiting(f"blob {layer.digest}"):
+                    reply = await opened.proxy.request(
+                        "GetBlob", opened.image, layer.digest, layer.size
+                    )
+            except ProxyFailed as error:
+                raise skopeo.failure(f"blob {layer.digest}: {error}") from error
+            if reply.pipe is None:
+                raise skopeo.failure("GetBlob was answered without a pipe")
+            with reply.pipe as pipe:
+                verdict = asyncio.ensure_future(opened.proxy.request("FinishPipe", reply.pipe_id))
+                try:
+                    yield BlobStream(skopeo, layer, pipe, verdict)
+                finally:
+                    await put_away(verdict)
+
+    async def close(self) -> None:
+        """End all proxies."""
+        while self._idle:
+            await self._idle.pop().life.aclose()
+
+    async def _opened(self) -> OpenedProxy:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                # The policy was asked when the image was opened by its name. A rule about exact
+                # names would refuse the digest that stands for the very same image now.
+                proxy = await stack.enter_async_context(
+                    self.skopeo.proxy(policy=self._next is None)
+                )
+                name = (self._next or self.skopeo.reference).skopeo_name
+                async with self.skopeo.waiting("opening the image"):
+                    image = (await proxy.request("OpenImage", name)).value
+            except ProxyFailed as error:
+                raise self.skopeo.failure(str(error)) from error
+            return OpenedProxy(proxy, image, stack.pop_all())
+        raise AssertionError("the stack swallows nothing")
