@@ -9,7 +9,7 @@ there leaves the socket open.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from dbus_next.aio.message_bus import MessageBus
 from dbus_next.constants import (
@@ -92,6 +92,12 @@ class Connection(MessageBus):
                 ) from error
             raise
         return connection
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Wait until the bus has taken every message, then disconnect."""

@@ -52,13 +52,15 @@ class Jobs:
             pool: In which pool.
             started_by: The uid of the caller.
             operation: What to run; what it returns is the job's result.
-            belongings: What only this job needs, closed when it is over, run or not. If the job
-                is not accepted, it stays the caller's.
+            belongings: What only this job needs. It is closed when the job is over, whether it
+                ran or not, and when it is not accepted.
 
         Raises:
             Cancelled: The service is about to end.
         """
         if self._closing:
+            if belongings is not None:
+                belongings.close()
             raise Cancelled(f"The {kind} of {source} was not started: the service is stopping.")
         self._last_number += 1
         job = Job(

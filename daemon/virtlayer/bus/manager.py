@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``org.virtlayer1.Manager``: what the service does. It converts, authorizes and delegates."""
+
+import contextlib
+from collections.abc import Mapping
+
+from dbus_next.signature import Variant
+
+from virtlayer.bus import names
+from virtlayer.bus.authority import Action, Authority
+from virtlayer.bus.call import Call
+from virtlayer.bus.image import ImageObjects
+from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
+from virtlayer.bus.options import PullOptions, SourceOptions, parse_options
+from virtlayer.bus.results import result_variants
+from virtlayer.jobs.job import Job
+from virtlayer.operations.inspect import InspectRequest, inspect
+from virtlayer.operations.pull import PullRequest, PullResult, pull
+from virtlayer.operations.services import Services
+from virtlayer.source.reference import Reference, parse_reference
+from virtlayer.version import VERSION
+
+
+class Manager(Interface):
+    """The root object."""
+
+    interface = names.MANAGER
+
+    def __init__(self, services: Services, authority: Authority, images: ImageObjects) -> None:
+        super().__init__()
+        self._services = services
+        self._authority = authority
+        self._images = images
+
+    @method(
+        "Pull",
+        takes={"source": "s", "pool": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def pull(
+        self, call: Call, source: str, pool: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that brings an image into a pool."""
+        with contextlib.ExitStack() as belongings:
+            given = parse_options(PullOptions, options, call, belongings)
+            request = PullRequest(
+                source=parse_reference(source),
+                pool=pool,
+                name=given.name,
+                platform=given.wanted_platform,
+                access=given.access,
+                cache=given.cache,
+                size=given.size,
+            )
+            await self._authorize(call, request.source, given, {"pool": pool})
+            job = self._services.jobs.start(
+                "pull",
+                source=str(request.source),
+                pool=pool,
+                started_by=await self._authority.uid(call),
+                operation=lambda job: self._pull(request, job),
+                belongings=belongings.pop_all(),
+            )
+        return job.id, names.job_path(job.id)
+
+    @method("Inspect", takes={"source": "s", "options": "a{sv}"}, gives={"image": "a{sv}"})
+    async def inspect(
+        self, call: Call, source: str, options: Mapping[str, Variant]
+    ) -> dict[str, Variant]:
+        """Look at an image where it is."""
+        with contextlib.ExitStack() as belongings:
+            given = parse_options(SourceOptions, options, call, belongings)
+            request = InspectRequest(
+                source=parse_reference(source),
+                platform=given.wanted_platform,
+                access=given.access,
+            )
+            await self._authorize(call, request.source, given, {})
+            return result_variants(await inspect(self._services, request))
+
+    @method("ListJobs", gives={"jobs": "a(uosssd)"})
+    async def list_jobs(self, _call: Call) -> list[tuple[int, str, str, str, str, float]]:
+        """List every job that can be read."""
+        return [
+            (job.id, names.job_path(job.id), job.kind, job.state, job.source, job.progress)
+            for job in self._services.jobs.list()
+        ]
+
+    @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
+    async def list_images(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, str]]:
+        """List the images of a pool, or of every pool."""
+        return [
+            (names.image_path(one.id), one.pool, one.name, one.source, one.digest)
+            for one in self._images.records(pool)
+        ]
+
+    @signal("JobAdded", id="u", job="o")
+    def job_added(self, number: int, path: str) -> None:
+        """Tell that a job was accepted."""
+
+    @signal("JobRemoved", id="u", job="o", result="s", error="s", message="s")
+    def job_removed(self, number: int, path: str, result: str, error: str, message: str) -> None:
+        """Tell that a job is over."""
+
+    @dbus_property("Version", "s", emits=Emits.CONST)
+    def version(self) -> str:
+        """The version of the daemon."""
+        return VERSION
+
+    @dbus_property("LibvirtUri", "s", emits=Emits.CONST)
+    def libvirt_uri(self) -> str:
+        """Which libvirt it uses."""
+        return self._services.hypervisor.uri
+
+    async def _pull(self, request: PullRequest, job: Job) -> PullResult:
+        result = await pull(self._services, request, job)
+        # Before the job is told to be done: who hears that can look at the image.
+        await self._images.refresh()
+        return result
+
+    async def _authorize(
+        self, call: Call, source: Reference, options: SourceOptions, details: Mapping[str, str]
+    ) -> None:
+        for path in options.paths:
+            await self._authority.allow_paths(call, str(path))
+        local = source.local_path is not None
+        if local:
+            await self._authority.allow_paths(call, str(source))
+        await self._authority.authorize(
+            call,
+            Action.PULL_LOCAL if local else Action.PULL,
+            {"source": str(source), **details},
+        )

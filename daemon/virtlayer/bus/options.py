@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The options of the methods: an ``a{sv}`` becomes a typed value, or an error that says why not."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbus_next.signature import Variant
+
+from virtlayer.bus.call import Call
+from virtlayer.errors import InvalidArgument, UnknownOption
+from virtlayer.source.access import Access
+from virtlayer.source.platform import Platform, parse_platform
+
+_SIGNATURE = "signature"
+_DESCRIPTOR = "h"
+
+
+def _option(signature: str, *, default: object = None) -> Any:
+    return dataclasses.field(default=default, metadata={_SIGNATURE: signature})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """How to reach a source, and which of its images is meant: the options of Inspect."""
+
+    platform: str | None = _option("s")
+    username: str | None = _option("s")
+    password: str | None = dataclasses.field(default=None, metadata={_SIGNATURE: "s"}, repr=False)
+    authfile: str | None = _option("s")
+    auth_fd: int | None = _option(_DESCRIPTOR)
+    tls_verify: bool = _option("b", default=True)
+    cert_dir: str | None = _option("s")
+
+    @property
+    def wanted_platform(self) -> Platform | None:
+        """The platform that was asked for.
+
+        Raises:
+            InvalidArgument: It is not like ``linux/arm64/v8``.
+        """
+        return None if self.platform is None else parse_platform(self.platform)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and directories that they name."""
+        return tuple(Path(one) for one in (self.authfile, self.cert_dir) if one is not None)
+
+    @property
+    def access(self) -> Access:
+        """How to reach the source."""
+        return Access(
+            username=self.username,
+            password=self.password,
+            authfile=None if self.authfile is None else Path(self.authfile),
+            auth_fd=self.auth_fd,
+            tls_verify=self.tls_verify,
+            cert_dir=None if self.cert_dir is None else Path(self.cert_dir),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullOptions(SourceOptions):
+    """The options of Pull."""
+
+    name: str | None = _option("s")
+    cache: bool = _option("b", default=True)
+    size: int | None = _option("t")
+
+
+def parse_options[T](
+    kind: type[T],
+    options: Mapping[str, Variant],
+    call: Call,
+    belongings: contextlib.ExitStack,
+) -> T:
+    """Turn the options of a call into a value of this dataclass.
+
+    Args:
+        kind: ``auth_fd`` there is ``auth-fd`` on the bus.
+        options: What the caller sent.
+        call: Where descriptors come from.
+        belongings: Who closes the descriptors that the value has.
+
+    Raises:
+        UnknownOption: The call has no such option.
+        InvalidArgument: An option is of another type.
+    """
+    assert dataclasses.is_dataclass(kind)
+    known = {field.name.replace("_", "-"): field for field in dataclasses.fields(kind)}
+    values: dict[str, object] = {}
+    for key, given in options.items():
+        if key not in known:
+            raise UnknownOption(
+                f"There is no option “{key}” here; known are {', '.join(sorted(known))}."
+            )
+        field = known[key]
+        expected = field.metadata[_SIGNATURE]
+        if given.signature != expected:
+            raise InvalidArgument(
+                f"The option “{key}” must be of type “{expected}”, not “{given.signature}”."
+            )
+        value = given.value
+        if expected == _DESCRIPTOR:
+            value = call.take_descriptor(value)
+            belongings.callback(os.close, value)
+        values[field.name] = value
+    return kind(**values)

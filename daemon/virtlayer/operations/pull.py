@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Brings an image into a pool: the volumes that are missing there, and a line in the catalogue."""
+
+import logging
+import time
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virtlayer import journal
+from virtlayer.catalog import ImageLayer, ImageRecord
+from virtlayer.chain.plan import PlannedVolume, plan_chain
+from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.config import MIB
+from virtlayer.errors import InvalidArgument
+from virtlayer.jobs.job import Job
+from virtlayer.jobs.progress import Stage
+from virtlayer.operations.applier import WorkerOnDemand
+from virtlayer.operations.services import Services
+from virtlayer.source.access import Access
+from virtlayer.source.image import Image, Layer
+from virtlayer.source.platform import Platform
+from virtlayer.source.reference import Reference
+from virtlayer.source.skopeo import BlobStream, OpenImage, open_image
+from virtlayer.storage.pools import Pool, Volume
+
+_log = logging.getLogger(__name__)
+
+SMALLEST_SIZE = 64 * MIB
+"""A file system that is smaller has no room for a journal and an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """What to bring where.
+
+    Attributes:
+        source: The image.
+        pool: The name of the pool.
+        name: What the image is called there; None for a name after the source.
+        platform: Which of its platforms; None for this host's.
+        access: Credentials and trust.
+        cache: Whether downloaded blobs are kept.
+        size: Virtual size of the volumes in bytes; None for the settings' one.
+
+    Raises:
+        InvalidArgument: The size is too small or no multiple of 1 MiB, or the name is empty.
+    """
+
+    source: Reference
+    pool: str
+    name: str | None = None
+    platform: Platform | None = None
+    access: Access = field(default_factory=Access)
+    cache: bool = True
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not self.name.strip():
+            raise InvalidArgument("The name of an image cannot be empty; leave it out instead.")
+        if self.size is not None and (self.size < SMALLEST_SIZE or self.size % MIB):
+            raise InvalidArgument(
+                f"A virtual size of {self.size} bytes does not do: it must be a multiple of "
+                f"{MIB} (1 MiB), at least {SMALLEST_SIZE} (64 MiB)."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullResult:
+    """What a pull has brought.
+
+    Attributes:
+        digest: Of the image's manifest.
+        image: Its number in the catalogue.
+        name: Its name in the pool.
+        volume: The top volume.
+        path: Where that is.
+        volumes: The names of all volumes, base first.
+        layers_built: How many layers this job has built.
+        layers_reused: How many the pool had.
+        bytes_downloaded: Compressed bytes that came from the source.
+    """
+
+    digest: str
+    image: int
+    name: str
+    volume: str
+    path: Path
+    volumes: tuple[str, ...]
+    layers_built: int
+    layers_reused: int
+    bytes_downloaded: int
+
+
+async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
+    """Bring an image into a pool. What the pool has is neither downloaded nor built.
+
+    Raises:
+        VirtlayerError: It did not work; which one says why. Finished volumes and blobs stay.
+    """
+    return await _Pull(services, request, job).run()
+
+
+class _Pull:
+    def __init__(self, services: Services, request: PullRequest, job: Job) -> None:
+        self._services = services
+        self._request = request
+        self._job = job
+        self._size = request.size or services.settings.storage.virtual_size
+        self._downloaded: set[Layer] = set()
+
+    async def run(self) -> PullResult:
+        request, services = self._request, self._services
+        # The cheap question first: a pool that is not there needs no registry.
+        pool = await services.pools.get(request.pool)
+        await services.sweeper.visit(pool)
+        async with open_image(
+            request.source,
+            request.access,
+            request.platform,
+            runtime=services.runtime,
+            scratch=services.scratch,
+        ) as source:
+            limit = services.settings.storage.depth_limit
+            plan = plan_chain(source.image.layers, self._size, limit)
+            chain = await self._build(pool, plan, source)
+        self._job.report.set_stage(Stage.REGISTERING)
+        record = await services.catalog.put(self._record(plan, source.image))
+        top = chain.volumes[-1]
+        return PullResult(
+            digest=source.image.digest,
+            image=record.id,
+            name=record.name,
+            volume=top.name,
+            path=top.path,
+            volumes=tuple(volume.name for volume in chain.volumes),
+            layers_built=chain.layers_built,
+            layers_reused=chain.layers_reused,
+            bytes_downloaded=sum(layer.size for layer in self._downloaded),
+        )
+
+    async def _build(
+        self, pool: Pool, plan: tuple[PlannedVolume, ...], source: OpenImage
+    ) -> BuiltChain:
+        def download(layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
+            self._downloaded.add(layer)
+            return source.blob(layer)
+
+        def fetch(layer: Layer) -> AbstractAsyncContextManager[int]:
+            worker.prepare()
+            return self._services.cache.borrow(
+                layer,
+                lambda: download(layer),
+                keep=self._request.cache,
+                on_bytes=self._job.report.add_downloaded,
+            )
+
+        async with WorkerOnDemand.available(self._services.settings.layer) as worker:
+            return await self._services.chains.build(
+                ChainRequest(
+                    pool=pool,
+                    plan=plan,
+                    virtual_size=self._size,
+                    description=str(self._request.source),
+                    job_id=self._job.id,
+                ),
+                BuildTools(
+                    fetch=fetch,
+                    applier=worker,
+                    progress=self._job.report,
+                    on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
+                    record=self._note,
+                ),
+            )
+
+    async def _note(self, planned: PlannedVolume, volume: Volume) -> None:
+        await self._services.catalog.add_volume(self._request.pool, volume.name)
+        _log.info(
+            "Job %d: volume %s is in its pool",
+            self._job.id,
+            volume.name,
+            extra=journal.fields(
+                job=self._job.id,
+                pool=self._request.pool,
+                volume=volume.name,
+                layer=planned.layers[-1].diff_id,
+            ),
+        )
+
+    def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
+        return ImageRecord(
+            pool=self._request.pool,
+            name=self._request.name or self._request.source.short_name,
+            source=str(self._request.source),
+            digest=image.digest,
+            image_id=image.image_id,
+            os=image.platform.os,
+            architecture=image.platform.architecture,
+            variant=image.platform.variant or "",
+            config=image.config.raw,
+            size=self._size,
+            layers=tuple(
+                ImageLayer(layer.diff_id, planned.name, layer.size)
+                for planned in plan
+                for layer in planned.layers
+            ),
+            volume=plan[-1].name,
+            pulled_at=time.time_ns() // 1000,
+        )

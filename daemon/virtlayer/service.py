@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``virtlayerd``: puts the parts together, and lives as long as it is needed."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer import journal
+from virtlayer.bus.connection import Connection
+from virtlayer.bus.server import Server
+from virtlayer.catalog import Catalog
+from virtlayer.chain.build import ChainBuilder
+from virtlayer.config import (
+    Settings,
+    blob_directory,
+    load_settings,
+    runtime_directory,
+    state_directory,
+)
+from virtlayer.errors import VirtlayerError
+from virtlayer.jobs.engine import Jobs
+from virtlayer.life import Life
+from virtlayer.operations.services import Services
+from virtlayer.operations.sweeping import Sweeper
+from virtlayer.source.blobs import BlobCache
+from virtlayer.storage.connection import Hypervisor
+from virtlayer.storage.pools import Pools
+from virtlayer.version import VERSION
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line."""
+
+    session: bool
+    uri: str
+    config: Path
+
+
+def main() -> None:
+    """Run the daemon until it has nothing to do, is told to end, or loses its bus."""
+    arguments = _parse_arguments()
+    journal.configure_logging()
+    try:
+        settings = load_settings(arguments.config)
+        code = asyncio.run(_serve(arguments, settings))
+    except (VirtlayerError, ConnectionError) as error:
+        _log.critical("%s", error)
+        code = 1
+    sys.exit(code)
+
+
+def _parse_arguments() -> Arguments:
+    parser = argparse.ArgumentParser(
+        prog="virtlayerd",
+        description="Serves org.virtlayer1 on D-Bus: container images as qcow2 chains in libvirt.",
+    )
+    parser.add_argument(
+        "--session", action="store_true", help="serve on the session bus, with qemu:///session"
+    )
+    parser.add_argument("--connect", metavar="URI", help="the libvirt URI to use instead")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="the settings to read instead of the usual ones"
+    )
+    parser.add_argument("--version", action="version", version=f"virtlayerd {VERSION}")
+    given = parser.parse_args()
+    return Arguments(
+        session=given.session,
+        uri=given.connect or ("qemu:///session" if given.session else "qemu:///system"),
+        config=given.config or _usual_config(session=given.session),
+    )
+
+
+def _usual_config(*, session: bool) -> Path:
+    if not session:
+        return Path("/etc/virtlayer/virtlayerd.toml")
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "virtlayer" / "virtlayerd.toml"
+
+
+async def _serve(arguments: Arguments, settings: Settings) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    connection = await Connection.opened(session=arguments.session)
+    async with connection, _services(arguments, settings) as services:
+        server = Server(connection, services)
+        life = Life(connection, server, services.jobs, settings.service)
+        if not await server.start():
+            _log.critical("Another virtlayerd serves org.virtlayer1 on this bus; this one ends.")
+            return 1
+        return await life.last(stop)
+
+
+@contextlib.asynccontextmanager
+async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[Services]:
+    session = arguments.session
+    runtime = runtime_directory(session=session)
+    state = state_directory(settings, session=session)
+    blobs = blob_directory(settings, session=session)
+    for directory in (runtime, state):
+        await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+    async with Catalog(state / "catalog.sqlite") as catalog, contextlib.AsyncExitStack() as stack:
+        # Opened by the first job: who only asks for the list of jobs needs no libvirtd.
+        hypervisor = Hypervisor(arguments.uri)
+        stack.push_async_callback(hypervisor.close)
+        pools = Pools(hypervisor)
+        yield Services(
+            settings=settings,
+            session=session,
+            runtime=runtime,
+            scratch=blobs / "scratch",
+            hypervisor=hypervisor,
+            pools=pools,
+            sweeper=Sweeper(pools),
+            chains=ChainBuilder(pools),
+            cache=BlobCache(blobs, settings.cache.size_limit),
+            catalog=catalog,
+            jobs=Jobs(settings.jobs),
+        )
+
+
+if __name__ == "__main__":
+    main()
