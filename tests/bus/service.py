@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A small service with one of everything, and a client for it, both on a private bus."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dbus_next.constants import MessageFlag, MessageType
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from tests.bus_daemon import Bus
+from virtlayer.bus.call import Call
+from virtlayer.bus.connection import Connection
+from virtlayer.bus.exporter import Exporter
+from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
+from virtlayer.errors import NotAuthorized, PoolNotFound
+
+NAME = "org.example.Small"
+ROOT = "/org/example/small"
+IFACE = "org.example.Small"
+
+
+class Small(Interface):
+    interface = IFACE
+
+    def __init__(self, number: int = 0) -> None:
+        super().__init__()
+        self.number = number
+        self.entered = asyncio.Event()
+
+    @method("Echo", takes={"text": "s"}, gives={"text": "s"})
+    async def echo(self, _call: Call, text: str) -> str:
+        return text
+
+    @method("Giant", gives={"text": "s"})
+    async def giant(self, _call: Call) -> str:
+        return "x" * (33 * 1024 * 1024)
+
+    @method("Raise", takes={"what": "s"})
+    async def fail(self, _call: Call, what: str) -> None:
+        errors: Mapping[str, BaseException] = {
+            "ours": PoolNotFound("No pool “x\0y”."),
+            "defect": ZeroDivisionError("a secret detail"),
+            "group": ExceptionGroup("several", [ValueError("a secret detail")]),
+            "cancelled": asyncio.CancelledError(),
+        }
+        raise errors[what]
+
+    @method("WrongResult", gives={"number": "u"})
+    async def wrong_result(self, _call: Call) -> str:
+        return "no number"
+
+    @method("Sleep")
+    async def sleep(self, _call: Call) -> None:
+        self.entered.set()
+        await asyncio.Event().wait()
+
+    @method("Take", takes={"options": "a{sv}"}, gives={"content": "s"})
+    async def take(self, call: Call, options: dict[str, Variant]) -> str:
+        with os.fdopen(call.take_descriptor(options["fd"].value), encoding="utf-8") as file:
+            return file.read()
+
+    @method("Burst", takes={"number": "u"})
+    async def burst(self, _call: Call, number: int) -> None:
+        for index in range(number):
+            self.happened(index, "x" * 500)
+
+    @signal("Happened", number="u", text="s")
+    def happened(self, number: int, text: str) -> None: ...
+
+    @dbus_property("Number", "u")
+    def current(self) -> int:
+        return self.number
+
+    @dbus_property("Always", "s", emits=Emits.CONST)
+    def always(self) -> str:
+        return "the same"
+
+    @dbus_property("Quiet", "t", emits=Emits.NOTHING)
+    def quiet(self) -> int:
+        return 7
+
+
+class Broken(Interface):
+    interface = "org.example.Broken"
+
+    @dbus_property("Bad", "u")
+    def bad(self) -> int:
+        raise OSError("a secret detail")
+
+    @dbus_property("Good", "u")
+    def good(self) -> int:
+        return 1
+
+
+class Pair:
+    """The service's side and the client's side."""
+
+    def __init__(self, server: Connection, client: Connection, exporter: Exporter) -> None:
+        self.server = server
+        self.client = client
+        self.exporter = exporter
+        self.root = Small()
+        self.signals: asyncio.Queue[Message] = asyncio.Queue()
+        client.on_signal = self.signals.put_nowait
+
+    async def call(
+        self, member: str, signature: str = "", body: list[Any] | None = None, **where: Any
+    ) -> Message:
+        """Call the service, and return its reply or error."""
+        reply = await self.client.call(
+            Message(
+                **(  # type: ignore[arg-type]
+                    {"destination": NAME, "path": ROOT, "interface": IFACE, "member": member}
+                    | {"signature": signature, "body": body or []}
+                    | where
+                )
+            )
+        )
+        assert reply is not None
+        return reply
+
+    async def value(self, member: str, signature: str = "", body: Any = None, **where: Any) -> Any:
+        """Call the service, and return the one value of its reply."""
+        reply = await self.call(member, signature, body, **where)
+        assert reply.message_type is MessageType.METHOD_RETURN, reply.body
+        return reply.body[0]
+
+    async def error(self, member: str, signature: str = "", body: Any = None, **where: Any) -> str:
+        """Call the service, and return the name of the error that it answers with."""
+        reply = await self.call(member, signature, body, **where)
+        assert reply.message_type is MessageType.ERROR, reply.body
+        name: str = reply.error_name
+        return name
+
+    async def watch(self, rule: str = f"type='signal',sender='{NAME}'") -> None:
+        """Let the client get signals."""
+        await self.client.ask(
+            "org.freedesktop.DBus",
+            "/org/freedesktop/DBus",
+            "org.freedesktop.DBus",
+            "AddMatch",
+            "s",
+            [rule],
+        )
+
+    async def signal(self, member: str) -> Message:
+        """Return the next signal of this name."""
+        while True:
+            message = await self.signals.get()
+            if message.member == member:
+                return message
+
+
+async def everyone(_call: Call) -> None:
+    """Admit every caller."""
+
+
+async def nobody(_call: Call) -> None:
+    """Admit no caller."""
+    raise NotAuthorized("Nobody is served.")
+
+
+@contextlib.asynccontextmanager
+async def pair(bus: Bus, *, closed_to_all: bool = False) -> AsyncIterator[Pair]:
+    """Run the service and connect the client."""
+    async with (
+        await Connection.opened(session=True, address=bus.address) as server,
+        await Connection.opened(session=True, address=bus.address) as client,
+    ):
+        exporter = Exporter(server, ROOT, nobody if closed_to_all else everyone)
+        both = Pair(server, client, exporter)
+        exporter.export(ROOT, both.root)
+        exporter.listen()
+        assert await server.own(NAME)
+        yield both
+        await exporter.finish(0)
+
+
+def no_reply(message: Message) -> Message:
+    """Mark a call as one whose sender wants no answer."""
+    message.flags |= MessageFlag.NO_REPLY_EXPECTED
+    return message
+
+
+def open_descriptors() -> int:
+    """Count this process's descriptors."""
+    return len(list(Path("/proc/self/fd").iterdir()))
