@@ -185,6 +185,25 @@ async def test_a_pool_that_goes_during_the_build_is_told(
         host.virsh("pool-undefine", "mortal")
 
 
+async def test_a_libvirtd_that_restarts_during_the_build_is_no_matter(
+    worker: LayerWorker,
+) -> None:
+    contents = small_layers(3)
+    with session_host() as mortal:
+        mortal.start_pool("default")
+
+        def restart(diff_id: str) -> None:
+            if diff_id == contents[1].diff_id:
+                mortal.restart()
+
+        async with Hypervisor(mortal.uri) as hypervisor:
+            pools = Pools(hypervisor)
+            pool = await pools.get("default")
+            store = Store(contents, worker, before_apply=restart)
+            built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        assert mortal.volumes("default") == sorted(volume.name for volume in built.volumes)
+
+
 @pytest.fixture
 def small_host() -> Iterator[tuple[LibvirtHost, Path]]:
     """A pool that is nearly full: 24 MiB in all."""

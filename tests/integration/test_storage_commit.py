@@ -14,7 +14,6 @@ import pytest
 
 from tests.libvirt_host import LibvirtHost, private_host, session_host
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
-from virtlayer.storage import commit as commit_module
 from virtlayer.storage.commit import commit_volume
 from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pool, Pools
@@ -153,8 +152,8 @@ async def test_all_is_on_disk_before_the_name_is_there(
         steps.append("link")
         real_link(source, target)
 
-    monkeypatch.setattr(commit_module.os, "fsync", fsync)
-    monkeypatch.setattr(commit_module.os, "link", link)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
     async with staging_directory(pools, pool, 1) as staging:
         staged = make_qcow2(staging / "base.qcow2")
         await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)

@@ -12,9 +12,12 @@ import pytest
 
 from tests.leftovers import nothing_left
 from tests.libvirt_host import LibvirtHost, session_host
-from virtlayer.errors import Libvirt, PoolNotFound
+from tests.small_filesystem import small_filesystem
+from virtlayer.errors import Libvirt, NoSpace, PoolNotFound, VolumeExists, VolumeNotFound
 from virtlayer.storage import connection
 from virtlayer.storage.connection import Connection, Hypervisor
+
+MIB = 1024**2
 
 
 @pytest.fixture
@@ -123,6 +126,30 @@ async def test_a_libvirtd_that_says_nothing_is_given_up(
         # The connection is lost; the one that replaces it is not answered before this.
         asyncio.get_running_loop().call_later(2.5, os.kill, mortal_host.pid, signal.SIGCONT)
         assert await call == []
+
+
+async def test_libvirts_codes_become_our_errors(mortal_host: LibvirtHost) -> None:
+    def create_volume(opened: Connection, allocation: int) -> None:
+        opened.storagePoolLookupByName("small").createXML(
+            f"<volume><name>raw</name><capacity>{allocation}</capacity>"
+            f"<allocation>{allocation}</allocation></volume>"
+        )
+
+    def look_up_volume(opened: Connection) -> None:
+        opened.storagePoolLookupByName("small").storageVolLookupByName("none")
+
+    path = mortal_host.pool_directory("small")
+    with small_filesystem(path, 4 * MIB):
+        mortal_host.start_pool("small", path)
+        async with Hypervisor(mortal_host.uri) as hypervisor:
+            with pytest.raises(NoSpace, match="Free some space"):
+                await hypervisor.call(create_volume, 64 * MIB)
+            await hypervisor.call(create_volume, MIB)
+            with pytest.raises(VolumeExists, match="raw"):
+                await hypervisor.call(create_volume, MIB)
+            with pytest.raises(VolumeNotFound, match="none"):
+                await hypervisor.call(look_up_volume)
+        mortal_host.stop_pool("small")
 
 
 async def test_other_failures_of_libvirt_keep_its_words(host: LibvirtHost) -> None:

@@ -167,7 +167,7 @@ async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(
 
 async def _exists(path: Path) -> None:
     async with asyncio.timeout(10):
-        while not path.exists():  # noqa: ASYNC110 -- another process makes it
+        while not path.exists():
             await asyncio.sleep(0.01)
 
 

@@ -63,7 +63,8 @@ async def create_overlay(path: Path, virtual_size: int, parent: str | None) -> N
 async def serve(path: Path, backing: Path | None) -> AsyncIterator[socket.socket]:
     """Serve a qcow2 file over NBD for one client, writable, for as long as the context lasts.
 
-    The client disconnects within the context (NBD_CMD_DISC); what it flushed is in the file.
+    The client does its handshake and disconnects within the context; what it flushed is in the
+    file. (One that leaves without a handshake is no client to qemu-nbd, which then waits for one.)
 
     Args:
         path: The file, in a directory that only this user may enter: the socket is made there.
