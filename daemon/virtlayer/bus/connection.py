@@ -114,7 +114,8 @@ class Connection(MessageBus):
             EOFError: The bus ended it.
             OSError: It broke.
         """
-        await self.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        # Who waits can be cancelled without all others who wait, or who come later.
+        await asyncio.shield(self._disconnect_future)
 
     async def ask(
         self,
