@@ -143,7 +143,7 @@ def parse_manifest(content: bytes) -> Manifest:
     """
     table = _table(content, MANIFEST_LIMIT, "manifest")
     media_type = table.get("mediaType")
-    if table.get("schemaVersion") != 2 or media_type not in {None, *MANIFEST_TYPES}:
+    if table.get("schemaVersion") != 2 or media_type not in (None, *MANIFEST_TYPES):
         raise MalformedLayer(
             f"The manifest is of the unknown type {_shown(media_type)}, not an image manifest."
         )
@@ -199,7 +199,7 @@ def parse_index(content: bytes) -> tuple[IndexEntry, ...] | None:
     """
     table = _table(content, MANIFEST_LIMIT, "manifest")
     media_type, manifests = table.get("mediaType"), table.get("manifests")
-    if media_type not in {None, *INDEX_TYPES} or (media_type is None and manifests is None):
+    if media_type not in (None, *INDEX_TYPES) or (media_type is None and manifests is None):
         return None
     if not isinstance(manifests, list):
         raise MalformedLayer("The image index has no list of manifests.")

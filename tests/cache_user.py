@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A process that uses a blob cache: ``python -m tests.cache_user DIRECTORY SIZE_LIMIT SEED``.
+
+It borrows blobs in an order that follows from the seed, checks what it gets, and exits with 0.
+"""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from virtlayer.config import MIB
+from virtlayer.source.blobs import BlobCache
+from virtlayer.source.image import Layer
+
+CONTENTS = tuple(bytes([number]) * (MIB + number) for number in range(6))
+
+
+class _Stream:
+    def __init__(self, content: bytes) -> None:
+        self._rest = memoryview(content)
+
+    async def read(self, limit: int) -> bytes:
+        await asyncio.sleep(0)
+        chunk, self._rest = self._rest[: min(limit, 100_000)], self._rest[min(limit, 100_000) :]
+        return bytes(chunk)
+
+
+@contextlib.asynccontextmanager
+async def _download(content: bytes) -> AsyncIterator[_Stream]:
+    yield _Stream(content)
+
+
+async def use(directory: Path, size_limit: int, seed: int) -> None:
+    """Borrow in turn, and compare."""
+    cache = BlobCache(directory, size_limit)
+    for turn in range(40):
+        content = CONTENTS[(turn * seed + seed) % len(CONTENTS)]
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        layer = Layer(digest, len(content), "", digest)
+        async with cache.borrow(
+            layer, functools.partial(_download, content), keep=True, on_bytes=lambda _: None
+        ) as descriptor:
+            if os.pread(descriptor, len(content) + 1, 0) != content:
+                raise AssertionError(f"other bytes in turn {turn}")
+
+
+if __name__ == "__main__":
+    asyncio.run(use(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Credentials and certificates on their way to skopeo."""
+
+import base64
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.leftovers import nothing_left
+from virtlayer.errors import InvalidArgument
+from virtlayer.source.access import Access, skopeo_flags
+from virtlayer.source.reference import parse_reference
+
+HOST = parse_reference("host:5000/team/image")
+PASSWORD = "hunter2:with colon"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Access(username="me"),
+        lambda: Access(password="x"),
+        lambda: Access(username="", password="x"),
+        lambda: Access(username="a:b", password="x"),
+        lambda: Access(username="me", password="x", authfile=Path("/x")),
+        lambda: Access(authfile=Path("/x"), auth_fd=3),
+        lambda: Access(authfile=Path("x")),
+        lambda: Access(cert_dir=Path("x")),
+    ],
+)
+def test_what_does_not_fit_together(make: Callable[[], Access]) -> None:
+    with pytest.raises(InvalidArgument):
+        make()
+
+
+def test_repr_has_no_password() -> None:
+    assert "hunter2" not in repr(Access(username="me", password=PASSWORD))
+
+
+async def test_credentials_are_in_a_private_file_while_needed(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    access = Access(username="me", password=PASSWORD)
+    with nothing_left():
+        async with skopeo_flags(access, HOST, runtime) as flags:
+            (flag,) = flags
+            authfile = Path(flag.removeprefix("--authfile="))
+            assert stat.S_IMODE(authfile.stat().st_mode) == 0o600
+            assert stat.S_IMODE(authfile.parent.stat().st_mode) == 0o700
+            assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
+            auth = json.loads(authfile.read_bytes())["auths"]["host:5000"]["auth"]
+            assert base64.b64decode(auth).decode() == f"me:{PASSWORD}"
+            assert "hunter2" not in "".join(flags)
+    assert list(runtime.iterdir()) == []
+
+
+async def test_flags(tmp_path: Path) -> None:
+    authfile = tmp_path / "auth.json"
+    authfile.write_text("{}")
+    access = Access(tls_verify=False, cert_dir=tmp_path, authfile=authfile)
+    async with skopeo_flags(access, HOST, tmp_path / "run") as flags:
+        assert flags == (
+            "--tls-verify=false",
+            f"--cert-dir={tmp_path}",
+            f"--authfile={authfile}",
+        )
+    async with skopeo_flags(Access(), HOST, tmp_path / "run") as flags:
+        assert flags == ()
+    async with skopeo_flags(access, parse_reference("oci:/x"), tmp_path / "run") as flags:
+        assert flags == ()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("access", [Access(authfile=Path("/no")), Access(cert_dir=Path("/no"))])
+async def test_paths_that_are_not_there(access: Access, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="/no"):
+        async with skopeo_flags(access, HOST, tmp_path):
+            pass
+
+
+def _memfd(content: bytes) -> int:
+    descriptor = os.memfd_create("auth")
+    os.write(descriptor, content)
+    return descriptor
+
+
+def _pipe(content: bytes) -> int:
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    return reading
+
+
+@pytest.mark.parametrize("make", [_memfd, _pipe])
+async def test_a_descriptor_gives_an_authfile(make: Callable[[bytes], int], tmp_path: Path) -> None:
+    auths = {"auths": {"host:5000": {"auth": "bWU6aHVudGVyMg=="}}}
+    content = json.dumps(auths | {"credHelpers": {"host:5000": "a-program"}}).encode()
+    with nothing_left():
+        descriptor = make(content)
+        async with skopeo_flags(Access(auth_fd=descriptor), HOST, tmp_path) as flags:
+            authfile = Path(flags[0].removeprefix("--authfile="))
+            # A helper would be a program of the caller's choice, run by us.
+            assert json.loads(authfile.read_bytes()) == auths
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"hunter2", b'{"auths": 1}', b" " * 2_000_000, b"[" * 60_000]
+)
+async def test_a_descriptor_that_gives_something_else(content: bytes, tmp_path: Path) -> None:
+    descriptor = _memfd(content)
+    with pytest.raises(InvalidArgument) as caught:
+        async with skopeo_flags(Access(auth_fd=descriptor), HOST, tmp_path):
+            pass
+    os.close(descriptor)
+    assert "hunter2" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_descriptor_that_never_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("virtlayer.source.access._AUTHFILE_SECONDS", 0.05)
+    with nothing_left():
+        reading, writing = os.pipe()
+        with pytest.raises(InvalidArgument, match="close its other side"):
+            async with skopeo_flags(Access(auth_fd=reading), HOST, tmp_path):
+                pass
+        os.close(reading)
+        os.close(writing)
+
+
+async def test_a_descriptor_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        async with skopeo_flags(Access(auth_fd=10_000), HOST, tmp_path):
+            pass
