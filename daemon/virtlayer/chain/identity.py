@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from virtlayer.layer.ext4.format import FORMAT_VERSION
+from virtlayer.layer.ext4.version import FORMAT_VERSION
 
 _VOLUME_NAME = re.compile(r"layer-[0-9a-f]{64}\.qcow2")
 

@@ -123,6 +123,10 @@ class LayerWorker:
                 return await self._result(request, on_bytes)
             except OSError as error:
                 raise await self._crash(request) from error
+            except asyncio.CancelledError:
+                # The answer that is still to come would be taken for the next request's.
+                await asyncio.shield(self._program.kill())
+                raise
 
     async def _result(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         loop = asyncio.get_running_loop()

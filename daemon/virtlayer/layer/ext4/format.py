@@ -3,7 +3,8 @@
 
 The features are the ones that Linux has had since 3.18. Nothing depends on this host, its clock or
 chance: the same layers give the same bytes everywhere. What is not written reads as zeroes,
-because the volume is new.
+because the volume is new. A change of anything here that alters a byte raises
+``version.FORMAT_VERSION``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ from typing import Any
 from virtlayer.layer.ext4.blocks import BLOCK_SIZE
 from virtlayer.layer.ext4.inode import EXTRA_SIZE, INODE_SIZE
 from virtlayer.layer.ext4.library import check, ffi, lib
-
-FORMAT_VERSION = 1
-"""Part of every layer id: a change of anything here that alters a byte raises it."""
 
 FIXED_TIME = 1_577_836_800
 """Every time that no layer gives (2020-01-01, in seconds since 1970)."""
