@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``virtlayerd`` as a process on a private bus, where no libvirtd is needed."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from tests.bus_daemon import Bus
+from virtlayer.bus.connection import BusError, Connection
+
+PROGRAM = Path(sys.executable).parent / "virtlayerd"
+SERVICE = "org.virtlayer1"
+ROOT = "/org/virtlayer1"
+MANAGER = "org.virtlayer1.Manager"
+NO_LIBVIRT = "test:///default"
+"""libvirt's own stand-in, in the daemon's process; its pools have no directories."""
+
+type Options = Mapping[str, Variant]
+
+
+def environment(bus: Bus, directory: Path, **more: str) -> dict[str, str]:
+    """An environment in which a daemon writes below this directory only."""
+    return {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(directory),
+        "XDG_RUNTIME_DIR": str(directory / "run"),
+        "XDG_STATE_HOME": str(directory / "state"),
+        "XDG_CACHE_HOME": str(directory / "cache"),
+        "XDG_CONFIG_HOME": str(directory / "config"),
+        "STATE_DIRECTORY": str(directory / "state"),
+        "CACHE_DIRECTORY": str(directory / "cache"),
+        "RUNTIME_DIRECTORY": str(directory / "run"),
+        "DBUS_SESSION_BUS_ADDRESS" if bus.session else "DBUS_SYSTEM_BUS_ADDRESS": bus.address,
+    } | more
+
+
+class Daemon:
+    """A running daemon, and a client's connection to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, client: Connection) -> None:
+        self.process = process
+        self.client = client
+
+    async def ask(
+        self, member: str, signature: str = "", *body: object, path: str = ROOT, **where: str
+    ) -> Any:
+        """Call a method; return its one value, or all of them."""
+        interface = where.get("interface", MANAGER)
+        reply = await self.client.ask(SERVICE, path, interface, member, signature, body)
+        return reply[0] if len(reply) == 1 else reply
+
+    async def refused(self, member: str, signature: str = "", *body: object, **where: str) -> str:
+        """Call a method that fails; return the last part of the error's name."""
+        try:
+            answer = await self.ask(member, signature, *body, **where)
+        except BusError as error:
+            return error.name.rpartition(".")[2]
+        raise AssertionError(f"{member} answered {answer}")
+
+    async def wait(self) -> tuple[int, str]:
+        """Wait for its end; return its exit status and what it logged."""
+        _output, log = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, log.decode()
+
+
+@contextlib.asynccontextmanager
+async def virtlayerd(
+    bus: Bus,
+    directory: Path,
+    *arguments: str,
+    settings: str = "",
+    env: Mapping[str, str] | None = None,
+) -> AsyncIterator[Daemon]:
+    """Run a daemon; it is gone afterwards."""
+    config = directory / "virtlayerd.toml"
+    config.write_text(settings)
+    where = ["--session"] if bus.session else []
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *where,
+        *("--connect", NO_LIBVIRT, "--config", config, *arguments),
+        env=environment(bus, directory, **(env or {})),
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with await Connection.opened(session=bus.session, address=bus.address) as client:
+            await until_owned(client)
+            yield Daemon(process, client)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def has_owner(client: Connection) -> bool:
+    """Whether a daemon has the name."""
+    bus = "org.freedesktop.DBus"
+    [owned] = await client.ask(bus, "/org/freedesktop/DBus", bus, "NameHasOwner", "s", [SERVICE])
+    return bool(owned)
+
+
+async def until_owned(client: Connection, owned: bool = True) -> None:
+    """Wait until a daemon has the name, or has given it up."""
+    changed = asyncio.Event()
+
+    def look(message: Message) -> None:
+        if message.member == "NameOwnerChanged":
+            changed.set()
+
+    client.on_signal = look
+    bus = "org.freedesktop.DBus"
+    rule = f"type='signal',sender='{bus}',member='NameOwnerChanged',arg0='{SERVICE}'"
+    await client.ask(bus, "/org/freedesktop/DBus", bus, "AddMatch", "s", [rule])
+    while await has_owner(client) != owned:
+        async with asyncio.timeout(20):
+            await changed.wait()
+        changed.clear()

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon as a process: how it starts, what it answers, how it ends."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dbus_next.signature import Variant
+
+from tests.bus.daemon import (
+    NO_LIBVIRT,
+    PROGRAM,
+    ROOT,
+    SERVICE,
+    environment,
+    until_owned,
+    virtlayerd,
+)
+from tests.bus_daemon import Bus, session_bus
+from virtlayer.bus.connection import Connection
+from virtlayer.version import VERSION
+
+PROPERTIES = "org.freedesktop.DBus.Properties"
+JOB = "org.virtlayer1.Job"
+
+
+async def finished(client: Connection, path: str) -> dict[str, object]:
+    """Wait until a job is over; return its properties."""
+    while True:
+        [values] = await client.ask(SERVICE, path, PROPERTIES, "GetAll", "s", [JOB])
+        if values["FinishedAt"].value:
+            return {name: value.value for name, value in values.items()}
+        await asyncio.sleep(0.01)
+
+
+async def test_it_says_what_it_is(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        shown = await asyncio.to_thread(
+            bus.busctl, "get-property", SERVICE, ROOT, f"{SERVICE}.Manager", "Version", "LibvirtUri"
+        )
+        assert shown.split() == ["s", f'"{VERSION}"', "s", f'"{NO_LIBVIRT}"']
+        assert await daemon.ask("ListJobs") == []
+        assert await daemon.ask("ListImages", "s", "") == []
+
+
+async def test_version_is_an_option() -> None:
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "--version", stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert (process.returncode, output) == (0, f"virtlayerd {VERSION}\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error"),
+    [
+        ("docker://x/y", {"frobnicate": Variant("b", True)}, "UnknownOption"),
+        ("docker://x/y", {"cache": Variant("s", "no")}, "InvalidArgument"),
+        ("docker://x/y", {"size": Variant("t", 1)}, "InvalidArgument"),
+        ("docker://x/y", {"platform": Variant("s", "linux")}, "InvalidArgument"),
+        ("docker://x/y", {"username": Variant("s", "me")}, "InvalidArgument"),
+        ("docker://x/y", {"auth-fd": Variant("h", 0)}, "InvalidArgument"),
+        ("docker://UPPER/CASE", {}, "InvalidReference"),
+        ("ftp://x/y", {}, "InvalidReference"),
+    ],
+)
+async def test_a_call_that_makes_no_sense_starts_no_job(
+    bus: Bus, tmp_path: Path, source: str, options: dict[str, Variant], error: str
+) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        assert await daemon.refused("Pull", "ssa{sv}", source, "default", options) == error
+        assert await daemon.ask("ListJobs") == []
+
+
+async def test_a_job_that_fails_says_why_and_stays_readable(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        number, path = await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
+        assert (number, path) == (1, f"{ROOT}/job/1")
+        job = await finished(daemon.client, path)
+        assert job["State"] == "failed"
+        assert job["Error"] == "org.virtlayer1.Error.PoolNotFound"
+        assert "nowhere" in str(job["Message"])
+        assert (job["Kind"], job["Pool"]) == ("pull", "nowhere")
+        assert job["Source"] == "docker://x.test/y:latest"
+        assert (job["StartedBy"], job["Result"], job["Progress"]) == (os.getuid(), {}, 0)
+        [row] = await daemon.ask("ListJobs")
+        assert row == [1, path, "pull", "failed", "docker://x.test/y:latest", 0]
+        assert await daemon.refused("Cancel", path=path, interface=JOB) == "NoSuchJob"
+        gone = f"{ROOT}/job/2"
+        assert await daemon.refused("Cancel", path=gone, interface=JOB) == "UnknownObject"
+
+
+async def test_the_signals_of_a_job_come_once_and_after_what_they_tell(
+    bus: Bus, tmp_path: Path
+) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        told: list[tuple[str, str]] = []
+        over = asyncio.Event()
+
+        def note(message: object) -> None:
+            told.append((message.path, message.member))  # type: ignore[attr-defined]
+            if told[-1][1] == "JobRemoved":
+                over.set()
+
+        daemon.client.on_signal = note
+        await daemon.client.ask(
+            *("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"),
+            *("AddMatch", "s", [f"type='signal',sender='{SERVICE}'"]),
+        )
+        _number, path = await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
+        added = list(told)
+        await over.wait()
+        assert added[:2] == [(ROOT, "InterfacesAdded"), (ROOT, "JobAdded")]
+        assert told[-3:] == [
+            (path, "PropertiesChanged"),
+            (path, "Finished"),
+            (ROOT, "JobRemoved"),
+        ]
+        assert len([member for _, member in told if member in {"Finished", "JobRemoved"}]) == 2
+
+
+async def test_a_forgotten_job_is_removed(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path, settings="[jobs]\nkeep-seconds = 0\n") as daemon:
+        await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
+        while await daemon.ask("ListJobs"):
+            await asyncio.sleep(0.01)
+        path = f"{ROOT}/job/1"
+        assert await daemon.refused("Cancel", path=path, interface=JOB) == "UnknownObject"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_at_once_and_well(
+    bus: Bus, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        daemon.process.send_signal(number)
+        assert await daemon.wait() == (0, "")
+
+
+async def test_a_lost_bus_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "bus").mkdir()
+    with session_bus(tmp_path / "bus") as bus:
+        async with virtlayerd(bus, tmp_path) as daemon:
+            os.kill(bus.pid, signal.SIGTERM)
+            status, log = await daemon.wait()
+            assert status == 1
+            assert "connection to the bus is lost" in log
+
+
+async def test_a_second_daemon_leaves_the_name_to_the_first(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path) as first:
+        second = await asyncio.create_subprocess_exec(
+            *(PROGRAM, "--session", "--connect", NO_LIBVIRT),
+            env=environment(bus, tmp_path),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, log = await second.communicate()
+        assert second.returncode == 1
+        assert b"Another virtlayerd" in log
+        assert await first.ask("ListJobs") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [("[jobs]\nrunning-limits = 3\n", "line 2"), ("[jobs\n", "TOML")],
+)
+async def test_wrong_settings_end_it_with_the_place(
+    bus: Bus, tmp_path: Path, settings: str, says: str
+) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text(settings)
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, "--session", "--config", config),
+        env=environment(bus, tmp_path),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, log = await process.communicate()
+    assert process.returncode == 1
+    assert says in log.decode()
+    assert "Traceback" not in log.decode()
+
+
+async def test_no_bus_is_said_without_a_traceback(tmp_path: Path) -> None:
+    bus = Bus(f"unix:path={tmp_path}/nothing", 0, session=True)
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, "--session"), env=environment(bus, tmp_path), stderr=asyncio.subprocess.PIPE
+    )
+    _, log = await process.communicate()
+    assert process.returncode == 1
+    assert log.decode().startswith("CRITICAL: There is no bus at")
+
+
+@pytest.fixture
+def activating_bus(tmp_path: Path) -> Iterator[Bus]:
+    """A bus that starts the daemon on demand; the daemon goes after a second of nothing."""
+    (tmp_path / "services").mkdir()
+    (tmp_path / "bus").mkdir()
+    (tmp_path / "config" / "virtlayer").mkdir(parents=True)
+    (tmp_path / "config" / "virtlayer" / "virtlayerd.toml").write_text(
+        "[service]\nidle-timeout = 1\n[jobs]\nkeep-seconds = 0\n"
+    )
+    variables = environment(Bus("", 0, session=True), tmp_path)
+    del variables["DBUS_SESSION_BUS_ADDRESS"]
+    settings = " ".join(f"{name}={value}" for name, value in variables.items())
+    (tmp_path / "services" / f"{SERVICE}.service").write_text(
+        f"[D-BUS Service]\nName={SERVICE}\n"
+        f"Exec=/usr/bin/env {settings} {PROGRAM} --session --connect {NO_LIBVIRT}\n"
+    )
+    with session_bus(tmp_path / "bus", services=tmp_path / "services") as running:
+        yield running
+
+
+async def test_a_call_starts_it_and_idleness_ends_it_again_and_again(activating_bus: Bus) -> None:
+    address = activating_bus.address
+    async with await Connection.opened(session=True, address=address) as client:
+        for _ in range(2):
+            jobs = await client.ask(SERVICE, ROOT, f"{SERVICE}.Manager", "ListJobs")
+            assert jobs == [[]]
+            await until_owned(client, owned=False)
+
+
+async def test_no_call_is_lost_while_it_comes_and_goes(activating_bus: Bus) -> None:
+    """Calls at every moment of an idle exit are all answered.
+
+    The first one of a round comes when the exit may have begun, so that it does not put it off.
+    """
+    address = activating_bus.address
+    async with await Connection.opened(session=True, address=address) as client:
+
+        async def call(delay: float) -> None:
+            await asyncio.sleep(delay)
+            _number, path = await client.ask(
+                *(SERVICE, ROOT, f"{SERVICE}.Manager", "Pull", "ssa{sv}"),
+                ["docker://x.test/y", "nowhere", {}],
+            )
+            assert path.startswith(f"{ROOT}/job/")
+
+        for offset in (0.998, 1.0, 1.002):
+            await client.ask(SERVICE, ROOT, f"{SERVICE}.Manager", "ListJobs")
+            await asyncio.gather(*(call(offset + step / 1000) for step in range(50)))
+        await until_owned(client, owned=False)
+
+
+async def test_systemd_hears_how_it_is(bus: Bus, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        path = str(tmp_path / "notify")
+        listener.bind(path)
+        listener.settimeout(20)
+        env = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"}
+        async with virtlayerd(bus, tmp_path, env=env) as daemon:
+            await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
+            await asyncio.sleep(0.3)
+            daemon.process.terminate()
+            assert (await daemon.wait())[0] == 0
+        listener.setblocking(False)
+        heard = []
+        while True:
+            try:
+                heard.append(listener.recv(4096).decode())
+            except BlockingIOError:
+                break
+    assert heard[0] == "READY=1\nSTATUS=Idle"
+    assert heard.count("WATCHDOG=1") >= 2
+    assert "STATUS=0 running, 1 waiting" in heard
+    assert "STATUS=1 running, 0 waiting" in heard
+    assert heard[-1].startswith("STOPPING=1")
+
+
+async def test_it_stops_in_time_with_jobs_in_work(bus: Bus, tmp_path: Path) -> None:
+    """The source accepts the connection and says nothing for ever."""
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with virtlayerd(bus, tmp_path) as daemon:
+        inspecting = asyncio.create_task(
+            daemon.refused("Inspect", "sa{sv}", f"docker://127.0.0.1:{port}/x", {})
+        )
+        await asyncio.sleep(0.5)
+        begun = time.monotonic()
+        daemon.process.terminate()
+        assert (await daemon.wait())[0] == 0
+        assert time.monotonic() - begun < 10
+        assert await inspecting == "Cancelled"
+    server.close()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Options: what fits becomes typed, what does not is named."""
+
+import contextlib
+import os
+
+import pytest
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from virtlayer.bus.call import Call
+from virtlayer.bus.options import PullOptions, SourceOptions, parse_options
+from virtlayer.config import MIB
+from virtlayer.errors import InvalidArgument, UnknownOption
+from virtlayer.operations.pull import PullRequest
+from virtlayer.source.platform import Platform
+from virtlayer.source.reference import parse_reference
+
+
+def parse(
+    options: dict[str, Variant],
+    *,
+    kind: type[PullOptions | SourceOptions] = PullOptions,
+    descriptors: tuple[int, ...] = (),
+) -> PullOptions | SourceOptions:
+    message = Message(path="/", member="Pull", unix_fds=list(descriptors))
+    with contextlib.ExitStack() as belongings:
+        return parse_options(kind, options, Call(message), belongings)
+
+
+def test_no_options_are_the_defaults() -> None:
+    assert parse({}) == PullOptions(cache=True, tls_verify=True)
+
+
+def test_every_option_has_its_place() -> None:
+    given = parse(
+        {
+            "name": Variant("s", "mine"),
+            "platform": Variant("s", "linux/arm64/v8"),
+            "username": Variant("s", "me"),
+            "password": Variant("s", "swordfish"),
+            "tls-verify": Variant("b", False),
+            "cert-dir": Variant("s", "/certs"),
+            "cache": Variant("b", False),
+            "size": Variant("t", 1 << 33),
+        }
+    )
+    assert isinstance(given, PullOptions)
+    assert (given.name, given.cache, given.size) == ("mine", False, 1 << 33)
+    assert given.wanted_platform == Platform("linux", "arm64", "v8")
+    assert (given.access.username, given.access.password) == ("me", "swordfish")
+    assert not given.access.tls_verify
+    assert [str(path) for path in given.paths] == ["/certs"]
+    assert "swordfish" not in repr(given)
+    assert "swordfish" not in repr(given.access)
+
+
+def test_an_unknown_key_is_named_with_the_known_ones() -> None:
+    with pytest.raises(UnknownOption, match=r"“tls_verify”.*\bcache\b.*\btls-verify\b"):
+        parse({"tls_verify": Variant("b", False)})
+
+
+def test_an_option_of_pull_is_unknown_to_inspect() -> None:
+    with pytest.raises(UnknownOption, match="“cache”"):
+        parse({"cache": Variant("b", False)}, kind=SourceOptions)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("size", Variant("s", "16"), "“t”"),
+        ("size", Variant("u", 16), "“t”"),
+        ("cache", Variant("s", "no"), "“b”"),
+        ("name", Variant("as", ["x"]), "“s”"),
+        ("auth-fd", Variant("i", 0), "“h”"),
+    ],
+)
+def test_a_wrong_type_is_named_with_the_right_one(key: str, value: Variant, expected: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"“{key}” must be of type {expected}"):
+        parse({key: value})
+
+
+def test_a_relative_path_means_nothing_to_the_daemon() -> None:
+    with pytest.raises(InvalidArgument, match="absolute"):
+        _ = parse({"authfile": Variant("s", "auth.json")}).access
+
+
+def test_descriptors_are_taken_once_and_closed_with_their_owner() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    given = parse({"auth-fd": Variant("h", 0)}, descriptors=(reading,))
+    assert given.auth_fd == reading
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reading)
+
+
+@pytest.mark.parametrize("index", [1, 99])
+def test_a_descriptor_that_did_not_come_is_an_error(index: int) -> None:
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(InvalidArgument, match="did not come"):
+            parse({"auth-fd": Variant("h", index)}, descriptors=(reading,))
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63 * MIB, 64 * MIB + 1, 100 * MIB + 512])
+def test_a_size_that_makes_no_file_system_is_refused(size: int) -> None:
+    with pytest.raises(InvalidArgument, match="virtual size"):
+        PullRequest(source=parse_reference("docker://debian"), pool="default", size=size)
+
+
+def test_the_smallest_size_and_its_steps_are_accepted() -> None:
+    for size in (64 * MIB, 65 * MIB):
+        PullRequest(source=parse_reference("docker://debian"), pool="default", size=size)
+
+
+def test_an_empty_name_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="name"):
+        PullRequest(source=parse_reference("docker://debian"), pool="default", name=" ")
