@@ -15,6 +15,7 @@ from dbus_next.signature import Variant
 from tests.bus_daemon import Bus
 from virtlayer.bus.connection import BusError, Connection
 
+AS_ROOT = () if os.geteuid() == 0 else ("sudo", "--non-interactive")
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
 SERVICE = "org.virtlayer1"
 ROOT = "/org/virtlayer1"
@@ -83,12 +84,15 @@ async def virtlayerd(
     """Run a daemon; it is gone afterwards."""
     config = directory / "virtlayerd.toml"
     config.write_text(settings)
-    where = ["--session"] if bus.session else []
+    variables = environment(bus, directory, **(env or {}))
+    settings_of_env = [f"{name}={value}" for name, value in variables.items()]
+    # The system's daemon is root's: on the private system bus as well.
+    command = ["env", *settings_of_env, PROGRAM, "--session"]
+    if not bus.session:
+        command = [*AS_ROOT, "env", *settings_of_env, PROGRAM]
     process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *where,
+        *command,
         *("--connect", NO_LIBVIRT, "--config", config, *arguments),
-        env=environment(bus, directory, **(env or {})),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -97,8 +101,9 @@ async def virtlayerd(
             await until_owned(client)
             yield Daemon(process, client)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if process.returncode is None:
+            # Not SIGKILL, which sudo does not pass on.
+            process.terminate()
         await process.communicate()
 
 

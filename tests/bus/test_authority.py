@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may do what: on a session bus, on the system bus without polkit, and with polkitd."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from dbus_next.signature import Variant
+
+from tests.bus.daemon import AS_ROOT, Daemon, virtlayerd
+from tests.bus.polkit import NOBODY, as_nobody, call_as_nobody, open_directory, polkitd
+from tests.bus_daemon import Bus, session_bus, system_bus
+from virtlayer.bus.call import Call
+from virtlayer.bus.connection import Connection
+from virtlayer.bus.exporter import Exporter
+from virtlayer.bus.members import Interface, method
+
+SOURCE = "docker://x.test/y"
+PULL = ("Pull", "ssa{sv}", SOURCE, "nowhere", "0")
+JOB = "org.virtlayer1.Job"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+
+def rule(result: str, action: str = "org.virtlayer1.") -> str:
+    return (
+        "polkit.addRule(function (action, subject) {"
+        f'if (action.id.indexOf("{action}") == 0) return polkit.Result.{result};'
+        "});\n"
+    )
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[Bus]:
+    assert tmp_path
+    with (
+        open_directory() as directory,
+        system_bus(directory, others=["org.freedesktop.PolicyKit1.conf"]) as running,
+    ):
+        yield running
+
+
+async def as_root(bus: Bus, member: str, *arguments: str, path: str = "/org/virtlayer1") -> str:
+    """Call as root, whoever runs the tests."""
+    interface = JOB if "/job/" in path else "org.virtlayer1.Manager"
+    command = [*AS_ROOT, "busctl", f"--address={bus.address}", "call", "org.virtlayer1", path]
+    return await asyncio.to_thread(lambda: bus.run(*command, interface, member, *arguments))
+
+
+async def test_a_session_serves_nobody_but_its_user(tmp_path: Path) -> None:
+    with open_directory() as directory, session_bus(directory) as bus:
+        async with virtlayerd(bus, tmp_path) as daemon:
+            for call in (("ListJobs",), PULL):
+                assert "only the user that it runs as" in await call_as_nobody(bus, *call)
+            assert await daemon.ask("ListJobs") == []
+
+
+async def test_without_polkit_only_root_may_act_and_everyone_may_look(
+    system: Bus, tmp_path: Path
+) -> None:
+    async with virtlayerd(system, tmp_path):
+        assert "for root alone here" in await call_as_nobody(system, *PULL)
+        assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
+        assert "a(ossss) 0" in await call_as_nobody(system, "ListImages", "s", "")
+        assert 'uo 1 "/org/virtlayer1/job/1"' in await as_root(system, *PULL)
+        assert "a(uosssd) 1" in await call_as_nobody(system, "ListJobs")
+
+
+async def test_the_name_is_roots_alone(system: Bus) -> None:
+    command = as_nobody(
+        [
+            *("busctl", f"--address={system.address}", "call", "org.freedesktop.DBus"),
+            *("/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName"),
+            *("su", "org.virtlayer1", "4"),
+        ]
+    )
+    refused = await asyncio.to_thread(lambda: system.run(*command, check=False))
+    assert "Access denied" in refused
+
+
+async def test_whom_a_rule_lets_may_pull_and_cancel_the_own_job(
+    system: Bus, tmp_path: Path
+) -> None:
+    rules = rule("YES", "org.virtlayer1.pull") + rule("NO", "org.virtlayer1.cancel-others")
+    async with polkitd(system, rules), hanging(system, tmp_path) as (daemon, source):
+        pull = ("Pull", "ssa{sv}", source, "default-pool", "0")
+        assert "/job/1" in await call_as_nobody(system, *pull)
+        assert "/job/2" in await as_root(system, *pull)
+        properties = await daemon.ask(
+            "GetAll", "s", JOB, path="/org/virtlayer1/job/1", interface=PROPERTIES
+        )
+        assert properties["StartedBy"].value == NOBODY.pw_uid
+        denied = await call_as_nobody(system, "Cancel", path="/org/virtlayer1/job/2")
+        assert "polkit does not allow org.virtlayer1.cancel-others to you" in denied
+        assert await call_as_nobody(system, "Cancel", path="/org/virtlayer1/job/1") == ""
+        await as_root(system, "Cancel", path="/org/virtlayer1/job/2")
+        states = [job[3] for job in await daemon.ask("ListJobs")]
+        assert states == ["cancelled", "cancelled"]
+
+
+async def test_whom_a_rule_bars_may_not(system: Bus, tmp_path: Path) -> None:
+    async with polkitd(system, rule("NO")), virtlayerd(system, tmp_path):
+        assert "does not allow org.virtlayer1.pull to you" in await call_as_nobody(system, *PULL)
+        inspect = await call_as_nobody(system, "Inspect", "sa{sv}", SOURCE, "0")
+        assert "does not allow org.virtlayer1.pull to you" in inspect
+        assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
+        assert "/job/1" in await as_root(system, *PULL)
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+async def test_who_would_have_to_authenticate_is_told(
+    system: Bus, tmp_path: Path, interactive: bool
+) -> None:
+    """By the shipped defaults; and there is no agent that could ask."""
+    async with polkitd(system, ""), virtlayerd(system, tmp_path):
+        answer = await call_as_nobody(system, *PULL, interactive=interactive)
+        assert "does not allow org.virtlayer1.pull" in answer
+        assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("Pull", "ssa{sv}", "oci:/root/secret", "nowhere", "0"),
+        ("Inspect", "sa{sv}", "docker-archive:/root/secret", "0"),
+        ("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "authfile", "s", "/root/auth.json"),
+        ("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "cert-dir", "s", "/root/certs"),
+    ],
+)
+async def test_roots_files_are_opened_for_nobody_else(
+    system: Bus, tmp_path: Path, call: tuple[str, ...]
+) -> None:
+    async with polkitd(system, rule("YES")), virtlayerd(system, tmp_path):
+        answer = await call_as_nobody(system, *call)
+        assert "/root/" in answer
+        assert "more than yours" in answer
+
+
+class SlowAgent(Interface):
+    """An authentication agent whose person has gone for lunch."""
+
+    interface = "org.freedesktop.PolicyKit1.AuthenticationAgent"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.withdrawn = asyncio.Event()
+
+    @method(
+        "BeginAuthentication",
+        takes={
+            "action_id": "s",
+            "message": "s",
+            "icon_name": "s",
+            "details": "a{ss}",
+            "cookie": "s",
+            "identities": "a(sa{sv})",
+        },
+    )
+    async def begin(self, _call: Call, action: str, message: str, *_rest: object) -> None:
+        self.action, self.message = action, message
+        self.asked.set()
+        await self.withdrawn.wait()
+
+    @method("CancelAuthentication", takes={"cookie": "s"})
+    async def cancel(self, _call: Call, _cookie: str) -> None:
+        self.withdrawn.set()
+
+
+async def test_a_prompt_holds_up_nobody_else(system: Bus, tmp_path: Path) -> None:
+    async def everyone(_call: Call) -> None:
+        """Polkit may call the agent."""
+
+    async with (
+        polkitd(system, ""),
+        virtlayerd(system, tmp_path),
+        await Connection.opened(session=False, address=system.address) as connection,
+    ):
+        agent = SlowAgent()
+        exporter = Exporter(connection, "/", everyone)
+        exporter.export("/agent", agent)
+        exporter.listen()
+        words = " ".join(f"'{word}'" for word in PULL)
+        script = (
+            f"read line; exec busctl --address={system.address} "
+            "--allow-interactive-authorization=yes "
+            f"call org.virtlayer1 /org/virtlayer1 org.virtlayer1.Manager {words}"
+        )
+        process = await asyncio.create_subprocess_exec(
+            *as_nobody(["sh", "-c", script]),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        subject = {
+            "pid": Variant("u", process.pid),
+            "start-time": Variant("t", int(stat[19])),
+            "uid": Variant("i", NOBODY.pw_uid),
+        }
+        await connection.ask(
+            "org.freedesktop.PolicyKit1",
+            "/org/freedesktop/PolicyKit1/Authority",
+            "org.freedesktop.PolicyKit1.Authority",
+            "RegisterAuthenticationAgent",
+            "(sa{sv})ss",
+            [["unix-process", subject], "C", "/agent"],
+        )
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        async with asyncio.timeout(20):
+            await agent.asked.wait()
+        assert agent.action == "org.virtlayer1.pull"
+        assert "docker://x.test/y" in agent.message
+        assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
+        assert "/job/1" in await as_root(system, *PULL)
+        process.kill()
+        await process.wait()
+        agent.withdrawn.set()
+        await exporter.finish(5)
+
+
+@contextlib.asynccontextmanager
+async def hanging(bus: Bus, directory: Path) -> AsyncIterator[tuple[Daemon, str]]:
+    """A daemon, and an image at a registry that never answers."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with virtlayerd(bus, directory) as daemon:
+        yield daemon, f"docker://127.0.0.1:{port}/x"
+    server.close()
+    for writer in connections:
+        writer.close()
