@@ -4,6 +4,8 @@
 
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
+# Where libvirtd and debugfs are, and where an ordinary user's shell does not look.
+export PATH := $(PATH):/usr/sbin
 COMPILED := setup.py $(shell find daemon -name '*.c' -o -name '*.h' -o -name 'build_extension.py')
 
 .PHONY: help

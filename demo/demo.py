@@ -8,6 +8,7 @@ machine's own is touched, and nothing is left when it ends, or is interrupted.
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -55,16 +56,17 @@ def main() -> None:
         show(*pull, env=environment)
 
         headline("What libvirt and qemu see")
-        show("virsh", "--quiet", "--connect", host.uri, "vol-list", "default", env=environment)
+        show_short("virsh", "--quiet", "--connect", host.uri, "vol-list", "default")
         top = pool / top_volume(pull, environment)
-        show("qemu-img", "info", "--backing-chain", top, keep=("image:", "backing file:"))
+        show_short("qemu-img", "info", "--backing-chain", top, keep=("image:", "backing file:"))
 
         headline("What a machine would see: /etc/issue is new, /usr/share/doc is gone")
         raw = work / "top.raw"
         subprocess.run(["qemu-img", "convert", "-O", "raw", top, raw], check=True)
         show("e2fsck", "-fn", raw)
+        no_pager = os.environ | {"DEBUGFS_PAGER": "__none__"}
         for command in ("cat /etc/issue", "ls -p /usr/share"):
-            show("debugfs", "-R", command, raw)
+            show("debugfs", "-R", command, raw, env=no_pager)
 
 
 def build_image(work: Path) -> Content:
@@ -137,18 +139,34 @@ def headline(text: str) -> None:
     print(f"\n{bold}== {text}{plain}", flush=True)
 
 
-def show(
-    *argv: str | Path, env: Mapping[str, str] | None = None, keep: tuple[str, ...] = ()
-) -> None:
-    """Show a command and what it prints; of that, with ``keep``, only lines that begin so."""
+def show(*argv: str | Path, env: Mapping[str, str] | None = None) -> None:
+    """Show a command and what it prints."""
     print(f"$ {shlex.join(str(part) for part in argv)}", flush=True)
-    if not keep:
-        subprocess.run(argv, env=env, check=True)
-        return
-    printed = subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in printed.splitlines():
+    subprocess.run(argv, env=env, check=True, stdin=subprocess.DEVNULL)
+
+
+def show_short(*argv: str | Path, keep: tuple[str, ...] = ("",)) -> None:
+    """Show a command and what it prints, with short digests and without directories.
+
+    Args:
+        argv: The command.
+        keep: Only the lines that begin so.
+    """
+    print(f"$ {shorten(shlex.join(str(part) for part in argv))}")
+    # With a terminal as input, virsh would offer to ask for passwords.
+    printed = subprocess.run(
+        argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    for line in printed.stdout.splitlines():
         if line.startswith(keep):
-            print(line)
+            print(shorten(line))
+
+
+def shorten(line: str) -> str:
+    """Make a line that is full of digests fit a terminal."""
+    line = re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", line)
+    line = re.sub(r" \(actual path.*\)", "", line)
+    return re.sub(r"/\S*/pools/default/", "…/", line)
 
 
 if __name__ == "__main__":
