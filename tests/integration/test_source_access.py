@@ -113,6 +113,16 @@ async def test_missing_or_wrong_credentials(
     assert "hunter3" not in str(caught.value)
 
 
+async def test_schema_1_with_tls_and_a_password(tmp_path: Path, sources: Sources) -> None:
+    directory = tmp_path / "registry"
+    with Registry(directory, tls=True, htpasswd=(USER, PASSWORD), schema1=True) as registry:
+        layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
+        reference = registry.push(f"oci:{layout}:1", "old:1", "--format=v2s1")
+        access = Access(username=USER, password=PASSWORD, cert_dir=registry.cert_dir)
+        blobs = await sources.blobs(reference, access)
+    assert [images.digest_of(blob) for blob in blobs] == [layer.digest for layer in LAYERS]
+
+
 async def test_no_secret_can_be_seen(
     secured: Registry, reference: str, sources: Sources, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from virtlayer.config import MIB
 from virtlayer.errors import InvalidArgument
+from virtlayer.source.descriptors import readable
 from virtlayer.source.reference import Reference
 
 _AUTHFILE_LIMIT = MIB
@@ -154,14 +155,3 @@ async def _read_to_end(descriptor: int) -> bytes:
             break
         content += chunk
     return bytes(content)
-
-
-async def readable(descriptor: int) -> None:
-    """Wait until a read from ``descriptor`` would not block."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(descriptor)

@@ -12,37 +12,19 @@ Nothing here is synced to disk: each process verifies a file once before it trus
 
 import asyncio
 import contextlib
-import errno
 import fcntl
-import hashlib
 import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
 
-from virtlayer.config import MIB
-from virtlayer.errors import DigestMismatch, NoSpace
-from virtlayer.source.digest import ALGORITHMS, hasher
+from virtlayer.source.digest import ALGORITHMS
+from virtlayer.source.filling import Opener, digest_of_file, fill
 from virtlayer.source.image import Layer
 
-_CHUNK = MIB
-_HASHED_AT_ONCE = 64 * MIB
-"""What a cancellation waits for at most."""
 _PARTIAL = "partial"
 _POLL_SECONDS = 0.02
-
-
-class Download(Protocol):
-    """The bytes of a blob, on their way."""
-
-    async def read(self, limit: int) -> bytes:
-        """Up to ``limit`` bytes; nothing at the end."""
-
-
-type Opener = Callable[[], AbstractAsyncContextManager[Download]]
 
 
 class BlobCache:
@@ -100,7 +82,7 @@ class BlobCache:
         self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
     ) -> AsyncIterator[int]:
         with tempfile.TemporaryFile(dir=self.directory, buffering=0) as file:
-            await _fill(file.fileno(), layer, download, on_bytes)
+            await fill(file.fileno(), layer, download, on_bytes)
             with _read_only(file.fileno()) as blob:
                 yield blob
 
@@ -117,7 +99,7 @@ class BlobCache:
                 with self._partial(layer) as partial:
                     if partial is not None and not self._path(layer).exists():
                         await asyncio.to_thread(self._evict, layer.size)
-                        await _fill(partial, layer, download, on_bytes)
+                        await fill(partial, layer, download, on_bytes)
                         blob = files.enter_context(_read_only(partial))
                         self._publish(partial, blob, layer)
                         break
@@ -149,7 +131,7 @@ class BlobCache:
             return False
         identity = _identity(descriptor, layer)
         if identity not in self._verified:
-            if await _digest_of(descriptor, layer) != layer.digest:
+            if await digest_of_file(descriptor, layer) != layer.digest:
                 return False
             self._verified.add(identity)
         return True
@@ -202,90 +184,9 @@ class BlobCache:
                     excess -= size
 
 
-async def _fill(
-    descriptor: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
-) -> None:
-    """Write a download to an empty file, and compare its digest on the way."""
-    hashing = hasher(layer.digest)
-    received = 0
-    writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    writing.set_result(None)
-    try:
-        async with download() as stream:
-            complete = False
-            while not complete:
-                pending = bytearray()
-                while len(pending) < _CHUNK and not complete:
-                    chunk = await stream.read(_CHUNK)
-                    complete = not chunk
-                    received += len(chunk)
-                    if received > layer.size:
-                        raise _mismatch(layer)
-                    pending += chunk
-                    on_bytes(len(chunk))
-                await asyncio.shield(writing)
-                # One piece is hashed and written while the next one arrives.
-                writing = asyncio.ensure_future(
-                    asyncio.to_thread(_append, descriptor, hashing, pending)
-                )
-            await asyncio.shield(writing)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise NoSpace(
-                f"The blob cache has no room for {layer.digest} ({layer.size} bytes). "
-                "Make room, or lower size-limit in the settings."
-            ) from error
-        raise
-    finally:
-        await _settled(writing)
-    if received != layer.size or f"{hashing.name}:{hashing.hexdigest()}" != layer.digest:
-        raise _mismatch(layer)
-
-
-async def _settled(working: asyncio.Future[None]) -> None:
-    """Wait for a thread, come what may: its descriptor must not become another file meanwhile."""
-    while not working.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([working])
-    working.exception()
-
-
-def _append(descriptor: int, hashing: "hashlib._Hash", data: bytearray) -> None:
-    hashing.update(data)
-    with memoryview(data) as rest:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-
-
-def _mismatch(layer: Layer) -> DigestMismatch:
-    return DigestMismatch(
-        f"What was downloaded as blob {layer.digest} is not that blob. The registry's copy is "
-        "damaged or was tampered with; have the image pushed again."
-    )
-
-
 def _identity(descriptor: int, layer: Layer) -> tuple[str, int, int]:
     status = os.fstat(descriptor)
     return layer.digest, status.st_ino, status.st_mtime_ns
-
-
-async def _digest_of(descriptor: int, layer: Layer) -> str:
-    hashing = hasher(layer.digest)
-    for start in range(0, layer.size, _HASHED_AT_ONCE):
-        working = asyncio.ensure_future(
-            asyncio.to_thread(_hash_range, descriptor, hashing, start, start + _HASHED_AT_ONCE)
-        )
-        try:
-            await asyncio.shield(working)
-        finally:
-            await _settled(working)
-    return f"{hashing.name}:{hashing.hexdigest()}"
-
-
-def _hash_range(descriptor: int, hashing: "hashlib._Hash", start: int, end: int) -> None:
-    while start < end and (data := os.pread(descriptor, min(_CHUNK, end - start), start)):
-        hashing.update(data)
-        start += len(data)
 
 
 @contextlib.contextmanager

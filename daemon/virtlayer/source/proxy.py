@@ -25,7 +25,7 @@ from typing import Self
 from virtlayer.config import KIB, MIB
 from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram, running
-from virtlayer.source.access import readable
+from virtlayer.source.descriptors import readable
 
 OLDEST_PROTOCOL = (0, 2, 6)
 _PACKET_LIMIT = 256 * KIB

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Files and digests: a download is hashed while it is written, and a file when it is read again.
+
+Hashing and writing happen in threads. A thread uses the descriptor of its caller, so the caller
+always waits for it, however it is cancelled.
+"""
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from virtlayer.config import MIB
+from virtlayer.errors import DigestMismatch, NoSpace
+from virtlayer.source.digest import hasher
+from virtlayer.source.image import Layer
+
+_CHUNK = MIB
+_HASHED_AT_ONCE = 64 * MIB
+"""What a cancellation waits for at most."""
+
+
+class Download(Protocol):
+    """The bytes of a blob, on their way."""
+
+    async def read(self, limit: int) -> bytes:
+        """Up to ``limit`` bytes; nothing at the end."""
+
+
+type Opener = Callable[[], AbstractAsyncContextManager[Download]]
+
+
+async def fill(
+    descriptor: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+) -> None:
+    """Write a download to an empty file, and compare its digest on the way.
+
+    Args:
+        descriptor: The file.
+        layer: Whose blob it should be.
+        download: Opens the stream that it comes from.
+        on_bytes: Told how many more bytes have arrived.
+
+    Raises:
+        DigestMismatch: It is something else.
+        NoSpace: The file system of the file is full.
+    """
+    hashing = hasher(layer.digest)
+    received = 0
+    writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    writing.set_result(None)
+    try:
+        async with download() as stream:
+            complete = False
+            while not complete:
+                pending = bytearray()
+                while len(pending) < _CHUNK and not complete:
+                    chunk = await stream.read(_CHUNK)
+                    complete = not chunk
+                    received += len(chunk)
+                    if received > layer.size:
+                        raise _mismatch(layer)
+                    pending += chunk
+                    on_bytes(len(chunk))
+                await asyncio.shield(writing)
+                # One piece is hashed and written while the next one arrives.
+                writing = asyncio.ensure_future(
+                    asyncio.to_thread(_append, descriptor, hashing, pending)
+                )
+            await asyncio.shield(writing)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpace(
+                f"The blob cache has no room for {layer.digest} ({layer.size} bytes). "
+                "Make room, or lower size-limit in the settings."
+            ) from error
+        raise
+    finally:
+        await _settled(writing)
+    if received != layer.size or f"{hashing.name}:{hashing.hexdigest()}" != layer.digest:
+        raise _mismatch(layer)
+
+
+async def _settled(working: asyncio.Future[None]) -> None:
+    """Wait for a thread, come what may: its descriptor must not become another file meanwhile."""
+    while not working.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([working])
+    working.exception()
+
+
+def _append(descriptor: int, hashing: "hashlib._Hash", data: bytearray) -> None:
+    hashing.update(data)
+    with memoryview(data) as rest:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+async def digest_of_file(descriptor: int, layer: Layer) -> str:
+    """The digest of a file that is as long as the blob of ``layer``."""
+    hashing = hasher(layer.digest)
+    for start in range(0, layer.size, _HASHED_AT_ONCE):
+        working = asyncio.ensure_future(
+            asyncio.to_thread(_hash_range, descriptor, hashing, start, start + _HASHED_AT_ONCE)
+        )
+        try:
+            await asyncio.shield(working)
+        finally:
+            await _settled(working)
+    return f"{hashing.name}:{hashing.hexdigest()}"
+
+
+def _hash_range(descriptor: int, hashing: "hashlib._Hash", start: int, end: int) -> None:
+    while start < end and (data := os.pread(descriptor, min(_CHUNK, end - start), start)):
+        hashing.update(data)
+        start += len(data)
+
+
+def _mismatch(layer: Layer) -> DigestMismatch:
+    return DigestMismatch(
+        f"What was downloaded as blob {layer.digest} is not that blob. The registry's copy is "
+        "damaged or was tampered with; have the image pushed again."
+    )
