@@ -60,6 +60,12 @@ class LayerSettings:
     """Archive entries in one layer."""
     bytes_limit: int = 1024 * GIB
     """Unpacked bytes of one layer's archive."""
+    path_limit: int = 4096
+    """Bytes of one entry's path."""
+    header_limit: int = 1 * MIB
+    """Bytes of the extended headers of one entry: many times what Linux can store of them."""
+    segments_limit: int = 250_000
+    """Stretches of data in one sparse file."""
     memory_limit: int = 2 * GIB
     """Address space of the layer worker, in bytes."""
     cpu_limit: int = 6 * 60 * 60

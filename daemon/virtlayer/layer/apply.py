@@ -8,9 +8,11 @@ that are looked up in it, ``..`` stops at its root, and so does a symlink.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 
-from virtlayer.layer.archive import HARD_LINK, Archive, BadArchive, Entry
+from virtlayer.layer.archive import HARD_LINK, Archive, Entry
+from virtlayer.layer.limits import LayerLimits
+from virtlayer.layer.problems import BadArchive, TooLarge, quoted
 from virtlayer.layer.tree import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -28,24 +30,12 @@ _AUFS = b".wh..wh."
 """What aufs kept beside its files; it says nothing about the image."""
 
 _SYMLINKS_FOLLOWED = 40
+_RESOLVED_KEPT = 10_000
 _NAME_LIMIT = 255
 _TARGET_LIMIT = 4095
+_FILE_LIMIT = (2**32 - 1) * 4096
 _MAJOR_LIMIT, _MINOR_LIMIT = 1 << 12, 1 << 20
 _IMPLIED_MODE = 0o755
-
-
-class TooLarge(Exception):
-    """An entry goes beyond what ext4 or Linux can hold.
-
-    Args:
-        problem: What is too large.
-        name: The entry.
-    """
-
-    def __init__(self, problem: str, name: bytes) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.name = name
 
 
 class LayerApplication:
@@ -53,13 +43,18 @@ class LayerApplication:
 
     Args:
         tree: The tree, with everything that the layers below have put there.
+        limits: How much an entry may ask for.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, limits: LayerLimits) -> None:
         self._tree = tree
+        self._limits = limits
         # A whiteout hides what lower layers have, wherever in the archive it stands, so what comes
-        # from this layer is remembered: its names by directory, and the directories above them.
-        self._upper: dict[int, set[bytes]] = defaultdict(set)
+        # from this layer is remembered: directories with nothing from below in them, names in
+        # other directories, and the directories that an entry's path led through.
+        # A node that is gone may stay in there: its number comes again only as this layer's.
+        self._upper_directories: set[int] = set()
+        self._upper_names: set[bytes] = set()
         self._passed: set[int] = set()
         self._resolved: dict[bytes, int] = {}
 
@@ -70,20 +65,24 @@ class LayerApplication:
             BadArchive: The entry makes no sense.
             TooLarge: It is more than can be stored.
         """
-        path = _path(entry)
+        path = _clean(entry.name)
         if not path:
             self._apply_to_root(entry)
             return
         name = path.pop()
-        if name.startswith(_WHITEOUT):
-            self._apply_whiteout(path, name, entry)
-            return
+        if _WHITEOUT in entry.name:
+            if _is_aufs_metadata(path, name, entry):
+                return
+            if name.startswith(_WHITEOUT):
+                self._apply_whiteout(path, name, entry)
+                return
+        _check_length(name, entry)
         directory = self._parent(path, entry)
         if entry.kind == HARD_LINK:
             self._link(directory, name, entry)
         else:
             self._put(directory, name, entry, archive)
-        self._upper[directory].add(name)
+        self._remember(directory, name)
 
     def _apply_to_root(self, entry: Entry) -> None:
         if entry.kind != DIRECTORY:
@@ -99,12 +98,14 @@ class LayerApplication:
             if entry.kind == existing.kind == DIRECTORY:
                 tree.set_directory_metadata(existing.node, entry.metadata)
                 return
-            self._remove(directory, name, existing)
+            self._remove(directory, name, existing.kind)
         kind, metadata = entry.kind, entry.metadata
         if kind == REGULAR:
+            if entry.size > _FILE_LIMIT:
+                raise TooLarge(f"a file of {entry.size} bytes; ext4 has {_FILE_LIMIT}", entry.name)
             tree.add_file(directory, name, metadata, _EntryContent(entry, archive))
         elif kind == DIRECTORY:
-            tree.add_directory(directory, name, metadata)
+            self._upper_directories.add(tree.add_directory(directory, name, metadata))
         elif kind == SYMLINK:
             tree.add_symlink(directory, name, metadata, _symlink_target(entry))
         else:
@@ -118,23 +119,23 @@ class LayerApplication:
         if existing:
             if existing.node == target.node:
                 return
-            self._remove(directory, name, existing)
+            self._remove(directory, name, existing.kind)
             if existing.kind == DIRECTORY:
                 target = self._link_target(entry)  # it may have been in there
         self._tree.add_link(directory, name, target)
 
     def _link_target(self, entry: Entry) -> Child:
         path = _clean(entry.link)
-        shown = entry.link.decode(errors="backslashreplace")
+        shown = quoted(entry.link)
         if not path:
-            raise BadArchive(f"a hard link to the directory “{shown}”", entry.name)
+            raise BadArchive(f"a hard link to the directory {shown}", entry.name)
         name = path.pop()
         directory = self._walk(path, entry, implied=None)
         target = None if directory is None else self._tree.find(directory, name)
         if target is None:
-            raise BadArchive(f"a hard link to “{shown}”, which is not there", entry.name)
+            raise BadArchive(f"a hard link to {shown}, which is not there", entry.name)
         if target.kind == DIRECTORY:
-            raise BadArchive(f"a hard link to the directory “{shown}”", entry.name)
+            raise BadArchive(f"a hard link to the directory {shown}", entry.name)
         return target
 
     # ---- taking things away ----
@@ -145,8 +146,6 @@ class LayerApplication:
             if directory is not None:
                 self._hide_all(directory)
             return
-        if name.startswith(_AUFS):
-            return
         hidden = name.removeprefix(_WHITEOUT)
         if hidden in (b"", b".", b".."):
             raise BadArchive("a whiteout that names no file", entry.name)
@@ -154,30 +153,43 @@ class LayerApplication:
             self._hide(directory, hidden)
 
     def _hide_all(self, directory: int) -> None:
-        for name in self._tree.names(directory):
-            self._hide(directory, name)
+        if directory not in self._upper_directories:
+            for name in self._tree.names(directory):
+                self._hide(directory, name)
+            self._upper_directories.add(directory)
 
     def _hide(self, directory: int, name: bytes) -> None:
         """Remove what lower layers have below a name, and keep what this one has put there."""
+        tree = self._tree
         waiting = [(directory, name)]
+        cleared = []
         while waiting:
             directory, name = waiting.pop()
-            child = self._tree.find(directory, name)
+            child = tree.find(directory, name)
             if child is None:
                 continue
-            is_upper = name in self._upper[directory]
+            is_upper = self._is_upper(directory, name)
             if child.kind == DIRECTORY and (is_upper or child.node in self._passed):
-                waiting += [(child.node, below) for below in self._tree.names(child.node)]
+                if child.node not in self._upper_directories:
+                    waiting += [(child.node, below) for below in tree.names(child.node)]
+                    cleared.append(child.node)
             elif not is_upper:
-                self._remove(directory, name, child)
+                self._remove(directory, name, child.kind)
+        self._upper_directories.update(cleared)
 
-    def _remove(self, directory: int, name: bytes, child: Child) -> None:
-        for gone in self._tree.remove(directory, name):
-            self._upper.pop(gone, None)
-            self._passed.discard(gone)
-        if child.kind in (DIRECTORY, SYMLINK):
+    def _remove(self, directory: int, name: bytes, kind: int) -> None:
+        self._tree.remove(directory, name)
+        if kind in (DIRECTORY, SYMLINK):
             self._resolved.clear()
-        self._upper[directory].discard(name)
+
+    # ---- what comes from this layer ----
+
+    def _remember(self, directory: int, name: bytes) -> None:
+        if directory not in self._upper_directories:
+            self._upper_names.add(_key(directory, name))
+
+    def _is_upper(self, directory: int, name: bytes) -> bool:
+        return directory in self._upper_directories or _key(directory, name) in self._upper_names
 
     # ---- finding directories ----
 
@@ -189,6 +201,8 @@ class LayerApplication:
             implied = Metadata(_IMPLIED_MODE, 0, 0, entry.metadata.mtime)
             directory = self._walk(path, entry, implied)
             assert directory is not None
+            if len(self._resolved) >= _RESOLVED_KEPT:
+                self._resolved.clear()
             self._resolved[key] = directory
         return directory
 
@@ -206,7 +220,7 @@ class LayerApplication:
         tree = self._tree
         stack = [tree.root]
         waiting = deque(path)
-        followed = 0
+        followed = length = 0
         while waiting:
             name = waiting.popleft()
             if name in (b"", b"."):
@@ -218,25 +232,32 @@ class LayerApplication:
             if child is None:
                 if implied is None:
                     return None
+                _check_length(name, entry)
                 child = Child(tree.add_directory(stack[-1], name, implied), DIRECTORY)
-                self._upper[stack[-1]].add(name)
+                self._upper_directories.add(child.node)
+                self._remember(stack[-1], name)
             if child.kind == SYMLINK:
                 followed += 1
                 if followed > _SYMLINKS_FOLLOWED:
                     raise BadArchive("its path goes round in symlinks", entry.name)
                 target = tree.target(child.node)
+                length += len(target)
+                if length > self._limits.path:
+                    raise BadArchive("its path is too long with its symlinks followed", entry.name)
                 if target.startswith(b"/"):
                     del stack[1:]
                 waiting.extendleft(reversed(target.split(b"/")))
             elif child.kind == DIRECTORY:
                 stack.append(child.node)
-                if implied is not None:
+                if len(stack) > self._limits.path // 2:
+                    raise TooLarge(f"it lies below {len(stack)} directories", entry.name)
+                if implied is not None and child.node not in self._upper_directories:
                     self._passed.add(child.node)
             elif implied is None:
                 return None
             else:
                 raise BadArchive(
-                    f"“{name.decode(errors='backslashreplace')}” in its path is no directory",
+                    f"{quoted(name)} in its path is no directory",
                     entry.name,
                 )
         return stack[-1]
@@ -253,12 +274,23 @@ class _EntryContent:
         self.pieces = archive.pieces
 
 
-def _path(entry: Entry) -> list[bytes]:
-    path = _clean(entry.name)
-    for name in path:
-        if len(name) > _NAME_LIMIT:
-            raise TooLarge(f"a name of {len(name)} bytes; ext4 has {_NAME_LIMIT}", entry.name)
-    return path
+def _key(directory: int, name: bytes) -> bytes:
+    return directory.to_bytes(8) + name
+
+
+def _is_aufs_metadata(path: list[bytes], name: bytes, entry: Entry) -> bool:
+    """Whether an entry is what aufs kept for itself, or lies in there."""
+    for part in path:
+        if part.startswith(_AUFS):
+            return True
+        if part.startswith(_WHITEOUT):
+            raise BadArchive(f"the whiteout {quoted(part)} in its path is no directory", entry.name)
+    return name.startswith(_AUFS) and name != _OPAQUE
+
+
+def _check_length(name: bytes, entry: Entry) -> None:
+    if len(name) > _NAME_LIMIT:
+        raise TooLarge(f"a name of {len(name)} bytes; ext4 has {_NAME_LIMIT}", entry.name)
 
 
 def _clean(name: bytes) -> list[bytes]:

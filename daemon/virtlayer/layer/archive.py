@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from virtlayer.layer import pax, sparse
+from virtlayer.layer.attributes import storable_attributes
 from virtlayer.layer.header import BLOCK, BadHeader, Header, parse_header
+from virtlayer.layer.limits import LayerLimits
+from virtlayer.layer.problems import BadArchive, LayerProblem, TooLarge, quoted
 from virtlayer.layer.stream import LayerStream
 from virtlayer.layer.tree import (
     BLOCK_DEVICE,
@@ -41,22 +44,8 @@ _KINDS = {
     b"D": DIRECTORY,
     b"6": FIFO,
 }
-_EXTENSION_LIMIT = 1024 * 1024
-"""Bytes of one pax or GNU header: a hundred times what Linux could store of it."""
-
-
-class BadArchive(Exception):
-    """The archive breaks its format.
-
-    Args:
-        problem: What is wrong.
-        name: The entry that it is about, as far as it is known.
-    """
-
-    def __init__(self, problem: str, name: bytes = b"") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.name = name
+_INCREMENTAL = b"D"
+_ONE_BLOCK_OF_ZEROES = bytes(BLOCK)
 
 
 class Entry(NamedTuple):
@@ -75,48 +64,76 @@ class Entry(NamedTuple):
     minor: int
 
 
+class _Extension:
+    """What the extended headers before an entry say of it."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, bytes] = {}
+        self.name: bytes | None = None
+        self.link: bytes | None = None
+        self.length = 0
+
+
 class Archive:
     """Reads a tar archive once, from its beginning to its end.
 
     Args:
         stream: Its bytes.
+        limits: How much an entry may ask for.
     """
 
-    def __init__(self, stream: LayerStream) -> None:
+    def __init__(self, stream: LayerStream, limits: LayerLimits) -> None:
         self._stream = stream
+        self._limits = limits
         self._global: dict[bytes, bytes] = {}
         self._unread = 0
         self._padding = 0
+        self._last_name = b""
 
     def entries(self) -> Iterator[Entry]:
         """Every entry in order. The content of one can be read until the next one is asked for.
 
         Raises:
             BadArchive: The archive breaks its format, or ends within an entry.
+            TooLarge: A header goes beyond a limit.
             BrokenStream: The compressed bytes are damaged.
         """
-        records: dict[bytes, bytes] = {}
-        long_name = long_link = None
+        extension = _Extension()
         while (block := self._next_header()) is not None:
             try:
                 header = parse_header(block)
-            except BadHeader as error:
-                raise BadArchive(str(error), records.get(b"path", long_name or b"")) from error
-            match header.type:
-                case b"x" | b"X":
-                    records |= self._records(header)
-                case b"g":
-                    self._global |= self._records(header)
-                case b"L":
-                    long_name = self._extension(header).split(b"\0", 1)[0]
-                case b"K":
-                    long_link = self._extension(header).split(b"\0", 1)[0]
-                case b"V":
-                    self._begin_content(header.size)  # the label of a volume: no file
-                case _:
-                    entry = self._entry(header, self._global | records, long_name, long_link)
-                    records, long_name, long_link = {}, None, None
+                if header.type in _KINDS:
+                    entry = self._entry(header, extension)
+                    self._last_name = entry.name
+                    extension = _Extension()
                     yield entry
+                else:
+                    self._extend(extension, header)
+            except (BadHeader, pax.BadRecord) as error:
+                raise BadArchive(f"{error}, in a header {self._place()}") from error
+
+    def _extend(self, extension: _Extension, header: Header) -> None:
+        """Read a header that is no entry of its own."""
+        match header.type:
+            case b"x" | b"X":
+                extension.records |= pax.parse_records(self._extension(extension, header))
+            case b"g":
+                records = pax.parse_records(self._extension(_Extension(), header))
+                self._global |= {
+                    field: records[field] for field in pax.GLOBAL_FIELDS if field in records
+                }
+            case b"L":
+                extension.name = self._extension(extension, header).split(b"\0", 1)[0]
+            case b"K":
+                extension.link = self._extension(extension, header).split(b"\0", 1)[0]
+            case b"V":
+                self._begin_content(header.size)  # the label of a volume: no file
+            case _:
+                name = extension.records.get(b"path") or extension.name or header.name
+                raise BadArchive(f"it is of the unknown type {header.type!r}", name)
+
+    def _place(self) -> str:
+        return f"after {quoted(self._last_name)}" if self._last_name else "at its beginning"
 
     def pieces(self, length: int) -> Iterator[memoryview]:
         """The next bytes of the present entry's data, as many as that.
@@ -130,67 +147,82 @@ class Archive:
             self._unread -= len(piece)
             yield piece
         if missing:
-            raise BadArchive("the archive ends within the data")
+            raise BadArchive("the archive ends within the data", self._last_name)
 
     # ---- headers ----
 
     def _next_header(self) -> bytes | None:
         """Skip what is left of the entry before; None at the end of the archive.
 
-        The end is a block of zeroes, or of the stream: writers that leave the trailer out exist.
+        The end is two blocks of zeroes, or of the stream: writers that leave the trailer out
+        exist. One block of zeroes with something else behind it would be the end for one reader
+        and not for another.
         """
         self._skip_content()
         block = self._stream.read(BLOCK)
-        if not block or not block.strip(b"\0"):
+        if not block:
+            return None
+        if block == _ONE_BLOCK_OF_ZEROES:
+            if self._stream.read(BLOCK).strip(b"\0"):
+                raise BadArchive(f"one block of zeroes {self._place()}, and then something else")
             return None
         if len(block) < BLOCK:
-            raise BadArchive("the archive ends within a header")
+            raise BadArchive(f"it ends within a header {self._place()}")
         return block
 
-    def _entry(
-        self,
-        header: Header,
-        records: dict[bytes, bytes],
-        long_name: bytes | None,
-        long_link: bytes | None,
-    ) -> Entry:
-        name = header.name if long_name is None else long_name
+    def _entry(self, header: Header, extension: _Extension) -> Entry:
+        records = self._global | extension.records if self._global else extension.records
+        name = header.name if extension.name is None else extension.name
+        name = records.get(b"path") or name
         try:
+            kind = _KINDS[header.type]
+            # Before ustar, a directory was a file whose name ends in a slash.
+            if header.type == b"\0" and name.endswith(b"/"):
+                kind = DIRECTORY
             fields = pax.override(header, records)
-            name = records.get(b"path", name)
-            kind = _kind_of(header, name)
-            data_size = fields.size if kind == REGULAR else 0
-            self._begin_content(data_size)
-            size = data_size
-            segments: tuple[tuple[int, int], ...] = ((0, data_size),) if data_size else ()
-            if kind == REGULAR:
-                layout = self._sparse_layout(header, records)
-                if layout:
-                    size, segments = layout.size, layout.segments
-                    name = layout.name or name
+            # What is no file has no data, whatever its size says.
+            has_data = kind == REGULAR or header.type == _INCREMENTAL
+            self._begin_content(fields.size if has_data else 0)
+            size = fields.size if kind == REGULAR else 0
+            segments: tuple[tuple[int, int], ...] = ((0, size),) if size else ()
+            if kind == REGULAR and (layout := self._sparse_layout(header, records)):
+                size, segments = layout.size, layout.segments
+                name = layout.name or name
+            link = header.link if extension.link is None else extension.link
+            link = records.get(b"linkpath") or link
+            self._check_names(name, link, kind)
+            metadata = Metadata(
+                header.mode & 0o7777,
+                fields.uid,
+                fields.gid,
+                fields.mtime,
+                storable_attributes(pax.attributes(records), kind) if records else NO_ATTRIBUTES,
+            )
         except (pax.BadRecord, sparse.BadMap, BadHeader) as error:
             raise BadArchive(str(error), name) from error
-        if b"\0" in name:
-            raise BadArchive("the name has a NUL in it", name)
-        link = records.get(b"linkpath", header.link if long_link is None else long_link)
-        if b"\0" in link:
-            raise BadArchive("the link target has a NUL in it", name)
-        metadata = Metadata(
-            header.mode & 0o7777,
-            fields.uid,
-            fields.gid,
-            fields.mtime,
-            pax.attributes(records) if records else NO_ATTRIBUTES,
-        )
+        except LayerProblem as problem:
+            raise problem.about(name) from None
         return Entry(name, kind, metadata, link, size, segments, header.major, header.minor)
 
+    def _check_names(self, name: bytes, link: bytes, kind: int) -> None:
+        if b"\0" in name:
+            raise BadArchive("the name has a NUL in it")
+        if b"\0" in link:
+            raise BadArchive("the link target has a NUL in it")
+        limit = self._limits.path
+        if len(name) > limit:
+            raise TooLarge(f"a path of {len(name)} bytes; the limit is {limit}")
+        if kind == HARD_LINK and len(link) > limit:
+            raise TooLarge(f"a link target of {len(link)} bytes; the limit is {limit}")
+
     def _sparse_layout(self, header: Header, records: dict[bytes, bytes]) -> sparse.Layout | None:
+        limit = self._limits.segments
         if header.type == b"S":
-            layout = sparse.old_gnu(header.raw, self._map_block)
-        elif b"GNU.sparse.major" in records:
-            layout = sparse.gnu_1_0(records, self._map_data)
+            layout = sparse.old_gnu(header.raw, self._map_block, limit)
+        elif records.get(b"GNU.sparse.major", b"0") != b"0":
+            layout = sparse.gnu_1_0(records, self._map_data, limit)
         elif b"GNU.sparse.map" in records or b"GNU.sparse.numblocks" in records:
-            layout = sparse.gnu_0_x(records)
+            layout = sparse.gnu_0_x(records, limit)
         else:
             return None
         stored = sum(length for _, length in layout.segments)
@@ -204,7 +236,7 @@ class Archive:
         """A block of an old GNU sparse map: between the header and the data."""
         block = self._stream.read(BLOCK)
         if len(block) < BLOCK:
-            raise BadArchive("the archive ends within a sparse map")
+            raise BadArchive("the archive ends within its sparse map")
         return block
 
     def _map_data(self) -> bytes:
@@ -224,26 +256,17 @@ class Archive:
             pass
         self._unread = self._padding = 0
 
-    def _extension(self, header: Header) -> bytes:
-        if header.size > _EXTENSION_LIMIT:
-            raise BadArchive(
-                f"an extension header of {header.size} bytes; the limit is {_EXTENSION_LIMIT}"
+    def _extension(self, extension: _Extension, header: Header) -> bytes:
+        """The data of an extended header."""
+        extension.length += header.size
+        if extension.length > self._limits.header:
+            raise TooLarge(
+                f"extended headers of {extension.length} bytes {self._place()}; "
+                f"the limit is {self._limits.header}"
             )
         self._begin_content(header.size)
-        return b"".join(self.pieces(header.size))
-
-    def _records(self, header: Header) -> dict[bytes, bytes]:
-        try:
-            return pax.parse_records(self._extension(header))
-        except pax.BadRecord as error:
-            raise BadArchive(str(error)) from error
-
-
-def _kind_of(header: Header, name: bytes) -> int:
-    kind = _KINDS.get(header.type)
-    if kind is None:
-        raise BadHeader(f"an entry of the unknown type {header.type!r}")
-    # Before ustar, a directory was a file whose name ends in a slash.
-    if kind == REGULAR and name.endswith(b"/"):
-        return DIRECTORY
-    return kind
+        data = b"".join(self._stream.pieces(header.size))
+        if len(data) < header.size:
+            raise BadArchive(f"it ends within an extended header {self._place()}")
+        self._unread = 0
+        return data

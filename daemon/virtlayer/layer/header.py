@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One header block of a tar archive (POSIX.1-2024, "ustar Interchange Format"; GNU tar manual)."""
+"""One header block of a tar archive.
+
+Formats: POSIX.1-2024, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format"; star(5).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ BLOCK = 512
 
 _USTAR = b"ustar\0"
 _GNU = b"ustar  \0"
+_STAR_TRAILER = b"tar\0"
 _BLANKS = b" \0"
 
 
@@ -49,9 +53,10 @@ def parse_header(block: bytes) -> Header:
         if kind in b"34":
             major = number(block[329:337], "devmajor")
             minor = number(block[337:345], "devminor")
-        # GNU keeps other things where POSIX has the prefix.
-        if magic[:6] == _USTAR and block[345] and (prefix := _text(block[345:500])):
-            name = prefix + b"/" + name
+        # GNU keeps other things where POSIX has the prefix, and star two times in its end.
+        if magic[:6] == _USTAR and block[345]:
+            end = 476 if block[508:] == _STAR_TRAILER else 500
+            name = _text(block[345:end]) + b"/" + name
     size = number(block[124:136], "size")
     if size < 0:
         raise BadHeader(f"the size is {size}")

@@ -10,14 +10,19 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from virtlayer.layer.tree import NO_ATTRIBUTES
-
 if TYPE_CHECKING:
     from virtlayer.layer.header import Header
 
 _STAR_ATTRIBUTE = b"SCHILY.xattr."
 _LIBARCHIVE_ATTRIBUTE = b"LIBARCHIVE.xattr."
-_TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]*))?")
+_SPARSE = b"GNU.sparse."
+_PREFIXES = (_STAR_ATTRIBUTE, _LIBARCHIVE_ATTRIBUTE, _SPARSE)
+_FIELDS = (b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime")
+GLOBAL_FIELDS = (b"uid", b"gid", b"mtime")
+"""What a global header may say. Neither where the next header is nor how a file is called: who
+ignores global headers, as Docker and containerd do, has to see the same entries."""
+
+_TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]{0,64}))?")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 
 
@@ -38,7 +43,8 @@ class Fields(NamedTuple):
 def parse_records(data: bytes) -> dict[bytes, bytes]:
     """The records of an extended header: ``length keyword=value newline``, one after the other.
 
-    Where GNU.sparse 0.0 repeats keywords, their values are joined as GNU.sparse 0.1 has them.
+    What nobody here asks for is left out. Where GNU.sparse 0.0 repeats keywords, their values are
+    joined as GNU.sparse 0.1 has them.
 
     Raises:
         BadRecord: A record breaks that format.
@@ -60,7 +66,7 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
             raise BadRecord("an extended header record whose length is wrong")
         if keyword in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             sparse_map.append(value)
-        else:
+        elif keyword in _FIELDS or keyword.startswith(_PREFIXES):
             records[keyword] = value
         position = end
     if sparse_map:
@@ -108,7 +114,7 @@ def parse_number(text: bytes, what: str) -> int:
     return int(text)
 
 
-def attributes(records: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+def attributes(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The extended attributes, as star and as libarchive write them.
 
     Raises:
@@ -122,7 +128,7 @@ def attributes(records: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
             name = urllib.parse.unquote_to_bytes(keyword[len(_LIBARCHIVE_ATTRIBUTE) :])
             # libarchive writes both forms; the two say the same.
             found.setdefault(name, _base64(value))
-    return found or NO_ATTRIBUTES
+    return found
 
 
 def _base64(value: bytes) -> bytes:
@@ -136,7 +142,7 @@ def _id(record: bytes | None, field: int, what: str) -> int:
     value = parse_number(record, what) if record else field
     # 2**32 - 1 is how chown(2) says "leave it": no file can belong to it.
     if not 0 <= value < 2**32 - 1:
-        raise BadRecord(f"the {what} {value} is none")
+        raise BadRecord(f"the {what} {value} belongs to nobody")
     return value
 
 

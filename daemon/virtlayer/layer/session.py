@@ -9,6 +9,7 @@ number of ``{"consumed": bytes}`` and at last ``{"done": {...}}`` or
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import socket
 import sys
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 from virtlayer import errors, programs
 from virtlayer.config import LayerSettings
+from virtlayer.layer.limits import LayerLimits
 
 _MESSAGE_LIMIT = 64 * 1024
 # What a compromised worker may make us raise.
@@ -113,8 +115,7 @@ class LayerWorker:
                     "media_type": request.media_type,
                     "diff_id": request.diff_id,
                     "format_size": request.format_size,
-                    "bytes_limit": self._settings.bytes_limit,
-                    "entries_limit": self._settings.entries_limit,
+                    "limits": dataclasses.asdict(_limits_of(self._settings)),
                 }
             ).encode()
             try:
@@ -153,6 +154,16 @@ class LayerWorker:
         return errors.Internal(
             f"The layer worker ended while it applied {request.description} ({failure})."
         )
+
+
+def _limits_of(settings: LayerSettings) -> LayerLimits:
+    return LayerLimits(
+        bytes=settings.bytes_limit,
+        entries=settings.entries_limit,
+        path=settings.path_limit,
+        header=settings.header_limit,
+        segments=settings.segments_limit,
+    )
 
 
 def _parsed(packet: bytes) -> Any:

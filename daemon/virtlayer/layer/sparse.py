@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from virtlayer.layer.header import BLOCK, BadHeader, number
 from virtlayer.layer.pax import parse_number
+from virtlayer.layer.problems import TooLarge
 
-_SEGMENT_LIMIT = 1_000_000
+_LONGEST_LINE = 21
+"""Bytes of a number in a map of GNU.sparse 1.0, with its newline."""
 _FILE_LIMIT = 2**63 - 1
 
 
@@ -28,26 +30,32 @@ class Layout(NamedTuple):
     """The file's name, where the map has it."""
 
 
-def old_gnu(header: bytes, more: Callable[[], bytes]) -> Layout:
+def old_gnu(header: bytes, more: Callable[[], bytes], limit: int) -> Layout:
     """The map of a type S entry: four segments in the header, 21 in each block that follows.
 
     Args:
         header: The header block.
         more: Reads the next block.
+        limit: The most segments.
+
+    Raises:
+        BadMap: The map makes no sense.
+        TooLarge: It has more segments.
     """
     numbers = _numbers(header, 386, 4)
     extended = header[482]
     while extended:
-        if len(numbers) > _SEGMENT_LIMIT * 2:
-            raise BadMap("the sparse map has too many segments")
+        _check_count(len(numbers) // 2, limit)
         block = more()
         numbers += _numbers(block, 0, 21)
         extended = block[504]
+    _check_count(len(numbers) // 2, limit)
     return _layout(number(header[483:495], "real size"), numbers)
 
 
-def gnu_0_x(records: Mapping[bytes, bytes]) -> Layout:
-    """The maps of GNU.sparse 0.0 and 0.1, both as ``GNU.sparse.map``."""
+def gnu_0_x(records: Mapping[bytes, bytes], limit: int) -> Layout:
+    """The maps of GNU.sparse 0.0 and 0.1, both as ``GNU.sparse.map``; see ``old_gnu``."""
+    _check_count(records.get(b"GNU.sparse.map", b"").count(b",") // 2, limit)
     numbers = [
         parse_number(text, "sparse map")
         for text in records.get(b"GNU.sparse.map", b"").split(b",")
@@ -57,12 +65,17 @@ def gnu_0_x(records: Mapping[bytes, bytes]) -> Layout:
     return _layout(size, numbers, records.get(b"GNU.sparse.name", b""))
 
 
-def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes]) -> Layout:
+def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes], limit: int) -> Layout:
     """The map of GNU.sparse 1.0: decimal numbers on lines, in the first blocks of the data.
 
     Args:
         records: The extended header.
         more: Reads the next block of the data.
+        limit: The most segments.
+
+    Raises:
+        BadMap: The map makes no sense.
+        TooLarge: It has more segments.
     """
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
     if version != (b"1", b"0"):
@@ -73,11 +86,12 @@ def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes]) -> Layout
             raise BadMap("the sparse map has no length")
         text += more()
     count = parse_number(text.split(b"\n", 1)[0], "length of the sparse map")
-    if count > _SEGMENT_LIMIT:
-        raise BadMap(f"the sparse map has {count} segments; the limit is {_SEGMENT_LIMIT}")
+    _check_count(count, limit)
     blocks = [text]
     lines = text.count(b"\n")
     while lines < 1 + count * 2:
+        if len(blocks) * BLOCK > (2 + count * 2) * _LONGEST_LINE + BLOCK:
+            raise BadMap("the sparse map has lines that are longer than a number")
         blocks.append(more())
         lines += blocks[-1].count(b"\n")
     numbers = [
@@ -86,6 +100,11 @@ def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes]) -> Layout
     ]
     size = parse_number(records.get(b"GNU.sparse.realsize", b""), "sparse size")
     return _layout(size, numbers, records.get(b"GNU.sparse.name", b""))
+
+
+def _check_count(segments: int, limit: int) -> None:
+    if segments > limit:
+        raise TooLarge(f"a sparse file of more than {limit} segments")
 
 
 def _numbers(block: bytes, start: int, segments: int) -> list[int]:

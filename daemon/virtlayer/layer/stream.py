@@ -21,6 +21,11 @@ from isal import igzip_lib
 _PIECE = 512 * 1024
 _INPUT = 256 * 1024
 _WAITING = 8
+_FIRST_BYTES = 8 * 1024
+"""What a gzip member gets at first: what it leaves over is copied, and it may be a tiny one."""
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 # The stubs say that it is an exception and not a class of them.
 _DAMAGED: type[Exception] = igzip_lib.error  # type: ignore[assignment]
 
@@ -40,16 +45,41 @@ class Source(Protocol):
         """Some more bytes, at most that many; nothing at the end."""
 
 
-type Decompressor = Callable[[Source], Iterator[bytes]]
+def unpacked(source: Source) -> Iterator[bytes]:
+    """The bytes of a blob, uncompressed: its first bytes say how to.
+
+    Docker, containerd and podman do not ask the media type either, and images exist whose media
+    type is wrong.
+
+    Raises:
+        BrokenStream: The compressed bytes are damaged, or end too early.
+    """
+    blob = _Peekable(source)
+    first = blob.peek(4)
+    if first.startswith(_GZIP_MAGIC):
+        return _gunzip(blob)
+    if first == _ZSTD_MAGIC or (first[1:] == _ZSTD_SKIPPABLE and first[0] & 0xF0 == 0x50):
+        return _unzstd(blob)
+    return _plain(blob)
 
 
-def decompressor_for(media_type: str) -> Decompressor:
-    """How the blobs of a media type are compressed (OCI image-spec, "layer.md", Media Types)."""
-    if media_type.endswith(("+gzip", ".gzip")):
-        return _gunzip
-    if media_type.endswith(("+zstd", ".zstd")):
-        return _unzstd
-    return _plain
+class _Peekable:
+    """A source whose first bytes can be looked at before they are read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._held = b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._held) < size and (more := self._source.read(_INPUT)):
+            self._held += more
+        return self._held[:size]
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._held:
+            piece, self._held = self._held[:size], self._held[size:]
+            return piece
+        return self._source.read(size)
 
 
 def _plain(source: Source) -> Iterator[bytes]:
@@ -58,23 +88,30 @@ def _plain(source: Source) -> Iterator[bytes]:
 
 
 def _gunzip(source: Source) -> Iterator[bytes]:
-    """RFC 1952, section 2.2: a file is a series of members."""
-    data = source.read(_INPUT)
-    while data:
+    """RFC 1952, section 2.2: a file is a series of members. Nothing else may follow them."""
+    data, position = source.read(_INPUT), 0
+    while position < len(data):
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        portion = _FIRST_BYTES
         while not member.eof:
-            if member.needs_input and not data:
-                data = source.read(_INPUT)
-                if not data:
+            fed = memoryview(b"")
+            if member.needs_input:
+                if position == len(data):
+                    data, position = source.read(_INPUT), 0
+                fed = memoryview(data)[position : position + portion]
+                if not fed:
                     raise BrokenStream("the gzip data ends too early")
+                position += len(fed)
+                portion = _INPUT
             try:
-                piece = member.decompress(data, _PIECE)
+                piece = member.decompress(fed, _PIECE)
             except _DAMAGED as error:
                 raise BrokenStream(f"the gzip data is damaged ({error})") from error
-            data = b""
             if piece:
                 yield piece
-        data = member.unused_data or source.read(_INPUT)
+        position -= len(member.unused_data)
+        if position == len(data):
+            data, position = source.read(_INPUT), 0
 
 
 def _unzstd(source: Source) -> Iterator[bytes]:
@@ -107,9 +144,9 @@ class LayerStream:
 
     Args:
         descriptor: The blob, at its beginning.
-        decompressor: How it is compressed.
         algorithm: The hash of the diff_id: ``sha256`` or ``sha512``.
         limit: How many bytes may come out.
+        on_progress: Called every now and then with the number of bytes of the blob read so far.
 
     Raises:
         BrokenStream: From every method that reads.
@@ -117,10 +154,14 @@ class LayerStream:
     """
 
     def __init__(
-        self, descriptor: int, decompressor: Decompressor, algorithm: str, limit: int
+        self,
+        descriptor: int,
+        algorithm: str,
+        limit: int,
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._blob = _BlobFile(descriptor)
-        self._decompressor = decompressor
+        self._on_progress = on_progress
         self._hash = hashlib.new(algorithm)
         self._limit = limit
         self._ready: deque[bytes | BaseException | None] = deque()
@@ -144,11 +185,6 @@ class LayerStream:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
-
-    @property
-    def consumed(self) -> int:
-        """How many bytes of the blob have been read."""
-        return self._blob.consumed
 
     def hexdigest(self) -> str:
         """The digest of all uncompressed bytes; known once ``drain`` has returned."""
@@ -187,6 +223,7 @@ class LayerStream:
                 self._changed.wait()
             piece = self._ready.popleft()
             self._changed.notify_all()
+        self._on_progress(self._blob.consumed)
         if isinstance(piece, bytes):
             self._current = memoryview(piece)
             return True
@@ -198,7 +235,7 @@ class LayerStream:
     def _produce(self) -> None:
         try:
             produced = 0
-            for piece in self._decompressor(self._blob):
+            for piece in unpacked(self._blob):
                 produced += len(piece)
                 if produced > self._limit:
                     raise StreamTooLong

@@ -87,9 +87,5 @@ class Tree(Protocol):
     def set_directory_metadata(self, directory: int, metadata: Metadata) -> None:
         """Replace what a directory has beside its content."""
 
-    def remove(self, directory: int, name: bytes) -> list[int]:
-        """Remove a name and, where it was the last one, its node, with everything below.
-
-        Returns:
-            The nodes of the directories that are gone: their numbers may come again.
-        """
+    def remove(self, directory: int, name: bytes) -> None:
+        """Remove a name and, where it was the last one, its node, with everything below."""

@@ -8,55 +8,32 @@ end and describes the messages.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-from virtlayer.layer.apply import LayerApplication, TooLarge
-from virtlayer.layer.archive import Archive, BadArchive
-from virtlayer.layer.ext4.directory import DirectoryTooLarge
-from virtlayer.layer.ext4.filesystem import LINK_LIMIT, Ext4Filesystem, TooManyLinks
-from virtlayer.layer.ext4.library import (
-    AttributesTooLarge,
-    DeviceFull,
-    Ext4Error,
-    FilesystemFull,
-)
+from virtlayer.layer.apply import LayerApplication
+from virtlayer.layer.archive import Archive
+from virtlayer.layer.ext4.filesystem import Ext4Filesystem
+from virtlayer.layer.limits import LayerLimits
+from virtlayer.layer.problems import TooLarge
+from virtlayer.layer.refusal import STOPS, WRONG_DIGEST, CpuLimitReached, Refused, refusal
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
-from virtlayer.layer.stream import (
-    BrokenStream,
-    LayerStream,
-    StreamTooLong,
-    decompressor_for,
-)
+from virtlayer.layer.stream import LayerStream
 
 MESSAGE_LIMIT = 64 * 1024
 _REPORT_INTERVAL = 0.05
-_OUT_OF_MEMORY = "needs more memory than the settings allow (layer.memory-limit)"
-
-
-class Refused(Exception):
-    """The layer cannot be applied.
-
-    Args:
-        error: The name of the error in ``virtlayer.errors``.
-        problem: What is wrong, as the second half of a sentence about the layer.
-    """
-
-    def __init__(self, error: str, problem: str) -> None:
-        super().__init__(problem)
-        self.error = error
-        self.problem = problem
 
 
 def main() -> None:
     """Serve requests until the daemon closes its end."""
     memory, cpu_seconds = map(int, sys.argv[1:])
+    signal.signal(signal.SIGXCPU, _cpu_limit_reached)
     # Everything is imported and loaded by now: no file can be opened from here on.
     enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
     control = socket.socket(fileno=0)
@@ -68,132 +45,89 @@ def main() -> None:
         blob, device = descriptors
         try:
             reply: dict[str, Any] = {
-                "done": _serve(request, blob, socket.socket(fileno=device), control)
+                "done": _Application(request, control).run(blob, socket.socket(fileno=device))
             }
         except Refused as refused:
             reply = {"error": refused.error, "problem": refused.problem}
-        except MemoryError:
-            reply = {"error": "LayerTooLarge", "problem": _OUT_OF_MEMORY}
         finally:
             os.close(blob)
         control.send(json.dumps(reply).encode())
 
 
-def _serve(
-    request: dict[str, Any], blob: int, device: socket.socket, control: socket.socket
-) -> dict[str, int]:
-    algorithm, expected = request["diff_id"].split(":", 1)
-    decompressor = decompressor_for(request["media_type"])
-    with (
-        _opened(request, device) as filesystem,
-        LayerStream(blob, decompressor, algorithm, request["bytes_limit"]) as stream,
-    ):
-        entries = _apply(filesystem, stream, request["entries_limit"], control)
-        if stream.hexdigest() != expected:
-            raise Refused(
-                "DigestMismatch",
-                f"unpacks to {algorithm}:{stream.hexdigest()}, "
-                f"but the image's configuration promises {request['diff_id']}",
-            )
+def _cpu_limit_reached(*_: object) -> NoReturn:
+    raise CpuLimitReached
+
+
+class _Application:
+    """The application of the layer of one request."""
+
+    def __init__(self, request: dict[str, Any], control: socket.socket) -> None:
+        self._request = request
+        self._limits = LayerLimits(**request["limits"])
+        self._control = control
+        self._reported = 0.0
+        self._name = b""
+        """The entry that is being applied."""
+
+    def run(self, blob: int, device: socket.socket) -> dict[str, int]:
+        """Apply the layer; what the daemon is told when it is done.
+
+        Raises:
+            Refused: It cannot be applied.
+        """
         try:
-            filesystem.finish()
-        except (Ext4Error, DirectoryTooLarge) as error:
-            raise _refusal(error, b"", filesystem) from error
-        return {"entries": entries, "free_bytes": filesystem.free_bytes}
+            return self._run(blob, device)
+        except STOPS as error:
+            raise refusal(error, self._name, None) from error
 
-
-def _opened(request: dict[str, Any], device: socket.socket) -> Ext4Filesystem:
-    try:
-        if request["format_size"] is None:
-            return Ext4Filesystem.opened(device)
-        return Ext4Filesystem.formatted(device, request["format_size"], request["diff_id"])
-    except DeviceFull as error:
-        raise Refused("NoSpace", "cannot be written: the storage pool is full") from error
-    except Ext4Error as error:
-        raise Refused("Internal", f"has no file system to go to: {error}") from error
-
-
-def _apply(
-    filesystem: Ext4Filesystem, stream: LayerStream, limit: int, control: socket.socket
-) -> int:
-    """Apply every entry; the number of them."""
-    archive = Archive(stream)
-    application = LayerApplication(filesystem)
-    count = 0
-    name = b""
-    report = _reports(stream, control)
-    try:
-        for entry in archive.entries():
-            name = entry.name
-            count += 1
-            if count > limit:
-                raise Refused("LayerTooLarge", f"has more than {limit} entries")
-            application.apply(entry, archive)
-            if not count & 63:
-                next(report)
-        stream.drain()
-    except BadArchive as error:
-        raise Refused("MalformedLayer", _about(error.problem, error.name or name)) from error
-    except (BrokenStream, StreamTooLong, TooLarge, TooManyLinks, AttributesTooLarge) as error:
-        raise _too_large(error, name) from error
-    except Ext4Error as error:
-        raise _refusal(error, name, filesystem) from error
-    next(report)
-    return count
-
-
-def _reports(stream: LayerStream, control: socket.socket) -> Iterator[None]:
-    """Each step tells the daemon how far the blob has been read, if that is news."""
-    last, told = 0.0, 0
-    while True:
-        now = time.monotonic()
-        if now - last >= _REPORT_INTERVAL and stream.consumed != told:
-            last, told = now, stream.consumed
-            control.send(json.dumps({"consumed": told}).encode())
-        yield
-
-
-def _about(problem: str, name: bytes) -> str:
-    shown = name.decode(errors="backslashreplace")
-    shown = shown if len(shown) <= 300 else f"{shown[:150]}…{shown[-140:]}"
-    return f"has an entry “{shown}” that cannot be applied: {problem}" if shown else problem
-
-
-def _too_large(error: Exception, name: bytes) -> Refused:
-    match error:
-        case BrokenStream():
-            return Refused("MalformedLayer", f"is damaged: {error}")
-        case StreamTooLong():
-            return Refused("LayerTooLarge", "unpacks to more bytes than the settings allow")
-        case TooLarge():
-            return Refused("LayerTooLarge", _about(error.problem, error.name))
-        case TooManyLinks():
-            problem = f"a file with more than {LINK_LIMIT} names is more than ext4 can count"
-            return Refused("LayerTooLarge", _about(problem, name))
-        case _:
-            problem = "its extended attributes do not fit into an ext4 inode and one block"
-            return Refused("LayerTooLarge", _about(problem, name))
-
-
-def _refusal(
-    error: Ext4Error | DirectoryTooLarge, name: bytes, filesystem: Ext4Filesystem
-) -> Refused:
-    match error:
-        case DirectoryTooLarge():
-            return Refused("LayerTooLarge", "has a directory with more names than ext4 can index")
-        case DeviceFull():
-            return Refused("NoSpace", "cannot be written: the storage pool is full")
-        case FilesystemFull():
-            return Refused(
-                "NoSpace",
-                f"does not fit: of the {filesystem.size} bytes of the image's file system "
-                f"{filesystem.free_bytes} bytes and {filesystem.free_inodes} inodes are free, "
-                f"and the entry “{name.decode(errors='backslashreplace')}” needs more",
+    def _run(self, blob: int, device: socket.socket) -> dict[str, int]:
+        request = self._request
+        algorithm, expected = request["diff_id"].split(":", 1)
+        with contextlib.ExitStack() as stack:
+            filesystem = stack.enter_context(self._opened(device))
+            stream = stack.enter_context(
+                LayerStream(blob, algorithm, self._limits.bytes, self._report)
             )
-        case Ext4Error(code=errno.ENOMEM):
-            return Refused("LayerTooLarge", _OUT_OF_MEMORY)
-        case _:
-            return Refused("Internal", _about(f"libext2fs says “{error}”", name))
+            try:
+                entries = self._apply(filesystem, stream)
+                if stream.hexdigest() != expected:
+                    raise Refused(
+                        WRONG_DIGEST,
+                        f"unpacks to {algorithm}:{stream.hexdigest()}, "
+                        f"but the image's configuration promises {request['diff_id']}",
+                    )
+                filesystem.finish()
+            except STOPS as error:
+                # While the file system is there to ask it how full it is.
+                raise refusal(error, self._name, filesystem) from error
+            return {"entries": entries, "free_bytes": filesystem.free_bytes}
+
+    def _opened(self, device: socket.socket) -> Ext4Filesystem:
+        size = self._request["format_size"]
+        if size is None:
+            return Ext4Filesystem.opened(device)
+        return Ext4Filesystem.formatted(device, size, self._request["diff_id"])
+
+    def _apply(self, filesystem: Ext4Filesystem, stream: LayerStream) -> int:
+        """Apply every entry; the number of them."""
+        archive = Archive(stream, self._limits)
+        application = LayerApplication(filesystem, self._limits)
+        count = 0
+        for entry in archive.entries():
+            self._name = entry.name
+            count += 1
+            if count > self._limits.entries:
+                raise TooLarge(f"more than {self._limits.entries} entries")
+            application.apply(entry, archive)
+        stream.drain()
+        return count
+
+    def _report(self, consumed: int) -> None:
+        """Tell the daemon how much of the blob has been read, twenty times a second at most."""
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_INTERVAL:
+            self._reported = now
+            self._control.send(json.dumps({"consumed": consumed}).encode())
 
 
 if __name__ == "__main__":

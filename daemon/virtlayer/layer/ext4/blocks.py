@@ -126,6 +126,10 @@ def inline_extents(runs: list[Run]) -> bytes | None:
     return tree
 
 
+EMPTY_TREE = inline_extents([]) or b""
+"""What an inode without blocks has in i_block."""
+
+
 def insert_extents(filesystem: Any, inode_number: int, inode: Any, runs: list[Run]) -> None:
     """Build an extent tree of any depth below an inode that has an empty one.
 

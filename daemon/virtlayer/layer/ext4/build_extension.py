@@ -23,8 +23,10 @@ typedef ... *io_manager;
 typedef ... *io_channel;
 typedef ... *ext2_extent_handle_t;
 typedef ... *ext2_badblocks_list;
+typedef ... *ext2_inode_scan;
 struct ext2_xattr_handle;
 struct ext2fs_nls_table;
+struct opaque_ext2_group_desc;
 
 struct ext2_super_block {
     uint32_t s_inodes_count;
@@ -69,6 +71,9 @@ struct struct_ext2_filsys {
     struct ext2_super_block *super;
     unsigned int blocksize;
     uint32_t group_desc_count;
+    unsigned long desc_blocks;
+    struct opaque_ext2_group_desc *group_desc;
+    unsigned int inode_blocks_per_group;
     ext2fs_inode_bitmap inode_map;
     ext2fs_block_bitmap block_map;
     time_t now;
@@ -96,10 +101,15 @@ struct ext2fs_extent {
 #define EXT2_EXTENT_INSERT_AFTER ...
 #define EXT2_MKJOURNAL_LAZYINIT ...
 #define EXT2_MKJOURNAL_NO_MNT_CHECK ...
+#define EXT2_BG_INODE_UNINIT ...
+#define EXT2_BG_BLOCK_UNINIT ...
 #define EXT2_BG_INODE_ZEROED ...
 #define EXT2_ET_BLOCK_ALLOC_FAIL ...
 #define EXT2_ET_INODE_ALLOC_FAIL ...
 #define EXT2_ET_EA_NO_SPACE ...
+#define EXT2_ET_NO_MEMORY ...
+#define EXT2_ET_RESIZE_INODE_CORRUPT ...
+#define XATTR_ABORT ...
 
 void initialize_ext2_error_table(void);
 const char *error_message(errcode_t code);
@@ -120,6 +130,23 @@ errcode_t ext2fs_update_bb_inode(ext2_filsys fs, ext2_badblocks_list bb_list);
 errcode_t ext2fs_create_resize_inode(ext2_filsys fs);
 errcode_t ext2fs_add_journal_inode2(ext2_filsys fs, blk_t num_blocks, blk64_t goal, int flags);
 int ext2fs_default_journal_size(uint64_t num_blocks);
+
+errcode_t ext2fs_resize_mem(unsigned long old_size, unsigned long size, void *ptr);
+errcode_t ext2fs_resize_inode_bitmap2(uint64_t new_end, uint64_t new_real_end,
+                                      ext2fs_inode_bitmap bmap);
+errcode_t ext2fs_resize_block_bitmap2(uint64_t new_end, uint64_t new_real_end,
+                                      ext2fs_block_bitmap bmap);
+void ext2fs_unmark_block_bitmap_range2(ext2fs_block_bitmap bmap, blk64_t block, unsigned int num);
+int ext2fs_reserve_super_and_bgd(ext2_filsys fs, uint32_t group, ext2fs_block_bitmap bmap);
+errcode_t ext2fs_allocate_group_table(ext2_filsys fs, uint32_t group, ext2fs_block_bitmap bmap);
+blk64_t ext2fs_inode_table_loc(ext2_filsys fs, uint32_t group);
+uint32_t ext2fs_bg_free_blocks_count(ext2_filsys fs, uint32_t group);
+void ext2fs_bg_free_blocks_count_set(ext2_filsys fs, uint32_t group, uint32_t n);
+void ext2fs_bg_free_inodes_count_set(ext2_filsys fs, uint32_t group, uint32_t n);
+void ext2fs_bg_itable_unused_set(ext2_filsys fs, uint32_t group, uint32_t n);
+void ext2fs_free_blocks_count_set(struct ext2_super_block *super, blk64_t blk);
+void ext2fs_mark_super_dirty(ext2_filsys fs);
+void ext2fs_mark_bb_dirty(ext2_filsys fs);
 
 void ext2fs_mark_ib_dirty(ext2_filsys fs);
 blk64_t ext2fs_free_blocks_count(struct ext2_super_block *super);
@@ -143,6 +170,10 @@ errcode_t ext2fs_read_inode_full(ext2_filsys fs, ext2_ino_t ino, struct ext2_ino
                                  int bufsize);
 errcode_t ext2fs_write_inode_full(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode,
                                   int bufsize);
+errcode_t ext2fs_open_inode_scan(ext2_filsys fs, int buffer_blocks, ext2_inode_scan *ret_scan);
+errcode_t ext2fs_get_next_inode_full(ext2_inode_scan scan, ext2_ino_t *ino,
+                                     struct ext2_inode *inode, int bufsize);
+void ext2fs_close_inode_scan(ext2_inode_scan scan);
 int ext2fs_inode_has_valid_blocks2(ext2_filsys fs, struct ext2_inode *inode);
 errcode_t ext2fs_punch(ext2_filsys fs, ext2_ino_t ino, struct ext2_inode *inode, char *block_buf,
                        blk64_t start, blk64_t end);
@@ -172,11 +203,18 @@ errcode_t ext2fs_xattr_get(struct ext2_xattr_handle *h, const char *key, void **
                            size_t *value_len);
 errcode_t ext2fs_xattr_set(struct ext2_xattr_handle *handle, const char *key, const void *value,
                            size_t value_len);
+errcode_t ext2fs_xattrs_iterate(
+    struct ext2_xattr_handle *h,
+    int (*func)(char *name, char *value, size_t value_len, void *data), void *data);
+extern "Python" int vl_visit_attribute(char *name, char *value, size_t value_len, void *data);
+errcode_t ext2fs_free_mem(void *ptr);
 errcode_t ext2fs_xattrs_write(struct ext2_xattr_handle *handle);
 errcode_t ext2fs_xattrs_close(struct ext2_xattr_handle **handle);
 
 errcode_t io_channel_read_blk64(io_channel channel, unsigned long long block, int count,
                                 void *data);
+errcode_t io_channel_write_blk64(io_channel channel, unsigned long long block, int count,
+                                 const void *data);
 
 extern io_manager vl_nbd_manager;
 uint64_t vl_nbd_size(io_channel channel);

@@ -28,6 +28,8 @@ _LAYOUT = struct.Struct(
 _EMPTY_TAIL = bytes(INODE_SIZE - _LAYOUT.size)
 _NO_BLOCKS = bytes(60)
 
+_ATTRIBUTES_MAGIC = 0xEA020000
+
 _EARLIEST = -(2**31)
 _LATEST = 2**34 - 2**31 - 1
 
@@ -48,6 +50,12 @@ def encode_time(nanoseconds: int) -> tuple[int, int]:
     elif seconds > _LATEST:
         seconds, fraction = _LATEST, 0
     return seconds & 0xFFFFFFFF, ((seconds + 2**31) >> 32 & 3) | fraction << 2
+
+
+def decode_time(classic: int, extra: int) -> int:
+    """The nanoseconds since 1970 that ``encode_time`` has put into these fields."""
+    seconds = (classic ^ 0x80000000) - 0x80000000 + ((extra & 3) << 32)
+    return seconds * 1_000_000_000 + (extra >> 2)
 
 
 def encode_device(major: int, minor: int) -> bytes:
@@ -143,6 +151,35 @@ class InodeFields:
         return self._get("=H", 0)
 
     @property
+    def uid(self) -> int:
+        """The owner."""
+        return self._get("=H", 2) | self._get("=H", 120) << 16
+
+    @property
+    def gid(self) -> int:
+        """The group."""
+        return self._get("=H", 24) | self._get("=H", 122) << 16
+
+    def set_owner(self, uid: int, gid: int) -> None:
+        """Replace owner and group, and nothing else: chown(2) would take setuid bits away."""
+        struct.pack_into("=H", self.raw, 2, uid & 0xFFFF)
+        struct.pack_into("=H", self.raw, 24, gid & 0xFFFF)
+        struct.pack_into("=HH", self.raw, 120, uid >> 16, gid >> 16)
+
+    @property
+    def mtime(self) -> int:
+        """The time of the last modification, in nanoseconds since 1970."""
+        return decode_time(self._get("=I", 16), self._get("=I", 136))
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether there may be extended attributes, beside the inode or in a block."""
+        beside = 128 + self._get("=H", 128)
+        return bool(self.attribute_sectors) or (
+            beside + 4 <= INODE_SIZE and self._get("<I", beside) == _ATTRIBUTES_MAGIC
+        )
+
+    @property
     def links(self) -> int:
         """The link count."""
         return self._get("=H", 26)
@@ -166,6 +203,11 @@ class InodeFields:
         """What the file occupies, in units of 512 bytes."""
         return self._get("=I", 28) | self._get("=H", 116) << 32
 
+    @sectors.setter
+    def sectors(self, count: int) -> None:
+        struct.pack_into("=I", self.raw, 28, count & 0xFFFFFFFF)
+        struct.pack_into("=H", self.raw, 116, count >> 32)
+
     @property
     def attribute_sectors(self) -> int:
         """How many of the sectors are a block of extended attributes."""
@@ -176,14 +218,16 @@ class InodeFields:
         self.links = 0
         struct.pack_into("=I", self.raw, 20, seconds)
 
-    def set_directory_content(
-        self, *, blocks: bytes, size: int, sectors: int, indexed: bool
-    ) -> None:
+    def set_indexed(self, *, indexed: bool) -> None:
+        """Say whether the directory's blocks are a hash tree."""
+        flags = self._get("=I", 32) & ~INDEX_FLAG | (INDEX_FLAG if indexed else 0)
+        struct.pack_into("=I", self.raw, 32, flags)
+
+    def set_directory_content(self, *, blocks: bytes, size: int, sectors: int) -> None:
         """Point the inode at new content: an extent tree of that size in bytes and sectors."""
-        flags = self._get("=I", 32) & ~INDEX_FLAG | EXTENTS_FLAG | (INDEX_FLAG if indexed else 0)
         struct.pack_into("=I", self.raw, 4, size)
         struct.pack_into("=I", self.raw, 28, sectors)
-        struct.pack_into("=I", self.raw, 32, flags)
+        struct.pack_into("=I", self.raw, 32, self._get("=I", 32) | EXTENTS_FLAG)
         self.raw[40:100] = blocks.ljust(60, b"\0")
         struct.pack_into("=I", self.raw, 108, size >> 32)
 

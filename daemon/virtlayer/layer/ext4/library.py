@@ -34,6 +34,7 @@ class AttributesTooLarge(Ext4Error):
     """The extended attributes do not fit beside the inode and into one block."""
 
 
+_OUT_OF_MEMORY = (errno.ENOMEM, lib.EXT2_ET_NO_MEMORY)
 _MEANINGS: dict[int, type[Ext4Error]] = {
     lib.EXT2_ET_BLOCK_ALLOC_FAIL: FilesystemFull,
     lib.EXT2_ET_INODE_ALLOC_FAIL: FilesystemFull,
@@ -48,6 +49,9 @@ def check(code: int) -> None:
 
     Raises:
         Ext4Error: The code is not 0; one of the subclasses where it has a meaning of its own.
+        MemoryError: There was no memory for what libext2fs or the io_manager had to do.
     """
+    if code in _OUT_OF_MEMORY:
+        raise MemoryError
     if code:
         raise _MEANINGS.get(code, Ext4Error)(code)

@@ -16,6 +16,8 @@ from virtlayer.layer.sandbox.seccomp import allow_only_what_the_worker_does
 WORKER_USER = "virtlayer-worker"
 """Made by the package (systemd/sysusers.d); where it is missing, ``nobody`` takes its place."""
 
+_CPU_SECONDS_TO_SAY_SO = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -58,9 +60,11 @@ def _become_nobody() -> None:
 def _limit(limits: Limits) -> None:
     for what, value in (
         (resource.RLIMIT_AS, limits.memory),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_NOFILE, limits.descriptors),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (value, value))
+    # At the first limit the worker can still say so (SIGXCPU); at the second it is killed.
+    seconds = limits.cpu_seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + _CPU_SECONDS_TO_SAY_SO))

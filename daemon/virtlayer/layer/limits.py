@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How much one layer may ask for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerLimits:
+    """The limits that the worker itself keeps; those of its process are in ``sandbox``."""
+
+    bytes: int
+    """Unpacked bytes of the archive."""
+    entries: int
+    """Entries in the archive."""
+    path: int
+    """Bytes of an entry's path, or of a hard link's target; half as many are its names."""
+    header: int
+    """Bytes of all extended headers of one entry together."""
+    segments: int
+    """Stretches of data in one sparse file."""
