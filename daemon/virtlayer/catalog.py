@@ -2,22 +2,22 @@
 """Which image is which chain of volumes: an SQLite file in the state directory.
 
 libvirt keeps no metadata with a volume, and a pool may be shared, so the catalogue is this
-daemon's own memory. Everything in it can be found out again from the pools and the registries.
+daemon's own memory. Everything in it can be found out again: which layer volumes there are, from
+the pools (operations/rescan.py), and which image is which of them, by pulling it again.
 """
 
-import asyncio
-import contextlib
 import dataclasses
-import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from virtlayer.errors import Internal, NoSpace, VirtlayerError
+from virtlayer import versions
+from virtlayer.database import Database
+from virtlayer.versions import Version
+
+__all__ = ["Catalog", "ImageLayer", "ImageRecord", "Version", "Visit"]
 
 _MIGRATIONS = (
     """
@@ -51,10 +51,19 @@ _MIGRATIONS = (
         PRIMARY KEY (pool, name)
     ) STRICT;
     """,
+    versions.TABLES
+    + """
+    CREATE TABLE visit (
+        pool    TEXT NOT NULL,
+        name    TEXT NOT NULL,
+        at      INTEGER NOT NULL,
+        error   TEXT NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (pool, name)
+    ) STRICT;
+    """,
 )
-"""Statement n brings a catalogue of version n to version n + 1; those that were released stay."""
-
-_BUSY_SECONDS = 10.0
+"""Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
 
 class ImageLayer(NamedTuple):
@@ -114,7 +123,26 @@ _COLUMNS = tuple(
 )
 
 
-class Catalog:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """When Populate last looked for a newer version of an image, and what came of it.
+
+    Attributes:
+        pool: The name of the pool.
+        name: The name of the image there.
+        at: Microseconds since 1970.
+        error: The name of the error that it met; "" if none.
+        message: What went wrong.
+    """
+
+    pool: str
+    name: str
+    at: int
+    error: str = ""
+    message: str = ""
+
+
+class Catalog(Database):
     """The catalogue in one file; every change is a transaction.
 
     Args:
@@ -122,46 +150,32 @@ class Catalog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        super().__init__(path, _MIGRATIONS)
 
-    async def open(self) -> None:
-        """Open the file, and bring it to the version that this program knows.
-
-        Raises:
-            Internal: It is no catalogue, or one of a newer virtlayer.
-            NoSpace: The disk is full.
-        """
-        await asyncio.to_thread(self._open)
-
-    async def close(self) -> None:
-        """Close the file; nothing happens if it is not open."""
-        await asyncio.to_thread(self._close)
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def put(self, record: ImageRecord) -> ImageRecord:
+    async def put(self, record: ImageRecord, *, keep: int | None = None) -> ImageRecord:
         """Record an image, in the place of one of the same name in the same pool.
+
+        Args:
+            record: The image. One of other volumes becomes a former version of the name.
+            keep: How many former versions are to be kept; None to keep those that are kept now.
 
         Returns:
             The record with its id.
         """
-        return await self._run(lambda connection: _put(connection, record))
+
+        def put(connection: sqlite3.Connection) -> ImageRecord:
+            place = (record.pool, record.name)
+            now = time.time_ns() // 1000
+            versions.supersede(connection, *place, record.volume, now, kept=keep is not None)
+            if keep is not None:
+                versions.keep(connection, *place, keep)
+            return _put(connection, record)
+
+        return await self.run(put)
 
     async def get(self, pool: str, name: str) -> ImageRecord | None:
         """The image of that name in that pool."""
-        found = await self._run(
+        found = await self.run(
             lambda connection: _select(connection, "WHERE pool = ? AND name = ?", (pool, name))
         )
         return found[0] if found else None
@@ -169,107 +183,67 @@ class Catalog:
     async def list(self, pool: str | None = None) -> tuple[ImageRecord, ...]:
         """The images of a pool, or of all, by pool and name."""
         where, values = ("", ()) if pool is None else ("WHERE pool = ?", (pool,))
-        return await self._run(lambda connection: _select(connection, where, values))
+        return await self.run(lambda connection: _select(connection, where, values))
 
     async def remove(self, pool: str, name: str) -> bool:
-        """Forget an image; False if there was none."""
-        statement = "DELETE FROM image WHERE pool = ? AND name = ?"
-        return await self._run(
-            lambda connection: connection.execute(statement, (pool, name)).rowcount > 0
+        """Forget an image, and keep none of its former versions; False if there was none."""
+
+        def remove(connection: sqlite3.Connection) -> bool:
+            versions.keep(connection, pool, name, 0)
+            connection.execute("DELETE FROM visit WHERE pool = ? AND name = ?", (pool, name))
+            statement = "DELETE FROM image WHERE pool = ? AND name = ?"
+            return connection.execute(statement, (pool, name)).rowcount > 0
+
+        return await self.run(remove)
+
+    async def versions(self, pool: str | None = None) -> tuple[Version, ...]:
+        """The former versions of the names in a pool, or in all; the newest of a name first."""
+        return await self.run(lambda connection: versions.select(connection, pool))
+
+    async def remove_version(self, version: Version) -> None:
+        """Forget a former version."""
+        statement = "DELETE FROM version WHERE id = ?"
+        await self.run(lambda connection: connection.execute(statement, (version.id,)))
+
+    async def visited(self, visit: Visit) -> None:
+        """Record that Populate has looked for a newer version of an image."""
+        statement = (
+            "INSERT OR REPLACE INTO visit (pool, name, at, error, message) VALUES (?,?,?,?,?)"
         )
+        values = (visit.pool, visit.name, visit.at, visit.error, visit.message)
+        await self.run(lambda connection: connection.execute(statement, values))
+
+    async def visit(self, pool: str, name: str) -> Visit | None:
+        """When Populate last looked for a newer version of an image; None if it never has."""
+        statement = "SELECT at, error, message FROM visit WHERE pool = ? AND name = ?"
+        row = await self.run(
+            lambda connection: connection.execute(statement, (pool, name)).fetchone()
+        )
+        if row is None:
+            return None
+        at, error, message = row
+        return Visit(pool=pool, name=name, at=at, error=error, message=message)
 
     async def add_volume(self, pool: str, name: str) -> None:
         """Record a layer volume that is ours, also when no image has it yet."""
         statement = "INSERT OR IGNORE INTO volume (pool, name) VALUES (?, ?)"
-        await self._run(lambda connection: connection.execute(statement, (pool, name)))
+        await self.run(lambda connection: connection.execute(statement, (pool, name)))
 
     async def volumes(self, pool: str) -> frozenset[str]:
         """The names of the layer volumes in a pool that are ours."""
         statement = "SELECT name FROM volume WHERE pool = ?"
-        return await self._run(
+        return await self.run(
             lambda connection: frozenset(name for (name,) in connection.execute(statement, (pool,)))
         )
 
     async def remove_volume(self, pool: str, name: str) -> None:
-        """Forget a layer volume."""
-        statement = "DELETE FROM volume WHERE pool = ? AND name = ?"
-        await self._run(lambda connection: connection.execute(statement, (pool, name)))
+        """Forget a layer volume, and the former versions that lack it now."""
 
-    async def _run[T](self, function: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.to_thread(self._in_transaction, function)
+        def remove(connection: sqlite3.Connection) -> None:
+            versions.forget_volume(connection, pool, name)
+            connection.execute("DELETE FROM volume WHERE pool = ? AND name = ?", (pool, name))
 
-    def _in_transaction[T](self, function: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock, self._failures():
-            assert self._connection is not None, "the catalogue is not open"
-            with _transaction(self._connection):
-                return function(self._connection)
-
-    def _open(self) -> None:
-        with self._lock, self._failures():
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives its journal files the mode of this one.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, autocommit=True, check_same_thread=False
-            )
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA foreign_keys = ON")
-                with _transaction(connection):
-                    _migrate(connection, self._path)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-
-    def _close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._failure(error, full=_is_full(error)) from error
-        except OSError as error:
-            raise self._failure(error, full=False) from error
-
-    def _failure(self, error: Exception, *, full: bool) -> VirtlayerError:
-        if full:
-            return NoSpace(f"There is no space left for the catalogue {self._path}. Free some.")
-        return Internal(
-            f"The catalogue {self._path} cannot be used: {error}. "
-            "If it is damaged, move it away: it can be made again from the pools."
-        )
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        # SQLite has rolled back already after some errors, such as a full disk.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(_MIGRATIONS):
-        raise Internal(
-            f"The catalogue {path} has version {version}, made by a newer virtlayer; this one "
-            f"knows {len(_MIGRATIONS)}. Install the newer one again, or move the file away."
-        )
-    for script in _MIGRATIONS[version:]:
-        for statement in filter(str.strip, script.split(";")):
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        await self.run(remove)
 
 
 def _put(connection: sqlite3.Connection, record: ImageRecord) -> ImageRecord:
@@ -304,7 +278,3 @@ def _select(
 def _layers(connection: sqlite3.Connection, image: int) -> tuple[ImageLayer, ...]:
     statement = "SELECT diff_id, volume, bytes FROM layer WHERE image = ? ORDER BY position"
     return tuple(ImageLayer(*row) for row in connection.execute(statement, (image,)))
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
