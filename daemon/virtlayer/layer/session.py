@@ -2,9 +2,9 @@
 """The daemon's end of the layer worker.
 
 Messages are JSON over a SOCK_SEQPACKET socket, one a packet. A request has the fields of
-``LayerRequest`` and carries the blob's and the NBD connection's descriptors. Replies are any
-number of ``{"consumed": bytes}`` and at last ``{"done": {...}}`` or
-``{"error": name, "problem": text}``.
+``LayerRequest`` and carries the blob's and the NBD connection's descriptors, or it has a
+``customization`` and carries the connection's. Replies are any number of ``{"consumed": bytes}``
+and at last ``{"done": {...}}`` or ``{"error": name, "problem": text}``.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from typing import Any, Self
 
 from virtlayer import errors, programs
 from virtlayer.config import LayerSettings
+from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.limits import LayerLimits
 
-_MESSAGE_LIMIT = 64 * 1024
+_MESSAGE_LIMIT = 128 * 1024
 # What a compromised worker may make us raise.
 _ERRORS: dict[str, type[errors.VirtlayerError]] = {
     kind.__name__: kind
@@ -30,6 +31,7 @@ _ERRORS: dict[str, type[errors.VirtlayerError]] = {
         errors.LayerTooLarge,
         errors.DigestMismatch,
         errors.NoSpace,
+        errors.InvalidArgument,
         errors.Internal,
     )
 }
@@ -58,6 +60,17 @@ class AppliedLayer:
     entries: int
     free_bytes: int
     """What the file system has left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomizationRequest:
+    """Changes to the volume behind an NBD connection."""
+
+    nbd: socket.socket
+    """Connected to the server whose export is the volume; stays the caller's to close."""
+    customization: Customization
+    description: str
+    """The image as an error should call it, at the beginning of a sentence."""
 
 
 class LayerWorker:
@@ -109,27 +122,52 @@ class LayerWorker:
             NoSpace: The layer does not fit into the file system, or that not into the pool.
             Internal: The worker ended, or said something that makes no sense.
         """
+        message = {
+            "media_type": request.media_type,
+            "diff_id": request.diff_id,
+            "format_size": request.format_size,
+            "limits": dataclasses.asdict(_limits_of(self._settings)),
+        }
+        descriptors = [request.blob, request.nbd.fileno()]
+        done = await self._ask(message, descriptors, request.description, on_bytes)
+        match done:
+            case {"entries": int(entries), "free_bytes": int(free_bytes)}:
+                return AppliedLayer(entries=entries, free_bytes=free_bytes)
+            case _:
+                raise _senseless(request.description)
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        """Change what is in a volume; when this returns, it is complete and flushed.
+
+        Raises:
+            InvalidArgument: The image is not such that it could be changed like this.
+            NoSpace: The file system, or the pool, has no room left.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        message = {"customization": request.customization.message()}
+        descriptors = [request.nbd.fileno()]
+        await self._ask(message, descriptors, request.description, lambda _: None)
+
+    async def _ask(
+        self,
+        message: dict[str, Any],
+        descriptors: list[int],
+        subject: str,
+        on_bytes: Callable[[int], None],
+    ) -> Any:
+        """Send a request, and wait until the worker says that it is done."""
         async with self._turn:
-            message = json.dumps(
-                {
-                    "media_type": request.media_type,
-                    "diff_id": request.diff_id,
-                    "format_size": request.format_size,
-                    "limits": dataclasses.asdict(_limits_of(self._settings)),
-                }
-            ).encode()
             try:
-                descriptors = [request.blob, request.nbd.fileno()]
-                socket.send_fds(self._control, [message], descriptors)
-                return await self._result(request, on_bytes)
+                socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
+                return await self._answer(subject, on_bytes)
             except OSError as error:
-                raise await self._crash(request) from error
+                raise await self._crash(subject) from error
             except asyncio.CancelledError:
                 # The answer that is still to come would be taken for the next request's.
                 await asyncio.shield(self._program.kill())
                 raise
 
-    async def _result(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
+    async def _answer(self, subject: str, on_bytes: Callable[[int], None]) -> Any:
         loop = asyncio.get_running_loop()
         consumed = 0
         while packet := await loop.sock_recv(self._control, _MESSAGE_LIMIT):
@@ -137,23 +175,23 @@ class LayerWorker:
                 case {"consumed": int(now)} if now >= consumed:
                     on_bytes(now - consumed)
                     consumed = now
-                case {"done": {"entries": int(entries), "free_bytes": int(free_bytes)}}:
-                    return AppliedLayer(entries=entries, free_bytes=free_bytes)
+                case {"done": done}:
+                    return done
                 case {"error": str(name), "problem": str(problem)}:
                     kind = _ERRORS.get(name, errors.Internal)
-                    raise kind(f"{request.description} {problem}.{_advice(kind)}")
+                    raise kind(f"{subject} {problem}.{_advice(kind)}")
                 case _:
-                    raise errors.Internal(
-                        f"The layer worker sent something senseless about {request.description}."
-                    )
-        raise await self._crash(request)
+                    raise _senseless(subject)
+        raise await self._crash(subject)
 
-    async def _crash(self, request: LayerRequest) -> errors.Internal:
+    async def _crash(self, subject: str) -> errors.Internal:
         await self._program.kill()
         failure = self._program.failure()
-        return errors.Internal(
-            f"The layer worker ended while it applied {request.description} ({failure})."
-        )
+        return errors.Internal(f"The layer worker ended while it worked on {subject} ({failure}).")
+
+
+def _senseless(subject: str) -> errors.Internal:
+    return errors.Internal(f"The layer worker sent something senseless about {subject}.")
 
 
 def _limits_of(settings: LayerSettings) -> LayerLimits:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The sandboxed process that applies layers: the only one that reads what strangers wrote.
+"""The sandboxed process that writes file systems: the only one that reads what strangers wrote.
 
 It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
-two more: the blob, and a connection to the NBD server of the volume. ``session`` is the daemon's
-end and describes the messages.
+a connection to the NBD server of the volume and, where it is a layer, the blob. ``session`` is
+the daemon's end and describes the messages.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.archive import Archive
+from virtlayer.layer.customize.serve import serve_customization
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
 from virtlayer.layer.limits import LayerLimits
 from virtlayer.layer.problems import TooLarge
@@ -26,7 +27,7 @@ from virtlayer.layer.refusal import STOPS, WRONG_DIGEST, CpuLimitReached, Refuse
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
 from virtlayer.layer.stream import LayerStream
 
-MESSAGE_LIMIT = 64 * 1024
+MESSAGE_LIMIT = 128 * 1024
 _REPORT_INTERVAL = 0.05
 
 
@@ -41,17 +42,26 @@ def main() -> None:
         message, descriptors, _, _ = socket.recv_fds(control, MESSAGE_LIMIT, 2)
         if not message:
             return
-        request = json.loads(message)
-        blob, device = descriptors
         try:
-            reply: dict[str, Any] = {
-                "done": _Application(request, control).run(blob, socket.socket(fileno=device))
-            }
+            reply: dict[str, Any] = {"done": _serve(json.loads(message), descriptors, control)}
         except Refused as refused:
             reply = {"error": refused.error, "problem": refused.problem}
-        finally:
-            os.close(blob)
         control.send(json.dumps(reply).encode())
+
+
+def _serve(
+    request: dict[str, Any], descriptors: list[int], control: socket.socket
+) -> dict[str, int]:
+    *blobs, device = descriptors
+    connection = socket.socket(fileno=device)
+    try:
+        if "customization" in request:
+            return serve_customization(request["customization"], connection)
+        [blob] = blobs
+        return _Application(request, control).run(blob, connection)
+    finally:
+        for blob in blobs:
+            os.close(blob)
 
 
 def _cpu_limit_reached(*_: object) -> NoReturn:

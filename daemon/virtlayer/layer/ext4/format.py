@@ -20,7 +20,7 @@ FIXED_TIME = 1_577_836_800
 """Every time that no layer gives (2020-01-01, in seconds since 1970)."""
 
 _BYTES_PER_INODE = 16384
-_RESERVED_PERCENT = 1
+RESERVED_PERCENT = 1
 """Blocks that only root gets: enough to log in and clean up, not the 5 % of a 1990s disk."""
 
 _COMPAT = 0x0004 | 0x0008 | 0x0010 | 0x0020  # has_journal ext_attr resize_inode dir_index
@@ -73,7 +73,7 @@ def _geometry(size: int) -> Any:
     parameters = ffi.new("struct ext2_super_block *")
     blocks = size // BLOCK_SIZE
     lib.ext2fs_blocks_count_set(parameters, blocks)
-    lib.ext2fs_r_blocks_count_set(parameters, blocks * _RESERVED_PERCENT // 100)
+    lib.ext2fs_r_blocks_count_set(parameters, blocks * RESERVED_PERCENT // 100)
     parameters.s_rev_level = 1
     parameters.s_log_block_size = BLOCK_SIZE.bit_length() - 11
     parameters.s_inode_size = INODE_SIZE

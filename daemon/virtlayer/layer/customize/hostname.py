@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The name of the machine in /etc/hostname (hostname(5), hostname(7))."""
+
+from __future__ import annotations
+
+import re
+
+from virtlayer.errors import InvalidArgument
+
+_LIMIT = 64
+"""Linux has no room for more (HOST_NAME_MAX)."""
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+
+
+def checked_hostname(name: str) -> str:
+    """The name.
+
+    Raises:
+        InvalidArgument: It is no host name (RFC 1123, section 2.1), or longer than Linux takes.
+    """
+    if len(name) > _LIMIT or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise InvalidArgument(
+            f"{name[:80]!r} is no hostname: it must have at most {_LIMIT} characters, in labels "
+            "of letters, digits and inner hyphens with dots between them."
+        )
+    return name
+
+
+def hostname_file(name: str) -> bytes:
+    """The content of /etc/hostname."""
+    return f"{name}\n".encode()
