@@ -42,6 +42,8 @@ class PullRequest:
         access: Credentials and trust.
         cache: Whether downloaded blobs are kept.
         size: Virtual size of the volumes in bytes; None for the settings' one.
+        keep: How many former versions of the name are kept; None to keep those that are kept now,
+            and not the one that this pull may replace.
 
     Raises:
         InvalidArgument: The size is too small or no multiple of 1 MiB, or the name is empty.
@@ -54,6 +56,7 @@ class PullRequest:
     access: Access = field(default_factory=Access)
     cache: bool = True
     size: int | None = None
+    keep: int | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and not self.name.strip():
@@ -123,9 +126,13 @@ class _Pull:
         ) as source:
             limit = services.settings.storage.depth_limit
             plan = plan_chain(source.image.layers, self._size, limit)
-            chain = await self._build(pool, plan, source)
-        self._job.report.set_stage(Stage.REGISTERING)
-        record = await services.catalog.put(self._record(plan, source.image))
+            # From before it is looked for until the catalogue says who needs it.
+            async with services.claims.claimed(pool, [planned.name for planned in plan]):
+                chain = await self._build(pool, plan, source)
+                self._job.report.set_stage(Stage.REGISTERING)
+                record = await services.catalog.put(
+                    self._record(plan, source.image), keep=request.keep
+                )
         top = chain.volumes[-1]
         return PullResult(
             digest=source.image.digest,

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the operations work with; the composition root puts it together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from virtlayer.catalog import Catalog
 from virtlayer.chain.build import ChainBuilder
+from virtlayer.chain.claims import Claims
 from virtlayer.config import Settings
 from virtlayer.jobs.engine import Jobs
 from virtlayer.operations.sweeping import Sweeper
@@ -30,6 +31,7 @@ class Services:
         cache: The downloaded blobs.
         catalog: Which image is which chain.
         jobs: The engine.
+        claims: The volumes that running jobs count on.
     """
 
     settings: Settings
@@ -43,3 +45,4 @@ class Services:
     cache: BlobCache
     catalog: Catalog
     jobs: Jobs
+    claims: Claims = field(default_factory=Claims)
