@@ -5,15 +5,11 @@ Every key has a default, so an absent file is a complete one. A key that is not 
 refused, with its place, because a misspelt limit is no limit.
 """
 
-import dataclasses
 import os
-import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virtlayer.errors import InvalidArgument
+from virtlayer.toml import read_toml
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -103,62 +99,9 @@ def load_settings(path: Path) -> Settings:
         InvalidArgument: The file is not TOML, has an unknown key, or a value of the wrong type.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return read_toml(path, Settings)
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"The settings {path} cannot be read: {error}.") from error
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidArgument(f"{path} is not TOML: {error}.") from error
-    try:
-        return _from_table(Settings, table, "")
-    except _Misfit as misfit:
-        line = _line_of(text, misfit.key)
-        raise InvalidArgument(f"{path}{line}: {misfit}") from misfit
-
-
-class _Misfit(Exception):
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(problem)
-        self.key = key
-
-
-def _from_table[T](kind: type[T], table: dict[str, object], prefix: str) -> T:
-    assert dataclasses.is_dataclass(kind)
-    hints = typing.get_type_hints(kind)
-    values: dict[str, object] = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in hints or "_" in key:
-            known = ", ".join(sorted(hint.replace("_", "-") for hint in hints))
-            raise _Misfit(key, f"unknown key “{prefix}{key}”; known here: {known}.")
-        values[name] = _converted(hints[name], value, f"{prefix}{key}", key)
-    return kind(**values)
-
-
-def _converted(hint: object, value: object, place: str, key: str) -> object:
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise _Misfit(key, f"“{place}” must be a table.")
-        return _from_table(hint, value, f"{place}.")
-    if hint is int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise _Misfit(key, f"“{place}” must be a whole number, 0 or more.")
-        return value
-    if isinstance(hint, types.UnionType) and Path in typing.get_args(hint):
-        if not isinstance(value, str) or not value.startswith("/"):
-            raise _Misfit(key, f"“{place}” must be an absolute path.")
-        return Path(value)
-    raise AssertionError(f"no conversion for {place}: {hint}")
-
-
-def _line_of(text: str, key: str) -> str:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.split("=")[0].strip(" []\t").split(".")[-1] == key:
-            return f", line {number}"
-    return ""
 
 
 def state_directory(settings: Settings, *, session: bool) -> Path:
