@@ -153,9 +153,9 @@ def show_short(*argv: str | Path, keep: tuple[str, ...] = ("",)) -> None:
         keep: Only the lines that begin so.
     """
     print(f"$ {shorten(shlex.join(str(part) for part in argv))}")
-    # With a terminal as input, virsh would offer to ask for passwords.
+    # On a terminal, virsh would start an agent that asks for passwords.
     printed = subprocess.run(
-        argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        argv, check=True, start_new_session=True, stdout=subprocess.PIPE, text=True
     )
     for line in printed.stdout.splitlines():
         if line.startswith(keep):
