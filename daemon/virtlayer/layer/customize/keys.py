@@ -62,10 +62,9 @@ def with_keys(text: bytes, keys: Iterable[str]) -> bytes:
         keys: From ``checked_keys``.
     """
     there = {line.strip() for line in text.split(b"\n")}
-    lines = [] if not text or text.endswith(b"\n") else [b""]
-    for key in map(str.encode, keys):
-        if key not in there:
-            there.add(key)
-            lines.append(key)
-    added = b"\n".join(lines)
-    return text + added + b"\n" if lines else text
+    # A dictionary keeps the order, and a key that is given twice once.
+    added = [key for key in dict.fromkeys(map(str.encode, keys)) if key not in there]
+    if not added:
+        return text
+    separator = b"" if not text or text.endswith(b"\n") else b"\n"
+    return text + separator + b"\n".join(added) + b"\n"
