@@ -63,6 +63,9 @@ class Life:
                 await idle
                 return 0
             return await self._stop()
+        except (OSError, EOFError):
+            # The bus went while it was asked to take the name back.
+            return await self._give_up()
         finally:
             await _cancel(lost, told, idle, watchdog)
 

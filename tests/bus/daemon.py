@@ -87,12 +87,16 @@ async def virtlayerd(
     variables = environment(bus, directory, **(env or {}))
     settings_of_env = [f"{name}={value}" for name, value in variables.items()]
     # The system's daemon is root's: on the private system bus as well.
-    command = ["env", *settings_of_env, PROGRAM, "--session"]
+    command: list[str | Path] = ["env", *settings_of_env, PROGRAM, "--session"]
     if not bus.session:
         command = [*AS_ROOT, "env", *settings_of_env, PROGRAM]
     process = await asyncio.create_subprocess_exec(
         *command,
-        *("--connect", NO_LIBVIRT, "--config", config, *arguments),
+        "--connect",
+        NO_LIBVIRT,
+        "--config",
+        config,
+        *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -114,7 +114,7 @@ class Pair:
         """Call the service, and return its reply or error."""
         reply = await self.client.call(
             Message(
-                **(  # type: ignore[arg-type]
+                **(
                     {"destination": NAME, "path": ROOT, "interface": IFACE, "member": member}
                     | {"signature": signature, "body": body or []}
                     | where

@@ -32,8 +32,7 @@ def rule(result: str, action: str = "org.virtlayer1.") -> str:
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[Bus]:
-    assert tmp_path
+def system() -> Iterator[Bus]:
     with (
         open_directory() as directory,
         system_bus(directory, others=["org.freedesktop.PolicyKit1.conf"]) as running,

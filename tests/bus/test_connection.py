@@ -99,7 +99,7 @@ async def test_descriptors_of_calls_that_do_not_want_them_are_closed(
 
 async def test_descriptors_of_signals_and_unasked_replies_are_closed(bus: Bus) -> None:
     async with pair(bus) as both:
-        unique = both.server.unique_name
+        unique = str(both.server.unique_name)
         with tempfile.TemporaryFile() as file:
             await both.call("Echo", "s", ["first"])
             before = open_descriptors()
@@ -156,9 +156,8 @@ async def test_a_descriptor_that_did_not_come_is_the_callers_error(bus: Bus) -> 
 
 async def test_a_message_of_an_unknown_type_ends_nothing(bus: Bus) -> None:
     async with pair(bus) as both:
-        message = Message(
-            destination=both.server.unique_name, path=ROOT, interface=IFACE, member="Echo"
-        )
+        unique = str(both.server.unique_name)
+        message = Message(destination=unique, path=ROOT, interface=IFACE, member="Echo")
         message.serial = both.client.next_serial()
         content = message._marshall()
         content[1] = 77

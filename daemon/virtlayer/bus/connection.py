@@ -28,6 +28,8 @@ from virtlayer.bus.wire import MessageTooLarge, Reader, Writer, close_descriptor
 
 __all__ = ["BusError", "Connection", "MessageTooLarge", "caller_uid"]
 
+_CLOSE_PATIENCE = 2.0
+"""Seconds."""
 _MESSAGES_A_TURN = 64
 """So many messages are taken in before the event loop serves others: one client's flood of calls
 does not hold up the rest."""
@@ -100,9 +102,10 @@ class Connection(MessageBus):
         await self.close()
 
     async def close(self) -> None:
-        """Wait until the bus has taken every message, then disconnect."""
+        """Disconnect when the bus has taken every message, or takes none any more."""
         if not self._disconnected:
-            await self._outgoing.drained()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._outgoing.drained(), _CLOSE_PATIENCE)
             self.disconnect()  # type: ignore[no-untyped-call]
         with contextlib.suppress(OSError, EOFError):
             await self.ended()
