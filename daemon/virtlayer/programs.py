@@ -41,6 +41,8 @@ class ProgramFailed(Exception):
         )
         super().__init__(f"{program} {ending}" + (f": {stderr}" if stderr else ""))
         self.program = program
+        self.ending = ending
+        """How it ended, in words that say nothing of what it wrote."""
         self.returncode = returncode
         self.stderr = stderr
 

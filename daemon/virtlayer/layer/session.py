@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,8 @@ from virtlayer import errors, programs
 from virtlayer.config import LayerSettings
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.limits import LayerLimits
+
+_log = logging.getLogger(__name__)
 
 _MESSAGE_LIMIT = 128 * 1024
 # What a compromised worker may make us raise.
@@ -187,7 +190,12 @@ class LayerWorker:
     async def _crash(self, subject: str) -> errors.Internal:
         await self._program.kill()
         failure = self._program.failure()
-        return errors.Internal(f"The layer worker ended while it worked on {subject} ({failure}).")
+        # A traceback is for the journal: it may hold what the layer says, and helps no caller.
+        _log.error("The layer worker ended while it worked on %s: %s", subject, failure)
+        return errors.Internal(
+            f"The layer worker ended while it worked on {subject}: it {failure.ending}. "
+            "The journal has the details."
+        )
 
 
 def _senseless(subject: str) -> errors.Internal:
