@@ -104,6 +104,19 @@ def load_settings(path: Path) -> Settings:
         return Settings()
 
 
+def configuration_directory(*, session: bool) -> Path:
+    """Where the settings and ``images.d`` are (FHS 3.0 "/etc", XDG base directories)."""
+    if not session:
+        return Path("/etc/virtlayer")
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "virtlayer"
+
+
+def images_directory(*, session: bool) -> Path:
+    """Where the images are configured that Populate brings up to date."""
+    return configuration_directory(session=session) / "images.d"
+
+
 def state_directory(settings: Settings, *, session: bool) -> Path:
     """Where the catalogue lives (systemd.exec(5) StateDirectory=, XDG base directories)."""
     return settings.service.state_directory or _directory(

@@ -5,7 +5,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from virtlayer.chain.build import ChainBuilder
 from virtlayer.config import (
     Settings,
     blob_directory,
+    configuration_directory,
     load_settings,
     runtime_directory,
     state_directory,
@@ -76,15 +76,8 @@ def _parse_arguments() -> Arguments:
     return Arguments(
         session=given.session,
         uri=given.connect or ("qemu:///session" if given.session else "qemu:///system"),
-        config=given.config or _usual_config(session=given.session),
+        config=given.config or configuration_directory(session=given.session) / "virtlayerd.toml",
     )
-
-
-def _usual_config(*, session: bool) -> Path:
-    if not session:
-        return Path("/etc/virtlayer/virtlayerd.toml")
-    base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "virtlayer" / "virtlayerd.toml"
 
 
 async def _serve(arguments: Arguments, settings: Settings) -> int:

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 NOTICE_INTERVAL = 0.125
@@ -64,6 +65,17 @@ class Throttle:
             self._call()
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of the job's work, and the figures when it began."""
+
+    index: int
+    number: int
+    bytes_before: int
+    layers_before: int
+    moved_before: int
+
+
 class Progress:
     """The figures of one job; they never fall.
 
@@ -85,6 +97,7 @@ class Progress:
         self.layers_done = 0
         self.layers_total = 0
         self._bytes_applied = 0
+        self._part = _Part(0, 1, 0, 0, 0)
         self._changed = changed
         self._throttle = Throttle(progressed)
 
@@ -95,15 +108,27 @@ class Progress:
             self._changed(frozenset({"stage"}))
             self._throttle.request()
 
+    def begin_part(self, index: int, number: int) -> None:
+        """Begin the next of several pieces of work, each of which says its own total.
+
+        Args:
+            index: Which one, from 0.
+            number: How many there are; each counts the same in ``fraction``.
+        """
+        moved = self.bytes_done + self._bytes_applied
+        self._part = _Part(index, number, self.bytes_total, self.layers_total, moved)
+        self.fraction = max(self.fraction, min(index / number, _ALMOST))
+        self._throttle.request()
+
     def set_total(self, size: int, layers: int) -> None:
-        """Say how much there is to do.
+        """Say how much there is to do, in this part if there are parts.
 
         Args:
             size: Compressed bytes of all layers that must be built.
             layers: How many layers that are.
         """
-        self.bytes_total = size
-        self.layers_total = layers
+        self.bytes_total = self._part.bytes_before + size
+        self.layers_total = self._part.layers_before + layers
         self._changed(frozenset({"bytes_total", "layers_total"}))
         self._throttle.request()
 
@@ -131,7 +156,9 @@ class Progress:
         self._throttle.flush()
 
     def _moved(self) -> None:
-        if self.bytes_total:
-            fraction = (self.bytes_done + self._bytes_applied) / (2 * self.bytes_total)
+        part = self._part
+        if size := self.bytes_total - part.bytes_before:
+            moved = self.bytes_done + self._bytes_applied - part.moved_before
+            fraction = (part.index + min(moved / (2 * size), 1)) / part.number
             self.fraction = max(self.fraction, min(fraction, _ALMOST))
         self._throttle.request()

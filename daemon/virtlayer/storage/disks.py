@@ -9,6 +9,7 @@ A snapshot's XML has the whole domain of its time in it, which a revert brings b
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -87,14 +88,18 @@ def _descriptions(connection: Connection) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for domain in _present(connection.listAllDomains):
         name = f"the domain “{domain.name()}”"
-        found += [(name, text) for text in _present(lambda d=domain: _domain_texts(d))]
+        found += [(name, text) for text in _present(partial(_domain_texts, domain))]
         for snapshot in _present(domain.listAllSnapshots):
             user = f"the snapshot “{snapshot.getName()}” of {name}"
-            found += [(user, text) for text in _present(lambda s=snapshot: [s.getXMLDesc()])]
+            found += [(user, text) for text in _present(partial(_text_of, snapshot))]
         for checkpoint in _present(domain.listAllCheckpoints):
             user = f"the checkpoint “{checkpoint.getName()}” of {name}"
-            found += [(user, text) for text in _present(lambda c=checkpoint: [c.getXMLDesc()])]
+            found += [(user, text) for text in _present(partial(_text_of, checkpoint))]
     return found
+
+
+def _text_of(point: libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint) -> list[str]:
+    return [point.getXMLDesc()]
 
 
 def _domain_texts(domain: libvirt.virDomain) -> list[str]:

@@ -114,6 +114,16 @@ def _pool_of_files(known: _KnownPool) -> Pool | None:
         return None
 
 
+async def volumes_in(hypervisor: Hypervisor, pool: Pool) -> list[Volume]:
+    """Every volume of an active pool, as libvirt saw it last.
+
+    Raises:
+        PoolNotFound: The pool has gone.
+        PoolInactive: The pool is not active.
+    """
+    return [parse_volume(text) for text in await hypervisor.call(_descriptions, pool.uuid)]
+
+
 class _Survey:
     """What was found, and who uses which file."""
 

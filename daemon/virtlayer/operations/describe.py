@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tells what a volume is: its file, and the image that it stands on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.chain.identity import is_layer_volume
+from virtlayer.errors import VolumeNotFound
+from virtlayer.operations.services import Services
+from virtlayer.storage.pools import Pool, Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeDescription:
+    """What there is to know of a volume.
+
+    Attributes:
+        path: Its file or directory.
+        format: Such as qcow2, or dir.
+        layer: Whether it is a layer, which nobody writes to.
+        image: The name of the image that it stands on, or is; "" if none is known.
+        digest: Of that image's manifest; likewise.
+        config: That image's OCI config, JSON; likewise. Of the version that it stands on, even
+            if the name means a newer one by now.
+    """
+
+    path: Path
+    format: str
+    layer: bool
+    image: str = ""
+    digest: str = ""
+    config: str = ""
+
+
+async def describe_volume(services: Services, pool_name: str, name: str) -> VolumeDescription:
+    """Look at a volume and at what it stands on.
+
+    Raises:
+        VolumeNotFound: The pool has no volume of that name.
+        VirtlayerError: libvirt cannot look at the pool.
+    """
+    pool = await services.pools.get(pool_name)
+    volume = await services.pools.volume(pool, name)
+    if volume is None:
+        raise VolumeNotFound(
+            f"The pool “{pool_name}” has no volume “{name}”. "
+            f"`virsh vol-list {pool_name}` lists those there are."
+        )
+    images = {
+        top: (image_name, digest, config)
+        for top, image_name, digest, config in [
+            *(
+                (one.volume, one.name, one.digest, one.config)
+                for one in await services.catalog.versions(pool_name)
+            ),
+            *(
+                (one.volume, one.name, one.digest, one.config)
+                for one in await services.catalog.list(pool_name)
+            ),
+        ]
+    }
+    below: Volume | None = volume
+    while below is not None and below.name not in images:
+        below = await _backing(services, pool, below)
+    image, digest, config = images[below.name] if below is not None else ("", "", "")
+    return VolumeDescription(
+        path=volume.path,
+        format=volume.format,
+        layer=is_layer_volume(volume.name),
+        image=image,
+        digest=digest,
+        config=config,
+    )
+
+
+async def _backing(services: Services, pool: Pool, volume: Volume) -> Volume | None:
+    path = volume.backing_path
+    if path is None or path.parent != pool.path:
+        return None
+    return await services.pools.volume(pool, path.name)
