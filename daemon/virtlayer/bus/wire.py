@@ -37,7 +37,7 @@ _SIGNATURES_KEPT = 1000
 """dbus-next keeps every signature that it ever saw, and callers can invent them."""
 
 
-class MessageTooLarge(ValueError):  # noqa: N818 -- it says what is wrong
+class MessageTooLarge(ValueError):
     """A message that the bus does not take."""
 
 
