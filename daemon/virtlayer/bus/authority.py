@@ -27,6 +27,8 @@ class Action(StrEnum):
 
     PULL = "org.virtlayer1.pull"
     PULL_LOCAL = "org.virtlayer1.pull-local"
+    REMOVE = "org.virtlayer1.remove"
+    POPULATE = "org.virtlayer1.populate"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
 
 

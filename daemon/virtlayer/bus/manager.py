@@ -2,7 +2,7 @@
 """``org.virtlayer1.Manager``: what the service does. It converts, authorizes and delegates."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from dbus_next.signature import Variant
 
@@ -11,12 +11,25 @@ from virtlayer.bus.authority import Action, Authority
 from virtlayer.bus.call import Call
 from virtlayer.bus.image import ImageObjects
 from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
-from virtlayer.bus.options import PullOptions, SourceOptions, parse_options
+from virtlayer.bus.options import (
+    NoOptions,
+    PopulateOptions,
+    PruneOptions,
+    PullOptions,
+    SourceOptions,
+    parse_options,
+)
 from virtlayer.bus.results import result_variants
 from virtlayer.jobs.job import Job
+from virtlayer.operations.describe import describe_volume
 from virtlayer.operations.inspect import InspectRequest, inspect
+from virtlayer.operations.populate import PopulateRequest, populate
+from virtlayer.operations.prune import PruneRequest, prune
 from virtlayer.operations.pull import PullRequest, PullResult, pull
+from virtlayer.operations.remove import RemoveRequest, remove
+from virtlayer.operations.rescan import RescanRequest, rescan
 from virtlayer.operations.services import Services
+from virtlayer.operations.status import status
 from virtlayer.source.reference import Reference, parse_reference
 from virtlayer.version import VERSION
 
@@ -78,6 +91,71 @@ class Manager(Interface):
             await self._authorize(call, request.source, given, {})
             return result_variants(await inspect(self._services, request))
 
+    @method(
+        "RemoveImage",
+        takes={"pool": "s", "image": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def remove_image(
+        self, call: Call, pool: str, image: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that removes an image."""
+        parse_options(NoOptions, options, call)
+        request = RemoveRequest(pool=pool, image=image)
+        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": image})
+        return await self._start(
+            call,
+            "remove",
+            lambda job: remove(self._services, request, job),
+            source=image,
+            pool=pool,
+        )
+
+    @method("Prune", takes={"pool": "s", "options": "a{sv}"}, gives={"id": "u", "job": "o"})
+    async def prune(self, call: Call, pool: str, options: Mapping[str, Variant]) -> tuple[int, str]:
+        """Start a job that deletes the layers that nothing needs."""
+        given = parse_options(PruneOptions, options, call)
+        request = PruneRequest(pool=pool, dry_run=given.dry_run)
+        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": ""})
+        return await self._start(
+            call, "prune", lambda job: prune(self._services, request, job), pool=pool
+        )
+
+    @method("Populate", takes={"options": "a{sv}"}, gives={"id": "u", "job": "o"})
+    async def populate(self, call: Call, options: Mapping[str, Variant]) -> tuple[int, str]:
+        """Start a job that brings the configured images up to date."""
+        request = PopulateRequest(due=parse_options(PopulateOptions, options, call).due)
+        await self._authority.authorize(call, Action.POPULATE, {})
+        return await self._start(
+            call, "populate", lambda job: populate(self._services, request, job)
+        )
+
+    @method("Rescan", takes={"pool": "s", "options": "a{sv}"}, gives={"id": "u", "job": "o"})
+    async def rescan(
+        self, call: Call, pool: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that makes the catalogue say what a pool holds."""
+        parse_options(NoOptions, options, call)
+        request = RescanRequest(pool=pool)
+        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": ""})
+        return await self._start(
+            call, "rescan", lambda job: rescan(self._services, request, job), pool=pool
+        )
+
+    @method(
+        "DescribeVolume",
+        takes={"pool": "s", "volume": "s"},
+        gives={"description": "a{sv}"},
+    )
+    async def describe_volume(self, _call: Call, pool: str, volume: str) -> dict[str, Variant]:
+        """Tell where a volume is, and which image it stands on."""
+        return result_variants(await describe_volume(self._services, pool, volume))
+
+    @method("ListConfigured", gives={"images": "aa{sv}"})
+    async def list_configured(self, _call: Call) -> list[dict[str, Variant]]:
+        """List the images that Populate brings up to date, and how they are."""
+        return [result_variants(image) for image in await status(self._services)]
+
     @method("ListJobs", gives={"jobs": "a(uosssd)"})
     async def list_jobs(self, _call: Call) -> list[tuple[int, str, str, str, str, float]]:
         """List every job that can be read."""
@@ -117,6 +195,33 @@ class Manager(Interface):
         # Before the job is told to be done: who hears that can look at the image.
         await self._images.refresh()
         return result
+
+    async def _start(
+        self,
+        call: Call,
+        kind: str,
+        operation: Callable[[Job], Awaitable[object]],
+        *,
+        source: str = "",
+        pool: str = "",
+    ) -> tuple[int, str]:
+        """Start a job that may change which images there are."""
+
+        async def run(job: Job) -> object:
+            try:
+                return await operation(job)
+            finally:
+                # Before the job is told to be over: whoever hears that can look at the images.
+                await self._images.refresh()
+
+        job = self._services.jobs.start(
+            kind,
+            source=source,
+            pool=pool,
+            started_by=await self._authority.uid(call),
+            operation=run,
+        )
+        return job.id, names.job_path(job.id)
 
     async def _authorize(
         self, call: Call, source: Reference, options: SourceOptions, details: Mapping[str, str]

@@ -72,11 +72,30 @@ class PullOptions(SourceOptions):
     size: int | None = _option("t")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """The options of Prune."""
+
+    dry_run: bool = _option("b", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulateOptions:
+    """The options of Populate."""
+
+    due: bool = _option("b", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """The options of a method that has none so far."""
+
+
 def parse_options[T](
     kind: type[T],
     options: Mapping[str, Variant],
     call: Call,
-    belongings: contextlib.ExitStack,
+    belongings: contextlib.ExitStack | None = None,
 ) -> T:
     """Turn the options of a call into a value of this dataclass.
 
@@ -84,7 +103,7 @@ def parse_options[T](
         kind: ``auth_fd`` there is ``auth-fd`` on the bus.
         options: What the caller sent.
         call: Where descriptors come from.
-        belongings: Who closes the descriptors that the value has.
+        belongings: Who closes the descriptors that the value has; None for options without.
 
     Raises:
         UnknownOption: The call has no such option.
@@ -96,7 +115,7 @@ def parse_options[T](
     for key, given in options.items():
         if key not in known:
             raise UnknownOption(
-                f"There is no option “{key}” here; known are {', '.join(sorted(known))}."
+                f"There is no option “{key}” here; known are {', '.join(sorted(known)) or 'none'}."
             )
         field = known[key]
         expected = field.metadata[_SIGNATURE]
@@ -106,6 +125,7 @@ def parse_options[T](
             )
         value = given.value
         if expected == _DESCRIPTOR:
+            assert belongings is not None, f"somebody must own the descriptor of “{key}”"
             value = call.take_descriptor(value)
             belongings.callback(os.close, value)
         values[field.name] = value

@@ -7,8 +7,13 @@ from dbus_next.signature import Variant
 
 from virtlayer.bus.names import image_path
 from virtlayer.bus.values import variants
+from virtlayer.operations.describe import VolumeDescription
 from virtlayer.operations.inspect import Inspection
+from virtlayer.operations.layers import Freed
+from virtlayer.operations.populate import Populated, PopulatedImage
 from virtlayer.operations.pull import PullResult
+from virtlayer.operations.rescan import Rescanned
+from virtlayer.operations.status import ImageStatus
 
 
 @functools.singledispatch
@@ -48,5 +53,79 @@ def _(result: Inspection) -> dict[str, Variant]:
             "layers": ("a(sst)", result.layers),
             "size": ("t", result.size),
             "config": ("s", result.config),
+        }
+    )
+
+
+@result_variants.register
+def _(result: Freed) -> dict[str, Variant]:
+    return variants({"volumes": ("as", result.volumes), "bytes": ("t", result.bytes)})
+
+
+@result_variants.register
+def _(result: Populated) -> dict[str, Variant]:
+    return variants({"images": ("aa{sv}", [result_variants(image) for image in result.images])})
+
+
+@result_variants.register
+def _(result: PopulatedImage) -> dict[str, Variant]:
+    return variants(
+        {
+            "file": ("s", str(result.file)),
+            "pool": ("s", result.pool),
+            "name": ("s", result.name),
+            "source": ("s", result.source),
+            "outcome": ("s", str(result.outcome)),
+            "digest": ("s", result.digest),
+            "layers-built": ("u", result.layers_built),
+            "bytes-downloaded": ("t", result.bytes_downloaded),
+            "removed": ("as", result.removed),
+            "error": ("s", result.error),
+            "message": ("s", result.message),
+        }
+    )
+
+
+@result_variants.register
+def _(result: Rescanned) -> dict[str, Variant]:
+    return variants(
+        {
+            "found": ("as", result.found),
+            "lost": ("as", result.lost),
+            "images-lost": ("as", result.images_lost),
+            "orphans": ("u", result.orphans),
+        }
+    )
+
+
+@result_variants.register
+def _(result: VolumeDescription) -> dict[str, Variant]:
+    return variants(
+        {
+            "path": ("s", str(result.path)),
+            "format": ("s", result.format),
+            "layer": ("b", result.layer),
+            "image": ("s", result.image),
+            "digest": ("s", result.digest),
+            "config": ("s", result.config),
+        }
+    )
+
+
+@result_variants.register
+def _(result: ImageStatus) -> dict[str, Variant]:
+    return variants(
+        {
+            "file": ("s", str(result.file)),
+            "pool": ("s", result.pool),
+            "name": ("s", result.name),
+            "source": ("s", result.source),
+            "digest": ("s", result.digest),
+            "pulled-at": ("t", result.pulled_at),
+            "checked-at": ("t", result.checked_at),
+            "due-at": ("t", result.due_at),
+            "versions": ("u", result.versions),
+            "error": ("s", result.error),
+            "message": ("s", result.message),
         }
     )
