@@ -123,7 +123,7 @@ async def test_a_descriptor_that_gives_something_else(content: bytes, tmp_path: 
 async def test_a_descriptor_that_never_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virtlayer.source.access._AUTHFILE_SECONDS", 0.05)
+    monkeypatch.setattr("virtlayer.source.descriptors._SECONDS", 0.05)
     with nothing_left():
         reading, writing = os.pipe()
         with pytest.raises(InvalidArgument, match="close its other side"):

@@ -7,33 +7,27 @@ volume in the same pool build it once: the second waits, and then finds it.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from virtlayer.chain.explain import explained
 from virtlayer.chain.identity import is_layer_volume
 from virtlayer.chain.plan import PlannedVolume
 from virtlayer.chain.qcow2 import create_overlay, serve
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
-from virtlayer.config import MIB
-from virtlayer.errors import Internal, NoSpace, VirtlayerError, VolumeExists
+from virtlayer.errors import VolumeExists
 from virtlayer.layer.session import LayerRequest
-from virtlayer.programs import ProgramFailed
 from virtlayer.source.image import Layer
 from virtlayer.storage.commit import flush_volume, place_volume, register_volume
 from virtlayer.storage.completion import to_completion
-from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
 
 _DOWNLOADS = 3
 """Blobs that arrive at a time: one through the proxy does not fill a fast network."""
-_FULL_BELOW = 16 * MIB
-"""A pool with less than this left is why a write failed: the worker writes runs of 1 to 2 MiB,
-several at a time, and qemu allocates tables besides."""
 
 
 class ChainBuilder:
@@ -230,25 +224,13 @@ class _Build:
     def _backing(self, planned: PlannedVolume) -> Path | None:
         return None if planned.parent is None else self._pool.path / planned.parent
 
-    @contextlib.asynccontextmanager
-    async def _explained(self) -> AsyncIterator[None]:
-        """Turn what a full, stopped or deleted pool does to programs into its error."""
-        try:
-            yield
-        except (NoSpace, Internal, ProgramFailed, OSError) as error:
-            await self._pools.get(self._pool.name)
-            space = await self._pools.space(self._pool)
-            if space < _FULL_BELOW:
-                raise NoSpace(
-                    f"The pool “{self._pool.name}” ({self._pool.path}) is full: {space} bytes are "
-                    f"left, and {self._request.description} needs more. Free some space there, "
-                    "then try again: the layers that are finished are kept."
-                ) from error
-            if isinstance(error, VirtlayerError):
-                raise
-            if isinstance(error, OSError):
-                raise refused_by_system(error, self._pool.name, self._pool.path) from error
-            raise Internal(f"Writing {self._request.description} failed: {error}.") from error
+    def _explained(self) -> AbstractAsyncContextManager[None]:
+        return explained(
+            self._pools,
+            self._pool,
+            self._request.description,
+            advice=": the layers that are finished are kept",
+        )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

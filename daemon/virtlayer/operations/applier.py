@@ -7,7 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 from virtlayer.config import LayerSettings
-from virtlayer.layer.session import AppliedLayer, LayerRequest, LayerWorker
+from virtlayer.layer.session import (
+    AppliedLayer,
+    CustomizationRequest,
+    LayerRequest,
+    LayerWorker,
+)
 
 
 class WorkerOnDemand:
@@ -38,6 +43,12 @@ class WorkerOnDemand:
         self.prepare()
         worker = await asyncio.shield(self._worker)
         return await worker.apply(request, on_bytes)
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        """Customize a volume (``LayerWorker.customize``)."""
+        self.prepare()
+        worker = await asyncio.shield(self._worker)
+        await worker.customize(request)
 
     async def _live(self) -> None:
         try:

@@ -5,12 +5,9 @@ Credentials reach skopeo through an authfile (containers-auth.json(5)) with mode
 directory of its own, never on a command line or in an environment.
 """
 
-import asyncio
 import base64
 import contextlib
 import json
-import os
-import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -18,11 +15,10 @@ from pathlib import Path
 
 from virtlayer.config import MIB
 from virtlayer.errors import InvalidArgument
-from virtlayer.source.descriptors import readable
+from virtlayer.source.descriptors import content_of
 from virtlayer.source.reference import Reference
 
 _AUTHFILE_LIMIT = MIB
-_AUTHFILE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +108,7 @@ async def _private_credentials(access: Access, domain: str) -> bytes | None:
         pair = base64.b64encode(f"{access.username}:{access.password}".encode()).decode()
         return json.dumps({"auths": {domain: {"auth": pair}}}).encode()
     if access.auth_fd is not None:
-        return _only_credentials(await _content_of(access.auth_fd))
+        return _only_credentials(await content_of(access.auth_fd, "auth-fd", _AUTHFILE_LIMIT))
     return None
 
 
@@ -125,33 +121,3 @@ def _only_credentials(content: bytes) -> bytes:
     if not isinstance(auths, dict):
         raise InvalidArgument("What auth-fd gives is not an authfile: JSON with “auths”.")
     return json.dumps({"auths": auths}).encode()
-
-
-async def _content_of(descriptor: int) -> bytes:
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            # A memfd's writer left the offset at its end.
-            content = os.pread(descriptor, _AUTHFILE_LIMIT + 1, 0)
-        else:
-            async with asyncio.timeout(_AUTHFILE_SECONDS):
-                content = await _read_to_end(descriptor)
-    except TimeoutError:
-        raise InvalidArgument(
-            f"auth-fd gave no end of file within {_AUTHFILE_SECONDS} seconds; close its other side."
-        ) from None
-    except OSError as error:
-        raise InvalidArgument(f"auth-fd cannot be read: {error.strerror}.") from error
-    if len(content) > _AUTHFILE_LIMIT:
-        raise InvalidArgument("What auth-fd gives is too long for an authfile.")
-    return content
-
-
-async def _read_to_end(descriptor: int) -> bytes:
-    content = bytearray()
-    while len(content) <= _AUTHFILE_LIMIT:
-        await readable(descriptor)
-        chunk = os.read(descriptor, 64 * 1024)
-        if not chunk:
-            break
-        content += chunk
-    return bytes(content)

@@ -44,12 +44,13 @@ async def commit_volume(
     return await register_volume(pools, pool, placed, expected_backing=expected_backing)
 
 
-async def flush_volume(pool: Pool, staged: Path) -> None:
-    """Make a finished file read-only, and wait until all of it is on disk.
+async def flush_volume(pool: Pool, staged: Path, *, mode: int = LAYER_MODE) -> None:
+    """Give a finished file its permissions, and wait until all of it is on disk.
 
     Args:
         pool: The pool, for error messages.
         staged: The file, in a staging directory of that pool.
+        mode: The permissions.
 
     Raises:
         NoSpace: The pool is full.
@@ -57,7 +58,7 @@ async def flush_volume(pool: Pool, staged: Path) -> None:
         PoolInactive: The pool's directory does not exist any more.
     """
     try:
-        await asyncio.to_thread(_flush, staged)
+        await asyncio.to_thread(_flush, staged, mode)
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -145,9 +146,9 @@ def _check(volume: Volume, pool: Pool, placed: Placed, expected_backing: Path | 
     )
 
 
-def _flush(staged: Path) -> None:
+def _flush(staged: Path, mode: int) -> None:
     with _opened(staged, os.O_RDONLY) as descriptor:
-        os.fchmod(descriptor, LAYER_MODE)
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
 
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Building the volume on top of a chain that a machine writes to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from virtlayer.chain.explain import explained
+from virtlayer.chain.qcow2 import create_overlay, serve
+from virtlayer.errors import VolumeExists
+from virtlayer.layer.customize.customization import Customization
+from virtlayer.layer.session import CustomizationRequest
+from virtlayer.storage.commit import flush_volume, place_volume, register_volume
+from virtlayer.storage.completion import to_completion
+from virtlayer.storage.pools import Pool, Pools, Volume
+from virtlayer.storage.staging import staging_directory
+
+_MODE = 0o600
+"""For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
+session mode the user, who is QEMU's user as well. What is in it may be secret."""
+_STAGED = "volume.qcow2"
+"""Its name until it has its own, which may be anything."""
+
+
+class Customizer(Protocol):
+    """The part of ``layer.session.LayerWorker`` that is used here."""
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        """Change what is in a volume."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritableRequest:
+    """What is to be there in the end.
+
+    Attributes:
+        pool: Where.
+        name: Under which name.
+        backing: The top volume of the image, in the same pool.
+        size: Virtual size in bytes, at least that of ``backing``.
+        customization: What is changed in it.
+        image: The image, for error messages.
+        job_id: For the name of the staging directory.
+    """
+
+    pool: Pool
+    name: str
+    backing: Volume
+    size: int
+    customization: Customization
+    image: str
+    job_id: int
+
+
+async def build_writable(
+    pools: Pools,
+    request: WritableRequest,
+    customizer: Customizer,
+    *,
+    on_registering: Callable[[], None],
+) -> Volume:
+    """Build a volume and register it; when this fails or is cancelled, nothing is left.
+
+    Args:
+        pools: The pools of the connection.
+        request: What to build.
+        customizer: Asked only if there is something to change.
+        on_registering: Called when all that is left to do is to register it.
+
+    Raises:
+        VolumeExists: A file came under that name meanwhile.
+        NoSpace: The pool, or the file system, is full.
+        InvalidArgument: The image does not allow the changes.
+        VirtlayerError: libvirt fails, or a program.
+    """
+    pool = request.pool
+    async with staging_directory(pools, pool, request.job_id) as staging:
+        staged = staging / _STAGED
+        async with explained(pools, pool, f"the volume “{request.name}”"):
+            await create_overlay(staged, request.size, request.backing.name)
+            if request.customization:
+                await _customize(request, staged, customizer)
+            await flush_volume(pool, staged, mode=_MODE)
+        on_registering()
+        return await to_completion(_commit(pools, request, staged))
+
+
+async def _customize(request: WritableRequest, staged: Path, customizer: Customizer) -> None:
+    async with serve(staged, request.backing.path) as nbd:
+        await customizer.customize(
+            CustomizationRequest(
+                nbd=nbd,
+                customization=request.customization,
+                description=f"The image “{request.image}”",
+            )
+        )
+
+
+async def _commit(pools: Pools, request: WritableRequest, staged: Path) -> Volume:
+    placed = await place_volume(request.pool, staged, request.name)
+    if not placed.ours:
+        raise VolumeExists(
+            f"Another volume “{request.name}” came into the pool “{request.pool.name}” meanwhile. "
+            "Take another name, or delete it."
+        )
+    return await register_volume(pools, request.pool, placed, expected_backing=request.backing.path)
