@@ -30,9 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     pull.add_argument(
         "source", metavar="SOURCE", help="such as docker://docker.io/library/debian:13"
     )
-    pull.add_argument(
-        "pool", metavar="POOL", nargs="?", default="default", help="(default: default)"
-    )
+    _add_pool(pull)
     pull.add_argument(
         "--name", help="what the image is called in the pool (default: from the source)"
     )
@@ -56,7 +54,31 @@ def build_parser() -> argparse.ArgumentParser:
 
     cancel = _add_command(commands, "cancel", "cancel a job")
     cancel.add_argument("id", metavar="ID", type=_job_id, help="its number, from “virtlayer jobs”")
+
+    remove = _add_command(commands, "remove", "remove an image, with the layers that only it needs")
+    remove.add_argument("image", metavar="IMAGE", help="its name, from “virtlayer images”")
+    _add_pool(remove)
+
+    prune = _add_command(commands, "prune", "delete the layers in a pool that nothing needs")
+    _add_pool(prune)
+    prune.add_argument("--dry-run", action="store_true", help="only show what would go")
+
+    populate = _add_command(commands, "populate", "bring the configured images up to date")
+    populate.add_argument(
+        "--due", action="store_true", help="only those whose refresh interval is over"
+    )
+
+    _add_command(commands, "status", "show the configured images and how they are")
+
+    rescan = _add_command(commands, "rescan", "make the catalogue say what a pool holds")
+    _add_pool(rescan)
     return parser
+
+
+def _add_pool(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "pool", metavar="POOL", nargs="?", default="default", help="(default: default)"
+    )
 
 
 def _add_command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentParser:

@@ -62,11 +62,24 @@ class Client:
 
     async def pull(self, source: str, pool: str, options: Options) -> StartedJob:
         """Start a pull; ``wait`` tells how it goes."""
+        return await self.start("Pull", "ssa{sv}", source, pool, options=options)
+
+    async def start(
+        self, member: str, signature: str, *arguments: object, options: Options | None = None
+    ) -> StartedJob:
+        """Start a job by a method of the manager; ``wait`` tells how it goes.
+
+        Args:
+            member: The method.
+            signature: Of its arguments; the last one are its options.
+            arguments: But for the options.
+            options: The options.
+        """
         for rule in _RULES:
             await self._bus.ask(
                 names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE, "AddMatch", "s", [rule]
             )
-        reply = await self._manager("Pull", "ssa{sv}", source, pool, options=options)
+        reply = await self._manager(member, signature, *arguments, options=options or {})
         identifier, path = reply.body
         return StartedJob(identifier, path, reply.sender)
 
@@ -85,6 +98,20 @@ class Client:
         reply = await self._manager("ListImages", "s", pool)
         images = (ImageSummary(*row) for row in reply.body[0])
         return sorted(images, key=lambda image: (image.pool, image.name))
+
+    async def list_configured(self) -> list[dict[str, Any]]:
+        """The images that Populate brings up to date, and how they are."""
+        reply = await self._manager("ListConfigured", "")
+        return [plain_dict(image) for image in reply.body[0]]
+
+    async def describe_volume(self, pool: str, volume: str) -> dict[str, Any]:
+        """Where a volume is, and which image it stands on."""
+        return plain_dict((await self._manager("DescribeVolume", "ss", pool, volume)).body[0])
+
+    async def image(self, path: str) -> dict[str, Any]:
+        """The properties of an image."""
+        reply = await self._call(path, names.PROPERTIES, "GetAll", "s", names.IMAGE)
+        return plain_dict(reply.body[0])
 
     async def cancel(self, identifier: int) -> None:
         """Ask a job to end.
