@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What can be said to virtlayer, read from its own parser: completions and manual never differ.
+
+argparse has no public way to ask a parser what it accepts; the few private names are used here
+and nowhere else.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.client.arguments import build_parser
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option.
+
+    Attributes:
+        names: As they are written, ``--name`` or ``-n``.
+        value: What stands for its value in the help; empty if it takes none.
+        words: The values that it can have, if those are few.
+        is_path: Its value is a path.
+        is_list: It may have several values.
+        summary: Its help.
+    """
+
+    names: tuple[str, ...]
+    value: str
+    words: tuple[str, ...]
+    is_path: bool
+    is_list: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Positional:
+    """An argument without a name; ``name`` is in capitals, such as POOL."""
+
+    name: str
+    is_optional: bool
+    words: tuple[str, ...]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command; the one without a name is what may stand before every command."""
+
+    name: str
+    summary: str
+    options: tuple[Option, ...]
+    positionals: tuple[Positional, ...]
+
+
+def commands() -> tuple[Command, ...]:
+    """Every command, in the order of the help, after the nameless one."""
+    parser = build_parser()
+    [subparsers] = (
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    summaries = {action.dest: action.help or "" for action in subparsers._choices_actions}
+    return (
+        _command("", "", parser),
+        *(_command(name, summaries[name], one) for name, one in subparsers.choices.items()),
+    )
+
+
+def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    return Command(
+        name,
+        summary,
+        tuple(_option(action) for action in shown if action.option_strings),
+        tuple(
+            _positional(action)
+            for action in shown
+            if not action.option_strings and not isinstance(action, argparse._SubParsersAction)
+        ),
+    )
+
+
+def _option(action: argparse.Action) -> Option:
+    value = "" if action.nargs == 0 else _metavar(action)
+    return Option(
+        tuple(action.option_strings),
+        value,
+        _words(action),
+        action.type is Path,
+        isinstance(action, argparse._AppendAction) or action.nargs in {"*", "+"},
+        _summary(action),
+    )
+
+
+def _positional(action: argparse.Action) -> Positional:
+    return Positional(
+        _metavar(action), action.nargs in {"?", "*"}, _words(action), _summary(action)
+    )
+
+
+def _metavar(action: argparse.Action) -> str:
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
+    if action.metavar is None and action.choices is not None:
+        return "|".join(str(choice) for choice in action.choices)
+    return action.metavar or action.dest.upper().replace("_", "-")
+
+
+def _words(action: argparse.Action) -> tuple[str, ...]:
+    if action.choices is not None:
+        return tuple(str(choice) for choice in action.choices)
+    metavar = action.metavar
+    if isinstance(metavar, str) and "|" in metavar and metavar == metavar.lower():
+        return tuple(metavar.split("|"))
+    return ()
+
+
+def _summary(action: argparse.Action) -> str:
+    # As argparse expands it: %(default)s and %%.
+    return ((action.help or "") % vars(action)).strip()
