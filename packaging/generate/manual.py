@@ -16,12 +16,12 @@ from commandline import Command, Option, commands
 
 from virtlayer.client.exits import MEANINGS
 
+_TAGS = {"interface", "method", "signal", "property"}
 _DATE = "November 24, 2026"
-_FLOW = {"in": "takes", "out": "gives"}
 
 
 def command_page(template: str) -> str:
-    """Fill a template: its lines in capitals, such as ``.COMMANDS``, stand for what the code says."""
+    """Fill a template: ``.COMMANDS`` and others in capitals stand for what the code says."""
     everything = commands()
     described = [line for one in everything[1:] for line in _command(one)]
     statuses = [f".It {int(status)}\n{_escaped(text)}" for status, text in MEANINGS.items()]
@@ -116,11 +116,11 @@ def _commented(parent: ElementTree.Element) -> Iterator[tuple[str, ElementTree.E
     """The elements below another, each with the comment before it."""
     comment = ""
     for child in parent:
-        if child.tag is ElementTree.Comment:
-            comment = child.text or ""
-        else:
+        if child.tag in _TAGS:
             yield comment, child
             comment = ""
+        else:
+            comment = child.text or ""
 
 
 def _signature(member: ElementTree.Element) -> str:
