@@ -101,7 +101,8 @@ async def test_cancelling_leaves_only_finished_volumes(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert children() == before
+    # The worker is gone as well if it was cancelled in the middle of a layer.
+    assert children() in (before, before - {worker.pid})
     assert store.lent == 0
     assert STAGING_PARENT not in names_in(pool)
     assert set(names_in(pool)) <= set(names_of(pool, contents[:2]))

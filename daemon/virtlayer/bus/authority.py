@@ -29,6 +29,7 @@ class Action(StrEnum):
     PULL_LOCAL = "org.virtlayer1.pull-local"
     REMOVE = "org.virtlayer1.remove"
     POPULATE = "org.virtlayer1.populate"
+    CREATE_VOLUME = "org.virtlayer1.create-volume"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
 
 

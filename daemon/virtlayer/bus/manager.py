@@ -12,6 +12,7 @@ from virtlayer.bus.call import Call
 from virtlayer.bus.image import ImageObjects
 from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
 from virtlayer.bus.options import (
+    CreateVolumeOptions,
     NoOptions,
     PopulateOptions,
     PruneOptions,
@@ -21,6 +22,7 @@ from virtlayer.bus.options import (
 )
 from virtlayer.bus.results import result_variants
 from virtlayer.jobs.job import Job
+from virtlayer.operations.create_volume import CreateVolumeRequest, create_volume
 from virtlayer.operations.describe import describe_volume
 from virtlayer.operations.inspect import InspectRequest, inspect
 from virtlayer.operations.populate import PopulateRequest, populate
@@ -64,14 +66,42 @@ class Manager(Interface):
                 access=given.access,
                 cache=given.cache,
                 size=given.size,
+                volume=given.wanted_volume,
             )
             await self._authorize(call, request.source, given, {"pool": pool})
+            if request.volume is not None:
+                await self._authorize_volume(call, pool, str(request.source), request.volume.name)
             job = self._services.jobs.start(
                 "pull",
                 source=str(request.source),
                 pool=pool,
                 started_by=await self._authority.uid(call),
                 operation=lambda job: self._pull(request, job),
+                belongings=belongings.pop_all(),
+            )
+        return job.id, names.job_path(job.id)
+
+    @method(
+        "CreateVolume",
+        takes={"pool": "s", "image": "s", "volume": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def create_volume(
+        self, call: Call, pool: str, image: str, volume: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that makes a writable volume on an image."""
+        with contextlib.ExitStack() as belongings:
+            given = parse_options(CreateVolumeOptions, options, call, belongings)
+            request = CreateVolumeRequest(
+                pool=pool, image=image, volume=given.new_volume(volume, given.size)
+            )
+            await self._authorize_volume(call, pool, image, volume)
+            job = self._services.jobs.start(
+                "create-volume",
+                source=image,
+                pool=pool,
+                started_by=await self._authority.uid(call),
+                operation=lambda job: create_volume(self._services, request, job),
                 belongings=belongings.pop_all(),
             )
         return job.id, names.job_path(job.id)
@@ -222,6 +252,10 @@ class Manager(Interface):
             operation=run,
         )
         return job.id, names.job_path(job.id)
+
+    async def _authorize_volume(self, call: Call, pool: str, source: str, volume: str) -> None:
+        details = {"pool": pool, "source": source, "volume": volume}
+        await self._authority.authorize(call, Action.CREATE_VOLUME, details)
 
     async def _authorize(
         self, call: Call, source: Reference, options: SourceOptions, details: Mapping[str, str]

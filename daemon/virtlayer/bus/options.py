@@ -4,7 +4,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from dbus_next.signature import Variant
 
 from virtlayer.bus.call import Call
 from virtlayer.errors import InvalidArgument, UnknownOption
+from virtlayer.layer.customize.customization import id_ranges
+from virtlayer.operations.new_volume import NewVolume
 from virtlayer.source.access import Access
 from virtlayer.source.platform import Platform, parse_platform
 
@@ -20,8 +22,8 @@ _SIGNATURE = "signature"
 _DESCRIPTOR = "h"
 
 
-def _option(signature: str, *, default: object = None) -> Any:
-    return dataclasses.field(default=default, metadata={_SIGNATURE: signature})
+def _option(signature: str, *, default: object = None, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={_SIGNATURE: signature}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class SourceOptions:
 
     platform: str | None = _option("s")
     username: str | None = _option("s")
-    password: str | None = dataclasses.field(default=None, metadata={_SIGNATURE: "s"}, repr=False)
+    password: str | None = _option("s", secret=True)
     authfile: str | None = _option("s")
     auth_fd: int | None = _option(_DESCRIPTOR)
     tls_verify: bool = _option("b", default=True)
@@ -63,13 +65,76 @@ class SourceOptions:
         )
 
 
+@dataclass(frozen=True, kw_only=True)  # no slots: PullOptions has two bases
+class CustomizationOptions:
+    """What a writable volume can have that its image has not."""
+
+    grow_filesystem: bool = _option("b", default=False)
+    root_password: str | None = _option("s", secret=True)
+    root_password_fd: int | None = _option(_DESCRIPTOR)
+    ssh_authorized_keys: Sequence[str] | None = _option("as")
+    hostname: str | None = _option("s")
+    uid_map: Sequence[Sequence[int]] | None = _option("a(uuu)")
+    gid_map: Sequence[Sequence[int]] | None = _option("a(uuu)")
+
+    def new_volume(self, name: str, size: int | None) -> NewVolume:
+        """The volume that is asked for.
+
+        Args:
+            name: Its name.
+            size: Its virtual size in bytes; None for the image's.
+
+        Raises:
+            InvalidArgument: The options make no sense.
+        """
+        return NewVolume(
+            name=name,
+            size=size,
+            grow_filesystem=self.grow_filesystem,
+            root_password=self.root_password,
+            root_password_fd=self.root_password_fd,
+            ssh_authorized_keys=tuple(self.ssh_authorized_keys or ()),
+            hostname=self.hostname,
+            uid_map=id_ranges(self.uid_map or ()),
+            gid_map=id_ranges(self.gid_map or ()),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PullOptions(SourceOptions):
+class CreateVolumeOptions(CustomizationOptions):
+    """The options of CreateVolume."""
+
+    size: int | None = _option("t")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullOptions(SourceOptions, CustomizationOptions):
     """The options of Pull."""
 
     name: str | None = _option("s")
     cache: bool = _option("b", default=True)
     size: int | None = _option("t")
+    volume: str | None = _option("s")
+    volume_size: int | None = _option("t")
+
+    @property
+    def wanted_volume(self) -> NewVolume | None:
+        """The volume that was asked for; None if none was.
+
+        Raises:
+            InvalidArgument: The options make no sense, or are about a volume that there is not.
+        """
+        if self.volume is not None:
+            return self.new_volume(self.volume, self.volume_size)
+        names = {field.name for field in dataclasses.fields(CustomizationOptions)}
+        for field in dataclasses.fields(self):
+            is_about_it = field.name in names | {"volume_size"}
+            if is_about_it and getattr(self, field.name) != field.default:
+                raise InvalidArgument(
+                    f"The option “{field.name.replace('_', '-')}” is about a writable volume: "
+                    "give the name of one as “volume”."
+                )
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

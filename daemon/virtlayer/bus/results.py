@@ -7,6 +7,7 @@ from dbus_next.signature import Variant
 
 from virtlayer.bus.names import image_path
 from virtlayer.bus.values import variants
+from virtlayer.operations.create_volume import CreatedVolume
 from virtlayer.operations.describe import VolumeDescription
 from virtlayer.operations.inspect import Inspection
 from virtlayer.operations.layers import Freed
@@ -36,6 +37,18 @@ def _(result: PullResult) -> dict[str, Variant]:
             "layers-built": ("u", result.layers_built),
             "layers-reused": ("u", result.layers_reused),
             "bytes-downloaded": ("t", result.bytes_downloaded),
+        }
+    )
+
+
+@result_variants.register
+def _(result: CreatedVolume) -> dict[str, Variant]:
+    return variants(
+        {
+            "image": ("o", image_path(result.image)),
+            "volume": ("s", result.volume),
+            "path": ("s", str(result.path)),
+            "size": ("t", result.size),
         }
     )
 

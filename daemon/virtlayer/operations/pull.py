@@ -16,6 +16,8 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.jobs.job import Job
 from virtlayer.jobs.progress import Stage
 from virtlayer.operations.applier import WorkerOnDemand
+from virtlayer.operations.create_volume import check_name_is_free, create_on
+from virtlayer.operations.new_volume import NewVolume
 from virtlayer.operations.services import Services
 from virtlayer.source.access import Access
 from virtlayer.source.image import Image, Layer
@@ -44,6 +46,7 @@ class PullRequest:
         size: Virtual size of the volumes in bytes; None for the settings' one.
         keep: How many former versions of the name are kept; None to keep those that are kept now,
             and not the one that this pull may replace.
+        volume: A writable volume to be made on the image; None for none.
 
     Raises:
         InvalidArgument: The size is too small or no multiple of 1 MiB, or the name is empty.
@@ -57,6 +60,7 @@ class PullRequest:
     cache: bool = True
     size: int | None = None
     keep: int | None = None
+    volume: NewVolume | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and not self.name.strip():
@@ -76,9 +80,9 @@ class PullResult:
         digest: Of the image's manifest.
         image: Its number in the catalogue.
         name: Its name in the pool.
-        volume: The top volume.
+        volume: The volume that was asked for; the image's top volume if none was.
         path: Where that is.
-        volumes: The names of all volumes, base first.
+        volumes: The names of the image's volumes, base first.
         layers_built: How many layers this job has built.
         layers_reused: How many the pool had.
         bytes_downloaded: Compressed bytes that came from the source.
@@ -117,6 +121,9 @@ class _Pull:
         # The cheap question first: a pool that is not there needs no registry.
         pool = await services.pools.get(request.pool)
         await services.sweeper.visit(pool)
+        if request.volume is not None:
+            await check_name_is_free(services, pool, request.volume.name)
+            request.volume.size_on(self._size, str(request.source))
         async with open_image(
             request.source,
             request.access,
@@ -133,13 +140,15 @@ class _Pull:
                 record = await services.catalog.put(
                     self._record(plan, source.image), keep=request.keep
                 )
-        top = chain.volumes[-1]
+                made = chain.volumes[-1]
+                if request.volume is not None:
+                    made = await create_on(services, pool, record, request.volume, self._job)
         return PullResult(
             digest=source.image.digest,
             image=record.id,
             name=record.name,
-            volume=top.name,
-            path=top.path,
+            volume=made.name,
+            path=made.path,
             volumes=tuple(volume.name for volume in chain.volumes),
             layers_built=chain.layers_built,
             layers_reused=chain.layers_reused,
