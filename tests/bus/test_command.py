@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -151,7 +152,7 @@ async def test_the_end_of_the_bus_is_told(bus: Bus) -> None:
     ):
         assert process.stderr is not None
         await process.stderr.readline()
-        bus.run("kill", str(bus.pid))
+        os.kill(bus.pid, signal.SIGTERM)
         _, stderr = await process.communicate()
         assert process.returncode == 5
         assert stderr.decode().startswith("virtlayer: ")
