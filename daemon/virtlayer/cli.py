@@ -13,6 +13,7 @@ from virtlayer.client.arguments import build_parser
 from virtlayer.client.commands import COMMANDS
 from virtlayer.client.exits import Exit, exit_of
 from virtlayer.client.output import print_error
+from virtlayer.client.volumes import read_root_password
 from virtlayer.errors import VirtlayerError
 
 
@@ -24,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = build_parser().parse_args(argv)
     try:
-        # Before the event loop runs, which would keep Ctrl-C from interrupting the question.
+        # Before the event loop runs, which would keep Ctrl-C from interrupting the questions.
         arguments.password = read_password(arguments)
+        arguments.root_password = read_root_password(arguments)
         asyncio.run(_run(arguments))
         sys.stdout.flush()
     except VirtlayerError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from virtlayer.client.exits import MEANINGS
 from virtlayer.client.text import parse_size
+from virtlayer.client.volumes import add_customizations
 from virtlayer.version import VERSION
 
 type _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 -- has no other name
@@ -22,7 +23,12 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"virtlayer {VERSION}")
-    parser.set_defaults(username=None, password_stdin=False)
+    parser.set_defaults(
+        username=None,
+        password_stdin=False,
+        ask_root_password=False,
+        root_password_stdin=False,
+    )
     _add_everywhere(parser, defaults=True)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -41,7 +47,21 @@ def build_parser() -> argparse.ArgumentParser:
     pull.add_argument(
         "--no-wait", dest="wait", action="store_false", help="print the job's number and return"
     )
+    pull.add_argument(
+        "--volume", metavar="NAME", help="make this writable volume on the image as well"
+    )
+    pull.add_argument(
+        "--volume-size", type=_size, help="virtual size of that volume (default: the image's)"
+    )
     _add_access(pull)
+    add_customizations(pull)
+
+    create = _add_command(commands, "create-volume", "make a writable volume on an image")
+    create.add_argument("image", metavar="IMAGE", help="its name, from “virtlayer images”")
+    create.add_argument("volume", metavar="VOLUME", help="the name of the volume")
+    _add_pool(create)
+    create.add_argument("--size", type=_size, help="virtual size (default: the image's)")
+    add_customizations(create)
 
     inspect = _add_command(commands, "inspect", "show what an image is; nothing is stored")
     inspect.add_argument("source", metavar="SOURCE")

@@ -12,14 +12,15 @@ from virtlayer.client.access import absolute_source, access_options
 from virtlayer.client.inspection import print_inspection
 from virtlayer.client.output import print_json, print_line, print_table
 from virtlayer.client.upkeep import populate, prune, remove, rescan, status
+from virtlayer.client.volumes import create_volume, customization_options
 from virtlayer.client.waiting import finished, started
 
 
 async def pull(client: Client, arguments: Namespace) -> None:
     """``virtlayer pull``."""
     source = absolute_source(arguments.source)
-    with access_options(arguments) as access:
-        options = access | _pull_options(arguments)
+    with access_options(arguments) as access, customization_options(arguments) as changes:
+        options = access | changes | _pull_options(arguments)
         job = await started(client, client.pull(source, arguments.pool, options))
     if not arguments.wait:
         _print_started(job, as_json=arguments.json)
@@ -74,6 +75,7 @@ async def cancel(client: Client, arguments: Namespace) -> None:
 
 COMMANDS: dict[str, Callable[[Client, Namespace], Awaitable[None]]] = {
     "pull": pull,
+    "create-volume": create_volume,
     "inspect": inspect,
     "images": images,
     "jobs": jobs,
@@ -94,6 +96,10 @@ def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
         options["size"] = arguments.size
     if not arguments.cache:
         options["cache"] = False
+    if arguments.volume is not None:
+        options["volume"] = arguments.volume
+    if arguments.volume_size:
+        options["volume-size"] = arguments.volume_size
     return options
 
 

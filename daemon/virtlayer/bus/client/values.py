@@ -15,7 +15,7 @@ class Descriptor:
     number: int
 
 
-type OptionValue = str | bool | int | Descriptor
+type OptionValue = str | bool | int | Descriptor | list[str] | list[tuple[int, int, int]]
 type Options = Mapping[str, OptionValue]
 
 
@@ -34,6 +34,10 @@ def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
                 encoded[key] = Variant("t", value)
             case str():
                 encoded[key] = Variant("s", value)
+            case [str(), *_]:
+                encoded[key] = Variant("as", value)
+            case _:
+                encoded[key] = Variant("a(uuu)", [list(one) for one in value])
     return encoded, descriptors
 
 

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Writable volumes: ``virtlayer create-volume``, and the options that ``pull`` shares with it."""
+
+import argparse
+import contextlib
+import getpass
+import os
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from virtlayer.bus.client.caller import Client
+from virtlayer.bus.client.values import Descriptor, OptionValue
+from virtlayer.client.output import print_json, print_line
+from virtlayer.client.waiting import finished, started
+from virtlayer.errors import InvalidArgument
+
+type IdRange = tuple[int, int, int]
+
+_ID_RANGE = re.compile(r"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10})", re.ASCII)
+
+
+def add_customizations(parser: ArgumentParser) -> None:
+    """Add what a writable volume can have that its image has not."""
+    group = parser.add_argument_group("what is different in the volume")
+    group.add_argument(
+        "--grow", action="store_true", help="make the file system as large as the volume"
+    )
+    group.add_argument(
+        "--root-password",
+        dest="ask_root_password",
+        action="store_true",
+        help="give root a password, which is asked for",
+    )
+    group.add_argument(
+        "--root-password-stdin", action="store_true", help="read it from standard input instead"
+    )
+    group.add_argument(
+        "--ssh-key",
+        dest="ssh_keys",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="a file with public keys that may log in as root; can be repeated",
+    )
+    group.add_argument("--hostname", help="the machine's name")
+    for option, what in (("--uid-map", "users"), ("--gid-map", "groups")):
+        group.add_argument(
+            option,
+            action="append",
+            type=_id_range,
+            default=[],
+            metavar="START:TARGET:COUNT",
+            help=f"other ids for {what}; can be repeated",
+        )
+
+
+def read_root_password(arguments: Namespace) -> str | None:
+    """The password for root, if it is to get one; None if not.
+
+    Raises:
+        InvalidArgument: There is no way to get one.
+    """
+    if arguments.root_password_stdin:
+        if arguments.password_stdin:
+            raise InvalidArgument("Standard input can give one password only.")
+        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not arguments.ask_root_password:
+        return None
+    if not sys.stdin.isatty():
+        raise InvalidArgument(
+            "There is no terminal to ask for root's password; use --root-password-stdin."
+        )
+    password = getpass.getpass("Password for root: ")
+    if getpass.getpass("Again: ") != password:
+        raise InvalidArgument("These were two different passwords.")
+    return password
+
+
+@contextlib.contextmanager
+def customization_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
+    """The options that the arguments ask for; a password's descriptor is open meanwhile.
+
+    Raises:
+        InvalidArgument: A file with keys cannot be read.
+    """
+    options: dict[str, OptionValue] = {}
+    if arguments.grow:
+        options["grow-filesystem"] = True
+    if keys := [key for path in arguments.ssh_keys for key in _keys(path)]:
+        options["ssh-authorized-keys"] = keys
+    if arguments.hostname is not None:
+        options["hostname"] = arguments.hostname
+    if arguments.uid_map:
+        options["uid-map"] = arguments.uid_map
+    if arguments.gid_map:
+        options["gid-map"] = arguments.gid_map
+    with contextlib.ExitStack() as stack:
+        if arguments.root_password is not None:
+            # Not in the message, which who watches the bus can read.
+            descriptor = stack.enter_context(_in_memory(arguments.root_password))
+            options["root-password-fd"] = descriptor
+        yield options
+
+
+async def create_volume(client: Client, arguments: Namespace) -> None:
+    """``virtlayer create-volume``."""
+    with customization_options(arguments) as options:
+        if arguments.size:
+            options["size"] = arguments.size
+        start = client.start(
+            "CreateVolume",
+            "sssa{sv}",
+            arguments.pool,
+            arguments.image,
+            arguments.volume,
+            options=options,
+        )
+        job = await started(client, start)
+    result = await finished(client, job, as_json=arguments.json)
+    if arguments.json:
+        print_json(result)
+    else:
+        print_line(f"{result['volume']}: {result['path']}")
+
+
+def _keys(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidArgument(f"The keys {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"{path} is no file of public keys.") from None
+    lines = (line.strip() for line in text.splitlines())
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys or "PRIVATE KEY" in text:
+        raise InvalidArgument(f"There is no public key in {path}; did you mean {path}.pub?")
+    return keys
+
+
+@contextlib.contextmanager
+def _in_memory(text: str) -> Iterator[Descriptor]:
+    descriptor = os.memfd_create("password")
+    try:
+        os.write(descriptor, text.encode())
+        yield Descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _id_range(text: str) -> IdRange:
+    match = _ID_RANGE.fullmatch(text)
+    if match is None or max(numbers := [int(one) for one in match.groups()]) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"“{text}” is not a range of ids; write START:TARGET:COUNT, such as 0:100000:65536"
+        )
+    start, target, count = numbers
+    return start, target, count
