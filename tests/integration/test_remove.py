@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Removing and pruning, with everything real: what goes, and what is found that needs it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bus_daemon import session_bus
+from tests.faulty_registry import Fault, FaultyRegistry
+from tests.images import image
+from tests.libvirt_host import LibvirtHost
+from tests.pool_user import PoolUser, pool_user, qemu_img, some_image, some_layers
+from tests.registry import Registry
+from tests.virtlayerd import Daemon, virtlayerd
+
+IN_USE = 7
+"""The exit status of the command."""
+
+
+@pytest.fixture(scope="module")
+def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    home = tmp_path_factory.mktemp("virtlayerd")
+    settings = "[storage]\nvirtual-size = 67108864\ndepth-limit = 4\n"
+    with (
+        session_bus(tmp_path_factory.mktemp("bus")) as bus,
+        virtlayerd(host, bus, home, settings=settings) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def user(daemon: Daemon, registry: Registry, host: LibvirtHost) -> Iterator[PoolUser]:
+    with pool_user(daemon, registry, host) as user:
+        yield user
+
+
+async def test_layers_that_another_image_needs_stay(user: PoolUser) -> None:
+    base, old = await user.pull(some_image("base", "old"), "old")
+    _, new = await user.pull(some_image("base", "new"), "new")
+    freed = await user.run("remove", "old", user.pool)
+    assert freed["volumes"] == [old]
+    assert freed["bytes"] > 0
+    assert user.volumes == sorted([base, new])
+    assert [one["name"] for one in await user.run("images", user.pool)] == ["new"]
+    freed = await user.run("remove", "new", user.pool)
+    assert freed["volumes"] == [new, base]
+    assert user.volumes == []
+
+
+async def test_a_second_name_for_an_image_is_only_a_name(user: PoolUser) -> None:
+    volumes = await user.pull(some_image("base", "top"), "one")
+    await user.pull(some_image("base", "top"), "other")
+    user.overlay(user.path / "machine.qcow2", user.path / volumes[-1])
+    assert (await user.run("remove", "one", user.pool))["volumes"] == []
+    assert (await user.fail("remove", "other", user.pool)).status == IN_USE
+
+
+async def test_a_layer_below_a_chain_that_was_cut_otherwise_stays(user: PoolUser) -> None:
+    # Of five layers, the first four are in three volumes' names and the last volume holds two …
+    five = await user.pull(some_image("a", "b", "c", "d", "e"), "five")
+    assert len(five) == 4
+    # … while a chain of four has a volume for each, and the longer one can stand on the last.
+    four = await user.pull(some_image("a", "b", "c", "d"), "four")
+    assert four[:3] == five[:3]
+    await user.run("remove", "four", user.pool)
+    assert user.volumes == sorted(five)
+    qemu_img("check", str(user.path / five[-1]))
+
+
+async def test_what_is_not_there_cannot_be_removed(user: PoolUser) -> None:
+    ended = await user.fail("remove", "nothing", user.pool)
+    assert (ended.status, "“nothing”" in ended.stderr) == (3, True)
+
+
+async def test_an_overlay_that_libvirt_made_is_a_user(user: PoolUser, host: LibvirtHost) -> None:
+    volumes = await user.pull(some_image("base", "top"), "demo")
+    host.virsh(
+        *("vol-create-as", user.pool, "mine.qcow2", "64M", "--format", "qcow2"),
+        *("--backing-vol", volumes[-1], "--backing-vol-format", "qcow2"),
+    )
+    ended = await user.fail("remove", "demo", user.pool)
+    assert (ended.status, f"the volume “mine.qcow2” in “{user.pool}”" in ended.stderr) == (7, True)
+    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert [one["name"] for one in await user.run("images", user.pool)] == ["demo"]
+    host.virsh("vol-delete", "mine.qcow2", user.pool)
+    assert (await user.run("remove", "demo", user.pool))["volumes"] == volumes[::-1]
+
+
+async def test_an_overlay_that_libvirt_has_not_seen_is_a_user(user: PoolUser) -> None:
+    volumes = await user.pull(some_image("base", "top"), "demo")
+    # On the base only: the top is this image's alone, and nobody uses it.
+    user.overlay(user.path / "foreign.qcow2", Path(volumes[0]))
+    ended = await user.fail("remove", "demo", user.pool)
+    assert (ended.status, "foreign.qcow2" in ended.stderr) == (IN_USE, True)
+    assert user.volumes == sorted([*volumes, "foreign.qcow2"])
+
+
+@pytest.mark.parametrize("active", [True, False])
+async def test_an_overlay_in_another_pool_is_a_user(
+    user: PoolUser, host: LibvirtHost, active: bool
+) -> None:
+    volumes = await user.pull(some_image("base", "top"), "demo")
+    other = f"{user.pool}-other"
+    (directory := host.start_pool(other)).joinpath("empty").touch()
+    middle = user.overlay(directory / "middle.qcow2", user.path / volumes[-1])
+    user.overlay(directory / "upper.qcow2", middle)
+    try:
+        if not active:
+            host.virsh("pool-destroy", other)
+        ended = await user.fail("remove", "demo", user.pool)
+        assert ended.status == IN_USE
+        assert "“middle.qcow2”" in ended.stderr
+        assert "“upper.qcow2”" in ended.stderr
+    finally:
+        if active:
+            host.virsh("pool-destroy", other)
+        host.virsh("pool-undefine", other)
+
+
+async def test_a_domain_that_does_not_run_is_a_user(user: PoolUser, tmp_path: Path) -> None:
+    volumes = await user.pull(some_image("base", "top"), "demo")
+    # Outside every pool: only the domain tells that it exists.
+    middle = user.overlay(tmp_path / "middle.qcow2", user.path / volumes[-1])
+    disk = user.overlay(tmp_path / "disk.qcow2", middle)
+    with user.domain(disk) as domain:
+        ended = await user.fail("remove", "demo", user.pool)
+        assert (ended.status, f"the domain “{domain}”" in ended.stderr) == (IN_USE, True)
+        assert user.volumes == sorted(volumes)
+    await user.run("remove", "demo", user.pool)
+
+
+async def test_a_snapshot_of_a_domain_is_a_user(
+    user: PoolUser, host: LibvirtHost, tmp_path: Path
+) -> None:
+    volumes = await user.pull(some_image("base", "top"), "demo")
+    disk = user.overlay(tmp_path / "disk.qcow2", user.path / volumes[-1])
+    with user.domain(disk) as domain:
+        host.virsh("snapshot-create-as", domain, "before", "--diskspec", "vda,snapshot=internal")
+        host.virsh("detach-disk", domain, "vda", "--config")
+        ended = await user.fail("remove", "demo", user.pool)
+        named = f"the snapshot “before” of the domain “{domain}”"
+        assert (ended.status, named in ended.stderr) == (IN_USE, True)
+        assert f"by the domain “{domain}”" not in ended.stderr
+    await user.run("remove", "demo", user.pool)
+
+
+async def test_a_disk_that_cannot_be_read_stops_everything(user: PoolUser, tmp_path: Path) -> None:
+    await user.pull(some_image("base", "top"), "demo")
+    (tmp_path / "broken.qcow2").write_bytes(b"no qcow2")
+    with user.domain(tmp_path / "broken.qcow2"):
+        ended = await user.fail("prune", user.pool)
+        assert (ended.status, "broken.qcow2" in ended.stderr) == (IN_USE, True)
+
+
+async def test_prune_deletes_only_layers_that_nothing_needs(user: PoolUser) -> None:
+    base, old = await user.pull(some_image("base", "old"), "demo")
+    _, new = await user.pull(some_image("base", "new"), "demo")
+    unknown = f"layer-{'0' * 64}.qcow2"
+    for name in (unknown, "mine.qcow2"):
+        qemu_img("create", "-q", "-f", "qcow2", str(user.path / name), "1M")
+    would = await user.run("prune", user.pool, "--dry-run")
+    assert would["volumes"] == [old]
+    assert would["bytes"] > 0
+    assert old in user.volumes
+    assert await user.run("prune", user.pool) == would
+    assert user.volumes == sorted([base, new, unknown, "mine.qcow2"])
+    assert (await user.run("prune", user.pool))["volumes"] == []
+
+
+@pytest.fixture
+async def slow_registry() -> AsyncIterator[FaultyRegistry]:
+    async with FaultyRegistry() as running:
+        yield running
+
+
+async def test_a_layer_that_a_running_pull_counts_on_stays(
+    user: PoolUser, slow_registry: FaultyRegistry
+) -> None:
+    base, old = await user.pull(some_image("base", "old"), "demo")
+    await user.pull(some_image("else"), "demo")
+    layers = some_layers("base", "slow")
+    source = slow_registry.store(image(layers), "slow:1")
+    slow_registry.faults[layers[1].digest] = Fault.HANG
+    job = await user.run("pull", source, user.pool, "--tls-verify=false", "--no-wait")
+    async with asyncio.timeout(30):
+        while not any(layers[1].digest in path for path in slow_registry.requested):
+            await asyncio.sleep(0.01)
+    assert (await user.run("prune", user.pool))["volumes"] == [old]
+    assert base in user.volumes
+    await user.run("cancel", str(job["id"]))
+    assert (await user.run("prune", user.pool))["volumes"] == [base]
+
+
+async def test_pulls_and_prunes_at_the_same_time_leave_whole_chains(user: PoolUser) -> None:
+    async def moving(name: str) -> None:
+        for turn in range(6):
+            await user.pull(some_image("shared", f"turn-{turn % 2}", name), name)
+
+    async def pruning() -> None:
+        while True:
+            await user.run("prune", user.pool)
+
+    pruner = asyncio.create_task(pruning())
+    async with asyncio.TaskGroup() as group:
+        for name in ("one", "two"):
+            group.create_task(moving(name))
+    assert not pruner.done()
+    pruner.cancel()
+    await asyncio.wait([pruner])
+    await user.run("prune", user.pool)
+    # Two images of three layers, which share two.
+    assert len(user.volumes) == 4
+    for volume in user.volumes:
+        qemu_img("info", "--backing-chain", str(user.path / volume))
+
+
+async def test_rescan_finds_the_layers_that_the_catalogue_lost(
+    user: PoolUser, host: LibvirtHost, registry: Registry, tmp_path: Path
+) -> None:
+    content = some_image("base", "top")
+    volumes = await user.pull(content, "demo")
+    (tmp_path / "bus").mkdir()
+    (tmp_path / "new").mkdir()
+    with (
+        session_bus(tmp_path / "bus") as bus,
+        virtlayerd(host, bus, tmp_path / "new") as forgetful,
+    ):
+        other = PoolUser(forgetful, registry, host, user.pool)
+        assert (await other.run("prune", user.pool))["volumes"] == []
+        found = await other.run("rescan", user.pool)
+        assert found == {"found": sorted(volumes), "lost": [], "images-lost": [], "orphans": 2}
+        host.virsh("vol-delete", volumes[-1], user.pool)
+    lost = await user.run("rescan", user.pool)
+    assert (lost["lost"], lost["images-lost"], lost["orphans"]) == ([volumes[-1]], ["demo"], 1)
+    assert await user.run("images", user.pool) == []
+    assert await user.pull(content, "demo") == volumes
