@@ -13,6 +13,7 @@ help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
+	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make clean   removes what make made'
 
 .PHONY: dev
@@ -41,6 +42,10 @@ check: dev
 .PHONY: demo
 demo: dev
 	$(BIN)/python demo/demo.py
+
+.PHONY: bench
+bench: dev
+	$(BIN)/python -m bench $(BENCH)
 
 .PHONY: clean
 clean:

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The cases of the benchmark, and the targets that were set for them before they were measured."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.contestants import Cold, NewVolume, Sharing, Unchanged
+from bench.inputs import MANY, STEPS
+from bench.measure import Arena, Series
+from bench.ours import Machine
+from bench.peers.limit import Limit
+from bench.peers.loop import Loop
+from bench.peers.overlay import Overlay
+from bench.peers.podman import Podman
+from bench.peers.unpack import Umoci
+from bench.rows import Figures, Row, memory, sizes, times
+
+OURS = "virtlayer"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of a case: its lines, and the series behind them by contestant."""
+
+    rows: tuple[Row, ...]
+    series: Mapping[str, Series]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a case needs.
+
+    Attributes:
+        arena: Where it is run.
+        machine: With libvirtd and a bus.
+        kept: A directory for volumes that outlive the pull that made them.
+    """
+
+    arena: Arena
+    machine: Machine
+    kept: Path
+
+
+def big(setting: Setting) -> Outcome:
+    """One layer of 750 MB and 45,000 entries."""
+    inputs = setting.arena.inputs
+    image = inputs.image("big")
+    series = setting.arena.compete(
+        {
+            OURS: (Cold(setting.machine, setting.kept), image),
+            Umoci.title: (Umoci(inputs), image),
+            Loop.title: (Loop(inputs), image),
+            Podman.title: (Podman(inputs), image),
+            Limit.title: (Limit(inputs, setting.kept), image),
+        }
+    )
+    ours = series[OURS]
+    targets = {Umoci.title: 0.25, Loop.title: 0.33, Podman.title: 0.5, Limit.title: 1.3}
+    rows = [
+        Row("big, cold", title, target, times(ours), times(series[title]))
+        for title, target in targets.items()
+    ]
+    loop = series[Loop.title]
+    rows += [
+        Row("big, size of the volumes", "converted qcow2", 1.0, sizes(ours), sizes(loop)),
+        Row("daemon, peak RSS in the pull of big", "", 60e6, memory(ours, "daemon")),
+    ]
+    return Outcome(tuple(rows), series)
+
+
+def fat(setting: Setting) -> Outcome:
+    """One file of 4 GiB that cannot be compressed."""
+    inputs = setting.arena.inputs
+    image = inputs.image("fat")
+    series = setting.arena.compete(
+        {
+            OURS: (Cold(setting.machine, setting.kept), image),
+            Limit.title: (Limit(inputs, setting.kept), image),
+        }
+    )
+    ours, limit = series[OURS], series[Limit.title]
+    return Outcome(
+        (
+            Row("fat, cold", Limit.title, 1.3, times(ours), times(limit)),
+            Row("worker, peak RSS on fat", "", 100e6, memory(ours, "workers")),
+        ),
+        series,
+    )
+
+
+def layered(setting: Setting) -> Outcome:
+    """Twenty layers: all new, all but the last one there already, or nothing new."""
+    inputs = setting.arena.inputs
+    first, second = inputs.image("layered"), inputs.image("layered-next")
+    sharing, unchanged = "virtlayer, second image", "virtlayer, nothing changed"
+    series = setting.arena.compete(
+        {
+            OURS: (Cold(setting.machine), second),
+            Umoci.title: (Umoci(inputs), second),
+            sharing: (Sharing(setting.machine, first), second),
+            unchanged: (Unchanged(setting.machine), second),
+        }
+    )
+    cold = times(series[OURS])
+    inspections = Figures(series[unchanged].parts["inspect"], "ms")
+    return Outcome(
+        (
+            Row("layered, cold", Umoci.title, 0.25, cold, times(series[Umoci.title])),
+            Row(
+                "layered, all but the last layer there", "cold", 0.05, times(series[sharing]), cold
+            ),
+            Row(
+                *("layered, nothing changed", "skopeo inspect --raw", 2),
+                *(times(series[unchanged], "ms"), inspections),
+            ),
+        ),
+        series,
+    )
+
+
+def steps(setting: Setting) -> Outcome:
+    """What one more layer of 10 KB costs in a cold pull."""
+    few, many = STEPS
+    inputs, cold = setting.arena.inputs, Cold(setting.machine)
+    series = setting.arena.compete(
+        {
+            f"{OURS}, {few} more": (cold, inputs.image(f"steps-{few}")),
+            f"{OURS}, {many} more": (cold, inputs.image(f"steps-{many}")),
+            Overlay.title: (Overlay(), inputs.image(f"steps-{few}")),
+        }
+    )
+    short, long, overlay = series.values()
+    cost = tuple(
+        (slow - fast) / (many - few) for fast, slow in zip(short.seconds, long.seconds, strict=True)
+    )
+    row = Row(
+        *("one more layer of 10 KB", Overlay.title, 2),
+        *(Figures(cost, "ms"), times(overlay, "ms")),
+    )
+    return Outcome((row,), series)
+
+
+def many(setting: Setting) -> Outcome:
+    """Small files by the ten thousand."""
+    inputs, cold = setting.arena.inputs, Cold(setting.machine)
+    images = {name: inputs.image(name) for name in MANY}
+    series = setting.arena.compete({name: (cold, image) for name, image in images.items()})
+    per_entry = {
+        name: Figures(
+            tuple(seconds / images[name].entries for seconds in series[name].seconds), "µs"
+        )
+        for name in MANY
+    }
+    fewest, *_, most = MANY
+    return Outcome(
+        (
+            Row(
+                *("many, time per entry of 200k", "of 25k", 1.1),
+                *(per_entry[most], per_entry[fewest]),
+            ),
+            Row("worker, peak RSS on many", "", 200e6, memory(series[most], "workers")),
+        ),
+        series,
+    )
+
+
+def volume(setting: Setting) -> Outcome:
+    """A writable volume on an image that is there."""
+    inputs = setting.arena.inputs
+    image = inputs.image(f"steps-{STEPS[0]}")
+    series = setting.arena.compete(
+        {OURS: (NewVolume(setting.machine), image), Overlay.title: (Overlay(), image)}
+    )
+    ours, overlay = series[OURS], series[Overlay.title]
+    return Outcome(
+        (
+            Row("CreateVolume", Overlay.title, 3, times(ours, "ms"), times(overlay, "ms")),
+            Row("daemon, idle RSS", "", 45e6, memory(ours, "idle")),
+        ),
+        series,
+    )
+
+
+CASES: dict[str, Callable[[Setting], Outcome]] = {
+    "big": big,
+    "fat": fat,
+    "layered": layered,
+    "steps": steps,
+    "many": many,
+    "volume": volume,
+}

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The reference images, made once and kept in the storage of the benchmark's registry.
+
+Every directory that a layer changes is an entry of it, as real builders do it: otherwise the trees
+of different unpackers differ in the times of directories.
+"""
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from tests.images import image
+from tests.registry import Registry
+
+from bench import places
+from bench.archive import Layer, PendingLayer, new_layer
+from bench.packages import add_packages, download
+
+RECIPE = 1
+"""Raised whenever the images change; those in the cache are then made anew."""
+
+BIG_PACKAGES = ("python3", "python3-pip", "gcc", "g++", "git", "nodejs", "npm", "vim")
+BASE_PACKAGES = ("base-files", "bash", "coreutils", "apt")
+MANY = {f"many-{count // 1000}k": count for count in (25_000, 50_000, 100_000, 200_000)}
+STEPS = (1, 11)
+"""How many layers of 10 KB the two images have whose difference tells what one of them costs."""
+FAT_BYTES = 4 * 1024**3
+SMALL_LAYERS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in the registry.
+
+    Attributes:
+        name: What the benchmark calls it.
+        digest: Of its manifest.
+        layers: Base first.
+    """
+
+    name: str
+    digest: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def repository(self) -> str:
+        """``repository:tag`` in the registry."""
+        return f"bench/{self.name}:1"
+
+    @property
+    def entries(self) -> int:
+        """Archive members in all layers."""
+        return sum(layer.entries for layer in self.layers)
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of all archives."""
+        return sum(layer.unpacked for layer in self.layers)
+
+
+class Inputs:
+    """Makes an image when it is first asked for, and finds it again in the next run.
+
+    Args:
+        registry: Whose storage has the images.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._makers: dict[str, Callable[[], Sequence[Layer]]] = {
+            "big": self._big,
+            "fat": self._fat,
+            "layered": partial(self._layered, ""),
+            "layered-next": partial(self._layered, "another"),
+            **{name: partial(self._many, count) for name, count in MANY.items()},
+            **{f"steps-{count}": partial(self._steps, count) for count in STEPS},
+        }
+
+    def image(self, name: str) -> Image:
+        """The image of that name."""
+        record = places.RECORDS / f"{name}.json"
+        if record.exists():
+            kept = json.loads(record.read_text())
+            if kept["recipe"] == RECIPE:
+                layers = tuple(Layer(**layer) for layer in kept["layers"])
+                return Image(name, kept["digest"], layers)
+        print(f"making the image “{name}” …", flush=True)
+        made = self._stored(name, self._makers[name]())
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"recipe": RECIPE, **dataclasses.asdict(made)}, indent=1))
+        return made
+
+    def reference(self, image: Image) -> str:
+        """Where skopeo and virtlayer find it; the registry must run."""
+        return self._registry.reference(image.repository)
+
+    def blobs(self, image: Image) -> list[Path]:
+        """The files of its layers' blobs."""
+        return [self._registry.blob_path(layer.digest) for layer in image.layers]
+
+    def _stored(self, name: str, layers: Sequence[Layer]) -> Image:
+        content = image([layer.described() for layer in layers])
+        config = {content.config_digest: content.blobs[content.config_digest]}
+        made = Image(name, content.digest, tuple(layers))
+        self._registry.store(dataclasses.replace(content, blobs=config), made.repository)
+        repositories = self._registry.storage / "docker/registry/v2/repositories"
+        for layer in layers:
+            link = repositories / f"bench/{name}/_layers" / layer.digest.replace(":", "/")
+            link.mkdir(parents=True, exist_ok=True)
+            (link / "link").write_text(layer.digest)
+        return made
+
+    def _big(self) -> list[Layer]:
+        with new_layer(self._registry, level=3) as pending:
+            files = add_packages(pending.writer, download(BIG_PACKAGES))
+        (places.CACHE / "big-files.json").write_text(json.dumps(files))
+        return [pending.finished()]
+
+    def _fat(self) -> list[Layer]:
+        with new_layer(self._registry) as pending:
+            pending.writer.add_directory(".")
+            pending.writer.add_random_file("fat", FAT_BYTES)
+        return [pending.finished()]
+
+    def _many(self, count: int) -> list[Layer]:
+        chance = random.Random(count)  # noqa: S311 -- the same files every time
+        text = chance.randbytes(40_000).hex().encode()
+        with new_layer(self._registry) as pending:
+            pending.writer.add_directory(".")
+            for number in range(count):
+                directory = f"files/{number // 10_000:02}/{number % 10_000 // 100:02}"
+                if number % 100 == 0:
+                    _add_parents(pending, f"{directory}/x")
+                start = chance.randrange(40_000)
+                content = text[start : start + chance.randrange(4_000)]
+                pending.writer.add_file(f"{directory}/{number:06}.txt", content)
+        return [pending.finished()]
+
+    def _steps(self, count: int) -> list[Layer]:
+        return [self._step(number) for number in range(count + 1)]
+
+    def _step(self, number: int) -> Layer:
+        content = random.Random(number).randbytes(10_000)  # noqa: S311 -- the same every time
+        with new_layer(self._registry) as pending:
+            pending.writer.add_directory(".")
+            pending.writer.add_file(f"step-{number}", content)
+        return pending.finished()
+
+    def _layered(self, variant: str) -> list[Layer]:
+        with new_layer(self._registry, level=3) as pending:
+            add_packages(pending.writer, download(BASE_PACKAGES))
+        big = self.image("big").layers
+        files = json.loads((places.CACHE / "big-files.json").read_text())
+        variants = [""] * (SMALL_LAYERS - 1) + [variant]
+        small = [
+            self._small_layer(number, files, variant) for number, variant in enumerate(variants)
+        ]
+        return [pending.finished(), *big, *small]
+
+    def _small_layer(self, number: int, files: Sequence[str], variant: str) -> Layer:
+        """Forty files of the big layer are replaced, forty deleted, and one is new."""
+        chance = random.Random(number)  # noqa: S311 -- the same every time
+        chosen = sorted(chance.sample(files, 80))
+        with new_layer(self._registry) as pending:
+            _add_parents(pending, "./x", *chosen, "etc/x")
+            for position, path in enumerate(chosen):
+                if position % 2:
+                    pending.writer.add_file(path, chance.randbytes(200))
+                else:
+                    gone = PurePosixPath(path)
+                    pending.writer.add_file(str(gone.with_name(f".wh.{gone.name}")), b"")
+            pending.writer.add_file("etc/layer", f"{number}{variant}\n".encode())
+        return pending.finished()
+
+
+def _add_parents(pending: PendingLayer, *paths: str) -> None:
+    parents = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    for parent in sorted(parents - pending.directories):
+        pending.writer.add_directory(parent)
+    pending.directories |= parents

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the figures were measured on."""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+from bench.commands import run
+from bench.places import CACHE, REPOSITORY
+
+_VERSIONS = {
+    "skopeo": ("skopeo", "--version"),
+    "umoci": ("umoci", "--version"),
+    "podman": ("podman", "--version"),
+    "qemu-img": ("qemu-img", "--version"),
+    "libvirt": ("libvirtd", "--version"),
+    "tar": ("tar", "--version"),
+    "igzip": ("igzip", "--version"),
+}
+
+
+def machine_facts() -> dict[str, str]:
+    """The machine and the versions of what ran on it, by name."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    assert memory
+    facts = {
+        "processor": f"{os.cpu_count()} of {cpu[1] if cpu else platform.machine()}",
+        "memory": f"{int(memory[1]) / 1024**2:.0f} GiB",
+        "kernel": platform.release(),
+        "file system": run("stat", "--file-system", "--format=%T", CACHE).strip(),
+        "python": platform.python_version(),
+        "commit": run("git", "-C", REPOSITORY, "describe", "--always", "--dirty").strip(),
+    }
+    return facts | {name: _version(*command) for name, command in _VERSIONS.items()}
+
+
+def _version(*command: str) -> str:
+    found = re.search(r"\d+(\.\d+)+", run(*command))
+    return found[0] if found else "?"
