@@ -192,13 +192,13 @@ async def test_options_reach_the_service(bus: Bus, authfile: Path, tmp_path: Pat
         ended = await virtlayer(
             *("--user", "pull", "docker://d/x", "fast", "--name=x", "--platform=linux/arm64"),
             *("--size=20G", "--no-cache", "--tls-verify=false", f"--cert-dir={tmp_path}"),
-            *(f"--authfile={authfile}", "--username=me", "--password-stdin"),
-            env=bus.environment,
+            *("--username=me", "--password-stdin"),
+            env=bus.environment | {"REGISTRY_AUTH_FILE": str(authfile)},
             stdin=f"{PASSWORD}\n",
         )
     assert ended.status == 0, ended.stderr
     assert service.pool == "fast"
-    assert service.options.pop("auth-fd") == 0
+    # The authfile of the environment gives way to what the command line says.
     assert service.options == {
         "name": "x",
         "platform": "linux/arm64",
@@ -209,8 +209,22 @@ async def test_options_reach_the_service(bus: Bus, authfile: Path, tmp_path: Pat
         "username": "me",
         "password": PASSWORD,
     }
-    assert service.authfile == b'{"auths": {}}'
     assert PASSWORD not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("named_by", ["option", "environment"])
+async def test_the_content_of_an_authfile_reaches_the_service(
+    bus: Bus, authfile: Path, named_by: str
+) -> None:
+    option, variable = {
+        "option": ([f"--authfile={authfile}"], {}),
+        "environment": ([], {"REGISTRY_AUTH_FILE": str(authfile)}),
+    }[named_by]
+    async with stand_in(bus.address, succeed) as service:
+        ended = await virtlayer("--user", "pull", "d", *option, env=bus.environment | variable)
+    assert ended.status == 0, ended.stderr
+    assert service.options == {"auth-fd": 0}
+    assert service.authfile == b'{"auths": {}}'
 
 
 async def test_a_password_is_asked_for_on_a_terminal_and_not_echoed(bus: Bus) -> None:
@@ -218,7 +232,7 @@ async def test_a_password_is_asked_for_on_a_terminal_and_not_echoed(bus: Bus) ->
         ended = await virtlayer_on_terminal(
             *("--user", "pull", "d", "--username=me"),
             env=bus.environment,
-            answer=("Password: ", PASSWORD),
+            answers=[("Password: ", PASSWORD)],
         )
     assert ended.status == 0, ended.stdout
     assert service.options["password"] == PASSWORD

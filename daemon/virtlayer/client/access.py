@@ -60,8 +60,8 @@ def access_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
         options: dict[str, OptionValue] = {}
         if arguments.platform:
             options["platform"] = arguments.platform
-        if arguments.authfile:
-            options["auth-fd"] = open_files.enter_context(_opened(arguments.authfile))
+        if authfile := _authfile(arguments):
+            options["auth-fd"] = open_files.enter_context(_opened(authfile))
         if arguments.username:
             options["username"] = arguments.username
             options["password"] = arguments.password
@@ -70,6 +70,14 @@ def access_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
         if arguments.cert_dir:
             options["cert-dir"] = str(arguments.cert_dir.absolute())
         yield options
+
+
+def _authfile(arguments: Namespace) -> Path | None:
+    """The authfile to use; a user name on the command line comes before the environment."""
+    if arguments.authfile:
+        return Path(arguments.authfile)
+    usual = os.environ.get("REGISTRY_AUTH_FILE")
+    return Path(usual) if usual and not arguments.username else None
 
 
 @contextlib.contextmanager

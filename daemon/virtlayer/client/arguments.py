@@ -2,7 +2,6 @@
 """The command line of virtlayer: what can be said, and how it reads in ``--help``."""
 
 import argparse
-import os
 from pathlib import Path
 
 from virtlayer.client.exits import MEANINGS
@@ -140,7 +139,6 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--authfile",
         type=Path,
-        default=os.environ.get("REGISTRY_AUTH_FILE") or None,
         help="credentials as “skopeo login” writes them (default: $REGISTRY_AUTH_FILE)",
     )
     group.add_argument(
