@@ -6,7 +6,8 @@ import contextlib
 import os
 import pty
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +57,14 @@ async def started(
 
 
 async def virtlayer_on_terminal(
-    *arguments: str, env: Mapping[str, str], answer: tuple[str, str] | None = None
+    *arguments: str, env: Mapping[str, str], answers: Sequence[tuple[str, str]] = ()
 ) -> Ended:
     """Run ``virtlayer`` to its end on a terminal; what it prints there is its standard output.
 
     Args:
         arguments: Of the command line.
         env: Its environment.
-        answer: A question, and what to type when it is asked.
+        answers: Questions in their order, and what to type when each is asked.
     """
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb+", buffering=0) as terminal:
@@ -78,7 +79,7 @@ async def virtlayer_on_terminal(
             stderr=theirs,
         )
         os.close(theirs)
-        reading = asyncio.create_task(asyncio.to_thread(_converse, terminal.fileno(), answer))
+        reading = asyncio.create_task(asyncio.to_thread(_converse, terminal.fileno(), answers))
         try:
             async with asyncio.timeout(PATIENCE):
                 status = await process.wait()
@@ -89,13 +90,16 @@ async def virtlayer_on_terminal(
         return Ended(status, printed.decode())
 
 
-def _converse(descriptor: int, answer: tuple[str, str] | None) -> bytes:
+def _converse(descriptor: int, answers: Sequence[tuple[str, str]]) -> bytes:
     printed = b""
+    waiting = deque(answers)
+    asked = 0
     # EIO: nobody holds the other end any more.
     with contextlib.suppress(OSError):
         while chunk := os.read(descriptor, 65536):
             printed += chunk
-            if answer and answer[0].encode() in printed:
-                os.write(descriptor, f"{answer[1]}\n".encode())
-                answer = None
+            while waiting and (found := printed.find(waiting[0][0].encode(), asked)) >= 0:
+                question, answer = waiting.popleft()
+                asked = found + len(question)
+                os.write(descriptor, f"{answer}\n".encode())
     return printed
