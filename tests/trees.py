@@ -43,12 +43,16 @@ type TreeContent = Mapping[bytes, Node]
 
 @dataclass(slots=True)
 class _Scan:
-    root: bytes
     nodes: dict[bytes, Node] = field(default_factory=dict)
     names: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
-    def visit(self, path: bytes) -> None:
-        full = self.root + b"/" + path if path else self.root
+    def visit(self, path: bytes, full: bytes) -> None:
+        """Note a node.
+
+        Args:
+            path: Its name in the tree.
+            full: A name by which the kernel finds it, short even where the path is too long.
+        """
         info = os.lstat(full)
         is_file = not stat.S_ISDIR(info.st_mode)
         self.nodes[path] = Node(
@@ -71,8 +75,13 @@ class _Scan:
             else b"",
         )
         if not is_file:
-            for name in sorted(os.listdir(full)):  # noqa: PTH208 -- names are bytes
-                self.visit(path + b"/" + name if path else name)
+            descriptor = os.open(full, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                here = b"/proc/self/fd/%d/" % descriptor
+                for name in sorted(os.listdir(here)):  # noqa: PTH208 -- names are bytes
+                    self.visit(path + b"/" + name if path else name, here + name)
+            finally:
+                os.close(descriptor)
 
 
 def _content(path: bytes, info: os.stat_result) -> str:
@@ -88,8 +97,8 @@ def _content(path: bytes, info: os.stat_result) -> str:
 
 def scan(root: Path) -> dict[bytes, Node]:
     """Every node of a tree by its path; the root's path is empty."""
-    result = _Scan(os.fsencode(root))
-    result.visit(b"")
+    result = _Scan()
+    result.visit(b"", os.fsencode(root))
     return result.nodes
 
 

@@ -69,8 +69,8 @@ class _Extension:
 
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
-        self.name: bytes | None = None
-        self.link: bytes | None = None
+        self.name = b""
+        self.link = b""
         self.length = 0
 
 
@@ -129,7 +129,7 @@ class Archive:
             case b"V":
                 self._begin_content(header.size)  # the label of a volume: no file
             case _:
-                name = extension.records.get(b"path") or extension.name or header.name
+                name = extension.name or extension.records.get(b"path") or header.name
                 raise BadArchive(f"it is of the unknown type {header.type!r}", name)
 
     def _place(self) -> str:
@@ -172,8 +172,8 @@ class Archive:
 
     def _entry(self, header: Header, extension: _Extension) -> Entry:
         records = self._global | extension.records if self._global else extension.records
-        name = header.name if extension.name is None else extension.name
-        name = records.get(b"path") or name
+        # Go and GNU tar differ in what is stronger. Images are what Go's archive/tar makes of them.
+        name = extension.name or records.get(b"path") or header.name
         try:
             kind = _KINDS[header.type]
             # Before ustar, a directory was a file whose name ends in a slash.
@@ -188,8 +188,7 @@ class Archive:
             if kind == REGULAR and (layout := self._sparse_layout(header, records)):
                 size, segments = layout.size, layout.segments
                 name = layout.name or name
-            link = header.link if extension.link is None else extension.link
-            link = records.get(b"linkpath") or link
+            link = extension.link or records.get(b"linkpath") or header.link
             self._check_names(name, link, kind)
             metadata = Metadata(
                 header.mode & 0o7777,

@@ -17,7 +17,7 @@ from virtlayer.layer.tree import DIRECTORY, NO_ATTRIBUTES, REGULAR, SYMLINK
 _ACCESS_ACL = b"system.posix_acl_access"
 _DEFAULT_ACL = b"system.posix_acl_default"
 _CAPABILITY = b"security.capability"
-_NAMESPACES = (b"user.", b"trusted.", b"security.")
+_NAMESPACES = (b"user.", b"trusted.", b"security.", b"gnu.")
 
 _NAME_LIMIT = 255
 _VALUE_LIMIT = 65536

@@ -38,8 +38,12 @@ def quoted(name: bytes) -> str:
     if len(text) > _SHOWN:
         tail = name[-2 * _SHOWN :].decode(errors="backslashreplace")
         text = f"{text[: _SHOWN // 2]}…{tail[-_SHOWN // 2 :]}"
-    shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
-    return f"“{shown}”"
+    return f"“{''.join(map(_shown, text))}”"
+
+
+def _shown(character: str) -> str:
+    # Not by a codec: Python would look for its module, and the sandbox has no files.
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
