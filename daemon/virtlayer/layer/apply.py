@@ -8,10 +8,9 @@ that are looked up in it, ``..`` stops at its root, and so does a symlink.
 
 from __future__ import annotations
 
-from collections import deque
-
 from virtlayer.layer.archive import HARD_LINK, Archive, Entry
 from virtlayer.layer.limits import LayerLimits
+from virtlayer.layer.paths import Lost, MakeDirectory, NoDirectory, Way
 from virtlayer.layer.problems import BadArchive, TooLarge, quoted
 from virtlayer.layer.tree import (
     BLOCK_DEVICE,
@@ -29,7 +28,6 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 """What aufs kept beside its files; it says nothing about the image."""
 
-_SYMLINKS_FOLLOWED = 40
 _RESOLVED_KEPT = 10_000
 _NAME_LIMIT = 255
 _TARGET_LIMIT = 4095
@@ -217,50 +215,29 @@ class LayerApplication:
         Returns:
             None where a directory is missing and none is made.
         """
-        tree = self._tree
-        stack = [tree.root]
-        waiting = deque(path)
-        followed = length = 0
-        while waiting:
-            name = waiting.popleft()
-            if name in (b"", b"."):
-                continue
-            if name == b"..":
-                del stack[max(1, len(stack) - 1) :]
-                continue
-            child = tree.find(stack[-1], name)
-            if child is None:
-                if implied is None:
-                    return None
-                _check_length(name, entry)
-                child = Child(tree.add_directory(stack[-1], name, implied), DIRECTORY)
-                self._upper_directories.add(child.node)
-                self._remember(stack[-1], name)
-            if child.kind == SYMLINK:
-                followed += 1
-                if followed > _SYMLINKS_FOLLOWED:
-                    raise BadArchive("its path goes round in symlinks", entry.name)
-                target = tree.target(child.node)
-                length += len(target)
-                if length > self._limits.path:
-                    raise BadArchive("its path is too long with its symlinks followed", entry.name)
-                if target.startswith(b"/"):
-                    del stack[1:]
-                waiting.extendleft(reversed(target.split(b"/")))
-            elif child.kind == DIRECTORY:
-                stack.append(child.node)
-                if len(stack) > self._limits.path // 2:
-                    raise TooLarge(f"it lies below {len(stack)} directories", entry.name)
-                if implied is not None and child.node not in self._upper_directories:
-                    self._passed.add(child.node)
-            elif implied is None:
+        make = None if implied is None else self._implied_by(entry, implied)
+        way = Way(self._tree, make, length_limit=self._limits.path)
+        try:
+            for directory in way.go(path):
+                if len(way.stack) > self._limits.path // 2:
+                    raise TooLarge(f"it lies below {len(way.stack)} directories", entry.name)
+                if implied is not None and directory not in self._upper_directories:
+                    self._passed.add(directory)
+        except Lost as lost:
+            if implied is None and isinstance(lost, NoDirectory):
                 return None
-            else:
-                raise BadArchive(
-                    f"{quoted(name)} in its path is no directory",
-                    entry.name,
-                )
-        return stack[-1]
+            raise BadArchive(str(lost), entry.name) from lost
+        return way.end
+
+    def _implied_by(self, entry: Entry, implied: Metadata) -> MakeDirectory:
+        def make(directory: int, name: bytes) -> int:
+            _check_length(name, entry)
+            made = self._tree.add_directory(directory, name, implied)
+            self._upper_directories.add(made)
+            self._remember(directory, name)
+            return made
+
+        return make
 
 
 class _EntryContent:
