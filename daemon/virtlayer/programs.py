@@ -4,7 +4,8 @@
 Every child gets an argument list (never a shell), a small environment, a closed standard input,
 and only the descriptors that it is given. It leads its own process group, may never gain
 privileges, and is killed by the kernel if this process dies. Its standard error is always
-drained, and the end of it kept for the error message.
+drained, and the end of it kept for the error message. What a caller names is opened by a program
+with the caller's identity: then it is the kernel that says what he may see.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
 STDERR_KEPT = 8 * 1024
@@ -21,7 +23,18 @@ STDERR_KEPT = 8 * 1024
 _INHERITED = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The kernel sends the signal when the parent goes: what no handler of ours can promise.
-_GUARD = ("setpriv", "--pdeathsig=KILL", "--no-new-privs", "--")
+_GUARD = ("--pdeathsig=KILL", "--no-new-privs", "--")
+_NO_HOME = "/nonexistent"
+"""The home of a program that runs as somebody else: neither his settings nor ours are for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user whose rights, and no more, a program gets."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
 
 
 class ProgramFailed(Exception):
@@ -126,6 +139,7 @@ async def running(
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
     bare: bool = False,
+    identity: Identity | None = None,
 ) -> AsyncIterator[RunningProgram]:
     """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
 
@@ -136,15 +150,16 @@ async def running(
         pass_fds: Descriptors that it inherits under their own numbers.
         env: Variables beside the few that every child gets.
         bare: Not even those few.
+        identity: Whom it runs as; None for this process's user. Only root can choose.
     """
     process = await asyncio.create_subprocess_exec(
-        *_GUARD,
+        *("setpriv", *_flags_of(identity), *_GUARD),
         *argv,
         stdin=stdin,
         stdout=stdout,
         stderr=PIPE,
         pass_fds=pass_fds,
-        env=({} if bare else environment()) | dict(env or {}),
+        env=({} if bare else environment(identity)) | dict(env or {}),
         start_new_session=True,
     )
     program = RunningProgram(PurePath(argv[0]).name, process)
@@ -160,8 +175,9 @@ async def run(
     *,
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
+    identity: Identity | None = None,
 ) -> bytes:
-    """Run a program to its end.
+    """Run a program to its end; see ``running``.
 
     Returns:
         What it wrote to standard output.
@@ -169,16 +185,29 @@ async def run(
     Raises:
         ProgramFailed: It did not exit with 0.
     """
-    async with running(argv, stdout=PIPE, pass_fds=pass_fds, env=env) as program:
+    async with running(argv, stdout=PIPE, pass_fds=pass_fds, env=env, identity=identity) as program:
         output = await program.stdout.read()
         await program.check()
         return output
 
 
-def environment() -> dict[str, str]:
+def environment(identity: Identity | None = None) -> dict[str, str]:
     """The environment that every child starts with."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    if identity is not None:
+        inherited = {"HOME": _NO_HOME}
     return {"PATH": _PATH, "LANG": "C.UTF-8"} | inherited
+
+
+def _flags_of(identity: Identity | None) -> tuple[str, ...]:
+    if identity is None:
+        return ()
+    groups = ",".join(map(str, identity.groups))
+    return (
+        f"--reuid={identity.uid}",
+        f"--regid={identity.gid}",
+        f"--groups={groups}" if groups else "--clear-groups",
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -13,7 +13,7 @@ from tests.bus.daemon import AS_ROOT
 from tests.bus_daemon import Bus
 
 NOBODY = pwd.getpwnam("nobody")
-_POLICIES = Path(__file__).parent.parent.parent / "packaging" / "polkit"
+POLICIES = Path(__file__).parent.parent.parent / "packaging" / "polkit"
 _POLKITD = "/usr/lib/polkit-1/polkitd"
 # In a mount namespace of its own, so that the machine's polkitd sees none of it.
 _START = (
@@ -44,7 +44,7 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[None]:
     with open_directory() as directory:
         for name in ("actions", "rules", "empty"):
             (directory / name).mkdir()
-        shutil.copy(_POLICIES / "org.virtlayer1.policy", directory / "actions")
+        shutil.copy(POLICIES / "org.virtlayer1.policy", directory / "actions")
         (directory / "rules" / "50-test.rules").write_text(rules)
         process = await asyncio.create_subprocess_exec(
             *(*AS_ROOT, "unshare", "--mount", "env", f"DBUS_SYSTEM_BUS_ADDRESS={bus.address}"),

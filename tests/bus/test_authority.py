@@ -3,15 +3,27 @@
 
 import asyncio
 import contextlib
+import pwd
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from dbus_next.signature import Variant
 
 from tests.bus.daemon import AS_ROOT, Daemon, virtlayerd
-from tests.bus.polkit import NOBODY, as_nobody, call_as_nobody, open_directory, polkitd
+from tests.bus.polkit import (
+    NOBODY,
+    POLICIES,
+    as_nobody,
+    call_as_nobody,
+    open_directory,
+    polkitd,
+)
 from tests.bus_daemon import Bus, session_bus, system_bus
+from tests.images import file, image, layer, write_layout
+from virtlayer.bus.authority import Action, identity_of
 from virtlayer.bus.call import Call
 from virtlayer.bus.connection import Connection
 from virtlayer.bus.exporter import Exporter
@@ -121,7 +133,7 @@ async def test_who_would_have_to_authenticate_is_told(
 @pytest.mark.parametrize(
     "call",
     [
-        ("Pull", "ssa{sv}", "oci:/root/secret", "nowhere", "0"),
+        ("Inspect", "sa{sv}", "oci:/root/secret", "0"),
         ("Inspect", "sa{sv}", "docker-archive:/root/secret", "0"),
         ("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "authfile", "s", "/root/auth.json"),
         ("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "cert-dir", "s", "/root/certs"),
@@ -133,7 +145,57 @@ async def test_roots_files_are_opened_for_nobody_else(
     async with polkitd(system, rule("YES")), virtlayerd(system, tmp_path):
         answer = await call_as_nobody(system, *call)
         assert "/root/" in answer
-        assert "more than yours" in answer
+        assert "permission denied" in answer.lower()
+
+
+async def test_a_local_image_can_be_inspected_by_whoever_can_read_it(system: Bus) -> None:
+    content = image([layer(file("x"))])
+    with open_directory() as place:
+        layout = write_layout(place / "layout", {"1": content})
+        inspect = ("Inspect", "sa{sv}", f"oci:{layout}:1", "0")
+        async with polkitd(system, rule("NO")), virtlayerd(system, place):
+            assert content.digest in await call_as_nobody(system, *inspect)
+            layout.chmod(0o700)
+            assert "permission denied" in await call_as_nobody(system, *inspect)
+            pull = ("Pull", "ssa{sv}", inspect[2], "nowhere", "0")
+            denied = "does not allow org.virtlayer1.pull-local to you"
+            assert denied in await call_as_nobody(system, *pull)
+
+
+@pytest.mark.parametrize(
+    ("action", "call"),
+    [
+        ("create-volume", ("CreateVolume", "sssa{sv}", "nowhere", "image", "volume", "0")),
+        ("remove", ("RemoveImage", "ssa{sv}", "nowhere", "image", "0")),
+        ("prune", ("Prune", "sa{sv}", "nowhere", "0")),
+        ("populate", ("Populate", "a{sv}", "0")),
+    ],
+)
+async def test_every_method_that_changes_something_has_its_action(
+    system: Bus, tmp_path: Path, action: str, call: tuple[str, ...]
+) -> None:
+    rules = rule("NO", f"org.virtlayer1.{action}") + rule("YES")
+    async with polkitd(system, rules), virtlayerd(system, tmp_path):
+        denied = await call_as_nobody(system, *call)
+        assert f"does not allow org.virtlayer1.{action} to you" in denied
+        assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
+
+
+def test_the_policy_has_the_actions_that_are_asked_for() -> None:
+    policy = ElementTree.parse(POLICIES / "org.virtlayer1.policy")  # noqa: S314 -- our own file
+    assert sorted(each.attrib["id"] for each in policy.iter("action")) == sorted(Action)
+    defaults = {tuple(one.text for one in each) for each in policy.iter("defaults")}
+    assert defaults == {("auth_admin", "auth_admin", "auth_admin_keep")}
+
+
+def test_a_user_is_in_the_groups_of_the_account() -> None:
+    for account in pwd.getpwall():
+        identity = identity_of(account.pw_uid)
+        told = subprocess.run(
+            ["id", "--groups", account.pw_name], check=True, capture_output=True, text=True
+        ).stdout
+        assert set(identity.groups) == set(map(int, told.split()))
+        assert identity.gid == account.pw_gid
 
 
 class SlowAgent(Interface):

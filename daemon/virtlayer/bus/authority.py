@@ -4,7 +4,9 @@
 A caller is asked about by its unique name on the bus, which no other connection ever gets.
 """
 
+import asyncio
 import os
+import pwd
 from collections import OrderedDict
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,6 +18,7 @@ from virtlayer.bus import names
 from virtlayer.bus.call import Call
 from virtlayer.bus.connection import BusError, Connection, caller_uid
 from virtlayer.errors import NotAuthorized
+from virtlayer.programs import Identity
 
 _CALLERS_KEPT = 1024
 _ALLOW_USER_INTERACTION = 1
@@ -28,6 +31,7 @@ class Action(StrEnum):
     PULL = "org.virtlayer1.pull"
     PULL_LOCAL = "org.virtlayer1.pull-local"
     REMOVE = "org.virtlayer1.remove"
+    PRUNE = "org.virtlayer1.prune"
     POPULATE = "org.virtlayer1.populate"
     CREATE_VOLUME = "org.virtlayer1.create-volume"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
@@ -55,11 +59,14 @@ class Authority(Protocol):
             NotAuthorized: The caller may not.
         """
 
-    async def allow_paths(self, call: Call, subject: str) -> None:
-        """Let the daemon open paths that a caller names.
+    async def identity(self, call: Call) -> Identity | None:
+        """Return whose rights decide about the paths that a caller names.
+
+        Returns:
+            None if the caller can read everything that the daemon can.
 
         Raises:
-            NotAuthorized: The daemon could read there what the caller cannot.
+            NotAuthorized: It is not known which groups the caller is in.
         """
 
     async def uid(self, call: Call) -> int:
@@ -105,8 +112,8 @@ class SessionAuthority:
     async def authorize(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> None:
         """Allow everything to who was admitted."""
 
-    async def allow_paths(self, _call: Call, _subject: str) -> None:
-        """Allow every path: the daemon can read what the caller can, and no more."""
+    async def identity(self, _call: Call) -> Identity | None:
+        """Return None: the daemon can read what the caller can, and no more."""
 
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
@@ -156,14 +163,30 @@ class SystemAuthority:
                 )
             )
 
-    async def allow_paths(self, call: Call, subject: str) -> None:
-        """Allow paths to root, who can read every file anyway."""
-        if await self.uid(call) != 0:
+    async def identity(self, call: Call) -> Identity | None:
+        """Return who the caller is, unless it is root."""
+        uid = await self.uid(call)
+        if uid == 0:
+            return None
+        try:
+            return await asyncio.to_thread(identity_of, uid)
+        except KeyError:
             raise NotAuthorized(
-                f"{subject} would be read with the rights of the system's virtlayerd, which are "
-                "more than yours. Use your own one, on the session bus (--user), or ask root."
-            )
+                f"The uid {uid} has no account on this host that could say which groups it is in; "
+                "without one, no local path can be read for you."
+            ) from None
 
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
         return await self._callers.uid(call)
+
+
+def identity_of(uid: int) -> Identity:
+    """A user with the groups that the accounts of this host give him (initgroups(3)).
+
+    Raises:
+        KeyError: There is no account of this uid.
+    """
+    account = pwd.getpwuid(uid)
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    return Identity(uid, account.pw_gid, tuple(groups))

@@ -2,6 +2,7 @@
 """``org.virtlayer1.Manager``: what the service does. It converts, authorizes and delegates."""
 
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 
 from dbus_next.signature import Variant
@@ -32,6 +33,7 @@ from virtlayer.operations.remove import RemoveRequest, remove
 from virtlayer.operations.rescan import RescanRequest, rescan
 from virtlayer.operations.services import Services
 from virtlayer.operations.status import status
+from virtlayer.source.access import Access
 from virtlayer.source.reference import Reference, parse_reference
 from virtlayer.version import VERSION
 
@@ -68,9 +70,14 @@ class Manager(Interface):
                 size=given.size,
                 volume=given.wanted_volume,
             )
-            await self._authorize(call, request.source, given, {"pool": pool})
+            await self._authorize(call, request.source, {"pool": pool})
             if request.volume is not None:
                 await self._authorize_volume(call, pool, str(request.source), request.volume.name)
+            request = dataclasses.replace(
+                request,
+                access=await self._settled(call, request.source, given),
+                volume=request.volume and await request.volume.settled(),
+            )
             job = self._services.jobs.start(
                 "pull",
                 source=str(request.source),
@@ -96,6 +103,7 @@ class Manager(Interface):
                 pool=pool, image=image, volume=given.new_volume(volume, given.size)
             )
             await self._authorize_volume(call, pool, image, volume)
+            request = dataclasses.replace(request, volume=await request.volume.settled())
             job = self._services.jobs.start(
                 "create-volume",
                 source=image,
@@ -118,7 +126,11 @@ class Manager(Interface):
                 platform=given.wanted_platform,
                 access=given.access,
             )
-            await self._authorize(call, request.source, given, {})
+            if request.source.local_path is None:
+                await self._authorize(call, request.source, {})
+            # A local one is read with the caller's rights, who can look at it as well without us.
+            access = await self._settled(call, request.source, given)
+            request = dataclasses.replace(request, access=access)
             return result_variants(await inspect(self._services, request))
 
     @method(
@@ -146,7 +158,7 @@ class Manager(Interface):
         """Start a job that deletes the layers that nothing needs."""
         given = parse_options(PruneOptions, options, call)
         request = PruneRequest(pool=pool, dry_run=given.dry_run)
-        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": ""})
+        await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
         return await self._start(
             call, "prune", lambda job: prune(self._services, request, job), pool=pool
         )
@@ -167,7 +179,7 @@ class Manager(Interface):
         """Start a job that makes the catalogue say what a pool holds."""
         parse_options(NoOptions, options, call)
         request = RescanRequest(pool=pool)
-        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": ""})
+        await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
         return await self._start(
             call, "rescan", lambda job: rescan(self._services, request, job), pool=pool
         )
@@ -257,16 +269,16 @@ class Manager(Interface):
         details = {"pool": pool, "source": source, "volume": volume}
         await self._authority.authorize(call, Action.CREATE_VOLUME, details)
 
-    async def _authorize(
-        self, call: Call, source: Reference, options: SourceOptions, details: Mapping[str, str]
-    ) -> None:
-        for path in options.paths:
-            await self._authority.allow_paths(call, str(path))
-        local = source.local_path is not None
-        if local:
-            await self._authority.allow_paths(call, str(source))
+    async def _authorize(self, call: Call, source: Reference, details: Mapping[str, str]) -> None:
         await self._authority.authorize(
             call,
-            Action.PULL_LOCAL if local else Action.PULL,
+            Action.PULL if source.local_path is None else Action.PULL_LOCAL,
             {"source": str(source), **details},
         )
+
+    async def _settled(self, call: Call, source: Reference, options: SourceOptions) -> Access:
+        """How the source of an authorized call is reached, whatever the caller does after it."""
+        identity = None
+        if source.local_path is not None or options.paths:
+            identity = await self._authority.identity(call)
+        return await dataclasses.replace(options.access, identity=identity).settled()

@@ -77,6 +77,15 @@ class NewVolume:
             )
         return size
 
+    async def settled(self) -> "NewVolume":
+        """Read what the descriptor gives, while it is open.
+
+        Raises:
+            InvalidArgument: It gives no password.
+        """
+        password = await self._password()
+        return dataclasses.replace(self, root_password=password, root_password_fd=None)
+
     async def customization(self, size: int) -> Customization:
         """What is to be changed in the volume.
 

@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a source is reached: credentials, certificates, TLS.
+"""How a source is reached: credentials, certificates, TLS; and with whose rights.
 
 Credentials reach skopeo through an authfile (containers-auth.json(5)) with mode 0600 in a
 directory of its own, never on a command line or in an environment.
+
+What another user's call names is read with that user's rights: files beside a registry by a small
+program that runs as him, before his call is answered, and a local image by a skopeo that does.
 """
 
 import base64
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from virtlayer.config import MIB
 from virtlayer.errors import InvalidArgument
+from virtlayer.programs import Identity
 from virtlayer.source.descriptors import content_of
+from virtlayer.source.foreign_files import Certificates, certificates_as, content_as
 from virtlayer.source.reference import Reference
 
 _AUTHFILE_LIMIT = MIB
@@ -35,17 +40,23 @@ class Access:
     """A file as ``skopeo login`` writes it."""
     auth_fd: int | None = None
     """A descriptor to read the content of such a file from; it stays the caller's to close."""
+    credentials: bytes | None = field(default=None, repr=False)
+    """The content of such a file."""
     tls_verify: bool = True
     """False: accept any certificate, and plain HTTP."""
     cert_dir: Path | None = None
     """A directory with CA certificates (``*.crt``) and client certificates (``*.cert, *.key``)."""
+    certificates: Certificates | None = field(default=None, repr=False)
+    """The files of such a directory."""
+    identity: Identity | None = None
+    """The user who named the paths; None for one who may read all that this process may."""
 
     def __post_init__(self) -> None:
         if (self.username is None) != (self.password is None):
             raise InvalidArgument("A username needs a password, and a password a username.")
         if self.username is not None and (not self.username or ":" in self.username):
             raise InvalidArgument("A username must not be empty, and has no colon.")
-        ways = (self.username, self.authfile, self.auth_fd)
+        ways = (self.username, self.authfile, self.auth_fd, self.credentials)
         if sum(way is not None for way in ways) > 1:
             raise InvalidArgument(
                 "Give the credentials in one way: username and password, authfile, or auth-fd."
@@ -53,6 +64,27 @@ class Access:
         for name, path in (("authfile", self.authfile), ("cert-dir", self.cert_dir)):
             if path is not None and not path.is_absolute():
                 raise InvalidArgument(f"The path of {name} must be absolute.")
+
+    async def settled(self) -> "Access":
+        """Read what may change or close after a call: its descriptor, and another user's files.
+
+        Returns:
+            What needs neither of them any more.
+
+        Raises:
+            InvalidArgument: They do not have what they should have, or the user may not read them.
+        """
+        access, identity = self, self.identity
+        if access.auth_fd is not None:
+            content = await content_of(access.auth_fd, "auth-fd", _AUTHFILE_LIMIT)
+            access = replace(access, auth_fd=None, credentials=_only_credentials(content))
+        if identity is not None and access.authfile is not None:
+            content = await content_as(identity, access.authfile, "authfile", _AUTHFILE_LIMIT)
+            access = replace(access, authfile=None, credentials=_only_credentials(content))
+        if identity is not None and access.cert_dir is not None:
+            certificates = await certificates_as(identity, access.cert_dir)
+            access = replace(access, cert_dir=None, certificates=certificates)
+        return access
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +104,7 @@ async def skopeo_flags(
     if reference.domain is None:
         yield ()
         return
+    access = await access.settled()
     flags = []
     if not access.tls_verify:
         # Not given otherwise: registries.conf may then say that a registry is insecure.
@@ -85,31 +118,33 @@ async def skopeo_flags(
         if not access.authfile.is_file():
             raise InvalidArgument(f"The authfile {access.authfile} is not there.")
         flags.append(f"--authfile={access.authfile}")
-    content = await _private_credentials(access, reference.domain)
-    if content is None:
+    with contextlib.ExitStack() as files:
+        if access.certificates is not None:
+            directory = files.enter_context(_private_files(access.certificates, runtime))
+            flags.append(f"--cert-dir={directory}")
+        credentials = _credentials(access, reference.domain)
+        if credentials is not None:
+            directory = files.enter_context(_private_files({"auth.json": credentials}, runtime))
+            flags.append(f"--authfile={directory / 'auth.json'}")
         yield tuple(flags)
-        return
-    with _private_file(content, runtime) as authfile:
-        yield (*flags, f"--authfile={authfile}")
 
 
 @contextlib.contextmanager
-def _private_file(content: bytes, runtime: Path) -> Iterator[Path]:
+def _private_files(contents: Mapping[str, bytes], runtime: Path) -> Iterator[Path]:
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="auth-", dir=runtime) as directory:
-        authfile = Path(directory) / "auth.json"
-        authfile.touch(mode=0o600, exist_ok=False)
-        authfile.write_bytes(content)
-        yield authfile
+    with tempfile.TemporaryDirectory(prefix="auth-", dir=runtime) as name:
+        directory = Path(name)
+        for file, content in contents.items():
+            (directory / file).touch(mode=0o600, exist_ok=False)
+            (directory / file).write_bytes(content)
+        yield directory
 
 
-async def _private_credentials(access: Access, domain: str) -> bytes | None:
-    if access.username is not None:
-        pair = base64.b64encode(f"{access.username}:{access.password}".encode()).decode()
-        return json.dumps({"auths": {domain: {"auth": pair}}}).encode()
-    if access.auth_fd is not None:
-        return _only_credentials(await content_of(access.auth_fd, "auth-fd", _AUTHFILE_LIMIT))
-    return None
+def _credentials(access: Access, domain: str) -> bytes | None:
+    if access.username is None:
+        return access.credentials
+    pair = base64.b64encode(f"{access.username}:{access.password}".encode()).decode()
+    return json.dumps({"auths": {domain: {"auth": pair}}}).encode()
 
 
 def _only_credentials(content: bytes) -> bytes:
@@ -119,5 +154,5 @@ def _only_credentials(content: bytes) -> bytes:
     except (ValueError, RecursionError, KeyError, TypeError):
         auths = None
     if not isinstance(auths, dict):
-        raise InvalidArgument("What auth-fd gives is not an authfile: JSON with “auths”.")
+        raise InvalidArgument("What was given as an authfile is none: JSON with “auths”.")
     return json.dumps({"auths": auths}).encode()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from virtlayer.config import MIB
 from virtlayer.errors import MalformedLayer, RegistryUnavailable, VirtlayerError
-from virtlayer.programs import ProgramFailed, run
+from virtlayer.programs import Identity, ProgramFailed, run
 from virtlayer.source.access import Access, skopeo_flags
 from virtlayer.source.failures import failure
 from virtlayer.source.platform import Platform
@@ -27,7 +27,11 @@ class Skopeo:
 
     reference: Reference
     scratch: Path
-    """A directory of this source's own, for large temporary files."""
+    """A directory of this source's own, for files of ours."""
+    temporary: Path
+    """Likewise, for large temporary files of skopeo's."""
+    identity: Identity | None
+    """The user whose files it reads, and whom it therefore runs as; None for ours."""
     patience: float
     global_flags: tuple[str, ...]
     source_flags: tuple[str, ...]
@@ -40,7 +44,7 @@ class Skopeo:
             policy: Whether it asks policy.json.
         """
         flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
-        async with started_proxy(flags, self.source_flags) as proxy:
+        async with started_proxy(flags, self.source_flags, self.identity) as proxy:
             yield proxy
 
     async def raw_manifest(self, reference: Reference) -> bytes:
@@ -50,7 +54,9 @@ class Skopeo:
             VirtlayerError: skopeo's failure, in our words.
         """
         command = ["skopeo", *self.global_flags, "inspect", "--raw", *self.source_flags]
-        return await self._run([*command, reference.skopeo_name], patient=True)
+        return await self._run(
+            [*command, reference.skopeo_name], identity=self.identity, patient=True
+        )
 
     async def manifest_digest(self, manifest: bytes) -> str:
         """The digest of a manifest; Docker's schema 1 has its own rules for that."""
@@ -60,10 +66,12 @@ class Skopeo:
 
     async def copy_to_layout(self, reference: Reference) -> Reference:
         """Copy an image to a layout among our temporary files, which makes OCI of anything."""
-        layout = Reference("oci", str(self.scratch / "layout"), "converted", None)
+        layout = Reference("oci", str(self.temporary / "layout"), "converted", None)
         flags = [flag.replace("--", "--src-", 1) for flag in self.source_flags]
         command = ["skopeo", *self.global_flags, "copy", "--quiet", "--format=oci", *flags]
-        await self._run([*command, reference.skopeo_name, layout.skopeo_name])
+        await self._run(
+            [*command, reference.skopeo_name, layout.skopeo_name], identity=self.identity
+        )
         return layout
 
     @contextlib.asynccontextmanager
@@ -87,11 +95,17 @@ class Skopeo:
         """What a message of skopeo means."""
         return failure(self.reference, text)
 
-    async def _run(self, command: list[str | Path], *, patient: bool = False) -> bytes:
+    async def _run(
+        self,
+        command: list[str | Path],
+        *,
+        identity: Identity | None = None,
+        patient: bool = False,
+    ) -> bytes:
         wait = self.waiting("manifest") if patient else contextlib.nullcontext()
         try:
             async with wait:
-                output = await run(command)
+                output = await run(command, identity=identity)
         except ProgramFailed as error:
             raise self.failure(error.stderr or str(error)) from error
         if len(output) > 8 * MIB:
@@ -122,15 +136,23 @@ async def skopeo_for(
     Raises:
         InvalidArgument: Files or descriptors of ``access`` are not what they should be.
     """
+    # A registry is reached as ourselves: the user's files are in the flags by then.
+    identity = access.identity if reference.local_path is not None else None
     async with (
         skopeo_flags(access, reference, runtime) as source_flags,
         scratch_directory(scratch) as directory,
+        contextlib.AsyncExitStack() as foreign,
     ):
+        temporary = directory
+        if identity is not None:
+            temporary = await foreign.enter_async_context(scratch_directory(scratch, identity))
         yield Skopeo(
             reference=reference,
             scratch=directory,
+            temporary=temporary,
+            identity=identity,
             patience=patience,
-            global_flags=(f"--tmpdir={directory}", *_platform_flags(platform)),
+            global_flags=(f"--tmpdir={temporary}", *_platform_flags(platform)),
             source_flags=source_flags,
         )
 

@@ -24,7 +24,7 @@ from typing import Self
 
 from virtlayer.config import KIB, MIB
 from virtlayer.errors import Internal
-from virtlayer.programs import RunningProgram, running
+from virtlayer.programs import Identity, RunningProgram, running
 from virtlayer.source.descriptors import readable
 
 OLDEST_PROTOCOL = (0, 2, 6)
@@ -173,13 +173,14 @@ class Proxy:
 
 @contextlib.asynccontextmanager
 async def started_proxy(
-    global_flags: Sequence[str], source_flags: Sequence[str]
+    global_flags: Sequence[str], source_flags: Sequence[str], identity: Identity | None = None
 ) -> AsyncIterator[Proxy]:
     """Run a proxy for as long as the context lasts.
 
     Args:
         global_flags: Flags of skopeo itself, such as ``--override-arch=…``.
         source_flags: Flags of the command, such as ``--authfile=…``.
+        identity: Whom it runs as; None for this process's user.
 
     Raises:
         Internal: skopeo is not installed, or its proxy speaks another version of the protocol.
@@ -190,7 +191,7 @@ async def started_proxy(
         ours.setblocking(False)
         command = ["skopeo", *global_flags, "experimental-image-proxy"]
         command += [f"--sockfd={theirs.fileno()}", *source_flags]
-        async with running(command, pass_fds=[theirs.fileno()]) as program:
+        async with running(command, pass_fds=[theirs.fileno()], identity=identity) as program:
             theirs.close()
             proxy = Proxy(ours, program)
             try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from virtlayer.errors import DigestMismatch, MalformedLayer, PlatformNotFound, RegistryUnavailable
 from virtlayer.source.access import Access
 from virtlayer.source.command import PATIENCE, Skopeo, skopeo_for
-from virtlayer.source.digest import digest_of, is_digest
+from virtlayer.source.digest import digest_of, hasher, is_digest
 from virtlayer.source.image import (
     CONFIG_LIMIT,
     MANIFEST_LIMIT,
@@ -175,10 +175,10 @@ async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) ->
             )
     except ProxyFailed as error:
         raise skopeo.failure(f"image config {config.digest}: {error}") from error
-    if len(content) != config.size:
-        raise DigestMismatch(
-            f"{skopeo.reference}: the image config is not as long as it should be."
-        )
+    hashing = hasher(config.digest)
+    hashing.update(content)
+    if f"{hashing.name}:{hashing.hexdigest()}" != config.digest:
+        raise DigestMismatch(f"{skopeo.reference}: the image config is not what it should be.")
     return content
 
 
