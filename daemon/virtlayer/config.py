@@ -9,11 +9,17 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virtlayer.toml import read_toml
+from virtlayer.toml import Misfit, read_toml
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+
+SMALLEST_VIRTUAL_SIZE = 64 * MIB
+"""A file system that is smaller has no room for a journal and an image."""
+DEEPEST_CHAIN = 24
+"""Layer volumes. libvirt 11.3 started a machine on 24 of them with its overlay on top, and on no 25
+(libvirt and qemu nest as deep as the chain; 12.0 takes 200)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +27,23 @@ class StorageSettings:
     """``[storage]``: the volumes."""
 
     virtual_size: int = 16 * GIB
-    """Virtual size of new chains in bytes, a multiple of 1 MiB."""
+    """Virtual size of new chains in bytes: a multiple of 1 MiB, at least 64 MiB."""
     depth_limit: int = 16
-    """The most layer volumes in one chain. libvirt 11.3 starts chains of 25 images at most."""
+    """The most layer volumes in one chain, from 1 to 24."""
+
+    def __post_init__(self) -> None:
+        if self.virtual_size < SMALLEST_VIRTUAL_SIZE or self.virtual_size % MIB:
+            raise Misfit(
+                "virtual-size",
+                f"“storage.virtual-size” must be a multiple of {MIB} (1 MiB), at least "
+                f"{SMALLEST_VIRTUAL_SIZE} (64 MiB).",
+            )
+        if not 1 <= self.depth_limit <= DEEPEST_CHAIN:
+            raise Misfit(
+                "depth-limit",
+                f"“storage.depth-limit” must be from 1 to {DEEPEST_CHAIN}: libvirt starts no "
+                "machine on a deeper chain.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +66,10 @@ class JobSettings:
     """How long a finished job stays readable."""
     keep_number: int = 200
     """How many finished jobs stay readable at most."""
+
+    def __post_init__(self) -> None:
+        if self.running_limit < 1:
+            raise Misfit("running-limit", "“jobs.running-limit” must be 1 or more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from virtlayer import journal
 from virtlayer.catalog import ImageLayer, ImageRecord
 from virtlayer.chain.plan import PlannedVolume, plan_chain
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
-from virtlayer.config import MIB
+from virtlayer.config import MIB, SMALLEST_VIRTUAL_SIZE
 from virtlayer.errors import InvalidArgument
 from virtlayer.jobs.job import Job
 from virtlayer.jobs.progress import Stage
@@ -27,9 +27,6 @@ from virtlayer.source.skopeo import BlobStream, OpenImage, open_image
 from virtlayer.storage.pools import Pool, Volume
 
 _log = logging.getLogger(__name__)
-
-SMALLEST_SIZE = 64 * MIB
-"""A file system that is smaller has no room for a journal and an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +62,10 @@ class PullRequest:
     def __post_init__(self) -> None:
         if self.name is not None and not self.name.strip():
             raise InvalidArgument("The name of an image cannot be empty; leave it out instead.")
-        if self.size is not None and (self.size < SMALLEST_SIZE or self.size % MIB):
+        if self.size is not None and (self.size < SMALLEST_VIRTUAL_SIZE or self.size % MIB):
             raise InvalidArgument(
                 f"A virtual size of {self.size} bytes does not do: it must be a multiple of "
-                f"{MIB} (1 MiB), at least {SMALLEST_SIZE} (64 MiB)."
+                f"{MIB} (1 MiB), at least {SMALLEST_VIRTUAL_SIZE} (64 MiB)."
             )
 
 
