@@ -224,7 +224,8 @@ class LibvirtHost:
             f'{socket}auth_unix_rw = "none"\nauth_unix_ro = "none"\n', encoding="ascii"
         )
         # Without it, the first machine starts a virtlogd that outlives libvirtd.
-        (config / "qemu.conf").write_text('stdio_handler = "file"\n', encoding="ascii")
+        group = "" if self.session else _group_of_kvm()
+        (config / "qemu.conf").write_text(f'stdio_handler = "file"\n{group}', encoding="ascii")
 
     def _make_directory(self, path: Path, mode: int) -> Path:
         path.mkdir(exist_ok=True)
@@ -232,6 +233,19 @@ class LibvirtHost:
         if self.owner != os.geteuid():
             os.chown(path, self.owner, -1)
         return path
+
+
+def _group_of_kvm() -> str:
+    """The line of qemu.conf that lets a system libvirtd's QEMU use KVM, where there is KVM.
+
+    Where it may not, libvirt 11.3 takes its own knowledge of QEMU for outdated at every look, and
+    starts QEMU 30 times, for a minute, to define one domain.
+    """
+    try:
+        group = Path("/dev/kvm").group()
+    except OSError:
+        return ""
+    return f'group = "{group}"\n'
 
 
 @contextlib.contextmanager
