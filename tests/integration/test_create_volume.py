@@ -11,19 +11,23 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dbus_next.signature import Variant
 
 from tests.bus_daemon import session_bus
 from tests.command import Ended, virtlayer, virtlayer_on_terminal
 from tests.images import Content, directory, file, hardlink, image, layer
 from tests.integration.test_command import watched_processes
+from tests.job_watch import MANAGER, ROOT, watching
 from tests.libvirt_host import LibvirtHost
 from tests.machine import booted
 from tests.registry import Registry
 from tests.trees import mounted
 from tests.virtlayerd import Daemon, virtlayerd
 from tests.volumes import assert_sound
+from virtlayer.bus.connection import BusError
 from virtlayer.config import MIB
 
 PASSWORD = "swordfish-9wq1 ü"
@@ -281,6 +285,44 @@ async def test_pull_makes_a_volume_as_well(place: Place, source: str) -> None:
     aimless = await place.run(*pull, "--hostname=both")
     assert aimless.status == 2
     assert "“hostname” is about a writable volume" in json.loads(aimless.stderr)["message"]
+
+
+async def test_the_bus_takes_options_by_their_types_and_tells_no_secret(place: Place) -> None:
+    def options(**given: tuple[str, object]) -> dict[str, Variant]:
+        return {name.replace("_", "-"): Variant(*value) for name, value in given.items()}
+
+    async with watching(place.daemon.bus.address) as client:
+
+        async def create(volume: str, **given: tuple[str, object]) -> dict[str, Any]:
+            arguments = (place.pool, "demo:1", volume, options(**given))
+            _, path = await client.ask(ROOT, MANAGER, "CreateVolume", "sssa{sv}", *arguments)
+            return await client.finished(path)
+
+        job = await create(
+            "typed",
+            root_password=("s", PASSWORD),
+            ssh_authorized_keys=("as", [KEY]),
+            uid_map=("a(uuu)", [[0, 100_000, 5]]),
+            grow_filesystem=("b", True),
+        )
+        assert (job["State"], job["Kind"], job["Source"]) == ("done", "create-volume", "demo:1")
+        result = job["Result"]
+        assert (result["volume"], result["size"]) == ("typed", SIZE)
+        assert result["image"].startswith("/org/virtlayer1/image/")
+        assert PASSWORD not in f"{job}{client.told}{place.daemon.log}"
+
+        for name, value in (
+            ("uid_map", ("a(ii)", [[0, 1]])),
+            ("ssh_authorized_keys", ("s", KEY)),
+            ("root_password", ("ay", PASSWORD.encode())),
+        ):
+            with pytest.raises(BusError, match="must be of type") as caught:
+                await create("other", **{name: value})
+            assert PASSWORD not in str(caught.value)
+        with pytest.raises(BusError, match="no option “cache”"):
+            await create("other", cache=("b", True))
+    with opened(place.directory / "typed") as root:
+        assert (root / "root/.ssh/authorized_keys").stat().st_uid == 100_000
 
 
 async def test_a_volume_with_a_password_boots_to_a_login_that_takes_it(place: Place) -> None:

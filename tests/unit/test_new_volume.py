@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What can be asked of a new volume, and what becomes of root's password."""
+
+import os
+import subprocess
+from typing import Any
+
+import pytest
+
+from virtlayer.config import MIB
+from virtlayer.errors import InvalidArgument
+from virtlayer.operations.new_volume import NewVolume
+from virtlayer.operations.passwords import hash_password
+
+PASSWORD = "swordfish-2kd8"
+
+
+@pytest.mark.parametrize("name", ["a", "guest.qcow2", "no suffix", "a:b", "ü", "x" * 255, "-", "~"])
+def test_a_name_is_taken_to_the_letter(name: str) -> None:
+    assert NewVolume(name=name).name == name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": ""},
+        {"name": ".x"},
+        {"name": ".."},
+        {"name": "/etc/passwd"},
+        {"name": "a/b"},
+        {"name": "a\x7f"},
+        {"name": "a\ud800"},
+        {"name": "ü" * 128},
+        {"name": f"layer-{'a' * 64}.qcow2"},
+        {"name": "v", "size": 0},
+        {"name": "v", "size": MIB + 1},
+        {"name": "v", "hostname": ""},
+        {"name": "v", "ssh_authorized_keys": ("no key",)},
+        {"name": "v", "root_password": "x", "root_password_fd": 0},
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument):
+        NewVolume(**options)
+
+
+def test_a_volume_is_as_large_as_its_image_or_larger() -> None:
+    assert NewVolume(name="v").size_on(64 * MIB, "image") == 64 * MIB
+    assert NewVolume(name="v", size=65 * MIB).size_on(64 * MIB, "image") == 65 * MIB
+    with pytest.raises(InvalidArgument, match="image “demo”"):
+        NewVolume(name="v", size=63 * MIB).size_on(64 * MIB, "demo")
+
+
+async def test_without_options_nothing_is_changed() -> None:
+    assert not await NewVolume(name="v", size=MIB).customization(MIB)
+    grown = await NewVolume(name="v", grow_filesystem=True).customization(MIB)
+    assert grown.filesystem_size == MIB
+
+
+def accepts(hashed: str, password: str) -> bool:
+    """Whether the system's crypt(3), as Perl has it, makes the same of the password."""
+    script = "exit(crypt($ENV{P}, $ARGV[0]) eq $ARGV[0] ? 0 : 1)"
+    return not subprocess.call(["perl", "-e", script, hashed], env={"P": password})
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "x", "pässwörd 🔑", "p" * 511])
+def test_a_hash_is_one_that_every_libc_knows(password: str) -> None:
+    hashed = hash_password(password)
+    assert hashed.startswith("$6$rounds=100000$")
+    assert hashed != hash_password(password)
+    assert accepts(hashed, password)
+    assert not accepts(hashed, password[:-1])
+
+
+@pytest.mark.parametrize("password", ["", "p" * 512, "SECRET\n", "SECRET\0more", "SECRET\x7f"])
+def test_what_nobody_can_type_is_no_password(password: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        hash_password(password)
+    assert "SECRET" not in caught.value.message
+
+
+@pytest.mark.parametrize("content", [PASSWORD, f"{PASSWORD}\n", f"{PASSWORD}\r\n"])
+async def test_a_password_comes_from_a_descriptor(content: str) -> None:
+    receiver, sender = os.pipe()
+    os.write(sender, content.encode())
+    os.close(sender)
+    try:
+        made = await NewVolume(name="v", root_password_fd=receiver).customization(MIB)
+    finally:
+        os.close(receiver)
+    assert made.root_password_hash is not None
+    assert accepts(made.root_password_hash, PASSWORD)
+
+
+async def test_a_descriptor_that_gives_no_text_is_refused_without_showing_it() -> None:
+    descriptor = os.memfd_create("password")
+    try:
+        os.write(descriptor, b"SECRET\xff")
+        with pytest.raises(InvalidArgument) as caught:
+            await NewVolume(name="v", root_password_fd=descriptor).customization(MIB)
+    finally:
+        os.close(descriptor)
+    assert "SECRET" not in caught.value.message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_password_is_not_shown() -> None:
+    assert PASSWORD not in repr(NewVolume(name="v", root_password=PASSWORD))
