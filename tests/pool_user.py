@@ -76,6 +76,12 @@ class PoolUser:
         assert ended.status == 0, ended.stderr
         return json.loads(ended.stdout)
 
+    async def tell(self, *arguments: str) -> str:
+        """Run a command of virtlayer that works; return what it prints for people."""
+        ended = await virtlayer("--user", *arguments, env=self.daemon.environment)
+        assert ended.status == 0, ended.stderr
+        return ended.stdout
+
     async def fail(self, *arguments: str) -> Ended:
         """Run a command of virtlayer that does not work."""
         ended = await virtlayer("--user", *arguments, env=self.daemon.environment)

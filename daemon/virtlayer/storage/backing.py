@@ -12,8 +12,8 @@ from virtlayer.programs import ProgramFailed, run
 
 _SECONDS = 30.0
 """What reading one header may take: some file systems do not answer any more."""
-_OVERLAY_MAGICS = (b"QFI\xfb", b"QED\0", b"KDMV", b"COWD", b"# Di")
-"""How files begin that can be overlays: qcow and qcow2, qed, and vmdk (its last in words)."""
+_OVERLAY_MAGICS = (b"QFI\xfb", b"QED\0")
+"""How files begin that can be overlays of a qcow2: qcow and qcow2, and qed. (A vmdk cannot.)"""
 
 
 @dataclass(frozen=True, slots=True)

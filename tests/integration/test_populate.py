@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Populate with everything real: tags that move, versions that go, images that fail."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bus_daemon import session_bus
+from tests.images import Content
+from tests.libvirt_host import LibvirtHost
+from tests.pool_user import PoolUser, pool_user, qemu_img, some_image
+from tests.registry import Registry
+from tests.virtlayerd import virtlayerd
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def user(host: LibvirtHost, registry: Registry, tmp_path: Path) -> Iterator[PoolUser]:
+    """The user of a new pool, and of a virtlayerd without any configured image."""
+    for name in ("bus", "home"):
+        (tmp_path / name).mkdir()
+    settings = "[storage]\nvirtual-size = 67108864\n"
+    with (
+        session_bus(tmp_path / "bus") as bus,
+        virtlayerd(host, bus, tmp_path / "home", settings=settings) as daemon,
+        pool_user(daemon, registry, host) as user,
+    ):
+        images_of(user).mkdir(parents=True)
+        yield user
+
+
+def images_of(user: PoolUser) -> Path:
+    return user.daemon.directory / "config" / "virtlayer" / "images.d"
+
+
+def configure(user: PoolUser, name: str, content: Content | None, **settings: object) -> str:
+    """Store content under a tag of that name, and configure the tag; return the source."""
+    repository = f"{user.pool}-{name}:latest"
+    source = user.registry.reference(repository)
+    if content is not None:
+        user.registry.store(content, repository)
+    given = {"source": source, "pool": user.pool, "name": name, "tls-verify": False} | settings
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in given.items()]
+    (images_of(user) / f"{name}.toml").write_text("".join(lines))
+    return source
+
+
+async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None:
+    configure(user, "demo", some_image("base", "old"), keep=0)
+    [first] = (await user.run("populate"))["images"]
+    assert (first["outcome"], first["layers-built"], first["error"]) == ("updated", 2, "")
+    [before] = await user.run("images", user.pool)
+    base, old = sorted(user.volumes, key=lambda name: (user.path / name).stat().st_mtime_ns)
+    machine = user.overlay(user.path / "machine.qcow2", user.path / old)
+
+    new = some_image("base", "new")
+    configure(user, "demo", new, keep=0)
+    [second] = (await user.run("populate"))["images"]
+    assert (second["outcome"], second["layers-built"], second["removed"]) == ("updated", 1, [])
+    assert second["bytes-downloaded"] == json.loads(new.manifest)["layers"][1]["size"]
+    [after] = await user.run("images", user.pool)
+    assert (after["path"], after["name"]) == (before["path"], "demo")
+    assert after["digest"] == second["digest"] == new.digest != before["digest"]
+    # The machine is still on the version that it was made on.
+    assert {base, old} < set(user.volumes)
+    chain = json.loads(qemu_img("info", "--backing-chain", "--output=json", str(machine)))
+    assert [Path(one["filename"]).name for one in chain] == ["machine.qcow2", old, base]
+    [shown] = await user.run("status")
+    assert (shown["versions"], shown["digest"]) == (1, new.digest)
+
+    user.host.virsh("vol-delete", "machine.qcow2", user.pool)
+    [third] = (await user.run("populate"))["images"]
+    assert (third["outcome"], third["removed"]) == ("unchanged", [old])
+    assert old not in user.volumes
+    assert len(user.volumes) == 2
+    [shown] = await user.run("status")
+    assert shown["versions"] == 0
+
+
+async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
+    removed, built = [], []
+    for word in ("one", "two", "three", "two"):
+        configure(user, "demo", some_image("base", word), keep=1)
+        [done] = (await user.run("populate"))["images"]
+        assert done["outcome"] == "updated"
+        removed.append(len(done["removed"]))
+        built.append(done["layers-built"])
+        assert (await user.run("prune", user.pool))["volumes"] == []
+    # “one” went when “three” came; “two” was still there when the tag went back to it.
+    assert (removed, built) == ([0, 0, 1, 0], [2, 1, 1, 0])
+    assert len(user.volumes) == 3
+    await user.run("remove", "demo", user.pool)
+    assert user.volumes == []
+
+
+async def test_one_that_has_not_changed_costs_one_manifest(user: PoolUser) -> None:
+    source = configure(user, "demo", some_image("base", "top"))
+    await user.run("populate")
+    repository = source.removeprefix(f"docker://{user.registry.host}/").partition(":")[0]
+    before = requests_for(user.registry, repository)
+    [again] = (await user.run("populate"))["images"]
+    assert (again["outcome"], again["bytes-downloaded"]) == ("unchanged", 0)
+    new = requests_for(user.registry, repository)[len(before) :]
+    assert [request.split("/")[-2] for request in new] == ["manifests", "blobs"]
+
+
+def requests_for(registry: Registry, repository: str) -> list[str]:
+    """The paths in a repository that were asked for, in order."""
+    lines = (line.split('"')[1] for line in registry.log().splitlines() if '"GET /v2/' in line)
+    return [line.split()[1] for line in lines if f"/{repository}/" in line]
+
+
+async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
+    configure(user, "a-missing", None)
+    (images_of(user) / "b-broken.toml").write_text('\nsource = "docker://a/b"\nkep = 1\n')
+    configure(user, "c-good", some_image("good"))
+    ended = await user.fail("--json", "populate")
+    assert ended.status == 3
+    images = {Path(one["file"]).stem: one for one in json.loads(ended.stdout)["images"]}
+    outcomes = {name: (one["outcome"], one["error"]) for name, one in images.items()}
+    assert outcomes == {
+        "a-missing": ("failed", "ImageNotFound"),
+        "b-broken": ("failed", "InvalidArgument"),
+        "c-good": ("updated", ""),
+    }
+    assert "b-broken.toml, line 3: unknown key “kep”" in images["b-broken"]["message"]
+    shown = {Path(one["file"]).stem: one["error"] for one in await user.run("status")}
+    assert shown == {"a-missing": "ImageNotFound", "b-broken": "InvalidArgument", "c-good": ""}
+
+
+async def test_what_is_not_due_is_not_asked_for(user: PoolUser) -> None:
+    configure(user, "daily", some_image("daily"), refresh="1d")
+    configure(user, "always", some_image("always"), refresh="0s")
+    configure(user, "failing", None, refresh="1d")
+    await user.fail("populate", "--due")
+    ended = await user.fail("--json", "populate", "--due")
+    images = json.loads(ended.stdout)["images"]
+    assert {one["name"]: one["outcome"] for one in images} == {
+        "always": "unchanged",
+        "daily": "not-due",
+        "failing": "failed",
+    }
+
+
+async def test_the_table_is_for_people(user: PoolUser) -> None:
+    configure(user, "demo", some_image("base", "top"))
+    await user.run("populate")
+    for command in ("populate", "status"):
+        [header, row] = (await user.tell(command)).splitlines()
+        assert header.split()[:2] == ["POOL", "NAME"]
+        assert row.split()[:2] == [user.pool, "demo"]
+
+
+async def test_nothing_configured_is_nothing_to_do(user: PoolUser) -> None:
+    assert await user.run("populate") == {"images": []}
+    assert await user.run("status") == []
