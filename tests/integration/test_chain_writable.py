@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Building a writable volume, and what is left when that does not work."""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from tests.chain_parts import SIZE, Store, request_for, small_layers
+from tests.leftovers import children
+from tests.libvirt_host import LibvirtHost
+from virtlayer.chain.build import ChainBuilder
+from virtlayer.chain.writable import WritableRequest, build_writable
+from virtlayer.config import LayerSettings
+from virtlayer.errors import Internal, InvalidArgument, VolumeExists
+from virtlayer.layer.customize.customization import Customization
+from virtlayer.layer.session import CustomizationRequest, LayerWorker
+from virtlayer.storage.pools import Pool, Pools, Volume
+
+
+class Customizer:
+    """A worker that does something of the test's own first."""
+
+    def __init__(self, worker: LayerWorker, first: Callable[[], Awaitable[None]]) -> None:
+        self._worker, self._first = worker, first
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        await self._first()
+        await self._worker.customize(request)
+
+
+async def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
+    async with LayerWorker.started(LayerSettings()) as started:
+        yield started
+
+
+@pytest.fixture
+async def backing(pools: Pools, pool: Pool, worker: LayerWorker) -> Volume:
+    contents = small_layers(2)
+    store = Store(contents, worker)
+    built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    return built.volumes[-1]
+
+
+def request(pool: Pool, backing: Volume, **changes: str) -> WritableRequest:
+    return WritableRequest(
+        pool=pool,
+        name="guest, <1> & more",
+        backing=backing,
+        size=SIZE,
+        customization=Customization(**changes),  # type: ignore[arg-type] # those that are str
+        image="demo:1",
+        job_id=7,
+    )
+
+
+async def build(
+    pools: Pools,
+    wanted: WritableRequest,
+    worker: LayerWorker,
+    first: Callable[[], Awaitable[None]] = nothing,
+) -> Volume:
+    customizer = Customizer(worker, first)
+    return await build_writable(pools, wanted, customizer, on_registering=lambda: None)
+
+
+async def test_a_volume_belongs_to_its_owner_alone(
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+) -> None:
+    volume = await build(pools, request(pool, backing, hostname="web"), worker)
+    assert (volume.format, volume.capacity) == ("qcow2", SIZE)
+    assert (volume.backing_path, volume.backing_format) == (backing.path, "qcow2")
+    info = volume.path.stat()
+    assert (stat.S_IMODE(info.st_mode), info.st_uid) == (0o600, os.geteuid())
+    assert volume.name in host.virsh("vol-list", pool.name)
+
+
+async def test_a_customization_that_fails_leaves_nothing(
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+) -> None:
+    before = host.volumes(pool.name)
+    with pytest.raises(InvalidArgument, match="The image “demo:1” has no /etc/passwd"):
+        await build(pools, request(pool, backing, root_password_hash="$6$x"), worker)
+    assert host.volumes(pool.name) == before
+    # The worker goes on after it has refused something.
+    await build(pools, request(pool, backing, hostname="web"), worker)
+
+
+async def test_a_cancelled_customization_leaves_nothing(
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+) -> None:
+    before, processes = host.volumes(pool.name), children()
+    reached = asyncio.Event()
+
+    async def hang() -> None:
+        reached.set()
+        await asyncio.sleep(1000)
+
+    task = asyncio.create_task(build(pools, request(pool, backing, hostname="a"), worker, hang))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert host.volumes(pool.name) == before
+    assert children() == processes
+
+
+async def test_another_s_file_of_that_name_stays(
+    pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+) -> None:
+    wanted = request(pool, backing, hostname="web")
+    other = pool.path / wanted.name
+
+    async def overtaken() -> None:
+        other.write_bytes(b"other")
+
+    with pytest.raises(VolumeExists, match="meanwhile"):
+        await build(pools, wanted, worker, overtaken)
+    assert other.read_bytes() == b"other"
+
+
+async def test_a_worker_that_dies_is_told(
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+) -> None:
+    before = host.volumes(pool.name)
+
+    async def killed() -> None:
+        os.kill(worker.pid, 9)
+
+    with pytest.raises(Internal, match="SIGKILL"):
+        await build(pools, request(pool, backing, root_password_hash="$6$SECRET"), worker, killed)
+    assert host.volumes(pool.name) == before
