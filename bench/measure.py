@@ -83,4 +83,5 @@ class Arena:
     def _verify(self, name: str, image: Image, finished: Finished) -> None:
         if finished.tree is not None:
             with finished.tree() as root:
-                self._oracle.check(name, image, self.inputs.reference(image), root)
+                reference = self.inputs.reference(image)
+                self._oracle.check(name, image, reference, root, ignoring=finished.ignoring)

@@ -19,12 +19,14 @@ class Finished:
         size: Bytes of the result on disk.
         tree: Shows the result as a directory; None for a contestant that makes no tree.
         parts: Further figures by name: seconds of parts, bytes of memory.
+        ignoring: Paths that the contestant gives other metadata than the image, always.
     """
 
     seconds: float
     size: int
     tree: Callable[[], AbstractContextManager[Path]] | None
     parts: Mapping[str, float] = field(default_factory=dict)
+    ignoring: tuple[bytes, ...] = ()
 
 
 type Contestant = Callable[[Image, Path], AbstractContextManager[Finished]]

@@ -10,6 +10,9 @@ from bench.commands import disk_usage, run, stopwatch, sync
 from bench.inputs import Image, Inputs
 from bench.result import Finished
 
+_OWN = (b"",)
+"""podman's root directory has always mode 0555 and the time of the pull."""
+
 
 class Podman:
     """The contestant."""
