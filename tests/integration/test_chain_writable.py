@@ -2,21 +2,25 @@
 """Building a writable volume, and what is left when that does not work."""
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from tests.chain_parts import SIZE, Store, request_for, small_layers
 from tests.leftovers import children
-from tests.libvirt_host import LibvirtHost
+from tests.libvirt_host import LibvirtHost, session_host
+from tests.small_filesystem import small_filesystem
 from virtlayer.chain.build import ChainBuilder
 from virtlayer.chain.writable import WritableRequest, build_writable
-from virtlayer.config import LayerSettings
-from virtlayer.errors import Internal, InvalidArgument, VolumeExists
+from virtlayer.config import MIB, LayerSettings
+from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.session import CustomizationRequest, LayerWorker
+from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pool, Pools, Volume
 
 
@@ -137,3 +141,36 @@ async def test_a_worker_that_dies_is_told(
     with pytest.raises(Internal, match="SIGKILL"):
         await build(pools, request(pool, backing, root_password_hash="$6$SECRET"), worker, killed)
     assert host.volumes(pool.name) == before
+
+
+async def test_a_full_pool_is_told_and_as_it_was_before() -> None:
+    # A libvirtd of root's may not see what is mounted meanwhile.
+    with session_host() as host:
+        path = host.pool_directory("full")
+        with small_filesystem(path, 24 * MIB):
+            host.start_pool("full", path)
+            await _meet_full_pool(host, path)
+            host.stop_pool("full")
+
+
+async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
+    async def fill() -> None:
+        with contextlib.suppress(OSError), (path / "filler").open("wb") as filler:
+            while filler.write(bytes(MIB)):
+                filler.flush()
+
+    contents = small_layers(1)
+    async with (
+        Hypervisor(host.uri) as hypervisor,
+        LayerWorker.started(LayerSettings()) as worker,
+    ):
+        pools = Pools(hypervisor)
+        pool = await pools.get("full")
+        store = Store(contents, worker)
+        built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        wanted = request(pool, built.volumes[-1], hostname="web")
+        before = host.volumes("full")
+        with pytest.raises(NoSpace, match=r"The pool “full” .* is full"):
+            await build(pools, wanted, worker, fill)
+        (path / "filler").unlink()
+        assert host.volumes("full") == before
