@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The service, started by the bus, as root, members of the group libvirt and strangers meet it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import PASSWORD, USER
+from tests.acceptance.system import System, wait_until
+from tests.images import directory, file, image, layer, whiteout
+from tests.registry import Registry
+
+MANAGER = ("org.virtlayer1", "/org/virtlayer1", "org.virtlayer1.Manager")
+# The password comes over standard input.
+ACCESS = ("--username", USER, "--password-stdin")
+POOL = Path("/var/lib/libvirt/images")
+
+
+@pytest.fixture(scope="module")
+def source(registry: Registry) -> str:
+    """An image of three layers in the registry."""
+    content = image(
+        [
+            layer(directory("etc"), file("etc/base", b"base\n"), file("etc/gone", b"x" * 100_000)),
+            layer(file("etc/middle", b"middle\n")),
+            layer(whiteout("etc/gone"), file("etc/top", b"top\n", uid=1000, gid=1000)),
+        ]
+    )
+    return registry.store(content, "acceptance:1")
+
+
+def daemon_pid(system: System) -> str:
+    return system.unit("virtlayerd.service", "MainPID")
+
+
+def test_the_first_call_starts_the_service(system: System) -> None:
+    system.run("systemctl", "stop", "virtlayerd.service")
+    assert system.unit("virtlayerd.service", "ActiveState") == "inactive"
+    version = system.run_as("alice", "busctl", "get-property", *MANAGER, "Version")
+    assert version.split()[0] == "s"
+    assert system.unit("virtlayerd.service", "ActiveState") == "active"
+    assert system.run("virtlayerd", "--version").split() == ["virtlayerd", json.loads(version[2:])]
+
+
+def test_root_pulls_from_a_registry_with_tls_and_a_password(system: System, source: str) -> None:
+    command = ("virtlayer", "pull", source, *ACCESS, "--json")
+    with system.monitor() as monitor:
+        result = json.loads(system.run(*command, stdin=PASSWORD))
+        signals = monitor.signals_until("JobRemoved")
+    assert (result["layers-built"], result["layers-reused"]) == (3, 0)
+    assert_chain(system, result["volumes"])
+    assert_signals(signals)
+
+
+def assert_chain(system: System, volumes: list[str]) -> None:
+    listed = system.run("virsh", "vol-list", "default")
+    assert all(name in listed for name in volumes)
+    top = POOL / volumes[-1]
+    chain = json.loads(system.run("qemu-img", "info", "--backing-chain", "--output=json", str(top)))
+    assert [Path(one["filename"]).name for one in chain] == volumes[::-1]
+    for name in volumes:
+        assert system.run("stat", "--format=%a", str(POOL / name)).strip() == "444"
+    assert system.run("ls", "-A", f"{POOL}/.virtlayer-staging").split() == []
+
+
+def assert_signals(signals: list[dict[str, object]]) -> None:
+    members = [str(one["member"]) for one in signals]
+    assert members.index("JobAdded") < members.index("ProgressChanged")
+    assert members.index("ProgressChanged") < members.index("Finished")
+    values = [one["payload"]["data"] for one in signals if one["member"] == "ProgressChanged"]  # type: ignore[index]
+    progress = [float(value[0]) for value in values]
+    assert progress == sorted(progress)
+    assert progress[-1] == 1
+
+
+def test_a_second_pull_builds_nothing(system: System, source: str) -> None:
+    command = ("virtlayer", "pull", source, *ACCESS, "--json")
+    system.run(*command, stdin=PASSWORD)
+    result = json.loads(system.run(*command, stdin=PASSWORD))
+    assert (result["layers-built"], result["layers-reused"]) == (0, 3)
+    assert result["bytes-downloaded"] == 0
+
+
+def test_a_wrong_password_is_refused(system: System, source: str) -> None:
+    command = ("virtlayer", "pull", source, "--name=refused", *ACCESS, "--json")
+    ended = system.attempt(*command, stdin="wrong")
+    assert ended.status != 0
+    assert '"error": "RegistryAuth"' in ended.stderr
+
+
+def test_polkit_refuses_a_stranger(system: System, source: str) -> None:
+    command = ("virtlayer", "pull", source, "--name=stranger", *ACCESS, "--json")
+    ended = system.attempt_as("alice", *command, stdin=PASSWORD)
+    assert ended.status != 0
+    assert '"error": "NotAuthorized"' in ended.stderr
+    assert "stranger" not in system.run("virtlayer", "images", "--json")
+
+
+def test_polkit_lets_the_group_libvirt_in(system: System, source: str) -> None:
+    command = ("virtlayer", "pull", source, "--name=of-bob", *ACCESS, "--json")
+    result = json.loads(system.run_as("bob", *command, stdin=PASSWORD))
+    assert result["name"] == "of-bob"
+    # Everybody may look.
+    assert "of-bob" in system.run_as("alice", "virtlayer", "images", "--json")
+
+
+def test_no_secret_is_left(system: System, source: str) -> None:
+    command = ("virtlayer", "pull", source, "--name=secret", *ACCESS, "--json")
+    system.run(*command, stdin=PASSWORD)
+    assert PASSWORD not in system.journal("--unit=virtlayerd.service")
+    places = "/run/virtlayer /var/lib/virtlayer /var/cache/virtlayer /etc/virtlayer /tmp"
+    found = system.attempt("sh", "-c", f"grep --recursive --files-with-matches {PASSWORD} {places}")
+    assert found.stdout == ""
+
+
+def test_the_daemon_ends_when_idle_and_comes_back(system: System) -> None:
+    system.run("mkdir", "-p", "/etc/virtlayer")
+    settings = "/etc/virtlayer/virtlayerd.toml"
+    before = system.run("cat", settings)
+    system.run("tee", settings, stdin="[service]\nidle-timeout = 1\n")
+    try:
+        system.run("systemctl", "restart", "virtlayerd.service")
+        first = daemon_pid(system)
+        wait_until(
+            "the daemon ends",
+            lambda: system.unit("virtlayerd.service", "ActiveState") == "inactive",
+        )
+        assert system.unit("virtlayerd.service", "Result") == "success"
+        # The catalogue outlives it.
+        assert "of-bob" in system.run("virtlayer", "images", "--json")
+        assert daemon_pid(system) not in {"0", first}
+    finally:
+        system.run("tee", settings, stdin=before)
+        system.run("systemctl", "restart", "virtlayerd.service")
+
+
+def test_a_killed_daemon_is_started_again(system: System) -> None:
+    system.run("virtlayer", "jobs")
+    first = daemon_pid(system)
+    system.run("systemctl", "kill", "--signal=KILL", "virtlayerd.service")
+    wait_until("a new daemon", lambda: daemon_pid(system) not in {"0", first})
+    system.run("virtlayer", "jobs")
+
+
+def test_a_user_pulls_with_the_daemon_of_the_session(system: System, source: str) -> None:
+    bus = Path(f"/run/user/{system.uid('alice')}/bus")
+    wait_until("alice's bus", lambda: system.attempt("test", "-S", str(bus)).status == 0)
+    pool = "/home/alice/pool"
+    system.run_as("alice", "mkdir", pool)
+    define = ("pool-create-as", "mine", "dir", f"--target={pool}")
+    system.run_as("alice", "virsh", "--quiet", "--connect=qemu:///session", *define)
+    command = ("virtlayer", "--user", "pull", source, "mine", *ACCESS, "--json")
+    result = json.loads(system.run_as("alice", *command, stdin=PASSWORD))
+    assert result["layers-built"] == 3
+    for name in result["volumes"]:
+        owner = system.run("stat", "--format=%U", f"{pool}/{name}").strip()
+        assert owner == "alice"
+    state = system.run_as("alice", "systemctl", "--user", "is-active", "virtlayerd.service")
+    assert state.strip() == "active"

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The units, as systemd itself judges them."""
+
+import re
+
+import pytest
+
+from tests.acceptance.system import System
+
+_EXPOSURE_LIMIT = 2.0
+
+
+def test_systemd_finds_no_fault(system: System) -> None:
+    files = system.run("sh", "-c", "dpkg -L virtlayerd | grep -E '/systemd/.*\\.(service|timer)$'")
+    for path in files.split():
+        user, scope = ("alice", "--user") if "/user/" in path else ("root", "--system")
+        ended = system.attempt_as(user, "systemd-analyze", "verify", "--man=no", scope, path)
+        assert (ended.status, ended.stderr) == (0, ""), path
+
+
+def test_the_exposure_is_low(system: System) -> None:
+    report = system.run("systemd-analyze", "security", "--no-pager", "virtlayerd.service")
+    exposure = re.search(r"Overall exposure level for virtlayerd.service: ([0-9.]+)", report)
+    assert exposure, report
+    assert float(exposure[1]) < _EXPOSURE_LIMIT, report
+
+
+@pytest.mark.parametrize(
+    "page", ["virtlayer(1)", "virtlayerd(8)", "virtlayerd.toml(5)", "org.virtlayer1(5)"]
+)
+def test_the_manual_is_there(system: System, page: str) -> None:
+    name, section = page.removesuffix(")").split("(")
+    # dpkg of a minimal system may leave manuals out when it unpacks; the package has them.
+    listed = system.run("dpkg", "-L", "virtlayer", "virtlayerd")
+    assert f"/usr/share/man/man{section}/{name}.{section}.gz" in listed.split()
