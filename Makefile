@@ -12,6 +12,7 @@ COMPILED := setup.py $(shell find daemon -name '*.c' -o -name '*.h' -o -name 'bu
 help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
+	@echo 'make fuzz    random and damaged layers for ten minutes'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
 	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make clean   removes what make made'
@@ -38,6 +39,10 @@ check: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+.PHONY: fuzz
+fuzz: dev
+	$(BIN)/python -m tests.layer.fuzz 10
 
 .PHONY: demo
 demo: dev

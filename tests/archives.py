@@ -125,7 +125,7 @@ def directory(name: Text, **more: object) -> bytes:
 
 def symlink(name: Text, target: Text, **more: object) -> bytes:
     """A symlink."""
-    return entry(name, kind=b"2", mode=0o777, link=target, **more)
+    return entry(name, **{"kind": b"2", "mode": 0o777, "link": target} | more)  # type: ignore[arg-type]
 
 
 def hardlink(name: Text, target: Text, **more: object) -> bytes:

@@ -164,6 +164,11 @@ _NODES = [
         "“bad”.*8?:?-1",
         umoci=_MKNOD,
     ),
+    tree(
+        "a symlink has every mode bit",
+        archive(symlink("a", "x", mode=0o600)),
+        {"a": L("x")(mode=0o777)},
+    ),
     tree("FIFO", archive(entry("p", kind=b"6", mode=0o600)), {"p": PIPE(mode=0o600)}),
     tree(
         "symlink of 4095 bytes",

@@ -34,6 +34,7 @@ _TARGET_LIMIT = 4095
 _FILE_LIMIT = (2**32 - 1) * 4096
 _MAJOR_LIMIT, _MINOR_LIMIT = 1 << 12, 1 << 20
 _IMPLIED_MODE = 0o755
+_SYMLINK_MODE = 0o777
 
 
 class LayerApplication:
@@ -105,6 +106,8 @@ class LayerApplication:
         elif kind == DIRECTORY:
             self._upper_directories.add(tree.add_directory(directory, name, metadata))
         elif kind == SYMLINK:
+            # Linux has no other mode for them.
+            metadata = metadata._replace(mode=_SYMLINK_MODE)
             tree.add_symlink(directory, name, metadata, _symlink_target(entry))
         else:
             if kind in (CHARACTER_DEVICE, BLOCK_DEVICE):
