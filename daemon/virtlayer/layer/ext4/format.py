@@ -57,6 +57,7 @@ def format_filesystem(device: str, size: int, identity: str) -> Any:
     )
     filesystem = result[0]
     try:
+        check(lib.vl_nbd_assume_zeroes(filesystem.io))
         _set_identity(filesystem, identity)
         check(lib.ext2fs_allocate_tables(filesystem))
         _claim_zeroed_inode_tables(filesystem)

@@ -23,6 +23,7 @@
 
 #define PAGE_SIZE 4096u
 #define READ_AHEAD_PAGES 16u /* one qcow2 cluster of 64 KiB: qemu reads no less */
+#define READ_AHEAD (READ_AHEAD_PAGES * PAGE_SIZE)
 #define RUN_SIZE (1024u * 1024u)
 #define RUN_COUNT 8u
 #define DEFAULT_CACHE_PAGES 8192u /* 32 MiB */
@@ -50,6 +51,8 @@ struct device {
     size_t slots;
     size_t count;
     size_t limit;
+
+    unsigned char *written; /* a bit for each READ_AHEAD; NULL where nothing is known */
 
     struct run runs[RUN_COUNT];
     struct run *open_run; /* the one that is being filled */
@@ -107,6 +110,22 @@ static errcode_t land_overlapping(struct device *device, uint64_t offset, size_t
     return device->failure;
 }
 
+/* Of a device that began as zeroes, what was never written need not be read. */
+static void mark_written(struct device *device, uint64_t offset, size_t length)
+{
+    if (!device->written)
+        return;
+    for (uint64_t unit = offset / READ_AHEAD; unit * READ_AHEAD < offset + length; unit++)
+        device->written[unit / 8] |= (unsigned char)(1u << unit % 8);
+}
+
+static bool still_zeroes(struct device *device, uint64_t offset)
+{
+    uint64_t unit = offset / READ_AHEAD;
+
+    return device->written && !(device->written[unit / 8] & 1u << unit % 8);
+}
+
 /* The server may reorder what is in flight at the same time, so two runs never overlap there. */
 static errcode_t submit(struct device *device, struct run *run)
 {
@@ -120,6 +139,7 @@ static errcode_t submit(struct device *device, struct run *run)
         return remember(device, ENOMEM);
     landing->device = device;
     landing->run = run;
+    mark_written(device, run->offset, run->length);
     run->in_flight = true;
     cookie = nbd_aio_pwrite(device->nbd, run->bytes, run->length, run->offset,
                             (nbd_completion_callback){
@@ -304,9 +324,25 @@ static errcode_t make_room(struct device *device, size_t pages)
     return 0;
 }
 
+static errcode_t read_from_server(struct device *device, uint64_t offset, size_t length,
+                                  unsigned char *bytes)
+{
+    struct run *run = device->open_run;
+
+    if (run && run->offset < offset + length && offset < run->offset + run->length)
+        submit_open_run(device);
+    if (land_overlapping(device, offset, length))
+        return device->failure;
+    if (still_zeroes(device, offset)) {
+        memset(bytes, 0, length);
+        return 0;
+    }
+    return nbd_pread(device->nbd, bytes, length, offset, 0) == -1 ? nbd_failure() : 0;
+}
+
 static errcode_t read_pages(struct device *device, uint64_t number)
 {
-    unsigned char bytes[READ_AHEAD_PAGES * PAGE_SIZE];
+    unsigned char bytes[READ_AHEAD];
     uint64_t first = number - number % READ_AHEAD_PAGES;
     uint64_t offset = first * PAGE_SIZE;
     size_t length = sizeof(bytes);
@@ -316,17 +352,11 @@ static errcode_t read_pages(struct device *device, uint64_t number)
         return EXT2_ET_SHORT_READ;
     if (length > device->size - offset)
         length = device->size - offset;
-    if (device->open_run && device->open_run->offset < offset + length &&
-        offset < device->open_run->offset + device->open_run->length)
-        submit_open_run(device);
-    failure = land_overlapping(device, offset, length);
-    if (failure)
-        return failure;
     failure = make_room(device, READ_AHEAD_PAGES);
+    if (!failure)
+        failure = read_from_server(device, offset, length, bytes);
     if (failure)
         return failure;
-    if (nbd_pread(device->nbd, bytes, length, offset, 0) == -1)
-        return nbd_failure();
     for (size_t i = 0; i * PAGE_SIZE < length; i++) {
         struct page *page;
         if (cached(device, first + i))
@@ -410,6 +440,7 @@ static void free_device(struct device *device)
     if (device->pages)
         empty_cache(device);
     free(device->pages);
+    free(device->written);
     for (unsigned i = 0; i < RUN_COUNT; i++)
         free(device->runs[i].bytes);
     free(device);
@@ -577,6 +608,14 @@ io_manager vl_nbd_manager = &manager;
 uint64_t vl_nbd_size(io_channel channel)
 {
     return device_of(channel)->size;
+}
+
+errcode_t vl_nbd_assume_zeroes(io_channel channel)
+{
+    struct device *device = device_of(channel);
+
+    device->written = calloc(device->size / READ_AHEAD / 8 + 1, 1);
+    return device->written ? 0 : ENOMEM;
 }
 
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length)

@@ -14,6 +14,9 @@ extern io_manager vl_nbd_manager;
 /* Size of the export in bytes. */
 uint64_t vl_nbd_size(io_channel channel);
 
+/* Says, before the first write, that the whole export reads as zeroes: it is not read to know it. */
+errcode_t vl_nbd_assume_zeroes(io_channel channel);
+
 /* File data goes around the cache. Bytes that follow the previous call's bytes join their run. */
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 
