@@ -5,8 +5,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from virtlayer.client.text import printable
 from virtlayer.errors import VirtlayerError
+from virtlayer.text import printable
 
 
 def print_json(document: object) -> None:

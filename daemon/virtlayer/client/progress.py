@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 from virtlayer.bus.client.answers import Progress
-from virtlayer.client.text import human_size, printable
+from virtlayer.client.text import human_size
+from virtlayer.text import printable
 
 type ShowProgress = Callable[[Progress], None]
 

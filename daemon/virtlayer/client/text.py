@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Text for people: sizes, and strings that came from elsewhere made safe for a terminal."""
+"""Sizes as people write and read them."""
 
 import re
 
@@ -7,17 +7,6 @@ from virtlayer.config import GIB, KIB, MIB
 
 _UNITS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
 _SIZE = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.ASCII)
-
-
-def printable(text: str) -> str:
-    """Text with its control characters escaped.
-
-    Names and messages come from registries: an escape sequence in one must not reach a terminal.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def human_size(count: int) -> str:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What can be wrong with a layer, and how an error shows the names that a stranger chose."""
 
+from virtlayer.text import printable
+
 _SHOWN = 300
 
 
@@ -38,12 +40,4 @@ def quoted(name: bytes) -> str:
     if len(text) > _SHOWN:
         tail = name[-2 * _SHOWN :].decode(errors="backslashreplace")
         text = f"{text[: _SHOWN // 2]}…{tail[-_SHOWN // 2 :]}"
-    return f"“{''.join(map(_shown, text))}”"
-
-
-def _shown(character: str) -> str:
-    # Not by a codec: Python would look for its module, and the sandbox has no files.
-    if character.isprintable():
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return f"“{printable(text)}”"

@@ -20,6 +20,7 @@ from virtlayer.errors import (
     VirtlayerError,
 )
 from virtlayer.source.reference import Reference
+from virtlayer.text import printable
 
 _SHOWN = 600
 
@@ -117,5 +118,4 @@ def _problem(text: str) -> str:
     fatal = re.findall(r'level=fatal msg="((?:[^"\\]|\\.)*)"', text)
     if fatal:
         text = re.sub(r"\\(.)", r"\1", fatal[-1])
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable.strip().rstrip(".")[-_SHOWN:] or "skopeo failed without a message"
+    return printable(text.strip()).rstrip(".")[-_SHOWN:] or "skopeo failed without a message"

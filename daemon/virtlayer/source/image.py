@@ -15,6 +15,7 @@ from virtlayer.errors import MalformedLayer
 from virtlayer.source.digest import is_digest
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
+from virtlayer.text import printable
 
 MANIFEST_LIMIT = 4 * MIB
 CONFIG_LIMIT = 8 * MIB
@@ -308,4 +309,4 @@ def _table(content: bytes, limit: int, what: str) -> Mapping[str, Any]:
 
 
 def _shown(value: object) -> str:
-    return f"“{value[:100] if isinstance(value, str) else type(value).__name__}”"
+    return f"“{printable(value[:100]) if isinstance(value, str) else type(value).__name__}”"

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from virtlayer.errors import InvalidReference
 from virtlayer.source.digest import is_digest
+from virtlayer.text import printable
 
 LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive", "dir")
 _OTHER_TRANSPORTS = frozenset(
@@ -200,5 +201,5 @@ def _quoted(text: str) -> str:
     """Enough of the text to recognise it; nothing that may be a password."""
     if "@" in text:
         text = "…@" + text.rpartition("@")[2]
-    shown = "".join(character if character.isprintable() else "�" for character in text)
+    shown = printable(text)
     return f"“{shown[:200]}{'…' if len(shown) > 200 else ''}”"
