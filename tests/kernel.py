@@ -22,10 +22,21 @@ _INIT = """\
 #!/bin/busybox sh
 set -e
 /bin/busybox mount -t devtmpfs none /dev
+/bin/busybox mount -t proc none /proc
+mode=rw
+init=/sbin/init
+for word in $(/bin/busybox cat /proc/cmdline); do
+  case $word in
+    init=*) init=${{word#init=}};;
+    ro) mode=ro;;
+    --) break;;
+  esac
+done
+/bin/busybox umount /proc
 for module in {modules}; do /bin/busybox insmod /$module.ko; done
-/bin/busybox mount -t ext4 /dev/vda /root
+/bin/busybox mount -t ext4 -o $mode /dev/vda /root
 /bin/busybox mount --move /dev /root/dev
-exec /bin/busybox switch_root -c /dev/console /root /sbin/init
+exec /bin/busybox switch_root -c /dev/console /root "$init" "$@"
 """
 
 
@@ -60,13 +71,15 @@ def debian_kernel() -> Kernel:
 
 
 def initramfs(kernel: Kernel) -> bytes:
-    """An archive with what it takes to go on with the /sbin/init of the ext4 on /dev/vda.
+    """An archive with what it takes to go on with the ext4 on /dev/vda.
+
+    It obeys ``ro`` and ``init=`` (otherwise /sbin/init), with the arguments after ``--``.
 
     In the kernel's documentation: driver-api/early-userspace/buffer-format.rst.
     """
     modules = dict(_modules(kernel, _DRIVERS))
     init = _INIT.format(modules=" ".join(modules))
-    members = [_member(name, 0o40755) for name in ("bin", "dev", "root")]
+    members = [_member(name, 0o40755) for name in ("bin", "dev", "proc", "root")]
     members.append(_member("bin/busybox", 0o100755, _BUSYBOX.read_bytes()))
     members.append(_member("init", 0o100755, init.encode()))
     members += [_member(f"{name}.ko", 0o100644, data) for name, data in modules.items()]

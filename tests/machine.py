@@ -108,6 +108,17 @@ def booted(host: LibvirtHost, disk: Path) -> Iterator[Machine]:
             suffix, names the machine.
     """
     name = f"machine-{disk.stem}"
+    with boot_files(host, name) as directory:
+        description = _DOMAIN.format(
+            name=name, directory=escape(str(directory)), disk=escape(str(disk))
+        )
+        with running(host, name, description, directory / "console") as machine:
+            yield machine
+
+
+@contextlib.contextmanager
+def boot_files(host: LibvirtHost, name: str) -> Iterator[Path]:
+    """A directory, of this name, with a ``kernel`` and an ``initramfs``, and room for a console."""
     directory = host.directory / name
     directory.mkdir(mode=0o755)
     os.chown(directory, host.owner, -1)
@@ -116,20 +127,31 @@ def booted(host: LibvirtHost, disk: Path) -> Iterator[Machine]:
         kernel = debian_kernel()
         shutil.copy(kernel.image, directory / "kernel")
         (directory / "initramfs").write_bytes(initramfs(kernel))
-        description = directory / "domain.xml"
-        description.write_text(
-            _DOMAIN.format(name=name, directory=escape(str(directory)), disk=escape(str(disk)))
-        )
-        # QEMU keeps nothing for a console that is not connected yet.
-        host.virsh("create", "--paused", str(description))
-        try:
-            with socket.socket(socket.AF_UNIX) as console:
-                console.connect(str(directory / "console"))
-                host.virsh("resume", name)
-                yield Machine(name, console)
-        finally:
-            with contextlib.suppress(AssertionError):  # it may have ended by itself
-                host.virsh("destroy", name)
-            assert name not in host.virsh("list", "--all", "--name").split()
+        yield directory
     finally:
         shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def running(host: LibvirtHost, name: str, description: str, console: Path) -> Iterator[Machine]:
+    """Run a machine; afterwards it is off.
+
+    Args:
+        host: The libvirtd that runs it.
+        name: The domain's.
+        description: Its XML.
+        console: The socket that its serial line is to be on.
+    """
+    file = console.with_name("domain.xml")
+    file.write_text(description)
+    # QEMU keeps nothing for a console that is not connected yet.
+    host.virsh("create", "--paused", str(file))
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(console))
+            host.virsh("resume", name)
+            yield Machine(name, line)
+    finally:
+        with contextlib.suppress(AssertionError):  # it may have ended by itself
+            host.virsh("destroy", name)
+        assert name not in host.virsh("list", "--all", "--name").split()

@@ -89,6 +89,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_command(commands, "status", "show the configured images and how they are")
 
+    xml = _add_command(commands, "xml", "print libvirt domain XML that starts an image or volume")
+    xml.add_argument("name", metavar="IMAGE|VOLUME", help="an image is started read-only")
+    _add_pool(xml)
+    xml.add_argument("--type", choices=("qemu", "lxc"), default="qemu", help="(default: qemu)")
+    xml.add_argument("--kernel", type=Path, help="(default: the newest one in /boot)")
+    xml.add_argument("--initrd", type=Path, help="(default: the one of that kernel)")
+    xml.add_argument(
+        "--no-kvm", dest="kvm", action="store_false", help="let QEMU emulate the processor"
+    )
+    xml.add_argument("--domain", metavar="NAME", help="(default: after the image or volume)")
+    xml.add_argument("--memory", type=_size, default="1G", help="(default: 1G)")
+
     rescan = _add_command(commands, "rescan", "make the catalogue say what a pool holds")
     _add_pool(rescan)
     return parser

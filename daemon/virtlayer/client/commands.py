@@ -14,6 +14,7 @@ from virtlayer.client.output import print_json, print_line, print_table
 from virtlayer.client.upkeep import populate, prune, remove, rescan, status
 from virtlayer.client.volumes import create_volume, customization_options
 from virtlayer.client.waiting import finished, started
+from virtlayer.client.xml import xml
 
 
 async def pull(client: Client, arguments: Namespace) -> None:
@@ -85,6 +86,7 @@ COMMANDS: dict[str, Callable[[Client, Namespace], Awaitable[None]]] = {
     "populate": populate,
     "status": status,
     "rescan": rescan,
+    "xml": xml,
 }
 
 

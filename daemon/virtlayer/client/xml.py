@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``virtlayer xml``: asks for what there is to know of an image or volume, and prints a domain."""
+
+import json
+import platform
+import re
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from virtlayer.bus.client.caller import Client
+from virtlayer.client.domain import Guest, lxc_domain, qemu_domain
+from virtlayer.client.kernels import Kernel, newest_kernel
+from virtlayer.client.output import print_json
+from virtlayer.client.startup import parse_startup
+from virtlayer.errors import InvalidArgument
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+async def xml(client: Client, arguments: Namespace) -> None:
+    """Print domain XML for an image or a volume."""
+    guest = await _guest(client, arguments)
+    if arguments.type == "lxc":
+        text = lxc_domain(guest)
+    else:
+        if guest.format == "dir":
+            raise InvalidArgument(
+                f"The volume “{guest.volume}” is a directory, which is no disk. Use --type lxc."
+            )
+        text = qemu_domain(guest, _kernel(arguments), kvm=arguments.kvm and _has_kvm(guest))
+    if arguments.json:
+        print_json({"xml": text})
+    else:
+        print(text)
+
+
+async def _guest(client: Client, arguments: Namespace) -> Guest:
+    name, pool = arguments.name, arguments.pool
+    images = {image.name: image for image in await client.list_images(pool)}
+    config = ""
+    volume = name
+    if name in images:
+        image = await client.image(images[name].path)
+        volume, config = image["Volume"], image["Config"]
+    found = await client.describe_volume(pool, volume)
+    config = config or found["config"]
+    return Guest(
+        name=arguments.domain or _NOT_IN_A_NAME.sub("-", Path(name).stem),
+        pool=pool,
+        volume=volume,
+        path=Path(found["path"]),
+        format=found["format"],
+        writable=not found["layer"],
+        architecture=_architecture(config),
+        startup=parse_startup(config),
+        memory=arguments.memory,
+    )
+
+
+def _architecture(config: str) -> str:
+    document: Any = json.loads(config) if config else {}
+    return str(document.get("architecture", "")) if isinstance(document, dict) else ""
+
+
+def _kernel(arguments: Namespace) -> Kernel:
+    if arguments.kernel is None:
+        found = newest_kernel()
+        return Kernel(found.image, _given(arguments.initrd) or found.initrd)
+    kernel = _given(arguments.kernel)
+    assert kernel is not None
+    return Kernel(kernel, _given(arguments.initrd))
+
+
+def _given(path: Path | None) -> Path | None:
+    """An absolute path, because libvirtd works elsewhere.
+
+    Raises:
+        InvalidArgument: There is no such file.
+    """
+    if path is None:
+        return None
+    if not path.exists():
+        raise InvalidArgument(f"There is no file {path}.")
+    return path.absolute()
+
+
+def _has_kvm(guest: Guest) -> bool:
+    native = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    # Whether it may be used is libvirt's question, not the caller's.
+    return guest.architecture in {"", native} and Path("/dev/kvm").exists()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Domain XML from the command: machines boot with it, and do what the image's config says."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.bus_daemon import session_bus
+from tests.images import Content, directory, file, image, layer, symlink
+from tests.libvirt_host import LibvirtHost
+from tests.machine import boot_files, running
+from tests.pool_user import PoolUser, pool_user
+from tests.registry import Registry
+from tests.virtlayerd import virtlayerd
+
+SHOW = """\
+#!/bin/sh
+echo "user $(id -u):$(id -g)"
+echo "directory $(pwd)"
+echo "greeting $GREETING"
+for word in "$@"; do echo "argument <$word>"; done
+touch written && echo 'root writable'
+"""
+CONFIG: dict[str, object] = {
+    "Entrypoint": ["show", "it's"],
+    "Cmd": ['a "word"', "", "a=b c"],
+    "Env": ["PATH=/bin", "GREETING=hello  world", "odd.name=x"],
+    "WorkingDir": "/work here",
+    "User": "worker",
+}
+SHOWN = """\
+user 1000:1001
+directory /work here
+greeting hello  world
+argument <it's>
+argument <a "word">
+argument <>
+argument <a=b c>
+root writable
+"""
+INIT = """\
+#!/bin/sh
+touch written 2>/dev/null && root=writable || root=read-only
+echo "init $1 as $$, $GREETING, $root"
+poweroff -f
+"""
+
+
+@pytest.fixture(scope="module")
+def user(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolUser]:
+    with (
+        Registry(tmp_path_factory.mktemp("registry")) as registry,
+        session_bus(tmp_path_factory.mktemp("bus")) as bus,
+        virtlayerd(host, bus, tmp_path_factory.mktemp("virtlayerd")) as daemon,
+        pool_user(daemon, registry, host) as user,
+    ):
+        yield user
+
+
+def bootable(config: dict[str, object]) -> Content:
+    """An image of a static busybox and what the tests start."""
+    applets = ("sh", "mount", "touch", "sleep", "poweroff", "su", "id")
+    base = layer(
+        *map(directory, ("bin", "dev", "etc", "proc", "sys", "sbin")),
+        directory("work here", mode=0o777),
+        file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755),
+        *(symlink(f"bin/{name}", "busybox") for name in applets),
+        file("bin/show", SHOW.encode(), mode=0o755),
+        file("etc/passwd", b"root:x:0:0::/:/bin/sh\nworker:x:1000:1001::/:/bin/false\n"),
+        file("sbin/init", INIT.encode(), mode=0o755),
+    )
+    return image([base], config={"config": config})
+
+
+async def booted_console(user: PoolUser, name: str) -> str:
+    """What a machine says that is started with the XML for an image or volume, to its end."""
+    domain = f"xml-{name.partition('.')[0]}"
+    with boot_files(user.host, domain) as files:
+        printed = await user.tell(
+            *("xml", name, user.pool, f"--domain={domain}", "--memory=256M", "--no-kvm"),
+            *(f"--kernel={files / 'kernel'}", f"--initrd={files / 'initramfs'}"),
+        )
+        assert_valid(printed, files / "printed.xml")
+        console = files / "console"
+        pty = '<console type="pty" />'
+        assert pty in printed
+        line = f'<serial type="unix"><source mode="bind" path="{console}"/></serial>'
+        with running(user.host, domain, printed.replace(pty, line), console) as machine:
+            machine.wait_until_off()
+            return machine.said
+
+
+def assert_valid(xml: str, scratch: Path) -> None:
+    """It is valid by libvirt's schema."""
+    scratch.write_text(xml)
+    done = subprocess.run(
+        ["virt-xml-validate", scratch, "domain"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + xml
+
+
+async def test_a_volume_boots_into_what_its_image_wants(user: PoolUser) -> None:
+    [top] = await user.pull(bootable(CONFIG), "program")
+    user.overlay(user.path / "machine.qcow2", Path(top))
+    assert SHOWN in await booted_console(user, "machine.qcow2")
+
+
+async def test_an_image_boots_read_only_and_an_init_is_started_itself(user: PoolUser) -> None:
+    config: dict[str, object] = {"Cmd": ["/sbin/init", "two words"], "Env": ["GREETING=good day"]}
+    await user.pull(bootable(config), "system")
+    assert "init two words as 1, good day, read-only\n" in await booted_console(user, "system")
+
+
+async def test_a_volume_has_the_config_of_the_version_that_it_stands_on(user: PoolUser) -> None:
+    old = image([layer(file("old", b""))], config={"config": {"Cmd": ["old"]}})
+    [top] = await user.pull(old, "moving")
+    user.overlay(user.path / "older.qcow2", Path(top))
+    await user.pull(image([layer(file("new", b""))], config={"config": {"Cmd": ["new"]}}), "moving")
+    arguments = ("older.qcow2", user.pool, "--type=lxc")
+    root = ElementTree.fromstring((await user.run("xml", *arguments))["xml"])  # noqa: S314
+    words = [root.findtext("os/init"), *(one.text for one in root.findall("os/initarg"))]
+    assert words == ["/bin/sh", "-c", 'exec "$0" "$@"', "old"]
+
+
+async def test_a_container_has_it_in_its_own_elements(user: PoolUser, tmp_path: Path) -> None:
+    config = CONFIG | {
+        "Entrypoint": ["/bin/show"],
+        "User": "worker:staff",
+        "WorkingDir": "/work",
+    }
+    [top] = await user.pull(bootable(config), "program")
+    printed = await user.tell("xml", "program", user.pool, "--type=lxc")
+    assert_valid(printed, tmp_path / "domain.xml")
+    root = ElementTree.fromstring(printed)  # noqa: S314 -- our own
+    assert (root.get("type"), root.findtext("os/type")) == ("lxc", "exe")
+    assert root.findtext("os/init") == "/bin/show"
+    assert [one.text or "" for one in root.findall("os/initarg")] == CONFIG["Cmd"]
+    assert {one.get("name"): one.text for one in root.findall("os/initenv")} == {
+        "PATH": "/bin",
+        "GREETING": "hello  world",
+    }
+    assert root.findtext("os/initdir") == "/work"
+    assert (root.findtext("os/inituser"), root.findtext("os/initgroup")) == ("worker", "staff")
+    filesystem = root.find("devices/filesystem")
+    assert filesystem is not None
+    driver, source = filesystem.find("driver"), filesystem.find("source")
+    assert driver is not None
+    assert driver.attrib == {"type": "nbd", "format": "qcow2"}
+    assert source is not None
+    assert source.attrib == {"file": str(user.path / top)}
+    assert filesystem.find("readonly") is not None
+
+
+async def test_what_is_not_there_is_told(user: PoolUser) -> None:
+    assert (await user.fail("xml", "nothing", user.pool)).status == 3
+    await user.pull(bootable(CONFIG), "program")
+    ended = await user.fail("xml", "program", user.pool, "--kernel=/no/kernel")
+    assert (ended.status, "/no/kernel" in ended.stderr) == (2, True)
