@@ -55,11 +55,11 @@ def virtlayerd(
     Args:
         host: The libvirtd that it uses.
         bus: The bus that it serves.
-        directory: An empty one of its own.
+        directory: One of its own: empty, or with what another one has left.
         settings: What its virtlayerd.toml says.
     """
     for name in ("run", "state", "cache", "config"):
-        (directory / name).mkdir(mode=0o700)
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
@@ -74,7 +74,7 @@ def virtlayerd(
     config.write_text(settings)
     command: list[str | Path] = [PROGRAM, "--session", "--connect", host.uri, "--config", config]
     with (
-        (directory / "log").open("wb") as log,
+        (directory / "log").open("ab") as log,
         subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         ) as process,

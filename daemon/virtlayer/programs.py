@@ -22,8 +22,10 @@ STDERR_KEPT = 8 * 1024
 
 _INHERITED = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# The kernel sends the signal when the parent goes: what no handler of ours can promise.
-_GUARD = ("--pdeathsig=KILL", "--no-new-privs", "--")
+# The kernel sends the signal when the parent goes: what no handler of ours can promise. A parent
+# that went before it was asked for that is noticed by the shell, which adds PWD to an environment.
+_GUARD = ("--pdeathsig=KILL", "--no-new-privs", "--", "sh", "-c")
+_IF_PARENT_LIVES = 'unset PWD; test "$PPID" = "$0" && exec "$@"'
 _NO_HOME = "/nonexistent"
 """The home of a program that runs as somebody else: neither his settings nor ours are for it."""
 
@@ -153,7 +155,7 @@ async def running(
         identity: Whom it runs as; None for this process's user. Only root can choose.
     """
     process = await asyncio.create_subprocess_exec(
-        *("setpriv", *_flags_of(identity), *_GUARD),
+        *("setpriv", *_flags_of(identity), *_GUARD, _IF_PARENT_LIVES, str(os.getpid())),
         *argv,
         stdin=stdin,
         stdout=stdout,
