@@ -30,6 +30,7 @@ from virtlayer.life import Life
 from virtlayer.operations.services import Services
 from virtlayer.operations.sweeping import Sweeper
 from virtlayer.source.blobs import BlobCache
+from virtlayer.source.scratch import sweep_scratch
 from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pools
 from virtlayer.version import VERSION
@@ -102,6 +103,11 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
     blobs = blob_directory(settings, session=session)
     for directory in (runtime, state):
         await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+    # What a killed daemon left: credentials first of all.
+    for place in (runtime, blobs / "scratch"):
+        await sweep_scratch(place)
+    cache = BlobCache(blobs, settings.cache.size_limit)
+    await asyncio.to_thread(cache.sweep)
     async with Catalog(state / "catalog.sqlite") as catalog, contextlib.AsyncExitStack() as stack:
         # Opened by the first job: who only asks for the list of jobs needs no libvirtd.
         hypervisor = Hypervisor(arguments.uri)
@@ -116,7 +122,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
             pools=pools,
             sweeper=Sweeper(pools),
             chains=ChainBuilder(pools),
-            cache=BlobCache(blobs, settings.cache.size_limit),
+            cache=cache,
             catalog=catalog,
             jobs=Jobs(settings.jobs),
         )

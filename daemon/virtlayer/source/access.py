@@ -11,8 +11,7 @@ program that runs as him, before his call is answered, and a local image by a sk
 import base64
 import contextlib
 import json
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from virtlayer.programs import Identity
 from virtlayer.source.descriptors import content_of
 from virtlayer.source.foreign_files import Certificates, certificates_as, content_as
 from virtlayer.source.reference import Reference
+from virtlayer.source.scratch import scratch_directory
 
 _AUTHFILE_LIMIT = MIB
 
@@ -118,26 +118,23 @@ async def skopeo_flags(
         if not access.authfile.is_file():
             raise InvalidArgument(f"The authfile {access.authfile} is not there.")
         flags.append(f"--authfile={access.authfile}")
-    with contextlib.ExitStack() as files:
+    async with contextlib.AsyncExitStack() as files:
         if access.certificates is not None:
-            directory = files.enter_context(_private_files(access.certificates, runtime))
+            directory = await files.enter_async_context(scratch_directory(runtime))
+            _write_private(directory, access.certificates)
             flags.append(f"--cert-dir={directory}")
         credentials = _credentials(access, reference.domain)
         if credentials is not None:
-            directory = files.enter_context(_private_files({"auth.json": credentials}, runtime))
+            directory = await files.enter_async_context(scratch_directory(runtime))
+            _write_private(directory, {"auth.json": credentials})
             flags.append(f"--authfile={directory / 'auth.json'}")
         yield tuple(flags)
 
 
-@contextlib.contextmanager
-def _private_files(contents: Mapping[str, bytes], runtime: Path) -> Iterator[Path]:
-    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="auth-", dir=runtime) as name:
-        directory = Path(name)
-        for file, content in contents.items():
-            (directory / file).touch(mode=0o600, exist_ok=False)
-            (directory / file).write_bytes(content)
-        yield directory
+def _write_private(directory: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        (directory / name).touch(mode=0o600, exist_ok=False)
+        (directory / name).write_bytes(content)
 
 
 def _credentials(access: Access, domain: str) -> bytes | None:

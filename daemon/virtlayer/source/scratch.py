@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Directories for large temporary files, which do not outlive a killed process for long.
+"""Directories for temporary files, which do not outlive a killed process for long.
 
-Each is locked (flock(2)) as long as its owner lives; the next one that is made in the same place
-removes those without an owner. The place itself is locked while a directory is made, so that none
-is seen before its lock.
+Each is locked (flock(2)) as long as its owner lives; the next daemon, and the next directory that
+is made in the same place, removes those without an owner. The place itself is locked while a
+directory is made, so that none is seen before its lock.
 """
 
 import asyncio
@@ -38,6 +38,21 @@ async def scratch_directory(place: Path, owner: Identity | None = None) -> Async
             await asyncio.shield(_remove([directory]))
 
 
+async def sweep_scratch(place: Path) -> int:
+    """Remove the directories in ``place`` whose owners have died.
+
+    Returns:
+        How many there were.
+    """
+    try:
+        with _locked(place):
+            dead = _dead_in(place)
+    except FileNotFoundError:
+        return 0
+    await _remove(dead)
+    return len(dead)
+
+
 def _claimed(
     place: Path, owner: Identity | None, files: contextlib.ExitStack
 ) -> tuple[Path, list[Path]]:
@@ -46,15 +61,18 @@ def _claimed(
     if owner is not None:
         for passed in (place.parent, place):
             passed.chmod(0o711)
-    with _opened(place) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # nobody holds it for longer than these lines take
-        dead = [path for path in place.glob(f"{_PREFIX}*") if _is_dead(path)]
+    with _locked(place):
+        dead = _dead_in(place)
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         descriptor = files.enter_context(_opened(directory))
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if owner is not None:
             os.fchown(descriptor, owner.uid, owner.gid)
     return directory, dead
+
+
+def _dead_in(place: Path) -> list[Path]:
+    return [path for path in place.glob(f"{_PREFIX}*") if _is_dead(path)]
 
 
 def _is_dead(path: Path) -> bool:
@@ -69,6 +87,13 @@ def _is_dead(path: Path) -> bool:
 async def _remove(paths: list[Path]) -> None:
     for path in paths:
         await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    with _opened(place) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # nobody holds it for long
+        yield
 
 
 @contextlib.contextmanager
