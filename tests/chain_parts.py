@@ -12,7 +12,7 @@ from virtlayer.chain.plan import PlannedVolume, plan_chain
 from virtlayer.chain.request import Applier, BuildStage, BuildTools, ChainRequest
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.image import Layer
-from virtlayer.storage.pools import Pool, Volume
+from virtlayer.storage.pools import Pool
 
 SIZE = 64 * 1024**2
 """Virtual size of the volumes, in bytes."""
@@ -97,9 +97,8 @@ class Store:
         await _awaited(self.before_apply(request.diff_id))
         return await self.applier.apply(request, on_bytes)
 
-    async def record(self, planned: PlannedVolume, volume: Volume) -> None:
-        assert planned.name == volume.name
-        self.recorded.append(volume.name)
+    async def record(self, planned: PlannedVolume) -> None:
+        self.recorded.append(planned.name)
 
     def set_total(self, size: int, layers: int) -> None:
         self.bytes_total, self.layers_total = size, layers

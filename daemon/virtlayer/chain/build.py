@@ -21,7 +21,7 @@ from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.image import Layer
-from virtlayer.storage.commit import flush_volume, place_volume, register_volume
+from virtlayer.storage.commit import Placed, flush_volume, place_volume, register_volume
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
@@ -149,18 +149,18 @@ class _Build:
                 await self._write(planned, loans, staged)
             async with self._explained():
                 await flush_volume(self._pool, staged)
-            return await to_completion(self._commit(planned, staged, turn))
+            placed = await to_completion(self._place(planned, staged))
+            turn.placed.set()
+            if planned is self._request.plan[-1]:
+                self._tools.on_stage("registering")
+            return await register_volume(
+                self._pools, self._pool, placed, expected_backing=self._backing(planned)
+            )
 
-    async def _commit(self, planned: PlannedVolume, staged: Path, turn: _Turn) -> Volume:
+    async def _place(self, planned: PlannedVolume, staged: Path) -> Placed:
         placed = await place_volume(self._pool, staged, planned.name)
-        turn.placed.set()
-        if planned is self._request.plan[-1]:
-            self._tools.on_stage("registering")
-        volume = await register_volume(
-            self._pools, self._pool, placed, expected_backing=self._backing(planned)
-        )
-        await self._tools.record(planned, volume)
-        return volume
+        await self._tools.record(planned)
+        return placed
 
     async def _lend(self, loan: _Loan) -> None:
         async with AsyncExitStack() as stack:

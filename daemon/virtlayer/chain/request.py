@@ -83,11 +83,11 @@ class BuildTools:
         applier: Puts one layer after another into a volume.
         progress: Told the figures.
         on_stage: Told what the job waits for.
-        record: Awaited for each new volume, when libvirt knows it.
+        record: Awaited for each new volume, when it is in the pool's directory.
     """
 
     fetch: Fetch
     applier: Applier
     progress: BuildProgress
     on_stage: Callable[[BuildStage], None]
-    record: Callable[[PlannedVolume, Volume], Awaitable[None]]
+    record: Callable[[PlannedVolume], Awaitable[None]]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Building the volume on top of a chain that a machine writes to."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,13 @@ from virtlayer.chain.qcow2 import create_overlay, serve
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.session import CustomizationRequest
-from virtlayer.storage.commit import flush_volume, place_volume, register_volume
+from virtlayer.storage.commit import (
+    Placed,
+    flush_volume,
+    place_volume,
+    register_volume,
+    withdraw_volume,
+)
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
@@ -83,7 +90,12 @@ async def build_writable(
                 await _customize(request, staged, customizer)
             await flush_volume(pool, staged, mode=_MODE)
         on_registering()
-        return await to_completion(_commit(pools, request, staged))
+        placed = await to_completion(_place(request, staged))
+        try:
+            return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
+        except asyncio.CancelledError:
+            await withdraw_volume(pools, pool, placed)
+            raise
 
 
 async def _customize(request: WritableRequest, staged: Path, customizer: Customizer) -> None:
@@ -97,11 +109,11 @@ async def _customize(request: WritableRequest, staged: Path, customizer: Customi
         )
 
 
-async def _commit(pools: Pools, request: WritableRequest, staged: Path) -> Volume:
+async def _place(request: WritableRequest, staged: Path) -> Placed:
     placed = await place_volume(request.pool, staged, request.name)
     if not placed.ours:
         raise VolumeExists(
             f"Another volume “{request.name}” came into the pool “{request.pool.name}” meanwhile. "
             "Take another name, or delete it."
         )
-    return await register_volume(pools, request.pool, placed, expected_backing=request.backing.path)
+    return placed

@@ -24,7 +24,7 @@ from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
 from virtlayer.source.skopeo import BlobStream, OpenImage, open_image
-from virtlayer.storage.pools import Pool, Volume
+from virtlayer.storage.pools import Pool
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ class _Pull:
         self._job = job
         self._size = request.size or services.settings.storage.virtual_size
         self._downloaded: set[Layer] = set()
+        self._digest = ""
 
     async def run(self) -> PullResult:
         request, services = self._request, self._services
@@ -128,6 +129,8 @@ class _Pull:
             runtime=services.runtime,
             scratch=services.scratch,
         ) as source:
+            self._digest = source.image.digest
+            _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
             limit = services.settings.storage.depth_limit
             plan = plan_chain(source.image.layers, self._size, limit)
             # From before it is looked for until the catalogue says who needs it.
@@ -186,18 +189,22 @@ class _Pull:
                 ),
             )
 
-    async def _note(self, planned: PlannedVolume, volume: Volume) -> None:
-        await self._services.catalog.add_volume(self._request.pool, volume.name)
+    async def _note(self, planned: PlannedVolume) -> None:
+        await self._services.catalog.add_volume(self._request.pool, planned.name)
         _log.info(
             "Job %d: volume %s is in its pool",
             self._job.id,
-            volume.name,
-            extra=journal.fields(
-                job=self._job.id,
-                pool=self._request.pool,
-                volume=volume.name,
-                layer=planned.layers[-1].diff_id,
-            ),
+            planned.name,
+            extra=self._fields(volume=planned.name, layer=planned.layers[-1].diff_id),
+        )
+
+    def _fields(self, **more: str) -> dict[str, object]:
+        return journal.fields(
+            job=self._job.id,
+            pool=self._request.pool,
+            digest=self._digest,
+            caller_uid=self._job.started_by,
+            **more,
         )
 
     def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:

@@ -2,8 +2,8 @@
 """How a finished volume gets into the pool: safely on disk, under its name, known to libvirt.
 
 The file appears under its name only when all of it is on disk, and never in the place of another.
-Three steps: the first may take long, and a cancelled job does not wait for it; after the second the
-next layer can be built, while libvirt looks at the pool in the third.
+Three steps: the first and the third may take long, when the disk or libvirt is busy, and a
+cancelled job does not wait for them; after the second the next layer can be built.
 """
 
 import asyncio
@@ -20,6 +20,10 @@ from virtlayer.storage.pools import Pool, Pools, Volume
 
 LAYER_MODE = 0o444
 """Nobody writes to a layer again: others' images are built on it."""
+
+
+_FORGET_SECONDS = 0.5
+"""What cleaning up libvirt's list may take: a cancelled job must end soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ async def register_volume(
 ) -> Volume:
     """Let libvirt find a placed volume, and see that it understands it as we do.
 
-    A file of ours that fails here is removed from the pool again.
+    A file of ours that fails here is removed from the pool again. One whose job is cancelled here
+    stays: libvirt finds it with the next refresh.
 
     Args:
         pools: The pools of the connection.
@@ -102,12 +107,6 @@ async def register_volume(
         PoolNotFound: The pool has gone meanwhile.
         PoolInactive: The pool was stopped meanwhile.
     """
-    return await to_completion(_register(pools, pool, placed, expected_backing))
-
-
-async def _register(
-    pools: Pools, pool: Pool, placed: Placed, expected_backing: Path | None
-) -> Volume:
     try:
         await pools.refresh(pool)
         volume = await pools.volume(pool, placed.path.name)
@@ -118,12 +117,22 @@ async def _register(
             )
         _check(volume, pool, placed, expected_backing)
     except VirtlayerError:
-        if placed.ours:
-            await asyncio.to_thread(_unlink, placed.path)
-            with contextlib.suppress(VirtlayerError):
-                await pools.refresh(pool)
+        await withdraw_volume(pools, pool, placed)
         raise
     return volume
+
+
+async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
+    """Remove a placed file again, if it is ours, and let libvirt forget it if it does so soon."""
+    if placed.ours:
+        await to_completion(_withdraw(pools, pool, placed.path))
+
+
+async def _withdraw(pools: Pools, pool: Pool, path: Path) -> None:
+    await asyncio.to_thread(_unlink, path)
+    with contextlib.suppress(VirtlayerError, TimeoutError):
+        async with asyncio.timeout(_FORGET_SECONDS):
+            await pools.refresh(pool)
 
 
 def _check(volume: Volume, pool: Pool, placed: Placed, expected_backing: Path | None) -> None:

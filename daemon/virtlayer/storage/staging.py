@@ -31,7 +31,7 @@ STAGING_PARENT = ".virtlayer-staging"
 """The directory, directly below the pool's, that holds the jobs' ones."""
 
 _LOCK_FILE = "lock"
-_FORGET_SECONDS = 2.0
+_FORGET_SECONDS = 0.5
 """What cleaning up libvirt's list may take: a cancelled job must end soon."""
 
 
