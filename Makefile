@@ -15,6 +15,9 @@ help:
 	@echo 'make fuzz    random and damaged layers for ten minutes'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
 	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
+	@echo 'make deb     Debian packages of the last commit, in build/deb'
+	@echo 'make rpm     a source RPM of the last commit, in build/rpm'
+	@echo 'make acceptance   those Debian packages on a Debian system that boots; needs root'
 	@echo 'make clean   removes what make made'
 
 .PHONY: dev
@@ -51,6 +54,18 @@ demo: dev
 .PHONY: bench
 bench: dev
 	$(BIN)/python -m bench $(BENCH)
+
+.PHONY: deb
+deb:
+	packaging/build-deb
+
+.PHONY: rpm
+rpm:
+	packaging/build-srpm
+
+.PHONY: acceptance
+acceptance: dev deb
+	$(BIN)/pytest --override-ini=norecursedirs= tests/acceptance
 
 .PHONY: clean
 clean:

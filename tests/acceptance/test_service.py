@@ -61,7 +61,7 @@ def assert_chain(system: System, volumes: list[str]) -> None:
     assert [Path(one["filename"]).name for one in chain] == volumes[::-1]
     for name in volumes:
         assert system.run("stat", "--format=%a", str(POOL / name)).strip() == "444"
-    assert system.run("ls", "-A", f"{POOL}/.virtlayer-staging").split() == []
+    assert system.run("find", str(POOL), "-name", ".*") == ""
 
 
 def assert_signals(signals: list[dict[str, object]]) -> None:
@@ -147,14 +147,42 @@ def test_a_user_pulls_with_the_daemon_of_the_session(system: System, source: str
     bus = Path(f"/run/user/{system.uid('alice')}/bus")
     wait_until("alice's bus", lambda: system.attempt("test", "-S", str(bus)).status == 0)
     pool = "/home/alice/pool"
-    system.run_as("alice", "mkdir", pool)
-    define = ("pool-create-as", "mine", "dir", f"--target={pool}")
-    system.run_as("alice", "virsh", "--quiet", "--connect=qemu:///session", *define)
+    virsh = "virsh --quiet --connect=qemu:///session"
+    define = f"mkdir {pool} && {virsh} pool-define-as mine dir --target={pool}"
+    system.run_as("alice", "sh", "-c", f"{define} && {virsh} pool-autostart mine")
+    # virsh started one, which ended with the unit that virsh ran in.
+    wait_until("alice's libvirtd ends", lambda: alices_libvirtd(system) == [])
+
     command = ("virtlayer", "--user", "pull", source, "mine", *ACCESS, "--json")
     result = json.loads(system.run_as("alice", *command, stdin=PASSWORD))
     assert result["layers-built"] == 3
     for name in result["volumes"]:
-        owner = system.run("stat", "--format=%U", f"{pool}/{name}").strip()
-        assert owner == "alice"
-    state = system.run_as("alice", "systemctl", "--user", "is-active", "virtlayerd.service")
-    assert state.strip() == "active"
+        assert system.run("stat", "--format=%U", f"{pool}/{name}").strip() == "alice"
+
+    # Her machines are children of a libvirtd that the daemon started: it lives on, and may do what
+    # any libvirtd of hers may.
+    [pid] = alices_libvirtd(system)
+    assert system.run("grep", "-E", "^(NoNewPrivs|Seccomp):", f"/proc/{pid}/status").split() == [
+        *("NoNewPrivs:", "0", "Seccomp:", "0")
+    ]
+    system.run_as("alice", "systemctl", "--user", "stop", "virtlayerd.service")
+    assert alices_libvirtd(system) == [pid]
+    assert system.attempt("pgrep", "--euid", "alice", "qemu-nbd|skopeo|python").stdout == ""
+
+
+def alices_libvirtd(system: System) -> list[str]:
+    return system.attempt("pgrep", "--euid", "alice", "libvirtd").stdout.split()
+
+
+def test_a_pool_elsewhere_takes_a_drop_in(system: System, source: str) -> None:
+    system.run("virsh", "--quiet", "pool-create-as", "data", "dir", "--target=/data", "--build")
+    command = ("virtlayer", "pull", source, "data", *ACCESS, "--json")
+    ended = system.attempt(*command, stdin=PASSWORD)
+    assert ended.status != 0
+    assert "/data" in ended.stderr
+    drop_in = "/etc/systemd/system/virtlayerd.service.d/pools.conf"
+    system.run("mkdir", str(Path(drop_in).parent))
+    system.run("tee", drop_in, stdin="[Service]\nReadWritePaths=/data\n")
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "restart", "virtlayerd.service")
+    assert json.loads(system.run(*command, stdin=PASSWORD))["layers-built"] == 3

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The files of the packages, installed into a directory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What packaging/install-files installs."""
+    directory = tmp_path_factory.mktemp("installed")
+    python = Path(sys.executable).parent
+    subprocess.run(
+        [CHECKOUT / "packaging" / "install-files", directory],
+        env={"PATH": f"{python}:{os.environ['PATH']}"},
+        check=True,
+    )
+    return directory

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The completions, asked for by the shells themselves."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Types a line into bash with bash-completion, and prints what would be offered.
+_BASH = """\
+source /usr/share/bash-completion/bash_completion
+source "$1"
+COMP_LINE=$2 COMP_POINT=${#2} COMP_TYPE=9 COMP_KEY=9
+read -ra COMP_WORDS <<<"$COMP_LINE"
+[[ $COMP_LINE == *' ' ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+compopt() { :; }
+_virtlayer
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+# The same in zsh: its completion system works on a line of a pseudo terminal only, so what it would
+# be given is noted down instead.
+_ZSH = """\
+compdef() { :; }
+_arguments() { print -rl -- "$@"; state=$wanted; }
+_describe() { print -rl -- "${(@P)2}"; }
+compadd() { print -rl -- "$@"; }
+wanted=$2 words=(${(z)3})
+source "$1"
+"""
+_STAND_INS = {
+    "virsh": "printf ' default\\n other\\n'",
+    "virtlayer": "echo '%s'",
+}
+_LISTED = json.dumps([{"id": 7, "name": "debian:13", "pool": "default"}], indent=2)
+
+type Complete = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A PATH in which virsh and virtlayer know a few names."""
+    for name, script in _STAND_INS.items():
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\n" + script.replace("%s", _LISTED) + "\n")
+        program.chmod(0o755)
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+
+
+@pytest.fixture(params=["bash", "fish"])
+def complete(
+    request: pytest.FixtureRequest, installed: Path, environment: dict[str, str]
+) -> Complete:
+    """Completes a line in one of the shells."""
+    share = installed / "usr/share"
+    commands: dict[str, Callable[[str], list[str | Path]]] = {
+        "bash": lambda line: [
+            *("bash", "--norc", "-c", _BASH, "bash"),
+            share / "bash-completion/completions/virtlayer",
+            line,
+        ],
+        "fish": lambda line: [
+            *("fish", "--no-config", "-c", 'source $argv[1]; complete -C "$argv[2]"'),
+            share / "fish/vendor_completions.d/virtlayer.fish",
+            line,
+        ],
+    }
+    command = commands[str(request.param)]
+
+    def offered(line: str) -> list[str]:
+        done = subprocess.run(
+            command(line), env=environment, check=True, capture_output=True, text=True
+        )
+        return [one.split("\t")[0].strip() for one in done.stdout.splitlines() if one.strip()]
+
+    return offered
+
+
+def test_commands(complete: Complete) -> None:
+    assert complete("virtlayer pu") == ["pull"]
+    assert {"pull", "inspect", "images", "jobs", "cancel"} <= set(complete("virtlayer "))
+    assert complete("virtlayer --user pu") == ["pull"]
+
+
+def test_options_of_the_command(complete: Complete) -> None:
+    # fish finds --no-tls-verify by these letters as well.
+    offered = complete("virtlayer pull --tls")
+    assert "--tls-verify" in offered
+    assert "--size" not in offered
+    assert complete("virtlayer images --tls") == []
+
+
+def test_values_of_an_option(complete: Complete) -> None:
+    assert set(complete("virtlayer pull --tls-verify ")) == {"true", "false"}
+
+
+def test_sources(complete: Complete) -> None:
+    assert "docker://" in complete("virtlayer pull d")
+
+
+def test_pools(complete: Complete) -> None:
+    assert set(complete("virtlayer images ")) == {"default", "other"}
+    assert complete("virtlayer --user images o") == ["other"]
+
+
+def test_jobs(complete: Complete) -> None:
+    assert complete("virtlayer cancel ") == ["7"]
+
+
+def test_zsh_reads_its_file(installed: Path) -> None:
+    path = installed / "usr/share/zsh/vendor-completions/_virtlayer"
+    assert path.read_text().startswith("#compdef virtlayer\n")
+    subprocess.run(["zsh", "-n", path], check=True)
+
+
+def test_zsh_is_told_the_same(installed: Path, environment: dict[str, str]) -> None:
+    path = installed / "usr/share/zsh/vendor-completions/_virtlayer"
+
+    def told(state: str, line: str) -> str:
+        return subprocess.run(
+            ["zsh", "-f", "-c", _ZSH, "zsh", path, state, line],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert "pull:bring an image into a pool" in told("command", "virtlayer")
+    assert "--tls-verify[" in told("arguments", "pull")
