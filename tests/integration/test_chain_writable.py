@@ -56,7 +56,7 @@ async def backing(pools: Pools, pool: Pool, worker: LayerWorker) -> Volume:
 def request(pool: Pool, backing: Volume, **changes: str) -> WritableRequest:
     return WritableRequest(
         pool=pool,
-        name="guest, <1> & more",
+        name="guest,<1>&more",
         backing=backing,
         size=SIZE,
         customization=Customization(**changes),  # type: ignore[arg-type] # those that are str
@@ -114,6 +114,25 @@ async def test_a_cancelled_customization_leaves_nothing(
         await task
     assert host.volumes(pool.name) == before
     assert children() == processes
+
+
+@pytest.mark.parametrize("late", [0, 0.0005, 0.002, 0.01, 0.02])
+async def test_a_cancellation_at_the_end_leaves_nothing_either(
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker, late: float
+) -> None:
+    before = host.volumes(pool.name)
+    registering = asyncio.Event()
+    wanted = request(pool, backing)
+    task = asyncio.create_task(
+        build_writable(pools, wanted, worker, on_registering=registering.set)
+    )
+    await registering.wait()
+    await asyncio.sleep(late)
+    task.cancel()
+    await asyncio.wait([task])
+    # On a fast machine it was finished before.
+    made = [] if task.cancelled() else [wanted.name]
+    assert host.volumes(pool.name) == sorted([*before, *made])
 
 
 async def test_another_s_file_of_that_name_stays(

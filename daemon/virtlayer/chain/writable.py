@@ -82,20 +82,28 @@ async def build_writable(
         VirtlayerError: libvirt fails, or a program.
     """
     pool = request.pool
-    async with staging_directory(pools, pool, request.job_id) as staging:
-        staged = staging / _STAGED
-        async with explained(pools, pool, f"the volume “{request.name}”"):
-            await create_overlay(staged, request.size, request.backing.name)
-            if request.customization:
-                await _customize(request, staged, customizer)
-            await flush_volume(pool, staged, mode=_MODE)
-        on_registering()
-        placed = await to_completion(_place(request, staged))
-        try:
+    ours: list[Placed] = []
+    try:
+        async with staging_directory(pools, pool, request.job_id) as staging:
+            staged = staging / _STAGED
+            await _write(pools, request, staged, customizer)
+            on_registering()
+            placed = await to_completion(_place(request, staged, ours))
             return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
-        except asyncio.CancelledError:
+    except asyncio.CancelledError:
+        for placed in ours:
             await withdraw_volume(pools, pool, placed)
-            raise
+        raise
+
+
+async def _write(
+    pools: Pools, request: WritableRequest, staged: Path, customizer: Customizer
+) -> None:
+    async with explained(pools, request.pool, f"the volume “{request.name}”"):
+        await create_overlay(staged, request.size, request.backing.name)
+        if request.customization:
+            await _customize(request, staged, customizer)
+        await flush_volume(request.pool, staged, mode=_MODE)
 
 
 async def _customize(request: WritableRequest, staged: Path, customizer: Customizer) -> None:
@@ -109,11 +117,13 @@ async def _customize(request: WritableRequest, staged: Path, customizer: Customi
         )
 
 
-async def _place(request: WritableRequest, staged: Path) -> Placed:
+async def _place(request: WritableRequest, staged: Path, ours: list[Placed]) -> Placed:
+    """Place the file, and note it: a cancellation may leave no time to return it."""
     placed = await place_volume(request.pool, staged, request.name)
     if not placed.ours:
         raise VolumeExists(
             f"Another volume “{request.name}” came into the pool “{request.pool.name}” meanwhile. "
             "Take another name, or delete it."
         )
+    ours.append(placed)
     return placed
