@@ -65,7 +65,7 @@ rpm:
 
 .PHONY: acceptance
 acceptance: dev deb
-	$(BIN)/pytest --override-ini=norecursedirs= tests/acceptance
+	$(BIN)/pytest tests/acceptance
 
 .PHONY: clean
 clean:
