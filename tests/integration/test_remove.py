@@ -10,6 +10,7 @@ import pytest
 from tests.bus_daemon import session_bus
 from tests.faulty_registry import Fault, FaultyRegistry
 from tests.images import image
+from tests.job_watch import IMAGE, Told, watching
 from tests.libvirt_host import LibvirtHost
 from tests.pool_user import PoolUser, pool_user, qemu_img, some_image, some_layers
 from tests.registry import Registry
@@ -53,6 +54,28 @@ async def test_layers_that_another_image_needs_stay(user: PoolUser) -> None:
     freed = await user.run("remove", "new", user.pool)
     assert freed["volumes"] == [new, base]
     assert user.volumes == []
+
+
+async def test_images_come_and_go_on_the_bus(user: PoolUser, daemon: Daemon) -> None:
+    async with watching(daemon.bus.address) as watch:
+        [top] = await user.pull(some_image("one"), "demo")
+        [shown] = await user.run("images", user.pool)
+        path = shown["path"]
+        assert (await watch.properties(path, IMAGE))["Volume"] == top
+        [other] = await user.pull(some_image("two"), "demo")
+        await user.run("remove", "demo", user.pool)
+        assert [(told.member, told.body[0]) for told in watch.told if is_about(told, path)] == [
+            ("InterfacesAdded", path),
+            ("PropertiesChanged", IMAGE),
+            ("InterfacesRemoved", path),
+        ]
+        [changed] = watch.of(path, "PropertiesChanged")
+        assert changed.body[1]["Volume"] == other
+    assert user.volumes == []
+
+
+def is_about(told: Told, path: str) -> bool:
+    return told.path == path or told.body[:1] == [path]
 
 
 async def test_a_second_name_for_an_image_is_only_a_name(user: PoolUser) -> None:

@@ -375,3 +375,21 @@ async def test_bytes_count_half_when_downloaded_and_half_when_applied() -> None:
         frozenset({"layers_done"}),
     ]
     progress.finish(success=False)
+
+
+async def test_parts_of_a_job_count_the_same_whatever_they_weigh() -> None:
+    progress = Progress(lambda _names: None, lambda: None)
+    progress.begin_part(0, 4)
+    progress.set_total(1000, 2)
+    progress.add_downloaded(1000)
+    assert progress.fraction == 0.125
+    progress.add_applied(400)  # and then it fails
+    progress.begin_part(1, 4)
+    assert progress.fraction == 0.25
+    progress.begin_part(2, 4)
+    progress.set_total(10, 1)
+    assert (progress.bytes_done, progress.bytes_total, progress.layers_total) == (1000, 1010, 3)
+    progress.add_downloaded(10)
+    progress.add_applied(10)
+    assert progress.fraction == 0.75
+    progress.finish(success=True)
