@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The service, started by the bus, as root, members of the group libvirt and strangers meet it."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -108,8 +109,8 @@ def test_polkit_lets_the_group_libvirt_in(system: System, source: str) -> None:
 def test_no_secret_is_left(system: System, source: str) -> None:
     command = ("virtlayer", "pull", source, "--name=secret", *ACCESS, "--json")
     system.run(*command, stdin=PASSWORD)
-    assert PASSWORD not in system.journal("--unit=virtlayerd.service")
-    places = "/run/virtlayer /var/lib/virtlayer /var/cache/virtlayer /etc/virtlayer /tmp"
+    assert PASSWORD not in system.journal()
+    places = "/run/virtlayer /var/lib/virtlayer /var/cache/virtlayer /tmp"
     found = system.attempt("sh", "-c", f"grep --recursive --files-with-matches {PASSWORD} {places}")
     assert found.stdout == ""
 
@@ -141,6 +142,38 @@ def test_a_killed_daemon_is_started_again(system: System) -> None:
     system.run("systemctl", "kill", "--signal=KILL", "virtlayerd.service")
     wait_until("a new daemon", lambda: daemon_pid(system) not in {"0", first})
     system.run("virtlayer", "jobs")
+
+
+def test_the_timer_brings_configured_images(
+    system: System, registry: Registry, source: str
+) -> None:
+    timer = "virtlayer-populate.timer"
+    assert system.unit(timer, "ActiveState") == "active"
+    assert system.unit(timer, "UnitFileState") == "enabled"
+    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    credentials = "/etc/virtlayer/registry.json"
+    system.run("install", "-m", "0600", "/dev/null", credentials)
+    system.run("tee", credentials, stdin=json.dumps({"auths": {registry.host: {"auth": pair}}}))
+    image_file = f'source = "{source}"\nname = "kept"\nauthfile = "{credentials}"\n'
+    system.run("tee", "/etc/virtlayer/images.d/kept.toml", stdin=image_file)
+    # The hour has not to be waited for.
+    soon = "[Timer]\nOnCalendar=\nOnActiveSec=1s\nAccuracySec=1ms\nRandomizedDelaySec=0\n"
+    drop_in(system, timer, soon)
+    system.run("systemctl", "restart", timer)
+    wait_until("the image is there", lambda: "kept" in system.run("virtlayer", "images"))
+    wait_until(
+        "it is over",
+        lambda: system.unit("virtlayer-populate.service", "ActiveState") == "inactive",
+    )
+    assert system.unit("virtlayer-populate.service", "Result") == "success"
+
+
+def drop_in(system: System, unit: str, content: str) -> None:
+    """Change a unit as an administrator would."""
+    directory = f"/etc/systemd/system/{unit}.d"
+    system.run("mkdir", "--parents", directory)
+    system.run("tee", f"{directory}/acceptance.conf", stdin=content)
+    system.run("systemctl", "daemon-reload")
 
 
 def test_a_user_pulls_with_the_daemon_of_the_session(system: System, source: str) -> None:
@@ -183,9 +216,6 @@ def test_a_pool_elsewhere_takes_a_drop_in(system: System, source: str) -> None:
     ended = system.attempt(*command, stdin=PASSWORD)
     assert ended.status != 0
     assert "/data" in ended.stderr
-    drop_in = "/etc/systemd/system/virtlayerd.service.d/pools.conf"
-    system.run("mkdir", str(Path(drop_in).parent))
-    system.run("tee", drop_in, stdin="[Service]\nReadWritePaths=/data\n")
-    system.run("systemctl", "daemon-reload")
+    drop_in(system, "virtlayerd.service", "[Service]\nReadWritePaths=/data\n")
     system.run("systemctl", "restart", "virtlayerd.service")
     assert json.loads(system.run(*command, stdin=PASSWORD))["layers-built"] == 3

@@ -15,7 +15,9 @@ _EXPOSURE_LIMIT = 2.5
 
 
 def test_systemd_finds_no_fault(system: System) -> None:
-    files = system.run("sh", "-c", "dpkg -L virtlayerd | grep -E '/systemd/.*\\.(service|timer)$'")
+    files = system.run(
+        "sh", "-c", "dpkg -L virtlayer virtlayerd | grep -E '/systemd/.*\\.(service|timer)$'"
+    )
     for path in files.split():
         user, scope = ("alice", "--user") if "/user/" in path else ("root", "--system")
         ended = system.attempt_as(user, "systemd-analyze", "verify", "--man=no", scope, path)
@@ -30,7 +32,14 @@ def test_the_exposure_is_low(system: System) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["virtlayer(1)", "virtlayerd(8)", "virtlayerd.toml(5)", "org.virtlayer1(5)"]
+    "page",
+    [
+        "virtlayer(1)",
+        "virtlayerd(8)",
+        "virtlayerd.toml(5)",
+        "virtlayer-images(5)",
+        "org.virtlayer1(5)",
+    ],
 )
 def test_the_manual_is_there(system: System, page: str) -> None:
     name, section = page.removesuffix(")").split("(")
