@@ -181,7 +181,11 @@ def booted(root: Path, shared: Path) -> Iterator[System]:
         shared: A directory that it can read.
     """
     with subprocess.Popen(
-        ["unshare", "--mount", "--cgroup", "sh", "-ec", _BOOT, "sh", root, shared],
+        [
+            # If the tests are killed, it is asked to shut down just as well.
+            *("setpriv", "--pdeathsig=TERM"),
+            *("unshare", "--mount", "--cgroup", "sh", "-ec", _BOOT, "sh", root, shared),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
