@@ -13,6 +13,7 @@ SECTORS_PER_BLOCK = BLOCK_SIZE // 512
 
 _WINDOW = 2048
 """Blocks that are looked for at a time: 8 MiB, so that small files lie side by side."""
+_HOLES_PASSED = 10_000
 _LONGEST_EXTENT = 32768
 _EXTENTS_IN_INODE = 4
 _EXTENT_MAGIC = 0xF30A
@@ -37,8 +38,7 @@ class BlockAllocator:
 
     def __init__(self, filesystem: Any) -> None:
         self._filesystem = filesystem
-        self._start = ffi.new("blk64_t *")
-        self._length = ffi.new("blk64_t *")
+        self._found = ffi.new("blk64_t *")
         self._window_start = self._first_roomy_place()
         self._window_length = 0
         self._handle = ffi.new_handle(self)
@@ -79,25 +79,39 @@ class BlockAllocator:
         return start, length
 
     def _open_window(self, count: int) -> None:
-        check(
-            lib.ext2fs_new_range(
-                self._filesystem, 0, self._window_start, count, ffi.NULL, self._start, self._length
-            )
-        )
-        self._window_start, self._window_length = self._start[0], self._length[0]
+        start, length = self._free_run(self._window_start)
+        if not length:
+            start, length = self._free_run(0)
+        if not length:
+            raise FilesystemFull(lib.EXT2_ET_BLOCK_ALLOC_FAIL)
+        self._window_start, self._window_length = start, min(length, count)
 
     def _first_roomy_place(self) -> int:
         """Holes that deletions left are for later: what comes together should lie together."""
-        code = lib.ext2fs_new_range(
-            self._filesystem,
-            lib.EXT2_NEWRANGE_MIN_LENGTH,
-            0,
-            _WINDOW,
-            ffi.NULL,
-            self._start,
-            self._length,
-        )
-        return 0 if code else int(self._start[0])
+        start, length = self._free_run(0)
+        for _ in range(_HOLES_PASSED):
+            if length >= _WINDOW or not length:
+                return start
+            start, length = self._free_run(start + length)
+        return start
+
+    def _free_run(self, start: int) -> tuple[int, int]:
+        """The first run of free blocks from there on; of no length where there is none.
+
+        Not by ext2fs_new_range: where no run is long enough for it, it goes round for ever. And
+        the last block of all stays free: ext2fs_punch refuses to free a run that ends there.
+        """
+        bitmap = self._filesystem.block_map
+        start = max(start, int(self._filesystem.super.s_first_data_block))
+        end = int(lib.ext2fs_blocks_count(self._filesystem.super)) - 1
+        if start >= end or lib.ext2fs_find_first_zero_block_bitmap2(
+            bitmap, start, end - 1, self._found
+        ):
+            return 0, 0
+        start = int(self._found[0])
+        if lib.ext2fs_find_first_set_block_bitmap2(bitmap, start, end - 1, self._found):
+            return start, end - start
+        return start, int(self._found[0]) - start
 
 
 @ffi.def_extern(error=lib.EXT2_ET_BLOCK_ALLOC_FAIL)  # type: ignore[untyped-decorator]

@@ -234,6 +234,8 @@ class Ext4Filesystem:
         """See ``Tree``."""
         inode = self._inodes.read(directory)
         inode.set_metadata(metadata)
+        # libext2fs would keep the block, if only to write into it that there is nothing.
+        self._inodes.free_attributes(directory, inode)
         self._inodes.store(directory, inode)
         write_attributes(self._fs, directory, metadata.attributes)
 

@@ -76,14 +76,18 @@ class Inodes:
             inode.links -= 1
             self.store(number, inode)
             return
-        raw = ffi.from_buffer("struct ext2_inode *", inode.raw)
-        check(
-            lib.ext2fs_free_ext_attr(self._fs, number, ffi.cast("struct ext2_inode_large *", raw))
-        )
+        self.free_attributes(number, inode)
         self.free_blocks(number, inode)
         inode.set_deleted(FIXED_TIME)
         self.store(number, inode)
         lib.ext2fs_inode_alloc_stats2(self._fs, number, -1, is_directory)
+
+    def free_attributes(self, number: int, inode: InodeFields) -> None:
+        """Free the block of the extended attributes, where there is one."""
+        raw = ffi.from_buffer("struct ext2_inode *", inode.raw)
+        check(
+            lib.ext2fs_free_ext_attr(self._fs, number, ffi.cast("struct ext2_inode_large *", raw))
+        )
 
     def has_blocks(self, inode: InodeFields) -> bool:
         """Whether i_block leads to blocks, and is not a symlink's target or a device number."""
