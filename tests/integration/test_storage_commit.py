@@ -46,7 +46,7 @@ async def test_a_chain_is_committed_volume_by_volume(
                 top = await commit_volume(
                     pools, pool, staged, "top.qcow2", expected_backing=base.path
                 )
-                assert [entry.name for entry in staging.iterdir()] == ["lock"]
+                assert staged.samefile(top.path)  # for who is about to open it
         assert host.volumes("default") == ["base.qcow2", "top.qcow2"]
         assert top.backing_path == base.path == pool.path / "base.qcow2"
         assert stat.S_IMODE(top.path.stat().st_mode) == 0o444
@@ -59,7 +59,6 @@ async def test_another_writer_who_was_first_wins(pools: Pools, pool: Pool) -> No
     async with staging_directory(pools, pool, 1) as staging:
         staged = make_qcow2(staging / "base.qcow2")
         volume = await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
-        assert not staged.exists()
     assert volume.path == theirs
     assert theirs.stat().st_ino == inode
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Building the volumes of a chain that a pool does not have yet.
 
-Volumes are built base first, each on the one before, while the blobs of the next ones arrive. A
-finished volume is committed at once: it stays when a later one fails. Two jobs that need the same
+Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
+while the ones before get on disk. A finished volume is committed at once, but never before the one
+that it stands on: it stays when a later one fails. Two jobs that need the same
 volume in the same pool build it once: the second waits, and then finds it.
 """
 
@@ -18,10 +19,16 @@ from virtlayer.chain.identity import is_layer_volume
 from virtlayer.chain.plan import PlannedVolume
 from virtlayer.chain.qcow2 import create_overlay, serve
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
-from virtlayer.errors import VolumeExists
+from virtlayer.errors import VirtlayerError, VolumeExists
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.image import Layer
-from virtlayer.storage.commit import Placed, flush_volume, place_volume, register_volume
+from virtlayer.storage.commit import (
+    Placed,
+    flush_volume,
+    place_volume,
+    register_volume,
+    withdraw_volume,
+)
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
@@ -65,11 +72,21 @@ class _Turn:
         queued: It has its lock, has asked for its blobs, and made an empty overlay. Locks are taken
             base first, which all chains agree on, so no two jobs wait for each other; blobs arrive
             in that order too.
-        placed: The file is in the pool: the next volume can be written on it.
+        written: The file is complete, though not on disk: the next volume can be written on it.
+        placed: The file is in the pool: the next volume can come there too.
+        staged: Where it can be opened once it is written, before it is in the pool. None if all of
+            its chain is not beside it there: a backing name leads to the same directory.
     """
 
+    staged: Path | None = None
     queued: asyncio.Event = field(default_factory=asyncio.Event)
+    written: asyncio.Event = field(default_factory=asyncio.Event)
     placed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def set_all(self) -> None:
+        """The volume was there before."""
+        for event in (self.queued, self.written, self.placed):
+            event.set()
 
 
 class _Loan:
@@ -115,8 +132,7 @@ class _Build:
 
     async def _make_all(self, missing: Iterable[PlannedVolume], staging: Path) -> dict[str, Volume]:
         before = _Turn()
-        before.queued.set()
-        before.placed.set()
+        before.set_all()
         tasks = []
         async with asyncio.TaskGroup() as group:
             for planned in missing:
@@ -133,8 +149,7 @@ class _Build:
             volume = (await self._find([planned])).get(planned.name)
             if volume is not None:
                 self._count_reused(planned)
-                turn.queued.set()
-                turn.placed.set()
+                turn.set_all()
                 return volume
             staged = staging / planned.name
             async with asyncio.TaskGroup() as group:
@@ -145,10 +160,14 @@ class _Build:
                 async with self._explained():
                     await create_overlay(staged, self._request.virtual_size, planned.parent)
                 turn.queued.set()
-                await before.placed.wait()
-                await self._write(planned, loans, staged)
+                backing = await self._readable_backing(planned, before)
+                await self._write(loans, staged, backing)
+            if backing is None or backing == before.staged:
+                turn.staged = staged
+            turn.written.set()
             async with self._explained():
                 await flush_volume(self._pool, staged)
+            await before.placed.wait()
             placed = await to_completion(self._place(planned, staged))
             turn.placed.set()
             if planned is self._request.plan[-1]:
@@ -159,7 +178,11 @@ class _Build:
 
     async def _place(self, planned: PlannedVolume, staged: Path) -> Placed:
         placed = await place_volume(self._pool, staged, planned.name)
-        await self._tools.record(planned)
+        try:
+            await self._tools.record(planned)
+        except VirtlayerError:
+            await withdraw_volume(self._pools, self._pool, placed)
+            raise
         return placed
 
     async def _lend(self, loan: _Loan) -> None:
@@ -169,14 +192,14 @@ class _Build:
             loan.ready.set_result(blob)
             await loan.over.wait()
 
-    async def _write(self, planned: PlannedVolume, loans: Iterable[_Loan], staged: Path) -> None:
-        format_size = self._request.virtual_size if planned.parent is None else None
+    async def _write(self, loans: Iterable[_Loan], staged: Path, backing: Path | None) -> None:
+        format_size = self._request.virtual_size if backing is None else None
         for loan in loans:
             if not loan.ready.done():
                 self._tools.on_stage("downloading")
             blob = await loan.ready
             self._tools.on_stage("applying")
-            async with self._explained(), serve(staged, self._backing(planned)) as nbd:
+            async with self._explained(), serve(staged, backing) as nbd:
                 await self._tools.applier.apply(
                     LayerRequest(
                         blob=blob,
@@ -220,6 +243,13 @@ class _Build:
             self._tools.progress.add_downloaded(layer.size)
             self._tools.progress.add_applied(layer.size)
             self._tools.progress.layer_done()
+
+    async def _readable_backing(self, planned: PlannedVolume, before: _Turn) -> Path | None:
+        await before.written.wait()
+        if before.staged is not None and before.staged.name == planned.parent:
+            return before.staged
+        await before.placed.wait()
+        return self._backing(planned)
 
     def _backing(self, planned: PlannedVolume) -> Path | None:
         return None if planned.parent is None else self._pool.path / planned.parent

@@ -63,8 +63,10 @@ async def create_overlay(path: Path, virtual_size: int, parent: str | None) -> N
 async def serve(path: Path, backing: Path | None) -> AsyncIterator[socket.socket]:
     """Serve a qcow2 file over NBD for one client, writable, for as long as the context lasts.
 
-    The client does its handshake and disconnects within the context; what it flushed is in the
-    file. (One that leaves without a handshake is no client to qemu-nbd, which then waits for one.)
+    The client does its handshake and disconnects within the context. (One that leaves without a
+    handshake is no client to qemu-nbd, which then waits for one.) What it wrote is in the file
+    then, but not on disk: who gives the file a name syncs it once, instead of the server at each
+    flush.
 
     Args:
         path: The file, in a directory that only this user may enter: the socket is made there.
@@ -104,7 +106,7 @@ def _server(path: Path, backing: Path | None, address: str) -> list[str]:
     # qemu's option syntax: a comma inside a value is doubled.
     image = ",".join(f"{key}={value.replace(',', ',,')}" for key, value in options.items())
     return [
-        *("qemu-nbd", "--image-opts", f"--socket={address}", "--cache=writeback"),
+        *("qemu-nbd", "--image-opts", f"--socket={address}", "--cache=unsafe"),
         *("--discard=unmap", "--detect-zeroes=off", image),
     ]
 

@@ -72,9 +72,10 @@ async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
 
     Args:
         pool: The pool.
-        staged: The file, in a staging directory of that pool; it is gone afterwards.
-        name: The volume's name. If a volume of that name is there, it stays, and ``staged`` is
-            dropped: layer volumes of one name have one content.
+        staged: The file, in a staging directory of that pool. It keeps that name beside the new
+            one until the directory goes: whoever is about to open it there still can.
+        name: The volume's name. If a volume of that name is there, it stays: layer volumes of one
+            name have one content.
 
     Raises:
         NoSpace: The pool is full.
@@ -168,7 +169,6 @@ def _place(staged: Path, target: Path) -> Placed:
         ours = True
     except FileExistsError:
         ours = False
-    staged.unlink()
     with _opened(target.parent, os.O_RDONLY | os.O_DIRECTORY) as directory:
         os.fsync(directory)
     return Placed(target, ours)
