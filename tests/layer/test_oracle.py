@@ -85,7 +85,7 @@ def _names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}/{number:05}-{'n' * (number % 90)}" for number in range(count)]
 
 
-_IMAGES: dict[str, list[LayerContent]] = {
+IMAGES: dict[str, list[LayerContent]] = {
     "every kind": [_EVERY_KIND],
     "zstd": [layer(file("a", b"zstd" * 100_000), compression="zstd")],
     "plain": [layer(file("a", b"plain" * 100_000), compression="none")],
@@ -177,7 +177,7 @@ _IMAGES: dict[str, list[LayerContent]] = {
 }
 
 
-def _gzipped(content: LayerContent) -> LayerContent:
+def gzipped(content: LayerContent) -> LayerContent:
     """The layer as umoci knows it: its version in Debian 13 has no zstd."""
     match content.media_type.rpartition("+")[2]:
         case "zstd":
@@ -188,12 +188,12 @@ def _gzipped(content: LayerContent) -> LayerContent:
             return layer(raw=content.blob)
 
 
-@pytest.mark.parametrize("name", _IMAGES)
+@pytest.mark.parametrize("name", IMAGES)
 async def test_volume_equals_what_umoci_unpacks(
     name: str, worker: LayerWorker, tmp_path: Path
 ) -> None:
-    layers = _IMAGES[name]
-    layout = write_layout(tmp_path / "layout", {"test": image(map(_gzipped, layers))})
+    layers = IMAGES[name]
+    layout = write_layout(tmp_path / "layout", {"test": image(map(gzipped, layers))})
     expected = umoci_tree(layout, "test", tmp_path)
 
     await build_volume(worker, tmp_path / "volume", layers)
@@ -202,7 +202,7 @@ async def test_volume_equals_what_umoci_unpacks(
 
 
 async def test_same_layers_give_the_same_bytes(worker: LayerWorker, tmp_path: Path) -> None:
-    layers = [_EVERY_KIND, *_IMAGES["a directory of thousands"], *_IMAGES["whiteouts"]]
+    layers = [_EVERY_KIND, *IMAGES["a directory of thousands"], *IMAGES["whiteouts"]]
 
     for name in ("one", "two"):
         await build_volume(worker, tmp_path / name, layers)

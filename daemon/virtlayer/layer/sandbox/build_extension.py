@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compiles ``_seccomp``: the few functions of libseccomp that a filter needs, and one prctl(2).
+"""Compiles ``_seccomp``: what a filter needs of libseccomp, and system calls that Python has not.
 
 libseccomp's own Python binding is not on PyPI, and what is there under similar names loads the
 library at run time, without its header.
@@ -24,6 +24,9 @@ struct scmp_arg_cmp {
 uint32_t vl_errno_action(uint16_t code);
 int vl_no_such_call(void);
 int vl_die_with_parent(void);
+int vl_keep_capabilities(uint64_t kept);
+int vl_landlock_version(void);
+int vl_landlock(uint64_t refused, int directory, uint64_t allowed_in_it);
 
 scmp_filter_ctx seccomp_init(uint32_t default_action);
 void seccomp_release(scmp_filter_ctx context);
@@ -34,9 +37,14 @@ int seccomp_rule_add_array(scmp_filter_ctx context, uint32_t action, int syscall
 """
 
 SOURCE = """
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static uint32_t vl_errno_action(uint16_t code)
 {
@@ -51,6 +59,48 @@ static int vl_no_such_call(void)
 static int vl_die_with_parent(void)
 {
     return prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* Give up all capabilities but those of the mask (capset(2), which has no wrapper in libc). */
+static int vl_keep_capabilities(uint64_t kept)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
+        { .effective = (uint32_t)kept, .permitted = (uint32_t)kept },
+        { .effective = (uint32_t)(kept >> 32), .permitted = (uint32_t)(kept >> 32) },
+    };
+
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+/* The version of Landlock that the kernel has, or -1. */
+static int vl_landlock_version(void)
+{
+    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+/* Refuse kinds of access for ever, but for some of them below a directory (-1 for none). */
+static int vl_landlock(uint64_t refused, int directory, uint64_t allowed_in_it)
+{
+    struct landlock_ruleset_attr rules = { .handled_access_fs = refused };
+    struct landlock_path_beneath_attr below = {
+        .allowed_access = allowed_in_it,
+        .parent_fd = directory,
+    };
+    int ruleset, result = 0, code;
+
+    ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules.handled_access_fs), 0);
+    if (ruleset < 0)
+        return -1;
+    if (directory >= 0)
+        result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
+                              &below, 0);
+    if (result == 0)
+        result = (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
+    code = errno;
+    close(ruleset);
+    errno = code;
+    return result;
 }
 """
 

@@ -29,6 +29,8 @@ class Limits:
     """Processor time of all its threads, over its whole life."""
     descriptors: int = 16
     """Open at a time: the control socket, a blob, a connection, and what Python needs."""
+    file_size: int = 0
+    """Bytes that a file which is written may reach."""
 
 
 def enter_sandbox(limits: Limits) -> None:
@@ -38,15 +40,23 @@ def enter_sandbox(limits: Limits) -> None:
         OSError: The kernel refuses a part; the caller must end then.
     """
     if os.geteuid() == 0:
-        _become_nobody()
-        # Another user's process has lost the signal that programs.py asked for (PR_SET_PDEATHSIG).
-        if lib.vl_die_with_parent() != 0:
-            raise OSError(ffi.errno, os.strerror(ffi.errno), "PR_SET_PDEATHSIG")
-    _limit(limits)
+        become_nobody()
+        die_with_parent()
+    limit(limits)
     allow_only_what_the_worker_does()
 
 
-def _become_nobody() -> None:
+def die_with_parent() -> None:
+    """Ask again for what a process loses that changes its user or its capabilities.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    if lib.vl_die_with_parent() != 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno), "PR_SET_PDEATHSIG")
+
+
+def become_nobody() -> None:
     """A process of root becomes one without any capability; setresuid(2) drops them all."""
     try:
         user = pwd.getpwnam(WORKER_USER)
@@ -57,11 +67,12 @@ def _become_nobody() -> None:
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
 
 
-def _limit(limits: Limits) -> None:
+def limit(limits: Limits) -> None:
+    """Keep this process within limits, which it cannot raise again."""
     for what, value in (
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_NOFILE, limits.descriptors),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, limits.file_size),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (value, value))

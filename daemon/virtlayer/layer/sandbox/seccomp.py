@@ -8,8 +8,14 @@ knows the numbers of the calls on every architecture.
 
 import errno
 import os
+from collections.abc import Iterable
 
 from virtlayer.layer.sandbox._seccomp import ffi, lib
+
+type Condition = tuple[int, int, int, int]
+"""On an argument of a call."""
+type Rule = tuple[str, *tuple[Condition, ...]]
+"""A call, and conditions that must all hold."""
 
 _CLONE_VM, _CLONE_THREAD = 0x0100, 0x00010000
 
@@ -41,8 +47,11 @@ _ALLOWED = (
 )
 
 
-def allow_only_what_the_worker_does() -> None:
+def allow_only_what_the_worker_does(more: Iterable[Rule] = ()) -> None:
     """Refuse every other system call with EPERM, in all threads to come and for ever.
+
+    Args:
+        more: What this worker does beside what all of them do.
 
     Raises:
         OSError: The kernel does not take the filter.
@@ -53,8 +62,10 @@ def allow_only_what_the_worker_does() -> None:
     try:
         for name in _ALLOWED:
             _allow(context, name)
+        for name, *conditions in more:
+            _allow(context, name, *conditions)
         # A thread is a clone in the same memory; any other clone would be a process.
-        _allow(context, "clone", _masked(0, _CLONE_VM | _CLONE_THREAD))
+        _allow(context, "clone", has_bits(0, _CLONE_VM | _CLONE_THREAD))
         # Its flags are behind a pointer, where no filter sees them. ENOSYS sends libc to clone.
         _check(_rule(context, lib.vl_errno_action(errno.ENOSYS), "clone3"))
         # What abort(3) and the like do to the worker itself, and nobody else.
@@ -64,11 +75,33 @@ def allow_only_what_the_worker_does() -> None:
         lib.seccomp_release(context)
 
 
-def _allow(context: object, name: str, *conditions: tuple[int, int, int, int]) -> None:
+def refuse(names: Iterable[str]) -> None:
+    """Refuse these system calls with EPERM, and no others.
+
+    Raises:
+        OSError: The kernel does not take the filter.
+    """
+    context = lib.seccomp_init(lib.SCMP_ACT_ALLOW)
+    if not context:
+        raise OSError(errno.ENOMEM, "seccomp_init")
+    try:
+        for name in names:
+            _check(_rule(context, lib.vl_errno_action(errno.EPERM), name))
+        _check(lib.seccomp_load(context))
+    finally:
+        lib.seccomp_release(context)
+
+
+def has_bits(argument: int, bits: int, among: int | None = None) -> Condition:
+    """The condition that an argument has all these bits and, of those among, no others."""
+    return argument, lib.SCMP_CMP_MASKED_EQ, bits if among is None else among, bits
+
+
+def _allow(context: object, name: str, *conditions: Condition) -> None:
     _check(_rule(context, lib.SCMP_ACT_ALLOW, name, *conditions))
 
 
-def _rule(context: object, action: int, name: str, *conditions: tuple[int, int, int, int]) -> int:
+def _rule(context: object, action: int, name: str, *conditions: Condition) -> int:
     number = lib.seccomp_syscall_resolve_name(name.encode())
     if number == lib.vl_no_such_call():
         raise AssertionError(f"libseccomp knows no system call “{name}”")
@@ -77,12 +110,8 @@ def _rule(context: object, action: int, name: str, *conditions: tuple[int, int, 
     return code
 
 
-def _equal(argument: int, value: int) -> tuple[int, int, int, int]:
+def _equal(argument: int, value: int) -> Condition:
     return argument, lib.SCMP_CMP_EQ, value, 0
-
-
-def _masked(argument: int, bits: int) -> tuple[int, int, int, int]:
-    return argument, lib.SCMP_CMP_MASKED_EQ, bits, bits
 
 
 def _check(code: int) -> None:

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The step into the sandbox of a worker that writes a directory: that directory, and no other.
+
+The directory becomes the root of the process, so that no path and no ``..`` leads out of it, and
+the list of system calls is longer by those that make, dress and remove files. Two things differ by
+who the daemon is:
+
+- Root's worker stays root, because files shall be anybody's, and keeps the capabilities that this
+  takes and no others. It can make devices; therefore it opens nothing but directories and files
+  that are new. (A worker that customizes also reads files. It makes no devices.)
+- A user's worker gets its root directory by a user namespace, whose capabilities it gives up at
+  once. Where the host allows users none, Landlock takes its place. That is weaker: it keeps the
+  worker from every file that the user has elsewhere, but not from changing permissions and times.
+"""
+
+import os
+import stat
+
+from virtlayer.layer.sandbox._seccomp import ffi, lib
+from virtlayer.layer.sandbox.enter import Limits, die_with_parent, limit
+from virtlayer.layer.sandbox.seccomp import Rule, allow_only_what_the_worker_does, has_bits
+
+# The numbers of linux/capability.h.
+_CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _MKNOD, _SETFCAP = 0, 1, 3, 4, 27, 31
+
+# The rights of linux/landlock.h by the version that brought them.
+_LANDLOCK_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
+_LANDLOCK_EXECUTE, _LANDLOCK_IOCTL = 1 << 0, 1 << 15
+_LANDLOCK_NEEDED = 2
+"""The version before it refuses hard links between directories."""
+
+_FLAGS = 2
+"""The argument of openat(2) that has the flags."""
+
+_WRITING: tuple[Rule, ...] = (
+    *((name,) for name in ("ftruncate", "getdents64", "fchdir", "statx")),
+    *((name,) for name in ("mkdirat", "mknodat", "symlinkat", "linkat", "unlinkat", "readlinkat")),
+    *((name,) for name in ("fchown", "fchownat", "fchmod", "fchmodat", "fchmodat2", "utimensat")),
+    *((name,) for name in ("fsetxattr", "fgetxattr", "flistxattr", "fremovexattr")),
+    *((name,) for name in ("lsetxattr", "lgetxattr", "llistxattr", "lremovexattr")),
+    ("openat", has_bits(_FLAGS, os.O_DIRECTORY)),
+    ("openat", has_bits(_FLAGS, os.O_CREAT | os.O_EXCL)),
+)
+_READING: tuple[Rule, ...] = (
+    ("openat", has_bits(_FLAGS, os.O_NOFOLLOW, os.O_NOFOLLOW | os.O_ACCMODE)),
+)
+
+
+def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool) -> None:
+    """Give up everything that writing this directory does not need. There is no way back.
+
+    Args:
+        limits: What the worker may use.
+        directory: A descriptor, which stays open.
+        customizes: Whether it changes what is there, instead of applying layers.
+
+    Raises:
+        OSError: The kernel refuses a part; the caller must end then.
+    """
+    assert stat.S_ISDIR(os.fstat(directory).st_mode)
+    kept = _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _SETFCAP, *(() if customizes else (_MKNOD,))
+    if os.geteuid() != 0:
+        kept = ()
+        try:
+            os.unshare(os.CLONE_NEWUSER)
+        except OSError:
+            shut_in_by_landlock(directory)
+        else:
+            _shut_in(directory)
+    else:
+        _shut_in(directory)
+        os.setgroups([])
+    _check(lib.vl_keep_capabilities(sum(1 << number for number in kept)), "capset")
+    die_with_parent()
+    os.umask(0)
+    limit(limits)
+    allow_only_what_the_worker_does(_WRITING + _READING if customizes else _WRITING)
+
+
+def shut_in_by_landlock(directory: int) -> None:
+    """Refuse all access to files that are not in a directory.
+
+    Raises:
+        OSError: The kernel has no Landlock, or an old one.
+    """
+    version = lib.vl_landlock_version()
+    if version < _LANDLOCK_NEEDED:
+        raise OSError(
+            "This kernel lets users make no user namespaces and has no Landlock of version 2; "
+            "one of both is needed to write a directory."
+        )
+    rights = sum(bits for since, bits in _LANDLOCK_RIGHTS.items() if since <= version)
+    allowed = rights & ~(_LANDLOCK_EXECUTE | _LANDLOCK_IOCTL)
+    _check(lib.vl_landlock(rights, directory, allowed), "landlock")
+
+
+def _shut_in(directory: int) -> None:
+    os.fchdir(directory)
+    os.chroot(".")
+
+
+def _check(code: int, call: str) -> None:
+    if code != 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno), call)
