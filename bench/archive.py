@@ -6,11 +6,12 @@ import hashlib
 import random
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Buffer, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO, RawIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from isal import isal_zlib
 from tests.images import OCI_LAYER, LayerContent
@@ -56,7 +57,7 @@ class LayerWriter(RawIOBase):
     def __init__(self, blob: IO[bytes], level: int) -> None:
         super().__init__()
         self._blob = blob
-        self._compressor = isal_zlib.compressobj(level, wbits=_GZIP)
+        self._compressor = _compressor(level)
         self._archive_hash, self._blob_hash = hashlib.sha256(), hashlib.sha256()
         self._unpacked = self._size = self._entries = 0
         # Closed in finish().
@@ -111,6 +112,17 @@ class LayerWriter(RawIOBase):
         self._size += len(data)
 
 
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def _compressor(level: int) -> _Compressor:
+    if level:
+        return isal_zlib.compressobj(level, wbits=_GZIP)
+    return zlib.compressobj(0, wbits=_GZIP)
+
+
 class _Noise(BytesIO):
     """The same random bytes every time, without end."""
 
@@ -144,7 +156,8 @@ def new_layer(registry: Registry, level: int = 1) -> Iterator[PendingLayer]:
 
     Args:
         registry: Need not run.
-        level: How hard ISA-L compresses, 0 to 3.
+        level: How hard to compress, 1 to 3. 0 stores: the compressors of builders do that with
+            what cannot be compressed, while ISA-L codes it.
     """
     registry.storage.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=registry.storage, delete_on_close=False) as blob:

@@ -121,7 +121,7 @@ class Inputs:
         return [pending.finished()]
 
     def _fat(self) -> list[Layer]:
-        with new_layer(self._registry) as pending:
+        with new_layer(self._registry, level=0) as pending:
             pending.writer.add_directory(".")
             pending.writer.add_random_file("fat", FAT_BYTES)
         return [pending.finished()]

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.commands import sync
+from bench.commands import sync, warm
 from bench.inputs import Image, Inputs
 from bench.places import scratch
 from bench.result import Contestant, Finished
@@ -74,6 +74,7 @@ class Arena:
                 with scratch("run") as directory:
                     # What others have left to be written is not this one's to wait for.
                     sync(directory)
+                    warm(*self.inputs.blobs(image))
                     with contestant(image, directory) as finished:
                         self._verify(name, image, finished)
                         series[name] = series[name].and_then(finished)

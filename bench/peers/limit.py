@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.commands import run, stopwatch, sync
+from bench.commands import run, stopwatch, sync, warm
 from bench.inputs import Image, Inputs
 from bench.result import Finished
 
@@ -31,8 +31,10 @@ class Limit:
     @contextlib.contextmanager
     def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
         """Copy the volumes of an image, and decompress and hash its blobs."""
+        volumes = sorted(self._kept.iterdir())
+        warm(*volumes)
         with stopwatch() as writing:
-            run("cp", *sorted(self._kept.iterdir()), directory)
+            run("cp", *volumes, directory)
             sync(directory)
         with stopwatch() as reading:
             for layer, blob in zip(image.layers, self._inputs.blobs(image), strict=True):

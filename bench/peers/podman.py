@@ -31,7 +31,12 @@ class Podman:
             with stopwatch() as watch:
                 _podman(directory, "pull", "--tls-verify=false", reference)
                 sync(directory)
-            yield Finished(watch.seconds, disk_usage(storage), lambda: _tree(directory, reference))
+            yield Finished(
+                watch.seconds,
+                disk_usage(storage),
+                lambda: _tree(directory, reference),
+                ignoring=_OWN,
+            )
         finally:
             # podman mounts its own directory over itself, and leaves it so.
             if os.path.ismount(storage / "overlay"):
