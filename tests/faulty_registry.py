@@ -21,7 +21,7 @@ class Fault(enum.Enum):
 
     DIE_HALF_WAY = "half of the bytes, then the connection is reset"
     HANG_HALF_WAY = "half of the bytes, then nothing more"
-    HANG = "no answer at all"
+    HANG = "no answer at all, or not before the release"
     WRONG_BYTES = "as many bytes, but others"
     TOO_LONG = "the bytes and more, without a length"
     SERVER_ERROR = "status 500"
@@ -40,6 +40,12 @@ class FaultyRegistry:
         self._answers: dict[str, tuple[str, bytes]] = {}
         self._server: asyncio.Server | None = None
         self._closing = asyncio.Event()
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Answer what hangs without an answer."""
+        self._released.set()
+        self._released = asyncio.Event()
 
     @property
     def host(self) -> str:
@@ -59,6 +65,7 @@ class FaultyRegistry:
     ) -> None:
         assert self._server is not None
         self._closing.set()
+        self.release()
         self._server.close()
         self._server.close_clients()
         await self._server.wait_closed()
@@ -117,7 +124,9 @@ class FaultyRegistry:
                 await _send(writer, "200 OK", media_type, body[:half], length=len(body))
                 await self._closing.wait()
             case Fault.HANG:
-                await self._closing.wait()
+                await self._released.wait()
+                if not self._closing.is_set():
+                    return await _send(writer, "200 OK", media_type, body)
             case Fault.TOO_LONG:
                 writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\n\r\n".encode())
                 writer.write(body)

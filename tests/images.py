@@ -268,6 +268,11 @@ class Content:
         """The digest of the config: the image id (not of an index)."""
         return str(json.loads(self.manifest)["config"]["digest"])
 
+    @property
+    def layer_digests(self) -> list[str]:
+        """The digests of the layers' blobs, base first (not of an index)."""
+        return [layer["digest"] for layer in json.loads(self.manifest)["layers"]]
+
 
 def image(
     layers: Iterable[LayerContent],

@@ -5,8 +5,8 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,9 @@ def main() -> None:
     except (VirtlayerError, ConnectionError) as error:
         _log.critical("%s", error)
         code = 1
-    sys.exit(code)
+    logging.shutdown()
+    # Not sys.exit(), which joins threads: one may be waiting for a libvirtd that hangs.
+    os._exit(code)
 
 
 def _parse_arguments() -> Arguments:

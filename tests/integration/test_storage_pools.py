@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.libvirt_host import LibvirtHost
+from tests.slow_creation import slow_creation
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, PoolUnsupported
 from virtlayer.storage import pools as pools_module
 from virtlayer.storage.connection import Connection, Hypervisor
@@ -144,15 +145,13 @@ async def test_refreshes_coalesce(
 async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(
     host: LibvirtHost, pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running, gate = host.directory / "running", host.directory / "gate"
-    gate.touch()
-    with _slow_qemu_img(host, running, gate):
-        creation = asyncio.create_task(
+    with slow_creation(host) as creation:
+        creating = asyncio.create_task(
             asyncio.to_thread(
                 host.virsh, "vol-create-as", pool.name, "new", "1M", "--format", "qcow2"
             )
         )
-        await _exists(running)
+        await creation.has_begun()
         monkeypatch.setattr(pools_module, "_BUSY_SECONDS", 0.2)
         with pytest.raises(Libvirt, match="cannot be refreshed"):
             await pools.refresh(pool)
@@ -160,32 +159,6 @@ async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(
         refresh = asyncio.create_task(pools.refresh(pool))
         await asyncio.sleep(0.2)
         assert not refresh.done()
-        gate.unlink()
-        await asyncio.gather(refresh, creation)
+        creation.go_on()
+        await asyncio.gather(refresh, creating)
     assert await pools.volume(pool, "new") is not None
-
-
-async def _exists(path: Path) -> None:
-    async with asyncio.timeout(10):
-        while not path.exists():
-            await asyncio.sleep(0.01)
-
-
-class _slow_qemu_img:  # noqa: N801 -- used like a function
-    """While it lasts, libvirtd's qemu-img says that it runs, and waits until the gate is gone."""
-
-    def __init__(self, host: LibvirtHost, running: Path, gate: Path) -> None:
-        self._program = host.directory / "bin" / "qemu-img"
-        self._running = running
-        self._gate = gate
-
-    def __enter__(self) -> None:
-        self._program.write_text(
-            f"#!/bin/sh\ntouch {self._running}\nwhile [ -e {self._gate} ]; do sleep 0.01; done\n"
-            'exec /usr/bin/qemu-img "$@"\n'
-        )
-        self._program.chmod(0o755)
-
-    def __exit__(self, *_: object) -> None:
-        self._gate.unlink(missing_ok=True)
-        self._program.unlink()

@@ -23,6 +23,8 @@ _THREADS = 8
 _KEEPALIVE_INTERVAL = 3
 _KEEPALIVE_COUNT = 2
 """A libvirtd that is silent for about 9 s (interval times count, and one more) is lost."""
+_CLOSE_SECONDS = 1.0
+"""A libvirtd that hangs is not waited for at the end."""
 _RECONNECT_SECONDS = 5.0
 """How long a lost libvirtd may take to come back: the time of a service restart."""
 _RECONNECT_PAUSE = 0.1
@@ -54,8 +56,9 @@ class Hypervisor:
         """Disconnect; no call may follow."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(libvirt.libvirtError):
-                await self._in_thread(connection.close)
+            with contextlib.suppress(libvirt.libvirtError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._in_thread(connection.close)
         self._executor.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the world does to a daemon in the middle of a pull: the outcome, and nothing left."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from dbus_next.signature import Variant
+
+from tests.bus_daemon import session_bus
+from tests.faulty_registry import Fault, FaultyRegistry
+from tests.images import Content, file, image, layer
+from tests.job_watch import JOB, Watch, watching
+from tests.leftovers import children, nothing_left
+from tests.libvirt_host import LibvirtHost, session_host
+from tests.orphans import adopting, wait_until_only
+from tests.slow_creation import slow_creation
+from tests.small_filesystem import small_filesystem
+from tests.virtlayerd import Daemon, virtlayerd
+from virtlayer.config import MIB
+
+_numbers = itertools.count(1)
+SETTINGS = f"[storage]\nvirtual-size = {512 * MIB}\n[jobs]\nrunning-limit = 1\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def daemon(host: LibvirtHost, home: Path, tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon of the test's own; what it leaves running is seen."""
+    bus_directory = tmp_path / "bus"
+    bus_directory.mkdir()
+    with nothing_left(), adopting():
+        known = children()
+        with (
+            session_bus(bus_directory) as bus,
+            virtlayerd(host, bus, home, settings=SETTINGS) as running,
+        ):
+            yield running
+        wait_until_only(known)
+
+
+@pytest.fixture
+async def watch(daemon: Daemon) -> AsyncIterator[Watch]:
+    async with watching(daemon.bus.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FaultyRegistry]:
+    async with FaultyRegistry() as running:
+        yield running
+
+
+@pytest.fixture
+def pool(host: LibvirtHost) -> Iterator[str]:
+    name = f"world-{next(_numbers)}"
+    host.start_pool(name)
+    yield name
+    with contextlib.suppress(AssertionError):
+        host.stop_pool(name)
+
+
+def content_of(*sizes: int) -> Content:
+    """An image with a layer of every one of these sizes, which do not compress."""
+    seed = random.Random(next(_numbers))  # noqa: S311 -- no secret
+    return image(
+        [
+            layer(file(f"file-{number}", seed.randbytes(size)), compression="none")
+            for number, size in enumerate(sizes)
+        ]
+    )
+
+
+def programs_of(daemon: Daemon) -> dict[str, int]:
+    """The daemon's children by their names."""
+    listed = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
+    found = {}
+    for pid in map(int, listed.split()):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            name = Path(words[0]).name
+            found["worker" if "python" in name else name] = pid
+    return found
+
+
+def assert_clean(daemon: Daemon, host: LibvirtHost, pool: str) -> None:
+    """No process, no unfinished volume or blob, no credentials; libvirt sees what is there."""
+    if daemon.process.poll() is None:
+        assert programs_of(daemon) == {}
+    names = sorted(path.name for path in host.pool_directory(pool).iterdir())
+    assert [name for name in names if not re.fullmatch(r"layer-[0-9a-f]{64}\.qcow2", name)] == []
+    assert host.volumes(pool) == names
+    for place in ("cache", "run"):
+        files = [path for path in (daemon.directory / place).rglob("*") if path.is_file()]
+        assert [path for path in files if path.parent.name != "sha256"] == []
+
+
+async def cancelled_within_a_second(watch: Watch, path: str) -> None:
+    begun = time.monotonic()
+    await watch.ask(path, JOB, "Cancel")
+    # The one promise about time that the interface makes.
+    assert time.monotonic() - begun < 1
+    job = await watch.properties(path, JOB)
+    assert (job["State"], job["Error"]) == ("cancelled", "org.virtlayer1.Error.Cancelled")
+
+
+async def test_cancel_in_the_middle_of_a_big_layer(
+    daemon: Daemon, watch: Watch, registry: FaultyRegistry, host: LibvirtHost, pool: str
+) -> None:
+    path = await watch.pull(registry.store(content_of(1000, 256 * MIB), "big:1"), pool)
+    await watch.reaches(path, Stage="applying", LayersDone=1)
+    while "worker" not in programs_of(daemon):
+        await asyncio.sleep(0.01)
+    await cancelled_within_a_second(watch, path)
+    assert_clean(daemon, host, pool)
+    assert len(host.volumes(pool)) == 1
+
+
+async def test_cancel_while_libvirt_is_too_busy_to_register(
+    daemon: Daemon, watch: Watch, registry: FaultyRegistry, host: LibvirtHost, pool: str
+) -> None:
+    content = content_of(1000)
+    with slow_creation(host) as creation:
+        creating = asyncio.create_task(
+            asyncio.to_thread(host.virsh, "vol-create-as", pool, "new", "1M", "--format", "qcow2")
+        )
+        await creation.has_begun()
+        path = await watch.pull(registry.store(content, "busy:1"), pool)
+        await watch.reaches(path, Stage="registering")
+        await cancelled_within_a_second(watch, path)
+        creation.go_on()
+        await creating
+    host.virsh("vol-delete", "new", "--pool", pool)
+    # The layer was finished. A later pull finds it.
+    assert_clean(daemon, host, pool)
+    job = await watch.finished(await watch.pull(registry.store(content, "busy:1"), pool))
+    assert (job["State"], job["Result"]["layers-reused"]) == ("done", 1)
+
+
+async def test_cancel_in_the_queue(
+    daemon: Daemon, watch: Watch, registry: FaultyRegistry, host: LibvirtHost, pool: str
+) -> None:
+    content = content_of(1000)
+    source = registry.store(content, "queue:1")
+    registry.faults["1"] = Fault.HANG
+    first = await watch.pull(source, pool)
+    second = await watch.pull(source, pool)
+    await watch.reaches(first, State="running")
+    await watch.reaches(second, State="queued")
+    await cancelled_within_a_second(watch, second)
+    assert (await watch.properties(first, JOB))["State"] == "running"
+    await cancelled_within_a_second(watch, first)
+    assert_clean(daemon, host, pool)
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [("skopeo", "RegistryUnavailable"), ("qemu-nbd", "Internal"), ("worker", "Internal")],
+)
+async def test_a_program_that_crashes_fails_its_job_alone(
+    daemon: Daemon,
+    watch: Watch,
+    registry: FaultyRegistry,
+    host: LibvirtHost,
+    pool: str,
+    program: str,
+    error: str,
+) -> None:
+    content = content_of(128 * MIB)
+    source = registry.store(content, "crash:1")
+    if program == "skopeo":
+        registry.faults[next(iter(content.layer_digests))] = Fault.HANG_HALF_WAY
+    path = await watch.pull(source, pool)
+    await watch.reaches(path, Stage="downloading" if program == "skopeo" else "applying")
+    while program not in programs_of(daemon):
+        await asyncio.sleep(0.005)
+    os.kill(programs_of(daemon)[program], signal.SIGKILL)
+    job = await watch.finished(path)
+    assert (job["State"], job["Error"]) == ("failed", f"org.virtlayer1.Error.{error}"), job
+    assert_clean(daemon, host, pool)
+    registry.faults.clear()
+    assert (await watch.finished(await watch.pull(source, pool)))["State"] == "done"
+
+
+async def test_a_pool_that_is_stopped_or_deleted_ends_the_job(
+    daemon: Daemon, watch: Watch, registry: FaultyRegistry, host: LibvirtHost, pool: str
+) -> None:
+    content = content_of(1000, 1000)
+    source = registry.store(content, "pool:1")
+    for commands, error in (
+        (["pool-destroy"], "PoolInactive"),
+        (["pool-destroy", "pool-undefine"], "PoolNotFound"),
+    ):
+        registry.faults[content.layer_digests[1]] = Fault.HANG
+        path = await watch.pull(source, pool, cache=Variant("b", False))
+        await watch.reaches(
+            path, LayersDone=1 if error == "PoolInactive" else 0, Stage="downloading"
+        )
+        for command in commands:
+            host.virsh(command, pool)
+        registry.faults.clear()
+        registry.release()
+        job = await watch.finished(path)
+        assert (job["State"], job["Error"]) == ("failed", f"org.virtlayer1.Error.{error}"), job
+        host.start_pool(pool) if error == "PoolNotFound" else host.virsh("pool-start", pool)
+        assert_clean(daemon, host, pool)
+
+
+@pytest.mark.parametrize("full", ["cache", "state"])
+async def test_a_full_disk_is_no_space_and_passes(
+    host: LibvirtHost, tmp_path: Path, registry: FaultyRegistry, pool: str, home: Path, full: str
+) -> None:
+    (tmp_path / "bus").mkdir()
+    disk = home / full
+    disk.mkdir(mode=0o700)
+    with (
+        nothing_left(),
+        small_filesystem(disk, 4 * MIB),
+        session_bus(tmp_path / "bus") as bus,
+        virtlayerd(host, bus, home, settings=SETTINGS) as daemon,
+    ):
+        async with watching(bus.address) as watch:
+            source = registry.store(content_of(1000, 2 * MIB), "full:1")
+            ballast = disk / "ballast"
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+                while True:
+                    stream.write(bytes(4096))
+            job = await watch.finished(await watch.pull(source, pool))
+            assert (job["State"], job["Error"]) == ("failed", "org.virtlayer1.Error.NoSpace"), job
+            ballast.unlink()
+            assert_clean(daemon, host, pool)
+            assert host.volumes(pool) == []
+            assert (await watch.finished(await watch.pull(source, pool)))["State"] == "done"
+
+
+@pytest.mark.parametrize("event", ["the bus dies", "SIGTERM"])
+async def test_the_end_in_the_middle_of_a_job(
+    daemon: Daemon, registry: FaultyRegistry, host: LibvirtHost, pool: str, event: str
+) -> None:
+    content = content_of(1000, 1000)
+    registry.faults[content.layer_digests[1]] = Fault.HANG_HALF_WAY
+    with contextlib.suppress(OSError, EOFError):
+        async with watching(daemon.bus.address) as watch:
+            path = await watch.pull(registry.store(content, "end:1"), pool)
+            await watch.reaches(path, LayersDone=1, Stage="downloading")
+            while not [*host.pool_directory(pool).glob("layer-*")]:
+                await asyncio.sleep(0.01)
+            begun = time.monotonic()
+            if event == "SIGTERM":
+                daemon.process.terminate()
+            else:
+                os.kill(daemon.bus.pid, signal.SIGKILL)
+            code = await asyncio.to_thread(daemon.process.wait)
+    assert code == (0 if event == "SIGTERM" else 1)
+    # SIGTERM has a promise of ten seconds.
+    assert time.monotonic() - begun < 10
+    assert_clean(daemon, host, pool)
+    assert len(host.volumes(pool)) == 1
+
+
+async def test_a_libvirtd_that_hangs_keeps_nobody_from_ending(
+    tmp_path: Path, registry: FaultyRegistry, home: Path
+) -> None:
+    (tmp_path / "bus").mkdir()
+    content = content_of(1000, 1000)
+    registry.faults[content.layer_digests[1]] = Fault.HANG_HALF_WAY
+    with (
+        session_host() as mortal,
+        session_bus(tmp_path / "bus") as bus,
+        virtlayerd(mortal, bus, home, settings=SETTINGS) as daemon,
+    ):
+        mortal.start_pool("default")
+        async with watching(bus.address) as watch:
+            path = await watch.pull(registry.store(content, "hang:1"), "default")
+            await watch.reaches(path, LayersDone=1, Stage="downloading")
+            os.kill(mortal.pid, signal.SIGSTOP)
+            await cancelled_within_a_second(watch, path)
+            await watch.pull(registry.store(content, "hang:1"), "default")
+            await asyncio.sleep(0.2)
+            begun = time.monotonic()
+            daemon.process.terminate()
+            assert await asyncio.to_thread(daemon.process.wait) == 0
+            assert time.monotonic() - begun < 10
+        os.kill(mortal.pid, signal.SIGCONT)
