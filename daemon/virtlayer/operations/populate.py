@@ -126,7 +126,10 @@ async def _brought_up_to_date(
 
 async def _is_due(services: Services, image: ConfiguredImage) -> bool:
     visit = await services.catalog.visit(image.pool, image.name)
-    return visit is None or bool(visit.error) or visit.at + image.interval * _SECOND <= _now()
+    if visit is None or visit.error:
+        return True
+    # A visit in the future is one before the clock was set back: it says nothing.
+    return not visit.at <= _now() < visit.at + image.interval * _SECOND
 
 
 async def _pulled(
