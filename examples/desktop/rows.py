@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The rows of the window's lists: an image, and a job with its bar and its button."""
+
+from collections.abc import Callable
+
+from gi.repository import Gtk, Pango
+from service import Image, Job
+
+_GIB = 1024**3
+_TITLES = {
+    "pull": "Pull {source} to {pool}",
+    "create-volume": "Create a volume on {source} in {pool}",
+}
+_ENDS = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
+
+
+class ImageRow(Gtk.ListBoxRow):
+    """An image: its name, and what tells it from others."""
+
+    def __init__(self, image: Image) -> None:
+        super().__init__()
+        self._name = _label("heading")
+        self._details = _label("dim-label", "caption")
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=2)
+        _surround(box)
+        box.append(self._name)
+        box.append(self._details)
+        self.set_child(box)
+        self.update(image)
+
+    def update(self, image: Image) -> None:
+        """Show what is new of it."""
+        self.image = image
+        self._name.set_label(image.name)
+        layers = "1 layer" if image.layers == 1 else f"{image.layers} layers"
+        size = f"{image.size / _GIB:g} GiB"
+        self._details.set_label(f"{layers}, up to {size}, {image.digest[:19]}…")
+
+
+class JobRow(Gtk.ListBoxRow):
+    """A job: what it does, how far it is, and a button that ends it."""
+
+    def __init__(self, job: Job, cancel: Callable[[Job], None]) -> None:
+        super().__init__(activatable=False)
+        self._title = _label()
+        self.bar = Gtk.ProgressBar(show_text=True, hexpand=True)
+        self.cancel_button = Gtk.Button(label="Cancel", valign=Gtk.Align.CENTER)
+        self.cancel_button.connect("clicked", lambda _button: cancel(self.job))
+        self.message = _label("error", "caption")
+        self.message.set_wrap(True)
+        self.message.set_ellipsize(Pango.EllipsizeMode.NONE)
+        words = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=4)
+        for widget in (self._title, self.bar, self.message):
+            words.append(widget)
+        box = Gtk.Box(spacing=12)
+        _surround(box)
+        box.append(words)
+        box.append(self.cancel_button)
+        self.set_child(box)
+        self.update(job)
+
+    def update(self, job: Job) -> None:
+        """Show how far it is."""
+        self.job = job
+        title = _TITLES.get(job.kind, "{kind} {source} in {pool}")
+        self._title.set_label(
+            title.format(kind=job.kind.capitalize(), source=job.source, pool=job.pool)
+        )
+        self.bar.set_fraction(1.0 if job.state == "done" else job.progress)
+        going = f"{job.stage.capitalize() or 'Queued'} {job.progress:.0%}"
+        self.bar.set_text(_ENDS.get(job.state, going))
+        self.message.set_label(job.message)
+        self.message.set_visible(bool(job.message))
+        self.cancel_button.set_visible(not job.is_over)
+
+
+def _label(*classes: str) -> Gtk.Label:
+    return Gtk.Label(xalign=0, ellipsize=Pango.EllipsizeMode.MIDDLE, css_classes=list(classes))
+
+
+def _surround(widget: Gtk.Widget) -> None:
+    for side in ("start", "end", "top", "bottom"):
+        widget.set_property(f"margin-{side}", 8)

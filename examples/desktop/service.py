@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""virtlayerd as a window sees it: images and jobs that come, change and go; calls that fail.
+
+Nothing waits here: every call replies to a callback, so that the window never stands still.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gi.repository import Gio, GLib, GObject
+
+_NAME = "org.virtlayer1"
+_ROOT = "/org/virtlayer1"
+_MANAGER, _JOB, _IMAGE = (f"{_NAME}.{kind}" for kind in ("Manager", "Job", "Image"))
+
+Failed = Callable[[str], None]
+"""Gets the message of an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that a pool has."""
+
+    path: str
+    pool: str
+    name: str
+    digest: str
+    size: int
+    """Virtual size in bytes."""
+    layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job, as far as it is."""
+
+    path: str
+    kind: str
+    source: str
+    pool: str
+    state: str
+    stage: str
+    progress: float
+    """From 0 to 1."""
+    message: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+class Service(GObject.Object):
+    """The objects of virtlayerd.
+
+    ``changed`` is emitted when any of them came, went or changed. The daemon ends when it is idle,
+    and takes its objects from the bus; what was known stays, until it is back and tells anew.
+    """
+
+    __gsignals__ = {"changed": (GObject.SignalFlags.RUN_FIRST, None, ())}  # noqa: RUF012 - PyGObject's
+
+    def __init__(self, bus_type: Gio.BusType, failed: Failed) -> None:
+        super().__init__()
+        self.images: list[Image] = []
+        self.jobs: list[Job] = []
+        self._failed = failed
+        self._progress: dict[str, tuple[float, str]] = {}
+        self._objects: Gio.DBusObjectManagerClient | None = None
+        Gio.DBusObjectManagerClient.new_for_bus(
+            bus_type,
+            Gio.DBusObjectManagerClientFlags.NONE,
+            _NAME,
+            _ROOT,
+            None,
+            None,
+            None,
+            self._connected,
+        )
+
+    def pull(self, source: str, pool: str, *, tls_verify: bool = True) -> None:
+        """Start a pull; it shows among the jobs."""
+        options = {"tls-verify": GLib.Variant("b", tls_verify)}
+        self._call(_ROOT, _MANAGER, "Pull", GLib.Variant("(ssa{sv})", (source, pool, options)))
+
+    def create_volume(self, image: Image, volume: str) -> None:
+        """Start to make a writable volume on an image; it shows among the jobs."""
+        arguments = GLib.Variant("(sssa{sv})", (image.pool, image.name, volume, {}))
+        self._call(_ROOT, _MANAGER, "CreateVolume", arguments)
+
+    def cancel(self, job: Job) -> None:
+        """End a job."""
+        self._call(job.path, _JOB, "Cancel", None)
+
+    def _connected(self, _source: object, result: Gio.AsyncResult) -> None:
+        try:
+            objects = Gio.DBusObjectManagerClient.new_for_bus_finish(result)
+        except GLib.Error as error:
+            self._failed(error.message)
+            return
+        self._objects = objects
+        objects.connect("notify::name-owner", self._read)
+        objects.connect("object-added", self._read)
+        objects.connect("object-removed", self._read)
+        objects.connect("interface-proxy-properties-changed", self._read)
+        objects.connect("interface-proxy-signal", self._heard)
+        self._read()
+
+    def _heard(self, *call: object) -> None:
+        """Note progress, which has a signal of its own: it changes too often for the usual one."""
+        _objects, _object, proxy, _sender, signal, values = call
+        if signal == "ProgressChanged":
+            progress, stage, _done, _total = values.unpack()
+            self._progress[proxy.get_object_path()] = (progress, stage)
+            self._read()
+
+    def _read(self, *_call: object) -> None:
+        objects = self._objects
+        if objects is None or objects.get_name_owner() is None:
+            return
+        images, jobs = [], []
+        for one in objects.get_objects():
+            if image := one.get_interface(_IMAGE):
+                images.append(_image(image))
+            elif job := one.get_interface(_JOB):
+                jobs.append(_job(job, self._progress.get(one.get_object_path(), (0.0, ""))))
+        self.images = sorted(images, key=lambda image: (image.pool, image.name))
+        self.jobs = sorted(jobs, key=lambda job: int(job.path.rpartition("/")[2]))
+        self.emit("changed")
+
+    def _call(self, path: str, interface: str, method: str, arguments: GLib.Variant | None) -> None:
+        objects = self._objects
+        if objects is None:
+            self._failed("virtlayerd is not there yet.")
+            return
+        # polkit may ask for a password, which takes as long as the user does.
+        objects.get_connection().call(
+            _NAME,
+            path,
+            interface,
+            method,
+            arguments,
+            None,
+            Gio.DBusCallFlags.ALLOW_INTERACTIVE_AUTHORIZATION,
+            GLib.MAXINT,
+            None,
+            self._replied,
+        )
+
+    def _replied(self, connection: Gio.DBusConnection, result: Gio.AsyncResult) -> None:
+        try:
+            connection.call_finish(result)
+        except GLib.Error as error:
+            Gio.DBusError.strip_remote_error(error)
+            self._failed(error.message)
+
+
+def _image(proxy: Gio.DBusProxy) -> Image:
+    return Image(
+        path=proxy.get_object_path(),
+        pool=_property(proxy, "Pool"),
+        name=_property(proxy, "Name"),
+        digest=_property(proxy, "Digest"),
+        size=_property(proxy, "Size"),
+        layers=len(_property(proxy, "Layers")),
+    )
+
+
+def _job(proxy: Gio.DBusProxy, heard: tuple[float, str]) -> Job:
+    progress, stage = heard
+    return Job(
+        path=proxy.get_object_path(),
+        kind=_property(proxy, "Kind"),
+        source=_property(proxy, "Source"),
+        pool=_property(proxy, "Pool"),
+        state=_property(proxy, "State"),
+        stage=stage or _property(proxy, "Stage"),
+        # What the proxy keeps is from when it was made: whichever is further.
+        progress=max(progress, _property(proxy, "Progress")),
+        message=_property(proxy, "Message"),
+    )
+
+
+def _property(proxy: Gio.DBusProxy, name: str) -> Any:
+    return proxy.get_cached_property(name).unpack()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Uses the example's window as somebody in front of it would; run by ``test_desktop.py``.
+
+``/usr/bin/python3 drive_window.py SOURCE STUCK SCREENSHOT`` goes through the story below, and
+prints what the window showed, as JSON. It types and clicks through the widgets themselves, and
+waits for what they show, never for a time. STUCK is an image whose download stops in the middle.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "examples" / "desktop"))
+
+from application import Desktop
+from gi.repository import Gio, GLib, Gtk
+from rows import ImageRow, JobRow
+from window import Window
+
+_LOOK_EVERY = 20
+"""Milliseconds."""
+_PATIENCE = 30
+"""Seconds after which what the story waits for fails it."""
+
+Condition = Callable[[], object]
+
+
+def story(window: Window, source: str, stuck: str, screenshot: str) -> Iterator[Condition]:
+    """Do something, yield what must come of it, go on."""
+    seen: dict[str, object] = {"pools": pools(window)}
+
+    window.source_entry.set_text(source)
+    window.pull_button.activate()
+    yield lambda: jobs(window) and jobs(window)[0].bar.get_text() == "Done"
+    yield lambda: images(window)
+    seen["images"] = [row.image.name for row in images(window)]
+    seen["image"] = texts(images(window)[0])
+
+    window.image_list.select_row(images(window)[0])
+    seen["can create without a name"] = window.volume_button.get_sensitive()
+    window.volume_entry.set_text("web.qcow2")
+    window.volume_button.activate()
+    yield lambda: jobs(window)[0].job.kind == "create-volume"
+    yield lambda: jobs(window)[0].bar.get_text() == "Done"
+    seen["after the volume"] = texts(jobs(window)[0])
+
+    # The same name again: the job fails, and its row says why.
+    window.volume_button.activate()
+    yield lambda: jobs(window)[0].bar.get_text() == "Failed"
+    seen["failed"] = jobs(window)[0].message.get_text()
+
+    # No job comes of what is no reference at all.
+    window.source_entry.set_text("docker://UPPER/..")
+    window.pull_button.activate()
+    yield window.error_label.get_visible
+    seen["refused"] = window.error_label.get_text()
+
+    window.source_entry.set_text(stuck)
+    window.tls_check.set_active(False)
+    window.pull_button.activate()
+    yield lambda: jobs(window)[0].job.source == stuck and jobs(window)[0].bar.get_fraction() > 0
+    seen["bar"] = jobs(window)[0].bar.get_fraction()
+    seen["bar text"] = jobs(window)[0].bar.get_text()
+    seen["error goes"] = not window.error_label.get_visible()
+    save_picture(window, screenshot)
+    jobs(window)[0].cancel_button.activate()
+    yield lambda: jobs(window)[0].bar.get_text() == "Cancelled"
+    seen["can cancel again"] = jobs(window)[0].cancel_button.get_visible()
+
+    window.pool_entry.set_text("other")
+    window.pool_entry.emit("activate")
+    yield lambda: window.pool == "other"
+    seen["pools at last"] = pools(window)
+    seen["images in other"] = [row.image.name for row in images(window)]
+    sys.stdout.write(json.dumps(seen))
+
+
+def images(window: Window) -> list[ImageRow]:
+    """The rows of images, from the top."""
+    return [row for row in window.image_list if isinstance(row, ImageRow)]
+
+
+def jobs(window: Window) -> list[JobRow]:
+    """The rows of jobs, the latest first."""
+    return [row for row in window.job_list if isinstance(row, JobRow)]
+
+
+def pools(window: Window) -> list[str]:
+    """What the list of pools says."""
+    return [row.get_child().get_label() for row in window.pool_list]
+
+
+def texts(widget: Gtk.Widget) -> list[str]:
+    """The labels in a widget that can be seen."""
+    if isinstance(widget, Gtk.Label):
+        return [widget.get_text()] if widget.get_mapped() else []
+    found = []
+    child = widget.get_first_child()
+    while child:
+        found += texts(child)
+        child = child.get_next_sibling()
+    return found
+
+
+def save_picture(window: Window, path: str) -> None:
+    """Write what the window shows to a PNG file."""
+    paintable = Gtk.WidgetPaintable.new(window)
+    width, height = window.get_width(), window.get_height()
+    snapshot = Gtk.Snapshot.new()
+    paintable.snapshot(snapshot, width, height)
+    texture = window.get_renderer().render_texture(snapshot.to_node(), None)
+    texture.save_to_png(path)
+
+
+class Reader:
+    """Tells a story to a window, and ends the program after it."""
+
+    def __init__(self, application: Desktop, arguments: list[str]) -> None:
+        self.failure = ""
+        self._application = application
+        self._arguments = arguments
+        self._story: Iterator[Condition] | None = None
+        self._condition: Condition = lambda: True
+        self._since = GLib.get_monotonic_time()
+
+    def look(self) -> bool:
+        """Go on with the story if what it waits for is there."""
+        windows = self._application.get_windows()
+        if not windows or not windows[0].get_mapped():
+            return self._in_time()
+        self._story = self._story or story(windows[0], *self._arguments)
+        try:
+            if not self._condition():
+                return self._in_time()
+            self._condition = next(self._story)
+        except StopIteration:
+            self._application.quit()
+            return False
+        except Exception:
+            # GLib would go on without this callback, and the window stay open for ever.
+            self.failure = traceback.format_exc()
+            self._application.quit()
+            return False
+        self._since = GLib.get_monotonic_time()
+        return True
+
+    def _in_time(self) -> bool:
+        if GLib.get_monotonic_time() - self._since < _PATIENCE * 1_000_000:
+            return True
+        windows = self._application.get_windows()
+        self.failure = f"the window shows {texts(windows[0]) if windows else 'nothing'}"
+        self._application.quit()
+        return False
+
+
+def main() -> None:
+    """Open the window, go through the story, close it."""
+    application = Desktop(Gio.BusType.SESSION)
+    reader = Reader(application, sys.argv[1:])
+    GLib.timeout_add(_LOOK_EVERY, reader.look)
+    application.run(None)
+    if reader.failure:
+        sys.exit(reader.failure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The example's window, on a display of its own, with the real virtlayerd behind it.
+
+``SCREENSHOT=docs/desktop.png .venv/bin/pytest tests/examples/test_desktop.py`` makes the picture
+in the documents.
+"""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+from tests.examples.display import display
+from tests.examples.place import SOURCE, Place
+from tests.faulty_registry import Fault, FaultyRegistry
+from tests.images import file, image, layer
+
+_DRIVER = Path(__file__).parent / "drive_window.py"
+
+
+async def test_window_pulls_cancels_and_creates(session: Place, tmp_path: Path) -> None:
+    picture = Path(os.environ.get("SCREENSHOT", tmp_path / "window.png")).absolute()
+    big = layer(file("usr/lib/big", os.urandom(3_000_000)), compression="none")
+    async with FaultyRegistry() as registry:
+        source = registry.store(image([big]), "team/machine:2")
+        registry.faults[big.digest] = Fault.HANG_HALF_WAY
+        with display() as variables:
+            ended = await asyncio.to_thread(
+                session.run,
+                *("env", *(f"{name}={value}" for name, value in variables.items())),
+                *("/usr/bin/python3", _DRIVER, SOURCE, source, picture),
+            )
+    seen = json.loads(ended.stdout)
+
+    assert seen["pools"] == ["default"]
+    assert seen["images"] == ["debian:13"]
+    assert "2 layers, up to 16 GiB" in seen["image"][1]
+    assert seen["can create without a name"] is False
+    assert "Create a volume on debian:13 in default" in seen["after the volume"]
+    assert "web.qcow2" in session.host.volumes("default")
+    assert "web.qcow2" in seen["failed"]
+    assert "docker://UPPER/.." in seen["refused"]
+    assert seen["error goes"] is True
+    assert 0.2 < seen["bar"] < 0.3  # half of the bytes have arrived, and none is applied
+    assert seen["bar text"].startswith("Downloading ")
+    assert seen["can cancel again"] is False
+    assert seen["pools at last"] == ["default", "other"]
+    assert seen["images in other"] == []
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert ended.stderr == ""
