@@ -86,7 +86,7 @@ def _option(action: argparse.Action) -> Option:
         tuple(action.option_strings),
         value,
         _words(action),
-        action.type is Path,
+        action.type is Path or action.metavar == "FILE",
         isinstance(action, argparse._AppendAction) or action.nargs in {"*", "+"},
         _summary(action),
     )

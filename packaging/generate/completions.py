@@ -37,6 +37,25 @@ _virtlayer_names() {{
 """
 
 
+_FISH_POSITION = """\
+# How many arguments without a name stand between the command and the cursor.
+function __virtlayer_position
+    set -l count -1
+    set -l skip no
+    for word in (commandline -opc)[2..]
+        if test $skip = yes
+            set skip no
+        else if contains -- $word {valued}
+            set skip yes
+        else if not string match -q -- '-*' $word
+            set count (math $count + 1)
+        end
+    end
+    echo $count
+end
+"""
+
+
 def bash() -> str:
     """For bash-completion, in /usr/share/bash-completion/completions."""
     everything = commands()
@@ -57,7 +76,7 @@ def bash() -> str:
         "    fi",
         "    for ((index = 1; index < cword; index++)); do",
         "        case ${words[index]} in",
-        f"            {_bash_valued(everything)}) ((index++)) ;;",
+        f"            {_valued(everything, '|')}) ((index++)) ;;",
         "            -*) ;;",
         "            *)",
         "                if [[ -z $command ]]; then command=${words[index]}",
@@ -157,6 +176,7 @@ def fish() -> str:
     lines += [
         "    end",
         "end",
+        *_FISH_POSITION.format(valued=_valued(everything, " ")).splitlines(),
         "complete -c virtlayer -f",
         f"set -l commands {' '.join(one.name for one in named)}",
     ]
@@ -170,9 +190,11 @@ def fish() -> str:
             f'complete -c virtlayer -n "{condition}" {_fish_option(option)}'
             for option in one.options
         ]
-        offered = [_fish_offer(positional) for positional in one.positionals]
         lines += [
-            f'complete -c virtlayer -n "{condition}" -a {words}' for words in offered if words
+            f'complete -c virtlayer -n "{condition}; and test (__virtlayer_position) = {position}"'
+            f" -a {words}"
+            for position, positional in enumerate(one.positionals)
+            if (words := _fish_offer(positional))
         ]
     lines += [
         'complete -c virtlayer -n "not __fish_seen_subcommand_from $commands" '
@@ -196,8 +218,10 @@ def _all_options(everything: tuple[Command, ...]) -> dict[str, Option]:
     }
 
 
-def _bash_valued(everything: tuple[Command, ...]) -> str:
-    return "|".join(name for name, option in _all_options(everything).items() if option.value)
+def _valued(everything: tuple[Command, ...], separator: str) -> str:
+    """The options that the next word belongs to."""
+    options = _all_options(everything).items()
+    return separator.join(name for name, option in options if option.value)
 
 
 def _bash_values(everything: tuple[Command, ...]) -> list[str]:
@@ -216,9 +240,14 @@ def _bash_values(everything: tuple[Command, ...]) -> list[str]:
 
 
 def _bash_positional(positional: Positional) -> str:
-    if positional.name in _QUERIES:
-        return f"names={positional.name}"
+    if kind := _kind(positional):
+        return f"names={kind}"
     return f"offered={_quoted(' '.join(_fixed_words(positional)))}"
+
+
+def _kind(positional: Positional) -> str:
+    """The kind of names that are offered for an argument; of IMAGE|VOLUME, the images."""
+    return next((kind for kind in positional.name.split("|") if kind in _QUERIES), "")
 
 
 def _fixed_words(positional: Positional) -> tuple[str, ...]:
@@ -239,8 +268,8 @@ def _zsh_options(command: Command) -> list[str]:
 def _zsh_positionals(command: Command) -> list[str]:
     specs = []
     for number, positional in enumerate(command.positionals, start=1):
-        if positional.name in _QUERIES:
-            action = f"_virtlayer_offer {positional.name}"
+        if kind := _kind(positional):
+            action = f"_virtlayer_offer {kind}"
         else:
             action = f"compadd -S '' -- {' '.join(_fixed_words(positional))}"
         optional = ":" if positional.is_optional else ""
@@ -270,8 +299,8 @@ def _fish_option(option: Option) -> str:
 
 
 def _fish_offer(positional: Positional) -> str:
-    if positional.name in _QUERIES:
-        return f"'(__virtlayer_names {positional.name})'"
+    if kind := _kind(positional):
+        return f"'(__virtlayer_names {kind})'"
     words = _fixed_words(positional)
     return _quoted(" ".join(words)) if words else ""
 

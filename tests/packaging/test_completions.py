@@ -106,6 +106,12 @@ def test_pools(complete: Complete) -> None:
     assert complete("virtlayer --user images o") == ["other"]
 
 
+def test_images(complete: Complete) -> None:
+    assert complete("virtlayer remove ") == ["debian:13"]
+    assert complete("virtlayer xml d") == ["debian:13"]
+    assert set(complete("virtlayer remove debian ")) == {"default", "other"}
+
+
 def test_jobs(complete: Complete) -> None:
     assert complete("virtlayer cancel ") == ["7"]
 
