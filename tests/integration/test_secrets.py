@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""No secret of a call is seen by anybody else: not in /proc, the log, the bus, or a file."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from tests.bus_daemon import Bus, session_bus
+from tests.images import directory, file, image, layer
+from tests.job_watch import MANAGER, ROOT, SERVICE, watching
+from tests.libvirt_host import LibvirtHost
+from tests.registry import Registry
+from tests.virtlayerd import virtlayerd
+from virtlayer.config import MIB
+
+USER, PASSWORD, ROOT_PASSWORD = "me", "swordfish-5hk2", "tilefish-8vw4"
+PAIR = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+SECRETS = [secret.encode() for secret in (PASSWORD, ROOT_PASSWORD, PAIR)]
+LAYERS = [
+    layer(directory("etc"), file("etc/passwd", b"root:x:0:0::/:/bin/sh\n")),
+    layer(file("etc/shadow", b"root:*:1::::::\n"), file("big", os.urandom(8 * MIB))),
+]
+
+
+class Snoop:
+    """Reads what every process shows, and every file below some directories, all the time.
+
+    Attributes:
+        shown: Secrets in a command line or an environment.
+        files: Files that had a secret in them at some time.
+        open_files: Those of them that others could have read.
+    """
+
+    def __init__(self, *places: Path) -> None:
+        self._places = places
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.shown: set[str] = set()
+        self.files: set[Path] = set()
+        self.open_files: set[Path] = set()
+
+    def __enter__(self) -> "Snoop":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for process in Path("/proc").glob("[0-9]*"):
+                for name in ("cmdline", "environ"):
+                    if has_secret(process / name):
+                        self.shown.add((process / name).read_text(errors="replace"))
+            for place in self._places:
+                for path in place.rglob("*"):
+                    if has_secret(path):
+                        self._note(path)
+
+    def _note(self, path: Path) -> None:
+        self.files.add(path)
+        with contextlib.suppress(OSError):
+            modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent)]
+            if modes != [0o600, 0o700]:
+                self.open_files.add(path)
+
+
+def has_secret(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if "/proc/" in str(path) or (path.is_file() and path.stat().st_size < MIB):
+            content = path.read_bytes()
+            return any(secret in content for secret in SECRETS)
+    return False
+
+
+@contextlib.contextmanager
+def monitor(bus: Bus, output: Path) -> Iterator[None]:
+    """Write down every signal and every property that goes over the bus."""
+    rules = ["type='signal'", "type='method_return'", "type='error'"]
+    with (
+        output.open("wb") as stream,
+        subprocess.Popen(["dbus-monitor", "--address", bus.address, *rules], stdout=stream) as one,
+    ):
+        try:
+            yield
+        finally:
+            one.terminate()
+
+
+def descriptor_of(content: str) -> int:
+    """A descriptor that gives this text."""
+    reading, writing = os.pipe()
+    os.write(writing, content.encode())
+    os.close(writing)
+    return reading
+
+
+@pytest.mark.parametrize("way", ["password", "authfile", "auth-fd"])
+async def test_secrets_are_seen_by_nobody(host: LibvirtHost, tmp_path: Path, way: str) -> None:
+    pool = f"secret-{way}"
+    pool_directory = host.start_pool(pool)
+    for name in ("bus", "home", "caller"):
+        (tmp_path / name).mkdir(mode=0o700)
+    home = tmp_path / "home"
+    settings = f"[storage]\nvirtual-size = {64 * MIB}\n"
+    with (
+        Registry(tmp_path / "registry", htpasswd=(USER, PASSWORD)) as registry,
+        session_bus(tmp_path / "bus") as bus,
+        virtlayerd(host, bus, home, settings=settings) as daemon,
+        monitor(bus, tmp_path / "seen"),
+        Snoop(home, pool_directory) as snoop,
+    ):
+        source = registry.store(image(LAYERS), "secret:1")
+        authfile = json.dumps({"auths": {registry.host: {"auth": PAIR}}})
+        (tmp_path / "caller" / "auth.json").write_text(authfile)
+        options = {"tls-verify": Variant("b", False), "volume": Variant("s", "disk")}
+        descriptors: list[int] = []
+        match way:
+            case "password":
+                options |= {"username": Variant("s", USER), "password": Variant("s", PASSWORD)}
+                options["root-password"] = Variant("s", ROOT_PASSWORD)
+            case "authfile":
+                options["authfile"] = Variant("s", str(tmp_path / "caller" / "auth.json"))
+                options["root-password"] = Variant("s", ROOT_PASSWORD)
+            case _:
+                for number, (name, content) in enumerate(
+                    (("auth-fd", authfile), ("root-password-fd", ROOT_PASSWORD))
+                ):
+                    descriptors.append(descriptor_of(content))
+                    options[name] = Variant("h", number)
+        async with watching(bus.address) as watch:
+            reply = await watch.connection.call(
+                Message(
+                    destination=SERVICE,
+                    path=ROOT,
+                    interface=MANAGER,
+                    member="Pull",
+                    signature="ssa{sv}",
+                    body=[source, pool, options],
+                    unix_fds=descriptors,
+                )
+            )
+            assert reply is not None
+            assert reply.signature == "uo", reply.body
+            path = reply.body[1]
+            job = await watch.finished(path)
+            managed = await watch.ask(
+                ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
+            )
+        assert job["State"] == "done", job["Message"]
+        for descriptor in descriptors:
+            os.close(descriptor)
+        told = repr((job, managed, watch.told)).encode() + daemon.log.encode()
+        await asyncio.sleep(0.1)
+    told += (tmp_path / "seen").read_bytes()
+    assert b"JobRemoved" in told
+    assert [secret for secret in SECRETS if secret in told] == []
+    assert snoop.shown == set()
+    assert snoop.open_files == set()
+    for place in (home, pool_directory):
+        assert [path for path in place.rglob("*") if has_secret(path)] == []
+    # What a caller's own file has in it is not copied.
+    assert bool(snoop.files) == (way != "authfile")
+    host.stop_pool(pool)
