@@ -18,16 +18,11 @@ import stat
 
 from virtlayer.layer.sandbox._seccomp import ffi, lib
 from virtlayer.layer.sandbox.enter import Limits, die_with_parent, limit
+from virtlayer.layer.sandbox.landlock import stay_below
 from virtlayer.layer.sandbox.seccomp import Rule, allow_only_what_the_worker_does, has_bits
 
 # The numbers of linux/capability.h.
 _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _MKNOD, _SETFCAP = 0, 1, 3, 4, 27, 31
-
-# The rights of linux/landlock.h by the version that brought them.
-_LANDLOCK_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
-_LANDLOCK_EXECUTE, _LANDLOCK_IOCTL = 1 << 0, 1 << 15
-_LANDLOCK_NEEDED = 2
-"""The version before it refuses hard links between directories."""
 
 _FLAGS = 2
 """The argument of openat(2) that has the flags."""
@@ -64,41 +59,20 @@ def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool)
         try:
             os.unshare(os.CLONE_NEWUSER)
         except OSError:
-            shut_in_by_landlock(directory)
+            stay_below(directory)
         else:
             _shut_in(directory)
     else:
         _shut_in(directory)
         os.setgroups([])
-    _check(lib.vl_keep_capabilities(sum(1 << number for number in kept)), "capset")
+    if lib.vl_keep_capabilities(sum(1 << number for number in kept)) != 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno), "capset")
     die_with_parent()
     os.umask(0)
     limit(limits)
     allow_only_what_the_worker_does(_WRITING + _READING if customizes else _WRITING)
 
 
-def shut_in_by_landlock(directory: int) -> None:
-    """Refuse all access to files that are not in a directory.
-
-    Raises:
-        OSError: The kernel has no Landlock, or an old one.
-    """
-    version = lib.vl_landlock_version()
-    if version < _LANDLOCK_NEEDED:
-        raise OSError(
-            "This kernel lets users make no user namespaces and has no Landlock of version 2; "
-            "one of both is needed to write a directory."
-        )
-    rights = sum(bits for since, bits in _LANDLOCK_RIGHTS.items() if since <= version)
-    allowed = rights & ~(_LANDLOCK_EXECUTE | _LANDLOCK_IOCTL)
-    _check(lib.vl_landlock(rights, directory, allowed), "landlock")
-
-
 def _shut_in(directory: int) -> None:
     os.fchdir(directory)
     os.chroot(".")
-
-
-def _check(code: int, call: str) -> None:
-    if code != 0:
-        raise OSError(ffi.errno, os.strerror(ffi.errno), call)

@@ -8,10 +8,11 @@ environment, and no descriptor but the socket.
 import os
 import pwd
 import resource
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from virtlayer.layer.sandbox._seccomp import ffi, lib
-from virtlayer.layer.sandbox.seccomp import allow_only_what_the_worker_does
+from virtlayer.layer.sandbox.seccomp import Rule, allow_only_what_the_worker_does
 
 WORKER_USER = "virtlayer-worker"
 """Made by the package (systemd/sysusers.d); where it is missing, ``nobody`` takes its place."""
@@ -33,8 +34,12 @@ class Limits:
     """Bytes that a file which is written may reach."""
 
 
-def enter_sandbox(limits: Limits) -> None:
-    """Give up everything that applying layers does not need. There is no way back.
+def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
+    """Give up everything that reading layers does not need. There is no way back.
+
+    Args:
+        limits: What is left to use.
+        more: System calls that this worker needs beside those of all.
 
     Raises:
         OSError: The kernel refuses a part; the caller must end then.
@@ -43,7 +48,7 @@ def enter_sandbox(limits: Limits) -> None:
         become_nobody()
         die_with_parent()
     limit(limits)
-    allow_only_what_the_worker_does()
+    allow_only_what_the_worker_does(more)
 
 
 def die_with_parent() -> None:
