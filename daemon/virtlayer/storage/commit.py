@@ -9,7 +9,7 @@ cancelled job does not wait for them; after the second the next layer can be bui
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool, Pools, Volume
+from virtlayer.storage.removal import remove_tree
 
 LAYER_MODE = 0o444
 """Nobody writes to a layer again: others' images are built on it."""
@@ -89,7 +90,12 @@ async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
 
 
 async def register_volume(
-    pools: Pools, pool: Pool, placed: Placed, *, expected_backing: Path | None
+    pools: Pools,
+    pool: Pool,
+    placed: Placed,
+    *,
+    expected_backing: Path | None,
+    formats: Collection[str] = ("qcow2",),
 ) -> Volume:
     """Let libvirt find a placed volume, and see that it understands it as we do.
 
@@ -101,9 +107,10 @@ async def register_volume(
         pool: The pool that the volume was placed in.
         placed: What ``place_volume`` returned.
         expected_backing: The image that the volume is an overlay of; None if of none.
+        formats: What libvirt may take it for.
 
     Raises:
-        Libvirt: libvirt does not see the volume, or sees another backing store.
+        Libvirt: libvirt does not see the volume, or sees another format or backing store.
         VolumeExists: Another's file has the name, and is another thing.
         PoolNotFound: The pool has gone meanwhile.
         PoolInactive: The pool was stopped meanwhile.
@@ -116,7 +123,7 @@ async def register_volume(
                 f"libvirt does not see the volume {placed.path.name} in the pool “{pool.name}” "
                 "after a refresh. Is the pool's directory the one that libvirtd sees?"
             )
-        _check(volume, pool, placed, expected_backing)
+        _check(volume, pool, placed, expected_backing, formats)
     except VirtlayerError:
         await withdraw_volume(pools, pool, placed)
         raise
@@ -130,25 +137,31 @@ async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
 
 
 async def _withdraw(pools: Pools, pool: Pool, path: Path) -> None:
-    await asyncio.to_thread(_unlink, path)
+    if await asyncio.to_thread(path.is_dir):
+        await remove_tree(path)
+    else:
+        await asyncio.to_thread(_unlink, path)
     with contextlib.suppress(VirtlayerError, TimeoutError):
         async with asyncio.timeout(_FORGET_SECONDS):
             await pools.refresh(pool)
 
 
-def _check(volume: Volume, pool: Pool, placed: Placed, expected_backing: Path | None) -> None:
+def _check(
+    volume: Volume,
+    pool: Pool,
+    placed: Placed,
+    expected_backing: Path | None,
+    formats: Collection[str],
+) -> None:
     backing_format = None if expected_backing is None else "qcow2"
-    if (volume.format, volume.backing_path, volume.backing_format) == (
-        "qcow2",
-        expected_backing,
-        backing_format,
-    ):
+    backing = (volume.backing_path, volume.backing_format)
+    if volume.format in formats and backing == (expected_backing, backing_format):
         return
     seen = f"{volume.format} on {volume.backing_path} ({volume.backing_format})"
     if placed.ours:
         raise Libvirt(
             f"libvirt takes the new volume {volume.name} in the pool “{pool.name}” for {seen}, "
-            f"not for qcow2 on {expected_backing}; it was removed again."
+            f"not for {' or '.join(formats)} on {expected_backing}; it was removed again."
         )
     raise VolumeExists(
         f"A file {volume.name} came into the pool “{pool.name}” meanwhile, {seen}, which is not "

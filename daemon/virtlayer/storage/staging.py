@@ -18,7 +18,6 @@ import hashlib
 import os
 import platform
 import secrets
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from virtlayer.errors import VirtlayerError
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool, Pools
+from virtlayer.storage.removal import remove_tree
 
 STAGING_PARENT = ".virtlayer-staging"
 """The directory, directly below the pool's, that holds the jobs' ones."""
@@ -57,7 +57,7 @@ async def staging_directory(pools: Pools, pool: Pool, job_id: int) -> AsyncItera
             raise refused_by_system(error, pool.name, pool.path) from error
         yield path
     finally:
-        await to_completion(asyncio.to_thread(staging.remove))
+        await to_completion(staging.remove())
         await to_completion(_let_libvirt_forget(pools, pool))
 
 
@@ -67,7 +67,7 @@ async def sweep(pools: Pools, pool: Pool) -> int:
     Returns:
         How many there were.
     """
-    swept = await to_completion(asyncio.to_thread(_sweep, pool.path / STAGING_PARENT))
+    swept = await to_completion(_sweep(pool.path / STAGING_PARENT))
     await to_completion(_let_libvirt_forget(pools, pool))
     return swept
 
@@ -94,32 +94,37 @@ class _Staging:
                 if self._lock is not None:
                     return path
 
-    def remove(self) -> None:
+    async def remove(self) -> None:
         # What cannot be removed now, the next start sweeps.
         if self._path is not None:
-            shutil.rmtree(self._path, ignore_errors=True)
+            await remove_tree(self._path)
         if self._lock is not None:
             os.close(self._lock)
-        _remove_if_empty(self._parent)
+        await asyncio.to_thread(_remove_if_empty, self._parent)
 
 
-def _sweep(parent: Path) -> int:
-    swept = 0
+async def _sweep(parent: Path) -> int:
+    dead = await asyncio.to_thread(_lock_dead_ones, parent)
+    for directory, lock in dead:
+        await remove_tree(directory)
+        os.close(lock)
+    await asyncio.to_thread(_remove_if_empty, parent)
+    return len(dead)
+
+
+def _lock_dead_ones(parent: Path) -> list[tuple[Path, int]]:
+    """The staging directories below ``parent`` that nobody has locked, locked now."""
+    dead = []
     try:
         candidates = sorted(parent.glob(f"{_own_prefix()}*"))
     except OSError:
-        return 0
+        return []
     for directory in candidates:
-        try:
+        with contextlib.suppress(OSError):
             lock = _locked(directory / _LOCK_FILE, os.O_CREAT, wait=False)
-        except OSError:
-            continue
-        if lock is not None:
-            shutil.rmtree(directory, ignore_errors=True)
-            os.close(lock)
-            swept += 1
-    _remove_if_empty(parent)
-    return swept
+            if lock is not None:
+                dead.append((directory, lock))
+    return dead
 
 
 def _locked(path: Path, flags: int, *, wait: bool) -> int | None:
