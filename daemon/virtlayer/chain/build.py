@@ -9,19 +9,19 @@ volume in the same pool build it once: the second waits, and then finds it.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from virtlayer.chain.explain import explained
 from virtlayer.chain.identity import is_layer_volume
+from virtlayer.chain.loans import Lender, Loan, first_failure
 from virtlayer.chain.plan import PlannedVolume
 from virtlayer.chain.qcow2 import create_overlay, serve
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.errors import VirtlayerError, VolumeExists
 from virtlayer.layer.session import LayerRequest
-from virtlayer.source.image import Layer
 from virtlayer.storage.commit import (
     Placed,
     flush_volume,
@@ -32,9 +32,6 @@ from virtlayer.storage.commit import (
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
-
-_DOWNLOADS = 3
-"""Blobs that arrive at a time: one through the proxy does not fill a fast network."""
 
 
 class ChainBuilder:
@@ -58,7 +55,7 @@ class ChainBuilder:
         try:
             return await build.run()
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_failure(group) from group
 
     def _lock(self, pool: Pool, layer_id: str) -> asyncio.Lock:
         return self._locks.setdefault((pool.uuid, layer_id), asyncio.Lock())
@@ -89,15 +86,6 @@ class _Turn:
             event.set()
 
 
-class _Loan:
-    """A blob that is downloaded ahead and held until its layer is applied."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
-        self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.over = asyncio.Event()
-
-
 class _Build:
     """One call of ``ChainBuilder.build``."""
 
@@ -113,7 +101,7 @@ class _Build:
         self._request = request
         self._pool = request.pool
         self._tools = tools
-        self._downloads = asyncio.Semaphore(_DOWNLOADS)
+        self._lender = Lender(tools.fetch)
         self._reused = 0
 
     async def run(self) -> BuiltChain:
@@ -153,9 +141,9 @@ class _Build:
                 return volume
             staged = staging / planned.name
             async with asyncio.TaskGroup() as group:
-                loans = [_Loan(layer) for layer in planned.layers]
+                loans = [Loan(layer) for layer in planned.layers]
                 for loan in loans:
-                    group.create_task(self._lend(loan))
+                    group.create_task(self._lender.lend(loan))
                 # While the volume before is still written: it takes as long as a small layer.
                 async with self._explained():
                     await create_overlay(staged, self._request.virtual_size, planned.parent)
@@ -185,14 +173,7 @@ class _Build:
             raise
         return placed
 
-    async def _lend(self, loan: _Loan) -> None:
-        async with AsyncExitStack() as stack:
-            async with self._downloads:
-                blob = await stack.enter_async_context(self._tools.fetch(loan.layer))
-            loan.ready.set_result(blob)
-            await loan.over.wait()
-
-    async def _write(self, loans: Iterable[_Loan], staged: Path, backing: Path | None) -> None:
+    async def _write(self, loans: Iterable[Loan], staged: Path, backing: Path | None) -> None:
         format_size = self._request.virtual_size if backing is None else None
         for loan in loans:
             if not loan.ready.done():
@@ -261,9 +242,3 @@ class _Build:
             self._request.description,
             advice=": the layers that are finished are kept",
         )
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the others' work: tasks that are cancelled for it raise nothing."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
