@@ -78,6 +78,11 @@ class Service(GObject.Object):
             self._connected,
         )
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether the daemon is on the bus just now."""
+        return self._objects is not None and self._objects.get_name_owner() is not None
+
     def pull(self, source: str, pool: str, *, tls_verify: bool = True) -> None:
         """Start a pull; it shows among the jobs."""
         options = {"tls-verify": GLib.Variant("b", tls_verify)}
@@ -116,7 +121,7 @@ class Service(GObject.Object):
 
     def _read(self, *_call: object) -> None:
         objects = self._objects
-        if objects is None or objects.get_name_owner() is None:
+        if objects is None or not self.is_awake:
             return
         images, jobs = [], []
         for one in objects.get_objects():

@@ -7,6 +7,8 @@ waits for what they show, never for a time. STUCK is an image whose download sto
 """
 
 import json
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -74,6 +76,12 @@ def story(window: Window, source: str, stuck: str, screenshot: str) -> Iterator[
     yield lambda: window.pool == "other"
     seen["pools at last"] = pools(window)
     seen["images in other"] = [row.image.name for row in images(window)]
+
+    # When the daemon ends, the window goes on showing what it knew.
+    end_daemon()
+    yield lambda: not window.service.is_awake
+    window.pool_list.select_row(window.pool_list.get_row_at_index(0))
+    seen["images without a daemon"] = [row.image.name for row in images(window)]
     sys.stdout.write(json.dumps(seen))
 
 
@@ -102,6 +110,18 @@ def texts(widget: Gtk.Widget) -> list[str]:
         found += texts(child)
         child = child.get_next_sibling()
     return found
+
+
+def end_daemon() -> None:
+    """End virtlayerd as its idle timer would."""
+    bus = Gio.bus_get_sync(Gio.BusType.SESSION)
+    name, path = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+    owner = GLib.Variant("(s)", ("org.virtlayer1",))
+    flags = Gio.DBusCallFlags.NONE
+    reply = bus.call_sync(
+        name, path, name, "GetConnectionUnixProcessID", owner, None, flags, -1, None
+    )
+    os.kill(reply.unpack()[0], signal.SIGTERM)
 
 
 def save_picture(window: Window, path: str) -> None:

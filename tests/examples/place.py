@@ -103,8 +103,9 @@ def debian() -> Content:
 
 def _serve_as_docker_io(home: Path, registry: Registry) -> None:
     """A mirror, as containers-registries.conf(5) configures it for one user."""
-    containers = home / ".config" / "containers"
-    containers.mkdir(parents=True)
+    containers = home / "config" / "containers"
+    containers.mkdir()
+    (home / ".config").symlink_to("config")
     (containers / "registries.conf").write_text(
         f'[[registry]]\nprefix = "docker.io"\nlocation = "{registry.host}"\ninsecure = true\n'
     )

@@ -46,5 +46,6 @@ async def test_window_pulls_cancels_and_creates(session: Place, tmp_path: Path) 
     assert seen["can cancel again"] is False
     assert seen["pools at last"] == ["default", "other"]
     assert seen["images in other"] == []
+    assert seen["images without a daemon"] == ["debian:13"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert ended.stderr == ""
