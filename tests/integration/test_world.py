@@ -5,8 +5,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import random
-import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,11 +15,16 @@ from dbus_next.signature import Variant
 
 from tests.bus_daemon import session_bus
 from tests.faulty_registry import Fault, FaultyRegistry
-from tests.images import Content, file, image, layer
 from tests.job_watch import JOB, Watch, watching
 from tests.leftovers import children, nothing_left
 from tests.libvirt_host import LibvirtHost, session_host
 from tests.orphans import adopting, wait_until_only
+from tests.pull_in_work import (
+    assert_clean,
+    cancelled_within_a_second,
+    content_of,
+    programs_of,
+)
 from tests.slow_creation import slow_creation
 from tests.small_filesystem import small_filesystem
 from tests.virtlayerd import Daemon, virtlayerd
@@ -72,50 +75,6 @@ def pool(host: LibvirtHost) -> Iterator[str]:
     yield name
     with contextlib.suppress(AssertionError):
         host.stop_pool(name)
-
-
-def content_of(*sizes: int) -> Content:
-    """An image with a layer of every one of these sizes, which do not compress."""
-    seed = random.Random(next(_numbers))  # noqa: S311 -- no secret
-    return image(
-        [
-            layer(file(f"file-{number}", seed.randbytes(size)), compression="none")
-            for number, size in enumerate(sizes)
-        ]
-    )
-
-
-def programs_of(daemon: Daemon) -> dict[str, int]:
-    """The daemon's children by their names."""
-    listed = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
-    found = {}
-    for pid in map(int, listed.split()):
-        with contextlib.suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            name = Path(words[0]).name
-            found["worker" if "python" in name else name] = pid
-    return found
-
-
-def assert_clean(daemon: Daemon, host: LibvirtHost, pool: str) -> None:
-    """No process, no unfinished volume or blob, no credentials; libvirt sees what is there."""
-    if daemon.process.poll() is None:
-        assert programs_of(daemon) == {}
-    names = sorted(path.name for path in host.pool_directory(pool).iterdir())
-    assert [name for name in names if not re.fullmatch(r"layer-[0-9a-f]{64}\.qcow2", name)] == []
-    assert host.volumes(pool) == names
-    for place in ("cache", "run"):
-        files = [path for path in (daemon.directory / place).rglob("*") if path.is_file()]
-        assert [path for path in files if path.parent.name != "sha256"] == []
-
-
-async def cancelled_within_a_second(watch: Watch, path: str) -> None:
-    begun = time.monotonic()
-    await watch.ask(path, JOB, "Cancel")
-    # The one promise about time that the interface makes.
-    assert time.monotonic() - begun < 1
-    job = await watch.properties(path, JOB)
-    assert (job["State"], job["Error"]) == ("cancelled", "org.virtlayer1.Error.Cancelled")
 
 
 async def test_cancel_in_the_middle_of_a_big_layer(
@@ -207,9 +166,9 @@ async def test_a_pool_that_is_stopped_or_deleted_ends_the_job(
     ):
         registry.faults[content.layer_digests[1]] = Fault.HANG
         path = await watch.pull(source, pool, cache=Variant("b", False))
-        await watch.reaches(
-            path, LayersDone=1 if error == "PoolInactive" else 0, Stage="downloading"
-        )
+        while not [*host.pool_directory(pool).glob("layer-*")]:
+            await asyncio.sleep(0.01)
+        await watch.reaches(path, Stage="downloading")
         for command in commands:
             host.virsh(command, pool)
         registry.faults.clear()
@@ -296,3 +255,31 @@ async def test_a_libvirtd_that_hangs_keeps_nobody_from_ending(
             assert await asyncio.to_thread(daemon.process.wait) == 0
             assert time.monotonic() - begun < 10
         os.kill(mortal.pid, signal.SIGCONT)
+
+
+async def test_two_daemons_in_one_pool_build_the_same_at_the_same_time(
+    host: LibvirtHost, tmp_path: Path, registry: FaultyRegistry, pool: str
+) -> None:
+    """One of them is even cancelled; they share libvirtd, the pool and nothing else."""
+    source = registry.store(content_of(*[MIB] * 4), "two:1")
+    async with contextlib.AsyncExitStack() as stack:
+        watches = []
+        for name in ("one", "two"):
+            for part in ("bus", "home"):
+                (tmp_path / name / part).mkdir(parents=True)
+            bus = stack.enter_context(session_bus(tmp_path / name / "bus"))
+            home = tmp_path / name / "home"
+            stack.enter_context(virtlayerd(host, bus, home, settings=SETTINGS))
+            watches.append(await stack.enter_async_context(watching(bus.address)))
+        first, second = [await watch.pull(source, pool) for watch in watches]
+        await watches[0].reaches(first, LayersDone=1)
+        await cancelled_within_a_second(watches[0], first)
+        job = await watches[1].finished(second)
+        assert job["State"] == "done", job
+        again = await watches[0].finished(await watches[0].pull(source, pool))
+        assert again["Result"]["volumes"] == job["Result"]["volumes"]
+        assert again["Result"]["layers-reused"] == 4
+        assert host.volumes(pool) == sorted(job["Result"]["volumes"])
+        assert sorted(path.name for path in host.pool_directory(pool).iterdir()) == sorted(
+            job["Result"]["volumes"]
+        )
