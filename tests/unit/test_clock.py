@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The host's clock is set, years forth or back, while the daemon works: nothing is decided by it."""
+"""The clock of the host is set years forth or back while the daemon works: it decides nothing."""
 
 import asyncio
 import time
@@ -15,7 +15,9 @@ from virtlayer.jobs.engine import Jobs
 from virtlayer.jobs.job import Job, JobState
 from virtlayer.operations.configured import ConfiguredImage
 from virtlayer.operations.populate import _is_due
+from virtlayer.operations.pull import PullRequest
 from virtlayer.operations.services import Services
+from virtlayer.source.reference import parse_reference
 
 YEARS = 3 * 365 * 24 * 60 * 60
 _real_time = time.time_ns
@@ -54,7 +56,13 @@ async def test_finished_jobs_stay_as_long_as_they_should(
 async def test_an_image_is_due_again_after_the_clock_was_set_back(
     tmp_path: Path, visited: int, error: str, due: bool
 ) -> None:
-    image = ConfiguredImage(file=tmp_path / "x.toml", pool="p", name="n", interval=3600)
+    image = ConfiguredImage(
+        file=tmp_path / "x.toml",
+        pool="p",
+        name="n",
+        interval=3600,
+        request=PullRequest(source=parse_reference("docker://x/y"), pool="p"),
+    )
     async with Catalog(tmp_path / "catalog.sqlite") as catalog:
         at = time.time_ns() // 1000 + visited * 1_000_000
         await catalog.visited(Visit(pool="p", name="n", at=at, error=error))
