@@ -40,6 +40,7 @@ check: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	MYPYPATH=examples/desktop $(BIN)/mypy examples
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 

@@ -6,6 +6,7 @@ The password goes through a descriptor: it is in no message, which a monitor of 
 """
 
 import sys
+from typing import Any
 
 from gi.repository import Gio, GLib
 
@@ -16,9 +17,9 @@ def main(image: str, volume: str, pool: str = "default") -> None:
     loop = GLib.MainLoop()
     ended: dict[str, tuple[str, str, str]] = {}
 
-    def on_removed(*signal: object) -> None:
-        _number, path, *end = signal[-1].unpack()
-        ended[path] = tuple(end)
+    def on_removed(*signal: Any) -> None:
+        _number, path, result, error, message = signal[-1].unpack()
+        ended[path] = (result, error, message)
         loop.quit()
 
     manager = ("org.virtlayer1", "/org/virtlayer1", "org.virtlayer1.Manager")

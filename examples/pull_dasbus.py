@@ -15,7 +15,7 @@ def main(source: str, pool: str = "default") -> None:
     bus = SessionMessageBus()  # SystemMessageBus() is for the pools of qemu:///system
     manager = bus.get_proxy("org.virtlayer1", "/org/virtlayer1")
     loop = EventLoop()
-    ended = {}
+    ended: dict[str, tuple[str, str, str]] = {}
 
     def on_removed(_number: int, path: str, result: str, error: str, message: str) -> None:
         ended[path] = (result, error, message)
@@ -25,8 +25,8 @@ def main(source: str, pool: str = "default") -> None:
     manager.JobRemoved.connect(on_removed)
     try:
         _number, job = manager.Pull(source, pool, {"cache": get_variant(Bool, False)})
-    except DBusError as error:
-        raise SystemExit(f"{error.dbus_name}: {error}") from None
+    except DBusError as refused:
+        raise SystemExit(f"{refused.dbus_name}: {refused}") from None
     while job not in ended:
         loop.run()
 

@@ -111,7 +111,7 @@ class Service(GObject.Object):
         objects.connect("interface-proxy-signal", self._heard)
         self._read()
 
-    def _heard(self, *call: object) -> None:
+    def _heard(self, *call: Any) -> None:
         """Note progress, which has a signal of its own: it changes too often for the usual one."""
         _objects, _object, proxy, _sender, signal, values = call
         if signal == "ProgressChanged":

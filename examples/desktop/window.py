@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The window: pools on the left, the images of one on the right, jobs below."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gi.repository import Gtk
 from rows import ImageRow, JobRow
@@ -138,8 +139,11 @@ class Window(Gtk.ApplicationWindow):
             self.service.create_volume(self.image, self.volume_entry.get_text())
 
 
-def _synchronize[Value, Row: (ImageRow, JobRow)](
-    box: Gtk.ListBox, rows: dict[str, Row], wanted: dict[str, Value], make: Callable[[Value], Row]
+def _synchronize[Value](
+    box: Gtk.ListBox,
+    rows: dict[str, Any],
+    wanted: Mapping[str, Value],
+    make: Callable[[Value], Gtk.ListBoxRow],
 ) -> None:
     """Make the rows of a list those that are wanted, in their order."""
     for path in set(rows) - set(wanted):
