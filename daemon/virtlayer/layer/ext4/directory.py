@@ -112,17 +112,20 @@ def build_blocks(directory: Directory, hash_name: Hash) -> tuple[list[bytes], bo
         DirectoryTooLarge: There are more names than a hash tree of two levels can find.
     """
     dots = [_encode(directory.number, DIRECTORY, b"."), _encode(directory.parent, DIRECTORY, b"..")]
-    names = {
-        name: _encode(packed >> 3, packed & 7, name) for name, packed in directory.entries.items()
-    }
-    if sum(map(len, names.values())) + sum(map(len, dots)) <= _ROOM:
-        return [_fill_block([*dots, *names.values()])], False
-    leaves = list(_pack_leaves(names, hash_name))
+    entries = directory.entries
+    if sum(map(_length, entries)) + sum(map(len, dots)) <= _ROOM:
+        names = [_encode(packed >> 3, packed & 7, name) for name, packed in entries.items()]
+        return [_fill_block([*dots, *names])], False
+    leaves = list(_pack_leaves(entries, hash_name))
     return _index(directory, leaves), True
 
 
+def _length(name: bytes) -> int:
+    return len(name) + 11 & ~3
+
+
 def _encode(number: int, kind: int, name: bytes) -> bytes:
-    length = len(name) + 11 & ~3
+    length = _length(name)
     return (_ENTRY.pack(number, length, len(name), kind) + name).ljust(length, b"\0")
 
 
@@ -134,13 +137,16 @@ def _fill_block(entries: list[bytes]) -> bytes:
     return b"".join(entries[:-1]) + bytes(last) + bytes(_ROOM - used) + _TAIL
 
 
-def _pack_leaves(names: Mapping[bytes, bytes], hash_name: Hash) -> Iterator[tuple[int, bytes]]:
+def _pack_leaves(entries: Mapping[bytes, int], hash_name: Hash) -> Iterator[tuple[int, bytes]]:
     """Blocks of names in the order of their hashes, each with the lowest hash that leads to it."""
-    hashed = sorted((hash_name(name) & ~1, name) for name in names)
+    # One bytes a name and no tuple: there may be a million of them.
+    hashed = sorted((hash_name(name) & ~1).to_bytes(4) + name for name in entries)
     waiting: list[bytes] = []
     used, first, previous = 0, 0, -1
-    for value, name in hashed:
-        entry = names[name]
+    for key in hashed:
+        value, name = int.from_bytes(key[:4]), key[4:]
+        packed = entries[name]
+        entry = _encode(packed >> 3, packed & 7, name)
         if used + len(entry) > _ROOM:
             yield first, _fill_block(waiting)
             waiting, used = [], 0
