@@ -9,7 +9,9 @@ from bench.measure import Series
 from bench.report import Report
 from bench.rows import Row
 
-_WIDTH, _MARGIN, _LABELS = 860, 20, 330
+_WIDTH, _MARGIN, _LABELS, _VALUES = 960, 20, 380, 160
+_BARS = _WIDTH - _LABELS - _VALUES - _MARGIN
+"""How long the longest bar is."""
 _BAR, _STEP = 16, 24
 _INK, _OWN, _OTHER, _MISSED = "#1f2328", "#1a7f37", "#9db2c9", "#cf222e"
 _TITLES = {
@@ -40,7 +42,7 @@ class _Canvas:
             colour: Of the bar.
             value: What it shows.
         """
-        length = max(share, 0) * (_WIDTH - _LABELS - 2 * _MARGIN - 110)
+        length = max(share, 0) * _BARS
         self._text(_LABELS - 8, self.y + 12, label, anchor="end")
         self._shapes.append(
             f'<rect x="{_LABELS}" y="{self.y}" width="{length:.1f}" height="{_BAR}" rx="2"'
@@ -51,7 +53,7 @@ class _Canvas:
 
     def mark(self, share: float, height: int) -> None:
         """A line across the bars that come next."""
-        x = _LABELS + share * (_WIDTH - _LABELS - 2 * _MARGIN - 110)
+        x = _LABELS + share * _BARS
         self._shapes.append(
             f'<line x1="{x:.1f}" y1="{self.y - 4}" x2="{x:.1f}" y2="{self.y + height}"'
             f' stroke="{_INK}" stroke-dasharray="3 3"/>'
@@ -62,8 +64,8 @@ class _Canvas:
         height = self.y + _MARGIN
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}">',
                 "<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->",
+                f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}">',
                 f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
                 '<g font-family="sans-serif" font-size="12">',
                 *self._shapes,
