@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from virtlayer import versions
+from virtlayer import origins, versions
 from virtlayer.database import Database
+from virtlayer.origins import Origin
 from virtlayer.versions import Version
 
-__all__ = ["Catalog", "ImageLayer", "ImageRecord", "Version", "Visit"]
+__all__ = ["Catalog", "ImageLayer", "ImageRecord", "Origin", "Version", "Visit"]
 
 _MIGRATIONS = (
     """
@@ -62,6 +63,7 @@ _MIGRATIONS = (
         PRIMARY KEY (pool, name)
     ) STRICT;
     """,
+    origins.TABLES,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
@@ -223,6 +225,14 @@ class Catalog(Database):
             return None
         at, error, message = row
         return Visit(pool=pool, name=name, at=at, error=error, message=message)
+
+    async def put_origin(self, origin: Origin) -> None:
+        """Record where a volume comes from that stands on no other."""
+        await self.run(lambda connection: origins.insert(connection, origin))
+
+    async def origin(self, pool: str, volume: str) -> Origin | None:
+        """Where a volume of that name came from; it may be another one by now."""
+        return await self.run(lambda connection: origins.select(connection, pool, volume))
 
     async def add_volume(self, pool: str, name: str) -> None:
         """Record a layer volume that is ours, also when no image has it yet."""

@@ -21,18 +21,21 @@ from virtlayer.bus.options import (
     SourceOptions,
     parse_options,
 )
+from virtlayer.bus.pull_request import pull_request
 from virtlayer.bus.results import result_variants
 from virtlayer.jobs.job import Job
+from virtlayer.operations.bring import bring
 from virtlayer.operations.create_volume import CreateVolumeRequest, create_volume
 from virtlayer.operations.describe import describe_volume
 from virtlayer.operations.inspect import InspectRequest, inspect
 from virtlayer.operations.populate import PopulateRequest, populate
 from virtlayer.operations.prune import PruneRequest, prune
-from virtlayer.operations.pull import PullRequest, PullResult, pull
+from virtlayer.operations.pull import PullRequest
 from virtlayer.operations.remove import RemoveRequest, remove
 from virtlayer.operations.rescan import RescanRequest, rescan
 from virtlayer.operations.services import Services
 from virtlayer.operations.status import status
+from virtlayer.operations.whole_image import WholeImageRequest
 from virtlayer.source.access import Access
 from virtlayer.source.reference import Reference, parse_reference
 from virtlayer.version import VERSION
@@ -60,24 +63,14 @@ class Manager(Interface):
         """Start a job that brings an image into a pool."""
         with contextlib.ExitStack() as belongings:
             given = parse_options(PullOptions, options, call, belongings)
-            request = PullRequest(
-                source=parse_reference(source),
-                pool=pool,
-                name=given.name,
-                platform=given.wanted_platform,
-                access=given.access,
-                cache=given.cache,
-                size=given.size,
-                volume=given.wanted_volume,
-            )
+            request = pull_request(parse_reference(source), pool, given)
             await self._authorize(call, request.source, {"pool": pool})
             if request.volume is not None:
                 await self._authorize_volume(call, pool, str(request.source), request.volume.name)
-            request = dataclasses.replace(
-                request,
-                access=await self._settled(call, request.source, given),
-                volume=request.volume and await request.volume.settled(),
-            )
+            access = await self._settled(call, request.source, given)
+            request = dataclasses.replace(request, access=access)
+            if request.volume is not None:
+                request = dataclasses.replace(request, volume=await request.volume.settled())
             job = self._services.jobs.start(
                 "pull",
                 source=str(request.source),
@@ -232,8 +225,8 @@ class Manager(Interface):
         """Which libvirt it uses."""
         return self._services.hypervisor.uri
 
-    async def _pull(self, request: PullRequest, job: Job) -> PullResult:
-        result = await pull(self._services, request, job)
+    async def _pull(self, request: PullRequest | WholeImageRequest, job: Job) -> object:
+        result = await bring(self._services, request, job)
         # Before the job is told to be done: who hears that can look at the image.
         await self._images.refresh()
         return result

@@ -112,6 +112,7 @@ class PullOptions(SourceOptions, CustomizationOptions):
     """The options of Pull."""
 
     name: str | None = _option("s")
+    format: str = _option("s", default="qcow2")
     cache: bool = _option("b", default=True)
     size: int | None = _option("t")
     volume: str | None = _option("s")

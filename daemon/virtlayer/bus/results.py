@@ -15,6 +15,7 @@ from virtlayer.operations.populate import Populated, PopulatedImage
 from virtlayer.operations.pull import PullResult
 from virtlayer.operations.rescan import Rescanned
 from virtlayer.operations.status import ImageStatus
+from virtlayer.operations.whole_image import Format, WholeImageResult
 
 
 @functools.singledispatch
@@ -42,6 +43,30 @@ def _(result: PullResult) -> dict[str, Variant]:
 
 
 @result_variants.register
+def _(result: WholeImageResult) -> dict[str, Variant]:
+    fields: dict[str, tuple[str, object]] = {
+        "digest": ("s", result.digest),
+        "name": ("s", result.name),
+        "volume": ("s", result.volume),
+        "path": ("s", str(result.path)),
+        "format": ("s", result.format),
+        "volumes": ("as", [result.volume]),
+        "layers-built": ("u", result.layers),
+        "layers-reused": ("u", 0),
+        "bytes-downloaded": ("t", result.bytes_downloaded),
+    }
+    if result.format == Format.DIRECTORY:
+        fields |= {
+            "squashed": ("b", result.squashed),
+            "skipped-devices": ("u", result.skipped_devices),
+            "skipped-attributes": ("u", result.skipped_attributes),
+        }
+    else:
+        fields["size"] = ("t", result.size)
+    return variants(fields)
+
+
+@result_variants.register
 def _(result: CreatedVolume) -> dict[str, Variant]:
     return variants(
         {
@@ -66,6 +91,7 @@ def _(result: Inspection) -> dict[str, Variant]:
             "layers": ("a(sst)", result.layers),
             "size": ("t", result.size),
             "config": ("s", result.config),
+            "container-disk": ("b", result.container_disk),
         }
     )
 

@@ -39,6 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     pull.add_argument(
         "--name", help="what the image is called in the pool (default: from the source)"
     )
+    pull.add_argument(
+        "--format",
+        choices=("qcow2", "dir", "disk"),
+        default="qcow2",
+        help="a chain of volumes (default), one directory, or the disk that is in the image",
+    )
     pull.add_argument("--size", type=_size, help="virtual size of the volumes, such as 20G")
     pull.add_argument(
         "--no-cache", dest="cache", action="store_false", help="keep none of the downloaded blobs"
@@ -47,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-wait", dest="wait", action="store_false", help="print the job's number and return"
     )
     pull.add_argument(
-        "--volume", metavar="NAME", help="make this writable volume on the image as well"
+        "--volume",
+        metavar="NAME",
+        help="make this writable volume on the image as well; of a dir or disk, its name",
     )
     pull.add_argument(
         "--volume-size", type=_size, help="virtual size of that volume (default: the image's)"

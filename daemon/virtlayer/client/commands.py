@@ -94,6 +94,8 @@ def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
     options: dict[str, OptionValue] = {}
     if arguments.name:
         options["name"] = arguments.name
+    if arguments.format != "qcow2":
+        options["format"] = arguments.format
     if arguments.size:
         options["size"] = arguments.size
     if not arguments.cache:
@@ -113,6 +115,19 @@ def _print_started(job: StartedJob, *, as_json: bool) -> None:
 
 
 def _pulled(result: dict[str, object]) -> str:
+    if "format" in result:
+        return f"{result['name']}: {result['path']} ({result['format']}{_left_out(result)})"
     built, reused = result["layers-built"], result["layers-reused"]
     what = f"{built} layers built, {reused} reused" if built else "up to date, nothing was built"
     return f"{result['name']}: {result['path']} ({what})"
+
+
+def _left_out(result: dict[str, object]) -> str:
+    """What a directory lacks of the image."""
+    parts = []
+    if result.get("squashed"):
+        parts.append("; everything in it is yours, and no program runs with its owner's rights")
+    for key, what in (("devices", "devices"), ("attributes", "extended attributes")):
+        if result.get(f"skipped-{key}"):
+            parts.append(f"; {result[f'skipped-{key}']} {what} left out")
+    return "".join(parts)

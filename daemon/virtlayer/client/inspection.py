@@ -22,6 +22,7 @@ def print_inspection(inspection: dict[str, Any], *, as_json: bool) -> None:
         ]
         print_json(inspection | {"layers": layers, "config": json.loads(inspection["config"])})
         return
+    is_disk = inspection.get("container-disk", False)  # a daemon may be older
     blobs = [f"{digest}  {human_size(size)}" for digest, _, size in inspection["layers"]]
     print_fields(
         [
@@ -32,6 +33,7 @@ def print_inspection(inspection: dict[str, Any], *, as_json: bool) -> None:
             *_below_one_another("available for", inspection["platforms"]),
             *_below_one_another("layers", blobs),
             ("size", f"{human_size(inspection['size'])}, compressed"),
+            *([("disk", "a machine's; pull it with --format=disk")] if is_disk else []),
         ]
     )
 

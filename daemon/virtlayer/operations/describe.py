@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Tells what a volume is: its file, and the image that it stands on."""
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ class VolumeDescription:
         path: Its file or directory.
         format: Such as qcow2, or dir.
         layer: Whether it is a layer, which nobody writes to.
-        image: The name of the image that it stands on, or is; "" if none is known.
+        image: The name of the image that it stands on, is, or was made of; "" if none is known.
         digest: Of that image's manifest; likewise.
         config: That image's OCI config, JSON; likewise. Of the version that it stands on, even
             if the name means a newer one by now.
@@ -62,7 +64,10 @@ async def describe_volume(services: Services, pool_name: str, name: str) -> Volu
     below: Volume | None = volume
     while below is not None and below.name not in images:
         below = await _backing(services, pool, below)
-    image, digest, config = images[below.name] if below is not None else ("", "", "")
+    if below is not None:
+        image, digest, config = images[below.name]
+    else:
+        image, digest, config = await _origin(services, pool, volume)
     return VolumeDescription(
         path=volume.path,
         format=volume.format,
@@ -71,6 +76,15 @@ async def describe_volume(services: Services, pool_name: str, name: str) -> Volu
         digest=digest,
         config=config,
     )
+
+
+async def _origin(services: Services, pool: Pool, volume: Volume) -> tuple[str, str, str]:
+    """Name, digest and config of the image that a volume without a chain was made of."""
+    origin = await services.catalog.origin(pool.name, volume.name)
+    with contextlib.suppress(OSError):
+        if origin and origin.inode == (await asyncio.to_thread(volume.path.lstat)).st_ino:
+            return origin.image, origin.digest, origin.config
+    return "", "", ""
 
 
 async def _backing(services: Services, pool: Pool, volume: Volume) -> Volume | None:

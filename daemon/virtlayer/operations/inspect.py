@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from virtlayer.operations.services import Services
 from virtlayer.source.access import Access
+from virtlayer.source.container_disk import says_container_disk
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
 from virtlayer.source.skopeo import open_image
@@ -39,6 +40,7 @@ class Inspection:
         layers: Digest, diff id and compressed bytes of each, base first.
         size: Compressed bytes of all layers.
         config: The OCI config, JSON.
+        container_disk: Whether the config says that the image carries a machine's disk.
     """
 
     reference: str
@@ -50,6 +52,7 @@ class Inspection:
     layers: tuple[tuple[str, str, int], ...]
     size: int
     config: str
+    container_disk: bool
 
 
 async def inspect(services: Services, request: InspectRequest) -> Inspection:
@@ -77,4 +80,5 @@ async def inspect(services: Services, request: InspectRequest) -> Inspection:
             layers=tuple((layer.digest, layer.diff_id, layer.size) for layer in image.layers),
             size=sum(layer.size for layer in image.layers),
             config=image.config.raw,
+            container_disk=says_container_disk(image.config.raw),
         )

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE
-from dataclasses import dataclass
 from typing import Any
 
 from virtlayer.errors import Internal, MalformedLayer
@@ -19,25 +18,15 @@ _ANSWER_LIMIT = 1024 * 1024
 _SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskFacts:
-    """What a disk is.
-
-    Attributes:
-        format: qcow2 or raw.
-        virtual_size: What a machine sees of it, in bytes.
-    """
-
-    format: str
-    virtual_size: int
-
-
-async def inspect_disk(disk: int, description: str) -> DiskFacts:
+async def inspect_disk(disk: int, description: str) -> str:
     """Look at a disk: its header here, all of it with qemu-img in a sandbox.
 
     Args:
         disk: A descriptor of the file, which everybody may read; stays the caller's.
         description: The disk as an error should call it, at the beginning of a sentence.
+
+    Returns:
+        Its format, qcow2 or raw.
 
     Raises:
         MalformedLayer: It is no disk, is damaged, or refers to something outside itself.
@@ -55,12 +44,12 @@ async def inspect_disk(disk: int, description: str) -> DiskFacts:
             f"{str(error) or 'it takes too long'}."
         ) from error
     match answer:
-        case {"format": str(seen), "virtual-size": int(size)} if seen == image_format:
+        case {"format": str(seen)} if seen == image_format:
             if "backing-filename" in answer or "data-file" in _specific(answer):
                 raise MalformedLayer(f"{description} refers to another file.")
             if _specific(answer).get("corrupt"):
                 raise MalformedLayer(f"{description} is marked as corrupt.")
-            return DiskFacts(format=image_format, virtual_size=size)
+            return image_format
         case _:
             raise Internal(f"qemu-img said something senseless about {description}.")
 
