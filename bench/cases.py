@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contestants import Cold, NewVolume, Sharing, Unchanged
+from bench.contestants import Cold, NewVolume, Sharing, Together, Unchanged
 from bench.inputs import MANY, STEPS
 from bench.measure import Arena, Series
 from bench.ours import Machine
@@ -72,17 +72,24 @@ def big(setting: Setting) -> Outcome:
 def fat(setting: Setting) -> Outcome:
     """One file of 4 GiB that cannot be compressed."""
     inputs = setting.arena.inputs
-    image = inputs.image("fat")
+    image, small = inputs.image("fat"), inputs.image("fat-512m")
+    eighth = f"{OURS}, 512 MiB"
     series = setting.arena.compete(
         {
             OURS: (Cold(setting.machine, setting.kept), image),
             Limit.title: (Limit(inputs, setting.kept), image),
+            eighth: (Cold(setting.machine), small),
         }
     )
     ours, limit = series[OURS], series[Limit.title]
+    per_byte = [
+        Figures(tuple(seconds / one.unpacked * 1e9 for seconds in series[name].seconds), "s")
+        for name, one in ((OURS, image), (eighth, small))
+    ]
     return Outcome(
         (
             Row("fat, cold", Limit.title, 1.3, times(ours), times(limit)),
+            Row("fat, time per GB of 4 GiB", "of 512 MiB", None, *per_byte),
             Row("worker, peak RSS on fat", "", 100e6, memory(ours, "workers")),
         ),
         series,
@@ -182,11 +189,28 @@ def volume(setting: Setting) -> Outcome:
     )
 
 
+def together(setting: Setting) -> Outcome:
+    """Several pulls at a time, each into a pool of its own."""
+    inputs = setting.arena.inputs
+    image = inputs.image("many-25k")
+    numbers = {1: "one pull", 2: "two pulls at a time", 4: "four pulls at a time"}
+    series = setting.arena.compete(
+        {name: (Together(setting.machine, number), image) for number, name in numbers.items()}
+    )
+    alone, *more = (times(one) for one in series.values())
+    rows = [
+        Row(f"many-25k, {name}", numbers[1], None, figures, alone)
+        for name, figures in zip(list(numbers.values())[1:], more, strict=True)
+    ]
+    return Outcome(tuple(rows), series)
+
+
 CASES: dict[str, Callable[[Setting], Outcome]] = {
     "big": big,
     "fat": fat,
     "layered": layered,
     "steps": steps,
     "many": many,
+    "together": together,
     "volume": volume,
 }

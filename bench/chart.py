@@ -30,8 +30,8 @@ class _Canvas:
 
     def heading(self, text: str) -> None:
         """A line of its own."""
-        self.y += 22
-        self._text(_MARGIN, self.y - 4, text, weight="600")
+        self.y += 26
+        self._text(_MARGIN, self.y - 8, text, weight="600")
 
     def bar(self, label: str, share: float, colour: str, value: str) -> None:
         """A bar with its name before it and its value behind it.
@@ -79,7 +79,9 @@ class _Canvas:
     ) -> None:
         self._shapes.append(
             f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" font-weight="{weight}"'
-            f' fill="{_INK}">{escape(text)}</text>'
+            # The white edge keeps a line that crosses it from crossing it out.
+            f' fill="{_INK}" stroke="#ffffff" stroke-width="4" paint-order="stroke">'
+            f"{escape(text)}</text>"
         )
 
 
@@ -91,7 +93,7 @@ def chart(report: Report) -> str:
             canvas.heading(f"{case}: {title}")
             _draw_seconds(canvas, report.outcomes[case].series)
     canvas.heading("measured, as a part of what was set as the most (dashed)")
-    _draw_targets(canvas, report.rows())
+    _draw_targets(canvas, [row for row in report.rows() if row.target is not None])
     return canvas.drawn()
 
 
@@ -104,10 +106,10 @@ def _draw_seconds(canvas: _Canvas, series: Mapping[str, Series]) -> None:
 
 
 def _draw_targets(canvas: _Canvas, rows: list[Row]) -> None:
-    longest = max(2.0, *(min(row.measured / row.target, 4) for row in rows))
+    shares = [row.measured / row.target for row in rows if row.target is not None]
+    longest = min(max(2.0, *shares), 4)
     canvas.mark(1 / longest, len(rows) * _STEP - 4)
-    for row, label in zip(rows, _labels(rows), strict=True):
-        share = row.measured / row.target
+    for row, label, share in zip(rows, _labels(rows), shares, strict=True):
         text = f"{row.shown(row.measured)} of {row.shown(row.target)}"
         canvas.bar(label, min(share, longest) / longest, _OWN if row.met else _MISSED, text)
 

@@ -4,12 +4,12 @@
 import contextlib
 import dataclasses
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.commands import run, stopwatch
 from bench.inputs import Image
-from bench.ours import Ended, Installation, Machine
+from bench.ours import Ended, Machine
 from bench.result import Finished
 from bench.volumes import volume_tree
 
@@ -34,8 +34,8 @@ class Cold:
         with self._machine.installed(directory) as installation:
             pull = installation.pull(image)
             if self._kept:
-                _keep(self._kept, installation.volumes(pull))
-            yield installation.finished(pull)
+                _keep(self._kept, pull.volumes)
+            yield pull.finished()
 
 
 class Sharing:
@@ -55,7 +55,7 @@ class Sharing:
         """Pull an image after the other."""
         with self._machine.installed(directory) as installation:
             installation.pull(self._other)
-            yield installation.finished(installation.pull(image))
+            yield installation.pull(image).finished()
 
 
 class Unchanged:
@@ -80,7 +80,7 @@ class Unchanged:
                 inspections.append(inspection.seconds)
                 pull = installation.pull(image)
                 pulls.append(pull.seconds)
-            yield _with_median(installation, pull, pulls, inspect=inspections)
+            yield _with_median(pull, pulls, inspect=inspections)
 
 
 class NewVolume:
@@ -95,26 +95,57 @@ class NewVolume:
         with self._machine.installed(directory) as installation:
             idle = installation.idle_memory()
             pull = installation.pull(image)
-            seconds = [
-                installation.create_volume(image, f"machine-{number}.qcow2").seconds
+            created = [
+                installation.create_volume(image, f"machine-{number}.qcow2")
                 for number in range(_TIMES)
             ]
-            finished = _with_median(installation, pull, seconds, idle=[float(idle)])
-            created = installation.pool / "machine-0.qcow2"
-            yield dataclasses.replace(finished, tree=lambda: volume_tree(created))
+            seconds = [ended.seconds for ended, _ in created]
+            volume = created[0][1]
+            yield dataclasses.replace(
+                _with_median(pull, seconds, idle=[float(idle)]), tree=lambda: volume_tree(volume)
+            )
 
 
-def _with_median(
-    installation: Installation, pull: Ended, seconds: list[float], **parts: list[float]
-) -> Finished:
-    finished = installation.finished(pull)
-    medians = {name: statistics.median(values) for name, values in parts.items()}
-    return Finished(
-        statistics.median(seconds), finished.size, finished.tree, {**finished.parts, **medians}
+class Together:
+    """Several pulls of an image at the same time, each into a pool of its own.
+
+    Args:
+        machine: Where it runs.
+        number: How many.
+    """
+
+    def __init__(self, machine: Machine, number: int) -> None:
+        self._machine = machine
+        self._number = number
+
+    @contextlib.contextmanager
+    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
+        """Pull an image; the time is that of the last pull to end."""
+        with self._machine.installed(directory, pools=self._number) as installation:
+            pulls = installation.pull_together(image)
+            last = max(pulls, key=lambda pull: pull.seconds)
+            for other in pulls:
+                assert _same_content(other.volumes, last.volumes), (
+                    "pools with the same image differ"
+                )
+            yield last.finished()
+
+
+def _same_content(one: Sequence[Path], other: Sequence[Path]) -> bool:
+    return len(one) == len(other) and all(
+        run("qemu-img", "compare", left, right) for left, right in zip(one, other, strict=True)
     )
 
 
-def _keep(directory: Path, volumes: list[Path]) -> None:
+def _with_median(pull: Ended, seconds: list[float], **parts: list[float]) -> Finished:
+    finished = pull.finished()
+    medians = {name: statistics.median(values) for name, values in parts.items()}
+    return dataclasses.replace(
+        finished, seconds=statistics.median(seconds), parts={**finished.parts, **medians}
+    )
+
+
+def _keep(directory: Path, volumes: Sequence[Path]) -> None:
     for old in directory.iterdir():
         old.unlink()
     for volume in volumes:

@@ -28,7 +28,7 @@ BASE_PACKAGES = ("base-files", "bash", "coreutils", "apt")
 MANY = {f"many-{count // 1000}k": count for count in (25_000, 50_000, 100_000, 200_000)}
 STEPS = (1, 11)
 """How many layers of 10 KB the two images have whose difference tells what one of them costs."""
-FAT_BYTES = 4 * 1024**3
+FAT = {"fat-512m": 512 * 1024**2, "fat": 4 * 1024**3}
 SMALL_LAYERS = 18
 
 
@@ -73,7 +73,7 @@ class Inputs:
         self._registry = registry
         self._makers: dict[str, Callable[[], Sequence[Layer]]] = {
             "big": self._big,
-            "fat": self._fat,
+            **{name: partial(self._fat, size) for name, size in FAT.items()},
             "layered": partial(self._layered, ""),
             "layered-next": partial(self._layered, "another"),
             **{name: partial(self._many, count) for name, count in MANY.items()},
@@ -120,10 +120,10 @@ class Inputs:
         (places.CACHE / "big-files.json").write_text(json.dumps(files))
         return [pending.finished()]
 
-    def _fat(self) -> list[Layer]:
+    def _fat(self, size: int) -> list[Layer]:
         with new_layer(self._registry, level=0) as pending:
             pending.writer.add_directory(".")
-            pending.writer.add_random_file("fat", FAT_BYTES)
+            pending.writer.add_random_file("fat", size)
         return [pending.finished()]
 
     def _many(self, count: int) -> list[Layer]:

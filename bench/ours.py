@@ -5,8 +5,9 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bus_daemon import Bus, session_bus
@@ -21,7 +22,6 @@ from bench.volumes import volume_tree
 from virtlayer.bus.client.answers import StartedJob
 from virtlayer.bus.client.caller import Client
 
-POOL = "bench"
 _SETTINGS = "[service]\nidle-timeout = 0\n"
 
 
@@ -34,17 +34,25 @@ class Machine:
     inputs: Inputs
 
     @contextlib.contextmanager
-    def installed(self, directory: Path) -> Iterator["Installation"]:
-        """A daemon that was just started, with an empty pool and nothing in its cache."""
-        pool, home = directory / "pool", directory / "virtlayerd"
-        pool.mkdir()
+    def installed(self, directory: Path, *, pools: int = 1) -> Iterator["Installation"]:
+        """A daemon that was just started, with empty pools and nothing in its cache."""
+        home = directory / "virtlayerd"
         home.mkdir()
-        self.host.start_pool(POOL, pool)
-        try:
+        with contextlib.ExitStack() as started:
+            names = [f"bench-{number}" for number in range(pools)]
+            paths = {name: started.enter_context(self._pool(name, directory)) for name in names}
             with virtlayerd(self.host, self.bus, home, settings=_SETTINGS) as daemon:
-                yield Installation(daemon, pool, self.inputs)
+                yield Installation(daemon, paths, self.inputs)
+
+    @contextlib.contextmanager
+    def _pool(self, name: str, directory: Path) -> Iterator[Path]:
+        path = directory / name
+        path.mkdir()
+        self.host.start_pool(name, path)
+        try:
+            yield path
         finally:
-            self.host.stop_pool(POOL)
+            self.host.stop_pool(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,62 +61,70 @@ class Ended:
 
     Attributes:
         seconds: From the call to the news that it has ended.
-        result: What the job gave.
-        memory: Peaks in bytes.
+        volumes: The chain that it brought, base first; empty for other jobs than pulls.
+        memory: Peaks in bytes until then.
     """
 
     seconds: float
-    result: Mapping[str, object]
+    volumes: tuple[Path, ...]
     memory: Mapping[str, float]
+
+    def finished(self) -> Finished:
+        """A pull as the result of a contestant."""
+        size, top = disk_usage(*self.volumes), self.volumes[-1]
+        return Finished(self.seconds, size, lambda: volume_tree(top), self.memory)
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A running virtlayerd and its pool."""
+    """A running virtlayerd, and its pools by their names."""
 
     daemon: Daemon
-    pool: Path
+    pools: Mapping[str, Path]
     inputs: Inputs
 
     def pull(self, image: Image) -> Ended:
-        """Pull an image."""
-        reference = self.inputs.reference(image)
-        return self._timed(lambda client: client.pull(reference, POOL, {"tls-verify": False}))
+        """Pull an image into the first pool."""
+        [ended, *_] = asyncio.run(self._pull(image, list(self.pools)[:1]))
+        return ended
 
-    def create_volume(self, image: Image, volume: str) -> Ended:
-        """Make a writable volume on an image that was pulled."""
-        name = image.repository.rpartition("/")[2]
-        return self._timed(
-            lambda client: client.start("CreateVolume", "sssa{sv}", POOL, name, volume)
-        )
+    def pull_together(self, image: Image) -> list[Ended]:
+        """Pull an image into all pools at the same time, and let each pull download it."""
+        return asyncio.run(self._pull(image, list(self.pools), cache=False))
 
-    def finished(self, pull: Ended) -> Finished:
-        """A pull as the result of a contestant."""
-        volumes = self.volumes(pull)
-        return Finished(
-            pull.seconds, disk_usage(*volumes), lambda: volume_tree(volumes[-1]), pull.memory
-        )
-
-    def volumes(self, pull: Ended) -> list[Path]:
-        """The chain, base first."""
-        names = pull.result["volumes"]
-        assert isinstance(names, list)
-        return [self.pool / str(name) for name in names]
+    def create_volume(self, image: Image, volume: str) -> tuple[Ended, Path]:
+        """Make a writable volume on an image in the first pool."""
+        name, (pool, path) = image.repository.rpartition("/")[2], next(iter(self.pools.items()))
+        start = partial(_create_volume, pool=pool, image=name, volume=volume)
+        return asyncio.run(self._timed(path, start)), path / volume
 
     def idle_memory(self) -> int:
         """Resident bytes of the daemon before it has done anything."""
         time.sleep(1)
         return resident(self.daemon.process.pid)
 
-    def _timed(self, start: Callable[[Client], Awaitable[StartedJob]]) -> Ended:
-        return asyncio.run(self._run(start))
+    async def _pull(self, image: Image, pools: Sequence[str], *, cache: bool = True) -> list[Ended]:
+        options = {"tls-verify": False, "cache": cache}
+        source = self.inputs.reference(image)
+        pulls = {
+            name: partial(Client.pull, source=source, pool=name, options=options) for name in pools
+        }
+        return await asyncio.gather(
+            *(self._timed(self.pools[name], pull) for name, pull in pulls.items())
+        )
 
-    async def _run(self, start: Callable[[Client], Awaitable[StartedJob]]) -> Ended:
+    async def _timed(self, pool: Path, start: Callable[[Client], Awaitable[StartedJob]]) -> Ended:
         async with Client.connected(session=True) as client:
             with MemoryWatch(self.daemon.process.pid) as memory, stopwatch() as watch:
                 outcome = await client.wait(await start(client), lambda _: None)
         outcome.raise_for_failure()
-        return Ended(watch.seconds, outcome.result, memory.peaks())
+        names = outcome.result.get("volumes", [])
+        assert isinstance(names, list)
+        return Ended(watch.seconds, tuple(pool / str(name) for name in names), memory.peaks())
+
+
+async def _create_volume(client: Client, *, pool: str, image: str, volume: str) -> StartedJob:
+    return await client.start("CreateVolume", "sssa{sv}", pool, image, volume)
 
 
 @contextlib.contextmanager

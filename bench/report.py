@@ -85,7 +85,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         str(row.theirs) if row.theirs else "—",
         row.shown(row.measured),
         row.shown(row.target),
-        "met" if row.met else "MISSED",
+        "" if row.target is None else "met" if row.met else "MISSED",
     )
 
 

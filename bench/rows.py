@@ -43,14 +43,14 @@ class Row:
     Attributes:
         case: What virtlayer does.
         against: What it is compared with; with nothing, the target is an amount.
-        target: The most that the ratio may be, or the most bytes.
+        target: The most that the ratio may be, or the most bytes; None if none was set.
         ours: virtlayer's figures.
         theirs: Those of what it is compared with.
     """
 
     case: str
     against: str
-    target: float
+    target: float | None
     ours: Figures
     theirs: Figures | None = None
 
@@ -64,10 +64,12 @@ class Row:
     @property
     def met(self) -> bool:
         """Whether the target is."""
-        return self.measured <= self.target
+        return self.target is None or self.measured <= self.target
 
-    def shown(self, amount: float) -> str:
+    def shown(self, amount: float | None) -> str:
         """A ratio or an amount."""
+        if amount is None:
+            return "—"
         return f"{amount / 1e6:.0f} MB" if self.theirs is None else f"{amount:.2f}"
 
 
