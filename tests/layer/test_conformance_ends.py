@@ -71,12 +71,10 @@ _ENDS = [
         MalformedLayer,
         "“bad”.*ends within the data",
     ),
-    fails(
+    tree(
         "ends before its padding",
-        entry("bad", b"1" * 700)[: 512 + 700],
-        MalformedLayer,
-        "“bad”.*ends within the data",
-        umoci="to Go the last entry's padding may be missing",
+        entry("a", b"1" * 700)[: 512 + 700],
+        {"a": F(b"1" * 700)},
     ),
     fails(
         "ends within an extended header",

@@ -251,7 +251,10 @@ class Archive:
         self._padding = -size % BLOCK
 
     def _skip_content(self) -> None:
-        for _ in self.pieces(self._unread + self._padding):
+        for _ in self.pieces(self._unread):
+            pass
+        # Writers that leave the trailer out may leave this out, too.
+        for _ in self._stream.pieces(self._padding):
             pass
         self._unread = self._padding = 0
 
