@@ -31,7 +31,7 @@ from virtlayer.layer.session import LayerWorker
 # VFS_CAP_REVISION_2 with cap_net_raw permitted and effective (capabilities(7)).
 _CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 # user::rw-, user:1234:r--, group::r--, mask::r--, other::--- (acl(5), posix_acl_xattr.h).
-_ACL = struct.pack("<I", 2) + b"".join(
+ACL = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", *one)
     for one in (
         (1, 6, 0xFFFFFFFF),
@@ -64,7 +64,7 @@ _EVERY_KIND = layer(
     file("exact", b"3", mtime="1700000000.000000001"),
     file("capable", b"ping", mode=0o755, xattrs={"security.capability": _CAPABILITY}),
     file("attributes", b"", xattrs={"user.one": b"1", "user.two": b"\0\xff" * 40}),
-    file("acl", b"", mode=0o640, xattrs={"system.posix_acl_access": _ACL}),
+    file("acl", b"", mode=0o640, xattrs={"system.posix_acl_access": ACL}),
     file("large-attribute", b"", xattrs={"user.large": b"v" * 3000}),
     directory("with-attributes", xattrs={"user.dir": b"yes"}),
     file(_NON_UTF8, b"name"),

@@ -64,7 +64,8 @@ class EditableDirectory(DirectoryTree):
     def _map(
         self, directory: int, name: bytes, child: Child, info: os.stat_result, owners: Owners
     ) -> None:
-        os.fchdir(self._places.descriptor(directory))
+        descriptor = self._places.descriptor(directory)
+        os.fchdir(descriptor)
         attributes = {} if child.kind == SYMLINK else self._attributes.read_all(name)
         mapped = {
             key: owners.attribute(key, value)
@@ -73,7 +74,7 @@ class EditableDirectory(DirectoryTree):
         }
         uid, gid = owners.uids(info.st_uid), owners.gids(info.st_gid)
         if (uid, gid) != (info.st_uid, info.st_gid):
-            os.chown(name, uid, gid, follow_symlinks=False)
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
             # chown(2) has taken these away, from whomever it is called by.
             if child.kind == REGULAR and info.st_mode & _SETS_IDS:
                 self._set_file_mode(directory, name, stat.S_IMODE(info.st_mode))
