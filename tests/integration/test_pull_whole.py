@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images as directories and as machines' disks, by the command, with everything real.
+
+These tests need root; what a user gets is tried as another user too.
+"""
+
+import asyncio
+import itertools
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bus_daemon import session_bus
+from tests.command import virtlayer
+from tests.images import (
+    Content,
+    Entry,
+    LayerContent,
+    device,
+    directory,
+    file,
+    hardlink,
+    image,
+    layer,
+    opaque,
+    symlink,
+    whiteout,
+)
+from tests.libvirt_host import LibvirtHost
+from tests.pool_user import PoolUser, qemu_img
+from tests.registry import Registry
+from tests.trees import scan
+from tests.virtlayerd import Daemon, virtlayerd
+from virtlayer.config import MIB
+
+_numbers = itertools.count(1)
+_PASSWD = b"root:*:0:0:root:/root:/bin/sh\n"
+_CONFIG = {"config": {"Env": ["A=b"], "Cmd": ["/bin/app"], "WorkingDir": "/srv"}}
+
+
+@pytest.fixture(scope="module")
+def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with (
+        session_bus(tmp_path_factory.mktemp("bus")) as bus,
+        virtlayerd(host, bus, tmp_path_factory.mktemp("virtlayerd")) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def user(daemon: Daemon, registry: Registry, host: LibvirtHost) -> Iterator[PoolUser]:
+    """Whose pool nobody else can enter; afterwards nothing unfinished is in it."""
+    name = f"closed-{next(_numbers)}"
+    path = host.start_pool(name)
+    path.chmod(0o700)
+    yield PoolUser(daemon, registry, host, name)
+    assert not (path / ".virtlayer-staging").exists()
+    host.stop_pool(name)
+
+
+def _root_filesystem() -> Content:
+    return image(
+        [
+            layer(
+                directory("etc"),
+                file("etc/passwd", _PASSWD),
+                directory("bin"),
+                file("bin/app", b"#!/bin/sh\n", mode=0o4755, uid=7, gid=8),
+                device("null", "c", 1, 3),
+                file("gone", b""),
+            ),
+            layer(whiteout("gone"), hardlink("app-too", "bin/app"), directory("srv", mode=0o555)),
+        ],
+        config=_CONFIG,
+    )
+
+
+def _stored(user: PoolUser, content: Content) -> str:
+    return user.registry.store(content, f"image-{next(_numbers)}:1")
+
+
+def _pull(user: PoolUser, source: str, *options: str) -> tuple[str, ...]:
+    return ("pull", source, user.pool, "--tls-verify=false", *options)
+
+
+# ---- directories ----
+
+
+async def test_an_image_becomes_a_directory_that_libvirt_lists(user: PoolUser) -> None:
+    source = _stored(user, _root_filesystem())
+    result = await user.run(*_pull(user, source, "--format=dir", "--volume=guest"))
+    path = user.path / "guest"
+    assert {key: result[key] for key in ("volume", "volumes", "path", "format")} == {
+        "volume": "guest",
+        "volumes": ["guest"],
+        "path": str(path),
+        "format": "dir",
+    }
+    assert (result["layers-built"], result["layers-reused"]) == (2, 0)
+    assert (result["squashed"], result["skipped-devices"]) == (False, 0)
+    assert "image" not in result
+    found = scan(path)
+    assert found.keys() == {
+        b"",
+        *(b"etc", b"etc/passwd", b"bin", b"bin/app", b"null", b"app-too", b"srv"),
+    }
+    app = found[b"bin/app"]
+    assert (app.mode, app.uid, app.gid, app.first_name) == (0o4755, 7, 8, b"app-too")
+    assert found[b""].mode == 0o755
+    assert "dir" in user.host.virsh("vol-info", "guest", "--pool", user.pool)
+    assert user.volumes == ["guest"]
+    assert await user.run("images", user.pool) == []
+
+
+async def test_a_directory_knows_what_a_container_runs(user: PoolUser) -> None:
+    source = _stored(user, _root_filesystem())
+    await user.run(*_pull(user, source, "--format=dir", "--volume=web"))
+    xml = await user.tell("xml", "web", user.pool, "--type=lxc")
+    assert f'<source dir="{user.path / "web"}" />' in xml
+    assert "<init>/bin/app</init>" in xml
+    assert "<initdir>/srv</initdir>" in xml
+
+    (user.path / "web").rename(user.path / "away")
+    (user.path / "web").mkdir()
+    other = await user.tell("xml", "web", user.pool, "--type=lxc")
+    assert "/bin/app" not in other
+
+
+async def test_a_directory_is_customized(user: PoolUser) -> None:
+    source = _stored(user, _root_filesystem())
+    options = ("--hostname=web", "--uid-map=0:100000:65536", "--root-password-stdin")
+    ended = await virtlayer(
+        *("--user", *_pull(user, source, "--format=dir", "--volume=web", *options)),
+        env=user.daemon.environment,
+        stdin="secret",
+    )
+    assert ended.status == 0, ended.stderr
+    found = scan(user.path / "web")
+    assert (user.path / "web/etc/hostname").read_text() == "web\n"
+    assert (user.path / "web/etc/shadow").read_text().startswith("root:$6$")
+    app = found[b"bin/app"]
+    assert (app.uid, app.gid, app.mode) == (100_007, 8, 0o4755)
+    assert found[b""].uid == 100_000
+
+
+async def test_a_name_that_is_taken_is_refused(user: PoolUser) -> None:
+    source = _stored(user, _root_filesystem())
+    pull = _pull(user, source, "--format=dir", "--volume=one")
+    both = await asyncio.gather(
+        *(virtlayer("--user", *pull, env=user.daemon.environment) for _ in range(2))
+    )
+    assert sorted(ended.status for ended in both) == [0, 7]
+    again = await user.fail(*pull)
+    assert (again.status, "has a volume “one”" in again.stderr) == (7, True)
+    assert user.volumes == ["one"]
+
+
+async def test_a_pool_that_others_can_enter_gets_no_setuid_programs(user: PoolUser) -> None:
+    user.path.chmod(0o711)
+    ended = await user.fail(*_pull(user, _stored(user, _root_filesystem()), "--format=dir"))
+    assert "cannot enter (chmod o-x)" in ended.stderr
+    assert user.volumes == []
+
+
+async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
+    bad = image([layer(directory("a"), file("a/b")), layer(hardlink("x", "nowhere"))])
+    ended = await user.fail(*_pull(user, _stored(user, bad), "--format=dir"))
+    assert "“nowhere”" in ended.stderr
+    no_root = image([layer(file("a"))])
+    options = ("--format=dir", "--root-password-stdin")
+    ended = await virtlayer(
+        "--user",
+        *_pull(user, _stored(user, no_root), *options),
+        env=user.daemon.environment,
+        stdin="secret",
+    )
+    assert (ended.status, "has no /etc/passwd" in ended.stderr) == (2, True)
+    assert user.volumes == []
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--format=dir", "--size=1G"), "make no sense with format=dir"),
+        (("--format=dir", "--grow"), "make no sense with format=dir"),
+        (("--format=disk", "--volume-size=1G"), "make no sense with format=disk"),
+        (("--format=disk", "--hostname=a"), "taken as it is in the image"),
+        (("--format=dir", "--volume=a/b"), "cannot be the name of a volume"),
+    ],
+)
+async def test_options_that_make_no_sense_are_refused(
+    user: PoolUser, options: tuple[str, ...], text: str
+) -> None:
+    ended = await user.fail(*_pull(user, "docker://localhost:1/a", *options))
+    assert (ended.status, text in ended.stderr) == (2, True), ended.stderr
+
+
+# ---- machines' disks ----
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a qcow2, the same raw, and disks that nobody should get."""
+    place = tmp_path_factory.mktemp("disks")
+    raw = place / "good.raw"
+    raw.write_bytes(b"boot" * 128 * 1024)
+    with raw.open("r+b") as stream:
+        stream.truncate(20 * MIB)
+    qemu_img("convert", "-q", "-f", "raw", "-O", "qcow2", str(raw), str(place / "good.qcow2"))
+    qemu_img("convert", "-q", "-f", "raw", "-O", "vmdk", str(raw), str(place / "vmdk"))
+    qemu_img("convert", "-q", "-f", "raw", "-O", "vdi", str(raw), str(place / "vdi"))
+    overlay = ("create", "-q", "-f", "qcow2", "-F", "raw", "-b", "/etc/passwd")
+    qemu_img(*overlay, str(place / "overlay"))
+    external = ("create", "-q", "-f", "qcow2", "-o", f"data_file={place / 'data'},data_file_raw=on")
+    qemu_img(*external, str(place / "external"), "1M")
+    # The name of a data file alone, without the feature bit that makes it one.
+    head = bytearray((place / "external").read_bytes())
+    head[72:80] = bytes(8)
+    (place / "named").write_bytes(head)
+    (place / "extents").write_bytes(
+        b"# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\n"
+        b'createType="monolithicFlat"\nRW 100 FLAT "/etc/shadow" 0\n'
+    )
+    broken = bytearray((place / "good.qcow2").read_bytes())
+    broken[40:48] = b"\xff" * 8  # where the L1 table is
+    (place / "broken").write_bytes(broken)
+    (place / "short").write_bytes(broken[:50])
+    return place
+
+
+def _disk_image(*entries: Entry, **options: object) -> Content:
+    return image([layer(directory("disk"), *entries)], **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "disk", "disk_format"),
+    [
+        ("fedora.qcow2", "good.qcow2", "qcow2"),
+        ("disk.img", "good.qcow2", "qcow2"),
+        ("disk.img", "good.raw", "raw"),
+        ("disk.raw", "good.raw", "raw"),
+    ],
+)
+async def test_the_disk_in_an_image_becomes_a_volume(
+    user: PoolUser, disks: Path, name: str, disk: str, disk_format: str
+) -> None:
+    content = _disk_image(file(f"disk/{name}", (disks / disk).read_bytes(), uid=107, gid=107))
+    source = _stored(user, content)
+    result = await user.run(*_pull(user, source, "--format=disk", "--volume=machine"))
+    path = user.path / "machine"
+    assert (result["format"], result["size"], result["path"]) == (
+        disk_format,
+        20 * MIB,
+        str(path),
+    )
+    assert path.read_bytes() == (disks / disk).read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_nlink == 1
+    if disk_format == "raw":
+        assert path.stat().st_blocks * 512 < 2 * MIB
+    xml = user.host.virsh("vol-dumpxml", "machine", "--pool", user.pool)
+    assert f"<format type='{disk_format}'/>" in xml
+    assert user.volumes == ["machine"]
+    description = await user.run("inspect", source, "--tls-verify=false")
+    assert description["container-disk"] is False
+
+
+async def test_layers_are_read_like_a_file_system(user: PoolUser, disks: Path) -> None:
+    good, other = (disks / "good.qcow2").read_bytes(), bytes(4096)
+    cases: list[list[LayerContent]] = [
+        [layer(file("disk/a.img", other)), layer(whiteout("disk/a.img"), file("disk/b.img", good))],
+        [layer(file("disk/a.img", other)), layer(opaque("disk"), file("disk/b.img", good))],
+        [
+            layer(file("disk/a.img", other)),
+            layer(whiteout("disk")),
+            layer(file("disk/b.img", good)),
+        ],
+        [layer(file("disk/a.img", other)), layer(file("./disk//a.img", good))],
+        [layer(file("disk/a.img", good)), layer(file("other/c.img", other), whiteout("x"))],
+        [layer(file("disk/a.img", other), file("disk/a.img", good))],
+        [
+            layer(file("disk/a.img", other), file("disk/readme", b"")),
+            layer(symlink("disk", "x")),
+            layer(directory("disk"), file("disk/b.img", good)),
+        ],
+    ]
+    for number, layers in enumerate(cases):
+        pull = _pull(user, _stored(user, image(layers)), "--format=disk", f"--volume=v{number}")
+        await user.run(*pull)
+        assert (user.path / f"v{number}").read_bytes() == good, number
+
+
+@pytest.mark.parametrize(
+    ("disk", "text"),
+    [
+        ("overlay", "is an overlay of another image"),
+        ("external", "has its data in another file"),
+        ("named", "has its data in another file"),
+        ("extents", "is of the format VMDK"),
+        ("vmdk", "is of the format VMDK"),
+        ("vdi", "is of the format VDI"),
+        ("broken", "is no qcow2 that qemu-img can read"),
+        ("short", "ends within its qcow2 header"),
+    ],
+)
+async def test_a_disk_that_reaches_out_is_refused(
+    user: PoolUser, disks: Path, disk: str, text: str
+) -> None:
+    content = _disk_image(file("disk/disk.img", (disks / disk).read_bytes()))
+    ended = await user.fail(*_pull(user, _stored(user, content), "--format=disk"))
+    assert text in ended.stderr
+    assert "/disk/disk.img" in ended.stderr
+    assert user.volumes == []
+
+
+async def test_images_with_no_disk_or_several_are_told(user: PoolUser) -> None:
+    cases = {
+        "has no disk": _disk_image(file("disk/notes.txt"), symlink("disk/a.img", "/etc/passwd")),
+        "has 2 disks in /disk, not one: “a.img”, “b.raw”": _disk_image(
+            file("disk/a.img", b"1"), file("disk/b.raw", b"2")
+        ),
+        "a hard link": _disk_image(file("disk/a"), hardlink("disk/a.img", "disk/a")),
+    }
+    for text, content in cases.items():
+        ended = await user.fail(*_pull(user, _stored(user, content), "--format=disk"))
+        assert text in ended.stderr, ended.stderr
+    assert user.volumes == []
+
+
+async def test_digests_hold_for_disks_and_directories(user: PoolUser) -> None:
+    lying = image([layer(file("disk/a.img", b"1"), diff_id="sha256:" + "0" * 64)])
+    source = _stored(user, lying)
+    for disk_format in ("dir", "disk"):
+        ended = await user.fail(*_pull(user, source, f"--format={disk_format}"))
+        assert "unpacks to sha256:" in ended.stderr
+    assert user.volumes == []
+
+
+async def test_inspect_knows_container_disks_by_how_they_were_built(user: PoolUser) -> None:
+    steps = [{"created_by": "ADD --chown=107:107 fedora.qcow2 /disk/ # buildkit"}]
+    labels = {"Labels": {"instancetype.kubevirt.io/default-preference": "fedora"}}
+    for config in ({"history": steps}, {"config": labels}):
+        source = _stored(user, _disk_image(file("disk/a.img"), config=config))
+        found = await user.run("inspect", source, "--tls-verify=false")
+        assert found["container-disk"] is True
+    text = await user.tell("inspect", source, "--tls-verify=false")
+    assert "--format=disk" in text
