@@ -50,7 +50,7 @@ class Daemon:
 def virtlayerd(
     host: LibvirtHost, bus: Bus, directory: Path, *, settings: str = ""
 ) -> Iterator[Daemon]:
-    """Run ``virtlayerd --session``; it is gone afterwards.
+    """Run ``virtlayerd --session`` as the user of its libvirtd; it is gone afterwards.
 
     Args:
         host: The libvirtd that it uses.
@@ -60,6 +60,7 @@ def virtlayerd(
     """
     for name in ("run", "state", "cache", "config"):
         (directory / name).mkdir(mode=0o700, exist_ok=True)
+        os.chown(directory / name, host.owner, -1)
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
@@ -72,7 +73,8 @@ def virtlayerd(
     }
     config = directory / "virtlayerd.toml"
     config.write_text(settings)
-    command: list[str | Path] = [PROGRAM, "--session", "--connect", host.uri, "--config", config]
+    arguments = ("--session", "--connect", host.uri, "--config", str(config))
+    command = host.as_owner(str(PROGRAM), *arguments)
     with (
         (directory / "log").open("ab") as log,
         subprocess.Popen(

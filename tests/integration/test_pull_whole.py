@@ -6,14 +6,17 @@ These tests need root; what a user gets is tried as another user too.
 
 import asyncio
 import itertools
+import json
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.bus_daemon import session_bus
-from tests.command import virtlayer
+from tests.command import COMMAND, virtlayer
+from tests.directory_user import users_directory
 from tests.images import (
     Content,
     Entry,
@@ -28,7 +31,7 @@ from tests.images import (
     symlink,
     whiteout,
 )
-from tests.libvirt_host import LibvirtHost
+from tests.libvirt_host import LibvirtHost, session_host
 from tests.pool_user import PoolUser, qemu_img
 from tests.registry import Registry
 from tests.trees import scan
@@ -201,6 +204,60 @@ async def test_options_that_make_no_sense_are_refused(
 ) -> None:
     ended = await user.fail(*_pull(user, "docker://localhost:1/a", *options))
     assert (ended.status, text in ended.stderr) == (2, True), ended.stderr
+
+
+# ---- the same, for a user ----
+
+
+@pytest.fixture(scope="module")
+def users_host() -> Iterator[LibvirtHost]:
+    with session_host() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def users_daemon(users_host: LibvirtHost) -> Iterator[Daemon]:
+    with (
+        users_directory() as place,
+        session_bus(place) as bus,
+        virtlayerd(users_host, bus, place) as running,
+    ):
+        yield running
+
+
+async def test_a_users_directory_is_his_and_that_is_said(
+    users_host: LibvirtHost, users_daemon: Daemon, registry: Registry
+) -> None:
+    source = registry.store(_root_filesystem(), "theirs:1")
+    path = users_host.start_pool("default")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        pull = ("--user", "pull", source, "default", "--tls-verify=false", *arguments)
+        return subprocess.run(
+            users_host.as_owner(str(COMMAND), *pull),
+            env=users_daemon.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    ended = await asyncio.to_thread(run, "--format=dir", "--volume=a", "--hostname=a", "--json")
+    assert ended.returncode == 0, ended.stderr + users_daemon.log
+    result = json.loads(ended.stdout)
+    assert (result["squashed"], result["skipped-devices"]) == (True, 1)
+    found = scan(path / "a")
+    assert {node.uid for node in found.values()} == {users_host.owner}
+    assert (found[b"bin/app"].mode, found[b"srv"].mode) == (0o755, 0o555)
+    assert (path / "a/etc/hostname").read_text() == "a\n"
+
+    ended = await asyncio.to_thread(run, "--format=dir", "--volume=b")
+    assert "everything in it is yours" in ended.stdout
+    assert "; 1 devices left out" in ended.stdout
+
+    ended = await asyncio.to_thread(run, "--format=dir", "--volume=c", "--uid-map=0:1:1")
+    assert (ended.returncode, "belongs to you" in ended.stderr) == (2, True)
+    assert users_host.volumes("default") == ["a", "b"]
+    assert sorted(one.name for one in path.iterdir()) == ["a", "b"]
 
 
 # ---- machines' disks ----
