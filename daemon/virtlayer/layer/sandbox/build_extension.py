@@ -65,11 +65,15 @@ static int vl_die_with_parent(void)
 static int vl_keep_capabilities(uint64_t kept)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
-        { .effective = (uint32_t)kept, .permitted = (uint32_t)kept },
-        { .effective = (uint32_t)(kept >> 32), .permitted = (uint32_t)(kept >> 32) },
-    };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
+    if (syscall(SYS_capget, &header, data) != 0)
+        return -1;
+    for (int half = 0; half < _LINUX_CAPABILITY_U32S_3; half++) {
+        data[half].permitted &= (uint32_t)(kept >> (32 * half));
+        data[half].effective = data[half].permitted;
+        data[half].inheritable = 0;
+    }
     return (int)syscall(SYS_capset, &header, data);
 }
 

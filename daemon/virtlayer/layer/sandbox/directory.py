@@ -6,8 +6,9 @@ the list of system calls is longer by those that make, dress and remove files. T
 who the daemon is:
 
 - Root's worker stays root, because files shall be anybody's, and keeps the capabilities that this
-  takes and no others. It can make devices; therefore it opens nothing but directories and files
-  that are new. (A worker that customizes also reads files. It makes no devices.)
+  takes and no others, as far as the daemon has them. It may be able to make devices; therefore it
+  opens nothing but directories and files that are new. (A worker that customizes also reads files.
+  It makes no devices.)
 - A user's worker gets its root directory by a user namespace, whose capabilities it gives up at
   once. Where the host allows users none, Landlock takes its place. That is weaker: it keeps the
   worker from every file that the user has elsewhere, but not from changing permissions and times.
