@@ -13,8 +13,8 @@ _WITH_COMMANDS = [
     document for document in _DOCUMENTS if any(not block.elsewhere for block in blocks(document))
 ]
 
-_TO_COME = {"layers.md", "performance.json", "performance.svg"}
-"""`make bench` publishes figures of one machine; the page about layers is being written."""
+_TO_COME = {"performance.json", "performance.svg"}
+"""What `make bench` publishes, when a machine has been measured."""
 
 
 @pytest.mark.parametrize("document", _WITH_COMMANDS, ids=lambda path: path.name)
