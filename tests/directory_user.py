@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.directories import build_directory, customize
 from tests.images import LayerContent
+from tests.ordinary_user import as_user
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.directory.session import FinishedDirectory
 
@@ -27,10 +28,7 @@ NOBODY = pwd.getpwnam("nobody")
 
 def as_nobody(*argv: str | Path) -> list[str | Path]:
     """The command line that runs a program as an ordinary user."""
-    if os.geteuid() != 0:
-        return list(argv)
-    user, group = f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}"
-    return ["setpriv", user, group, "--clear-groups", "--", *argv]
+    return as_user(NOBODY.pw_uid if os.geteuid() == 0 else os.geteuid(), *argv)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.ordinary_user import as_user
+
 _PATIENCE = 20.0
 """Seconds after which a libvirtd that does not answer fails the test."""
 
@@ -93,13 +95,7 @@ class LibvirtHost:
 
     def as_owner(self, *argv: str) -> list[str]:
         """The command line that runs a program with the uid of this libvirtd."""
-        if self.owner == os.geteuid():
-            return list(argv)
-        group = str(pwd.getpwuid(self.owner).pw_gid)
-        return [
-            *("setpriv", f"--reuid={self.owner}", f"--regid={group}", "--clear-groups", "--"),
-            *argv,
-        ]
+        return [str(part) for part in as_user(self.owner, *argv)]
 
     def start(self) -> None:
         """Start libvirtd, and wait until it answers."""

@@ -17,7 +17,7 @@ from tests.bus_daemon import session_bus
 from tests.faulty_registry import Fault, FaultyRegistry
 from tests.job_watch import JOB, Watch, watching
 from tests.leftovers import children, nothing_left
-from tests.libvirt_host import LibvirtHost, session_host
+from tests.libvirt_host import LibvirtHost, private_host
 from tests.orphans import adopting, wait_until_only
 from tests.pull_in_work import (
     assert_clean,
@@ -238,7 +238,7 @@ async def test_a_libvirtd_that_hangs_keeps_nobody_from_ending(
     content = content_of(1000, 1000)
     registry.faults[content.layer_digests[1]] = Fault.HANG_HALF_WAY
     with (
-        session_host() as mortal,
+        private_host() as mortal,
         session_bus(tmp_path / "bus") as bus,
         virtlayerd(mortal, bus, home, settings=SETTINGS) as daemon,
     ):
