@@ -158,6 +158,8 @@ class _Build:
             await before.placed.wait()
             placed = await to_completion(self._place(planned, staged))
             turn.placed.set()
+            for _ in planned.layers:
+                self._tools.progress.layer_done()
             if planned is self._request.plan[-1]:
                 self._tools.on_stage("registering")
             return await register_volume(
@@ -194,7 +196,6 @@ class _Build:
                 )
             format_size = None
             loan.over.set()
-            self._tools.progress.layer_done()
 
     async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:
         volumes = await self._pools.volumes(self._pool, [planned.name for planned in plan])
