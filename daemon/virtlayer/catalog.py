@@ -9,6 +9,7 @@ the pools (operations/rescan.py), and which image is which of them, by pulling i
 import dataclasses
 import sqlite3
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -233,6 +234,10 @@ class Catalog(Database):
     async def origin(self, pool: str, volume: str) -> Origin | None:
         """Where a volume of that name came from; it may be another one by now."""
         return await self.run(lambda connection: origins.select(connection, pool, volume))
+
+    async def keep_origins(self, pool: str, volumes: Collection[str]) -> None:
+        """Forget where the volumes of a pool came from that are not among these."""
+        await self.run(lambda connection: origins.keep(connection, pool, volumes))
 
     async def add_volume(self, pool: str, name: str) -> None:
         """Record a layer volume that is ours, also when no image has it yet."""

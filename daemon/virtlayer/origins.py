@@ -6,6 +6,7 @@ behind our back. What says that it is still the same is its inode.
 """
 
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 
 TABLES = """
@@ -61,6 +62,14 @@ def insert(connection: sqlite3.Connection, origin: Origin) -> None:
             origin.config,
         ),
     )
+
+
+def keep(connection: sqlite3.Connection, pool: str, volumes: Collection[str]) -> None:
+    """Forget the origins in a pool of all other volumes."""
+    there = connection.execute("SELECT volume FROM origin WHERE pool = ?", (pool,)).fetchall()
+    for (volume,) in there:
+        if volume not in volumes:
+            connection.execute("DELETE FROM origin WHERE pool = ? AND volume = ?", (pool, volume))
 
 
 def select(connection: sqlite3.Connection, pool: str, volume: str) -> Origin | None:

@@ -206,6 +206,18 @@ async def test_options_that_make_no_sense_are_refused(
     assert (ended.status, text in ended.stderr) == (2, True), ended.stderr
 
 
+async def test_a_cancelled_pull_leaves_no_directory(user: PoolUser) -> None:
+    many = image([layer(*(file(f"{number:05}", b"x" * 200) for number in range(20_000)))])
+    started = await user.run(*_pull(user, _stored(user, many), "--format=dir", "--no-wait"))
+    staging = user.path / ".virtlayer-staging"
+    while not [*staging.glob("*/root/0*")]:
+        await asyncio.sleep(0.01)
+    await user.run("cancel", str(started["id"]))
+    while staging.exists():
+        await asyncio.sleep(0.01)
+    assert user.volumes == []
+
+
 # ---- the same, for a user ----
 
 
@@ -328,6 +340,24 @@ async def test_the_disk_in_an_image_becomes_a_volume(
     assert user.volumes == ["machine"]
     description = await user.run("inspect", source, "--tls-verify=false")
     assert description["container-disk"] is False
+
+
+async def test_a_machine_on_such_a_disk_boots_by_itself(user: PoolUser, disks: Path) -> None:
+    content = _disk_image(file("disk/a.img", (disks / "good.qcow2").read_bytes()))
+    await user.run(*_pull(user, _stored(user, content), "--format=disk", "--volume=own"))
+    xml = await user.tell("xml", "own", user.pool)
+    assert "<kernel>" not in xml
+    assert '<driver name="qemu" type="qcow2" />' in xml
+    description = user.host.directory / f"{user.pool}.xml"
+    description.write_text(xml)
+    user.host.virsh("define", "--validate", str(description))
+    user.host.virsh("undefine", "own")
+    ended = await user.fail("xml", "own", user.pool, "--type=lxc")
+    assert "is a machine's disk" in ended.stderr
+
+    user.host.virsh("vol-delete", "own", "--pool", user.pool)
+    (user.path / "own").write_bytes(b"another")
+    assert "<kernel>" in await user.tell("xml", "own", user.pool, "--kernel=/dev/null")
 
 
 async def test_layers_are_read_like_a_file_system(user: PoolUser, disks: Path) -> None:

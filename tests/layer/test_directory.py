@@ -6,6 +6,8 @@ import dataclasses
 import os
 import stat
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from tests import archives
 from tests.directories import build_directory, customize
-from tests.directory_user import NOBODY, build_as_user, users_directory
+from tests.directory_user import NOBODY, as_nobody, build_as_user, users_directory
 from tests.images import (
     LayerContent,
     device,
@@ -119,6 +121,19 @@ def test_users_directory_can_have_directories_that_he_may_not_enter() -> None:
     assert {b"closed/file", b"closed/more", b"etc/hostname"} <= found.keys()
     assert modes[b"root/.ssh/authorized_keys"] == 0o600
     assert found[b"closed"].mtime == found[b"closed/file"].mtime
+
+
+def test_a_user_can_remove_what_he_may_not_write() -> None:
+    closed = [directory("a", mode=0), file("a/f"), directory("a/b", mode=0o555), file("a/b/f")]
+    with users_directory() as place:
+        build_as_user(place / "root", [layer(directory(".", mode=0o500), *closed)])
+        script = (
+            "import asyncio, pathlib, sys; from virtlayer.storage.removal import remove_tree;"
+            "asyncio.run(remove_tree(pathlib.Path(sys.argv[1])))"
+        )
+        command = as_nobody(sys.executable, "-I", "-c", script, place / "root")
+        subprocess.run(command, check=True)
+        assert not [*place.iterdir()]
 
 
 def test_devices_that_a_user_cannot_make_can_be_linked_and_hidden() -> None:

@@ -147,6 +147,7 @@ def _(result: VolumeDescription) -> dict[str, Variant]:
             "image": ("s", result.image),
             "digest": ("s", result.digest),
             "config": ("s", result.config),
+            "disk": ("b", result.disk),
         }
     )
 

@@ -36,6 +36,7 @@ class Guest:
         volume: The volume's name.
         path: Its file or directory.
         format: Such as qcow2, or dir.
+        disk: Whether it is a whole disk, which boots by itself.
         writable: Whether it may be written: a layer may not, because others stand on it.
         architecture: As the OCI config names it; "" if that is not known.
         startup: What the image wants to be run.
@@ -47,18 +48,19 @@ class Guest:
     volume: str
     path: Path
     format: str
+    disk: bool
     writable: bool
     architecture: str
     startup: Startup
     memory: int
 
 
-def qemu_domain(guest: Guest, kernel: Kernel, *, kvm: bool) -> str:
-    """A machine that boots the volume with a kernel of the host's.
+def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> str:
+    """A machine that boots the volume, with a kernel of the host's or by itself.
 
     Args:
         guest: What to start.
-        kernel: What it boots with.
+        kernel: What it boots with; None for a disk that has all that it takes.
         kvm: Whether the processor of the host runs it.
 
     Raises:
@@ -68,12 +70,8 @@ def qemu_domain(guest: Guest, kernel: Kernel, *, kvm: bool) -> str:
     domain = _domain("kvm" if kvm else "qemu", guest)
     system = SubElement(domain, "os")
     _add(system, "type", "hvm", **({"arch": architecture} if architecture else {}))
-    _add(system, "kernel", str(kernel.image))
-    if kernel.initrd is not None:
-        _add(system, "initrd", str(kernel.initrd))
-    console = _CONSOLES.get(architecture, "ttyS0")
-    line = kernel_command_line(guest.startup, console=console, writable=guest.writable)
-    _add(system, "cmdline", line)
+    if kernel is not None:
+        _add_kernel(system, guest, kernel, _CONSOLES.get(architecture, "ttyS0"))
     if architecture in {"x86_64", "i686", "aarch64"}:
         SubElement(SubElement(domain, "features"), "acpi")
     devices = SubElement(domain, "devices")
@@ -87,6 +85,14 @@ def qemu_domain(guest: Guest, kernel: Kernel, *, kvm: bool) -> str:
     interface = SubElement(devices, "interface", type="user")
     SubElement(interface, "model", type="virtio")
     return _text(domain)
+
+
+def _add_kernel(system: Element, guest: Guest, kernel: Kernel, console: str) -> None:
+    _add(system, "kernel", str(kernel.image))
+    if kernel.initrd is not None:
+        _add(system, "initrd", str(kernel.initrd))
+    line = kernel_command_line(guest.startup, console=console, writable=guest.writable)
+    _add(system, "cmdline", line)
 
 
 def lxc_domain(guest: Guest) -> str:

@@ -22,13 +22,20 @@ async def xml(client: Client, arguments: Namespace) -> None:
     """Print domain XML for an image or a volume."""
     guest = await _guest(client, arguments)
     if arguments.type == "lxc":
+        if guest.disk:
+            raise InvalidArgument(
+                f"The volume “{guest.volume}” is a machine's disk and no container. "
+                "Use --type qemu."
+            )
         text = lxc_domain(guest)
     else:
         if guest.format == "dir":
             raise InvalidArgument(
                 f"The volume “{guest.volume}” is a directory, which is no disk. Use --type lxc."
             )
-        text = qemu_domain(guest, _kernel(arguments), kvm=arguments.kvm and _has_kvm(guest))
+        boots_itself = guest.disk and arguments.kernel is None
+        kernel = None if boots_itself else _kernel(arguments)
+        text = qemu_domain(guest, kernel, kvm=arguments.kvm and _has_kvm(guest))
     if arguments.json:
         print_json({"xml": text})
     else:
@@ -45,15 +52,17 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
         volume, config = image["Volume"], image["Config"]
     found = await client.describe_volume(pool, volume)
     config = config or found["config"]
+    disk = found.get("disk", False)
     return Guest(
         name=arguments.domain or _NOT_IN_A_NAME.sub("-", Path(name).stem),
         pool=pool,
         volume=volume,
         path=Path(found["path"]),
         format=found["format"],
+        disk=disk,
         writable=not found["layer"],
         architecture=_architecture(config),
-        startup=parse_startup(config),
+        startup=parse_startup("" if disk else config),
         memory=arguments.memory,
     )
 

@@ -24,6 +24,7 @@ class VolumeDescription:
         digest: Of that image's manifest; likewise.
         config: That image's OCI config, JSON; likewise. Of the version that it stands on, even
             if the name means a newer one by now.
+        disk: Whether it is a machine's whole disk out of an image, which boots by itself.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class VolumeDescription:
     image: str = ""
     digest: str = ""
     config: str = ""
+    disk: bool = False
 
 
 async def describe_volume(services: Services, pool_name: str, name: str) -> VolumeDescription:
@@ -64,10 +66,12 @@ async def describe_volume(services: Services, pool_name: str, name: str) -> Volu
     below: Volume | None = volume
     while below is not None and below.name not in images:
         below = await _backing(services, pool, below)
+    is_disk = False
     if below is not None:
         image, digest, config = images[below.name]
     else:
         image, digest, config = await _origin(services, pool, volume)
+        is_disk = bool(digest) and volume.format != "dir"
     return VolumeDescription(
         path=volume.path,
         format=volume.format,
@@ -75,6 +79,7 @@ async def describe_volume(services: Services, pool_name: str, name: str) -> Volu
         image=image,
         digest=digest,
         config=config,
+        disk=is_disk,
     )
 
 

@@ -45,20 +45,20 @@ class _PullDisk(WholeImagePull):
     async def run(self) -> WholeImageResult:
         pool = await self.pool()
         async with self.opened() as source:
-            volume = await self._build(pool, source)
+            volume, disk_format = await self._build(pool, source)
             await self.remember(source.image, volume)
             return WholeImageResult(
                 digest=source.image.digest,
                 name=self.name,
                 volume=volume.name,
                 path=volume.path,
-                format=volume.format,
+                format=disk_format,
                 layers=len(source.image.layers),
                 size=volume.capacity,
                 bytes_downloaded=self.bytes_downloaded,
             )
 
-    async def _build(self, pool: Pool, source: OpenImage) -> Volume:
+    async def _build(self, pool: Pool, source: OpenImage) -> tuple[Volume, str]:
         pools, name = self.services.pools, self.request.volume.name
         async with (
             staging_directory(pools, pool, self.job.id) as staging,
@@ -77,12 +77,13 @@ class _PullDisk(WholeImagePull):
                     "Take another name, or delete it."
                 )
             try:
-                return await register_volume(
+                volume = await register_volume(
                     pools, pool, placed, expected_backing=None, formats=_SEEN_AS[disk_format]
                 )
             except asyncio.CancelledError:
                 await withdraw_volume(pools, pool, placed)
                 raise
+            return volume, disk_format
 
     async def _copy(self, file: int, source: OpenImage) -> FoundDisk:
         image, report = source.image, self.job.report

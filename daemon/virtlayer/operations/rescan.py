@@ -71,6 +71,7 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
         await services.pools.refresh(pool)
         volumes = await volumes_in(services.hypervisor, pool)
         layers = frozenset(volume.name for volume in volumes if _is_layer(pool, volume))
+        await services.catalog.keep_origins(pool.name, [volume.name for volume in volumes])
         return await _compared(services, pool.name, known, layers)
 
 

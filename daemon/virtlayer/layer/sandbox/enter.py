@@ -80,7 +80,9 @@ def limit(limits: Limits) -> None:
         (resource.RLIMIT_FSIZE, limits.file_size),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(what, (value, value))
+        _, highest = resource.getrlimit(what)
+        allowed = value if highest == resource.RLIM_INFINITY else min(value, highest)
+        resource.setrlimit(what, (allowed, allowed))
     # At the first limit the worker can still say so (SIGXCPU); at the second it is killed.
     seconds = limits.cpu_seconds
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + _CPU_SECONDS_TO_SAY_SO))
