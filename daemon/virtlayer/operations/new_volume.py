@@ -11,7 +11,6 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.customize.idmap import IdRange
 from virtlayer.layer.customize.keys import checked_keys
-from virtlayer.operations.passwords import hash_password
 from virtlayer.source.descriptors import content_of
 
 _NAME_LIMIT = 255
@@ -99,6 +98,9 @@ class NewVolume:
         password = await self._password()
         if password is None:
             return changes
+        # Only here: ctypes would cost every idle daemon 0.7 MB.
+        from virtlayer.operations.passwords import hash_password
+
         return dataclasses.replace(
             changes, root_password_hash=await asyncio.to_thread(hash_password, password)
         )
