@@ -52,7 +52,6 @@ async def apply_layer(
                 LayerRequest(
                     blob=blob,
                     nbd=connection,
-                    media_type=content.media_type,
                     diff_id=content.diff_id,
                     description=f"The layer {content.digest[:19]}",
                     format_size=format_size,

@@ -175,7 +175,6 @@ async def test_large_file_reports_its_progress(worker: LayerWorker, tmp_path: Pa
                 LayerRequest(
                     blob=blob,
                     nbd=connection,
-                    media_type=content.media_type,
                     diff_id=content.diff_id,
                     description="The layer",
                     format_size=4 * GIB,

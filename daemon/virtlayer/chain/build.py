@@ -187,7 +187,6 @@ class _Build:
                     LayerRequest(
                         blob=blob,
                         nbd=nbd,
-                        media_type=loan.layer.media_type,
                         diff_id=loan.layer.diff_id,
                         description=f"layer {loan.layer.digest} of {self._request.description}",
                         format_size=format_size,

@@ -30,7 +30,6 @@ class LayerRequest:
     """A descriptor of the verified blob, at its beginning; stays the caller's."""
     nbd: socket.socket
     """Connected to the server whose export is the volume; stays the caller's to close."""
-    media_type: str
     diff_id: str
     description: str
     """The layer as an error should call it."""
@@ -95,7 +94,6 @@ class LayerWorker:
             Internal: The worker ended, or said something that makes no sense.
         """
         message = {
-            "media_type": request.media_type,
             "diff_id": request.diff_id,
             "format_size": request.format_size,
             "limits": self._worker.limits,
