@@ -219,9 +219,12 @@ class LibvirtHost:
         (config / "libvirtd.conf").write_text(
             f'{socket}auth_unix_rw = "none"\nauth_unix_ro = "none"\n', encoding="ascii"
         )
-        # Without it, the first machine starts a virtlogd that outlives libvirtd.
+        # Without stdio_handler, the first machine starts a virtlogd that outlives libvirtd. libvirt
+        # wants QEMU to dump core without limit, which a user may not who came here by sudo.
         group = "" if self.session else _group_of_kvm()
-        (config / "qemu.conf").write_text(f'stdio_handler = "file"\n{group}', encoding="ascii")
+        (config / "qemu.conf").write_text(
+            f'stdio_handler = "file"\nmax_core = 0\n{group}', encoding="ascii"
+        )
 
     def _make_directory(self, path: Path, mode: int) -> Path:
         path.mkdir(exist_ok=True)

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a directory tree consists of, entry by entry, so that two of them can be compared.
 
-``mounted`` and ``umoci_tree`` need root, as the tools that they run do.
+``umoci_tree`` becomes root for it. What ``mounted`` shows, a user reads with his own rights.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.privileges import as_root, call_as_root
 
 # What the kernel makes up, or what belongs to the file system and not to the image.
 _NOT_CONTENT = (b"security.selinux",)
@@ -124,11 +127,11 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
     """The file system of a raw image, mounted read-only by the kernel."""
     at.mkdir(exist_ok=True)
     # Without "noload" the kernel would have to replay a journal, and would refuse if it had to.
-    subprocess.run(["mount", "-o", "ro,loop", image, at], check=True)
+    subprocess.run(as_root("mount", "-o", "ro,loop", image, at), check=True)
     try:
         yield at
     finally:
-        subprocess.run(["umount", at], check=True)
+        subprocess.run(as_root("umount", at), check=True)
 
 
 def umoci_tree(layout: Path, tag: str, work: Path) -> dict[bytes, Node]:
@@ -137,14 +140,22 @@ def umoci_tree(layout: Path, tag: str, work: Path) -> dict[bytes, Node]:
     Directories that no layer has an entry for, and the root, get the time of the unpacking from it:
     here they get none.
     """
+    return call_as_root(_umoci_tree, layout, tag, work)
+
+
+def _umoci_tree(layout: Path, tag: str, work: Path) -> dict[bytes, Node]:
     started = time.time_ns() - 10**9
     bundle = work / f"bundle-{tag}"
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{layout}:{tag}", bundle], check=True, capture_output=True
-    )
+    command: list[str | Path] = ["umoci", "unpack", "--image", f"{layout}:{tag}", bundle]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+        found = scan(bundle / "rootfs")
+    finally:
+        # It is root's, and a user's pytest could not clear it away.
+        shutil.rmtree(bundle, ignore_errors=True)
     return {
         path: dataclasses.replace(node, mtime=None)
         if node.kind == "d" and node.mtime is not None and node.mtime > started
         else node
-        for path, node in scan(bundle / "rootfs").items()
+        for path, node in found.items()
     }

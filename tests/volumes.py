@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 from tests.images import LayerContent
+from tests.privileges import call_as_root
 from tests.trees import Node, mounted, scan
 from virtlayer import programs
 from virtlayer.layer.session import AppliedLayer, LayerRequest, LayerWorker
@@ -89,7 +90,11 @@ def assert_sound(volume: Path) -> None:
 
 
 def tree_of(volume: Path) -> dict[bytes, Node]:
-    """The tree of a raw volume, as the kernel shows it."""
+    """The tree of a raw volume, as the kernel shows it to root."""
+    return call_as_root(_tree_of, volume)
+
+
+def _tree_of(volume: Path) -> dict[bytes, Node]:
     with (
         tempfile.TemporaryDirectory(prefix="mnt") as directory,
         mounted(volume, Path(directory)) as root,

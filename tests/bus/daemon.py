@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -13,9 +14,9 @@ from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from tests.bus_daemon import Bus
+from tests.privileges import ROOTS_SETTING, as_root
 from virtlayer.bus.connection import BusError, Connection
 
-AS_ROOT = () if os.geteuid() == 0 else ("sudo", "--non-interactive")
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
 SERVICE = "org.virtlayer1"
 ROOT = "/org/virtlayer1"
@@ -89,7 +90,7 @@ async def virtlayerd(
     # The system's daemon is root's: on the private system bus as well.
     command: list[str | Path] = ["env", *settings_of_env, PROGRAM, "--session"]
     if not bus.session:
-        command = [*AS_ROOT, "env", *settings_of_env, PROGRAM]
+        command = as_root("env", ROOTS_SETTING, *settings_of_env, PROGRAM)
     process = await asyncio.create_subprocess_exec(
         *command,
         "--connect",
@@ -109,6 +110,10 @@ async def virtlayerd(
             # Not SIGKILL, which sudo does not pass on.
             process.terminate()
         await process.communicate()
+        if not bus.session:
+            # Who runs the tests clears away what root's daemon leaves.
+            command = as_root("chown", "--recursive", str(os.geteuid()), directory)
+            subprocess.run(command, check=True)
 
 
 async def has_owner(client: Connection) -> bool:

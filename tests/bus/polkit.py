@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-from tests.bus.daemon import AS_ROOT
 from tests.bus_daemon import Bus
+from tests.privileges import as_root
 
 NOBODY = pwd.getpwnam("nobody")
 POLICIES = Path(__file__).parent.parent.parent / "packaging" / "polkit"
@@ -47,7 +47,7 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[None]:
         shutil.copy(POLICIES / "org.virtlayer1.policy", directory / "actions")
         (directory / "rules" / "50-test.rules").write_text(rules)
         process = await asyncio.create_subprocess_exec(
-            *(*AS_ROOT, "unshare", "--mount", "env", f"DBUS_SYSTEM_BUS_ADDRESS={bus.address}"),
+            *as_root("unshare", "--mount", "env", f"DBUS_SYSTEM_BUS_ADDRESS={bus.address}"),
             *("sh", "-c", _START, "sh", directory),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -67,12 +67,9 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[None]:
 
 
 def as_nobody(command: Sequence[str]) -> list[str]:
-    """The command line that runs a program as an ordinary user."""
-    return [
-        *AS_ROOT,
-        *("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups"),
-        *command,
-    ]
+    """The command line that runs a program as a user who is neither root nor who runs the tests."""
+    ids = (f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}")
+    return [*map(str, as_root("setpriv", *ids, "--clear-groups")), *command]
 
 
 async def call_as_nobody(

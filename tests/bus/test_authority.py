@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from dbus_next.signature import Variant
 
-from tests.bus.daemon import AS_ROOT, Daemon, virtlayerd
+from tests.bus.daemon import Daemon, virtlayerd
 from tests.bus.polkit import (
     NOBODY,
     POLICIES,
@@ -23,6 +23,7 @@ from tests.bus.polkit import (
 )
 from tests.bus_daemon import Bus, session_bus, system_bus
 from tests.images import file, image, layer, write_layout
+from tests.privileges import as_root
 from virtlayer.bus.authority import Action, identity_of
 from virtlayer.bus.call import Call
 from virtlayer.bus.connection import Connection
@@ -52,11 +53,12 @@ def system() -> Iterator[Bus]:
         yield running
 
 
-async def as_root(bus: Bus, member: str, *arguments: str, path: str = "/org/virtlayer1") -> str:
+async def ask_as_root(bus: Bus, member: str, *arguments: str, path: str = "/org/virtlayer1") -> str:
     """Call as root, whoever runs the tests."""
     interface = JOB if "/job/" in path else "org.virtlayer1.Manager"
-    command = [*AS_ROOT, "busctl", f"--address={bus.address}", "call", "org.virtlayer1", path]
-    return await asyncio.to_thread(lambda: bus.run(*command, interface, member, *arguments))
+    call = ("call", "org.virtlayer1", path, interface, member, *arguments)
+    command = map(str, as_root("busctl", f"--address={bus.address}", *call))
+    return await asyncio.to_thread(lambda: bus.run(*command))
 
 
 async def test_a_session_serves_nobody_but_its_user(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ async def test_without_polkit_only_root_may_act_and_everyone_may_look(
         assert "for root alone here" in await call_as_nobody(system, *PULL)
         assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
         assert "a(ossss) 0" in await call_as_nobody(system, "ListImages", "s", "")
-        assert 'uo 1 "/org/virtlayer1/job/1"' in await as_root(system, *PULL)
+        assert 'uo 1 "/org/virtlayer1/job/1"' in await ask_as_root(system, *PULL)
         assert "a(uosssd) 1" in await call_as_nobody(system, "ListJobs")
 
 
@@ -97,7 +99,7 @@ async def test_whom_a_rule_lets_may_pull_and_cancel_the_own_job(
     async with polkitd(system, rules), hanging(system, tmp_path) as (daemon, source):
         pull = ("Pull", "ssa{sv}", source, "default-pool", "0")
         assert "/job/1" in await call_as_nobody(system, *pull)
-        assert "/job/2" in await as_root(system, *pull)
+        assert "/job/2" in await ask_as_root(system, *pull)
         properties = await daemon.ask(
             "GetAll", "s", JOB, path="/org/virtlayer1/job/1", interface=PROPERTIES
         )
@@ -105,7 +107,7 @@ async def test_whom_a_rule_lets_may_pull_and_cancel_the_own_job(
         denied = await call_as_nobody(system, "Cancel", path="/org/virtlayer1/job/2")
         assert "polkit does not allow org.virtlayer1.cancel-others to you" in denied
         assert await call_as_nobody(system, "Cancel", path="/org/virtlayer1/job/1") == ""
-        await as_root(system, "Cancel", path="/org/virtlayer1/job/2")
+        await ask_as_root(system, "Cancel", path="/org/virtlayer1/job/2")
         states = [job[3] for job in await daemon.ask("ListJobs")]
         assert states == ["cancelled", "cancelled"]
 
@@ -116,7 +118,7 @@ async def test_whom_a_rule_bars_may_not(system: Bus, tmp_path: Path) -> None:
         inspect = await call_as_nobody(system, "Inspect", "sa{sv}", SOURCE, "0")
         assert "does not allow org.virtlayer1.pull to you" in inspect
         assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
-        assert "/job/1" in await as_root(system, *PULL)
+        assert "/job/1" in await ask_as_root(system, *PULL)
 
 
 @pytest.mark.parametrize("interactive", [False, True])
@@ -229,6 +231,8 @@ class SlowAgent(Interface):
         self.withdrawn.set()
 
 
+# polkit takes the agent of another user from nobody but root.
+@pytest.mark.root
 async def test_a_prompt_holds_up_nobody_else(system: Bus, tmp_path: Path) -> None:
     async def everyone(_call: Call) -> None:
         """Polkit may call the agent."""
@@ -275,7 +279,7 @@ async def test_a_prompt_holds_up_nobody_else(system: Bus, tmp_path: Path) -> Non
         assert agent.action == "org.virtlayer1.pull"
         assert "docker://x.test/y" in agent.message
         assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
-        assert "/job/1" in await as_root(system, *PULL)
+        assert "/job/1" in await ask_as_root(system, *PULL)
         process.kill()
         await process.wait()
         agent.withdrawn.set()

@@ -22,6 +22,7 @@ from tests.integration.test_command import watched_processes
 from tests.job_watch import MANAGER, ROOT, watching
 from tests.libvirt_host import LibvirtHost
 from tests.machine import booted
+from tests.privileges import call_as_root
 from tests.registry import Registry
 from tests.trees import mounted
 from tests.virtlayerd import Daemon, virtlayerd
@@ -213,13 +214,13 @@ async def test_a_volume_differs_from_its_image_as_asked(place: Place, tmp_path: 
         )
     with opened(path) as root:
         shadow = root / "etc/shadow"
-        line = shadow.read_text()
+        line = call_as_root(Path.read_text, shadow)
         assert accepts(line.split(":")[1], PASSWORD)
         assert not accepts(line.split(":")[1], PASSWORD + "x")
         info = shadow.stat()
         assert (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (0o640, 100_000, 200_042)
         assert (root / "etc/passwd").read_bytes() == PASSWD.replace(b"root:*:0", b"root:x:0")
-        assert (root / "root/.ssh/authorized_keys").read_text() == f"{KEY}\n"
+        assert call_as_root(Path.read_text, root / "root/.ssh/authorized_keys") == f"{KEY}\n"
         assert (root / "etc/hostname").read_text() == "web.example\n"
         busybox, user = (root / "bin/busybox").stat(), (root / "user").stat()
         assert (busybox.st_uid, busybox.st_gid) == (100_000, 200_000)
@@ -255,7 +256,7 @@ async def test_a_terminal_is_asked_for_the_password_twice(place: Place) -> None:
         assert ("two different" in ended.stdout) == bool(status)
         assert "one" not in ended.stdout
     with opened(place.directory / "asked") as root:
-        assert accepts((root / "etc/shadow").read_text().split(":")[1], "one")
+        assert accepts(call_as_root(Path.read_text, root / "etc/shadow").split(":")[1], "one")
 
 
 async def test_pull_makes_a_volume_as_well(place: Place, source: str) -> None:
@@ -276,7 +277,7 @@ async def test_pull_makes_a_volume_as_well(place: Place, source: str) -> None:
     assert str(128 * MIB) in info
     with opened(place.directory / "both") as root:
         assert (root / "etc/hostname").read_text() == "both\n"
-        assert accepts((root / "etc/shadow").read_text().split(":")[1], PASSWORD)
+        assert accepts(call_as_root(Path.read_text, root / "etc/shadow").split(":")[1], PASSWORD)
 
     again = await place.run(*pull, "--volume=both")
     assert again.status == 7
@@ -320,7 +321,7 @@ async def test_the_bus_takes_options_by_their_types_and_tells_no_secret(place: P
         with pytest.raises(BusError, match="no option “cache”"):
             await create("other", cache=("b", True))
     with opened(place.directory / "typed") as root:
-        assert (root / "root/.ssh/authorized_keys").stat().st_uid == 100_000
+        assert call_as_root(Path.stat, root / "root/.ssh/authorized_keys").st_uid == 100_000
 
 
 async def test_a_volume_with_a_password_boots_to_a_login_that_takes_it(place: Place) -> None:

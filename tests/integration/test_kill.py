@@ -17,9 +17,9 @@ from tests.leftovers import children, nothing_left
 from tests.libvirt_host import LibvirtHost
 from tests.orphans import adopting, wait_until_only
 from tests.registry import Registry
-from tests.trees import differences, mounted, scan, umoci_tree
+from tests.trees import differences, umoci_tree
 from tests.virtlayerd import Daemon, virtlayerd
-from tests.volumes import assert_sound, fingerprint
+from tests.volumes import assert_sound, fingerprint, tree_of
 from virtlayer.config import MIB
 
 KILLS = 50
@@ -127,8 +127,7 @@ async def test_killed_at_any_moment(host: LibvirtHost, tmp_path: Path, registry:
         assert_sound(tmp_path / "raw")
         layout = write_layout(tmp_path / "layout", {"1": content})
         expected = umoci_tree(layout, "1", tmp_path)
-        with mounted(tmp_path / "raw", tmp_path / "mounted") as root:
-            found = scan(root)
+        found = tree_of(tmp_path / "raw")
         found.pop(b"lost+found", None)
         assert differences(found, expected) == []
     host.stop_pool(POOL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What another user's call names is read with that user's rights. These tests need root."""
+"""What another user's call names is read with that user's rights. These tests are root."""
 
 import asyncio
 import base64
@@ -24,6 +24,7 @@ from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.programs import Identity
 from virtlayer.source.access import Access
 
+pytestmark = pytest.mark.root
 NOBODY = Identity(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, ())
 LAYERS = [images.layer(images.file("data", os.urandom(400_000))) for _ in range(2)]
 CONTENT = images.image(LAYERS)

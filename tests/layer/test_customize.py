@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import Entry, directory, file, hardlink, layer, symlink
+from tests.privileges import call_as_root
 from tests.trees import Node, differences, mounted
 from tests.volumes import apply_layer, assert_sound, build_volume, served, tree_of
 from virtlayer.config import MIB
@@ -45,6 +46,10 @@ async def _customized(
 
 def _read(volume: Path, *paths: str) -> list[tuple[bytes, int, int, int]]:
     """Content, mode, owner and group of files in a volume."""
+    return call_as_root(_read_as_root, volume, *paths)
+
+
+def _read_as_root(volume: Path, *paths: str) -> list[tuple[bytes, int, int, int]]:
     found = []
     with (
         tempfile.TemporaryDirectory(prefix="mnt") as point,
@@ -101,7 +106,7 @@ async def test_a_shadow_that_is_missing_is_made(
 async def test_symlinks_of_shadow_stay_inside_the_image(
     worker: LayerWorker, tmp_path: Path, target: str, dangling: bool
 ) -> None:
-    before = Path("/etc/shadow").read_bytes()
+    before = call_as_root(Path.read_bytes, Path("/etc/shadow"))
     entries = [file("etc/passwd", _PASSWD), symlink("etc/shadow", target)]
     if not dangling:
         entries.append(file("data/secret/shadow", b"root:*:::::::\n", mode=0o600, uid=3))
@@ -113,7 +118,7 @@ async def test_symlinks_of_shadow_stay_inside_the_image(
     [(text, *facts)] = _read(volume, "data/secret/shadow")
     assert text.startswith(f"root:{_HASH}:".encode())
     assert facts == [0o600, 0 if dangling else 3, 0]
-    assert Path("/etc/shadow").read_bytes() == before
+    assert call_as_root(Path.read_bytes, Path("/etc/shadow")) == before
 
 
 @pytest.mark.parametrize(

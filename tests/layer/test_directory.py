@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Layers onto a directory of the host, compared with what umoci unpacks. These tests need root."""
+"""Layers onto a directory of the host, compared with what umoci unpacks."""
 
 import contextlib
 import dataclasses
@@ -39,6 +39,8 @@ from virtlayer.layer.customize.idmap import IdMap, IdRange, Owners
 from virtlayer.layer.directory.session import FinishedDirectory
 from virtlayer.storage.removal import remove_tree
 
+# A complete directory is root's work, and a user's is looked through where he may not enter.
+pytestmark = pytest.mark.root
 _COMPLETE = FinishedDirectory(squashed=False, skipped_devices=0, skipped_attributes=0)
 _PASSWD = b"root:*:0:0:root:/root:/bin/sh\n"
 # VFS_CAP_REVISION_3 with cap_net_raw, for the root user 1 (capabilities(7)).

@@ -21,6 +21,7 @@ from tests.archives import (
     symlink,
 )
 from tests.images import LayerContent, layer
+from tests.privileges import call_as_root
 from tests.trees import mounted
 from tests.volumes import SIZE, apply_layer, assert_sound, build_volume
 from virtlayer.errors import NoSpace
@@ -231,10 +232,7 @@ async def test_large_directories_are_indexed(worker: LayerWorker, tmp_path: Path
         assert all((root / name).stat().st_size >= size for name, size in sizes.items())
 
 
-async def test_kernel_goes_on_where_the_layers_end(worker: LayerWorker, tmp_path: Path) -> None:
-    volume, root = tmp_path / "volume", tmp_path / "mnt"
-    await build_volume(worker, volume, [_layer(*_EVERYTHING)])
-    root.mkdir()
+def _go_on_in_kernel(volume: Path, root: Path) -> None:
     subprocess.run(["mount", "-o", "loop", volume, root], check=True)
     try:
         for name in _names(3000):
@@ -244,6 +242,13 @@ async def test_kernel_goes_on_where_the_layers_end(worker: LayerWorker, tmp_path
         shutil.rmtree(root / "a")
     finally:
         subprocess.run(["umount", root], check=True)
+
+
+async def test_kernel_goes_on_where_the_layers_end(worker: LayerWorker, tmp_path: Path) -> None:
+    volume, root = tmp_path / "volume", tmp_path / "mnt"
+    await build_volume(worker, volume, [_layer(*_EVERYTHING)])
+    root.mkdir()
+    call_as_root(_go_on_in_kernel, volume, root)
     assert_sound(volume)
 
     await apply_layer(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the workers that write directories and disks cannot do, tried from inside.
 
-These tests need root, and try everything as an ordinary user too.
+These tests are root, and try everything as an ordinary user too.
 """
 
 import errno
@@ -19,6 +19,7 @@ from tests.images import device, file, layer
 from virtlayer.config import LayerSettings
 from virtlayer.layer.directory.session import DirectoryWorker
 
+pytestmark = pytest.mark.root
 _ENTER = """
 import ctypes, os, socket, stat, sys
 from virtlayer.layer.sandbox.directory import enter_directory_sandbox

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.privileges import as_root
 from virtlayer import journal
 
 _CATALOG = Path(__file__).parent.parent.parent / "systemd" / "virtlayer.catalog"
-_AS_ROOT = () if os.geteuid() == 0 else ("sudo", "--non-interactive")
 
 # journald's socket has a fixed place: a mount namespace of its own has another one there.
 _LOG_ONCE = """
@@ -33,11 +33,11 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:
 
 def test_the_journal_gets_fields() -> None:
     done = subprocess.run(
-        [
-            *(*_AS_ROOT, "unshare", "--mount", "sh", "-c"),
+        as_root(
+            *("unshare", "--mount", "sh", "-c"),
             'mount -t tmpfs tmpfs /run && exec "$0" -c "$1"',
             *(sys.executable, _LOG_ONCE),
-        ],
+        ),
         capture_output=True,
         check=True,
     )
