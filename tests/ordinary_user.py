@@ -27,11 +27,16 @@ def as_user(uid: int, *argv: str | Path) -> list[str | Path]:
         return list(argv)
     group = pwd.getpwuid(uid).pw_gid
     drop = ("setpriv", f"--reuid={uid}", f"--regid={group}", "--clear-groups", "--")
-    return [*_let_pass(), *drop, *argv]
+    return [*_let_pass(Path(argv[0])), *drop, *argv]
 
 
-def _let_pass() -> list[str | Path]:
-    """Root's checkout may lie where only root may go, such as /root."""
+def _let_pass(program: Path) -> list[str | Path]:
+    """Root's checkout may lie where only root may go, such as /root.
+
+    What is not of the checkout stays in the mount namespace of all, and sees what is mounted later.
+    """
+    if not program.is_relative_to(CHECKOUT):
+        return []
     for directory in reversed(CHECKOUT.parents):
         if not directory.stat().st_mode & stat.S_IXOTH:
             return ["unshare", "--mount", "--", "sh", "-c", _PASS, "sh", CHECKOUT, directory]
