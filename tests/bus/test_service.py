@@ -268,7 +268,8 @@ async def test_systemd_hears_how_it_is(bus: Bus, tmp_path: Path) -> None:
     assert heard.count("WATCHDOG=1") >= 2
     assert "STATUS=0 running, 1 waiting" in heard
     assert "STATUS=1 running, 0 waiting" in heard
-    assert heard[-1].startswith("STOPPING=1")
+    # The watchdog is fed to the very end.
+    assert [one for one in heard if one != "WATCHDOG=1"][-1].startswith("STOPPING=1")
 
 
 async def test_it_stops_in_time_with_jobs_in_work(bus: Bus, tmp_path: Path) -> None:
