@@ -32,6 +32,7 @@ from virtlayer.storage.commit import (
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
+from virtlayer.storage.writeback import written_back
 
 
 class ChainBuilder:
@@ -149,7 +150,8 @@ class _Build:
                     await create_overlay(staged, self._request.virtual_size, planned.parent)
                 turn.queued.set()
                 backing = await self._readable_backing(planned, before)
-                await self._write(loans, staged, backing)
+                async with written_back(staged):
+                    await self._write(loans, staged, backing)
             if backing is None or backing == before.staged:
                 turn.staged = staged
             turn.written.set()
