@@ -2,6 +2,7 @@
 """``virtlayer xml``: asks for what there is to know of an image or volume, and prints a domain."""
 
 import json
+import os
 import platform
 import re
 from argparse import Namespace
@@ -35,7 +36,7 @@ async def xml(client: Client, arguments: Namespace) -> None:
             )
         boots_itself = guest.disk and arguments.kernel is None
         kernel = None if boots_itself else _kernel(arguments)
-        text = qemu_domain(guest, kernel, kvm=arguments.kvm and _has_kvm(guest))
+        text = qemu_domain(guest, kernel, kvm=arguments.kvm and _has_kvm(guest, arguments))
     if arguments.json:
         print_json({"xml": text})
     else:
@@ -94,7 +95,8 @@ def _given(path: Path | None) -> Path | None:
     return path.absolute()
 
 
-def _has_kvm(guest: Guest) -> bool:
+def _has_kvm(guest: Guest, arguments: Namespace) -> bool:
     native = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    # Whether it may be used is libvirt's question, not the caller's.
-    return guest.architecture in {"", native} and Path("/dev/kvm").exists()
+    # A session's machine runs as the caller; the system's as somebody whom libvirt lets use it.
+    wanted = os.R_OK | os.W_OK if arguments.session else os.F_OK
+    return guest.architecture in {"", native} and os.access("/dev/kvm", wanted)
