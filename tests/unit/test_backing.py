@@ -63,3 +63,11 @@ async def test_what_cannot_be_read_is_in_use(tmp_path: Path) -> None:
     broken.write_bytes(b"QFI\xfb")
     with pytest.raises(InUse, match=r"broken\.qcow2"):
         await read_backing(broken, "qcow2")
+
+
+async def test_a_device_out_of_sight_may_be_an_overlay_of_anything() -> None:
+    device = Path("/dev/virtlayer-test/volume")
+
+    assert await read_backing(device, "raw") == ()
+    with pytest.raises(InUse, match="does not see that device"):
+        await read_backing(device, "qcow2")

@@ -33,13 +33,22 @@ async def read_backing(path: Path, image_format: str | None) -> tuple[Backing, .
     """Read what an image file is an overlay of: one file, or none, or, in odd setups, several.
 
     Args:
-        path: The file. One that is not there is an overlay of nothing.
+        path: The file. One that is not there is an overlay of nothing; but a device that is not
+            there may be one that only this service does not see (PrivateDevices= in its unit).
         image_format: Its format; None lets qemu-img guess.
 
     Raises:
         InUse: It cannot be read. Whatever it may need must be left alone.
     """
-    if image_format == "raw" or not await asyncio.to_thread(path.exists):
+    if image_format == "raw":
+        return ()
+    if not await asyncio.to_thread(path.exists):
+        if path.is_relative_to("/dev"):
+            raise InUse(
+                f"It cannot be told what {path} is an overlay of, so nothing is removed: this "
+                "service does not see that device. Let it (PrivateDevices=no in a drop-in for "
+                "virtlayerd.service), or remove what refers to it."
+            )
         return ()
     argv = ["qemu-img", "info", "--force-share", "--output=json"]
     if image_format is not None:
