@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Brings an image into a pool as a directory, for containers of libvirt-LXC."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from virtlayer.layer.directory.session import (
 from virtlayer.operations.services import Services
 from virtlayer.operations.whole_image import WholeImagePull, WholeImageRequest, WholeImageResult
 from virtlayer.source.skopeo import OpenImage
-from virtlayer.storage.commit import register_volume, withdraw_volume
 from virtlayer.storage.directories import check_is_closed, flush_directory, place_directory
 from virtlayer.storage.pools import Pool, Volume
 from virtlayer.storage.staging import staging_directory
@@ -85,14 +83,7 @@ class _PullDirectory(WholeImagePull):
             await flush_directory(staged)
             self.job.report.set_stage(Stage.REGISTERING)
             placed = await place_directory(pool, staged, self.request.volume.name)
-            try:
-                volume = await register_volume(
-                    pools, pool, placed, expected_backing=None, formats=["dir"]
-                )
-            except asyncio.CancelledError:
-                await withdraw_volume(pools, pool, placed)
-                raise
-            return volume, finished
+            return await self.registered(pool, placed, ["dir"]), finished
 
     async def _apply(self, directory: int, source: OpenImage) -> FinishedDirectory:
         image, report = source.image, self.job.report

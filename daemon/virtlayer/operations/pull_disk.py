@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Brings the disk that an image carries into a pool, as KubeVirt publishes machines."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from virtlayer.layer.disk.session import DiskWorker, FoundDisk
 from virtlayer.operations.services import Services
 from virtlayer.operations.whole_image import WholeImagePull, WholeImageRequest, WholeImageResult
 from virtlayer.source.skopeo import OpenImage
-from virtlayer.storage.commit import flush_volume, place_volume, register_volume, withdraw_volume
+from virtlayer.storage.commit import flush_volume, place_volume
 from virtlayer.storage.pools import Pool, Volume
 from virtlayer.storage.staging import staging_directory
 
@@ -76,14 +75,7 @@ class _PullDisk(WholeImagePull):
                     f"Another volume “{name}” came into the pool “{pool.name}” meanwhile. "
                     "Take another name, or delete it."
                 )
-            try:
-                volume = await register_volume(
-                    pools, pool, placed, expected_backing=None, formats=_SEEN_AS[disk_format]
-                )
-            except asyncio.CancelledError:
-                await withdraw_volume(pools, pool, placed)
-                raise
-            return volume, disk_format
+            return await self.registered(pool, placed, _SEEN_AS[disk_format]), disk_format
 
     async def _copy(self, file: int, source: OpenImage) -> FoundDisk:
         image, report = source.image, self.job.report

@@ -7,7 +7,7 @@ any other; the images of the pool do not know of it.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,6 +24,7 @@ from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
 from virtlayer.source.skopeo import BlobStream, OpenImage, open_image
+from virtlayer.storage.commit import Placed, register_volume, withdraw_volume
 from virtlayer.storage.pools import Pool, Volume
 
 
@@ -143,6 +144,26 @@ class WholeImagePull:
         await self.services.sweeper.visit(pool)
         await check_name_is_free(self.services, pool, self.request.volume.name)
         return pool
+
+    async def registered(self, pool: Pool, placed: Placed, formats: Collection[str]) -> Volume:
+        """Let libvirt find the volume; a cancelled job leaves none.
+
+        Args:
+            pool: Where it was placed.
+            placed: The volume.
+            formats: What libvirt may take it for.
+
+        Raises:
+            VirtlayerError: libvirt does not see it, or sees something else; it is gone then.
+        """
+        pools = self.services.pools
+        try:
+            return await register_volume(
+                pools, pool, placed, expected_backing=None, formats=formats
+            )
+        except asyncio.CancelledError:
+            await withdraw_volume(pools, pool, placed)
+            raise
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[OpenImage]:
