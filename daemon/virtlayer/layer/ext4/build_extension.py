@@ -218,7 +218,6 @@ errcode_t io_channel_write_blk64(io_channel channel, unsigned long long block, i
                                  const void *data);
 
 extern io_manager vl_nbd_manager;
-uint64_t vl_nbd_size(io_channel channel);
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);

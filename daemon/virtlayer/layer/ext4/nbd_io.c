@@ -97,13 +97,17 @@ static errcode_t wait_for_server(struct device *device)
     return 0;
 }
 
+static bool overlaps(const struct run *run, uint64_t offset, size_t length)
+{
+    return run->offset < offset + length && offset < run->offset + run->length;
+}
+
 /* Waits for the runs in flight that have a byte in common with the given ones. */
 static errcode_t land_overlapping(struct device *device, uint64_t offset, size_t length)
 {
     for (unsigned i = 0; i < RUN_COUNT; i++) {
         struct run *run = &device->runs[i];
-        while (run->in_flight && run->offset < offset + length &&
-               offset < run->offset + run->length)
+        while (run->in_flight && overlaps(run, offset, length))
             if (wait_for_server(device))
                 return device->failure;
     }
@@ -329,7 +333,7 @@ static errcode_t read_from_server(struct device *device, uint64_t offset, size_t
 {
     struct run *run = device->open_run;
 
-    if (run && run->offset < offset + length && offset < run->offset + run->length)
+    if (run && overlaps(run, offset, length))
         submit_open_run(device);
     if (land_overlapping(device, offset, length))
         return device->failure;
@@ -604,11 +608,6 @@ static struct struct_io_manager manager = {
 io_manager vl_nbd_manager = &manager;
 
 /* ---- what the layer code calls itself ---- */
-
-uint64_t vl_nbd_size(io_channel channel)
-{
-    return device_of(channel)->size;
-}
 
 errcode_t vl_nbd_assume_zeroes(io_channel channel)
 {

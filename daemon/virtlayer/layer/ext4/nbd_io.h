@@ -11,9 +11,6 @@
  * takes the descriptor over and closes it. */
 extern io_manager vl_nbd_manager;
 
-/* Size of the export in bytes. */
-uint64_t vl_nbd_size(io_channel channel);
-
 /* Says, before the first write, that the whole export reads as zeroes: it is not read to know it. */
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
 
