@@ -128,7 +128,7 @@ class _Noise(BytesIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self._chance = random.Random(0)  # noqa: S311
+        self._chance = random.Random(0)  # noqa: S311 -- the same every time
 
     def read(self, size: int | None = -1) -> bytes:
         assert size is not None

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(REPOSITORY))  # where the tests that are imported next are
 
 from tests.bus_daemon import session_bus  # noqa: E402
 from tests.images import Content, file, image, layer, symlink, whiteout  # noqa: E402

@@ -106,7 +106,7 @@ class Connection(MessageBus):
         if not self._disconnected:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._outgoing.drained(), _CLOSE_PATIENCE)
-            self.disconnect()  # type: ignore[no-untyped-call]
+            self.disconnect()  # type: ignore[no-untyped-call] # dbus-next
         with contextlib.suppress(OSError, EOFError):
             await self.ended()
 
@@ -219,7 +219,7 @@ class Connection(MessageBus):
                 handler(message, None)
 
     def _finalize(self, err: BaseException | None = None) -> None:
-        super()._finalize(err)  # type: ignore[no-untyped-call]
+        super()._finalize(err)  # type: ignore[no-untyped-call] # dbus-next
         self._outgoing.close()
         self._incoming.close()
         self._close_socket()

@@ -65,7 +65,7 @@ def read_attributes(filesystem: Any, number: int) -> dict[bytes, bytes]:
         lib.ext2fs_xattrs_close(handle)
 
 
-@ffi.def_extern(error=lib.XATTR_ABORT)  # type: ignore[untyped-decorator]
+@ffi.def_extern(error=lib.XATTR_ABORT)  # type: ignore[untyped-decorator] # of cffi
 def vl_visit_attribute(name: Any, _value: Any, _length: int, visited: Any) -> int:
     """What libext2fs calls for each attribute; 0 asks for the next one."""
     names: list[bytes] = ffi.from_handle(visited)

@@ -114,8 +114,8 @@ class BlockAllocator:
         return start, int(self._found[0]) - start
 
 
-@ffi.def_extern(error=lib.EXT2_ET_BLOCK_ALLOC_FAIL)  # type: ignore[untyped-decorator]
-def vl_allocate_block(filesystem: Any, goal: int, block: Any) -> int:  # noqa: ARG001
+@ffi.def_extern(error=lib.EXT2_ET_BLOCK_ALLOC_FAIL)  # type: ignore[untyped-decorator] # of cffi
+def vl_allocate_block(filesystem: Any, goal: int, block: Any) -> int:  # noqa: ARG001 -- its type
     """What libext2fs calls when it needs a block itself; it marks the block as used."""
     allocator: BlockAllocator = ffi.from_handle(filesystem.priv_data)
     try:
