@@ -24,10 +24,11 @@ class _Stream:
     def __init__(self, content: bytes) -> None:
         self._rest = memoryview(content)
 
-    async def read(self, limit: int) -> bytes:
+    async def read_into(self, buffer: memoryview) -> int:
         await asyncio.sleep(0)
-        chunk, self._rest = self._rest[: min(limit, 100_000)], self._rest[min(limit, 100_000) :]
-        return bytes(chunk)
+        length = min(len(buffer), len(self._rest), 100_000)
+        buffer[:length], self._rest = self._rest[:length], self._rest[length:]
+        return length
 
 
 @contextlib.asynccontextmanager
@@ -44,8 +45,9 @@ async def use(directory: Path, size_limit: int, seed: int) -> None:
         layer = Layer(digest, len(content), "", digest)
         async with cache.borrow(
             layer, functools.partial(_download, content), keep=True, on_bytes=lambda _: None
-        ) as descriptor:
-            if os.pread(descriptor, len(content) + 1, 0) != content:
+        ) as blob:
+            await blob.verified()
+            if os.pread(blob.descriptor, len(content) + 1, 0) != content:
                 raise AssertionError(f"other bytes in turn {turn}")
 
 

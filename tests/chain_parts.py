@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from tests.images import LayerContent, directory, file, layer
 from virtlayer.chain.plan import PlannedVolume, plan_chain
 from virtlayer.chain.request import Applier, BuildStage, BuildTools, ChainRequest
 from virtlayer.layer.session import LayerRequest
+from virtlayer.source.arrival import Blob, arriving
 from virtlayer.source.image import Layer
 from virtlayer.storage.pools import Pool
 
@@ -48,13 +50,14 @@ def request_for(
 class Store:
     """Blobs in memory, a worker, and a record of what was asked of them.
 
-    ``before_fetch`` and ``before_apply`` are awaited with the digest: a test can wait there, count
-    there, or fail there.
+    ``before_fetch``, ``half_way`` (half of a blob is there) and ``before_apply`` are awaited with
+    the digest: a test can wait there, count there, or fail there.
     """
 
     contents: Iterable[LayerContent]
     applier: Applier
     before_fetch: Callable[[str], object] = lambda _digest: None
+    half_way: Callable[[str], object] = lambda _digest: None
     before_apply: Callable[[str], object] = lambda _diff_id: None
     fetched: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
@@ -78,17 +81,25 @@ class Store:
         )
 
     @contextlib.asynccontextmanager
-    async def fetch(self, wanted: Layer) -> AsyncIterator[int]:
+    async def fetch(self, wanted: Layer) -> AsyncIterator[Blob]:
         self.fetched.append(wanted.digest)
         await _awaited(self.before_fetch(wanted.digest))
         content = next(item for item in self.contents if item.digest == wanted.digest)
-        self.add_downloaded(content.size)
-        with tempfile.TemporaryFile() as blob:
-            blob.write(content.blob)
-            blob.seek(0)
+
+        async def write(on_written: Callable[[int], None]) -> None:
+            half = len(content.blob) // 2
+            for start, end in ((0, half), (half, len(content.blob))):
+                os.pwrite(file.fileno(), content.blob[start:end], start)
+                self.add_downloaded(end - start)
+                on_written(end - start)
+                if not start:
+                    await _awaited(self.half_way(wanted.digest))
+
+        with tempfile.TemporaryFile() as file:
             self.lent += 1
             try:
-                yield blob.fileno()
+                async with arriving(file.fileno(), write) as blob:
+                    yield blob
             finally:
                 self.lent -= 1
 

@@ -79,9 +79,15 @@ async def blob_of(opened: OpenImage, layer: Layer) -> bytes:
 async def read_to_end(stream: BlobStream) -> bytes:
     """What is left of a stream."""
     content = bytearray()
-    while chunk := await stream.read(1024 * 1024):
+    while chunk := await read_some(stream, 1024 * 1024):
         content += chunk
     return bytes(content)
+
+
+async def read_some(stream: BlobStream, limit: int) -> bytes:
+    """The next bytes of a stream; nothing at the end."""
+    buffer = bytearray(limit)
+    return bytes(buffer[: await stream.read_into(memoryview(buffer))])
 
 
 def words_of_children() -> str:

@@ -16,6 +16,7 @@ from tests.privileges import call_as_root
 from tests.trees import Node, mounted, scan
 from virtlayer import programs
 from virtlayer.layer.session import AppliedLayer, LayerRequest, LayerWorker
+from virtlayer.source.arrival import Blob
 
 SIZE = 256 * 1024 * 1024
 
@@ -51,7 +52,7 @@ async def apply_layer(
         async with served(volume) as connection:
             return await worker.apply(
                 LayerRequest(
-                    blob=blob,
+                    blob=Blob.complete(blob, len(content.blob)),
                     nbd=connection,
                     diff_id=content.diff_id,
                     description=f"The layer {content.digest[:19]}",

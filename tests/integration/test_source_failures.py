@@ -13,7 +13,7 @@ from tests import images
 from tests.faulty_registry import Fault, FaultyRegistry
 from tests.leftovers import children, nothing_left
 from tests.registry import Registry, free_port
-from tests.sources import Sources, blob_of, read_to_end
+from tests.sources import Sources, blob_of, read_some, read_to_end
 from virtlayer import programs
 from virtlayer.errors import (
     DigestMismatch,
@@ -181,7 +181,7 @@ async def test_skopeo_that_is_killed(sources: Sources, registry: Registry) -> No
     reference = registry.store(images.image(layers), "demo:1")
     before = children()
     async with sources.open(reference) as opened, opened.blob(opened.image.layers[0]) as stream:
-        await stream.read(1)
+        await read_some(stream, 1)
         for pid in children() - before:
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(VirtlayerError, match="ended"):

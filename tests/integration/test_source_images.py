@@ -12,7 +12,7 @@ import pytest
 from tests import images
 from tests.leftovers import nothing_left
 from tests.registry import Registry
-from tests.sources import PLAIN, Sources, blob_of
+from tests.sources import PLAIN, Sources, blob_of, read_some
 from virtlayer.errors import MalformedLayer, PlatformNotFound, RegistryUnavailable
 from virtlayer.source.platform import Platform
 
@@ -136,7 +136,7 @@ async def test_a_stream_that_is_left_early(registry: Registry, sources: Sources)
     async with sources.open(reference) as opened:
         for layer in opened.image.layers:
             async with opened.blob(layer) as stream:
-                assert len(await stream.read(10)) == 10
+                assert len(await read_some(stream, 10)) == 10
                 assert not stream.complete
         assert await blob_of(opened, opened.image.layers[0]) == BIG[0].blob
 

@@ -16,6 +16,7 @@ from tests.layer.cases import Case
 from tests.layer.memory_tree import MemoryTree
 from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.archive import Archive
+from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.limits import LayerLimits
 from virtlayer.layer.problems import LayerProblem
 from virtlayer.layer.stream import BrokenStream, LayerStream, StreamTooLong
@@ -118,7 +119,7 @@ def read_all(blob: bytes, tree: MemoryTree) -> int:
     try:
         os.write(descriptor, blob)
         os.lseek(descriptor, 0, os.SEEK_SET)
-        with LayerStream(descriptor, "sha256", LIMITS.bytes) as stream:
+        with LayerStream(BlobFile(descriptor), "sha256", LIMITS.bytes) as stream:
             archive = Archive(stream, LIMITS)
             application = LayerApplication(tree, LIMITS)
             count = 0

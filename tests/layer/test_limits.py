@@ -30,6 +30,7 @@ from tests.volumes import build_volume, open_blob, served
 from virtlayer.config import LayerSettings
 from virtlayer.errors import LayerTooLarge, MalformedLayer
 from virtlayer.layer.session import LayerRequest, LayerWorker
+from virtlayer.source.arrival import Blob
 
 _ZEROES = bytes(64 * MIB)
 
@@ -173,7 +174,7 @@ async def test_large_file_reports_its_progress(worker: LayerWorker, tmp_path: Pa
         async with served(volume) as connection:
             await worker.apply(
                 LayerRequest(
-                    blob=blob,
+                    blob=Blob.complete(blob, content.size),
                     nbd=connection,
                     diff_id=content.diff_id,
                     description="The layer",

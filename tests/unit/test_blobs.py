@@ -52,7 +52,7 @@ class Stream:
         self._source = source
         self._position = 0
 
-    async def read(self, limit: int) -> bytes:
+    async def read_into(self, buffer: memoryview) -> int:
         source = self._source
         if self._position > len(source.content) // 2:
             if source.failure:
@@ -60,19 +60,21 @@ class Stream:
             if source.pause:
                 source.paused.set()
                 await source.pause.wait()
-        chunk = source.content[self._position : self._position + min(limit, 100_000)]
+        chunk = source.content[self._position : self._position + min(len(buffer), 100_000)]
         self._position += len(chunk)
-        return chunk
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 @contextlib.asynccontextmanager
 async def borrowed(
     cache: BlobCache, layer: Layer, source: Source, *, keep: bool = True
 ) -> AsyncIterator[tuple[bytes, int]]:
-    """The content that was lent, and how many bytes were counted."""
+    """The content that was lent, once it is verified, and how many bytes were counted."""
     counted: list[int] = []
-    async with cache.borrow(layer, source, keep=keep, on_bytes=counted.append) as descriptor:
-        with os.fdopen(os.dup(descriptor), "rb") as file:
+    async with cache.borrow(layer, source, keep=keep, on_bytes=counted.append) as blob:
+        await blob.verified()
+        with os.fdopen(os.dup(blob.descriptor), "rb") as file:
             yield file.read(), sum(counted)
 
 
@@ -102,10 +104,11 @@ async def test_the_second_borrower_gets_it_from_the_cache(
 async def test_files_are_private_and_read_only(cache: BlobCache) -> None:
     layer = layer_of(CONTENT)
     async with cache.borrow(layer, Source(CONTENT), keep=True, on_bytes=lambda _: None) as lent:
+        await lent.verified()
         with pytest.raises(OSError, match="Bad file descriptor"):
-            os.write(lent, b"x")
-        assert os.lseek(lent, 0, os.SEEK_CUR) == 0
-        assert os.fstat(lent).st_mode & 0o777 == 0o400
+            os.write(lent.descriptor, b"x")
+        assert os.lseek(lent.descriptor, 0, os.SEEK_CUR) == 0
+        assert os.fstat(lent.descriptor).st_mode & 0o777 == 0o400
     assert cache.directory.stat().st_mode & 0o777 == 0o700
 
 
@@ -124,6 +127,46 @@ async def test_without_keep_nothing_has_a_name_at_any_time(cache: BlobCache) -> 
     assert files(cache.directory) == []
     release.set()
     assert await task == CONTENT
+    assert files(cache.directory) == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_blob_can_be_read_while_it_arrives(cache: BlobCache, keep: bool) -> None:
+    layer, release = layer_of(CONTENT), asyncio.Event()
+    source = Source(CONTENT, pause=release)
+    async with cache.borrow(layer, source, keep=keep, on_bytes=lambda _: None) as blob:
+        await source.paused.wait()
+        half = await blob.readable(0)
+        assert 0 < half < len(CONTENT)
+        assert not blob.is_over
+        assert os.pread(blob.descriptor, len(CONTENT), 0)[:half] == CONTENT[:half]
+        release.set()
+        size = half
+        while (more := await blob.readable(size)) > size:
+            size = more
+        assert blob.is_over
+        assert os.pread(blob.descriptor, len(CONTENT) + 1, 0) == CONTENT
+        assert size == len(CONTENT)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_who_reads_on_hears_that_it_was_the_wrong_blob(cache: BlobCache, keep: bool) -> None:
+    wrong = Source(b"x" * len(CONTENT))
+    async with cache.borrow(layer_of(CONTENT), wrong, keep=keep, on_bytes=lambda _: None) as blob:
+        size = 0
+        while size < len(CONTENT):
+            size = await blob.readable(size)
+        with pytest.raises(DigestMismatch):
+            await blob.readable(size)
+    assert files(cache.directory) == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_blob_given_back_half_way_is_not_kept(cache: BlobCache, keep: bool) -> None:
+    source = Source(CONTENT, pause=asyncio.Event())
+    async with cache.borrow(layer_of(CONTENT), source, keep=keep, on_bytes=lambda _: None) as blob:
+        await source.paused.wait()
+        assert await blob.readable(0)
     assert files(cache.directory) == []
 
 

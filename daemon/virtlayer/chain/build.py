@@ -8,7 +8,8 @@ volume in the same pool build it once: the second waits, and then finds it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from virtlayer.chain.qcow2 import create_overlay, serve
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.errors import VirtlayerError, VolumeExists
 from virtlayer.layer.session import LayerRequest
+from virtlayer.source.arrival import Blob
 from virtlayer.storage.commit import (
     Placed,
     flush_volume,
@@ -180,11 +182,11 @@ class _Build:
     async def _write(self, loans: Iterable[Loan], staged: Path, backing: Path | None) -> None:
         format_size = self._request.virtual_size if backing is None else None
         for loan in loans:
-            if not loan.ready.done():
-                self._tools.on_stage("downloading")
-            blob = await loan.ready
-            self._tools.on_stage("applying")
-            async with self._explained(), serve(staged, backing) as nbd:
+            async with (
+                self._arriving(loan) as blob,
+                self._explained(),
+                serve(staged, backing) as nbd,
+            ):
                 await self._tools.applier.apply(
                     LayerRequest(
                         blob=blob,
@@ -197,6 +199,34 @@ class _Build:
                 )
             format_size = None
             loan.over.set()
+
+    @contextlib.asynccontextmanager
+    async def _arriving(self, loan: Loan) -> AsyncIterator[Blob]:
+        """A blob whose layer is applied in the context, which ends when the blob is verified.
+
+        Raises:
+            VirtlayerError: What the context raises; but if the blob is not the right one, or does
+                not come, that is the reason.
+        """
+        if not loan.is_here:
+            self._tools.on_stage("downloading")
+        staging = asyncio.create_task(self._tell_when_here(loan), name="stage of a blob")
+        try:
+            blob = await loan.blob
+            try:
+                yield blob
+            except VirtlayerError:
+                await loan.verified()
+                raise
+            await loan.verified()
+        finally:
+            staging.cancel()
+            await asyncio.wait([staging])
+
+    async def _tell_when_here(self, loan: Loan) -> None:
+        with contextlib.suppress(VirtlayerError):
+            await loan.verified()
+            self._tools.on_stage("applying")
 
     async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:
         volumes = await self._pools.volumes(self._pool, [planned.name for planned in plan])

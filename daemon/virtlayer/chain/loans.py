@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 
 from virtlayer.chain.request import Fetch
+from virtlayer.source.arrival import Blob
 from virtlayer.source.image import Layer
 
 _DOWNLOADS = 3
@@ -18,14 +19,32 @@ class Loan:
 
     Attributes:
         layer: Whose it is.
-        ready: The descriptor, when it has come.
+        blob: Lent as soon as some of it may be there.
         over: Set by who needs it no more.
     """
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
-        self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.blob: asyncio.Future[Blob] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all of it has arrived."""
+        return self.blob.done() and self.blob.result().is_over
+
+    async def verified(self) -> int:
+        """Wait until all of it is there, and its digest right.
+
+        Returns:
+            Its descriptor, at offset 0.
+
+        Raises:
+            VirtlayerError: It does not come, or is something else.
+        """
+        blob = await self.blob
+        await blob.verified()
+        return blob.descriptor
 
 
 class Lender:
@@ -40,11 +59,16 @@ class Lender:
         self._downloads = asyncio.Semaphore(_DOWNLOADS)
 
     async def lend(self, loan: Loan) -> None:
-        """Get the blob, and hold it until it is given back."""
+        """Get the blob, and hold it until it is given back.
+
+        Raises:
+            VirtlayerError: It does not come, or is something else.
+        """
         async with AsyncExitStack() as stack:
             async with self._downloads:
                 blob = await stack.enter_async_context(self._fetch(loan.layer))
-            loan.ready.set_result(blob)
+                loan.blob.set_result(blob)
+                await blob.verified()
             await loan.over.wait()
 
 

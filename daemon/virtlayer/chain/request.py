@@ -8,11 +8,12 @@ from typing import Literal, Protocol
 
 from virtlayer.chain.plan import PlannedVolume
 from virtlayer.layer.session import LayerRequest
+from virtlayer.source.arrival import Blob
 from virtlayer.source.image import Layer
 from virtlayer.storage.pools import Pool, Volume
 
-type Fetch = Callable[[Layer], AbstractAsyncContextManager[int]]
-"""Lends a layer's verified blob, as a descriptor at offset 0, for as long as the context lasts."""
+type Fetch = Callable[[Layer], AbstractAsyncContextManager[Blob]]
+"""Lends a layer's blob, which may still be arriving, for as long as the context lasts."""
 
 type BuildStage = Literal["downloading", "applying", "registering"]
 

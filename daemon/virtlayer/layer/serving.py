@@ -15,12 +15,14 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from virtlayer.layer.archive import Archive, Entry
+from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.limits import LayerLimits
 from virtlayer.layer.problems import TooLarge
 from virtlayer.layer.refusal import WRONG_DIGEST, CpuLimitReached, Refused
 from virtlayer.layer.stream import LayerStream
 
 _MESSAGE_LIMIT = 128 * 1024
+_DESCRIPTORS_LIMIT = 3
 _REPORT_INTERVAL = 0.05
 
 type Answer = Callable[[dict[str, Any], list[int], socket.socket], dict[str, Any]]
@@ -39,7 +41,7 @@ def serve(answer: Answer) -> None:
     """Answer requests on standard input, which is a socket, until the daemon closes its end."""
     control = socket.socket(fileno=0)
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_LIMIT, 2)
+        message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_LIMIT, _DESCRIPTORS_LIMIT)
         if not message:
             return
         try:
@@ -72,11 +74,11 @@ class LayerReading:
         self._control = control
         self._reported = 0.0
 
-    def read(self, blob: int, use: Callable[[Entry, Archive], None]) -> int:
+    def read(self, blob: BlobFile, use: Callable[[Entry, Archive], None]) -> int:
         """Use every entry of the layer; return their number.
 
         Args:
-            blob: A descriptor of the blob, at its beginning.
+            blob: The blob, at its beginning.
             use: Called with each entry, and with the archive that its content is in.
 
         Raises:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon's end of the layer worker, which writes ext4 into volumes.
 
-A request has the fields of ``LayerRequest`` and carries the blob's and the NBD connection's
-descriptors, or it has a ``customization`` and carries the connection's.
+A request has the fields of ``LayerRequest`` and carries three descriptors, of the blob, of its
+announcements and of the NBD connection; or it has a ``customization`` and carries the connection's.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from typing import Self
 
 from virtlayer import errors
 from virtlayer.config import LayerSettings
+from virtlayer.layer.announcing import ArrivingBlob, announced
 from virtlayer.layer.conversation import MEND_IT, Worker, senseless
 from virtlayer.layer.customize.customization import Customization
 
@@ -26,8 +27,9 @@ _ADVICE = {
 class LayerRequest:
     """One layer to be applied to the volume behind an NBD connection."""
 
-    blob: int
-    """A descriptor of the verified blob, at its beginning; stays the caller's."""
+    blob: ArrivingBlob
+    """May still be arriving. Whether it was the right one is for the caller to find out; where it
+    is not, or does not arrive, both the error and the volume mean nothing."""
     nbd: socket.socket
     """Connected to the server whose export is the volume; stays the caller's to close."""
     diff_id: str
@@ -98,8 +100,9 @@ class LayerWorker:
             "format_size": request.format_size,
             "limits": self._worker.limits,
         }
-        descriptors = [request.blob, request.nbd.fileno()]
-        done = await self._worker.ask(message, descriptors, request.description, on_bytes)
+        async with announced(request.blob) as announcements:
+            descriptors = [request.blob.descriptor, announcements, request.nbd.fileno()]
+            done = await self._worker.ask(message, descriptors, request.description, on_bytes)
         match done:
             case {"entries": int(entries), "free_bytes": int(free_bytes)}:
                 return AppliedLayer(entries=entries, free_bytes=free_bytes)

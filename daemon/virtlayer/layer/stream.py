@@ -8,7 +8,6 @@ came before. At most ``_WAITING`` pieces of memory are between the two.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +16,8 @@ from typing import IO, Protocol, Self, cast
 
 import zstandard
 from isal import igzip_lib
+
+from virtlayer.layer.blob import BlobFile
 
 _PIECE = 512 * 1024
 _INPUT = 256 * 1024
@@ -126,24 +127,11 @@ def _unzstd(source: Source) -> Iterator[bytes]:
         raise BrokenStream(f"the zstd data is damaged ({error})") from error
 
 
-class _BlobFile:
-    """The blob's descriptor, counting."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.consumed = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        piece = os.read(self._descriptor, size)
-        self.consumed += len(piece)
-        return piece
-
-
 class LayerStream:
     """The uncompressed bytes of a blob.
 
     Args:
-        descriptor: The blob, at its beginning.
+        blob: The blob, at its beginning.
         algorithm: The hash of the diff_id: ``sha256`` or ``sha512``.
         limit: How many bytes may come out.
         on_progress: Called every now and then with the number of bytes of the blob read so far.
@@ -155,12 +143,12 @@ class LayerStream:
 
     def __init__(
         self,
-        descriptor: int,
+        blob: BlobFile,
         algorithm: str,
         limit: int,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._blob = _BlobFile(descriptor)
+        self._blob = blob
         self._on_progress = on_progress
         self._hash = hashlib.new(algorithm)
         self._limit = limit

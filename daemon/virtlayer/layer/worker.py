@@ -2,8 +2,8 @@
 """The sandboxed process that writes file systems: the only one that reads what strangers wrote.
 
 It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
-a connection to the NBD server of the volume and, where it is a layer, the blob. ``session`` is
-the daemon's end and describes the messages.
+a connection to the NBD server of the volume and, where it is a layer, the blob, which may still be
+arriving. ``session`` is the daemon's end and describes the messages.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from virtlayer.layer.apply import LayerApplication
+from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
 from virtlayer.layer.customize.serve import serve_customization
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
 from virtlayer.layer.refusal import STOPS, refusal
@@ -35,12 +36,12 @@ def _answer(
     connection = socket.socket(fileno=descriptors.pop())
     if "customization" in request:
         return serve_customization(request["customization"], connection)
-    [blob] = descriptors
+    blob = ArrivingBlobFile(*descriptors)
     return _apply(request, blob, connection, LayerReading(request, control))
 
 
 def _apply(
-    request: dict[str, Any], blob: int, device: socket.socket, layer: LayerReading
+    request: dict[str, Any], blob: BlobFile, device: socket.socket, layer: LayerReading
 ) -> dict[str, int]:
     """Apply a layer; what the daemon is told when it is done.
 

@@ -20,6 +20,7 @@ from virtlayer.operations.create_volume import check_name_is_free, create_on
 from virtlayer.operations.new_volume import NewVolume
 from virtlayer.operations.services import Services
 from virtlayer.source.access import Access
+from virtlayer.source.arrival import Blob
 from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
@@ -162,7 +163,7 @@ class _Pull:
             self._downloaded.add(layer)
             return source.blob(layer)
 
-        def fetch(layer: Layer) -> AbstractAsyncContextManager[int]:
+        def fetch(layer: Layer) -> AbstractAsyncContextManager[Blob]:
             worker.prepare()
             return self._services.cache.borrow(
                 layer,

@@ -93,9 +93,9 @@ class _PullDirectory(WholeImagePull):
             lent(image.layers, lambda layer: self.fetch(source, layer)) as loans,
         ):
             for loan in loans:
-                if not loan.ready.done():
+                if not loan.is_here:
                     report.set_stage(Stage.DOWNLOADING)
-                blob = await loan.ready
+                blob = await loan.verified()
                 report.set_stage(Stage.APPLYING)
                 layer = DirectoryLayer(
                     blob=blob,

@@ -86,9 +86,9 @@ class _PullDisk(WholeImagePull):
             lent(from_the_top, lambda layer: self.fetch(source, layer)) as loans,
         ):
             for loan in loans:
-                if not loan.ready.done():
+                if not loan.is_here:
                     report.set_stage(Stage.DOWNLOADING)
-                blob = await loan.ready
+                blob = await loan.verified()
                 report.set_stage(Stage.APPLYING)
                 description = f"layer {loan.layer.digest} of {subject}"
                 await worker.search(blob, loan.layer.diff_id, description, report.add_applied)

@@ -20,6 +20,7 @@ from virtlayer.operations.create_volume import check_name_is_free
 from virtlayer.operations.new_volume import NewVolume
 from virtlayer.operations.services import Services
 from virtlayer.source.access import Access
+from virtlayer.source.arrival import Blob
 from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
@@ -179,7 +180,7 @@ class WholeImagePull:
             self.job.report.set_total(sum(layer.size for layer in layers), len(layers))
             yield source
 
-    def fetch(self, source: OpenImage, layer: Layer) -> AbstractAsyncContextManager[int]:
+    def fetch(self, source: OpenImage, layer: Layer) -> AbstractAsyncContextManager[Blob]:
         """Lend the verified blob of a layer."""
 
         def download() -> AbstractAsyncContextManager[BlobStream]:

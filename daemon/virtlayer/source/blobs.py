@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+from virtlayer.source.arrival import Blob, arriving
 from virtlayer.source.digest import ALGORITHMS
 from virtlayer.source.filling import Opener, digest_of_file, fill
 from virtlayer.source.image import Layer
@@ -49,18 +50,19 @@ class BlobCache:
         *,
         keep: bool,
         on_bytes: Callable[[int], None],
-    ) -> AsyncIterator[int]:
-        """Lend a verified blob as a read-only descriptor at offset 0, valid inside the context.
+    ) -> AsyncIterator[Blob]:
+        """Lend a blob that is here, or arrives meanwhile; valid inside the context.
+
+        Until it is verified, what can be read of it is what the source says. What goes wrong then
+        is for those who wait for that: ``Blob.verified`` tells of a wrong digest, too little room,
+        and whatever ``download`` raises. A blob that is not wholly here at the end of the context
+        is not kept.
 
         Args:
             layer: Whose blob.
             download: Opens the stream that the blob comes from, if it is not here.
             keep: False: download it in any case, to a file that never has a name.
             on_bytes: Told how many more bytes are here; all at once for a cached blob.
-
-        Raises:
-            DigestMismatch: The download is not what it should be.
-            NoSpace: There is no room for it.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._swept:
@@ -80,35 +82,48 @@ class BlobCache:
     @contextlib.asynccontextmanager
     async def _nameless(
         self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
-    ) -> AsyncIterator[int]:
-        with tempfile.TemporaryFile(dir=self.directory, buffering=0) as file:
-            await fill(file.fileno(), layer, download, on_bytes)
-            with _read_only(file.fileno()) as blob:
+    ) -> AsyncIterator[Blob]:
+        async def write(on_written: Callable[[int], None]) -> None:
+            await fill(file.fileno(), layer, download, on_bytes, on_written)
+
+        with (
+            tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
+            _read_only(file.fileno()) as descriptor,
+        ):
+            async with arriving(descriptor, write) as blob:
                 yield blob
 
     @contextlib.asynccontextmanager
     async def _kept(
         self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
-    ) -> AsyncIterator[int]:
-        with contextlib.ExitStack() as files:
+    ) -> AsyncIterator[Blob]:
+        async with contextlib.AsyncExitStack() as afterwards:
             while True:
-                if (blob := await self._cached(layer, files)) is not None:
-                    on_bytes(layer.size)
-                    yield blob
-                    return
+                with contextlib.ExitStack() as files:
+                    if (descriptor := await self._cached(layer, files)) is not None:
+                        on_bytes(layer.size)
+                        yield Blob.complete(descriptor, layer.size)
+                        return
                 with self._partial(layer) as partial:
                     if partial is not None and not self._path(layer).exists():
                         await asyncio.to_thread(self._evict, layer.size)
-                        await fill(partial, layer, download, on_bytes)
-                        blob = files.enter_context(_read_only(partial))
-                        self._publish(partial, blob, layer)
-                        break
+                        afterwards.push_async_callback(asyncio.to_thread, self._evict, 0)
+                        async with self._downloaded(partial, layer, download, on_bytes) as blob:
+                            yield blob
+                        return
                 await asyncio.sleep(_POLL_SECONDS)
-            try:
+
+    @contextlib.asynccontextmanager
+    async def _downloaded(
+        self, partial: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    ) -> AsyncIterator[Blob]:
+        async def write(on_written: Callable[[int], None]) -> None:
+            await fill(partial, layer, download, on_bytes, on_written)
+            self._publish(partial, descriptor, layer)
+
+        with _read_only(partial) as descriptor:
+            async with arriving(descriptor, write) as blob:
                 yield blob
-            finally:
-                files.close()
-                await asyncio.to_thread(self._evict, 0)
 
     async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
         """Open a complete blob that is in the cache and right; a wrong one is removed."""

@@ -6,9 +6,9 @@ always waits for it, however it is cancelled.
 """
 
 import asyncio
-import contextlib
 import errno
 import hashlib
+import itertools
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +16,7 @@ from typing import Protocol
 
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, NoSpace
+from virtlayer.source.arrival import settled
 from virtlayer.source.digest import hasher
 from virtlayer.source.image import Layer
 
@@ -27,15 +28,19 @@ _HASHED_AT_ONCE = 64 * MIB
 class Download(Protocol):
     """The bytes of a blob, on their way."""
 
-    async def read(self, limit: int) -> bytes:
-        """Up to ``limit`` bytes; nothing at the end."""
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read some bytes; how many, which is 0 at the end."""
 
 
 type Opener = Callable[[], AbstractAsyncContextManager[Download]]
 
 
 async def fill(
-    descriptor: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    descriptor: int,
+    layer: Layer,
+    download: Opener,
+    on_bytes: Callable[[int], None],
+    on_written: Callable[[int], None],
 ) -> None:
     """Write a download to an empty file, and compare its digest on the way.
 
@@ -44,6 +49,7 @@ async def fill(
         layer: Whose blob it should be.
         download: Opens the stream that it comes from.
         on_bytes: Told how many more bytes have arrived.
+        on_written: Told how many more bytes are in the file.
 
     Raises:
         DigestMismatch: It is something else.
@@ -53,24 +59,29 @@ async def fill(
     received = 0
     writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     writing.set_result(None)
+
+    async def write(data: memoryview) -> None:
+        await asyncio.to_thread(_append, descriptor, hashing, data)
+        on_written(len(data))
+
+    # One is hashed and written while the other one fills. New memory for each chunk would cost more
+    # than reading it.
+    buffers = itertools.cycle([memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK))])
     try:
         async with download() as stream:
             complete = False
             while not complete:
-                pending = bytearray()
-                while len(pending) < _CHUNK and not complete:
-                    chunk = await stream.read(_CHUNK)
-                    complete = not chunk
-                    received += len(chunk)
+                buffer, used = next(buffers), 0
+                while used < _CHUNK and not complete:
+                    length = await stream.read_into(buffer[used:])
+                    complete = not length
+                    used += length
+                    received += length
                     if received > layer.size:
                         raise _mismatch(layer)
-                    pending += chunk
-                    on_bytes(len(chunk))
+                    on_bytes(length)
                 await asyncio.shield(writing)
-                # One piece is hashed and written while the next one arrives.
-                writing = asyncio.ensure_future(
-                    asyncio.to_thread(_append, descriptor, hashing, pending)
-                )
+                writing = asyncio.create_task(write(buffer[:used]))
             await asyncio.shield(writing)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -80,24 +91,15 @@ async def fill(
             ) from error
         raise
     finally:
-        await _settled(writing)
+        await settled(writing)
     if received != layer.size or f"{hashing.name}:{hashing.hexdigest()}" != layer.digest:
         raise _mismatch(layer)
 
 
-async def _settled(working: asyncio.Future[None]) -> None:
-    """Wait for a thread, come what may: its descriptor must not become another file meanwhile."""
-    while not working.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([working])
-    working.exception()
-
-
-def _append(descriptor: int, hashing: "hashlib._Hash", data: bytearray) -> None:
+def _append(descriptor: int, hashing: "hashlib._Hash", data: memoryview) -> None:
     hashing.update(data)
-    with memoryview(data) as rest:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 async def digest_of_file(descriptor: int, layer: Layer) -> str:
@@ -110,7 +112,7 @@ async def digest_of_file(descriptor: int, layer: Layer) -> str:
         try:
             await asyncio.shield(working)
         finally:
-            await _settled(working)
+            await settled(working)
     return f"{hashing.name}:{hashing.hexdigest()}"
 
 

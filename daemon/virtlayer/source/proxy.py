@@ -56,10 +56,16 @@ class Pipe:
 
     async def read(self, limit: int) -> bytes:
         """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
+        buffer = bytearray(limit)
+        length = await self.read_into(memoryview(buffer))
+        return bytes(buffer[:length])
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read as many bytes as are there; how many, which is 0 at the end."""
         while True:
             assert self._descriptor is not None, "read after close"
             try:
-                return os.read(self._descriptor, limit)
+                return os.readv(self._descriptor, [buffer])
             except BlockingIOError:
                 await readable(self._descriptor)
 

@@ -34,26 +34,26 @@ class BlobStream:
         self.complete = False
         """Whether everything came, and skopeo found the digest right."""
 
-    async def read(self, limit: int) -> bytes:
-        """Read up to ``limit`` bytes; nothing at the end, which is only after a good verdict.
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read some bytes; how many, which is 0 at the end, and only after a good verdict.
 
         Raises:
             DigestMismatch: The bytes are not the blob's.
             RegistryUnavailable: The registry ended the transfer half-way, or sends nothing more.
         """
         if self.complete:
-            return b""
+            return 0
         async with self._skopeo.waiting(f"blob {self._layer.digest}"):
-            chunk = await self._pipe.read(limit)
-        self._received += len(chunk)
+            length = await self._pipe.read_into(buffer)
+        self._received += length
         if self._received > self._layer.size:
             raise DigestMismatch(
                 f"{self._skopeo.reference}: blob {self._layer.digest} is longer than the "
                 f"{self._layer.size} bytes that the manifest says. Have the image pushed again."
             )
-        if not chunk:
+        if not length:
             await self._conclude()
-        return chunk
+        return length
 
     async def _conclude(self) -> None:
         try:

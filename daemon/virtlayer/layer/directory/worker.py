@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from virtlayer.layer.apply import LayerApplication
+from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.customize.files import CannotCustomize
 from virtlayer.layer.customize.perform import customize
@@ -62,7 +63,8 @@ def _applying(directory: int, squashed: bool) -> Answer:
             return _finish(tree)
         layer = LayerReading(request, control)
         try:
-            entries = layer.read(descriptors[0], LayerApplication(tree, layer.limits).apply)
+            blob = BlobFile(descriptors[0])
+            entries = layer.read(blob, LayerApplication(tree, layer.limits).apply)
         except STOPS as error:
             raise refusal(error, layer.name) from error
         return {"entries": entries}

@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import Any
 
+from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.disk.search import DiskSearch
 from virtlayer.layer.problems import quoted
 from virtlayer.layer.refusal import INTERNAL, NO_SPACE, STOPS, TOO_LARGE, Refused, refusal
@@ -39,12 +40,12 @@ def main() -> None:
             return _outcome(search)
         layer = LayerReading(request, control)
         search.begin_layer()
-        return _searched(search, layer, descriptors[0])
+        return _searched(search, layer, BlobFile(descriptors[0]))
 
     serve(answer)
 
 
-def _searched(search: DiskSearch, layer: LayerReading, blob: int) -> dict[str, Any]:
+def _searched(search: DiskSearch, layer: LayerReading, blob: BlobFile) -> dict[str, Any]:
     try:
         return {"entries": layer.read(blob, search.use)}
     except STOPS as error:

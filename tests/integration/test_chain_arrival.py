@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Layers that are applied while their blobs arrive, which may turn out to be the wrong ones."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.chain_parts import Store, request_for
+from tests.images import LayerContent, file, layer
+from tests.libvirt_host import LibvirtHost
+from virtlayer.chain.build import ChainBuilder
+from virtlayer.config import LayerSettings
+from virtlayer.errors import DigestMismatch, MalformedLayer, RegistryUnavailable, VirtlayerError
+from virtlayer.layer.session import LayerWorker
+from virtlayer.storage.pools import Pool, Pools
+
+MIB = 1024**2
+TOO_LONG = 60.0
+"""Seconds after which a test that waits for the worker has failed."""
+
+
+@pytest.fixture
+async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
+    async with LayerWorker.started(LayerSettings()) as worker:
+        yield worker
+
+
+def contents_in(pool: Pool) -> list[Path]:
+    return list(pool.path.iterdir())
+
+
+async def until_applied(store: Store) -> None:
+    """Wait until the worker says that it has read a part of a blob."""
+    async with asyncio.timeout(TOO_LONG):
+        while not store.bytes_applied:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def large() -> LayerContent:
+    return layer(file("data", os.urandom(4 * MIB)))
+
+
+async def test_half_a_blob_is_applied_before_the_other_half_is_there(
+    pools: Pools, pool: Pool, worker: LayerWorker, large: LayerContent
+) -> None:
+    store = Store([large], worker)
+    seen: list[int] = []
+
+    async def half_way(_digest: str) -> None:
+        await until_applied(store)
+        seen.append(store.bytes_applied)
+        assert store.stages == ["downloading"]
+        assert [path.name for path in contents_in(pool)] == [".virtlayer-staging"]
+
+    store.half_way = half_way
+    built = await ChainBuilder(pools).build(request_for(pool, [large]), store.tools())
+    assert 0 < seen[0] <= large.size // 2
+    assert [volume.path for volume in built.volumes] == contents_in(pool)
+    assert store.stages == ["downloading", "applying", "registering"]
+
+
+@pytest.mark.parametrize(
+    "failure", [DigestMismatch("it is another blob"), RegistryUnavailable("it died")], ids=str
+)
+async def test_a_blob_that_is_not_verified_is_never_committed(
+    host: LibvirtHost,
+    pools: Pools,
+    pool: Pool,
+    worker: LayerWorker,
+    large: LayerContent,
+    failure: VirtlayerError,
+) -> None:
+    store = Store([large], worker)
+
+    async def half_way(_digest: str) -> None:
+        await until_applied(store)
+        raise failure
+
+    store.half_way = half_way
+    with pytest.raises(type(failure), match=str(failure)):
+        await ChainBuilder(pools).build(request_for(pool, [large]), store.tools())
+    assert contents_in(pool) == host.volumes(pool.name) == store.recorded == []
+    assert store.lent == 0
+
+
+async def test_the_digest_says_more_than_what_the_worker_made_of_a_wrong_blob(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    broken = layer(blob=b"no archive at all " * 100_000, diff_id="sha256:" + "0" * 64)
+    store = Store([broken], worker)
+
+    async def half_way(_digest: str) -> None:
+        await until_applied(store)
+        # Time enough for the worker to refuse it: its reason is not the one that counts.
+        await asyncio.sleep(0.2)
+        raise DigestMismatch("it is another blob")
+
+    store.half_way = half_way
+    with pytest.raises(DigestMismatch, match="another blob"):
+        await ChainBuilder(pools).build(request_for(pool, [broken]), store.tools())
+
+    async with LayerWorker.started(LayerSettings()) as other:
+        with pytest.raises(MalformedLayer):
+            await ChainBuilder(pools).build(
+                request_for(pool, [broken]), Store([broken], other).tools()
+            )
+    assert contents_in(pool) == []
