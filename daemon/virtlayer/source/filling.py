@@ -73,7 +73,9 @@ async def fill(
             while not complete:
                 buffer, used = next(buffers), 0
                 while used < _CHUNK and not complete:
-                    length = await stream.read_into(buffer[used:])
+                    # One byte more than there should be, which shows that there are too many.
+                    wanted = min(_CHUNK, used + layer.size - received + 1)
+                    length = await stream.read_into(buffer[used:wanted])
                     complete = not length
                     used += length
                     received += length

@@ -32,6 +32,11 @@ _PACKET_LIMIT = 256 * KIB
 _DESCRIPTORS_LIMIT = 8
 _PIPE_SIZE = MIB
 """The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""
+_MANY = 256 * KIB
+_GATHER_SECONDS = 0.002
+"""Who wants many bytes gets more of them at a time after that: skopeo writes 32 KiB at a time, and
+a turn of the event loop for each would cost as much as hashing them. The pipe does not fill up
+meanwhile."""
 
 
 class ProxyFailed(Exception):
@@ -68,6 +73,8 @@ class Pipe:
                 return os.readv(self._descriptor, [buffer])
             except BlockingIOError:
                 await readable(self._descriptor)
+                if len(buffer) >= _MANY:
+                    await asyncio.sleep(_GATHER_SECONDS)
 
     def close(self) -> None:
         """Close it; the proxy's writer then ends as well."""
