@@ -3,9 +3,10 @@
 
 Every child gets an argument list (never a shell), a small environment, a closed standard input,
 and only the descriptors that it is given. It leads its own process group, may never gain
-privileges, and is killed by the kernel if this process dies. Its standard error is always
-drained, and the end of it kept for the error message. What a caller names is opened by a program
-with the caller's identity: then it is the kernel that says what he may see.
+privileges, and is killed by the kernel if this process dies: guard.c, which starts it, sees to
+that. Its standard error is always drained, and the end of it kept for the error message. What a
+caller names is opened by a program with the caller's identity: then it is the kernel that says
+what he may see.
 """
 
 import asyncio
@@ -15,17 +16,15 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 STDERR_KEPT = 8 * 1024
 """How many bytes of a program's standard error are kept: the last ones."""
 
 _INHERITED = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# The kernel sends the signal when the parent goes: what no handler of ours can promise. A parent
-# that went before it was asked for that is noticed by the shell, which adds PWD to an environment.
-_GUARD = ("--pdeathsig=KILL", "--no-new-privs", "--", "sh", "-c")
-_IF_PARENT_LIVES = 'unset PWD; test "$PPID" = "$0" && exec "$@"'
+_GUARD = Path(__file__).with_name("guard")
+_SAME_USER = "-"
 _NO_HOME = "/nonexistent"
 """The home of a program that runs as somebody else: neither his settings nor ours are for it."""
 
@@ -155,8 +154,7 @@ async def running(
         identity: Whom it runs as; None for this process's user. Only root can choose.
     """
     process = await asyncio.create_subprocess_exec(
-        *("setpriv", *_flags_of(identity), *_GUARD, _IF_PARENT_LIVES, str(os.getpid())),
-        *argv,
+        *(_GUARD, str(os.getpid()), _described(identity), *argv),
         stdin=stdin,
         stdout=stdout,
         stderr=PIPE,
@@ -201,15 +199,11 @@ def environment(identity: Identity | None = None) -> dict[str, str]:
     return {"PATH": _PATH, "LANG": "C.UTF-8"} | inherited
 
 
-def _flags_of(identity: Identity | None) -> tuple[str, ...]:
+def _described(identity: Identity | None) -> str:
+    """An identity as guard.c reads it."""
     if identity is None:
-        return ()
-    groups = ",".join(map(str, identity.groups))
-    return (
-        f"--reuid={identity.uid}",
-        f"--regid={identity.gid}",
-        f"--groups={groups}" if groups else "--clear-groups",
-    )
+        return _SAME_USER
+    return f"{identity.uid}:{identity.gid}:{','.join(map(str, identity.groups))}"
 
 
 def _signal_name(number: int) -> str:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What starts every program: it does not outlive who started it, and gains no rights."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.leftovers import children, nothing_left
+from tests.orphans import adopting, wait_until_only
+from virtlayer import programs
+from virtlayer.programs import Identity, ProgramFailed, run
+
+GUARD = Path(programs.__file__).with_name("guard")
+STARTER = f"""
+import os, subprocess, sys, time
+program = subprocess.Popen(["{GUARD}", str(os.getpid()), "-", "sleep", "1000"])
+while b"sleep" not in open(f"/proc/{{program.pid}}/cmdline", "rb").read():
+    time.sleep(0.001)
+print(program.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_program_goes_with_who_started_it() -> None:
+    with nothing_left(), adopting():
+        known = children()
+        with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE) as starter:
+            assert starter.stdout is not None
+            program = int(starter.stdout.readline())
+            os.kill(starter.pid, signal.SIGKILL)
+        wait_until_only(known)
+        assert not Path(f"/proc/{program}").exists()
+
+
+def test_a_program_whose_starter_has_gone_already_does_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    another = os.getppid()
+    done = subprocess.run([GUARD, str(another), "-", "touch", mark], check=False)
+    assert done.returncode == 126
+    assert not mark.exists()
+
+
+async def test_a_program_can_gain_no_rights() -> None:
+    status = await run(["cat", "/proc/self/status"])
+    assert b"\nNoNewPrivs:\t1\n" in status
+
+
+@pytest.mark.root
+async def test_a_program_has_the_identity_that_it_is_given_and_no_capability() -> None:
+    status = (
+        await run(["cat", "/proc/self/status"], identity=Identity(65534, 12, (4, 20)))
+    ).decode()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == ["65534"] * 4
+    assert fields["Gid"].split() == ["12"] * 4
+    assert fields["Groups"].split() == ["4", "20"]
+    assert int(fields["CapEff"], 16) == int(fields["CapPrm"], 16) == 0
+    alone = (await run(["id", "-G"], identity=Identity(65534, 12, ()))).decode()
+    assert alone.split() == ["12"]
+
+
+@pytest.mark.parametrize("identity", ["", "0", "0:0", "x:0:", "0:0:1,x", "-1:0:", "4294967295:0:"])
+def test_an_identity_that_is_none_runs_nothing(tmp_path: Path, identity: str) -> None:
+    mark = tmp_path / "ran"
+    done = subprocess.run(
+        [GUARD, str(os.getpid()), identity, "touch", mark], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (126, b"identity: Invalid argument\n")
+    assert not mark.exists()
+
+
+async def test_a_program_that_cannot_be_run_is_named() -> None:
+    with pytest.raises(ProgramFailed, match="no-such-program: No such file") as caught:
+        await run(["no-such-program"])
+    assert caught.value.returncode == 127
