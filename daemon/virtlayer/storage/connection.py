@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Concatenate, Self
 from urllib.parse import urlsplit
@@ -28,6 +29,10 @@ _CLOSE_SECONDS = 1.0
 _RECONNECT_SECONDS = 5.0
 """How long a lost libvirtd may take to come back: the time of a service restart."""
 _RECONNECT_PAUSE = 0.1
+
+
+class _Lost(Exception):
+    """libvirtd has gone since the last call."""
 
 
 class Hypervisor:
@@ -96,23 +101,27 @@ class Hypervisor:
         """
         connection = await self._connected()
         try:
-            return await self._in_thread(function, connection, *args, **kwargs)
+            call = partial(function, connection, *args, **kwargs)
+            return await self._in_thread(_if_alive, connection, call)
+        except _Lost:
+            pass
         except libvirt.libvirtError as error:
             if await self._in_thread(_is_alive, connection):
                 raise translated(error) from error
-        connection = await self._connected()
+        connection = await self._connected(instead_of=connection)
         try:
             return await self._in_thread(function, connection, *args, **kwargs)
         except libvirt.libvirtError as error:
             raise translated(error) from error
 
-    async def _connected(self) -> Connection:
+    async def _connected(self, *, instead_of: Connection | None = None) -> Connection:
+        """The connection, opened if there is none but this one, which is lost."""
         async with self._opening:
             connection = self._connection
+            if connection is not None and connection is not instead_of:
+                return connection
+            self._connection = None
             if connection is not None:
-                if await self._in_thread(_is_alive, connection):
-                    return connection
-                self._connection = None
                 with contextlib.suppress(libvirt.libvirtError):
                     await self._in_thread(connection.close)
             self._connection = await self._opened()
@@ -152,6 +161,13 @@ def _open(uri: str) -> Connection:
     with contextlib.suppress(libvirt.libvirtError):
         connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
     return connection
+
+
+def _if_alive[T](connection: Connection, call: Callable[[], T]) -> T:
+    """Make a call unless the connection is lost, in one way to a thread instead of two."""
+    if not _is_alive(connection):
+        raise _Lost
+    return call()
 
 
 def _is_alive(connection: Connection) -> bool:

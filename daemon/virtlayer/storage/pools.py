@@ -15,6 +15,9 @@ from virtlayer.storage.xml import Pool, Volume, parse_pool, parse_volume
 
 __all__ = ["Pool", "Pools", "Volume"]
 
+type _ListedPool = libvirt.virStoragePool
+type _ListedVolume = libvirt.virStorageVol
+
 _BUSY_SECONDS = 120.0
 """How long another's volume creation or copy may keep libvirt from refreshing the pool."""
 _BUSY_PAUSE = 0.05
@@ -65,11 +68,10 @@ class Pools:
             PoolInactive: The pool was stopped meanwhile.
         """
         wanted = frozenset(names)
-        listed = wanted.intersection(await self._hypervisor.call(_volume_names, pool.uuid))
-        present = await asyncio.to_thread(_present, pool, wanted)
-        if listed != present:
+        descriptions = await self._hypervisor.call(_look_up, pool, wanted) if wanted else []
+        if descriptions is None:
             await self.refresh(pool)
-        descriptions = await self._hypervisor.call(_describe, pool.uuid, present)
+            descriptions = await self._hypervisor.call(_describe, pool, wanted)
         return {volume.name: volume for volume in map(parse_volume, descriptions)}
 
     async def refresh(self, pool: Pool) -> None:
@@ -132,10 +134,6 @@ def _look_at(refresh: asyncio.Task[None]) -> None:
         refresh.exception()
 
 
-def _present(pool: Pool, names: frozenset[str]) -> frozenset[str]:
-    return frozenset(name for name in names if (pool.path / name).exists())
-
-
 def _look_up_pool(connection: Connection, name: str) -> tuple[str, bool]:
     pool = connection.storagePoolLookupByName(name)
     return pool.XMLDesc(), bool(pool.isActive())
@@ -145,20 +143,46 @@ def _pool_names(connection: Connection) -> list[str]:
     return sorted(pool.name() for pool in connection.listAllStoragePools())
 
 
-def _volume_names(connection: Connection, uuid: str) -> list[str]:
-    return list(connection.storagePoolLookupByUUIDString(uuid).listVolumes())
+def _look_up(connection: Connection, pool: Pool, names: Iterable[str]) -> list[str] | None:
+    """Describe the volumes of these names; None where libvirt's list and the directory disagree.
 
-
-def _describe(connection: Connection, uuid: str, names: Iterable[str]) -> list[str]:
-    pool = connection.storagePoolLookupByUUIDString(uuid)
+    Each name is asked for: what the whole list of a large pool takes, a few names do not.
+    """
+    handle = connection.storagePoolLookupByUUIDString(pool.uuid)
     descriptions = []
     for name in names:
-        try:
-            descriptions.append(pool.storageVolLookupByName(name).XMLDesc())
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-                raise
+        volume = _listed(handle, name)
+        if (volume is not None) != (pool.path / name).exists():
+            return None
+        if volume is not None:
+            descriptions += _described(volume)
     return descriptions
+
+
+def _describe(connection: Connection, pool: Pool, names: Iterable[str]) -> list[str]:
+    """Describe those volumes of these names that libvirt and the directory have."""
+    handle = connection.storagePoolLookupByUUIDString(pool.uuid)
+    there = [_listed(handle, name) for name in names if (pool.path / name).exists()]
+    return [text for volume in there if volume is not None for text in _described(volume)]
+
+
+def _listed(pool: _ListedPool, name: str) -> _ListedVolume | None:
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+    return None
+
+
+def _described(volume: _ListedVolume) -> list[str]:
+    """The description of a volume; none of one whose file has gone in this moment."""
+    try:
+        return [volume.XMLDesc()]
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+    return []
 
 
 def _refresh(connection: Connection, uuid: str) -> bool:
