@@ -48,6 +48,16 @@ async def test_it_says_what_it_is(bus: Bus, tmp_path: Path) -> None:
         assert await daemon.ask("ListImages", "s", "") == []
 
 
+async def test_libvirt_is_loaded_by_the_first_job(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        mapped = Path(f"/proc/{daemon.process.pid}/maps")
+        assert await daemon.ask("ListImages", "s", "") == []
+        assert "libvirt" not in mapped.read_text()
+        _, path = await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
+        await finished(daemon.client, path)
+        assert "libvirt" in mapped.read_text()
+
+
 async def test_version_is_an_option() -> None:
     process = await asyncio.create_subprocess_exec(
         PROGRAM, "--version", stdout=asyncio.subprocess.PIPE

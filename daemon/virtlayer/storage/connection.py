@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import Concatenate, Self
 from urllib.parse import urlsplit
 
-import libvirt
-
 from virtlayer.errors import Libvirt
+from virtlayer.storage.binding import libvirt
 from virtlayer.storage.failures import translated
 
 type Connection = libvirt.virConnect

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Deleting a volume through libvirt, which asks nobody whether it is needed (see usage.py)."""
 
-import libvirt
-
 from virtlayer.errors import InUse
+from virtlayer.storage.binding import libvirt
 from virtlayer.storage.connection import Connection, Hypervisor
 from virtlayer.storage.pools import Pool
 

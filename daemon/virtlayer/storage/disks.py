@@ -13,15 +13,17 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-import libvirt
-
+from virtlayer.storage.binding import libvirt
 from virtlayer.storage.connection import Connection, Hypervisor
 
+type _Domain = libvirt.virDomain
+type _Point = libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint
+
 _GONE_OR_UNKNOWN = (
-    libvirt.VIR_ERR_NO_DOMAIN,
-    libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT,
-    libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT,
-    libvirt.VIR_ERR_NO_SUPPORT,
+    "VIR_ERR_NO_DOMAIN",
+    "VIR_ERR_NO_DOMAIN_SNAPSHOT",
+    "VIR_ERR_NO_DOMAIN_CHECKPOINT",
+    "VIR_ERR_NO_SUPPORT",
 )
 """It went meanwhile, or this kind of hypervisor has no such thing."""
 
@@ -98,11 +100,11 @@ def _descriptions(connection: Connection) -> list[tuple[str, str]]:
     return found
 
 
-def _text_of(point: libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint) -> list[str]:
+def _text_of(point: _Point) -> list[str]:
     return [point.getXMLDesc()]
 
 
-def _domain_texts(domain: libvirt.virDomain) -> list[str]:
+def _domain_texts(domain: _Domain) -> list[str]:
     texts = [domain.XMLDesc()]
     if domain.isActive() and domain.isPersistent():
         texts.append(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
@@ -116,6 +118,6 @@ def _present[T](ask: Callable[[], list[T]]) -> list[T]:
     try:
         return ask()
     except libvirt.libvirtError as error:
-        if error.get_error_code() in _GONE_OR_UNKNOWN:
+        if error.get_error_code() in {getattr(libvirt, name) for name in _GONE_OR_UNKNOWN}:
             return []
         raise

@@ -5,9 +5,8 @@ The codes are libvirt's ``virErrorNumber``, the numbers in its ``int1`` the syst
 """
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
-
-import libvirt
 
 from virtlayer.errors import (
     Libvirt,
@@ -19,70 +18,78 @@ from virtlayer.errors import (
     VolumeExists,
     VolumeNotFound,
 )
+from virtlayer.storage.binding import libvirt
+
+type LibvirtError = libvirt.libvirtError
+type _Meaning = tuple[type[VirtlayerError], str]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_BY_CODE: dict[int, tuple[type[VirtlayerError], str]] = {
-    libvirt.VIR_ERR_NO_STORAGE_POOL: (
+_BY_CODE: Mapping[str, _Meaning] = {
+    "VIR_ERR_NO_STORAGE_POOL": (
         PoolNotFound,
         "`virsh pool-list --all` lists the pools.",
     ),
-    libvirt.VIR_ERR_NO_STORAGE_VOL: (
+    "VIR_ERR_NO_STORAGE_VOL": (
         VolumeNotFound,
         "`virsh vol-list POOL` lists the volumes; `virsh pool-refresh POOL` looks for new ones.",
     ),
-    libvirt.VIR_ERR_STORAGE_VOL_EXIST: (
+    "VIR_ERR_STORAGE_VOL_EXIST": (
         VolumeExists,
         "Choose another name, or delete that volume first.",
     ),
-    libvirt.VIR_ERR_OPERATION_DENIED: (
+    "VIR_ERR_OPERATION_DENIED": (
         Libvirt,
         "The connection of virtlayerd to libvirt may not do that: see its URI and libvirtd.conf.",
     ),
-    libvirt.VIR_ERR_AUTH_FAILED: (
+    "VIR_ERR_AUTH_FAILED": (
         Libvirt,
         "libvirt did not accept virtlayerd: see its URI and libvirtd.conf.",
     ),
-    libvirt.VIR_ERR_ACCESS_DENIED: (
+    "VIR_ERR_ACCESS_DENIED": (
         Libvirt,
         "libvirt's access rules do not allow that to virtlayerd.",
     ),
-    libvirt.VIR_ERR_OPERATION_FAILED: (
+    "VIR_ERR_OPERATION_FAILED": (
         Libvirt,
         "The log of libvirtd may say why.",
     ),
 }
 
-_BY_CODE_IN_STORAGE: dict[int, tuple[type[VirtlayerError], str]] = {
-    libvirt.VIR_ERR_OPERATION_INVALID: (
+_BY_CODE_IN_STORAGE: Mapping[str, _Meaning] = {
+    "VIR_ERR_OPERATION_INVALID": (
         PoolInactive,
         "Start the pool with `virsh pool-start POOL`.",
     ),
-    libvirt.VIR_ERR_NO_SUPPORT: (
+    "VIR_ERR_NO_SUPPORT": (
         PoolUnsupported,
         "Use a pool of type dir, fs or netfs.",
     ),
-    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: (
+    "VIR_ERR_CONFIG_UNSUPPORTED": (
         PoolUnsupported,
         "Use a pool of type dir, fs or netfs.",
     ),
 }
 
 
-def translated(error: libvirt.libvirtError) -> VirtlayerError:
+def translated(error: LibvirtError) -> VirtlayerError:
     """The error of ours that says what a libvirt error says."""
     code = error.get_error_code()
     text = f"libvirt: {error.get_error_message() or error}".rstrip(".")
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL:
         return NoSpace(f"{text}. Free some space in the pool, or use another one.")
-    known = _BY_CODE.get(code)
+    known = _of(code, _BY_CODE)
     if error.get_error_domain() == libvirt.VIR_FROM_STORAGE:
-        known = _BY_CODE_IN_STORAGE.get(code, known)
+        known = _of(code, _BY_CODE_IN_STORAGE) or known
     kind, advice = known or (Libvirt, "")
     return kind(f"{text}. {advice}".strip())
 
 
-def says_busy(error: libvirt.libvirtError) -> bool:
+def _of(code: int, table: Mapping[str, _Meaning]) -> _Meaning | None:
+    return next((found for name, found in table.items() if getattr(libvirt, name) == code), None)
+
+
+def says_busy(error: LibvirtError) -> bool:
     """Whether libvirt refuses only because it is creating or copying a volume of the pool.
 
     There is no code for it: libvirt 11 answers with VIR_ERR_INTERNAL_ERROR and this text.

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Iterable
 
-import libvirt
-
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound
+from virtlayer.storage.binding import libvirt
 from virtlayer.storage.connection import Connection, Hypervisor
 from virtlayer.storage.failures import refused_by_system, says_busy
 from virtlayer.storage.xml import Pool, Volume, parse_pool, parse_volume

@@ -15,10 +15,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import libvirt
-
 from virtlayer.errors import InUse, PoolInactive, PoolNotFound, PoolUnsupported, VirtlayerError
 from virtlayer.storage.backing import Backing, may_be_overlay, read_backing
+from virtlayer.storage.binding import libvirt
 from virtlayer.storage.connection import Connection, Hypervisor
 from virtlayer.storage.disks import Disk, all_disks
 from virtlayer.storage.pools import Pool, Pools
