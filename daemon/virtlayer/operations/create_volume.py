@@ -61,9 +61,9 @@ async def create_volume(
     """
     pool = await services.pools.get(request.pool)
     await services.sweeper.visit(pool)
-    await check_name_is_free(services, pool, request.volume.name)
     record = await services.catalog.get(pool.name, request.image)
     if record is None:
+        await check_name_is_free(services, pool, request.volume.name)
         raise ImageNotFound(
             f"The pool “{pool.name}” has no image “{request.image}”. “virtlayer images” lists "
             "those there are, and “virtlayer pull” brings one."
@@ -82,9 +82,7 @@ async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:
         VolumeExists: One has.
     """
     if await services.pools.volume(pool, name) is not None:
-        raise VolumeExists(
-            f"The pool “{pool.name}” has a volume “{name}”. Take another name, or delete it."
-        )
+        raise _taken(pool, name)
 
 
 async def create_on(
@@ -95,7 +93,10 @@ async def create_on(
     Raises:
         VirtlayerError: As ``create_volume``.
     """
-    backing = await services.pools.volume(pool, image.volume)
+    there = await services.pools.volumes(pool, [wanted.name, image.volume])
+    if wanted.name in there:
+        raise _taken(pool, wanted.name)
+    backing = there.get(image.volume)
     if backing is None:
         raise VolumeNotFound(
             f"The volume {image.volume} of the image “{image.name}” is not in the pool "
@@ -121,3 +122,9 @@ async def create_on(
             worker,
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )
+
+
+def _taken(pool: Pool, name: str) -> VolumeExists:
+    return VolumeExists(
+        f"The pool “{pool.name}” has a volume “{name}”. Take another name, or delete it."
+    )
