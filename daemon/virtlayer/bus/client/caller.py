@@ -75,10 +75,8 @@ class Client:
             arguments: But for the options.
             options: The options.
         """
-        for rule in _RULES:
-            await self._bus.ask(
-                names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE, "AddMatch", "s", [rule]
-            )
+        bus = (names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE)
+        await asyncio.gather(*(self._bus.ask(*bus, "AddMatch", "s", [rule]) for rule in _RULES))
         reply = await self._manager(member, signature, *arguments, options=options or {})
         identifier, path = reply.body
         return StartedJob(identifier, path, reply.sender)
