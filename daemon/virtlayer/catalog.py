@@ -183,6 +183,14 @@ class Catalog(Database):
         )
         return found[0] if found else None
 
+    async def config(self, image_id: str) -> str | None:
+        """The text of the config that has this digest; None if no image has it."""
+        statement = "SELECT config FROM image WHERE image_id = ? LIMIT 1"
+        row = await self.run(
+            lambda connection: connection.execute(statement, (image_id,)).fetchone()
+        )
+        return None if row is None else str(row[0])
+
     async def list(self, pool: str | None = None) -> tuple[ImageRecord, ...]:
         """The images of a pool, or of all, by pool and name."""
         where, values = ("", ()) if pool is None else ("WHERE pool = ?", (pool,))

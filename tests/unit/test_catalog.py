@@ -50,6 +50,12 @@ async def test_an_image_comes_back_as_it_was_put(catalog: Catalog) -> None:
     assert await catalog.get("other", "demo:1") is None
 
 
+async def test_a_config_is_found_by_its_digest(catalog: Catalog) -> None:
+    await catalog.put(DEMO)
+    assert await catalog.config(DEMO.image_id) == DEMO.config
+    assert await catalog.config(DEMO.digest) is None
+
+
 async def test_an_image_that_is_put_again_keeps_its_id(catalog: Catalog) -> None:
     first = await catalog.put(DEMO)
     newer = dataclasses.replace(DEMO, digest="sha256:new", layers=DEMO.layers[:1], volume="layer-a")

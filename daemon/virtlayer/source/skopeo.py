@@ -2,11 +2,11 @@
 """An image at its source, opened: its manifest and config, and its blobs as streams.
 
 The reference is opened once, so a tag is read once; what is asked for afterwards is asked for by
-the manifest's digest.
+the manifest's digest. A config whose text is known already, by its digest, is not asked for.
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,10 @@ from virtlayer.source.proxy import ProxyFailed
 from virtlayer.source.reference import Reference
 from virtlayer.source.streams import BlobStream, OpenedProxy, Proxies
 
-__all__ = ["BlobStream", "OpenImage", "open_image"]
+__all__ = ["BlobStream", "OpenImage", "Source", "open_image", "started_source"]
+
+type KnownConfigs = Callable[[str], Awaitable[str | None]]
+"""Gives the text of the config that has a digest; None if it is not known."""
 
 
 class OpenImage:
@@ -78,6 +81,52 @@ class OpenImage:
         """
         return self._proxies.blob(layer)
 
+    def let_go(self) -> None:
+        """Say that no blob is wanted any more: processes end while the caller does the rest."""
+        self._proxies.begin_close()
+
+
+class Source:
+    """A source of which nothing was asked yet; made with ``started_source``."""
+
+    def __init__(
+        self,
+        skopeo: Skopeo,
+        platform: Platform | None,
+        proxies: Proxies,
+        life: contextlib.AsyncExitStack,
+    ) -> None:
+        self._skopeo = skopeo
+        self._platform = platform
+        self._proxies = proxies
+        self._life = life
+
+    async def open(self, known: KnownConfigs | None = None) -> OpenImage:
+        """Open the image, once.
+
+        Args:
+            known: Asked for the config before the source is.
+
+        Raises:
+            VirtlayerError: The image cannot be opened; which one says why.
+        """
+        reference = self._skopeo.reference
+        image = await _image_of(self._proxies, known)
+        if image is not None:
+            _check_platform(image, self._platform)
+            if reference.local_path is None:
+                self._proxies.open_further(reference.pinned(image.digest))
+            return OpenImage(image, self._skopeo, self._proxies)
+        await self._proxies.close()
+        digest, layout = await _converted(self._skopeo)
+        proxies = await self._life.enter_async_context(_proxies_of(layout))
+        image = await _image_of(proxies, known)
+        if image is None:
+            raise MalformedLayer(f"{reference} cannot be converted from Docker's schema 1.")
+        _check_platform(image, self._platform)
+        image = replace(image, reference=reference, digest=digest)
+        return OpenImage(image, self._skopeo, proxies)
+
 
 @contextlib.asynccontextmanager
 async def open_image(
@@ -103,24 +152,44 @@ async def open_image(
     Raises:
         VirtlayerError: The image cannot be opened; which one says why.
     """
-    async with skopeo_for(
+    async with started_source(
         reference, access, platform, runtime=runtime, scratch=scratch, patience=patience
-    ) as skopeo:
-        async with _proxies_of(skopeo) as proxies:
-            image = await _image_of(proxies)
-            if image is not None:
-                _check_platform(image, platform)
-                if reference.local_path is None:
-                    proxies.open_further(reference.pinned(image.digest))
-                yield OpenImage(image, skopeo, proxies)
-                return
-        digest, layout = await _converted(skopeo)
-        async with _proxies_of(layout) as proxies:
-            image = await _image_of(proxies)
-            if image is None:
-                raise MalformedLayer(f"{reference} cannot be converted from Docker's schema 1.")
-            _check_platform(image, platform)
-            yield OpenImage(replace(image, reference=reference, digest=digest), skopeo, proxies)
+    ) as source:
+        yield await source.open()
+
+
+@contextlib.asynccontextmanager
+async def started_source(
+    reference: Reference,
+    access: Access,
+    platform: Platform | None,
+    *,
+    runtime: Path,
+    scratch: Path,
+    patience: float = PATIENCE,
+) -> AsyncIterator[Source]:
+    """Start what can open an image, and ask nothing of a registry yet; otherwise ``open_image``.
+
+    Args:
+        reference: As there.
+        access: As there.
+        platform: As there.
+        runtime: As there.
+        scratch: As there.
+        patience: As there.
+
+    Raises:
+        InvalidArgument: Files or descriptors of ``access`` are not what they should be.
+    """
+    async with (
+        skopeo_for(
+            reference, access, platform, runtime=runtime, scratch=scratch, patience=patience
+        ) as skopeo,
+        contextlib.AsyncExitStack() as life,
+    ):
+        proxies = await life.enter_async_context(_proxies_of(skopeo))
+        proxies.start()
+        yield Source(skopeo, platform, proxies, life)
 
 
 @contextlib.asynccontextmanager
@@ -132,7 +201,7 @@ async def _proxies_of(skopeo: Skopeo) -> AsyncIterator[Proxies]:
         await proxies.close()
 
 
-async def _image_of(proxies: Proxies) -> Image | None:
+async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | None:
     """Read manifest and config; None for Docker's schema 1, which the proxy does not give."""
     skopeo = proxies.skopeo
     async with proxies.one() as opened:
@@ -150,7 +219,11 @@ async def _image_of(proxies: Proxies) -> Image | None:
         if digest_of(content) != digest:
             content = await _original(skopeo, digest)
         manifest = parse_manifest(content)
-        config = parse_config(await _config_of(skopeo, opened, manifest.config))
+        text = await known(manifest.config.digest) if known is not None else None
+        if text is None or not _has_digest(text.encode(), manifest.config.digest):
+            config = parse_config(await _config_of(skopeo, opened, manifest.config))
+        else:
+            config = parse_config(text.encode())
     return assemble(skopeo.reference, digest, manifest, config)
 
 
@@ -175,11 +248,15 @@ async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) ->
             )
     except ProxyFailed as error:
         raise skopeo.failure(f"image config {config.digest}: {error}") from error
-    hashing = hasher(config.digest)
-    hashing.update(content)
-    if f"{hashing.name}:{hashing.hexdigest()}" != config.digest:
+    if not _has_digest(content, config.digest):
         raise DigestMismatch(f"{skopeo.reference}: the image config is not what it should be.")
     return content
+
+
+def _has_digest(content: bytes, digest: str) -> bool:
+    hashing = hasher(digest)
+    hashing.update(content)
+    return f"{hashing.name}:{hashing.hexdigest()}" == digest
 
 
 async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:

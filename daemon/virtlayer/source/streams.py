@@ -2,7 +2,9 @@
 """Blobs on their way: the proxies of one source, and the streams that come from them.
 
 A proxy streams one blob at a time (see ``proxy``), so there are as many as blobs stream at the
-same time. The first one opens the reference; the others what ``open_further`` names.
+same time. The first one opens the reference; the others what ``open_further`` names. skopeo takes
+half of the time of a pull that brings nothing new only to start, so the first one can be started
+before it is known whether anything may be asked of it.
 """
 
 import asyncio
@@ -77,6 +79,14 @@ class OpenedProxy:
     life: contextlib.AsyncExitStack
 
 
+@dataclass(frozen=True, slots=True)
+class _StartedProxy:
+    """A proxy that nothing was asked of yet."""
+
+    proxy: Proxy
+    life: contextlib.AsyncExitStack
+
+
 class Proxies:
     """The proxies of one source; each streams one blob at a time (see ``proxy``)."""
 
@@ -85,6 +95,12 @@ class Proxies:
         self._slots = asyncio.Semaphore(1 if skopeo.reference.local_path else STREAMS)
         self._idle: list[OpenedProxy] = []
         self._next: Reference | None = None
+        self._first: asyncio.Task[_StartedProxy] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the first proxy; whoever needs one hears of it if that does not work."""
+        self._first = asyncio.create_task(self._started(), name="start of skopeo")
 
     def open_further(self, reference: Reference) -> None:
         """What proxies open from now on: something that does not change, already accepted."""
@@ -130,23 +146,62 @@ class Proxies:
                 finally:
                     await put_away(verdict)
 
+    def begin_close(self) -> None:
+        """End all proxies while the caller does something else; ``close`` waits for that."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._end_all(), name="end of skopeo")
+
     async def close(self) -> None:
         """End all proxies."""
+        while self._closing is not None or self._first is not None or self._idle:
+            self.begin_close()
+            await self._closed()
+
+    async def _closed(self) -> None:
+        assert self._closing is not None, "it was begun"
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            await asyncio.wait([self._closing])
+            raise
+        finally:
+            self._closing = None
+
+    async def _end_all(self) -> None:
+        first, self._first = self._first, None
+        if first is not None:
+            first.cancel()
+            await asyncio.wait([first])
+            if not first.cancelled() and first.exception() is None:
+                await first.result().life.aclose()
         while self._idle:
             await self._idle.pop().life.aclose()
 
     async def _opened(self) -> OpenedProxy:
         async with contextlib.AsyncExitStack() as stack:
             try:
-                # The policy was asked when the image was opened by its name. A rule about exact
-                # names would refuse the digest that stands for the very same image now.
-                proxy = await stack.enter_async_context(
-                    self.skopeo.proxy(policy=self._next is None)
-                )
+                started = await self._first_or_another()
+                stack.push_async_callback(started.life.aclose)
                 name = (self._next or self.skopeo.reference).skopeo_name
                 async with self.skopeo.waiting("opening the image"):
-                    image = (await proxy.request("OpenImage", name)).value
+                    image = (await started.proxy.request("OpenImage", name)).value
             except ProxyFailed as error:
                 raise self.skopeo.failure(str(error)) from error
-            return OpenedProxy(proxy, image, stack.pop_all())
+            return OpenedProxy(started.proxy, image, stack.pop_all())
+        raise AssertionError("the stack swallows nothing")
+
+    async def _first_or_another(self) -> _StartedProxy:
+        if self._first is None:
+            return await self._started()
+        # Who is cancelled in this moment leaves it where ``close`` finds it.
+        started = await asyncio.shield(self._first)
+        self._first = None
+        return started
+
+    async def _started(self) -> _StartedProxy:
+        async with contextlib.AsyncExitStack() as stack:
+            # The policy was asked when the image was opened by its name. A rule about exact names
+            # would refuse the digest that stands for the very same image now.
+            proxy = await stack.enter_async_context(self.skopeo.proxy(policy=self._next is None))
+            return _StartedProxy(proxy, stack.pop_all())
         raise AssertionError("the stack swallows nothing")
