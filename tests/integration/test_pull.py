@@ -162,12 +162,52 @@ async def test_what_is_there_is_neither_downloaded_nor_built(
     assert blobs_asked_for(registry, content) != set()
     registry.requested.clear()
     second = await watch.finished(await watch.pull(source, pool, cache=Variant("b", False)))
-    assert blobs_asked_for(registry, content) == set()
+    # Not even the config, whose digest is known; only what the tag leads to now.
+    assert [path for path in registry.requested if "/blobs/" in path] == []
+    assert [path for path in registry.requested if path.endswith("/manifests/1")] != []
     counts = ("layers-built", "layers-reused", "bytes-downloaded")
     assert [second["Result"][name] for name in counts] == [0, 2, 0]
     assert second["Result"]["image"] == first["Result"]["image"]
     assert second["Result"]["volumes"] == first["Result"]["volumes"]
     assert daemon.process.poll() is None
+
+
+async def test_a_tag_that_has_moved_is_seen(
+    watch: Watch, registry: FaultyRegistry, pool: str
+) -> None:
+    before, after = image(layers(2)), image(layers(2))
+    source = registry.store(before, "moved:1")
+    first = await watch.finished(await watch.pull(source, pool))
+    registry.store(after, "moved:1")
+    second = await watch.finished(await watch.pull(source, pool))
+    assert first["Result"]["digest"] == before.digest
+    assert second["Result"]["digest"] == after.digest
+    assert second["Result"]["layers-built"] == 2
+    assert set(first["Result"]["volumes"]).isdisjoint(second["Result"]["volumes"])
+
+
+async def test_what_went_from_the_pool_meanwhile_is_built_again(
+    watch: Watch, registry: FaultyRegistry, pool: str, host: LibvirtHost
+) -> None:
+    source = registry.store(image(layers(3)), "gone:1")
+    first = await watch.finished(await watch.pull(source, pool))
+    host.virsh("vol-delete", first["Result"]["volume"], "--pool", pool)
+    second = await watch.finished(await watch.pull(source, pool))
+    assert (second["Result"]["layers-built"], second["Result"]["layers-reused"]) == (1, 2)
+    assert sorted(second["Result"]["volumes"]) == host.volumes(pool)
+
+
+async def test_what_has_the_name_of_a_layer_and_is_none_is_refused(
+    watch: Watch, registry: FaultyRegistry, pool: str, host: LibvirtHost
+) -> None:
+    source = registry.store(image(layers(1)), "taken:1")
+    first = await watch.finished(await watch.pull(source, pool))
+    volume = host.pool_directory(pool) / first["Result"]["volume"]
+    volume.unlink()
+    volume.write_bytes(bytes(MIB))
+    refused = await watch.finished(await watch.pull(source, pool))
+    assert refused["Error"] == "org.virtlayer1.Error.VolumeExists"
+    assert volume.name in refused["Message"]
 
 
 async def test_images_share_their_first_layers(

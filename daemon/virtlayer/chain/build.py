@@ -16,12 +16,12 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from virtlayer.chain.explain import explained
-from virtlayer.chain.identity import is_layer_volume
 from virtlayer.chain.loans import Lender, Loan, first_failure
 from virtlayer.chain.plan import PlannedVolume
+from virtlayer.chain.presence import check_layer
 from virtlayer.chain.qcow2 import create_overlay, serve
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
-from virtlayer.errors import VirtlayerError, VolumeExists
+from virtlayer.errors import VirtlayerError
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.arrival import Blob
 from virtlayer.storage.commit import (
@@ -231,24 +231,8 @@ class _Build:
     async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:
         volumes = await self._pools.volumes(self._pool, [planned.name for planned in plan])
         for volume in volumes.values():
-            self._check(volume)
+            check_layer(volume, self._pool, self._request.virtual_size)
         return volumes
-
-    def _check(self, volume: Volume) -> None:
-        """The name says what is in a layer volume, whichever way its chain is cut."""
-        size = self._request.virtual_size
-        backing = volume.backing_path
-        backing_fits = backing is None or (
-            backing.parent == self._pool.path
-            and is_layer_volume(backing.name)
-            and volume.backing_format == "qcow2"
-        )
-        if volume.format != "qcow2" or volume.capacity != size or not backing_fits:
-            raise VolumeExists(
-                f"The volume {volume.name} in the pool “{self._pool.name}” is not the layer of "
-                f"that name: it is {volume.format} of {volume.capacity} bytes on {backing}, not "
-                f"qcow2 of {size} bytes on a layer of this pool. Delete it, then try again."
-            )
 
     def _count_reused(self, planned: PlannedVolume) -> None:
         self._reused += len(planned.layers)

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Brings an image into a pool: the volumes that are missing there, and a line in the catalogue."""
+"""Brings an image into a pool: the volumes that are missing there, and a line in the catalogue.
 
+Most pulls find that nothing has changed, and only wait: for skopeo to start, for the registry, for
+libvirt. So skopeo starts while the pool is looked up, and what the image was at its last pull is
+looked for in the pool while the registry is asked what it is now.
+"""
+
+import contextlib
 import logging
 import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +17,7 @@ from pathlib import Path
 from virtlayer import journal
 from virtlayer.catalog import ImageLayer, ImageRecord
 from virtlayer.chain.plan import PlannedVolume, plan_chain
+from virtlayer.chain.presence import whole_chain
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.config import MIB, SMALLEST_VIRTUAL_SIZE
 from virtlayer.errors import InvalidArgument
@@ -17,6 +25,8 @@ from virtlayer.jobs.job import Job
 from virtlayer.jobs.progress import Stage
 from virtlayer.operations.applier import WorkerOnDemand
 from virtlayer.operations.create_volume import check_name_is_free, create_on
+from virtlayer.operations.layers import volumes_of
+from virtlayer.operations.meanwhile import meanwhile
 from virtlayer.operations.new_volume import NewVolume
 from virtlayer.operations.services import Services
 from virtlayer.source.access import Access
@@ -24,8 +34,8 @@ from virtlayer.source.arrival import Blob
 from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
-from virtlayer.source.skopeo import BlobStream, OpenImage, open_image
-from virtlayer.storage.pools import Pool
+from virtlayer.source.skopeo import BlobStream, OpenImage, started_source
+from virtlayer.storage.pools import Pool, Volume
 
 _log = logging.getLogger(__name__)
 
@@ -111,41 +121,64 @@ class _Pull:
         self._services = services
         self._request = request
         self._job = job
+        self._name = request.name or request.source.short_name
         self._size = request.size or services.settings.storage.virtual_size
         self._downloaded: set[Layer] = set()
         self._digest = ""
 
     async def run(self) -> PullResult:
         request, services = self._request, self._services
-        # The cheap question first: a pool that is not there needs no registry.
-        pool = await services.pools.get(request.pool)
-        await services.sweeper.visit(pool)
-        if request.volume is not None:
-            await check_name_is_free(services, pool, request.volume.name)
-            request.volume.size_on(self._size, str(request.source))
-        async with open_image(
+        async with started_source(
             request.source,
             request.access,
             request.platform,
             runtime=services.runtime,
             scratch=services.scratch,
         ) as source:
-            self._digest = source.image.digest
-            _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
-            limit = services.settings.storage.depth_limit
-            plan = plan_chain(source.image.layers, self._size, limit)
-            # From before it is looked for until the catalogue says who needs it.
-            async with services.claims.claimed(pool, [planned.name for planned in plan]):
+            # The cheap question first: a pool that is not there needs no registry.
+            pool = await services.pools.get(request.pool)
+            await services.sweeper.visit(pool)
+            if request.volume is not None:
+                await check_name_is_free(services, pool, request.volume.name)
+                request.volume.size_on(self._size, str(request.source))
+            async with self._former_volumes(pool) as former:
+                opened = await source.open(services.catalog.config)
+                return await self._bring(pool, opened, former)
+
+    @contextlib.asynccontextmanager
+    async def _former_volumes(self, pool: Pool) -> AsyncIterator[Awaitable[Mapping[str, Volume]]]:
+        """Look, meanwhile, for the volumes that the name stands for now; they stay that long."""
+        services = self._services
+        record = await services.catalog.get(pool.name, self._name)
+        names = set() if record is None else volumes_of(record)
+        async with (
+            services.claims.claimed(pool, names),
+            meanwhile(services.pools.volumes(pool, names)) as found,
+        ):
+            yield found
+
+    async def _bring(
+        self, pool: Pool, source: OpenImage, former: Awaitable[Mapping[str, Volume]]
+    ) -> PullResult:
+        request, services, image = self._request, self._services, source.image
+        self._digest = image.digest
+        _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
+        plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
+        # From before it is looked for until the catalogue says who needs it.
+        async with services.claims.claimed(pool, [planned.name for planned in plan]):
+            chain = whole_chain(plan, await former, pool, self._size)
+            if chain is None:
                 chain = await self._build(pool, plan, source)
-                self._job.report.set_stage(Stage.REGISTERING)
-                record = await services.catalog.put(
-                    self._record(plan, source.image), keep=request.keep
-                )
-                made = chain.volumes[-1]
-                if request.volume is not None:
-                    made = await create_on(services, pool, record, request.volume, self._job)
+            else:
+                self._job.report.set_total(0, 0)
+            source.let_go()
+            self._job.report.set_stage(Stage.REGISTERING)
+            record = await services.catalog.put(self._record(plan, image), keep=request.keep)
+            made = chain.volumes[-1]
+            if request.volume is not None:
+                made = await create_on(services, pool, record, request.volume, self._job)
         return PullResult(
-            digest=source.image.digest,
+            digest=image.digest,
             image=record.id,
             name=record.name,
             volume=made.name,
@@ -211,7 +244,7 @@ class _Pull:
     def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
         return ImageRecord(
             pool=self._request.pool,
-            name=self._request.name or self._request.source.short_name,
+            name=self._name,
             source=str(self._request.source),
             digest=image.digest,
             image_id=image.image_id,
