@@ -52,10 +52,10 @@ async def test_libvirt_is_loaded_by_the_first_job(bus: Bus, tmp_path: Path) -> N
     async with virtlayerd(bus, tmp_path) as daemon:
         mapped = Path(f"/proc/{daemon.process.pid}/maps")
         assert await daemon.ask("ListImages", "s", "") == []
-        assert "libvirt" not in mapped.read_text()
+        assert "libvirtmod" not in mapped.read_text()
         _, path = await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
         await finished(daemon.client, path)
-        assert "libvirt" in mapped.read_text()
+        assert "libvirtmod" in mapped.read_text()
 
 
 async def test_version_is_an_option() -> None:
