@@ -326,6 +326,9 @@ async def test_pools_that_cannot_be_used(
     source = registry.store(image(layers(1)), "pools:1")
     absent = await watch.finished(await watch.pull(source, "no-such-pool"))
     assert absent["Error"] == "org.virtlayer1.Error.PoolNotFound"
+    wrong = {"cert-dir": Variant("s", "/no-such-directory")}
+    both = await watch.finished(await watch.pull(source, "no-such-pool", **wrong))
+    assert both["Error"] == "org.virtlayer1.Error.PoolNotFound"
     host.virsh("pool-destroy", pool)
     inactive = await watch.finished(await watch.pull(source, pool))
     assert inactive["Error"] == "org.virtlayer1.Error.PoolInactive"

@@ -20,7 +20,7 @@ from virtlayer.chain.plan import PlannedVolume, plan_chain
 from virtlayer.chain.presence import whole_chain
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.config import MIB, SMALLEST_VIRTUAL_SIZE
-from virtlayer.errors import InvalidArgument
+from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.jobs.job import Job
 from virtlayer.jobs.progress import Stage
 from virtlayer.operations.applier import WorkerOnDemand
@@ -34,7 +34,7 @@ from virtlayer.source.arrival import Blob
 from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import Platform
 from virtlayer.source.reference import Reference
-from virtlayer.source.skopeo import BlobStream, OpenImage, started_source
+from virtlayer.source.skopeo import BlobStream, OpenImage, Source, started_source
 from virtlayer.storage.pools import Pool, Volume
 
 _log = logging.getLogger(__name__)
@@ -127,23 +127,41 @@ class _Pull:
         self._digest = ""
 
     async def run(self) -> PullResult:
-        request, services = self._request, self._services
-        async with started_source(
-            request.source,
-            request.access,
-            request.platform,
-            runtime=services.runtime,
-            scratch=services.scratch,
-        ) as source:
+        async with meanwhile(self._usable_pool()) as usable, self._source(usable) as source:
             # The cheap question first: a pool that is not there needs no registry.
-            pool = await services.pools.get(request.pool)
-            await services.sweeper.visit(pool)
-            if request.volume is not None:
-                await check_name_is_free(services, pool, request.volume.name)
-                request.volume.size_on(self._size, str(request.source))
+            pool = await usable
             async with self._former_volumes(pool) as former:
-                opened = await source.open(services.catalog.config)
+                opened = await source.open(self._services.catalog.config)
                 return await self._bring(pool, opened, former)
+
+    async def _usable_pool(self) -> Pool:
+        request, services = self._request, self._services
+        pool = await services.pools.get(request.pool)
+        await services.sweeper.visit(pool)
+        if request.volume is not None:
+            await check_name_is_free(services, pool, request.volume.name)
+            request.volume.size_on(self._size, str(request.source))
+        return pool
+
+    @contextlib.asynccontextmanager
+    async def _source(self, usable: Awaitable[Pool]) -> AsyncIterator[Source]:
+        """Start the source; what is wrong with the pool is told before what is wrong with that."""
+        request, services = self._request, self._services
+        async with contextlib.AsyncExitStack() as life:
+            try:
+                source = await life.enter_async_context(
+                    started_source(
+                        request.source,
+                        request.access,
+                        request.platform,
+                        runtime=services.runtime,
+                        scratch=services.scratch,
+                    )
+                )
+            except VirtlayerError:
+                await usable
+                raise
+            yield source
 
     @contextlib.asynccontextmanager
     async def _former_volumes(self, pool: Pool) -> AsyncIterator[Awaitable[Mapping[str, Volume]]]:
