@@ -4,7 +4,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound
 from virtlayer.storage.binding import libvirt
@@ -20,6 +20,8 @@ type _ListedVolume = libvirt.virStorageVol
 _BUSY_SECONDS = 120.0
 """How long another's volume creation or copy may keep libvirt from refreshing the pool."""
 _BUSY_PAUSE = 0.05
+_FEW = 3
+"""Names of volumes that are asked for one by one."""
 
 
 class Pools:
@@ -142,36 +144,42 @@ def _pool_names(connection: Connection) -> list[str]:
     return sorted(pool.name() for pool in connection.listAllStoragePools())
 
 
-def _look_up(connection: Connection, pool: Pool, names: Iterable[str]) -> list[str] | None:
-    """Describe the volumes of these names; None where libvirt's list and the directory disagree.
-
-    Each name is asked for: what the whole list of a large pool takes, a few names do not.
-    """
-    handle = connection.storagePoolLookupByUUIDString(pool.uuid)
-    descriptions = []
-    for name in names:
-        volume = _listed(handle, name)
-        if (volume is not None) != (pool.path / name).exists():
-            return None
-        if volume is not None:
-            descriptions += _described(volume)
-    return descriptions
+def _look_up(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
+    """Describe the volumes of these names; None where libvirt's list and the directory disagree."""
+    listed = _listed(connection.storagePoolLookupByUUIDString(pool.uuid), names)
+    if listed.keys() != _present(pool, names):
+        return None
+    return [text for volume in listed.values() for text in _described(volume)]
 
 
-def _describe(connection: Connection, pool: Pool, names: Iterable[str]) -> list[str]:
+def _describe(connection: Connection, pool: Pool, names: Set[str]) -> list[str]:
     """Describe those volumes of these names that libvirt and the directory have."""
-    handle = connection.storagePoolLookupByUUIDString(pool.uuid)
-    there = [_listed(handle, name) for name in names if (pool.path / name).exists()]
-    return [text for volume in there if volume is not None for text in _described(volume)]
+    present = _present(pool, names)
+    listed = _listed(connection.storagePoolLookupByUUIDString(pool.uuid), present)
+    return [text for volume in listed.values() for text in _described(volume)]
 
 
-def _listed(pool: _ListedPool, name: str) -> _ListedVolume | None:
-    try:
-        return pool.storageVolLookupByName(name)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise
-    return None
+def _present(pool: Pool, names: Set[str]) -> Set[str]:
+    return {name for name in names if (pool.path / name).exists()}
+
+
+def _listed(pool: _ListedPool, names: Set[str]) -> dict[str, _ListedVolume]:
+    """The volumes of these names in libvirt's list.
+
+    The whole list, in one answer, is cheaper than many questions; a few questions are cheaper than
+    the list of a large pool.
+    """
+    if len(names) > _FEW:
+        volumes = pool.listAllVolumes()
+        return {name: volume for volume in volumes if (name := volume.name()) in names}
+    found = {}
+    for name in names:
+        try:
+            found[name] = pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+    return found
 
 
 def _described(volume: _ListedVolume) -> list[str]:
