@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What malloc(3) does with large blocks, set from Python: ctypes, which could do it as well, takes
+ * more memory itself than is often saved.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030d0000
+
+#include <Python.h>
+#include <malloc.h>
+
+static PyObject *map_from(PyObject *module, PyObject *argument)
+{
+    long size = PyLong_AsLong(argument);
+
+    (void)module;
+    if (size == -1 && PyErr_Occurred())
+        return NULL;
+    if (size < 1 || size > INT_MAX || mallopt(M_MMAP_THRESHOLD, (int)size) == 0)
+        return PyErr_Format(PyExc_ValueError, "malloc does not take %ld as a threshold", size);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    { "map_from", map_from, METH_O,
+      "Let malloc(3) map blocks of so many bytes and more, and unmap them when they are freed.\n\n"
+      "Left alone it does so at first, but takes freed ones for a sign to do it with larger ones\n"
+      "only: the rest then stays a part of the process." },
+    { 0 },
+};
+
+static struct PyModuleDef_Slot slots[] = { { 0 } };
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "virtlayer.allocation",
+    .m_doc = "How malloc(3) deals with large blocks.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit_allocation(void)
+{
+    return PyModuleDef_Init(&definition);
+}
