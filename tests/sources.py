@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tests.leftovers import children
@@ -11,7 +12,7 @@ from virtlayer.source.access import Access
 from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import parse_platform
 from virtlayer.source.reference import parse_reference
-from virtlayer.source.skopeo import BlobStream, OpenImage, open_image
+from virtlayer.source.skopeo import BlobStream, OpenImage, Source, open_image, started_source
 
 PLAIN = Access(tls_verify=False)
 
@@ -42,6 +43,12 @@ class Sources:
             patience=patience,
         ) as opened:
             yield opened
+
+    def started(self, reference: str) -> AbstractAsyncContextManager[Source]:
+        """Start a source by the text of its reference."""
+        return started_source(
+            parse_reference(reference), PLAIN, None, runtime=self._runtime, scratch=self._scratch
+        )
 
     async def image(
         self, reference: str, access: Access = PLAIN, *, platform: str | None = None

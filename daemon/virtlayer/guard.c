@@ -81,6 +81,7 @@ int main(int count, char **arguments)
 {
     unsigned int parent;
     char after;
+    int code;
 
     if (count < 4 || !take_number(&arguments[1], &parent, &after) || after != '\0') {
         fputs("guard: PARENT IDENTITY PROGRAM [ARGUMENT]...\n", stderr);
@@ -96,5 +97,7 @@ int main(int count, char **arguments)
     if ((unsigned int)getppid() != parent)
         return CANNOT_RUN;
     execvp(arguments[3], arguments + 3);
-    return errno == ENOENT ? failed(arguments[3]), NOT_FOUND : failed(arguments[3]);
+    code = errno == ENOENT ? NOT_FOUND : CANNOT_RUN;
+    failed(arguments[3]);
+    return code;
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import images
-from tests.leftovers import nothing_left
+from tests.leftovers import children, nothing_left
 from tests.registry import Registry
 from tests.sources import PLAIN, Sources, blob_of, read_some
 from virtlayer.errors import MalformedLayer, PlatformNotFound, RegistryUnavailable
@@ -129,6 +129,58 @@ async def test_a_tag_is_read_once(registry: Registry, sources: Sources) -> None:
         assert registry.requests("GET /v2/once/manifests/1 ") == 1
         with pytest.raises(RegistryUnavailable, match="was changed"):
             await opened.platforms()
+
+
+async def test_a_source_that_is_only_started_asks_for_nothing(
+    registry: Registry, sources: Sources
+) -> None:
+    reference = registry.store(images.image([BASE]), "started:1")
+    before = children()
+    async with sources.started(reference):
+        while not children() - before:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1)
+    async with sources.started(reference):
+        pass
+    assert registry.requests("/started/") == 0
+
+
+async def test_a_config_that_is_known_is_not_asked_for(
+    registry: Registry, sources: Sources
+) -> None:
+    content = images.image([BASE])
+    reference = registry.store(content, "known:1")
+    text = content.blobs[content.config_digest].decode()
+    asked = []
+
+    async def known(digest: str) -> str | None:
+        asked.append(digest)
+        return {1: text, 2: text.replace("linux", "minix")}.get(len(asked))
+
+    async def config() -> str:
+        async with sources.started(reference) as source:
+            return (await source.open(known)).image.config.raw
+
+    assert await config() == text
+    assert registry.requests("/known/blobs/") == 0
+    # What is not what the digest says, or not known at all, is.
+    assert await config() == text
+    assert await config() == text
+    assert registry.requests("/known/blobs/") == 2
+    assert asked == [content.config_digest] * 3
+
+
+async def test_an_image_that_is_let_go_has_no_process_any_more(
+    registry: Registry, sources: Sources
+) -> None:
+    reference = registry.store(images.image([BASE]), "let-go:1")
+    before = children()
+    async with sources.open(reference) as opened:
+        assert children() - before
+        opened.let_go()
+        while children() - before:
+            await asyncio.sleep(0.001)
+        assert await blob_of(opened, opened.image.layers[0]) == BASE.blob
 
 
 async def test_a_stream_that_is_left_early(registry: Registry, sources: Sources) -> None:
