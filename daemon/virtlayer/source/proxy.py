@@ -32,6 +32,8 @@ _PACKET_LIMIT = 256 * KIB
 _DESCRIPTORS_LIMIT = 8
 _PIPE_SIZE = MIB
 """The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""
+_SMALL = 64 * KIB
+"""Of a manifest, which is seldom longer, at a time."""
 _MANY = 256 * KIB
 _GATHER_SECONDS = 0.002
 """Who wants many bytes gets more of them at a time after that: skopeo writes 32 KiB at a time, and
@@ -61,7 +63,7 @@ class Pipe:
 
     async def read(self, limit: int) -> bytes:
         """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
-        buffer = bytearray(limit)
+        buffer = bytearray(min(limit, _SMALL))
         length = await self.read_into(memoryview(buffer))
         return bytes(buffer[:length])
 
