@@ -45,11 +45,16 @@ async def served(volume: Path, image_format: str = "raw") -> AsyncIterator[socke
 
 
 async def apply_layer(
-    worker: LayerWorker, volume: Path, content: LayerContent, *, format_size: int | None
+    worker: LayerWorker,
+    volume: Path,
+    content: LayerContent,
+    *,
+    format_size: int | None,
+    image_format: str = "raw",
 ) -> AppliedLayer:
-    """Apply one layer to a raw file, which is formatted first where a size is given."""
+    """Apply one layer to a volume, which is formatted first where a size is given."""
     with open_blob(content.blob) as blob:
-        async with served(volume) as connection:
+        async with served(volume, image_format) as connection:
             return await worker.apply(
                 LayerRequest(
                     blob=Blob.complete(blob, len(content.blob)),

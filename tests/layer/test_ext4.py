@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The file system itself, as e2fsprogs and the kernel see it."""
 
+import json
 import os
 import re
 import shutil
@@ -50,6 +51,12 @@ def _debugfs(volume: Path, command: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
+def _written_clusters(overlay: Path) -> int:
+    argv = ["qemu-img", "map", "--output=json", overlay]
+    extents = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
+    return sum(extent["length"] for extent in extents if extent["depth"] == 0) // 65536
+
+
 def _names(count: int, length: int = 30) -> list[str]:
     return [f"{number:06}".ljust(length, "n") for number in range(count)]
 
@@ -89,6 +96,25 @@ async def test_everything_deleted_leaves_nothing(worker: LayerWorker, tmp_path: 
 
     assert _free(used) == _free(empty)
     assert _debugfs(used, "ls -p /").split() == _debugfs(empty, "ls -p /").split()
+
+
+async def test_what_stays_as_it_is_is_not_written(worker: LayerWorker, tmp_path: Path) -> None:
+    """An overlay has what a layer changes, and not every bitmap of the file system."""
+    base, overlay = tmp_path / "base", tmp_path / "overlay"
+    await build_volume(worker, base, [_layer(directory("d"))], size=8 * 1024**3)
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", overlay], check=True
+    )
+
+    await apply_layer(worker, overlay, _layer(), format_size=None, image_format="qcow2")
+    nothing = _written_clusters(overlay)
+    await apply_layer(
+        worker, overlay, _layer(entry("d/f", b"1")), format_size=None, image_format="qcow2"
+    )
+
+    assert nothing == 0
+    # The superblock with the descriptors, two bitmaps, the inodes, the directory, and the file.
+    assert _written_clusters(overlay) <= 6
 
 
 async def test_everything_opaque_and_again_costs_the_same(

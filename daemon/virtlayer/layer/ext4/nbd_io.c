@@ -408,18 +408,18 @@ static errcode_t write_bytes(struct device *device, uint64_t offset, size_t leng
         size_t within = offset % PAGE_SIZE;
         size_t part = PAGE_SIZE - within < length ? PAGE_SIZE - within : length;
         struct page *page = cached(device, number);
+        bool known = page || part < PAGE_SIZE; /* what the page holds, once it is there */
 
         if (!page) {
-            errcode_t failure =
-                part == PAGE_SIZE ? make_room(device, 1) : read_pages(device, number);
+            errcode_t failure = known ? read_pages(device, number) : make_room(device, 1);
             if (failure)
                 return failure;
             page = enter(device, number);
             if (!page)
                 return device->failure;
         }
-        /* libext2fs writes back a good deal that it has not changed. */
-        if (page->dirty || part == PAGE_SIZE || memcmp(page->bytes + within, data, part)) {
+        /* libext2fs writes back a good deal that it has not changed: all bitmaps, for one. */
+        if (page->dirty || !known || memcmp(page->bytes + within, data, part)) {
             memcpy(page->bytes + within, data, part);
             page->dirty = true;
         }
