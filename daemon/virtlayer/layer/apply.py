@@ -28,6 +28,7 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 """What aufs kept beside its files; it says nothing about the image."""
 
+_NO_NAMES = (b"", b".", b"..")
 _RESOLVED_KEPT = 10_000
 _NAME_LIMIT = 255
 _TARGET_LIMIT = 4095
@@ -55,6 +56,7 @@ class LayerApplication:
         self._upper_directories: set[int] = set()
         self._upper_names: set[bytes] = set()
         self._passed: set[int] = set()
+        # By paths as the archive spells them: most entries lie beside the one before.
         self._resolved: dict[bytes, int] = {}
 
     def apply(self, entry: Entry, archive: Archive) -> None:
@@ -64,19 +66,23 @@ class LayerApplication:
             BadArchive: The entry makes no sense.
             TooLarge: It is more than can be stored.
         """
-        path = _clean(entry.name)
-        if not path:
-            self._apply_to_root(entry)
-            return
-        name = path.pop()
+        head, _, name = entry.name.rstrip(b"/").rpartition(b"/")
+        if name in _NO_NAMES:
+            path = _clean(entry.name)
+            if not path:
+                self._apply_to_root(entry)
+                return
+            name = path.pop()
+            head = b"/".join(path)
         if _WHITEOUT in entry.name:
+            path = _clean(head)
             if _is_aufs_metadata(path, name, entry):
                 return
             if name.startswith(_WHITEOUT):
                 self._apply_whiteout(path, name, entry)
                 return
         _check_length(name, entry)
-        directory = self._parent(path, entry)
+        directory = self._resolved.get(head) or self._parent(head, entry)
         if entry.kind == HARD_LINK:
             self._link(directory, name, entry)
         else:
@@ -194,17 +200,14 @@ class LayerApplication:
 
     # ---- finding directories ----
 
-    def _parent(self, path: list[bytes], entry: Entry) -> int:
+    def _parent(self, path: bytes, entry: Entry) -> int:
         """The directory that a path leads to; what is missing of it is made."""
-        key = b"/".join(path)
-        directory = self._resolved.get(key)
-        if directory is None:
-            implied = Metadata(_IMPLIED_MODE, 0, 0, entry.metadata.mtime)
-            directory = self._walk(path, entry, implied)
-            assert directory is not None
-            if len(self._resolved) >= _RESOLVED_KEPT:
-                self._resolved.clear()
-            self._resolved[key] = directory
+        implied = Metadata(_IMPLIED_MODE, 0, 0, entry.metadata.mtime)
+        directory = self._walk(_clean(path), entry, implied)
+        assert directory is not None
+        if len(self._resolved) >= _RESOLVED_KEPT:
+            self._resolved.clear()
+        self._resolved[path] = directory
         return directory
 
     def _walk(self, path: list[bytes], entry: Entry, implied: Metadata | None) -> int | None:
@@ -246,12 +249,19 @@ class LayerApplication:
 class _EntryContent:
     """The content of a regular file, still in the archive."""
 
-    __slots__ = ("pieces", "segments", "size")
+    __slots__ = ("_archive", "pieces", "segments", "size")
 
     def __init__(self, entry: Entry, archive: Archive) -> None:
         self.size = entry.size
         self.segments = entry.segments
         self.pieces = archive.pieces
+        self._archive = archive
+
+    def whole(self) -> memoryview | None:
+        size = self.size
+        if size and self.segments != ((0, size),):
+            return None
+        return self._archive.whole(size)
 
 
 def _key(directory: int, name: bytes) -> bytes:

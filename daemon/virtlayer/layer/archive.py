@@ -45,6 +45,7 @@ _KINDS = {
     b"6": FIFO,
 }
 _INCREMENTAL = b"D"
+_OLD_SPARSE = b"S"
 _ONE_BLOCK_OF_ZEROES = bytes(BLOCK)
 
 
@@ -67,6 +68,8 @@ class Entry(NamedTuple):
 class _Extension:
     """What the extended headers before an entry say of it."""
 
+    __slots__ = ("length", "link", "name", "records")
+
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
         self.name = b""
@@ -85,6 +88,7 @@ class Archive:
     def __init__(self, stream: LayerStream, limits: LayerLimits) -> None:
         self._stream = stream
         self._limits = limits
+        self._path_limit = limits.path
         self._global: dict[bytes, bytes] = {}
         self._unread = 0
         self._padding = 0
@@ -99,16 +103,19 @@ class Archive:
             BrokenStream: The compressed bytes are damaged.
         """
         extension = _Extension()
+        extended = False
         while (block := self._next_header()) is not None:
             try:
                 header = parse_header(block)
                 if header.type in _KINDS:
                     entry = self._entry(header, extension)
                     self._last_name = entry.name
-                    extension = _Extension()
+                    if extended:
+                        extension, extended = _Extension(), False
                     yield entry
                 else:
                     self._extend(extension, header)
+                    extended = True
             except (BadHeader, pax.BadRecord) as error:
                 raise BadArchive(f"{error}, in a header {self._place()}") from error
 
@@ -149,6 +156,13 @@ class Archive:
         if missing:
             raise BadArchive("the archive ends within the data", self._last_name)
 
+    def whole(self, length: int) -> memoryview | None:
+        """The next bytes of the present entry's data, if they are in memory in one piece."""
+        piece = self._stream.whole(length)
+        if piece is not None:
+            self._unread -= length
+        return piece
+
     # ---- headers ----
 
     def _next_header(self) -> bytes | None:
@@ -179,22 +193,27 @@ class Archive:
             # Before ustar, a directory was a file whose name ends in a slash.
             if header.type == b"\0" and name.endswith(b"/"):
                 kind = DIRECTORY
-            fields = pax.override(header, records)
+            uid, gid, size, mtime = pax.override(header, records)
             # What is no file has no data, whatever its size says.
             has_data = kind == REGULAR or header.type == _INCREMENTAL
-            self._begin_content(fields.size if has_data else 0)
-            size = fields.size if kind == REGULAR else 0
+            self._begin_content(size if has_data else 0)
+            if kind != REGULAR:
+                size = 0
             segments: tuple[tuple[int, int], ...] = ((0, size),) if size else ()
-            if kind == REGULAR and (layout := self._sparse_layout(header, records)):
+            if (
+                kind == REGULAR
+                and (records or header.type == _OLD_SPARSE)
+                and (layout := self._sparse_layout(header, records))
+            ):
                 size, segments = layout.size, layout.segments
                 name = layout.name or name
             link = extension.link or records.get(b"linkpath") or header.link
             self._check_names(name, link, kind)
             metadata = Metadata(
                 header.mode & 0o7777,
-                fields.uid,
-                fields.gid,
-                fields.mtime,
+                uid,
+                gid,
+                mtime,
                 storable_attributes(pax.attributes(records), kind) if records else NO_ATTRIBUTES,
             )
         except (pax.BadRecord, sparse.BadMap, BadHeader) as error:
@@ -208,7 +227,7 @@ class Archive:
             raise BadArchive("the name has a NUL in it")
         if b"\0" in link:
             raise BadArchive("the link target has a NUL in it")
-        limit = self._limits.path
+        limit = self._path_limit
         if len(name) > limit:
             raise TooLarge(f"a path of {len(name)} bytes; the limit is {limit}")
         if kind == HARD_LINK and len(link) > limit:
@@ -216,7 +235,7 @@ class Archive:
 
     def _sparse_layout(self, header: Header, records: dict[bytes, bytes]) -> sparse.Layout | None:
         limit = self._limits.segments
-        if header.type == b"S":
+        if header.type == _OLD_SPARSE:
             layout = sparse.old_gnu(header.raw, self._map_block, limit)
         elif records.get(b"GNU.sparse.major", b"0") != b"0":
             layout = sparse.gnu_1_0(records, self._map_data, limit)
@@ -251,11 +270,10 @@ class Archive:
         self._padding = -size % BLOCK
 
     def _skip_content(self) -> None:
-        for _ in self.pieces(self._unread):
-            pass
+        if self._unread and self._stream.skip(self._unread) < self._unread:
+            raise BadArchive("the archive ends within the data", self._last_name)
         # Writers that leave the trailer out may leave this out, too.
-        for _ in self._stream.pieces(self._padding):
-            pass
+        self._stream.skip(self._padding)
         self._unread = self._padding = 0
 
     def _extension(self, extension: _Extension, header: Header) -> bytes:

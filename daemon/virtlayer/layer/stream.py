@@ -155,7 +155,9 @@ class LayerStream:
         self._ready: deque[bytes | BaseException | None] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._current = memoryview(b"")
+        self._current = b""
+        self._view = memoryview(b"")
+        self._position = 0
         self._ended = False
         self._thread = threading.Thread(target=self._produce, name="decompress", daemon=True)
 
@@ -180,27 +182,48 @@ class LayerStream:
 
     def read(self, size: int) -> bytes:
         """Exactly that many bytes, or fewer at the end of the stream."""
-        current = self._current
-        if len(current) >= size:
-            self._current = current[size:]
-            return bytes(current[:size])
+        start = self._position
+        if start + size <= len(self._current):
+            self._position = start + size
+            return self._current[start : start + size]
         return b"".join(bytes(piece) for piece in self.pieces(size))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """That many bytes in pieces, or fewer at the end of the stream."""
-        while size:
-            if not self._current and not self._advance():
-                return
-            piece = self._current[:size]
-            self._current = self._current[len(piece) :]
+        while size and (self._position < len(self._current) or self._advance()):
+            piece = self._view[self._position : self._position + size]
+            self._position += len(piece)
             size -= len(piece)
             yield piece
+
+    def whole(self, size: int) -> memoryview | None:
+        """That many bytes, if they are in one piece of memory; else None, and nothing is read."""
+        start = self._position
+        if start + size > len(self._current):
+            return None
+        self._position = start + size
+        return self._view[start : start + size]
+
+    def skip(self, size: int) -> int:
+        """Read over that many bytes; fewer are left at the end of the stream.
+
+        Returns:
+            How many there were.
+        """
+        missing = size
+        while self._position + missing > len(self._current):
+            missing -= len(self._current) - self._position
+            self._position = len(self._current)
+            if not self._advance():
+                return size - missing
+        self._position += missing
+        return size
 
     def drain(self) -> None:
         """Read to the end of the stream."""
         while self._advance():
             pass
-        self._current = memoryview(b"")
+        self._position = len(self._current)
 
     def _advance(self) -> bool:
         """Go on to the next piece; False at the end."""
@@ -213,7 +236,8 @@ class LayerStream:
             self._changed.notify_all()
         self._on_progress(self._blob.consumed)
         if isinstance(piece, bytes):
-            self._current = memoryview(piece)
+            self._current, self._view = piece, memoryview(piece)
+            self._position = 0
             return True
         self._ended = True
         if piece is not None:
