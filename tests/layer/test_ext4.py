@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The file system itself, as e2fsprogs and the kernel see it."""
 
+import gzip
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from tests.archives import (
 from tests.images import LayerContent, layer
 from tests.privileges import call_as_root
 from tests.trees import mounted
-from tests.volumes import SIZE, apply_layer, assert_sound, build_volume
+from tests.volumes import SIZE, apply_layer, assert_sound, build_volume, fingerprint
 from virtlayer.errors import NoSpace
 from virtlayer.layer.session import LayerWorker
 
@@ -140,6 +141,26 @@ async def test_replacing_a_directorys_attributes_leaks_nothing(
     await build_volume(worker, other, [_layer(large), _layer(large), _layer(directory("d"))])
 
     assert _free(one) == _free(other)
+
+
+async def test_how_the_content_arrives_leaves_no_trace(worker: LayerWorker, tmp_path: Path) -> None:
+    """A file that is in memory in one piece goes there in one call, another one in many."""
+    whole, in_pieces = tmp_path / "whole", tmp_path / "pieces"
+    sizes = (0, 1, 4095, 4096, 4097, 8192, 100_000, 2_000_000, 3, 20_000)
+    parts = [
+        *(entry(f"{size}", os.urandom(size)) for size in sizes),
+        pax({"SCHILY.xattr.user.large": "v" * 3000}) + entry("attributes", b"a" * 5000),
+        *(entry(f"many/{name}", name.encode() * 50) for name in _names(2500)),
+    ]
+    raw = archive(*parts)
+    # A member of gzip ends a piece.
+    members = (raw[at : at + 3000] for at in range(0, len(raw), 3000))
+    blob = b"".join(gzip.compress(member, 1) for member in members)
+
+    await build_volume(worker, whole, [_layer(*parts)])
+    await build_volume(worker, in_pieces, [layer(raw=raw, blob=blob)])
+
+    assert fingerprint(whole) == fingerprint(in_pieces)
 
 
 async def test_directory_and_file_in_the_holes_of_a_full_file_system(

@@ -46,6 +46,12 @@ class Content(Protocol):
     def pieces(self, length: int) -> Iterator[memoryview]:
         """The next bytes of data, as many as that, in pieces."""
 
+    def whole(self) -> memoryview | None:
+        """All of the file, if it has no holes and is in memory in one piece; else None.
+
+        What it returns is taken; asked for at the beginning.
+        """
+
 
 class Tree(Protocol):
     """A file system that a layer is applied to.

@@ -142,6 +142,9 @@ class _Bytes:
         piece, self._content = self._content[:length], self._content[length:]
         yield piece
 
+    def whole(self) -> memoryview:
+        return self._content
+
 
 def _shown(path: bytes) -> str:
     return path.lstrip(b"/").decode(errors="backslashreplace")[:200]

@@ -34,13 +34,14 @@ class BlockAllocator:
 
     Args:
         filesystem: An open ext2_filsys with its bitmaps.
+        room: Its struct vl_room; which blocks are set aside is for this class.
     """
 
-    def __init__(self, filesystem: Any) -> None:
+    def __init__(self, filesystem: Any, room: Any) -> None:
         self._filesystem = filesystem
+        self._room = room
         self._found = ffi.new("blk64_t *")
-        self._window_start = self._first_roomy_place()
-        self._window_length = 0
+        room.block, room.blocks = self._first_roomy_place(), 0
         self._handle = ffi.new_handle(self)
         filesystem.priv_data = self._handle
         lib.ext2fs_set_alloc_block_callback(filesystem, lib.vl_allocate_block, ffi.NULL)
@@ -71,20 +72,25 @@ class BlockAllocator:
         Raises:
             FilesystemFull: No block is free.
         """
-        if not self._window_length:
+        room = self._room
+        if not room.blocks:
             self._open_window(max(count, _WINDOW))
-        start, length = self._window_start, min(count, self._window_length)
-        self._window_start += length
-        self._window_length -= length
+        start, length = room.block, min(count, room.blocks)
+        room.block += length
+        room.blocks -= length
         return start, length
 
+    def are_set_aside(self, size: int) -> bool:
+        """Whether the blocks for that many bytes are set aside already, side by side."""
+        return bool(size <= min(self._room.blocks, _LONGEST_EXTENT) * BLOCK_SIZE)
+
     def _open_window(self, count: int) -> None:
-        start, length = self._free_run(self._window_start)
+        start, length = self._free_run(self._room.block)
         if not length:
             start, length = self._free_run(0)
         if not length:
             raise FilesystemFull(lib.EXT2_ET_BLOCK_ALLOC_FAIL)
-        self._window_start, self._window_length = start, min(length, count)
+        self._room.block, self._room.blocks = start, min(length, count)
 
     def _first_roomy_place(self) -> int:
         """Holes that deletions left are for later: what comes together should lie together."""

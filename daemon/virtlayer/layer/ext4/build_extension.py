@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compiles ``_ext2fs``: libext2fs as Python sees it, with our io_manager over libnbd.
+"""Compiles ``_ext2fs``: libext2fs as Python sees it, with what we add to it in C.
 
 cffi in API mode compiles these declarations against the real headers, so a struct that changed its
 layout or a function that changed its parameters is an error here and not a crash later.
@@ -222,9 +222,21 @@ errcode_t vl_nbd_assume_zeroes(io_channel channel);
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
 void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);
+
+struct vl_room {
+    ext2_ino_t inode;
+    blk64_t block;
+    blk64_t blocks;
+};
+#define VL_INODE_SIZE ...
+errcode_t vl_take_inode(ext2_filsys fs, struct vl_room *room, int is_directory);
+errcode_t vl_add_inode(ext2_filsys fs, struct vl_room *room, const void *bytes, int is_directory);
+errcode_t vl_add_file(ext2_filsys fs, struct vl_room *room, const void *bytes, const void *data,
+                      uint64_t length);
 """
 
 HERE = Path(__file__).parent
+_PARTS = ("nbd_io", "nodes")
 
 
 def _pkg_config(flag: str) -> list[str]:
@@ -236,11 +248,11 @@ ffi = FFI()
 ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "virtlayer.layer.ext4._ext2fs",
-    '#include "nbd_io.h"',
+    "".join(f'#include "{part}.h"\n' for part in _PARTS),
     # Relative, as setuptools wants the sources of an extension.
-    sources=["daemon/virtlayer/layer/ext4/nbd_io.c"],
+    sources=[f"daemon/virtlayer/layer/ext4/{part}.c" for part in _PARTS],
     include_dirs=[str(HERE)],
-    depends=[str(HERE / "nbd_io.h")],
+    depends=[str(HERE / f"{part}.h") for part in _PARTS],
     extra_compile_args=[
         "-O2",
         "-Wall",

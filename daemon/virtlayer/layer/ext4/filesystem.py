@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -69,8 +70,9 @@ class Ext4Filesystem:
         # The kernel does not keep the backups of the superblock up to date either.
         self._fs.flags |= lib.EXT2_FLAG_MASTER_SB_ONLY
         self._io = filesystem.io
-        self._blocks = BlockAllocator(filesystem)
-        self._inodes = Inodes(filesystem)
+        room = ffi.new("struct vl_room *")
+        self._blocks = BlockAllocator(filesystem, room)
+        self._inodes = Inodes(filesystem, room)
         self._directories = Directories(filesystem, self._inodes, self._blocks)
 
     @classmethod
@@ -169,11 +171,10 @@ class Ext4Filesystem:
 
     def add_directory(self, directory: int, name: bytes, metadata: Metadata) -> int:
         """See ``Tree``."""
-        number = self._inodes.take(is_directory=True)
-        self._inodes.write(
-            number,
+        number = self._inodes.add(
             encode_inode(metadata, stat.S_IFDIR, links=2, flags=EXTENTS_FLAG, block=EMPTY_TREE),
             metadata.attributes,
+            is_directory=True,
         )
         self._directories.create(number, directory)
         self._directories.get(directory).add(name, number, DIRECTORY)
@@ -181,16 +182,20 @@ class Ext4Filesystem:
 
     def add_file(self, directory: int, name: bytes, metadata: Metadata, content: Content) -> None:
         """See ``Tree``."""
-        number = self._inodes.take()
-        segments = list(content.segments)
-        runs = runs_for(segments, self._blocks)
-        self._write_file_inode(number, metadata, content.size, runs)
-        self._write_content(content, segments, runs)
+        whole = content.whole() if self._blocks.are_set_aside(content.size) else None
+        if whole is not None:
+            inode = _empty_file(metadata.mode, metadata.uid, metadata.gid, metadata.mtime)
+            number = self._inodes.add_file(inode, metadata.attributes, whole)
+        else:
+            number = self._inodes.take()
+            segments = list(content.segments)
+            runs = runs_for(segments, self._blocks)
+            self._write_file_inode(number, metadata, content.size, runs)
+            self._write_content(content, segments, runs)
         self._directories.get(directory).add(name, number, REGULAR)
 
     def add_symlink(self, directory: int, name: bytes, metadata: Metadata, target: bytes) -> None:
         """See ``Tree``."""
-        number = self._inodes.take()
         if len(target) < _FAST_SYMLINK:
             inode = encode_inode(metadata, stat.S_IFLNK, size=len(target), block=target)
         else:
@@ -204,17 +209,16 @@ class Ext4Filesystem:
                 flags=EXTENTS_FLAG,
                 block=inline_extents([Run(0, start, 1)]) or b"",
             )
-        self._inodes.write(number, inode, metadata.attributes)
+        number = self._inodes.add(inode, metadata.attributes)
         self._directories.get(directory).add(name, number, SYMLINK)
 
     def add_special(
         self, directory: int, name: bytes, metadata: Metadata, kind: int, major: int, minor: int
     ) -> None:
         """See ``Tree``."""
-        number = self._inodes.take()
         block = encode_device(major, minor) if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else b""
         inode = encode_inode(metadata, _FILE_TYPES[kind], block=block)
-        self._inodes.write(number, inode, metadata.attributes)
+        number = self._inodes.add(inode, metadata.attributes)
         self._directories.get(directory).add(name, number, kind)
 
     def add_link(self, directory: int, name: bytes, child: Child) -> None:
@@ -303,6 +307,13 @@ class Ext4Filesystem:
 
     def _put(self, offset: int, data: memoryview) -> None:
         check(lib.vl_nbd_write_data(self._io, offset, ffi.from_buffer(data), len(data)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _empty_file(mode: int, uid: int, gid: int, mtime: int) -> bytes:
+    """The inode of an empty file. Most files of a package have one owner, mode and time."""
+    metadata = Metadata(mode, uid, gid, mtime)
+    return encode_inode(metadata, stat.S_IFREG, flags=EXTENTS_FLAG, block=EMPTY_TREE)
 
 
 def check_or_free(filesystem: Any, code: int) -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from virtlayer.layer.ext4.attributes import write_attributes
 from virtlayer.layer.ext4.format import FIXED_TIME
 from virtlayer.layer.ext4.inode import INODE_SIZE, InodeFields
-from virtlayer.layer.ext4.library import FilesystemFull, check, ffi, lib
+from virtlayer.layer.ext4.library import check, ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _EVERYTHING = 2**64 - 1
+
+assert lib.VL_INODE_SIZE == INODE_SIZE
 
 
 class Inodes:
@@ -21,34 +23,56 @@ class Inodes:
 
     Args:
         filesystem: An open ext2_filsys with its bitmaps.
+        room: Its struct vl_room; which inode is the next one is for this class.
     """
 
-    def __init__(self, filesystem: Any) -> None:
+    def __init__(self, filesystem: Any, room: Any) -> None:
         self._fs = filesystem
-        self._last = int(filesystem.super.s_first_ino) - 1
-        self._number = ffi.new("ext2_ino_t *")
+        self._room = room
+        room.inode = filesystem.super.s_first_ino - 1
         self._physical = ffi.new("blk64_t *")
 
-    def take(self, *, is_directory: bool = False) -> int:
+    def take(self) -> int:
         """Take a free inode, one after the last one taken where there is one.
 
         Raises:
             FilesystemFull: None is free.
         """
-        superblock = self._fs.super
-        start, end = self._last + 1, superblock.s_inodes_count
-        bitmap = self._fs.inode_map
-        code = 1
-        if start <= end:
-            code = lib.ext2fs_find_first_zero_inode_bitmap2(bitmap, start, end, self._number)
-        if code:
-            first = superblock.s_first_ino
-            code = lib.ext2fs_find_first_zero_inode_bitmap2(bitmap, first, end, self._number)
-        if code:
-            raise FilesystemFull(lib.EXT2_ET_INODE_ALLOC_FAIL)
-        self._last = int(self._number[0])
-        lib.ext2fs_inode_alloc_stats2(self._fs, self._last, 1, is_directory)
-        return self._last
+        check(lib.vl_take_inode(self._fs, self._room, 0))
+        return int(self._room.inode)
+
+    def add(
+        self, inode: bytes, attributes: Mapping[bytes, bytes], *, is_directory: bool = False
+    ) -> int:
+        """Take a free inode, and write it with its extended attributes.
+
+        Raises:
+            FilesystemFull: None is free.
+        """
+        check(lib.vl_add_inode(self._fs, self._room, inode, is_directory))
+        return self._dressed(attributes)
+
+    def add_file(self, inode: bytes, attributes: Mapping[bytes, bytes], content: memoryview) -> int:
+        """The same for a regular file whose content the room has blocks for.
+
+        Args:
+            inode: That of an empty file.
+            attributes: Its extended attributes.
+            content: All of it.
+
+        Raises:
+            FilesystemFull: No inode is free.
+        """
+        data = ffi.from_buffer(content)
+        check(lib.vl_add_file(self._fs, self._room, inode, data, len(content)))
+        return self._dressed(attributes)
+
+    def _dressed(self, attributes: Mapping[bytes, bytes]) -> int:
+        """The inode that was taken last, with these extended attributes."""
+        number = int(self._room.inode)
+        if attributes:
+            write_attributes(self._fs, number, attributes)
+        return number
 
     def read(self, number: int) -> InodeFields:
         """The fields of an inode."""
