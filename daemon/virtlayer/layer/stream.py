@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A layer's blob as a stream of uncompressed bytes whose digest is known at the end.
 
-A thread reads, decompresses and hashes (all in C without the GIL) while the caller works on what
-came before. At most ``_WAITING`` pieces of memory are between the two.
+A thread reads and decompresses (in C without the GIL) while the caller hashes what came before
+and works on it: hashing takes less than decompressing, and what else the caller does, about the
+rest of it. At most ``_WAITING`` pieces of memory are between the two.
 """
 
 from __future__ import annotations
@@ -236,6 +237,7 @@ class LayerStream:
             self._changed.notify_all()
         self._on_progress(self._blob.consumed)
         if isinstance(piece, bytes):
+            self._hash.update(piece)
             self._current, self._view = piece, memoryview(piece)
             self._position = 0
             return True
@@ -251,7 +253,6 @@ class LayerStream:
                 produced += len(piece)
                 if produced > self._limit:
                     raise StreamTooLong
-                self._hash.update(piece)
                 if not self._offer(piece):
                     return
             self._offer(None)
