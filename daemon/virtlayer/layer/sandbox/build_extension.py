@@ -24,6 +24,7 @@ struct scmp_arg_cmp {
 uint32_t vl_errno_action(uint16_t code);
 int vl_no_such_call(void);
 int vl_die_with_parent(void);
+void vl_keep_freed_memory(int bytes);
 int vl_keep_capabilities(uint64_t kept);
 int vl_landlock_version(void);
 int vl_landlock(uint64_t refused, int directory, uint64_t allowed_in_it);
@@ -40,6 +41,7 @@ SOURCE = """
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <malloc.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -59,6 +61,16 @@ static int vl_no_such_call(void)
 static int vl_die_with_parent(void)
 {
     return prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* Have malloc(3) make blocks of up to so many bytes from what was freed before, and give back only
+ * what goes beyond twice as many. Where malloc cannot be told, it is only slower. */
+static void vl_keep_freed_memory(int bytes)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, bytes);
+    mallopt(M_TRIM_THRESHOLD, 2 * bytes);
+#endif
 }
 
 /* Give up all capabilities but those of the mask (capset(2), which has no wrapper in libc). */

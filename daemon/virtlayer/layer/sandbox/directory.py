@@ -18,7 +18,7 @@ import os
 import stat
 
 from virtlayer.layer.sandbox._seccomp import ffi, lib
-from virtlayer.layer.sandbox.enter import Limits, die_with_parent, limit
+from virtlayer.layer.sandbox.enter import Limits, die_with_parent, keep_freed_memory, limit
 from virtlayer.layer.sandbox.landlock import stay_below
 from virtlayer.layer.sandbox.seccomp import Rule, allow_only_what_the_worker_does, has_bits
 
@@ -70,6 +70,7 @@ def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool)
         raise OSError(ffi.errno, os.strerror(ffi.errno), "capset")
     die_with_parent()
     os.umask(0)
+    keep_freed_memory()
     limit(limits)
     allow_only_what_the_worker_does(_WRITING + _READING if customizes else _WRITING)
 

@@ -18,6 +18,8 @@ WORKER_USER = "virtlayer-worker"
 """Made by the package (systemd/sysusers.d); where it is missing, ``nobody`` takes its place."""
 
 _CPU_SECONDS_TO_SAY_SO = 5
+_KEPT_BLOCK = 32 * 1024 * 1024
+"""Bytes; the most that malloc(3) takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
     if os.geteuid() == 0:
         become_nobody()
         die_with_parent()
+    keep_freed_memory()
     limit(limits)
     allow_only_what_the_worker_does(more)
 
@@ -70,6 +73,15 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+
+
+def keep_freed_memory() -> None:
+    """Use again what was freed, instead of asking the kernel for it anew.
+
+    A layer comes in pieces of half a MiB, which malloc(3) would give back one by one: the kernel
+    would clear 180,000 pages for a layer of 750 MB.
+    """
+    lib.vl_keep_freed_memory(_KEPT_BLOCK)
 
 
 def limit(limits: Limits) -> None:
