@@ -4,9 +4,9 @@
  *
  * Two kinds of bytes pass here. Metadata (what libext2fs reads and writes) stays in a write-back
  * cache of 4 KiB pages until it is flushed, sorted and merged: an inode table block is written
- * once, not once an inode. File data goes around the cache in runs of up to 1 MiB, several of them
- * in flight. Wherever the two could meet (a block that was data becomes metadata or the other way
- * round), the run lands before the page is read, and the page is dropped before the run is written.
+ * once, not once an inode. File data goes around the cache in runs, several of them in flight.
+ * Wherever the two could meet (a block that was data becomes metadata or the other way round), the
+ * run lands before the page is read, and the page is dropped before the run is written.
  *
  * A failed write is remembered and reported by the next call, and again by every flush: nothing
  * that failed can be taken for written.
@@ -24,7 +24,7 @@
 #define PAGE_SIZE 4096u
 #define READ_AHEAD_PAGES 16u /* one qcow2 cluster of 64 KiB: qemu reads no less */
 #define READ_AHEAD (READ_AHEAD_PAGES * PAGE_SIZE)
-#define RUN_SIZE (1024u * 1024u)
+#define RUN_SIZE (512u * 1024u) /* clusters; a run ends at a multiple of it */
 #define RUN_COUNT 8u
 #define DEFAULT_CACHE_PAGES 8192u /* 32 MiB */
 
@@ -192,7 +192,8 @@ static struct run *idle_run(struct device *device)
     }
 }
 
-/* Appends to the open run where the bytes follow it, and opens the next one where they do not. */
+/* Appends to the open run where the bytes follow it, and opens the next one where they do not.
+ * A run ends where a cluster does, or qemu would fill the rest of that before the next one comes. */
 static errcode_t append(struct device *device, uint64_t offset, const unsigned char *data,
                         size_t length)
 {
@@ -200,7 +201,7 @@ static errcode_t append(struct device *device, uint64_t offset, const unsigned c
         struct run *run = device->open_run;
         size_t part;
 
-        if (run && (run->offset + run->length != offset || run->length == RUN_SIZE)) {
+        if (run && run->offset + run->length != offset) {
             errcode_t failure = submit_open_run(device);
             if (failure)
                 return failure;
@@ -214,7 +215,7 @@ static errcode_t append(struct device *device, uint64_t offset, const unsigned c
             run->length = 0;
             device->open_run = run;
         }
-        part = RUN_SIZE - run->length;
+        part = RUN_SIZE - offset % RUN_SIZE;
         if (part > length)
             part = length;
         if (data) {
@@ -226,6 +227,8 @@ static errcode_t append(struct device *device, uint64_t offset, const unsigned c
         run->length += part;
         offset += part;
         length -= part;
+        if (offset % RUN_SIZE == 0 && submit_open_run(device))
+            return device->failure;
     }
     return 0;
 }
