@@ -51,6 +51,8 @@ async def apply_layer(
     *,
     format_size: int | None,
     image_format: str = "raw",
+    base: str | None = None,
+    result: str | None = None,
 ) -> AppliedLayer:
     """Apply one layer to a volume, which is formatted first where a size is given."""
     with open_blob(content.blob) as blob:
@@ -62,6 +64,8 @@ async def apply_layer(
                     diff_id=content.diff_id,
                     description=f"The layer {content.digest[:19]}",
                     format_size=format_size,
+                    base=base,
+                    result=result,
                 ),
                 lambda _: None,
             )

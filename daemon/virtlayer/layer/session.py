@@ -37,6 +37,11 @@ class LayerRequest:
     """The layer as an error should call it."""
     format_size: int | None
     """Bytes of the ext4 that is made first; None where there is one."""
+    base: str | None = None
+    """A name for what the volume holds before: where the worker's last layer had that as its
+    ``result``, it need not read the file system again. None if there is no such name."""
+    result: str | None = None
+    """A name for what the volume will hold, such as a chain id; None if no layer will follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ class LayerWorker:
         message = {
             "diff_id": request.diff_id,
             "format_size": request.format_size,
+            "base": request.base,
+            "result": request.result,
             "limits": self._worker.limits,
         }
         async with announced(request.blob) as announcements:

@@ -8,6 +8,7 @@ arriving. ``session`` is the daemon's end and describes the messages.
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
 from virtlayer.layer.customize.serve import serve_customization
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
+from virtlayer.layer.kept import KeptFilesystem
 from virtlayer.layer.refusal import STOPS, refusal
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
 from virtlayer.layer.serving import LayerReading, obey_cpu_limit, serve
@@ -27,21 +29,26 @@ def main() -> None:
     obey_cpu_limit()
     # Everything is imported and loaded by now: no file can be opened from here on.
     enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
-    serve(_answer)
+    serve(functools.partial(_answer, KeptFilesystem()))
 
 
 def _answer(
-    request: dict[str, Any], descriptors: list[int], control: socket.socket
+    kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
 ) -> dict[str, int]:
     connection = socket.socket(fileno=descriptors.pop())
     if "customization" in request:
+        kept.forget()
         return serve_customization(request["customization"], connection)
     blob = ArrivingBlobFile(*descriptors)
-    return _apply(request, blob, connection, LayerReading(request, control))
+    return _apply(kept, request, blob, connection, LayerReading(request, control))
 
 
 def _apply(
-    request: dict[str, Any], blob: BlobFile, device: socket.socket, layer: LayerReading
+    kept: KeptFilesystem,
+    request: dict[str, Any],
+    blob: BlobFile,
+    device: socket.socket,
+    layer: LayerReading,
 ) -> dict[str, int]:
     """Apply a layer; what the daemon is told when it is done.
 
@@ -49,7 +56,8 @@ def _apply(
         Refused: It cannot be applied.
     """
     try:
-        with _opened(device, request["format_size"], request["diff_id"]) as filesystem:
+        opened = functools.partial(_opened, request["format_size"], request["diff_id"])
+        with kept.used(device, request["base"], request["result"], opened) as filesystem:
             try:
                 entries = layer.read(blob, LayerApplication(filesystem, layer.limits).apply)
                 filesystem.finish()
@@ -61,7 +69,7 @@ def _apply(
         raise refusal(error, layer.name, None) from error
 
 
-def _opened(device: socket.socket, format_size: int | None, identity: str) -> Ext4Filesystem:
+def _opened(format_size: int | None, identity: str, device: socket.socket) -> Ext4Filesystem:
     if format_size is None:
         return Ext4Filesystem.opened(device)
     return Ext4Filesystem.formatted(device, format_size, identity)

@@ -219,6 +219,8 @@ errcode_t io_channel_write_blk64(io_channel channel, unsigned long long block, i
 
 extern io_manager vl_nbd_manager;
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
+errcode_t vl_nbd_leave(io_channel channel);
+errcode_t vl_nbd_go_on(io_channel channel, int descriptor);
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
 void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);

@@ -70,6 +70,11 @@ class Ext4Filesystem:
         # The kernel does not keep the backups of the superblock up to date either.
         self._fs.flags |= lib.EXT2_FLAG_MASTER_SB_ONLY
         self._io = filesystem.io
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing but what the file system says: what is done next depends on that alone."""
+        filesystem = self._fs
         room = ffi.new("struct vl_room *")
         self._blocks = BlockAllocator(filesystem, room)
         self._inodes = Inodes(filesystem, room)
@@ -145,6 +150,27 @@ class Ext4Filesystem:
         """
         self._directories.write_all()
         check(lib.ext2fs_flush(self._fs))
+
+    def leave(self) -> None:
+        """Let the volume go, after ``finish``; nothing else can be done before ``go_on``.
+
+        Raises:
+            Ext4Error: The server failed.
+        """
+        check(lib.vl_nbd_leave(self._io))
+
+    def go_on(self, device: socket.socket) -> None:
+        """Continue on another volume, as if its file system had been opened, but without reading.
+
+        Args:
+            device: Connected to the NBD server of a volume that reads the same as the one that was
+                left; taken over.
+
+        Raises:
+            Ext4Error: The server failed, or the volume is of another size.
+        """
+        check(lib.vl_nbd_go_on(self._io, device.detach()))
+        self._begin()
 
     # ---- reading ----
 

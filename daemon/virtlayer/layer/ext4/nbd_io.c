@@ -467,32 +467,50 @@ static errcode_t set_cache_limit(struct device *device, size_t pages)
     return 0;
 }
 
+/* Takes the descriptor over. */
+static errcode_t connect_device(struct device *device, int descriptor)
+{
+    int64_t size;
+
+    device->nbd = nbd_create();
+    if (!device->nbd || nbd_connect_socket(device->nbd, descriptor) == -1)
+        return nbd_failure();
+    size = nbd_get_size(device->nbd);
+    if (size < 0)
+        return nbd_failure();
+    device->size = (uint64_t)size;
+    return 0;
+}
+
+static errcode_t disconnect_device(struct device *device)
+{
+    errcode_t failure = device->failure;
+
+    if (device->nbd) {
+        if (!failure)
+            land_all(device);
+        if (!device->failure)
+            nbd_shutdown(device->nbd, 0);
+        nbd_close(device->nbd);
+        device->nbd = NULL;
+    }
+    return failure;
+}
+
 static errcode_t open_device(const char *name, struct device **result)
 {
     struct device *device = calloc(1, sizeof(*device));
-    int64_t size;
     errcode_t failure;
 
     if (!device)
         return ENOMEM;
     failure = set_cache_limit(device, DEFAULT_CACHE_PAGES);
+    if (!failure)
+        failure = connect_device(device, atoi(name));
     if (failure)
-        goto failed;
-    device->nbd = nbd_create();
-    if (!device->nbd || nbd_connect_socket(device->nbd, atoi(name)) == -1) {
-        failure = nbd_failure();
-        goto failed;
-    }
-    size = nbd_get_size(device->nbd);
-    if (size < 0) {
-        failure = nbd_failure();
-        goto failed;
-    }
-    device->size = (uint64_t)size;
-    *result = device;
-    return 0;
-failed:
-    free_device(device);
+        free_device(device);
+    else
+        *result = device;
     return failure;
 }
 
@@ -542,11 +560,7 @@ static errcode_t vl_close(io_channel channel)
 
     if (--channel->refcount > 0)
         return 0;
-    failure = device->failure;
-    if (!failure)
-        land_all(device);
-    if (!device->failure)
-        nbd_shutdown(device->nbd, 0);
+    failure = disconnect_device(device);
     free_device(device);
     free(channel->name);
     free(channel);
@@ -618,6 +632,22 @@ errcode_t vl_nbd_assume_zeroes(io_channel channel)
 
     device->written = calloc(device->size / READ_AHEAD / 8 + 1, 1);
     return device->written ? 0 : ENOMEM;
+}
+
+errcode_t vl_nbd_leave(io_channel channel)
+{
+    return disconnect_device(device_of(channel));
+}
+
+errcode_t vl_nbd_go_on(io_channel channel, int descriptor)
+{
+    struct device *device = device_of(channel);
+    uint64_t size = device->size;
+    errcode_t failure = connect_device(device, descriptor);
+
+    if (!failure && device->size != size)
+        failure = EINVAL;
+    return failure ? remember(device, failure) : 0;
 }
 
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length)

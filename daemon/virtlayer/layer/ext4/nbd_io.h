@@ -14,6 +14,13 @@ extern io_manager vl_nbd_manager;
 /* Says, before the first write, that the whole export reads as zeroes: it is not read to know it. */
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
 
+/* Ends the connection to a server that has everything (ext2fs_flush), and keeps the cache. */
+errcode_t vl_nbd_leave(io_channel channel);
+
+/* Goes on with another server, whose export has the size and the bytes of the one that was left;
+ * takes the descriptor over. */
+errcode_t vl_nbd_go_on(io_channel channel, int descriptor);
+
 /* File data goes around the cache. Bytes that follow the previous call's bytes join their run. */
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 
