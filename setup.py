@@ -32,6 +32,7 @@ setup(
         )
     ],
     cffi_modules=[
+        "daemon/virtlayer/layer/build_extension.py:ffi",
         "daemon/virtlayer/layer/ext4/build_extension.py:ffi",
         "daemon/virtlayer/layer/sandbox/build_extension.py:ffi",
     ],

@@ -143,7 +143,7 @@ async def test_layer_that_needs_too_much_memory_is_refused(tmp_path: Path) -> No
     volume.touch()
     size = 1024 * 1024 * 1024
     os.truncate(volume, size)
-    many = layer(*(file(f"d/{number:06}{'n' * 200}") for number in range(40_000)))
+    many = layer(*(file(f"d/{number:06}{'n' * 200}") for number in range(60_000)))
 
     async with LayerWorker.started(LayerSettings(memory_limit=96 * 1024 * 1024)) as worker:
         with pytest.raises(LayerTooLarge, match="more memory"):

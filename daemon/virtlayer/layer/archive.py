@@ -15,6 +15,7 @@ from virtlayer.layer import pax, sparse
 from virtlayer.layer.attributes import storable_attributes
 from virtlayer.layer.header import BLOCK, BadHeader, Header, parse_header
 from virtlayer.layer.limits import LayerLimits
+from virtlayer.layer.plain import plain_reader
 from virtlayer.layer.problems import BadArchive, LayerProblem, TooLarge, quoted
 from virtlayer.layer.stream import LayerStream
 from virtlayer.layer.tree import (
@@ -44,6 +45,8 @@ _KINDS = {
     b"D": DIRECTORY,
     b"6": FIFO,
 }
+_PLAIN_KINDS = {type_: _KINDS[type_] for type_ in (b"0", b"1", b"2", b"5", b"6", b"7")}
+"""Those of which a header without extensions says all, and that need no number of a device."""
 _INCREMENTAL = b"D"
 _OLD_SPARSE = b"S"
 _ONE_BLOCK_OF_ZEROES = bytes(BLOCK)
@@ -89,6 +92,7 @@ class Archive:
         self._stream = stream
         self._limits = limits
         self._path_limit = limits.path
+        self._read_plain = plain_reader()
         self._global: dict[bytes, bytes] = {}
         self._unread = 0
         self._padding = 0
@@ -105,6 +109,10 @@ class Archive:
         extension = _Extension()
         extended = False
         while (block := self._next_header()) is not None:
+            if not extended and (plain := self._plain_entry(block)):
+                self._last_name = plain.name
+                yield plain
+                continue
             try:
                 header = parse_header(block)
                 if header.type in _KINDS:
@@ -183,6 +191,20 @@ class Archive:
         if len(block) < BLOCK:
             raise BadArchive(f"it ends within a header {self._place()}")
         return block
+
+    def _plain_entry(self, block: bytes) -> Entry | None:
+        """What a header says that has nothing unusual; None where ``_entry`` has to look at it."""
+        if self._global or (fields := self._read_plain(block)) is None:
+            return None
+        name, type_, mode, uid, gid, size, mtime, link = fields
+        kind = _PLAIN_KINDS.get(type_)
+        if kind is None or len(name) > self._path_limit or len(link) > self._path_limit:
+            return None
+        if kind != REGULAR:
+            size = 0
+        self._begin_content(size)
+        metadata = Metadata(mode & 0o7777, uid, gid, mtime * 1_000_000_000)
+        return Entry(name, kind, metadata, link, size, ((0, size),) if size else (), 0, 0)
 
     def _entry(self, header: Header, extension: _Extension) -> Entry:
         records = self._global | extension.records if self._global else extension.records
