@@ -96,6 +96,7 @@ struct ext2fs_extent {
 #define EXT2_FLAG_64BITS ...
 #define EXT2_FLAG_EXCLUSIVE ...
 #define EXT2_FLAG_MASTER_SB_ONLY ...
+#define EXT2_FLAG_FLUSH_NO_SYNC ...
 #define EXT2_FLAGS_UNSIGNED_HASH ...
 #define EXT2_EXTENT_INSERT_AFTER ...
 #define EXT2_MKJOURNAL_LAZYINIT ...
@@ -118,7 +119,7 @@ errcode_t ext2fs_initialize(const char *name, int flags, struct ext2_super_block
 errcode_t ext2fs_open(const char *name, int flags, int superblock, unsigned int block_size,
                       io_manager manager, ext2_filsys *ret_fs);
 errcode_t ext2fs_read_bitmaps(ext2_filsys fs);
-errcode_t ext2fs_flush(ext2_filsys fs);
+errcode_t ext2fs_flush2(ext2_filsys fs, int flags);
 void ext2fs_free(ext2_filsys fs);
 void ext2fs_init_csum_seed(ext2_filsys fs);
 errcode_t ext2fs_allocate_tables(ext2_filsys fs);
@@ -216,6 +217,7 @@ errcode_t io_channel_read_blk64(io_channel channel, unsigned long long block, in
                                 void *data);
 errcode_t io_channel_write_blk64(io_channel channel, unsigned long long block, int count,
                                  const void *data);
+errcode_t io_channel_flush(io_channel channel);
 
 extern io_manager vl_nbd_manager;
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
