@@ -225,7 +225,6 @@ errcode_t vl_nbd_leave(io_channel channel);
 errcode_t vl_nbd_go_on(io_channel channel, int descriptor);
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
-void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);
 
 struct vl_room {
     ext2_ino_t inode;
@@ -240,7 +239,8 @@ errcode_t vl_add_file(ext2_filsys fs, struct vl_room *room, const void *bytes, c
 """
 
 HERE = Path(__file__).parent
-_PARTS = ("nbd_io", "nodes")
+_SOURCES = ("nbd_io", "nbd_pages", "nbd_runs", "nodes")
+_HEADERS = ("nbd_device", "nbd_io", "nodes")
 
 
 def _pkg_config(flag: str) -> list[str]:
@@ -252,11 +252,11 @@ ffi = FFI()
 ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "virtlayer.layer.ext4._ext2fs",
-    "".join(f'#include "{part}.h"\n' for part in _PARTS),
+    '#include "nbd_io.h"\n#include "nodes.h"',
     # Relative, as setuptools wants the sources of an extension.
-    sources=[f"daemon/virtlayer/layer/ext4/{part}.c" for part in _PARTS],
+    sources=[f"daemon/virtlayer/layer/ext4/{part}.c" for part in _SOURCES],
     include_dirs=[str(HERE)],
-    depends=[str(HERE / f"{part}.h") for part in _PARTS],
+    depends=[str(HERE / f"{part}.h") for part in _HEADERS],
     extra_compile_args=[
         "-O2",
         "-Wall",

@@ -27,7 +27,4 @@ errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *dat
 /* The same for zeroes: the rest of a file's last block, the gaps between pieces of a sparse file. */
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
 
-/* Takes blocks out of the cache whose content nobody will read again. */
-void vl_nbd_forget(io_channel channel, uint64_t offset, uint64_t length);
-
 #endif

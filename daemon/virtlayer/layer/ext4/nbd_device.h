@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The device that nbd_io.c, nbd_pages.c and nbd_runs.c share, and nobody else knows. */
+#ifndef VIRTLAYER_NBD_DEVICE_H
+#define VIRTLAYER_NBD_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <ext2fs/ext2fs.h>
+#include <libnbd.h>
+
+#define PAGE_SIZE 4096u
+#define READ_AHEAD_PAGES 16u /* one qcow2 cluster of 64 KiB: qemu reads no less */
+#define READ_AHEAD (READ_AHEAD_PAGES * PAGE_SIZE)
+#define RUN_COUNT 8u
+
+struct page {
+    uint64_t number;
+    bool present;
+    bool dirty;
+    unsigned char *bytes;
+};
+
+struct run {
+    unsigned char *bytes;
+    uint64_t offset;
+    size_t length;
+    bool in_flight;
+};
+
+struct device {
+    struct nbd_handle *nbd;
+    uint64_t size;
+    errcode_t failure;
+
+    struct page *pages; /* open addressing, a power of two of slots */
+    size_t slots;
+    size_t count;
+    size_t limit;
+
+    unsigned char *written; /* a bit for each READ_AHEAD; NULL where nothing is known */
+
+    struct run runs[RUN_COUNT];
+    struct run *open_run; /* the one that is being filled */
+};
+
+/* ---- nbd_runs.c ---- */
+
+/* The error of libnbd that has just happened. */
+errcode_t server_failure(void);
+
+/* Remembers the first failure of all; answers this one. */
+errcode_t device_failed(struct device *device, errcode_t failure);
+
+/* Sends bytes, or zeroes where data is NULL: soon, and together with those that follow them. */
+errcode_t runs_append(struct device *device, uint64_t offset, const unsigned char *data,
+                      size_t length);
+
+/* Waits until the server has taken everything. */
+errcode_t runs_land(struct device *device);
+
+/* Reads what is within one READ_AHEAD, after what was sent there. */
+errcode_t runs_read(struct device *device, uint64_t offset, size_t length, unsigned char *bytes);
+
+/* ---- nbd_pages.c ---- */
+
+errcode_t pages_begin(struct device *device);
+void pages_empty(struct device *device);
+errcode_t pages_read(struct device *device, uint64_t offset, size_t length, unsigned char *data);
+errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
+                      const unsigned char *data);
+void pages_forget(struct device *device, uint64_t offset, uint64_t length);
+
+/* Sends every page that has changed, and waits until the server has taken everything. */
+errcode_t pages_write_back(struct device *device);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The write-back cache of metadata pages, which are sent sorted and merged: an inode table block is
+ * written once, not once an inode.
+ */
+#define _FILE_OFFSET_BITS 64
+#include "nbd_device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_PAGES 8192u /* 32 MiB; a power of two */
+
+static struct page *slot_of(struct device *device, uint64_t number)
+{
+    size_t slot = (size_t)(number * UINT64_C(0x9E3779B97F4A7C15) >> 20) & (device->slots - 1);
+
+    while (device->pages[slot].present && device->pages[slot].number != number)
+        slot = (slot + 1) & (device->slots - 1);
+    return &device->pages[slot];
+}
+
+static struct page *cached(struct device *device, uint64_t number)
+{
+    struct page *page = slot_of(device, number);
+    return page->present && page->bytes ? page : NULL;
+}
+
+/* A forgotten page keeps its slot, without bytes, so that the ones after it are still found. */
+static void forget(struct device *device, uint64_t number)
+{
+    struct page *page = slot_of(device, number);
+
+    if (page->present) {
+        free(page->bytes);
+        page->bytes = NULL;
+        page->dirty = false;
+    }
+}
+
+static struct page *enter(struct device *device, uint64_t number)
+{
+    struct page *page = slot_of(device, number);
+
+    if (!page->bytes) {
+        page->bytes = malloc(PAGE_SIZE);
+        if (!page->bytes) {
+            device_failed(device, ENOMEM);
+            return NULL;
+        }
+        if (!page->present)
+            device->count++;
+        page->present = true;
+        page->number = number;
+        page->dirty = false;
+    }
+    return page;
+}
+
+static int by_number(const void *left, const void *right)
+{
+    const struct page *const *a = left, *const *b = right;
+
+    return (*a)->number < (*b)->number ? -1 : (*a)->number > (*b)->number;
+}
+
+errcode_t pages_write_back(struct device *device)
+{
+    struct page **dirty;
+    size_t count = 0;
+    errcode_t failure = runs_land(device);
+
+    if (failure)
+        return failure;
+    dirty = malloc((device->count + 1) * sizeof(*dirty));
+    if (!dirty)
+        return device_failed(device, ENOMEM);
+    for (size_t slot = 0; slot < device->slots; slot++)
+        if (device->pages[slot].present && device->pages[slot].dirty)
+            dirty[count++] = &device->pages[slot];
+    qsort(dirty, count, sizeof(*dirty), by_number);
+    for (size_t i = 0; i < count && !failure; i++) {
+        failure = runs_append(device, dirty[i]->number * PAGE_SIZE, dirty[i]->bytes, PAGE_SIZE);
+        dirty[i]->dirty = false;
+    }
+    free(dirty);
+    return failure ? failure : runs_land(device);
+}
+
+void pages_empty(struct device *device)
+{
+    for (size_t slot = 0; slot < device->slots; slot++)
+        free(device->pages[slot].bytes);
+    memset(device->pages, 0, device->slots * sizeof(*device->pages));
+    device->count = 0;
+}
+
+/* Called where no caller holds a page. */
+static errcode_t make_room(struct device *device, size_t pages)
+{
+    if (device->count + pages > device->limit) {
+        errcode_t failure = pages_write_back(device);
+        if (failure)
+            return failure;
+        pages_empty(device);
+    }
+    return 0;
+}
+
+static errcode_t read_pages(struct device *device, uint64_t number)
+{
+    unsigned char bytes[READ_AHEAD];
+    uint64_t first = number - number % READ_AHEAD_PAGES;
+    uint64_t offset = first * PAGE_SIZE;
+    size_t length = sizeof(bytes);
+    errcode_t failure;
+
+    if (offset >= device->size)
+        return EXT2_ET_SHORT_READ;
+    if (length > device->size - offset)
+        length = device->size - offset;
+    failure = make_room(device, READ_AHEAD_PAGES);
+    if (!failure)
+        failure = runs_read(device, offset, length, bytes);
+    if (failure)
+        return failure;
+    for (size_t i = 0; i * PAGE_SIZE < length; i++) {
+        struct page *page;
+        if (cached(device, first + i))
+            continue; /* what we hold is newer */
+        page = enter(device, first + i);
+        if (!page)
+            return device->failure;
+        memcpy(page->bytes, bytes + i * PAGE_SIZE, PAGE_SIZE);
+    }
+    return 0;
+}
+
+errcode_t pages_read(struct device *device, uint64_t offset, size_t length,
+                            unsigned char *data)
+{
+    while (length) {
+        uint64_t number = offset / PAGE_SIZE;
+        size_t within = offset % PAGE_SIZE;
+        size_t part = PAGE_SIZE - within < length ? PAGE_SIZE - within : length;
+        struct page *page = cached(device, number);
+
+        if (!page) {
+            errcode_t failure = read_pages(device, number);
+            if (failure)
+                return failure;
+            page = cached(device, number);
+            if (!page)
+                return EXT2_ET_SHORT_READ;
+        }
+        memcpy(data, page->bytes + within, part);
+        data += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
+                             const unsigned char *data)
+{
+    if (offset > device->size || length > device->size - offset)
+        return EXT2_ET_SHORT_WRITE;
+    while (length) {
+        uint64_t number = offset / PAGE_SIZE;
+        size_t within = offset % PAGE_SIZE;
+        size_t part = PAGE_SIZE - within < length ? PAGE_SIZE - within : length;
+        struct page *page = cached(device, number);
+        bool known = page || part < PAGE_SIZE; /* what the page holds, once it is there */
+
+        if (!page) {
+            errcode_t failure = known ? read_pages(device, number) : make_room(device, 1);
+            if (failure)
+                return failure;
+            page = enter(device, number);
+            if (!page)
+                return device->failure;
+        }
+        /* libext2fs writes back a good deal that it has not changed: all bitmaps, for one. */
+        if (page->dirty || !known || memcmp(page->bytes + within, data, part)) {
+            memcpy(page->bytes + within, data, part);
+            page->dirty = true;
+        }
+        data += part;
+        offset += part;
+        length -= part;
+    }
+    return 0;
+}
+
+errcode_t pages_begin(struct device *device)
+{
+    device->slots = 2 * CACHE_PAGES;
+    device->limit = CACHE_PAGES;
+    device->pages = calloc(device->slots, sizeof(*device->pages));
+    return device->pages ? 0 : ENOMEM;
+}
+
+void pages_forget(struct device *device, uint64_t offset, uint64_t length)
+{
+    uint64_t end = (offset + length + PAGE_SIZE - 1) / PAGE_SIZE;
+
+    for (uint64_t number = offset / PAGE_SIZE; number < end; number++)
+        forget(device, number);
+}
