@@ -82,7 +82,7 @@ class BlockAllocator:
 
     def are_set_aside(self, size: int) -> bool:
         """Whether the blocks for that many bytes are set aside already, side by side."""
-        return bool(size <= min(self._room.blocks, _LONGEST_EXTENT) * BLOCK_SIZE)
+        return size <= int(self._room.blocks) * BLOCK_SIZE
 
     def _open_window(self, count: int) -> None:
         start, length = self._free_run(self._room.block)

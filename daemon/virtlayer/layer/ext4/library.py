@@ -51,7 +51,8 @@ def check(code: int) -> None:
         Ext4Error: The code is not 0; one of the subclasses where it has a meaning of its own.
         MemoryError: There was no memory for what libext2fs or the io_manager had to do.
     """
+    if not code:
+        return
     if code in _OUT_OF_MEMORY:
         raise MemoryError
-    if code:
-        raise _MEANINGS.get(code, Ext4Error)(code)
+    raise _MEANINGS.get(code, Ext4Error)(code)
