@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A layer's blob as a stream of uncompressed bytes whose digest is known at the end.
 
-A thread reads and decompresses (in C without the GIL) while the caller hashes what came before
-and works on it: hashing takes less than decompressing, and what else the caller does, about the
-rest of it. At most ``_WAITING`` pieces of memory are between the two.
+A thread reads and decompresses (in C without the GIL) while the caller works on what came before.
+At most ``_WAITING`` pieces of memory are between the two, which hash them when they have time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO, Protocol, Self, cast
@@ -19,6 +17,7 @@ import zstandard
 from isal import igzip_lib
 
 from virtlayer.layer.blob import BlobFile
+from virtlayer.layer.handover import Handover
 
 _PIECE = 512 * 1024
 _INPUT = 256 * 1024
@@ -153,9 +152,7 @@ class LayerStream:
         self._on_progress = on_progress
         self._hash = hashlib.new(algorithm)
         self._limit = limit
-        self._ready: deque[bytes | BaseException | None] = deque()
-        self._changed = threading.Condition()
-        self._closing = False
+        self._handover = Handover(self._hash, _WAITING)
         self._current = b""
         self._view = memoryview(b"")
         self._position = 0
@@ -172,9 +169,7 @@ class LayerStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self._handover.close()
         self._thread.join()
 
     def hexdigest(self) -> str:
@@ -230,14 +225,9 @@ class LayerStream:
         """Go on to the next piece; False at the end."""
         if self._ended:
             return False
-        with self._changed:
-            while not self._ready:
-                self._changed.wait()
-            piece = self._ready.popleft()
-            self._changed.notify_all()
+        piece = self._handover.take()
         self._on_progress(self._blob.consumed)
         if isinstance(piece, bytes):
-            self._hash.update(piece)
             self._current, self._view = piece, memoryview(piece)
             self._position = 0
             return True
@@ -253,16 +243,8 @@ class LayerStream:
                 produced += len(piece)
                 if produced > self._limit:
                     raise StreamTooLong
-                if not self._offer(piece):
+                if not self._handover.give(piece):
                     return
-            self._offer(None)
+            self._handover.give(None)
         except BaseException as error:
-            self._offer(error)
-
-    def _offer(self, piece: bytes | BaseException | None) -> bool:
-        with self._changed:
-            while len(self._ready) >= _WAITING and not self._closing:
-                self._changed.wait()
-            self._ready.append(piece)
-            self._changed.notify_all()
-            return not self._closing
+            self._handover.give(error)
