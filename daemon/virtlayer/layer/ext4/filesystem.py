@@ -19,6 +19,7 @@ from virtlayer.layer.ext4.blocks import (
     insert_extents,
     runs_for,
 )
+from virtlayer.layer.ext4.content import put, write_content
 from virtlayer.layer.ext4.directories import Directories
 from virtlayer.layer.ext4.format import FIXED_TIME, format_filesystem
 from virtlayer.layer.ext4.inode import EXTENTS_FLAG, encode_device, encode_inode
@@ -219,7 +220,7 @@ class Ext4Filesystem:
             segments = list(content.segments)
             runs = runs_for(segments, self._blocks)
             self._write_file_inode(number, metadata, content.size, runs)
-            self._write_content(content, segments, runs)
+            write_content(self._io, content, segments, runs)
         self._directories.get(directory).add(name, number, REGULAR)
 
     def add_symlink(self, directory: int, name: bytes, metadata: Metadata, target: bytes) -> None:
@@ -228,7 +229,7 @@ class Ext4Filesystem:
             inode = encode_inode(metadata, stat.S_IFLNK, size=len(target), block=target)
         else:
             ((start, _),) = self._blocks.take(1)
-            self._put(start * BLOCK_SIZE, memoryview(target.ljust(BLOCK_SIZE, b"\0")))
+            put(self._io, start * BLOCK_SIZE, memoryview(target.ljust(BLOCK_SIZE, b"\0")))
             inode = encode_inode(
                 metadata,
                 stat.S_IFLNK,
@@ -308,33 +309,6 @@ class Ext4Filesystem:
             pointer = ffi.from_buffer("struct ext2_inode *", inode)
             insert_extents(self._fs, number, pointer, runs)
         self._inodes.write(number, bytes(inode), metadata.attributes)
-
-    def _write_content(
-        self, content: Content, segments: list[tuple[int, int]], runs: list[Run]
-    ) -> None:
-        """Send the data to its blocks, with zeroes where a block is not filled."""
-        position = 0
-        pending = iter(segments)
-        offset, length = next(pending, (0, 0))
-        for logical, physical, count in runs:
-            shift = (physical - logical) * BLOCK_SIZE
-            position, end = logical * BLOCK_SIZE, (logical + count) * BLOCK_SIZE
-            while position < end:
-                while not length:
-                    offset, length = next(pending, (end, 2**62))
-                if offset > position:
-                    gap = min(offset, end) - position
-                    check(lib.vl_nbd_write_zeroes(self._io, position + shift, gap))
-                    position += gap
-                    continue
-                part = min(length, end - position)
-                for piece in content.pieces(part):
-                    self._put(position + shift, piece)
-                    position += len(piece)
-                offset, length = offset + part, length - part
-
-    def _put(self, offset: int, data: memoryview) -> None:
-        check(lib.vl_nbd_write_data(self._io, offset, ffi.from_buffer(data), len(data)))
 
 
 @functools.lru_cache(maxsize=1024)
