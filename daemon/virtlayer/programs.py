@@ -15,7 +15,7 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 STDERR_KEPT = 8 * 1024
 """How many bytes of a program's standard error are kept: the last ones."""
@@ -141,6 +141,7 @@ async def running(
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
     bare: bool = False,
+    cwd: Path | None = None,
     identity: Identity | None = None,
 ) -> AsyncIterator[RunningProgram]:
     """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
@@ -152,6 +153,7 @@ async def running(
         pass_fds: Descriptors that it inherits under their own numbers.
         env: Variables beside the few that every child gets.
         bare: Not even those few.
+        cwd: The directory that it works in; None for this process's.
         identity: Whom it runs as; None for this process's user. Only root can choose.
     """
     process = await asyncio.create_subprocess_exec(
@@ -162,6 +164,7 @@ async def running(
         stderr=PIPE,
         pass_fds=pass_fds,
         env=({} if bare else environment(identity)) | dict(env or {}),
+        cwd=cwd,
         start_new_session=True,
     )
     program = RunningProgram(PurePath(argv[0]).name, process)

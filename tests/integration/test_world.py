@@ -128,7 +128,7 @@ async def test_cancel_in_the_queue(
 
 @pytest.mark.parametrize(
     ("program", "error"),
-    [("skopeo", "RegistryUnavailable"), ("qemu-nbd", "Internal"), ("worker", "Internal")],
+    [("skopeo", "RegistryUnavailable"), ("qemu-storage-daemon", "Internal"), ("worker", "Internal")],
 )
 async def test_a_program_that_crashes_fails_its_job_alone(
     daemon: Daemon,

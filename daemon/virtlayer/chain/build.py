@@ -10,7 +10,7 @@ volume in the same pool build it once: the second waits, and then finds it.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -19,7 +19,7 @@ from virtlayer.chain.explain import explained
 from virtlayer.chain.identity import is_layer_volume
 from virtlayer.chain.loans import Lender, Loan, first_failure
 from virtlayer.chain.plan import PlannedVolume
-from virtlayer.chain.qcow2 import create_overlay, serve
+from virtlayer.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.errors import VirtlayerError, VolumeExists
 from virtlayer.layer.session import LayerRequest
@@ -74,11 +74,12 @@ class _Turn:
             in that order too.
         written: The file is complete, though not on disk: the next volume can be written on it.
         placed: The file is in the pool: the next volume can come there too.
-        staged: Where it can be opened once it is written, before it is in the pool. None if all of
-            its chain is not beside it there: a backing name leads to the same directory.
+        name: The volume's; "" for what is before the first one.
+        image: What it is written to, once it is queued; None if the pool has it.
     """
 
-    staged: Path | None = None
+    name: str = ""
+    image: NewImage | None = None
     queued: asyncio.Event = field(default_factory=asyncio.Event)
     written: asyncio.Event = field(default_factory=asyncio.Event)
     placed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -115,25 +116,32 @@ class _Build:
         self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
         self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
         if missing:
-            async with staging_directory(self._pools, self._pool, self._request.job_id) as staging:
-                found |= await self._make_all(missing, staging)
+            async with AsyncExitStack() as stack:
+                staging = await stack.enter_async_context(
+                    staging_directory(self._pools, self._pool, self._request.job_id)
+                )
+                async with self._explained():
+                    images = await stack.enter_async_context(images_in(staging))
+                found |= await self._make_all(missing, images)
         total = sum(len(planned.layers) for planned in plan)
         volumes = tuple(found[planned.name] for planned in plan)
         return BuiltChain(volumes, total - self._reused, self._reused)
 
-    async def _make_all(self, missing: Iterable[PlannedVolume], staging: Path) -> dict[str, Volume]:
+    async def _make_all(
+        self, missing: Iterable[PlannedVolume], images: Images
+    ) -> dict[str, Volume]:
         before = _Turn()
         before.set_all()
         tasks = []
         async with asyncio.TaskGroup() as group:
             for planned in missing:
-                turn = _Turn()
-                tasks.append(group.create_task(self._make(planned, before, turn, staging)))
+                turn = _Turn(planned.name)
+                tasks.append(group.create_task(self._make(planned, before, turn, images)))
                 before = turn
         return {volume.name: volume for volume in (task.result() for task in tasks)}
 
     async def _make(
-        self, planned: PlannedVolume, before: _Turn, turn: _Turn, staging: Path
+        self, planned: PlannedVolume, before: _Turn, turn: _Turn, images: Images
     ) -> Volume:
         await before.queued.wait()
         async with self._lock(self._pool, planned.layer_id):
@@ -142,25 +150,31 @@ class _Build:
                 self._count_reused(planned)
                 turn.set_all()
                 return volume
-            staged = staging / planned.name
             async with asyncio.TaskGroup() as group:
                 loans = [Loan(layer) for layer in planned.layers]
                 for loan in loans:
                     group.create_task(self._lender.lend(loan))
-                # While the volume before is still written: it takes as long as a small layer.
+                # While the volumes before are still written.
                 async with self._explained():
-                    await create_overlay(staged, self._request.virtual_size, planned.parent)
+                    parent = self._parent(planned, before)
+                    image = await images.create(self._request.virtual_size, parent)
+                turn.image = image
                 turn.queued.set()
-                backing = await self._readable_backing(planned, before)
-                async with written_back(staged):
-                    await self._write(loans, staged, backing)
-            if backing is None or backing == before.staged:
-                turn.staged = staged
+                await before.written.wait()
+                async with (
+                    written_back(image.path),
+                    self._explained(),
+                    images.exported(image) as connect,
+                ):
+                    await self._write(
+                        loans, connect, None if parent else self._request.virtual_size
+                    )
             turn.written.set()
             async with self._explained():
-                await flush_volume(self._pool, staged)
+                await images.finish(image)
+                await flush_volume(self._pool, image.path)
             await before.placed.wait()
-            placed = await to_completion(self._place(planned, staged))
+            placed = await to_completion(self._place(planned, image.path))
             turn.placed.set()
             for _ in planned.layers:
                 self._tools.progress.layer_done()
@@ -179,24 +193,22 @@ class _Build:
             raise
         return placed
 
-    async def _write(self, loans: Iterable[Loan], staged: Path, backing: Path | None) -> None:
-        format_size = self._request.virtual_size if backing is None else None
+    async def _write(
+        self, loans: Iterable[Loan], connect: Connect, format_size: int | None
+    ) -> None:
         for loan in loans:
-            async with (
-                self._arriving(loan) as blob,
-                self._explained(),
-                serve(staged, backing) as nbd,
-            ):
-                await self._tools.applier.apply(
-                    LayerRequest(
-                        blob=blob,
-                        nbd=nbd,
-                        diff_id=loan.layer.diff_id,
-                        description=f"layer {loan.layer.digest} of {self._request.description}",
-                        format_size=format_size,
-                    ),
-                    self._tools.progress.add_applied,
-                )
+            async with self._arriving(loan) as blob:
+                with await connect() as nbd:
+                    await self._tools.applier.apply(
+                        LayerRequest(
+                            blob=blob,
+                            nbd=nbd,
+                            diff_id=loan.layer.diff_id,
+                            description=f"layer {loan.layer.digest} of {self._request.description}",
+                            format_size=format_size,
+                        ),
+                        self._tools.progress.add_applied,
+                    )
             format_size = None
             loan.over.set()
 
@@ -257,12 +269,11 @@ class _Build:
             self._tools.progress.add_applied(layer.size)
             self._tools.progress.layer_done()
 
-    async def _readable_backing(self, planned: PlannedVolume, before: _Turn) -> Path | None:
-        await before.written.wait()
-        if before.staged is not None and before.staged.name == planned.parent:
-            return before.staged
-        await before.placed.wait()
-        return self._backing(planned)
+    def _parent(self, planned: PlannedVolume, before: _Turn) -> Parent | None:
+        if planned.parent is None:
+            return None
+        image = before.image if before.name == planned.parent else None
+        return Parent(planned.parent, image or self._pool.path / planned.parent)
 
     def _backing(self, planned: PlannedVolume) -> Path | None:
         return None if planned.parent is None else self._pool.path / planned.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from virtlayer.chain.explain import explained
-from virtlayer.chain.qcow2 import create_overlay, serve
+from virtlayer.chain.qcow2 import Connect, Parent, images_in
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.session import CustomizationRequest
@@ -26,8 +26,6 @@ from virtlayer.storage.staging import staging_directory
 _MODE = 0o600
 """For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
 session mode the user, who is QEMU's user as well. What is in it may be secret."""
-_STAGED = "volume.qcow2"
-"""Its name until it has its own, which may be anything."""
 
 
 class Customizer(Protocol):
@@ -85,8 +83,7 @@ async def build_writable(
     ours: list[Placed] = []
     try:
         async with staging_directory(pools, pool, request.job_id) as staging:
-            staged = staging / _STAGED
-            await _write(pools, request, staged, customizer)
+            staged = await _write(pools, request, staging, customizer)
             on_registering()
             placed = await to_completion(_place(request, staged, ours))
             return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
@@ -97,17 +94,22 @@ async def build_writable(
 
 
 async def _write(
-    pools: Pools, request: WritableRequest, staged: Path, customizer: Customizer
-) -> None:
+    pools: Pools, request: WritableRequest, staging: Path, customizer: Customizer
+) -> Path:
     async with explained(pools, request.pool, f"the volume “{request.name}”"):
-        await create_overlay(staged, request.size, request.backing.name)
-        if request.customization:
-            await _customize(request, staged, customizer)
-        await flush_volume(request.pool, staged, mode=_MODE)
+        async with images_in(staging) as images:
+            parent = Parent(request.backing.name, request.backing.path)
+            image = await images.create(request.size, parent)
+            if request.customization:
+                async with images.exported(image) as connect:
+                    await _customize(request, connect, customizer)
+            await images.finish(image)
+        await flush_volume(request.pool, image.path, mode=_MODE)
+    return image.path
 
 
-async def _customize(request: WritableRequest, staged: Path, customizer: Customizer) -> None:
-    async with serve(staged, request.backing.path) as nbd:
+async def _customize(request: WritableRequest, connect: Connect, customizer: Customizer) -> None:
+    with await connect() as nbd:
         await customizer.customize(
             CustomizationRequest(
                 nbd=nbd,
