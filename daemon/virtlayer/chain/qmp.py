@@ -28,9 +28,9 @@ class CommandFailed(Exception):
 class Monitor:
     """A running program that obeys QMP.
 
-    The first command is ``qmp_capabilities``. Commands of several tasks are obeyed one after the
-    other. One that was given up leaves its reply behind: then the program is only good for being
-    ended.
+    It may still be starting: the first command waits for that. Commands of several tasks are obeyed
+    one after the other. One that was given up leaves its reply behind: then the program is only
+    good for being ended.
 
     Args:
         connection: Our end of the monitor's socket, not blocking; stays the caller's to close.
@@ -42,6 +42,7 @@ class Monitor:
         self._program = program
         self._turn = asyncio.Lock()
         self._unread = b""
+        self._negotiated = False
 
     async def execute(
         self,
@@ -63,12 +64,15 @@ class Monitor:
 
         Raises:
             CommandFailed: It was refused.
-            ProgramFailed: The program has ended.
+            ProgramFailed: The program has ended, or cannot be run.
             Internal: The program does not answer.
         """
         async with self._turn:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
+                    if not self._negotiated:
+                        await self._exchange("qmp_capabilities", None, None)
+                        self._negotiated = True
                     return await self._exchange(command, arguments, until)
             except TimeoutError as error:
                 raise Internal(

@@ -58,13 +58,10 @@ class StorageDaemon:
 async def storage_daemon(directory: Path) -> AsyncIterator[StorageDaemon]:
     """Run a qemu-storage-daemon for as long as the context lasts.
 
-    It is killed on leaving: whatever is to last must be in its file by then.
+    It starts meanwhile. It is killed on leaving: whatever is to last must be in its file by then.
 
     Args:
         directory: Where the images are; nobody else may enter it, because the socket is there.
-
-    Raises:
-        ProgramFailed: It cannot be run.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs, _listening(directory) as (server, address):
@@ -82,9 +79,7 @@ async def storage_daemon(directory: Path) -> AsyncIterator[StorageDaemon]:
             # Their ends are the program's alone now, so that its end is seen.
             theirs.close()
             server.close()
-            monitor = Monitor(ours, program)
-            await monitor.execute("qmp_capabilities")
-            yield StorageDaemon(directory, monitor, program, address)
+            yield StorageDaemon(directory, Monitor(ours, program), program, address)
 
 
 @contextlib.contextmanager
