@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from virtlayer.chain.explain import explained
-from virtlayer.chain.qcow2 import Connect, Parent, images_in
+from virtlayer.chain.qcow2 import Parent, create_overlay, images_in
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.session import CustomizationRequest
@@ -26,6 +26,8 @@ from virtlayer.storage.staging import staging_directory
 _MODE = 0o600
 """For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
 session mode the user, who is QEMU's user as well. What is in it may be secret."""
+_STAGED = "volume.qcow2"
+"""Its name until it has its own, which may be anything."""
 
 
 class Customizer(Protocol):
@@ -86,7 +88,8 @@ async def build_writable(
             staged = await _write(pools, request, staging, customizer)
             on_registering()
             placed = await to_completion(_place(request, staged, ours))
-            return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
+        # The directory has gone: what libvirt lists now, it need not forget again.
+        return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
     except asyncio.CancelledError:
         for placed in ours:
             await withdraw_volume(pools, pool, placed)
@@ -97,26 +100,30 @@ async def _write(
     pools: Pools, request: WritableRequest, staging: Path, customizer: Customizer
 ) -> Path:
     async with explained(pools, request.pool, f"the volume “{request.name}”"):
-        async with images_in(staging) as images:
-            parent = Parent(request.backing.name, request.backing.path)
-            image = await images.create(request.size, parent)
-            if request.customization:
-                async with images.exported(image) as connect:
-                    await _customize(request, connect, customizer)
-            await images.finish(image)
-        await flush_volume(request.pool, image.path, mode=_MODE)
-    return image.path
+        if request.customization:
+            staged = await _customized(request, staging, customizer)
+        else:
+            staged = staging / _STAGED
+            await create_overlay(staged, request.size, request.backing.name)
+        await flush_volume(request.pool, staged, mode=_MODE)
+        return staged
 
 
-async def _customize(request: WritableRequest, connect: Connect, customizer: Customizer) -> None:
-    with await connect() as nbd:
-        await customizer.customize(
-            CustomizationRequest(
-                nbd=nbd,
-                customization=request.customization,
-                description=f"The image “{request.image}”",
-            )
-        )
+async def _customized(request: WritableRequest, staging: Path, customizer: Customizer) -> Path:
+    async with images_in(staging) as images:
+        parent = Parent(request.backing.name, request.backing.path)
+        image = await images.create(request.size, parent)
+        async with images.exported(image) as connect:
+            with await connect() as nbd:
+                await customizer.customize(
+                    CustomizationRequest(
+                        nbd=nbd,
+                        customization=request.customization,
+                        description=f"The image “{request.image}”",
+                    )
+                )
+        await images.finish(image)
+        return image.path
 
 
 async def _place(request: WritableRequest, staged: Path, ours: list[Placed]) -> Placed:
