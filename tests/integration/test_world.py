@@ -128,7 +128,11 @@ async def test_cancel_in_the_queue(
 
 @pytest.mark.parametrize(
     ("program", "error"),
-    [("skopeo", "RegistryUnavailable"), ("qemu-storage-daemon", "Internal"), ("worker", "Internal")],
+    [
+        ("skopeo", "RegistryUnavailable"),
+        ("qemu-storage-daemon", "Internal"),
+        ("worker", "Internal"),
+    ],
 )
 async def test_a_program_that_crashes_fails_its_job_alone(
     daemon: Daemon,
@@ -158,15 +162,16 @@ async def test_a_program_that_crashes_fails_its_job_alone(
 async def test_a_pool_that_is_stopped_or_deleted_ends_the_job(
     daemon: Daemon, watch: Watch, registry: FaultyRegistry, host: LibvirtHost, pool: str
 ) -> None:
-    content = content_of(1000, 1000)
-    source = registry.store(content, "pool:1")
     for commands, error in (
         (["pool-destroy"], "PoolInactive"),
         (["pool-destroy", "pool-undefine"], "PoolNotFound"),
     ):
+        content = content_of(1000, 1000)
+        source = registry.store(content, "pool:1")
+        before = {*host.pool_directory(pool).glob("layer-*")}
         registry.faults[content.layer_digests[1]] = Fault.HANG
         path = await watch.pull(source, pool, cache=Variant("b", False))
-        while not [*host.pool_directory(pool).glob("layer-*")]:
+        while {*host.pool_directory(pool).glob("layer-*")} == before:
             await asyncio.sleep(0.01)
         await watch.reaches(path, Stage="downloading")
         for command in commands:

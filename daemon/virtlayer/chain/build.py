@@ -2,9 +2,9 @@
 """Building the volumes of a chain that a pool does not have yet.
 
 Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
-while the ones before get on disk. A finished volume is committed at once, but never before the one
-that it stands on: it stays when a later one fails. Two jobs that need the same
-volume in the same pool build it once: the second waits, and then finds it.
+while the ones before get on disk. A finished volume is placed at once, but never before the one
+that it stands on: it stays when a later one fails. libvirt looks once, at all of them. Two jobs
+that need the same volume in the same pool build it once: the second waits, and then finds it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from virtlayer.storage.commit import (
     Placed,
     flush_volume,
     place_volume,
-    register_volume,
+    register_chain,
     withdraw_volume,
 )
 from virtlayer.storage.completion import to_completion
@@ -107,49 +107,53 @@ class _Build:
         self._tools = tools
         self._lender = Lender(tools.fetch)
         self._reused = 0
+        self._found: dict[str, Volume] = {}
+        self._placed: dict[Placed, Path | None] = {}
 
     async def run(self) -> BuiltChain:
         plan = self._request.plan
-        found = await self._find(plan)
-        missing = [planned for planned in plan if planned.name not in found]
+        self._found = await self._find(plan)
+        missing = [planned for planned in plan if planned.name not in self._found]
         layers = [layer for planned in missing for layer in planned.layers]
         self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
         self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
         if missing:
-            async with AsyncExitStack() as stack:
-                staging = await stack.enter_async_context(
-                    staging_directory(self._pools, self._pool, self._request.job_id)
-                )
-                async with self._explained():
-                    images = await stack.enter_async_context(images_in(staging))
-                found |= await self._make_all(missing, images)
+            await self._make_all(missing)
+        found = self._found
+        if self._placed:
+            self._tools.on_stage("registering")
+            found = found | await register_chain(self._pools, self._pool, self._placed)
         total = sum(len(planned.layers) for planned in plan)
         volumes = tuple(found[planned.name] for planned in plan)
         return BuiltChain(volumes, total - self._reused, self._reused)
 
-    async def _make_all(
-        self, missing: Iterable[PlannedVolume], images: Images
-    ) -> dict[str, Volume]:
-        before = _Turn()
-        before.set_all()
-        tasks = []
-        async with asyncio.TaskGroup() as group:
+    async def _make_all(self, missing: Iterable[PlannedVolume]) -> None:
+        async with AsyncExitStack() as stack:
+            staging = await stack.enter_async_context(
+                staging_directory(self._pools, self._pool, self._request.job_id)
+            )
+            async with self._explained():
+                images = await stack.enter_async_context(images_in(staging))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            before = _Turn()
+            before.set_all()
             for planned in missing:
                 turn = _Turn(planned.name)
-                tasks.append(group.create_task(self._make(planned, before, turn, images)))
+                group.create_task(self._make(planned, before, turn, images))
                 before = turn
-        return {volume.name: volume for volume in (task.result() for task in tasks)}
 
     async def _make(
         self, planned: PlannedVolume, before: _Turn, turn: _Turn, images: Images
-    ) -> Volume:
+    ) -> None:
         await before.queued.wait()
         async with self._lock(self._pool, planned.layer_id):
-            volume = (await self._find([planned])).get(planned.name)
-            if volume is not None:
+            # A file that is not there needs no question to libvirt.
+            path = self._pool.path / planned.name
+            if await asyncio.to_thread(path.exists) and (found := await self._find([planned])):
+                self._found |= found
                 self._count_reused(planned)
                 turn.set_all()
-                return volume
+                return
             async with asyncio.TaskGroup() as group:
                 loans = [Loan(layer) for layer in planned.layers]
                 for loan in loans:
@@ -174,24 +178,19 @@ class _Build:
                 await images.finish(image)
                 await flush_volume(self._pool, image.path)
             await before.placed.wait()
-            placed = await to_completion(self._place(planned, image.path))
+            await to_completion(self._place(planned, image.path))
             turn.placed.set()
             for _ in planned.layers:
                 self._tools.progress.layer_done()
-            if planned is self._request.plan[-1]:
-                self._tools.on_stage("registering")
-            return await register_volume(
-                self._pools, self._pool, placed, expected_backing=self._backing(planned)
-            )
 
-    async def _place(self, planned: PlannedVolume, staged: Path) -> Placed:
+    async def _place(self, planned: PlannedVolume, staged: Path) -> None:
         placed = await place_volume(self._pool, staged, planned.name)
         try:
             await self._tools.record(planned)
         except VirtlayerError:
             await withdraw_volume(self._pools, self._pool, placed)
             raise
-        return placed
+        self._placed[placed] = self._backing(planned)
 
     async def _write(
         self, loans: Iterable[Loan], connect: Connect, format_size: int | None
