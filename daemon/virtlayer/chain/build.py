@@ -9,7 +9,7 @@ that need the same volume in the same pool build it once: the second waits, and 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,23 +193,23 @@ class _Build:
         self._placed[placed] = self._backing(planned)
 
     async def _write(
-        self, loans: Iterable[Loan], connect: Connect, format_size: int | None
+        self, loans: Sequence[Loan], connect: Connect, format_size: int | None
     ) -> None:
-        for loan in loans:
-            async with self._arriving(loan) as blob:
-                with await connect() as nbd:
-                    await self._tools.applier.apply(
-                        LayerRequest(
-                            blob=blob,
-                            nbd=nbd,
-                            diff_id=loan.layer.diff_id,
-                            description=f"layer {loan.layer.digest} of {self._request.description}",
-                            format_size=format_size,
-                        ),
-                        self._tools.progress.add_applied,
+        with contextlib.ExitStack() as connection:
+            for loan in loans:
+                async with self._arriving(loan) as blob:
+                    first = loan is loans[0]
+                    nbd = connection.enter_context(await connect()) if first else None
+                    request = LayerRequest(
+                        blob=blob,
+                        nbd=nbd,
+                        diff_id=loan.layer.diff_id,
+                        description=f"layer {loan.layer.digest} of {self._request.description}",
+                        format_size=format_size,
+                        last=loan is loans[-1],
                     )
-            format_size = None
-            loan.over.set()
+                    await self._tools.applier.apply(request, self._tools.progress.add_applied)
+                loan.over.set()
 
     @contextlib.asynccontextmanager
     async def _arriving(self, loan: Loan) -> AsyncIterator[Blob]:

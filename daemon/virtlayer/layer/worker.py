@@ -8,6 +8,7 @@ arriving. ``session`` is the daemon's end and describes the messages.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from typing import Any
@@ -27,21 +28,45 @@ def main() -> None:
     obey_cpu_limit()
     # Everything is imported and loaded by now: no file can be opened from here on.
     enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
-    serve(_answer)
+    serve(_Volumes().answer)
 
 
-def _answer(
-    request: dict[str, Any], descriptors: list[int], control: socket.socket
-) -> dict[str, int]:
-    connection = socket.socket(fileno=descriptors.pop())
-    if "customization" in request:
-        return serve_customization(request["customization"], connection)
-    blob = ArrivingBlobFile(*descriptors)
-    return _apply(request, blob, connection, LayerReading(request, control))
+class _Volumes:
+    """Answers requests; a volume stays open until its last layer is in it."""
+
+    def __init__(self) -> None:
+        self._filesystem: Ext4Filesystem | None = None
+
+    def answer(
+        self, request: dict[str, Any], descriptors: list[int], control: socket.socket
+    ) -> dict[str, int]:
+        """Do what a request asks for; see ``serving.Answer``."""
+        if "customization" in request:
+            connection = socket.socket(fileno=descriptors.pop())
+            return serve_customization(request["customization"], connection)
+        device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
+        blob = ArrivingBlobFile(*descriptors)
+        try:
+            with contextlib.ExitStack() as volume:
+                filesystem = volume.enter_context(self._volume(request, device))
+                done = _apply(request, blob, filesystem, LayerReading(request, control))
+                if not request["last"]:
+                    self._filesystem = filesystem
+                    volume.pop_all()
+                return done
+        except STOPS as error:
+            raise refusal(error, b"", None) from error
+
+    def _volume(self, request: dict[str, Any], device: socket.socket | None) -> Ext4Filesystem:
+        filesystem, self._filesystem = self._filesystem, None
+        if device is not None:
+            return _opened(device, request["format_size"], request["diff_id"])
+        assert filesystem is not None, "the layer before was not the last of its volume"
+        return filesystem
 
 
 def _apply(
-    request: dict[str, Any], blob: BlobFile, device: socket.socket, layer: LayerReading
+    request: dict[str, Any], blob: BlobFile, filesystem: Ext4Filesystem, layer: LayerReading
 ) -> dict[str, int]:
     """Apply a layer; what the daemon is told when it is done.
 
@@ -49,16 +74,13 @@ def _apply(
         Refused: It cannot be applied.
     """
     try:
-        with _opened(device, request["format_size"], request["diff_id"]) as filesystem:
-            try:
-                entries = layer.read(blob, LayerApplication(filesystem, layer.limits).apply)
-                filesystem.finish()
-            except STOPS as error:
-                # While the file system is there to ask it how full it is.
-                raise refusal(error, layer.name, filesystem) from error
-            return {"entries": entries, "free_bytes": filesystem.free_bytes}
+        entries = layer.read(blob, LayerApplication(filesystem, layer.limits).apply)
+        if request["last"]:
+            filesystem.finish()
     except STOPS as error:
-        raise refusal(error, layer.name, None) from error
+        # While the file system is there to ask it how full it is.
+        raise refusal(error, layer.name, filesystem) from error
+    return {"entries": entries, "free_bytes": filesystem.free_bytes}
 
 
 def _opened(device: socket.socket, format_size: int | None, identity: str) -> Ext4Filesystem:
