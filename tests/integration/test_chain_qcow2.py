@@ -15,9 +15,11 @@ import pytest
 
 from tests.leftovers import children, nothing_left
 from tests.small_filesystem import small_filesystem
+from virtlayer.chain import qmp
 from virtlayer.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
 from virtlayer.chain.qmp import CommandFailed
 from virtlayer.config import KIB, MIB
+from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
 
 _OPTION_EXPORT_NAME = 1
@@ -280,6 +282,19 @@ async def test_a_daemon_that_is_killed_is_a_program_that_failed(
 
     with pytest.raises(ProgramFailed, match="qemu-storage-daemon was killed by SIGKILL"):
         await work()
+
+
+async def test_a_daemon_that_hangs_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    async with images_in(directory) as images:
+        image = await images.create(64 * MIB, None)
+        (daemon,) = children() - before
+        os.kill(daemon, signal.SIGSTOP)
+        monkeypatch.setattr(qmp, "_ANSWER_SECONDS", 0.1)
+        with pytest.raises(Internal, match="qemu-storage-daemon did not answer"):
+            await images.finish(image)
 
 
 async def test_cancelling_ends_the_daemon(directory: Path) -> None:
