@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.images import LayerContent
@@ -55,20 +55,42 @@ async def apply_layer(
     result: str | None = None,
 ) -> AppliedLayer:
     """Apply one layer to a volume, which is formatted first where a size is given."""
+    async with served(volume, image_format) as connection:
+        return await _apply(
+            worker,
+            connection,
+            content,
+            format_size=format_size,
+            last=True,
+            base=base,
+            result=result,
+        )
+
+
+async def _apply(
+    worker: LayerWorker,
+    connection: socket.socket | None,
+    content: LayerContent,
+    *,
+    format_size: int | None,
+    last: bool,
+    base: str | None = None,
+    result: str | None = None,
+) -> AppliedLayer:
     with open_blob(content.blob) as blob:
-        async with served(volume, image_format) as connection:
-            return await worker.apply(
-                LayerRequest(
-                    blob=Blob.complete(blob, len(content.blob)),
-                    nbd=connection,
-                    diff_id=content.diff_id,
-                    description=f"The layer {content.digest[:19]}",
-                    format_size=format_size,
-                    base=base,
-                    result=result,
-                ),
-                lambda _: None,
-            )
+        return await worker.apply(
+            LayerRequest(
+                blob=Blob.complete(blob, len(content.blob)),
+                nbd=connection,
+                diff_id=content.diff_id,
+                description=f"The layer {content.digest[:19]}",
+                format_size=format_size,
+                last=last,
+                base=base,
+                result=result,
+            ),
+            lambda _: None,
+        )
 
 
 @contextlib.contextmanager
@@ -91,6 +113,20 @@ async def build_volume(
         await apply_layer(worker, volume, content, format_size=format_size)
         format_size = None
         assert_sound(volume)
+
+
+async def build_at_once(
+    worker: LayerWorker, volume: Path, layers: Sequence[LayerContent], *, size: int = SIZE
+) -> None:
+    """Apply layers to a new raw file that stays open in between; e2fsck finds nothing to say."""
+    volume.write_bytes(b"")
+    os.truncate(volume, size)
+    async with served(volume) as connection:
+        for position, content in enumerate(layers, start=1):
+            first, last = position == 1, position == len(layers)
+            to = connection if first else None
+            await _apply(worker, to, content, format_size=size, last=last)
+    assert_sound(volume)
 
 
 def assert_sound(volume: Path) -> None:

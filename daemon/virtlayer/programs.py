@@ -140,6 +140,7 @@ async def running(
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
     bare: bool = False,
+    cwd: Path | None = None,
     identity: Identity | None = None,
 ) -> AsyncIterator[RunningProgram]:
     """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
@@ -151,6 +152,7 @@ async def running(
         pass_fds: Descriptors that it inherits under their own numbers.
         env: Variables beside the few that every child gets.
         bare: Not even those few.
+        cwd: The directory that it works in; None for this process's.
         identity: Whom it runs as; None for this process's user. Only root can choose.
     """
     process = await asyncio.create_subprocess_exec(
@@ -160,6 +162,7 @@ async def running(
         stderr=PIPE,
         pass_fds=pass_fds,
         env=({} if bare else environment(identity)) | dict(env or {}),
+        cwd=cwd,
         start_new_session=True,
     )
     program = RunningProgram(PurePath(argv[0]).name, process)

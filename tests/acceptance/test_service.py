@@ -199,7 +199,7 @@ def test_a_user_pulls_with_the_daemon_of_the_session(system: System, source: str
     assert restrictions(system, pid) == restrictions(system, manager)
     system.run_as("alice", "systemctl", "--user", "stop", "virtlayerd.service")
     assert alices_libvirtd(system) == [pid]
-    assert system.attempt("pgrep", "--euid", "alice", "qemu-nbd|skopeo|python").stdout == ""
+    assert system.attempt("pgrep", "--euid", "alice", "qemu-storage|skopeo|python").stdout == ""
 
 
 def restrictions(system: System, pid: str) -> str:

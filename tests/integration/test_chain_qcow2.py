@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""qcow2 overlays, served over NBD to one client."""
+"""qcow2 images, made and served over NBD by one process."""
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -12,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.leftovers import children, nothing_left
-from virtlayer.chain.qcow2 import CLUSTER_SIZE, create_overlay, serve
+from tests.small_filesystem import small_filesystem
+from virtlayer.chain import qmp
+from virtlayer.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
+from virtlayer.chain.qmp import CommandFailed
+from virtlayer.config import KIB, MIB
+from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
-
-MIB = 1024**2
 
 _OPTION_EXPORT_NAME = 1
 _WRITE, _DISCONNECT, _FLUSH = 1, 2, 3
@@ -60,12 +65,15 @@ class NbdClient:
         return self._connection.recv(size, socket.MSG_WAITALL)
 
 
-async def write_through(path: Path, backing: Path | None, offset: int, data: bytes) -> None:
-    async with serve(path, backing) as connection:
-        client = NbdClient(connection)
-        client.write(offset, data)
-        client.flush()
-        client.disconnect()
+async def write(images: Images, image: NewImage, offset: int, data: bytes) -> None:
+    """Have a client write, and flush; then the image is finished."""
+    async with images.exported(image) as connect:
+        with await connect() as connection:
+            client = NbdClient(connection)
+            client.write(offset, data)
+            client.flush()
+            client.disconnect()
+    await images.finish(image)
 
 
 def reads(path: Path, offset: int, pattern: int, size: int) -> bool:
@@ -77,10 +85,48 @@ def reads(path: Path, offset: int, pattern: int, size: int) -> bool:
     return b"verification failed" not in done.stdout
 
 
-async def test_an_overlay_names_its_parent_barely(tmp_path: Path) -> None:
-    path = tmp_path / "top.qcow2"
-    await create_overlay(path, 64 * MIB, "base.qcow2")
-    output = subprocess.check_output(["qemu-img", "info", "--output=json", path])
+def open_files(pid: int) -> dict[str, int]:
+    """The regular files that a process has open, and the flags of open(2)."""
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        if (target := entry.readlink()).is_file():
+            flags = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text().splitlines()[1]
+            found[target.name] = int(flags.split()[1], 8)
+    return found
+
+
+def kill_new_child(before: set[int]) -> None:
+    """Kill the one child that was not there before, and see it end."""
+    (child,) = children() - before
+    os.kill(child, signal.SIGKILL)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "staging"
+    path.mkdir(mode=0o700)
+    return path
+
+
+async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path) -> None:
+    options = ["-o", f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"]
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", *options]
+    overlay = ["-u", "-b", "base.qcow2", "-F", "qcow2"]
+    async with images_in(directory) as images:
+        base = await images.create(64 * MIB, None)
+        top = await images.create(64 * MIB, Parent("base.qcow2", base))
+        for image, arguments in ((base, []), (top, overlay)):
+            expected = directory / f"{image.path.name}.expected"
+            subprocess.run([*command, *arguments, expected, str(64 * MIB)], check=True)
+            assert image.path.read_bytes() == expected.read_bytes()
+
+
+async def test_an_overlay_names_its_parent_barely(directory: Path) -> None:
+    async with images_in(directory) as images:
+        base = await images.create(64 * MIB, None)
+        top = await images.create(64 * MIB, Parent("base.qcow2", base))
+    output = subprocess.check_output(["qemu-img", "info", "--output=json", top.path])
     info = json.loads(output)
     assert info["backing-filename"] == "base.qcow2"
     assert info["backing-filename-format"] == "qcow2"
@@ -91,57 +137,177 @@ async def test_an_overlay_names_its_parent_barely(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pool", "a, b=c: ü", "/".join(["x" * 100] * 4)])
-async def test_a_staged_overlay_is_written_on_a_parent_elsewhere(tmp_path: Path, name: str) -> None:
+async def test_an_overlay_is_written_on_a_parent_elsewhere(tmp_path: Path, name: str) -> None:
     pool = tmp_path / name
     staging = pool / "staging"
     staging.mkdir(parents=True)
-    await create_overlay(pool / "base.qcow2", 64 * MIB, None)
-    await write_through(pool / "base.qcow2", None, 0, b"\1" * 2 * MIB)
-    staged = staging / "top.qcow2"
-    await create_overlay(staged, 64 * MIB, "base.qcow2")
-    await write_through(staged, pool / "base.qcow2", MIB, b"\2" * MIB)
-    assert [entry.name for entry in staging.iterdir()] == ["top.qcow2"]
-    staged.rename(pool / "top.qcow2")
+    async with images_in(staging) as images:
+        base = await images.create(64 * MIB, None)
+        await write(images, base, 0, b"\1" * 2 * MIB)
+    base.path.rename(pool / "base.qcow2")
+    async with images_in(staging) as images:
+        top = await images.create(64 * MIB, Parent("base.qcow2", pool / "base.qcow2"))
+        await write(images, top, MIB, b"\2" * MIB)
+    assert [entry.name for entry in staging.iterdir()] == [top.path.name]
+    top.path.rename(pool / "top.qcow2")
     assert reads(pool / "top.qcow2", 0, 1, MIB)
     assert reads(pool / "top.qcow2", MIB, 2, MIB)
     assert reads(pool / "base.qcow2", MIB, 1, MIB)
 
 
-async def test_a_client_that_only_hangs_up_ends_the_server(tmp_path: Path) -> None:
-    path = tmp_path / "base.qcow2"
-    await create_overlay(path, 64 * MIB, None)
-    async with serve(path, None) as connection:
-        assert NbdClient(connection).size == 64 * MIB
+async def test_a_chain_is_written_by_one_process(directory: Path) -> None:
+    names = [f"{number}.qcow2" for number in range(20)]
+    before = children()
+    async with images_in(directory) as images:
+        parent: Parent | None = None
+        chain = []
+        # All of them before anything is written, as a job does it.
+        for name in names:
+            chain.append(await images.create(64 * MIB, parent))
+            parent = Parent(name, chain[-1])
+        for number, image in enumerate(chain):
+            await write(images, image, number * MIB, bytes([number + 1]) * MIB)
+        assert len(children() - before) == 1
+    for name, image in zip(names, chain, strict=True):
+        image.path.rename(directory / name)
+        subprocess.run(["qemu-img", "check", "-q", directory / name], check=True)
+    for number in range(20):
+        assert reads(directory / names[-1], number * MIB, number + 1, MIB)
 
 
-async def test_what_qemu_cannot_open_is_said_in_its_words(tmp_path: Path) -> None:
-    path = tmp_path / "base.qcow2"
-    path.write_bytes(b"no qcow2")
-    with pytest.raises(ProgramFailed, match="not in qcow2 format"):
-        async with serve(path, None):
+async def test_one_export_serves_one_client_after_the_other(directory: Path) -> None:
+    async with images_in(directory) as images:
+        image = await images.create(64 * MIB, None)
+        async with images.exported(image) as connect:
+            for number in range(5):
+                with await connect() as connection:
+                    client = NbdClient(connection)
+                    client.write(number * MIB, bytes([number + 1]) * MIB)
+                    client.flush()
+    for number in range(5):
+        assert reads(image.path, number * MIB, number + 1, MIB)
+
+
+async def test_what_is_flushed_is_in_the_file(directory: Path) -> None:
+    paths: list[Path] = []
+
+    async def work() -> None:
+        before = children()
+        async with images_in(directory) as images:
+            base = await images.create(64 * MIB, None)
+            top = await images.create(64 * MIB, Parent(base.path.name, base))
+            paths.append(top.path)
+            await write(images, base, 8 * MIB, b"\1" * MIB)
+            async with images.exported(top) as connect:
+                with await connect() as connection:
+                    client = NbdClient(connection)
+                    client.write(16 * MIB, b"\2" * MIB)
+                    client.flush()
+                    kill_new_child(before)
+
+    with pytest.raises(ProgramFailed):
+        await work()
+    [top] = paths
+    subprocess.run(["qemu-img", "check", "-q", top], check=True)
+    assert reads(top, 8 * MIB, 1, MIB)
+    assert reads(top, 16 * MIB, 2, MIB)
+
+
+async def test_a_finished_image_is_open_for_reading_only(directory: Path) -> None:
+    before = children()
+    async with images_in(directory) as images:
+        image = await images.create(64 * MIB, None)
+        (daemon,) = children() - before
+        assert open_files(daemon)[image.path.name] & os.O_ACCMODE == os.O_RDWR
+        await write(images, image, 0, b"\1" * MIB)
+        assert open_files(daemon)[image.path.name] & os.O_ACCMODE == os.O_RDONLY
+        # As a machine would that starts on it now: qemu has no lock against that.
+        assert reads(image.path, 0, 1, MIB)
+        with pytest.raises(CommandFailed):
+            async with images.exported(image):
+                pass
+
+
+async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> None:
+    broken = directory / "broken.qcow2"
+    broken.write_bytes(b"no qcow2")
+    async with images_in(directory) as images:
+        with pytest.raises(CommandFailed, match="not in qcow2 format"):
+            await images.create(64 * MIB, Parent("broken.qcow2", broken))
+        with pytest.raises(CommandFailed, match=r"gone\.qcow2"):
+            await images.create(64 * MIB, Parent("gone.qcow2", directory / "gone.qcow2"))
+
+
+async def test_a_file_that_cannot_be_made_is_said_in_the_systems_words(directory: Path) -> None:
+    async with images_in(directory) as images:
+        directory.rename(directory.with_name("elsewhere"))
+        with pytest.raises(FileNotFoundError):
+            await images.create(64 * MIB, None)
+
+
+async def test_a_full_disk_is_said_in_qemus_words(directory: Path) -> None:
+    with small_filesystem(directory, 128 * KIB):
+        async with images_in(directory) as images:
+            with pytest.raises(CommandFailed, match="No space left on device"):
+                await images.create(64 * MIB, None)
+
+
+async def test_a_directory_that_is_not_there_is_the_systems_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        async with images_in(tmp_path / "nowhere"):
             pass
-    await create_overlay(tmp_path / "top.qcow2", 64 * MIB, "gone.qcow2")
-    with pytest.raises(ProgramFailed, match=r"gone\.qcow2"):
-        async with serve(tmp_path / "top.qcow2", tmp_path / "gone.qcow2"):
-            pass
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["base.qcow2", "top.qcow2"]
 
 
-async def test_a_file_that_cannot_be_made_is_said_in_qemus_words(tmp_path: Path) -> None:
-    with pytest.raises(ProgramFailed, match="No such file or directory"):
-        await create_overlay(tmp_path / "nowhere" / "base.qcow2", 64 * MIB, None)
+@pytest.mark.parametrize("moment", ["create", "export", "connect", "unexport", "finish"])
+async def test_a_daemon_that_is_killed_is_a_program_that_failed(
+    directory: Path, moment: str
+) -> None:
+    before = children()
+
+    def kill_at(now: str) -> None:
+        if now == moment:
+            kill_new_child(before)
+
+    async def work() -> None:
+        async with images_in(directory) as images:
+            kill_at("create")
+            image = await images.create(64 * MIB, None)
+            kill_at("export")
+            async with images.exported(image) as connect:
+                kill_at("connect")
+                with await connect():
+                    kill_at("unexport")
+            kill_at("finish")
+            await images.finish(image)
+
+    with pytest.raises(ProgramFailed, match="qemu-storage-daemon was killed by SIGKILL"):
+        await work()
 
 
-async def test_cancelling_ends_the_server(tmp_path: Path) -> None:
-    path = tmp_path / "base.qcow2"
-    await create_overlay(path, 64 * MIB, None)
+async def test_a_daemon_that_hangs_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    async with images_in(directory) as images:
+        image = await images.create(64 * MIB, None)
+        (daemon,) = children() - before
+        os.kill(daemon, signal.SIGSTOP)
+        monkeypatch.setattr(qmp, "_ANSWER_SECONDS", 0.1)
+        with pytest.raises(Internal, match="qemu-storage-daemon did not answer"):
+            await images.finish(image)
+
+
+async def test_cancelling_ends_the_daemon(directory: Path) -> None:
     serving = asyncio.Event()
 
     async def work() -> None:
-        async with serve(path, None) as connection:
-            NbdClient(connection)
-            serving.set()
-            await asyncio.sleep(1000)
+        async with images_in(directory) as images:
+            image = await images.create(64 * MIB, None)
+            async with images.exported(image) as connect:
+                with await connect() as connection:
+                    NbdClient(connection)
+                    serving.set()
+                    await asyncio.sleep(1000)
 
     before = children()
     task = asyncio.create_task(work())
@@ -151,15 +317,12 @@ async def test_cancelling_ends_the_server(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert children() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["base.qcow2"]
+    assert [entry.name for entry in directory.iterdir()] == ["v1"]
 
 
-async def test_cancelling_at_any_moment_of_the_start_leaves_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "base.qcow2"
-    await create_overlay(path, 64 * MIB, None)
-
+async def test_cancelling_at_any_moment_of_the_start_leaves_nothing(directory: Path) -> None:
     async def work() -> None:
-        async with serve(path, None):
+        async with images_in(directory):
             await asyncio.sleep(1000)
 
     for milliseconds in range(0, 12, 2):
@@ -168,4 +331,4 @@ async def test_cancelling_at_any_moment_of_the_start_leaves_nothing(tmp_path: Pa
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert [entry.name for entry in tmp_path.iterdir()] == ["base.qcow2"]
+        assert [*directory.iterdir()] == []

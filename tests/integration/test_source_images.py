@@ -14,6 +14,7 @@ from tests.leftovers import children, nothing_left
 from tests.registry import Registry
 from tests.sources import PLAIN, Sources, blob_of, read_some
 from virtlayer.errors import MalformedLayer, PlatformNotFound, RegistryUnavailable
+from virtlayer.source import streams
 from virtlayer.source.platform import Platform
 
 BASE = images.layer(images.directory("etc"), images.file("etc/motd", b"hello\n"))
@@ -181,6 +182,27 @@ async def test_an_image_that_is_let_go_has_no_process_any_more(
         while children() - before:
             await asyncio.sleep(0.001)
         assert await blob_of(opened, opened.image.layers[0]) == BASE.blob
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_small_blobs_share_a_proxy_where_that_is_quick(
+    registry: Registry, sources: Sources, monkeypatch: pytest.MonkeyPatch, near: bool
+) -> None:
+    monkeypatch.setattr(streams, "_PATIENCE", 60.0 if near else 0.0)
+    small = [images.layer(images.file(f"file-{number}", b"x")) for number in range(6)]
+    async with sources.open(registry.store(images.image(small), "small:1")) as opened:
+        before = children()
+        blobs = await asyncio.gather(*(blob_of(opened, layer) for layer in opened.image.layers))
+        assert blobs == [layer.blob for layer in small]
+        assert len(children() - before) == (0 if near else streams.STREAMS - 1)
+
+
+async def test_large_blobs_come_at_the_same_time(registry: Registry, sources: Sources) -> None:
+    async with sources.open(registry.store(images.image(BIG), "large:1")) as opened:
+        before = children()
+        blobs = await asyncio.gather(*(blob_of(opened, layer) for layer in opened.image.layers))
+        assert blobs == [layer.blob for layer in BIG]
+        assert len(children() - before) == streams.STREAMS - 1
 
 
 async def test_a_stream_that_is_left_early(registry: Registry, sources: Sources) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.libvirt_host import LibvirtHost, private_host, session_host
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
-from virtlayer.storage.commit import commit_volume
+from virtlayer.storage.commit import Placed, commit_volume, place_volume, register_chain
 from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pool, Pools
 from virtlayer.storage.staging import staging_directory
@@ -84,6 +84,40 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
                 pools, pool, staged, "top.qcow2", expected_backing=pool.path / "base.qcow2"
             )
     assert host.volumes(pool.name) == ["base.qcow2"]
+
+
+async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, Path | None]:
+    """Three placed volumes, of which the second names another backing image than it should."""
+    backings = {"base.qcow2": None, "middle.qcow2": "other.qcow2", "top.qcow2": "middle.qcow2"}
+    async with staging_directory(pools, pool, 1) as staging:
+        placed = []
+        for name, backing in backings.items():
+            staged = make_qcow2(staging / name, backing=backing)
+            placed.append(await place_volume(pool, staged, name))
+    return dict(zip(placed, [None, *(volume.path for volume in placed)], strict=False))
+
+
+async def test_of_a_chain_that_libvirt_sees_otherwise_the_sound_part_stays(
+    host: LibvirtHost, pools: Pools, pool: Pool
+) -> None:
+    chain = await placed_chain(pools, pool)
+    with pytest.raises(Libvirt, match=r"middle\.qcow2"):
+        await register_chain(pools, pool, chain)
+    assert host.volumes(pool.name) == ["base.qcow2"]
+    [base, *_] = chain
+    volumes = await register_chain(pools, pool, {base: None})
+    assert [volume.path for volume in volumes.values()] == [pool.path / "base.qcow2"]
+
+
+async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: Pools) -> None:
+    path = host.start_pool("resting")
+    pool = await pools.get("resting")
+    chain = await placed_chain(pools, pool)
+    host.virsh("pool-destroy", "resting")
+    with pytest.raises(PoolInactive):
+        await register_chain(pools, pool, chain)
+    assert {entry.name for entry in path.iterdir()} == {placed.path.name for placed in chain}
+    host.virsh("pool-undefine", "resting")
 
 
 async def test_a_pool_that_was_stopped_keeps_nothing(host: LibvirtHost, pools: Pools) -> None:

@@ -128,7 +128,11 @@ async def test_cancel_in_the_queue(
 
 @pytest.mark.parametrize(
     ("program", "error"),
-    [("skopeo", "RegistryUnavailable"), ("qemu-nbd", "Internal"), ("worker", "Internal")],
+    [
+        ("skopeo", "RegistryUnavailable"),
+        ("qemu-storage-daemon", "Internal"),
+        ("worker", "Internal"),
+    ],
 )
 async def test_a_program_that_crashes_fails_its_job_alone(
     daemon: Daemon,
@@ -158,15 +162,16 @@ async def test_a_program_that_crashes_fails_its_job_alone(
 async def test_a_pool_that_is_stopped_or_deleted_ends_the_job(
     daemon: Daemon, watch: Watch, registry: FaultyRegistry, host: LibvirtHost, pool: str
 ) -> None:
-    content = content_of(1000, 1000)
-    source = registry.store(content, "pool:1")
     for commands, error in (
         (["pool-destroy"], "PoolInactive"),
         (["pool-destroy", "pool-undefine"], "PoolNotFound"),
     ):
+        content = content_of(1000, 1000)
+        source = registry.store(content, "pool:1")
+        before = {*host.pool_directory(pool).glob("layer-*")}
         registry.faults[content.layer_digests[1]] = Fault.HANG
         path = await watch.pull(source, pool, cache=Variant("b", False))
-        while not [*host.pool_directory(pool).glob("layer-*")]:
+        while {*host.pool_directory(pool).glob("layer-*")} == before:
             await asyncio.sleep(0.01)
         await watch.reaches(path, Stage="downloading")
         for command in commands:
@@ -261,7 +266,9 @@ async def test_two_daemons_in_one_pool_build_the_same_at_the_same_time(
     host: LibvirtHost, tmp_path: Path, registry: FaultyRegistry, pool: str
 ) -> None:
     """One of them is even cancelled; they share libvirtd, the pool and nothing else."""
-    source = registry.store(content_of(*[MIB] * 4), "two:1")
+    content = content_of(*[MIB] * 4)
+    source = registry.store(content, "two:1")
+    registry.faults[content.layer_digests[-1]] = Fault.HANG
     async with contextlib.AsyncExitStack() as stack:
         watches = []
         for name in ("one", "two"):
@@ -272,8 +279,10 @@ async def test_two_daemons_in_one_pool_build_the_same_at_the_same_time(
             stack.enter_context(virtlayerd(host, bus, home, settings=SETTINGS))
             watches.append(await stack.enter_async_context(watching(bus.address)))
         first, second = [await watch.pull(source, pool) for watch in watches]
-        await watches[0].reaches(first, LayersDone=1)
+        await watches[0].reaches(first, LayersDone=3)
         await cancelled_within_a_second(watches[0], first)
+        registry.faults.clear()
+        registry.release()
         job = await watches[1].finished(second)
         assert job["State"] == "done", job
         again = await watches[0].finished(await watches[0].pull(source, pool))

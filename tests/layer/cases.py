@@ -13,7 +13,7 @@ import pytest
 
 from tests.images import LayerContent, image, layer, write_layout
 from tests.trees import Node, TreeContent, umoci_tree
-from tests.volumes import build_volume, tree_of
+from tests.volumes import build_at_once, build_volume, tree_of
 from virtlayer.config import LayerSettings
 from virtlayer.errors import VirtlayerError
 from virtlayer.layer.session import LayerWorker
@@ -151,6 +151,10 @@ async def check(case: Case, worker: LayerWorker, work: Path) -> None:
     await build_volume(worker, volume, case.contents(), size=SIZE)
     mismatches = _mismatches(case.outcome, tree_of(volume))
     assert mismatches == [], mismatches
+    if len(case.layers) > 1:
+        await build_at_once(worker, volume, case.contents(), size=SIZE)
+        mismatches = _mismatches(case.outcome, tree_of(volume))
+        assert mismatches == [], mismatches
 
 
 def check_umoci(case: Case, work: Path) -> None:

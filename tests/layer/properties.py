@@ -16,7 +16,7 @@ from tests.archives import archive, entry, pax
 from tests.images import LayerContent, layer
 from tests.layer.model import Malformed, Model, Op
 from tests.trees import differences
-from tests.volumes import apply_layer, assert_sound, tree_of
+from tests.volumes import apply_layer, assert_sound, build_at_once, tree_of
 from virtlayer.config import LayerSettings
 from virtlayer.errors import MalformedLayer
 from virtlayer.layer.session import LayerWorker
@@ -129,6 +129,7 @@ class Bench:
     def check(self, layers: Sequence[RandomLayer]) -> None:
         """The worker does with the layers what the model does."""
         model = Model()
+        contents: list[LayerContent] = []
         for number, random_layer in enumerate(layers):
             model.layer = number + 1
             kept, malformed = [], False
@@ -147,8 +148,14 @@ class Bench:
                 self.apply(content, first=not number)
             if malformed:
                 return
+            contents.append(content)
         lines = differences(tree_of(self._volume), model.tree())
         assert lines == [], lines
+        if len(contents) > 1:
+            assert self._worker is not None
+            self._runner.run(build_at_once(self._worker, self._volume, contents, size=SIZE))
+            lines = differences(tree_of(self._volume), model.tree())
+            assert lines == [], lines
 
 
 @contextlib.contextmanager

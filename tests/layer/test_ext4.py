@@ -25,8 +25,15 @@ from tests.archives import (
 from tests.images import LayerContent, layer
 from tests.privileges import call_as_root
 from tests.trees import mounted
-from tests.volumes import SIZE, apply_layer, assert_sound, build_volume, fingerprint
-from virtlayer.errors import NoSpace
+from tests.volumes import (
+    SIZE,
+    apply_layer,
+    assert_sound,
+    build_at_once,
+    build_volume,
+    fingerprint,
+)
+from virtlayer.errors import MalformedLayer, NoSpace
 from virtlayer.layer.session import LayerWorker
 
 _SMALL = 64 * 1024 * 1024
@@ -303,3 +310,16 @@ async def test_kernel_goes_on_where_the_layers_end(worker: LayerWorker, tmp_path
     )
 
     assert_sound(volume)
+
+
+async def test_a_volume_that_is_given_up_between_its_layers_is_let_go(
+    worker: LayerWorker, tmp_path: Path
+) -> None:
+    descriptors = Path(f"/proc/{worker.pid}/fd")
+    good = _layer(*_EVERYTHING)
+    before = len([*descriptors.iterdir()])
+    with pytest.raises(MalformedLayer):
+        await build_at_once(worker, tmp_path / "volume", [good, layer(raw=b"x" * 1024), good])
+    assert len([*descriptors.iterdir()]) == before
+    await build_at_once(worker, tmp_path / "volume", [good, good])
+    assert len([*descriptors.iterdir()]) == before

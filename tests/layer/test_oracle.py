@@ -25,7 +25,7 @@ from tests.images import (
     write_layout,
 )
 from tests.trees import differences, umoci_tree
-from tests.volumes import build_volume, fingerprint, tree_of
+from tests.volumes import build_at_once, build_volume, fingerprint, tree_of
 from virtlayer.layer.session import LayerWorker
 
 # VFS_CAP_REVISION_2 with cap_net_raw permitted and effective (capabilities(7)).
@@ -197,14 +197,16 @@ async def test_volume_equals_what_umoci_unpacks(
     expected = umoci_tree(layout, "test", tmp_path)
 
     await build_volume(worker, tmp_path / "volume", layers)
+    await build_at_once(worker, tmp_path / "at-once", layers)
 
     assert differences(tree_of(tmp_path / "volume"), expected) == []
+    assert differences(tree_of(tmp_path / "at-once"), expected) == []
 
 
 async def test_same_layers_give_the_same_bytes(worker: LayerWorker, tmp_path: Path) -> None:
     layers = [_EVERY_KIND, *IMAGES["a directory of thousands"], *IMAGES["whiteouts"]]
 
-    for name in ("one", "two"):
-        await build_volume(worker, tmp_path / name, layers)
-
-    assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
+    for build in (build_volume, build_at_once):
+        for name in ("one", "two"):
+            await build(worker, tmp_path / name, layers)
+        assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")

@@ -2,15 +2,15 @@
 """Building the volumes of a chain that a pool does not have yet.
 
 Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
-while the ones before get on disk. A finished volume is committed at once, but never before the one
-that it stands on: it stays when a later one fails. Two jobs that need the same
-volume in the same pool build it once: the second waits, and then finds it.
+while the ones before get on disk. A finished volume is placed at once, but never before the one
+that it stands on: it stays when a later one fails. libvirt looks once, at all of them. Two jobs
+that need the same volume in the same pool build it once: the second waits, and then finds it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -19,7 +19,7 @@ from virtlayer.chain.explain import explained
 from virtlayer.chain.loans import Lender, Loan, first_failure
 from virtlayer.chain.plan import PlannedVolume
 from virtlayer.chain.presence import check_layer
-from virtlayer.chain.qcow2 import create_overlay, serve
+from virtlayer.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.errors import VirtlayerError
 from virtlayer.layer.session import LayerRequest
@@ -28,7 +28,7 @@ from virtlayer.storage.commit import (
     Placed,
     flush_volume,
     place_volume,
-    register_volume,
+    register_chain,
     withdraw_volume,
 )
 from virtlayer.storage.completion import to_completion
@@ -74,11 +74,12 @@ class _Turn:
             in that order too.
         written: The file is complete, though not on disk: the next volume can be written on it.
         placed: The file is in the pool: the next volume can come there too.
-        staged: Where it can be opened once it is written, before it is in the pool. None if all of
-            its chain is not beside it there: a backing name leads to the same directory.
+        name: The volume's; "" for what is before the first one.
+        image: What it is written to, once it is queued; None if the pool has it.
     """
 
-    staged: Path | None = None
+    name: str = ""
+    image: NewImage | None = None
     queued: asyncio.Event = field(default_factory=asyncio.Event)
     written: asyncio.Event = field(default_factory=asyncio.Event)
     placed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -106,99 +107,106 @@ class _Build:
         self._tools = tools
         self._lender = Lender(tools.fetch)
         self._reused = 0
+        self._found: dict[str, Volume] = {}
+        self._placed: dict[Placed, Path | None] = {}
 
     async def run(self) -> BuiltChain:
         plan = self._request.plan
-        found = await self._find(plan)
-        missing = [planned for planned in plan if planned.name not in found]
+        self._found = await self._find(plan)
+        missing = [planned for planned in plan if planned.name not in self._found]
         layers = [layer for planned in missing for layer in planned.layers]
         self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
         self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
         if missing:
-            async with staging_directory(self._pools, self._pool, self._request.job_id) as staging:
-                found |= await self._make_all(missing, staging)
+            await self._make_all(missing)
+        found = self._found
+        if self._placed:
+            self._tools.on_stage("registering")
+            found = found | await register_chain(self._pools, self._pool, self._placed)
         total = sum(len(planned.layers) for planned in plan)
         volumes = tuple(found[planned.name] for planned in plan)
         return BuiltChain(volumes, total - self._reused, self._reused)
 
-    async def _make_all(self, missing: Iterable[PlannedVolume], staging: Path) -> dict[str, Volume]:
-        before = _Turn()
-        before.set_all()
-        tasks = []
-        async with asyncio.TaskGroup() as group:
+    async def _make_all(self, missing: Iterable[PlannedVolume]) -> None:
+        async with AsyncExitStack() as stack:
+            staging = await stack.enter_async_context(
+                staging_directory(self._pools, self._pool, self._request.job_id)
+            )
+            async with self._explained():
+                images = await stack.enter_async_context(images_in(staging))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            before = _Turn()
+            before.set_all()
             for planned in missing:
-                turn = _Turn()
-                tasks.append(group.create_task(self._make(planned, before, turn, staging)))
+                turn = _Turn(planned.name)
+                group.create_task(self._make(planned, before, turn, images))
                 before = turn
-        return {volume.name: volume for volume in (task.result() for task in tasks)}
 
     async def _make(
-        self, planned: PlannedVolume, before: _Turn, turn: _Turn, staging: Path
-    ) -> Volume:
+        self, planned: PlannedVolume, before: _Turn, turn: _Turn, images: Images
+    ) -> None:
         await before.queued.wait()
         async with self._lock(self._pool, planned.layer_id):
-            volume = (await self._find([planned])).get(planned.name)
-            if volume is not None:
+            # A file that is not there needs no question to libvirt.
+            path = self._pool.path / planned.name
+            if await asyncio.to_thread(path.exists) and (found := await self._find([planned])):
+                self._found |= found
                 self._count_reused(planned)
                 turn.set_all()
-                return volume
-            staged = staging / planned.name
+                return
             async with asyncio.TaskGroup() as group:
                 loans = [Loan(layer) for layer in planned.layers]
                 for loan in loans:
                     group.create_task(self._lender.lend(loan))
-                # While the volume before is still written: it takes as long as a small layer.
+                # While the volumes before are still written.
                 async with self._explained():
-                    await create_overlay(staged, self._request.virtual_size, planned.parent)
+                    parent = self._parent(planned, before)
+                    image = await images.create(self._request.virtual_size, parent)
+                turn.image = image
                 turn.queued.set()
-                backing = await self._readable_backing(planned, before)
-                async with written_back(staged):
-                    await self._write(loans, staged, backing)
-            if backing is None or backing == before.staged:
-                turn.staged = staged
+                await before.written.wait()
+                async with (
+                    written_back(image.path),
+                    self._explained(),
+                    images.exported(image) as connect,
+                ):
+                    await self._write(planned, loans, connect)
             turn.written.set()
             async with self._explained():
-                await flush_volume(self._pool, staged)
+                await images.finish(image)
+                await flush_volume(self._pool, image.path)
             await before.placed.wait()
-            placed = await to_completion(self._place(planned, staged))
+            await to_completion(self._place(planned, image.path))
             turn.placed.set()
             for _ in planned.layers:
                 self._tools.progress.layer_done()
-            if planned is self._request.plan[-1]:
-                self._tools.on_stage("registering")
-            return await register_volume(
-                self._pools, self._pool, placed, expected_backing=self._backing(planned)
-            )
 
-    async def _place(self, planned: PlannedVolume, staged: Path) -> Placed:
+    async def _place(self, planned: PlannedVolume, staged: Path) -> None:
         placed = await place_volume(self._pool, staged, planned.name)
         try:
             await self._tools.record(planned)
         except VirtlayerError:
             await withdraw_volume(self._pools, self._pool, placed)
             raise
-        return placed
+        self._placed[placed] = self._backing(planned)
 
-    async def _write(self, loans: Iterable[Loan], staged: Path, backing: Path | None) -> None:
-        format_size = self._request.virtual_size if backing is None else None
-        for loan in loans:
-            async with (
-                self._arriving(loan) as blob,
-                self._explained(),
-                serve(staged, backing) as nbd,
-            ):
-                await self._tools.applier.apply(
-                    LayerRequest(
+    async def _write(self, planned: PlannedVolume, loans: Sequence[Loan], connect: Connect) -> None:
+        with contextlib.ExitStack() as connection:
+            for loan in loans:
+                async with self._arriving(loan) as blob:
+                    first, last = loan is loans[0], loan is loans[-1]
+                    request = LayerRequest(
                         blob=blob,
-                        nbd=nbd,
+                        nbd=connection.enter_context(await connect()) if first else None,
                         diff_id=loan.layer.diff_id,
                         description=f"layer {loan.layer.digest} of {self._request.description}",
-                        format_size=format_size,
-                    ),
-                    self._tools.progress.add_applied,
-                )
-            format_size = None
-            loan.over.set()
+                        format_size=None if planned.parent else self._request.virtual_size,
+                        base=planned.parent if first else None,
+                        result=planned.name if last else None,
+                        last=last,
+                    )
+                    await self._tools.applier.apply(request, self._tools.progress.add_applied)
+                loan.over.set()
 
     @contextlib.asynccontextmanager
     async def _arriving(self, loan: Loan) -> AsyncIterator[Blob]:
@@ -241,12 +249,11 @@ class _Build:
             self._tools.progress.add_applied(layer.size)
             self._tools.progress.layer_done()
 
-    async def _readable_backing(self, planned: PlannedVolume, before: _Turn) -> Path | None:
-        await before.written.wait()
-        if before.staged is not None and before.staged.name == planned.parent:
-            return before.staged
-        await before.placed.wait()
-        return self._backing(planned)
+    def _parent(self, planned: PlannedVolume, before: _Turn) -> Parent | None:
+        if planned.parent is None:
+            return None
+        image = before.image if before.name == planned.parent else None
+        return Parent(planned.parent, image or self._pool.path / planned.parent)
 
     def _backing(self, planned: PlannedVolume) -> Path | None:
         return None if planned.parent is None else self._pool.path / planned.parent

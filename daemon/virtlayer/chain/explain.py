@@ -4,6 +4,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from virtlayer.chain.qmp import CommandFailed
 from virtlayer.config import MIB
 from virtlayer.errors import Internal, NoSpace, VirtlayerError
 from virtlayer.programs import ProgramFailed
@@ -35,7 +36,7 @@ async def explained(
     """
     try:
         yield
-    except (NoSpace, Internal, ProgramFailed, OSError) as error:
+    except (NoSpace, Internal, ProgramFailed, CommandFailed, OSError) as error:
         await pools.get(pool.name)
         space = await pools.space(pool)
         if space < _FULL_BELOW:

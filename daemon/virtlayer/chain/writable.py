@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from virtlayer.chain.explain import explained
-from virtlayer.chain.qcow2 import create_overlay, serve
+from virtlayer.chain.qcow2 import Parent, create_overlay, images_in
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.session import CustomizationRequest
@@ -85,11 +85,11 @@ async def build_writable(
     ours: list[Placed] = []
     try:
         async with staging_directory(pools, pool, request.job_id) as staging:
-            staged = staging / _STAGED
-            await _write(pools, request, staged, customizer)
+            staged = await _write(pools, request, staging, customizer)
             on_registering()
             placed = await to_completion(_place(request, staged, ours))
-            return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
+        # The directory has gone: what libvirt lists now, it need not forget again.
+        return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
     except asyncio.CancelledError:
         for placed in ours:
             await withdraw_volume(pools, pool, placed)
@@ -97,24 +97,33 @@ async def build_writable(
 
 
 async def _write(
-    pools: Pools, request: WritableRequest, staged: Path, customizer: Customizer
-) -> None:
+    pools: Pools, request: WritableRequest, staging: Path, customizer: Customizer
+) -> Path:
     async with explained(pools, request.pool, f"the volume “{request.name}”"):
-        await create_overlay(staged, request.size, request.backing.name)
         if request.customization:
-            await _customize(request, staged, customizer)
+            staged = await _customized(request, staging, customizer)
+        else:
+            staged = staging / _STAGED
+            await create_overlay(staged, request.size, request.backing.name)
         await flush_volume(request.pool, staged, mode=_MODE)
+        return staged
 
 
-async def _customize(request: WritableRequest, staged: Path, customizer: Customizer) -> None:
-    async with serve(staged, request.backing.path) as nbd:
-        await customizer.customize(
-            CustomizationRequest(
-                nbd=nbd,
-                customization=request.customization,
-                description=f"The image “{request.image}”",
-            )
-        )
+async def _customized(request: WritableRequest, staging: Path, customizer: Customizer) -> Path:
+    async with images_in(staging) as images:
+        parent = Parent(request.backing.name, request.backing.path)
+        image = await images.create(request.size, parent)
+        async with images.exported(image) as connect:
+            with await connect() as nbd:
+                await customizer.customize(
+                    CustomizationRequest(
+                        nbd=nbd,
+                        customization=request.customization,
+                        description=f"The image “{request.image}”",
+                    )
+                )
+        await images.finish(image)
+        return image.path
 
 
 async def _place(request: WritableRequest, staged: Path, ours: list[Placed]) -> Placed:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The file system of the volume that was written last, for the layer that goes on top of it.
+"""The file system that was written last, for the layer that comes into it or on top of it.
 
-A job's layers come one after the other, and the next volume is an overlay on the one before. To
-open its file system would be to read again what has just been written.
+A job's layers come one after the other. The next one goes into the same volume, which is then
+simply not closed, or into an overlay on it: to open the file system of that would be to read again
+what has just been written.
 """
 
 from __future__ import annotations
@@ -10,8 +11,20 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
+
+
+class Step(NamedTuple):
+    """What one layer does to a volume, by names for what the volume holds."""
+
+    base: str | None
+    """Before it. If the last step left that, its file system is used again. None for no name."""
+    result: str | None
+    """After it. None if there is no name, or no layer will follow."""
+    last: bool
+    """Whether the volume is complete then."""
 
 
 class KeptFilesystem:
@@ -19,43 +32,46 @@ class KeptFilesystem:
 
     def __init__(self) -> None:
         self._filesystem: Ext4Filesystem | None = None
-        self._content = ""
+        self._content: str | None = None
 
     @contextlib.contextmanager
     def used(
         self,
-        device: socket.socket,
-        base: str | None,
-        result: str | None,
+        device: socket.socket | None,
+        step: Step,
         open_anew: Callable[[socket.socket], Ext4Filesystem],
     ) -> Iterator[Ext4Filesystem]:
-        """A file system to write a layer to, which is finished in the context.
+        """A file system to write a layer to; with the last of a volume, it is finished there.
 
         Args:
-            device: Connected to the NBD server of its volume; taken over.
-            base: A name for what the volume holds. If the last context left that, its file system
-                is used again. None if there is no name for it.
-            result: A name for what it will hold after the context. None if there is none.
-            open_anew: Otherwise opens or makes the file system.
+            device: Connected to the NBD server of its volume; taken over. None for the volume of
+                the step before, which was not its last.
+            step: What is done.
+            open_anew: Opens or makes the file system where none can be used again.
 
         Raises:
             Ext4Error: It could not be opened, or the server failed.
         """
-        last, self._filesystem = self._filesystem, None
+        kept, self._filesystem = self._filesystem, None
         with contextlib.ExitStack() as stack:
-            if last is not None:
-                stack.enter_context(last)
-            if last is not None and base is not None and base == self._content:
-                last.go_on(device)
-                filesystem = last
+            if kept is not None:
+                stack.enter_context(kept)
+            if device is None:
+                assert kept is not None, "the layer before was not the last of its volume"
+                filesystem = kept
+            elif kept is not None and step.base is not None and step.base == self._content:
+                kept.go_on(device)
+                filesystem = kept
             else:
                 stack.close()
                 filesystem = stack.enter_context(open_anew(device))
             yield filesystem
-            filesystem.leave()
-            if result is not None:
+            if step.last:
+                filesystem.leave()
+            if step.result is not None or not step.last:
                 stack.pop_all()
-                self._filesystem, self._content = filesystem, result
+                self._filesystem = filesystem
+                self._content = step.result if step.last else None
 
     def forget(self) -> None:
         """Let what is kept go."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon's end of the layer worker, which writes ext4 into volumes.
 
-A request has the fields of ``LayerRequest`` and carries three descriptors, of the blob, of its
-announcements and of the NBD connection; or it has a ``customization`` and carries the connection's.
+A request has the fields of ``LayerRequest`` and carries the descriptors of the blob, of its
+announcements and, with the first layer of a volume, of the NBD connection. Or it has a
+``customization`` and carries the connection's.
 """
 
 import contextlib
@@ -30,8 +31,9 @@ class LayerRequest:
     blob: ArrivingBlob
     """May still be arriving. Whether it was the right one is for the caller to find out; where it
     is not, or does not arrive, both the error and the volume mean nothing."""
-    nbd: socket.socket
-    """Connected to the server whose export is the volume; stays the caller's to close."""
+    nbd: socket.socket | None
+    """Connected to the server whose export is the volume; stays the caller's to close. None for the
+    volume of the request before, if that was not its last."""
     diff_id: str
     description: str
     """The layer as an error should call it."""
@@ -42,6 +44,8 @@ class LayerRequest:
     ``result``, it need not read the file system again. None if there is no such name."""
     result: str | None = None
     """A name for what the volume will hold, such as a chain id; None if no layer will follow."""
+    last: bool = True
+    """No further layer comes into the volume: it is completed. Until then it is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ class LayerWorker:
             yield cls(worker)
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
-        """Apply a layer; when this returns, the volume is complete and flushed.
+        """Apply a layer; when it was the last of a volume, that is complete and flushed.
 
         Args:
             request: The layer and the volume.
@@ -105,10 +109,13 @@ class LayerWorker:
             "format_size": request.format_size,
             "base": request.base,
             "result": request.result,
+            "continues": request.nbd is None,
+            "last": request.last,
             "limits": self._worker.limits,
         }
+        connection = [] if request.nbd is None else [request.nbd.fileno()]
         async with announced(request.blob) as announcements:
-            descriptors = [request.blob.descriptor, announcements, request.nbd.fileno()]
+            descriptors = [request.blob.descriptor, announcements, *connection]
             done = await self._worker.ask(message, descriptors, request.description, on_bytes)
         match done:
             case {"entries": int(entries), "free_bytes": int(free_bytes)}:

@@ -17,7 +17,7 @@ from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
 from virtlayer.layer.customize.serve import serve_customization
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
-from virtlayer.layer.kept import KeptFilesystem
+from virtlayer.layer.kept import KeptFilesystem, Step
 from virtlayer.layer.refusal import STOPS, refusal
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
 from virtlayer.layer.serving import LayerReading, obey_cpu_limit, serve
@@ -35,19 +35,21 @@ def main() -> None:
 def _answer(
     kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
 ) -> dict[str, int]:
-    connection = socket.socket(fileno=descriptors.pop())
     if "customization" in request:
         kept.forget()
-        return serve_customization(request["customization"], connection)
+        return serve_customization(
+            request["customization"], socket.socket(fileno=descriptors.pop())
+        )
+    device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
     blob = ArrivingBlobFile(*descriptors)
-    return _apply(kept, request, blob, connection, LayerReading(request, control))
+    return _apply(kept, request, blob, device, LayerReading(request, control))
 
 
 def _apply(
     kept: KeptFilesystem,
     request: dict[str, Any],
     blob: BlobFile,
-    device: socket.socket,
+    device: socket.socket | None,
     layer: LayerReading,
 ) -> dict[str, int]:
     """Apply a layer; what the daemon is told when it is done.
@@ -55,12 +57,14 @@ def _apply(
     Raises:
         Refused: It cannot be applied.
     """
+    step = Step(base=request["base"], result=request["result"], last=request["last"])
+    opened = functools.partial(_opened, request["format_size"], request["diff_id"])
     try:
-        opened = functools.partial(_opened, request["format_size"], request["diff_id"])
-        with kept.used(device, request["base"], request["result"], opened) as filesystem:
+        with kept.used(device, step, opened) as filesystem:
             try:
                 entries = layer.read(blob, LayerApplication(filesystem, layer.limits).apply)
-                filesystem.finish()
+                if step.last:
+                    filesystem.finish()
             except STOPS as error:
                 # While the file system is there to ask it how full it is.
                 raise refusal(error, layer.name, filesystem) from error

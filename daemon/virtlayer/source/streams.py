@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, RegistryUnavailable
 from virtlayer.source.command import Skopeo
 from virtlayer.source.image import Layer
@@ -20,6 +21,10 @@ from virtlayer.source.reference import Reference
 
 STREAMS = 4
 """Blobs that come from one registry at the same time."""
+_SMALL = 4 * MIB
+_PATIENCE = 0.05
+"""Seconds that a small blob waits for a proxy that others use, before a further one is started:
+that takes 25 ms and more of processor time, and a registry that is near gives the blob in 5 ms."""
 
 
 class BlobStream:
@@ -93,7 +98,8 @@ class Proxies:
     def __init__(self, skopeo: Skopeo) -> None:
         self.skopeo = skopeo
         self._slots = asyncio.Semaphore(1 if skopeo.reference.local_path else STREAMS)
-        self._idle: list[OpenedProxy] = []
+        self._idle: asyncio.LifoQueue[OpenedProxy] = asyncio.LifoQueue()
+        self._running = 0
         self._next: Reference | None = None
         self._first: asyncio.Task[_StartedProxy] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -107,19 +113,23 @@ class Proxies:
         self._next = reference
 
     @contextlib.asynccontextmanager
-    async def one(self) -> AsyncIterator[OpenedProxy]:
-        """Lend a proxy; after a failure it is in an unknown state, and ended."""
+    async def one(self, patience: float = 0) -> AsyncIterator[OpenedProxy]:
+        """Lend a proxy; after a failure it is in an unknown state, and ended.
+
+        Args:
+            patience: Seconds that one which is in use is waited for, before another is started.
+        """
         async with self._slots:
-            opened = self._idle.pop() if self._idle else await self._opened()
+            opened = await self._free(patience) or await self._opened()
             try:
                 yield opened
             except BaseException:
-                await opened.life.aclose()
+                await self._end(opened)
                 raise
             if opened.proxy.usable:
-                self._idle.append(opened)
+                self._idle.put_nowait(opened)
             else:
-                await opened.life.aclose()
+                await self._end(opened)
 
     @contextlib.asynccontextmanager
     async def blob(self, layer: Layer) -> AsyncIterator[BlobStream]:
@@ -129,7 +139,7 @@ class Proxies:
             VirtlayerError: It cannot be had; which one says why.
         """
         skopeo = self.skopeo
-        async with self.one() as opened:
+        async with self.one(_PATIENCE if layer.size <= _SMALL else 0) as opened:
             try:
                 async with skopeo.waiting(f"blob {layer.digest}"):
                     reply = await opened.proxy.request(
@@ -153,7 +163,7 @@ class Proxies:
 
     async def close(self) -> None:
         """End all proxies."""
-        while self._closing is not None or self._first is not None or self._idle:
+        while self._closing is not None or self._first is not None or not self._idle.empty():
             self.begin_close()
             await self._closed()
 
@@ -174,8 +184,21 @@ class Proxies:
             await asyncio.wait([first])
             if not first.cancelled() and first.exception() is None:
                 await first.result().life.aclose()
-        while self._idle:
-            await self._idle.pop().life.aclose()
+        while not self._idle.empty():
+            await self._end(self._idle.get_nowait())
+
+    async def _free(self, patience: float) -> OpenedProxy | None:
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._idle.get_nowait()
+        if self._running and patience:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    return await self._idle.get()
+        return None
+
+    async def _end(self, opened: OpenedProxy) -> None:
+        self._running -= 1
+        await opened.life.aclose()
 
     async def _opened(self) -> OpenedProxy:
         async with contextlib.AsyncExitStack() as stack:
@@ -187,6 +210,7 @@ class Proxies:
                     image = (await started.proxy.request("OpenImage", name)).value
             except ProxyFailed as error:
                 raise self.skopeo.failure(str(error)) from error
+            self._running += 1
             return OpenedProxy(started.proxy, image, stack.pop_all())
         raise AssertionError("the stack swallows nothing")
 

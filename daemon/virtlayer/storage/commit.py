@@ -3,13 +3,14 @@
 
 The file appears under its name only when all of it is on disk, and never in the place of another.
 Three steps: the first and the third may take long, when the disk or libvirt is busy, and a
-cancelled job does not wait for them; after the second the next layer can be built.
+cancelled job does not wait for them; after the second the next layer can be built. The third is
+done once for all volumes of a chain: a refresh looks into every file of the pool.
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from virtlayer.storage.removal import remove_tree
 
 LAYER_MODE = 0o444
 """Nobody writes to a layer again: others' images are built on it."""
-
+_LAYER_FORMATS = ("qcow2",)
 
 _FORGET_SECONDS = 0.5
 """What cleaning up libvirt's list may take: a cancelled job must end soon."""
@@ -95,7 +96,7 @@ async def register_volume(
     placed: Placed,
     *,
     expected_backing: Path | None,
-    formats: Collection[str] = ("qcow2",),
+    formats: Collection[str] = _LAYER_FORMATS,
 ) -> Volume:
     """Let libvirt find a placed volume, and see that it understands it as we do.
 
@@ -117,17 +118,45 @@ async def register_volume(
     """
     try:
         await pools.refresh(pool)
-        volume = await pools.volume(pool, placed.path.name)
-        if volume is None:
-            raise Libvirt(
-                f"libvirt does not see the volume {placed.path.name} in the pool “{pool.name}” "
-                "after a refresh. Is the pool's directory the one that libvirtd sees?"
-            )
+        volume = _seen(await pools.volumes(pool, [placed.path.name]), pool, placed)
         _check(volume, pool, placed, expected_backing, formats)
     except VirtlayerError:
         await withdraw_volume(pools, pool, placed)
         raise
     return volume
+
+
+async def register_chain(
+    pools: Pools, pool: Pool, chain: Mapping[Placed, Path | None]
+) -> dict[str, Volume]:
+    """Let libvirt find the placed volumes of a chain, and see that it understands them as we do.
+
+    The first one that it does not understand is removed from the pool again, with those that stand
+    on it. When libvirt cannot look, all stay: they are whole, and the next refresh finds them.
+
+    Args:
+        pools: The pools of the connection.
+        pool: The pool that the volumes were placed in.
+        chain: What ``place_volume`` returned, base first, and the image that each is an overlay of;
+            None if of none.
+
+    Returns:
+        The volumes by their names.
+
+    Raises:
+        VirtlayerError: As ``register_volume``.
+    """
+    await pools.refresh(pool)
+    volumes = await pools.volumes(pool, [placed.path.name for placed in chain])
+    for placed, backing in chain.items():
+        try:
+            _check(_seen(volumes, pool, placed), pool, placed, backing, _LAYER_FORMATS)
+        except VirtlayerError:
+            order = list(chain)
+            for doomed in reversed(order[order.index(placed) :]):
+                await withdraw_volume(pools, pool, doomed)
+            raise
+    return volumes
 
 
 async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
@@ -144,6 +173,16 @@ async def _withdraw(pools: Pools, pool: Pool, path: Path) -> None:
     with contextlib.suppress(VirtlayerError, TimeoutError):
         async with asyncio.timeout(_FORGET_SECONDS):
             await pools.refresh(pool)
+
+
+def _seen(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:
+    try:
+        return volumes[placed.path.name]
+    except KeyError:
+        raise Libvirt(
+            f"libvirt does not see the volume {placed.path.name} in the pool “{pool.name}” "
+            "after a refresh. Is the pool's directory the one that libvirtd sees?"
+        ) from None
 
 
 def _check(

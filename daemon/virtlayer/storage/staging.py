@@ -40,7 +40,8 @@ async def staging_directory(pools: Pools, pool: Pool, job_id: int) -> AsyncItera
     """A directory for the unfinished volumes of a job, 0700, removed on leaving.
 
     Args:
-        pools: Told afterwards that the directory has gone.
+        pools: Told afterwards that the directory has gone, and, when the job fails, to look at what
+            it has finished before.
         pool: The pool that the volumes are for.
         job_id: For its name, so that somebody who meets it knows what it belongs to.
 
@@ -50,15 +51,18 @@ async def staging_directory(pools: Pools, pool: Pool, job_id: int) -> AsyncItera
         PoolInactive: The pool's directory does not exist any more.
     """
     staging = _Staging(pool.path / STAGING_PARENT, f"{_own_prefix()}{job_id}-")
+    tell_libvirt = _let_libvirt_forget
     try:
         try:
             path = await to_completion(asyncio.to_thread(staging.create))
         except OSError as error:
             raise refused_by_system(error, pool.name, pool.path) from error
+        tell_libvirt = _let_libvirt_look
         yield path
+        tell_libvirt = _let_libvirt_forget
     finally:
         await to_completion(staging.remove())
-        await to_completion(_let_libvirt_forget(pools, pool))
+        await to_completion(tell_libvirt(pools, pool))
 
 
 async def sweep(pools: Pools, pool: Pool) -> int:
@@ -157,6 +161,12 @@ def _own_prefix() -> str:
     # machine-id(5): the id itself is not to be shown to others.
     tag = hashlib.sha256(f"virtlayer staging {machine}".encode()).hexdigest()[:8]
     return f"{tag}-{os.geteuid()}-"
+
+
+async def _let_libvirt_look(pools: Pools, pool: Pool) -> None:
+    with contextlib.suppress(VirtlayerError, TimeoutError):
+        async with asyncio.timeout(_FORGET_SECONDS):
+            await pools.refresh(pool)
 
 
 async def _let_libvirt_forget(pools: Pools, pool: Pool) -> None:
