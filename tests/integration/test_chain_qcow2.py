@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.leftovers import children, nothing_left
-from tests.small_filesystem import small_filesystem
+from tests.small_filesystem import memory_filesystem, small_filesystem
 from virtlayer.chain import qmp
 from virtlayer.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
 from virtlayer.chain.qmp import CommandFailed
@@ -109,13 +109,14 @@ def directory(tmp_path: Path) -> Path:
     return path
 
 
-async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path) -> None:
+@pytest.mark.parametrize("large", [False, True])
+async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path, large: bool) -> None:
     options = ["-o", f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"]
     command = ["qemu-img", "create", "-q", "-f", "qcow2", *options]
     overlay = ["-u", "-b", "base.qcow2", "-F", "qcow2"]
     async with images_in(directory) as images:
-        base = await images.create(64 * MIB, None)
-        top = await images.create(64 * MIB, Parent("base.qcow2", base))
+        base = await images.create(64 * MIB, None, large=large)
+        top = await images.create(64 * MIB, Parent("base.qcow2", base), large=large)
         for image, arguments in ((base, []), (top, overlay)):
             expected = directory / f"{image.path.name}.expected"
             subprocess.run([*command, *arguments, expected, str(64 * MIB)], check=True)
@@ -155,7 +156,8 @@ async def test_an_overlay_is_written_on_a_parent_elsewhere(tmp_path: Path, name:
     assert reads(pool / "base.qcow2", MIB, 1, MIB)
 
 
-async def test_a_chain_is_written_by_one_process(directory: Path) -> None:
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_chain_is_written_by_one_process(directory: Path, large: bool) -> None:
     names = [f"{number}.qcow2" for number in range(20)]
     before = children()
     async with images_in(directory) as images:
@@ -163,7 +165,7 @@ async def test_a_chain_is_written_by_one_process(directory: Path) -> None:
         chain = []
         # All of them before anything is written, as a job does it.
         for name in names:
-            chain.append(await images.create(64 * MIB, parent))
+            chain.append(await images.create(64 * MIB, parent, large=large))
             parent = Parent(name, chain[-1])
         for number, image in enumerate(chain):
             await write(images, image, number * MIB, bytes([number + 1]) * MIB)
@@ -173,6 +175,46 @@ async def test_a_chain_is_written_by_one_process(directory: Path) -> None:
         subprocess.run(["qemu-img", "check", "-q", directory / name], check=True)
     for number in range(20):
         assert reads(directory / names[-1], number * MIB, number + 1, MIB)
+
+
+async def test_a_large_image_is_written_past_the_page_cache(tmp_path: Path) -> None:
+    staging, base = tmp_path / "staging", tmp_path / "base.qcow2"
+    staging.mkdir()
+    before = children()
+    async with images_in(staging) as images:
+        made = await images.create(64 * MIB, None)
+        await write(images, made, 0, b"\1" * MIB)
+    made.path.rename(base)
+    async with images_in(staging) as images:
+        image = await images.create(64 * MIB, Parent("base.qcow2", base), large=True)
+        async with images.exported(image) as connect:
+            (child,) = children() - before
+            flags = open_files(child)
+            assert flags[image.path.name] & os.O_DIRECT
+            # It was read before, and will be again.
+            assert not flags[base.name] & os.O_DIRECT
+            with await connect() as connection:
+                client = NbdClient(connection)
+                client.write(3, b"\2" * 5)
+                client.write(2 * MIB - 700, b"\3" * 1000)
+                client.flush()
+                client.disconnect()
+        await images.finish(image)
+    image.path.rename(tmp_path / "top.qcow2")
+    top = tmp_path / "top.qcow2"
+    assert reads(top, 0, 1, 3)
+    assert reads(top, 3, 2, 5)
+    assert reads(top, 8, 1, 1000)
+    assert reads(top, 2 * MIB - 700, 3, 1000)
+    assert reads(top, 2 * MIB + 300, 0, MIB)
+
+
+async def test_a_file_system_that_has_only_a_page_cache(tmp_path: Path) -> None:
+    with memory_filesystem(tmp_path):
+        async with images_in(tmp_path) as images:
+            image = await images.create(64 * MIB, None, large=True)
+            await write(images, image, 0, b"\1" * MIB)
+        assert reads(image.path, 0, 1, MIB)
 
 
 async def test_one_export_serves_one_client_after_the_other(directory: Path) -> None:
@@ -188,14 +230,15 @@ async def test_one_export_serves_one_client_after_the_other(directory: Path) -> 
         assert reads(image.path, number * MIB, number + 1, MIB)
 
 
-async def test_what_is_flushed_is_in_the_file(directory: Path) -> None:
+@pytest.mark.parametrize("large", [False, True])
+async def test_what_is_flushed_is_in_the_file(directory: Path, large: bool) -> None:
     paths: list[Path] = []
 
     async def work() -> None:
         before = children()
         async with images_in(directory) as images:
-            base = await images.create(64 * MIB, None)
-            top = await images.create(64 * MIB, Parent(base.path.name, base))
+            base = await images.create(64 * MIB, None, large=large)
+            top = await images.create(64 * MIB, Parent(base.path.name, base), large=large)
             paths.append(top.path)
             await write(images, base, 8 * MIB, b"\1" * MIB)
             async with images.exported(top) as connect:

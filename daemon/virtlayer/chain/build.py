@@ -21,6 +21,7 @@ from virtlayer.chain.plan import PlannedVolume
 from virtlayer.chain.presence import check_layer
 from virtlayer.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.config import MIB
 from virtlayer.errors import VirtlayerError
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.arrival import Blob
@@ -34,7 +35,9 @@ from virtlayer.storage.commit import (
 from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
-from virtlayer.storage.writeback import written_back
+
+_LARGE = 8 * MIB
+"""Bytes of blobs from which on what comes of them counts as large."""
 
 
 class ChainBuilder:
@@ -161,15 +164,12 @@ class _Build:
                 # While the volumes before are still written.
                 async with self._explained():
                     parent = self._parent(planned, before)
-                    image = await images.create(self._request.virtual_size, parent)
+                    large = sum(layer.size for layer in planned.layers) >= _LARGE
+                    image = await images.create(self._request.virtual_size, parent, large=large)
                 turn.image = image
                 turn.queued.set()
                 await before.written.wait()
-                async with (
-                    written_back(image.path),
-                    self._explained(),
-                    images.exported(image) as connect,
-                ):
+                async with self._explained(), images.exported(image) as connect:
                     await self._write(planned, loans, connect)
             turn.written.set()
             async with self._explained():
