@@ -3,7 +3,8 @@
 
 Most pulls find that nothing has changed, and only wait: for skopeo to start, for the registry, for
 libvirt. So skopeo starts while the pool is looked up, and what the image was at its last pull is
-looked for in the pool while the registry is asked what it is now.
+looked for in the pool while the registry is asked what it is now. An image that the catalogue does
+not know will have layers to apply: then the layer worker starts meanwhile as well.
 """
 
 import contextlib
@@ -130,9 +131,15 @@ class _Pull:
         async with meanwhile(self._usable_pool()) as usable, self._source(usable) as source:
             # The cheap question first: a pool that is not there needs no registry.
             pool = await usable
-            async with self._former_volumes(pool) as former:
+            record = await self._services.catalog.get(pool.name, self._name)
+            async with (
+                self._volumes_of(record, pool) as former,
+                WorkerOnDemand.available(self._services.settings.layer) as worker,
+            ):
+                if record is None:
+                    worker.prepare()
                 opened = await source.open(self._services.catalog.config)
-                return await self._bring(pool, opened, former)
+                return await self._bring(pool, opened, former, worker)
 
     async def _usable_pool(self) -> Pool:
         request, services = self._request, self._services
@@ -164,10 +171,11 @@ class _Pull:
             yield source
 
     @contextlib.asynccontextmanager
-    async def _former_volumes(self, pool: Pool) -> AsyncIterator[Awaitable[Mapping[str, Volume]]]:
+    async def _volumes_of(
+        self, record: ImageRecord | None, pool: Pool
+    ) -> AsyncIterator[Awaitable[Mapping[str, Volume]]]:
         """Look, meanwhile, for the volumes that the name stands for now; they stay that long."""
         services = self._services
-        record = await services.catalog.get(pool.name, self._name)
         names = set() if record is None else volumes_of(record)
         async with (
             services.claims.claimed(pool, names),
@@ -176,7 +184,11 @@ class _Pull:
             yield found
 
     async def _bring(
-        self, pool: Pool, source: OpenImage, former: Awaitable[Mapping[str, Volume]]
+        self,
+        pool: Pool,
+        source: OpenImage,
+        former: Awaitable[Mapping[str, Volume]],
+        worker: WorkerOnDemand,
     ) -> PullResult:
         request, services, image = self._request, self._services, source.image
         self._digest = image.digest
@@ -186,7 +198,7 @@ class _Pull:
         async with services.claims.claimed(pool, [planned.name for planned in plan]):
             chain = whole_chain(plan, await former, pool, self._size)
             if chain is None:
-                chain = await self._build(pool, plan, source)
+                chain = await self._build(pool, plan, source, worker)
             else:
                 self._job.report.set_total(0, 0)
             source.let_go()
@@ -208,7 +220,11 @@ class _Pull:
         )
 
     async def _build(
-        self, pool: Pool, plan: tuple[PlannedVolume, ...], source: OpenImage
+        self,
+        pool: Pool,
+        plan: tuple[PlannedVolume, ...],
+        source: OpenImage,
+        worker: WorkerOnDemand,
     ) -> BuiltChain:
         def download(layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
             self._downloaded.add(layer)
@@ -223,23 +239,22 @@ class _Pull:
                 on_bytes=self._job.report.add_downloaded,
             )
 
-        async with WorkerOnDemand.available(self._services.settings.layer) as worker:
-            return await self._services.chains.build(
-                ChainRequest(
-                    pool=pool,
-                    plan=plan,
-                    virtual_size=self._size,
-                    description=str(self._request.source),
-                    job_id=self._job.id,
-                ),
-                BuildTools(
-                    fetch=fetch,
-                    applier=worker,
-                    progress=self._job.report,
-                    on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
-                    record=self._note,
-                ),
-            )
+        return await self._services.chains.build(
+            ChainRequest(
+                pool=pool,
+                plan=plan,
+                virtual_size=self._size,
+                description=str(self._request.source),
+                job_id=self._job.id,
+            ),
+            BuildTools(
+                fetch=fetch,
+                applier=worker,
+                progress=self._job.report,
+                on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
+                record=self._note,
+            ),
+        )
 
     async def _note(self, planned: PlannedVolume) -> None:
         await self._services.catalog.add_volume(self._request.pool, planned.name)
