@@ -145,10 +145,9 @@ async def test_a_program_that_crashes_fails_its_job_alone(
 ) -> None:
     content = content_of(128 * MIB)
     source = registry.store(content, "crash:1")
-    if program == "skopeo":
-        registry.faults[next(iter(content.layer_digests))] = Fault.HANG_HALF_WAY
+    registry.faults[next(iter(content.layer_digests))] = Fault.HANG_HALF_WAY
     path = await watch.pull(source, pool)
-    await watch.reaches(path, Stage="downloading" if program == "skopeo" else "applying")
+    await watch.reaches(path, Stage="downloading")
     while program not in programs_of(daemon):
         await asyncio.sleep(0.005)
     os.kill(programs_of(daemon)[program], signal.SIGKILL)

@@ -22,7 +22,7 @@ from virtlayer.chain.presence import check_layer
 from virtlayer.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.config import MIB
-from virtlayer.errors import VirtlayerError
+from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.arrival import Blob
 from virtlayer.storage.commit import (
@@ -38,6 +38,8 @@ from virtlayer.storage.staging import staging_directory
 
 _LARGE = 8 * MIB
 """Bytes of blobs from which on what comes of them counts as large."""
+_WRONG_LAYERS = (DigestMismatch, LayerTooLarge, MalformedLayer)
+"""What a worker says of a layer, and would not have said of the right blob."""
 
 
 class ChainBuilder:
@@ -213,8 +215,8 @@ class _Build:
         """A blob whose layer is applied in the context, which ends when the blob is verified.
 
         Raises:
-            VirtlayerError: What the context raises; but if the blob is not the right one, or does
-                not come, that is the reason.
+            VirtlayerError: What the context raises. But where a layer is found wrong whose blob is
+                not the right one, or does not come, that is the reason.
         """
         if not loan.is_here:
             self._tools.on_stage("downloading")
@@ -223,7 +225,7 @@ class _Build:
             blob = await loan.blob
             try:
                 yield blob
-            except VirtlayerError:
+            except _WRONG_LAYERS:
                 await loan.verified()
                 raise
             await loan.verified()
