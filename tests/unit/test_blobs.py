@@ -323,6 +323,18 @@ async def test_a_dead_writers_file_is_no_obstacle(cache: BlobCache) -> None:
         assert lent == (CONTENT, len(CONTENT))
 
 
+async def test_large_blobs_are_whole_whether_or_not_pages_can_be_dropped(tmp_path: Path) -> None:
+    content = os.urandom(17 * MIB + 5)
+    on_disk, in_memory = tmp_path / "disk", tmp_path / "memory"
+    in_memory.mkdir()
+    with small_filesystem(in_memory, 64 * MIB):
+        for directory in (on_disk, in_memory):
+            cache = BlobCache(directory, 1024 * MIB)
+            for keep in (True, False):
+                async with borrowed(cache, layer_of(content), Source(content), keep=keep) as lent:
+                    assert lent == (content, len(content))
+
+
 async def test_no_space(tmp_path: Path) -> None:
     content = os.urandom(8 * MIB)
     place = tmp_path / "small"

@@ -23,6 +23,13 @@ from virtlayer.source.image import Layer
 _CHUNK = MIB
 _HASHED_AT_ONCE = 64 * MIB
 """What a cancellation waits for at most."""
+_LARGE = 8 * MIB
+_RWF_DONTCACHE = 0x80
+"""pwritev2(2): pages are freed when they are on disk. Since Linux 6.14; os has no name for it."""
+_HERE = -1
+"""pwritev2(2): at the file's own offset, which moves."""
+_NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems and older kernels say to that."""
 
 
 class Download(Protocol):
@@ -56,12 +63,13 @@ async def fill(
         NoSpace: The file system of the file is full.
     """
     hashing = hasher(layer.digest)
+    output = _Output(descriptor, large=layer.size >= _LARGE)
     received = 0
     writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     writing.set_result(None)
 
     async def write(data: memoryview) -> None:
-        await asyncio.to_thread(_append, descriptor, hashing, data)
+        await asyncio.to_thread(_append, output, hashing, data)
         on_written(len(data))
 
     # One is hashed and written while the other one fills. New memory for each chunk would cost more
@@ -98,10 +106,38 @@ async def fill(
         raise _mismatch(layer)
 
 
-def _append(descriptor: int, hashing: "hashlib._Hash", data: memoryview) -> None:
+class _Output:
+    """A file that is written from its beginning to its end.
+
+    Args:
+        descriptor: The file.
+        large: Whether it gets so much that it should not stay in the page cache, where gigabytes
+            would have to be made room for, to be read once.
+    """
+
+    def __init__(self, descriptor: int, *, large: bool) -> None:
+        self._descriptor = descriptor
+        self._flags = _RWF_DONTCACHE if large else 0
+
+    def append(self, data: memoryview) -> None:
+        """Write these bytes."""
+        while data:
+            data = data[self._write(data) :]
+
+    def _write(self, data: memoryview) -> int:
+        if self._flags:
+            try:
+                return os.pwritev(self._descriptor, [data], _HERE, self._flags)
+            except OSError as error:
+                if error.errno not in _NOT_SUPPORTED:
+                    raise
+                self._flags = 0
+        return os.write(self._descriptor, data)
+
+
+def _append(output: _Output, hashing: "hashlib._Hash", data: memoryview) -> None:
     hashing.update(data)
-    while data:
-        data = data[os.write(descriptor, data) :]
+    output.append(data)
 
 
 async def digest_of_file(descriptor: int, layer: Layer) -> str:
