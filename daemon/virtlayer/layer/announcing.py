@@ -45,15 +45,18 @@ async def announced(blob: ArrivingBlob) -> AsyncIterator[int]:
         finally:
             announcing.cancel()
             await asyncio.wait([announcing])
+            if not announcing.cancelled():
+                announcing.exception()  # seen here: it is told by who lends the blob
 
 
 async def _announce(blob: ArrivingBlob, worker: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     told = 0
-    # Who lends the blob hears why it does not arrive, and the other end why the worker is gone.
-    with contextlib.suppress(VirtlayerError, OSError):
-        while (size := await blob.readable(told)) > told:
-            await loop.sock_sendall(worker, size.to_bytes(8, "little"))
-            told = size
-    with contextlib.suppress(OSError):
+    try:
+        # Who lends the blob hears why it does not arrive; a worker that wants no more says why.
+        with contextlib.suppress(VirtlayerError, BrokenPipeError):
+            while (size := await blob.readable(told)) > told:
+                await loop.sock_sendall(worker, size.to_bytes(8, "little"))
+                told = size
+    finally:
         worker.shutdown(socket.SHUT_WR)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 
 class BlobFile:
@@ -24,13 +25,17 @@ class BlobFile:
         self.consumed += len(piece)
         return piece
 
+    def stop(self) -> None:
+        """Let a read in another thread find that there is no more, instead of waiting for it."""
+
 
 class ArrivingBlobFile(BlobFile):
     """A blob that arrives meanwhile. A read waits for its bytes.
 
     Args:
         descriptor: Its file, at its beginning.
-        announcements: A socket that tells how many bytes can be read; see ``announcing``.
+        announcements: A socket that tells how many bytes can be read; see ``announcing``. Stays
+            the caller's to close.
     """
 
     def __init__(self, descriptor: int, announcements: int) -> None:
@@ -46,3 +51,11 @@ class ArrivingBlobFile(BlobFile):
                 return b""
             self._readable = int.from_bytes(announcement, "little")
         return super().read(min(size, self._readable - self.consumed))
+
+    def stop(self) -> None:
+        """Let a read in another thread find that there is no more, instead of waiting for it."""
+        announcements = socket.socket(fileno=self._announcements)
+        try:
+            announcements.shutdown(socket.SHUT_RD)
+        finally:
+            announcements.detach()

@@ -170,6 +170,7 @@ class LayerStream:
         traceback: TracebackType | None,
     ) -> None:
         self._handover.close()
+        self._blob.stop()
         self._thread.join()
 
     def hexdigest(self) -> str:
