@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "nbd_device.h"
 
@@ -44,7 +45,11 @@ static errcode_t connect_device(struct device *device, int descriptor)
     int64_t size;
 
     device->nbd = nbd_create();
-    if (!device->nbd || nbd_connect_socket(device->nbd, descriptor) == -1)
+    if (!device->nbd) {
+        close(descriptor);
+        return server_failure();
+    }
+    if (nbd_connect_socket(device->nbd, descriptor) == -1)
         return server_failure();
     size = nbd_get_size(device->nbd);
     if (size < 0)
@@ -55,33 +60,30 @@ static errcode_t connect_device(struct device *device, int descriptor)
 
 static errcode_t disconnect_device(struct device *device)
 {
-    errcode_t failure = device->failure;
-
     if (device->nbd) {
-        if (!failure)
+        if (!device->failure)
             runs_land(device);
         if (!device->failure)
             nbd_shutdown(device->nbd, 0);
         nbd_close(device->nbd);
         device->nbd = NULL;
     }
-    return failure;
+    return device->failure;
 }
 
-static errcode_t open_device(const char *name, struct device **result)
+static errcode_t open_device(int descriptor, struct device **result)
 {
     struct device *device = calloc(1, sizeof(*device));
-    errcode_t failure;
+    errcode_t failure = device ? pages_begin(device) : ENOMEM;
 
-    if (!device)
-        return ENOMEM;
-    failure = pages_begin(device);
-    if (!failure)
-        failure = connect_device(device, atoi(name));
     if (failure)
-        free_device(device);
+        close(descriptor);
     else
+        failure = connect_device(device, descriptor);
+    if (!failure)
         *result = device;
+    else if (device)
+        free_device(device);
     return failure;
 }
 
@@ -89,7 +91,7 @@ static errcode_t vl_open(const char *name, int flags, io_channel *result)
 {
     struct device *device;
     io_channel channel;
-    errcode_t failure = open_device(name, &device);
+    errcode_t failure = open_device(atoi(name), &device);
 
     (void)flags;
     if (failure)
