@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What pyproject.toml cannot say to setuptools: extensions, and a program that is no extension."""
 
+import os
+import shlex
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -16,9 +18,18 @@ class BuildCompiled(build_ext):
     def run(self) -> None:
         """Build everything that is compiled."""
         super().run()
-        place = Path(self.get_ext_fullpath("virtlayer.guard")).parent
         objects = self.compiler.compile([GUARD], self.build_temp, extra_postargs=FLAGS)
-        self.compiler.link_executable(objects, "guard", str(place))
+        # Distributions harden what they link; setuptools tells its linker of libraries only.
+        flags = shlex.split(os.environ.get("LDFLAGS", ""))
+        place, name = os.path.split(self._guard())
+        self.compiler.link_executable(objects, name, place, extra_postargs=flags)
+
+    def get_outputs(self) -> list[str]:
+        """Everything that is built, for who keeps account of it."""
+        return [*super().get_outputs(), self._guard()]
+
+    def _guard(self) -> str:
+        return str(Path(self.get_ext_fullpath("virtlayer.guard")).with_name("guard"))
 
 
 setup(
