@@ -32,8 +32,8 @@ from virtlayer.config import KIB
 from virtlayer.programs import run
 
 CLUSTER_SIZE = 64 * KIB
-"""qcow2's default. 16 KiB would save 0.9 MB of a tiny layer, but make four times the tables and
-allocations of a large one, in every machine that runs on it."""
+"""qcow2's default. 16 KiB would save a part of a tiny layer's 0.6 MB, but make four times the tables
+and allocations of a large one, in every machine that runs on it."""
 
 type Connect = Callable[[], Awaitable[socket.socket]]
 """Connects to the NBD server; the socket is before the handshake, and the caller's to close."""
