@@ -18,6 +18,7 @@ from tests.small_filesystem import memory_filesystem, small_filesystem
 from virtlayer.chain import qmp
 from virtlayer.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
 from virtlayer.chain.qmp import CommandFailed
+from virtlayer.chain.storage_daemon import storage_daemon
 from virtlayer.config import KIB, MIB
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
@@ -215,6 +216,18 @@ async def test_a_file_system_that_has_only_a_page_cache(tmp_path: Path) -> None:
             image = await images.create(64 * MIB, None, large=True)
             await write(images, image, 0, b"\1" * MIB)
         assert reads(image.path, 0, 1, MIB)
+
+
+async def test_the_reply_to_a_command_that_was_given_up_is_nobodys(directory: Path) -> None:
+    async with storage_daemon(directory) as daemon:
+        assert await daemon.monitor.execute("query-jobs") == []
+        for turns in range(20):
+            given_up = asyncio.create_task(daemon.monitor.execute("query-version"))
+            waiting = asyncio.create_task(daemon.monitor.execute("query-block-exports"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            assert await waiting == []
 
 
 async def test_one_export_serves_one_client_after_the_other(directory: Path) -> None:

@@ -32,14 +32,13 @@ from virtlayer.config import KIB
 from virtlayer.programs import run
 
 CLUSTER_SIZE = 64 * KIB
-"""qcow2's default. 16 KiB would save a part of a tiny layer's 0.6 MB, but make four times the tables
-and allocations of a large one, in every machine that runs on it."""
+"""qcow2's default. 16 KiB would save a part of a tiny layer's 0.6 MB, but make four times the
+tables and allocations of a large one, in every machine that runs on it."""
 
 type Connect = Callable[[], Awaitable[socket.socket]]
 """Connects to the NBD server; the socket is before the handshake, and the caller's to close."""
 
 _NOT_SYNCED = {"no-flush": True}
-_EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,12 @@ class Images:
             ProgramFailed: qemu has ended.
         """
         # The empty name is the one that a client asks for if it is not told another.
-        options = {"type": "nbd", "id": _EXPORT, "node-name": image.node, "name": ""}
+        options = {"type": "nbd", "id": image.node, "node-name": image.node, "name": ""}
         await self._execute("block-export-add", {**options, "writable": True})
         yield self._daemon.connected
         # “hard”: qemu may not have noticed yet that its client has left.
         await self._execute(
-            "block-export-del", {"id": _EXPORT, "mode": "hard"}, until={"id": _EXPORT}
+            "block-export-del", {"id": image.node, "mode": "hard"}, until={"id": image.node}
         )
 
     async def finish(self, image: NewImage) -> None:

@@ -7,6 +7,7 @@ between words, and what is the default is not said.
 """
 
 import asyncio
+import itertools
 import json
 import socket
 from collections.abc import Mapping
@@ -29,8 +30,7 @@ class Monitor:
     """A running program that obeys QMP.
 
     It may still be starting: the first command waits for that. Commands of several tasks are obeyed
-    one after the other. One that was given up leaves its reply behind: then the program is only
-    good for being ended.
+    one after the other. The reply to one that was given up is passed over when it comes.
 
     Args:
         connection: Our end of the monitor's socket, not blocking; stays the caller's to close.
@@ -43,6 +43,8 @@ class Monitor:
         self._turn = asyncio.Lock()
         self._unread = b""
         self._negotiated = False
+        self._numbers = itertools.count()
+        self._half_sent = False
 
     async def execute(
         self,
@@ -85,12 +87,15 @@ class Monitor:
         arguments: Mapping[str, object] | None,
         until: Mapping[str, str] | None,
     ) -> Any:
-        await self._send(command, arguments)
+        number = next(self._numbers)
+        await self._send(command, arguments, number)
         replied = False
         over = until is None
         value = None
         while not (replied and over):
             match await self._message():
+                case {"id": int(answered)} if answered != number:
+                    pass  # to a command that was given up
                 case {"return": value}:
                     replied = True
                 case {"error": {"desc": str(description)}}:
@@ -100,15 +105,21 @@ class Monitor:
                     over = over or until.items() <= data.items()
         return value
 
-    async def _send(self, command: str, arguments: Mapping[str, object] | None) -> None:
-        message: dict[str, object] = {"execute": command}
+    async def _send(
+        self, command: str, arguments: Mapping[str, object] | None, number: int
+    ) -> None:
+        message: dict[str, object] = {"execute": command, "id": number}
         if arguments:
             message["arguments"] = arguments
         line = json.dumps(message, separators=(",", ":")).encode()
+        if self._half_sent:
+            raise Internal(f"A command to {self._program.name} was given up half-way.")
+        self._half_sent = True
         try:
             await asyncio.get_running_loop().sock_sendall(self._connection, line)
         except ConnectionError:
             await self._ended()
+        self._half_sent = False
 
     async def _message(self) -> Any:
         while b"\n" not in self._unread:
