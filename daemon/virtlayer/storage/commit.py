@@ -131,8 +131,9 @@ async def register_chain(
 ) -> dict[str, Volume]:
     """Let libvirt find the placed volumes of a chain, and see that it understands them as we do.
 
-    The first one that it does not understand is removed from the pool again, with those that stand
-    on it. When libvirt cannot look, all stay: they are whole, and the next refresh finds them.
+    The first one that it understands otherwise is removed from the pool again, with those that
+    stand on it. When libvirt cannot look, or does not see one, all stay: they are whole, others may
+    stand on them by now, and the next refresh finds them.
 
     Args:
         pools: The pools of the connection.
@@ -149,9 +150,10 @@ async def register_chain(
     await pools.refresh(pool)
     volumes = await pools.volumes(pool, [placed.path.name for placed in chain])
     for placed, backing in chain.items():
+        volume = _seen(volumes, pool, placed)
         try:
-            _check(_seen(volumes, pool, placed), pool, placed, backing, _LAYER_FORMATS)
-        except VirtlayerError:
+            _check(volume, pool, placed, backing, _LAYER_FORMATS)
+        except Libvirt:
             order = list(chain)
             for doomed in reversed(order[order.index(placed) :]):
                 await withdraw_volume(pools, pool, doomed)
