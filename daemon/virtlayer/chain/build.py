@@ -222,7 +222,7 @@ class _Build:
             self._tools.on_stage("downloading")
         staging = asyncio.create_task(self._tell_when_here(loan), name="stage of a blob")
         try:
-            blob = await loan.blob
+            blob = await loan.lent()
             try:
                 yield blob
             except _WRONG_LAYERS:
@@ -234,7 +234,8 @@ class _Build:
             await asyncio.wait([staging])
 
     async def _tell_when_here(self, loan: Loan) -> None:
-        with contextlib.suppress(VirtlayerError):
+        # Who lends it raises what is wrong with it.
+        with contextlib.suppress(Exception):
             await loan.verified()
             self._tools.on_stage("applying")
 

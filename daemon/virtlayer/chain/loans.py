@@ -33,6 +33,10 @@ class Loan:
         """Whether all of it has arrived."""
         return self.blob.done() and self.blob.result().is_over
 
+    async def lent(self) -> Blob:
+        """Wait until some of it may be there. A wait that is cancelled leaves the loan as it is."""
+        return await asyncio.shield(self.blob)
+
     async def verified(self) -> int:
         """Wait until all of it is there, and its digest right.
 
@@ -42,7 +46,7 @@ class Loan:
         Raises:
             VirtlayerError: It does not come, or is something else.
         """
-        blob = await self.blob
+        blob = await self.lent()
         await blob.verified()
         return blob.descriptor
 
