@@ -5,6 +5,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 
+from virtlayer.source.arrival import settled
+
 
 @contextlib.asynccontextmanager
 async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyncio.Task[T]]:
@@ -17,6 +19,4 @@ async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyn
         yield task
     finally:
         task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # Seen here, so that asyncio does not report it as forgotten.
+        await settled(task)

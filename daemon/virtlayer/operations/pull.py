@@ -4,7 +4,7 @@
 Most pulls find that nothing has changed, and only wait: for skopeo to start, for the registry, for
 libvirt. So skopeo starts while the pool is looked up, and what the image was at its last pull is
 looked for in the pool while the registry is asked what it is now. An image that the catalogue does
-not know will have layers to apply: then the layer worker starts meanwhile as well.
+not know will most likely have layers to apply: then the layer worker starts meanwhile as well.
 """
 
 import contextlib

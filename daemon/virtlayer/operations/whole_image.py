@@ -181,7 +181,7 @@ class WholeImagePull:
             yield source
 
     def fetch(self, source: OpenImage, layer: Layer) -> AbstractAsyncContextManager[Blob]:
-        """Lend the verified blob of a layer."""
+        """Lend the blob of a layer, which may still be arriving."""
 
         def download() -> AbstractAsyncContextManager[BlobStream]:
             self._downloaded.add(layer)
