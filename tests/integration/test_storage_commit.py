@@ -109,6 +109,16 @@ async def test_of_a_chain_that_libvirt_sees_otherwise_the_sound_part_stays(
     assert [volume.path for volume in volumes.values()] == [pool.path / "base.qcow2"]
 
 
+async def test_what_stands_on_a_volume_that_libvirt_does_not_see_stays(
+    host: LibvirtHost, pools: Pools, pool: Pool
+) -> None:
+    chain = await placed_chain(pools, pool)
+    (pool.path / "base.qcow2").unlink()
+    with pytest.raises(Libvirt, match=r"does not see the volume base\.qcow2"):
+        await register_chain(pools, pool, chain)
+    assert host.volumes(pool.name) == ["middle.qcow2", "top.qcow2"]
+
+
 async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: Pools) -> None:
     path = host.start_pool("resting")
     pool = await pools.get("resting")
