@@ -66,7 +66,8 @@ def story(window: Window, source: str, stuck: str, screenshot: str) -> Iterator[
     seen["bar"] = jobs(window)[0].bar.get_fraction()
     seen["bar text"] = jobs(window)[0].bar.get_text()
     seen["error goes"] = not window.error_label.get_visible()
-    save_picture(window, screenshot)
+    # Between a change of its rows and the next frame, a window has no picture.
+    yield lambda: save_picture(window, screenshot)
     jobs(window)[0].cancel_button.activate()
     yield lambda: jobs(window)[0].bar.get_text() == "Cancelled"
     seen["can cancel again"] = jobs(window)[0].cancel_button.get_visible()
@@ -124,14 +125,17 @@ def end_daemon() -> None:
     os.kill(reply.unpack()[0], signal.SIGTERM)
 
 
-def save_picture(window: Window, path: str) -> None:
-    """Write what the window shows to a PNG file."""
+def save_picture(window: Window, path: str) -> bool:
+    """Write what the window shows to a PNG file; whether it shows anything."""
     paintable = Gtk.WidgetPaintable.new(window)
     width, height = window.get_width(), window.get_height()
     snapshot = Gtk.Snapshot.new()
     paintable.snapshot(snapshot, width, height)
-    texture = window.get_renderer().render_texture(snapshot.to_node(), None)
-    texture.save_to_png(path)
+    node = snapshot.to_node()
+    if node is None:
+        return False
+    window.get_renderer().render_texture(node, None).save_to_png(path)
+    return True
 
 
 class Reader:
