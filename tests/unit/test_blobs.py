@@ -3,8 +3,10 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +18,7 @@ import pytest
 from tests.leftovers import nothing_left
 from tests.small_filesystem import small_filesystem
 from virtlayer.config import MIB
-from virtlayer.errors import DigestMismatch, NoSpace, RegistryUnavailable
+from virtlayer.errors import DigestMismatch, Internal, NoSpace, RegistryUnavailable
 from virtlayer.source.blobs import BlobCache
 from virtlayer.source.image import Layer
 
@@ -333,6 +335,37 @@ async def test_large_blobs_are_whole_whether_or_not_pages_can_be_dropped(tmp_pat
             for keep in (True, False):
                 async with borrowed(cache, layer_of(content), Source(content), keep=keep) as lent:
                     assert lent == (content, len(content))
+
+
+async def test_a_cache_that_is_emptied_meanwhile(cache: BlobCache) -> None:
+    layer, release = layer_of(CONTENT), asyncio.Event()
+    source = Source(CONTENT, pause=release)
+    async with cache.borrow(layer, source, keep=True, on_bytes=lambda _: None) as blob:
+        await source.paused.wait()
+        shutil.rmtree(cache.directory)
+        release.set()
+        await blob.verified()
+        assert os.pread(blob.descriptor, len(CONTENT) + 1, 0) == CONTENT
+    assert files(cache.directory) == []
+    async with borrowed(cache, layer, source) as lent:
+        assert lent == (CONTENT, len(CONTENT))
+    assert source.opened == 2
+
+
+async def test_a_file_that_cannot_be_written(
+    cache: BlobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int, _data: memoryview) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    # No disk here fails on demand.
+    monkeypatch.setattr(os, "write", fail)
+    async with cache.borrow(
+        layer_of(CONTENT), Source(CONTENT), keep=True, on_bytes=lambda _: None
+    ) as blob:
+        with pytest.raises(Internal, match=r"blob cache: Input/output error"):
+            await blob.verified()
+    assert files(cache.directory) == []
 
 
 async def test_no_space(tmp_path: Path) -> None:

@@ -174,8 +174,10 @@ class BlobCache:
         fcntl.flock(blob, fcntl.LOCK_SH)
         self._verified.add(_identity(blob, layer))
         path = self._path(layer)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        (self.directory / _PARTIAL / path.name).rename(path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Who empties the cache meanwhile takes the name, not the bytes.
+        with contextlib.suppress(FileNotFoundError):
+            (self.directory / _PARTIAL / path.name).rename(path)
 
     def _path(self, layer: Layer) -> Path:
         algorithm, _, hexadecimal = layer.digest.partition(":")

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from virtlayer.config import MIB
-from virtlayer.errors import DigestMismatch, NoSpace
+from virtlayer.errors import DigestMismatch, Internal, NoSpace
 from virtlayer.source.arrival import settled
 from virtlayer.source.digest import hasher
 from virtlayer.source.image import Layer
@@ -61,6 +61,7 @@ async def fill(
     Raises:
         DigestMismatch: It is something else.
         NoSpace: The file system of the file is full.
+        Internal: The file cannot be written for another reason.
     """
     hashing = hasher(layer.digest)
     output = _Output(descriptor, large=layer.size >= _LARGE)
@@ -99,7 +100,10 @@ async def fill(
                 f"The blob cache has no room for {layer.digest} ({layer.size} bytes). "
                 "Make room, or lower size-limit in the settings."
             ) from error
-        raise
+        raise Internal(
+            f"Blob {layer.digest} could not be put into the blob cache: {error.strerror or error}. "
+            "See to the disk of the cache, then try again."
+        ) from error
     finally:
         await settled(writing)
     if received != layer.size or f"{hashing.name}:{hashing.hexdigest()}" != layer.digest:
