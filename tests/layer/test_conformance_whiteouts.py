@@ -150,6 +150,21 @@ _OPAQUES = [
         archive(opaque("d"), entry("d/new", b"n"), opaque("d")),
         base_but("d") | {"d": D, "d/new": F(b"n")},
     ),
+    on_base(
+        "opaque, new content, and a whiteout of the directory",
+        archive(opaque("d"), entry("d/new", b"n"), whiteout("d")),
+        base_but("d") | {"d": D, "d/new": F(b"n")},
+    ),
+    on_base(
+        "opaque, new content further below, and an opaque root",
+        archive(opaque("d"), entry("d/sub/new", b"n"), entry(".wh..wh..opq")),
+        {"d": D, "d/sub": D, "d/sub/new": F(b"n")},
+    ),
+    on_base(
+        "opaque, and an opaque root",
+        archive(opaque("d"), entry(".wh..wh..opq"), entry("new", b"n")),
+        {"new": F(b"n")},
+    ),
     on_base("opaque root", archive(entry("new", b"n"), entry(".wh..wh..opq")), {"new": F(b"n")}),
     on_base("opaque through a symlink", archive(opaque("l")), base_but("d") | {"d": D}),
     on_base("opaque of nothing", archive(opaque("none")), base_but()),

@@ -54,6 +54,8 @@ class LayerApplication:
         # other directories, and the directories that an entry's path led through.
         # A node that is gone may stay in there: its number comes again only as this layer's.
         self._upper_directories: set[int] = set()
+        # Those among them that are from below themselves, so that a whiteout may still hide them.
+        self._cleared: set[int] = set()
         self._upper_names: set[bytes] = set()
         self._passed: set[int] = set()
         # By paths as the archive spells them: most entries lie beside the one before.
@@ -164,6 +166,7 @@ class LayerApplication:
             for name in self._tree.names(directory):
                 self._hide(directory, name)
             self._upper_directories.add(directory)
+            self._cleared.add(directory)
 
     def _hide(self, directory: int, name: bytes) -> None:
         """Remove what lower layers have below a name, and keep what this one has put there."""
@@ -227,7 +230,8 @@ class LayerApplication:
             for directory in way.go(path):
                 if len(way.stack) > self._limits.path // 2:
                     raise TooLarge(f"it lies below {len(way.stack)} directories", entry.name)
-                if implied is not None and directory not in self._upper_directories:
+                is_lower = directory not in self._upper_directories or directory in self._cleared
+                if implied is not None and is_lower:
                     self._passed.add(directory)
         except Lost as lost:
             if implied is None and isinstance(lost, NoDirectory):
