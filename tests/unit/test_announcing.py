@@ -37,8 +37,12 @@ def read_all(descriptor: int, announcements: int) -> bytes:
     return content
 
 
-async def read_while(file: Path, fill: Callable[[Callable[[int], None]], object]) -> bytes:
-    """What a worker reads while ``fill`` says what has arrived."""
+async def read_while[T](
+    file: Path,
+    fill: Callable[[Callable[[int], None]], object],
+    read: Callable[[int, int], T],
+) -> T:
+    """What ``read`` makes of a blob, as a worker, while ``fill`` says what has arrived."""
 
     async def write(grow: Callable[[int], None]) -> None:
         step = fill(grow)
@@ -52,7 +56,7 @@ async def read_while(file: Path, fill: Callable[[Callable[[int], None]], object]
             arriving(descriptor, write) as blob,
             announced(blob) as announcements,
         ):
-            return await asyncio.to_thread(read_all, descriptor, announcements)
+            return await asyncio.to_thread(read, descriptor, announcements)
     finally:
         os.close(descriptor)
 
@@ -65,7 +69,7 @@ async def test_a_blob_is_read_as_it_arrives(file: Path, steps: int) -> None:
             await asyncio.sleep(0)
 
     with nothing_left():
-        assert await read_while(file, fill) == CONTENT
+        assert await read_while(file, fill, read_all) == CONTENT
 
 
 async def test_a_blob_that_is_there_is_read_at_once(file: Path) -> None:
@@ -78,7 +82,7 @@ async def test_a_blob_that_is_there_is_read_at_once(file: Path) -> None:
 
 
 async def test_an_empty_blob_has_no_bytes(file: Path) -> None:
-    assert await read_while(file, lambda _grow: None) == b""
+    assert await read_while(file, lambda _grow: None, read_all) == b""
 
 
 @pytest.mark.parametrize("error", [RegistryUnavailable("it died"), RuntimeError("a defect")])
@@ -87,7 +91,7 @@ async def test_a_blob_that_does_not_come_has_an_end(file: Path, error: Exception
         grow(1000)
         raise error
 
-    assert await read_while(file, fill) == CONTENT[:1000]
+    assert await read_while(file, fill, read_all) == CONTENT[:1000]
 
 
 async def test_a_blob_that_is_given_up_has_an_end(file: Path) -> None:
@@ -95,7 +99,7 @@ async def test_a_blob_that_is_given_up_has_an_end(file: Path) -> None:
         grow(1000)
         raise asyncio.CancelledError
 
-    assert await read_while(file, fill) == CONTENT[:1000]
+    assert await read_while(file, fill, read_all) == CONTENT[:1000]
 
 
 async def test_who_has_read_enough_does_not_wait_for_the_rest(tmp_path: Path) -> None:
@@ -118,16 +122,7 @@ async def test_who_has_read_enough_does_not_wait_for_the_rest(tmp_path: Path) ->
         grow(100_000)
         await asyncio.Event().wait()
 
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        async with (
-            asyncio.timeout(TOO_LONG),
-            arriving(descriptor, hang) as blob,
-            announced(blob) as announcements,
-        ):
-            await asyncio.to_thread(leave_early, descriptor, announcements)
-    finally:
-        os.close(descriptor)
+    await read_while(file, hang, leave_early)
     assert reached.is_set()
     assert ended.is_set()
 

@@ -66,6 +66,7 @@ class Blob:
         """Fill it; whoever waits hears of the outcome."""
         try:
             await fill(self._grow)
+        # Whatever it is: who waits would wait for ever if it were kept from him.
         except Exception as error:
             self._verified.set_exception(error)
             self._verified.exception()  # seen, even if nobody waits for it any more
