@@ -222,11 +222,7 @@ class Archive:
             if kind != REGULAR:
                 size = 0
             segments: tuple[tuple[int, int], ...] = ((0, size),) if size else ()
-            if (
-                kind == REGULAR
-                and (records or header.type == _OLD_SPARSE)
-                and (layout := self._sparse_layout(header, records))
-            ):
+            if kind == REGULAR and (layout := self._sparse_layout(header, records)):
                 size, segments = layout.size, layout.segments
                 name = layout.name or name
             link = extension.link or records.get(b"linkpath") or header.link

@@ -7,9 +7,7 @@ Formats: POSIX.1-2024, "ustar Interchange Format"; GNU tar manual, "Basic Tar Fo
 from __future__ import annotations
 
 import functools
-import struct
 from typing import NamedTuple
-from zlib import adler32
 
 BLOCK = 512
 
@@ -17,10 +15,6 @@ _USTAR = b"ustar\0"
 _GNU = b"ustar  \0"
 _STAR_TRAILER = b"tar\0"
 _BLANKS = b" \0"
-_LAYOUT = struct.Struct(
-    "100s8s8s8s12s12s8sc100s"  # name mode uid gid size mtime checksum type link
-    "8s64s8s8s155s12x"  # magic owners devmajor devminor prefix
-)
 
 
 class BadHeader(Exception):
@@ -50,33 +44,33 @@ def parse_header(block: bytes) -> Header:
     Raises:
         BadHeader: The checksum is wrong, or a number is none.
     """
-    name, mode, uid, gid, length, mtime, checksum, kind, link, magic, _, major, minor, prefix = (
-        _LAYOUT.unpack(block)
-    )
-    _check_sum(block, checksum)
-    device = 0, 0
-    name = _text(name)
+    _check_sum(block)
+    kind = block[156:157]
+    name = _text(block[:100])
+    magic = block[257:265]
+    major = minor = 0
     if magic[:6] == _USTAR or magic == _GNU:
         if kind in b"34":
-            device = number(major, "devmajor"), number(minor, "devminor")
+            major = number(block[329:337], "devmajor")
+            minor = number(block[337:345], "devminor")
         # GNU keeps other things where POSIX has the prefix, and star two times in its end.
-        if magic[:6] == _USTAR and prefix[0]:
-            if block[508:] == _STAR_TRAILER:
-                prefix = prefix[:131]
-            name = _text(prefix) + b"/" + name
-    size = number(length, "size")
+        if magic[:6] == _USTAR and block[345]:
+            end = 476 if block[508:] == _STAR_TRAILER else 500
+            name = _text(block[345:end]) + b"/" + name
+    size = number(block[124:136], "size")
     if size < 0:
         raise BadHeader(f"the size is {size}")
     return Header(
         name,
-        number(mode, "mode"),
-        number(uid, "uid"),
-        number(gid, "gid"),
+        number(block[100:108], "mode"),
+        number(block[108:116], "uid"),
+        number(block[116:124], "gid"),
         size,
-        number(mtime, "mtime"),
+        number(block[136:148], "mtime"),
         kind,
-        _text(link) if link[0] else b"",
-        *device,
+        _text(block[157:257]),
+        major,
+        minor,
         block,
     )
 
@@ -107,17 +101,13 @@ def number(field: bytes, what: str) -> int:
     return int(digits, 8)
 
 
-def _check_sum(block: bytes, field: bytes) -> None:
+def _check_sum(block: bytes) -> None:
     """The sum counts its own field as blanks. Some old writers took bytes for signed."""
-    # The low half of an Adler-32 is 1 more than the sum of the bytes, modulo 65521: less than half
-    # a block can add up to. It takes a tenth of the time of sum().
-    halves = (adler32(block[:256]) & 0xFFFF) - 1 + (adler32(block[256:]) & 0xFFFF) - 1
-    total = halves - sum(field) + 8 * 0x20
-    if field == b"%06o\0 " % total:  # as nearly everybody writes it
-        return
-    stated = number(field, "checksum")
+    stated = number(block[148:156], "checksum")
+    rest = block[:148] + block[156:]
+    total = sum(rest) + 8 * 0x20
     if stated == total:
         return
-    signed = total - 256 * sum(1 for byte in block[:148] + block[156:] if byte >= 0x80)
+    signed = total - 256 * sum(1 for byte in rest if byte >= 0x80)
     if stated != signed:
         raise BadHeader(f"the header's checksum is {stated}, its bytes add up to {total}")

@@ -80,9 +80,6 @@ def override(header: Header, records: Mapping[bytes, bytes]) -> Fields:
     Raises:
         BadRecord: A value is not of its keyword's type.
     """
-    if not records:
-        uid, gid = _owner(header.uid, "uid"), _owner(header.gid, "gid")
-        return Fields(uid, gid, header.size, header.mtime * 1_000_000_000)
     mtime = records.get(b"mtime")
     return Fields(
         _id(records.get(b"uid"), header.uid, "uid"),
@@ -142,10 +139,7 @@ def _base64(value: bytes) -> bytes:
 
 
 def _id(record: bytes | None, field: int, what: str) -> int:
-    return _owner(parse_number(record, what) if record else field, what)
-
-
-def _owner(value: int, what: str) -> int:
+    value = parse_number(record, what) if record else field
     # 2**32 - 1 is how chown(2) says "leave it": no file can belong to it.
     if not 0 <= value < 2**32 - 1:
         raise BadRecord(f"the {what} {value} belongs to nobody")
