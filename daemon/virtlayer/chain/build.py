@@ -21,6 +21,7 @@ from virtlayer.chain.plan import PlannedVolume
 from virtlayer.chain.presence import check_layer
 from virtlayer.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.completion import meanwhile, to_completion
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
 from virtlayer.layer.session import LayerRequest
@@ -32,7 +33,6 @@ from virtlayer.storage.commit import (
     register_chain,
     withdraw_volume,
 )
-from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
 
@@ -220,8 +220,7 @@ class _Build:
         """
         if not loan.is_here:
             self._tools.on_stage("downloading")
-        staging = asyncio.create_task(self._tell_when_here(loan), name="stage of a blob")
-        try:
+        async with meanwhile(self._tell_when_here(loan)):
             blob = await loan.lent()
             try:
                 yield blob
@@ -229,15 +228,10 @@ class _Build:
                 await loan.verified()
                 raise
             await loan.verified()
-        finally:
-            staging.cancel()
-            await asyncio.wait([staging])
 
     async def _tell_when_here(self, loan: Loan) -> None:
-        # Who lends it raises what is wrong with it.
-        with contextlib.suppress(Exception):
-            await loan.verified()
-            self._tools.on_stage("applying")
+        await loan.verified()
+        self._tools.on_stage("applying")
 
     async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:
         volumes = await self._pools.volumes(self._pool, [planned.name for planned in plan])

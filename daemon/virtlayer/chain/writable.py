@@ -9,6 +9,7 @@ from typing import Protocol
 
 from virtlayer.chain.explain import explained
 from virtlayer.chain.qcow2 import Parent, create_overlay, images_in
+from virtlayer.completion import to_completion
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.session import CustomizationRequest
@@ -19,7 +20,6 @@ from virtlayer.storage.commit import (
     register_volume,
     withdraw_volume,
 )
-from virtlayer.storage.completion import to_completion
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
 

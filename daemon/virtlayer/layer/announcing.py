@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from virtlayer.completion import meanwhile
 from virtlayer.errors import VirtlayerError
 
 
@@ -39,14 +40,8 @@ async def announced(blob: ArrivingBlob) -> AsyncIterator[int]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.setblocking(False)
-        announcing = asyncio.create_task(_announce(blob, ours), name="announce a blob")
-        try:
+        async with meanwhile(_announce(blob, ours)):
             yield theirs.fileno()
-        finally:
-            announcing.cancel()
-            await asyncio.wait([announcing])
-            if not announcing.cancelled():
-                announcing.exception()  # seen here: it is told by who lends the blob
 
 
 async def _announce(blob: ArrivingBlob, worker: socket.socket) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from virtlayer import journal
 from virtlayer.catalog import ImageRecord, Version
 from virtlayer.chain.identity import is_layer_volume
+from virtlayer.completion import to_completion
 from virtlayer.operations.services import Services
-from virtlayer.storage.completion import to_completion
 from virtlayer.storage.deletion import delete_volume
 from virtlayer.storage.pools import Pool
 from virtlayer.storage.usage import Usage, usage_of

@@ -20,6 +20,7 @@ from virtlayer.catalog import ImageLayer, ImageRecord
 from virtlayer.chain.plan import PlannedVolume, plan_chain
 from virtlayer.chain.presence import whole_chain
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.completion import meanwhile
 from virtlayer.config import MIB, SMALLEST_VIRTUAL_SIZE
 from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.jobs.job import Job
@@ -27,7 +28,6 @@ from virtlayer.jobs.progress import Stage
 from virtlayer.operations.applier import WorkerOnDemand
 from virtlayer.operations.create_volume import check_name_is_free, create_on
 from virtlayer.operations.layers import volumes_of
-from virtlayer.operations.meanwhile import meanwhile
 from virtlayer.operations.new_volume import NewVolume
 from virtlayer.operations.services import Services
 from virtlayer.source.access import Access

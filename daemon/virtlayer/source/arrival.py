@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Self
 
+from virtlayer.completion import meanwhile
+
 type Fill = Callable[[Callable[[int], None]], Coroutine[None, None, None]]
 """Writes a blob to its file and compares its digest; what it is given is told each step."""
 
@@ -94,18 +96,5 @@ async def arriving(descriptor: int, fill: Fill) -> AsyncIterator[Blob]:
         fill: Writes that file.
     """
     blob = Blob(descriptor)
-    filling = asyncio.create_task(blob.arrive(fill), name="blob")
-    try:
+    async with meanwhile(blob.arrive(fill)):
         yield blob
-    finally:
-        filling.cancel()
-        await settled(filling)
-
-
-async def settled[T](work: asyncio.Future[T]) -> None:
-    """Wait for the end of some work, come what may, because it uses what its caller owns."""
-    while not work.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([work])
-    if not work.cancelled():
-        work.exception()

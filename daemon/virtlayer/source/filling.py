@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from virtlayer.completion import settled
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, Internal, NoSpace
-from virtlayer.source.arrival import settled
 from virtlayer.source.digest import hasher
 from virtlayer.source.image import Layer
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtlayer.completion import to_completion
 from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
-from virtlayer.storage.completion import to_completion
 from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.removal import remove_tree

@@ -9,10 +9,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from virtlayer.completion import to_completion
 from virtlayer.errors import Internal, PoolUnsupported, VolumeExists
 from virtlayer.programs import ProgramFailed, run
 from virtlayer.storage.commit import Placed
-from virtlayer.storage.completion import to_completion
 from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool
 

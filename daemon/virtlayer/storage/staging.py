@@ -21,8 +21,8 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from virtlayer.completion import to_completion
 from virtlayer.errors import VirtlayerError
-from virtlayer.storage.completion import to_completion
 from virtlayer.storage.failures import refused_by_system
 from virtlayer.storage.pools import Pool, Pools
 from virtlayer.storage.removal import remove_tree
