@@ -12,6 +12,8 @@ from pathlib import Path
 from virtlayer.toml import Misfit, read_toml
 
 KIB = 1024
+LARGE = 8 * 1024**2
+"""Bytes of a blob from which on it, and what comes of it, should not stay in the page cache."""
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from virtlayer.completion import settled
-from virtlayer.config import MIB
+from virtlayer.config import LARGE, MIB
 from virtlayer.errors import DigestMismatch, Internal, NoSpace
 from virtlayer.source.digest import hasher
 from virtlayer.source.image import Layer
@@ -23,7 +23,6 @@ from virtlayer.source.image import Layer
 _CHUNK = MIB
 _HASHED_AT_ONCE = 64 * MIB
 """What a cancellation waits for at most."""
-_LARGE = 8 * MIB
 _RWF_DONTCACHE = 0x80
 """pwritev2(2): pages are freed when they are on disk. Since Linux 6.14; os has no name for it."""
 _HERE = -1
@@ -64,7 +63,7 @@ async def fill(
         Internal: The file cannot be written for another reason.
     """
     hashing = hasher(layer.digest)
-    output = _Output(descriptor, large=layer.size >= _LARGE)
+    output = _Output(descriptor, large=layer.size >= LARGE)
     received = 0
     writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     writing.set_result(None)

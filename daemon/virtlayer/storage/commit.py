@@ -17,15 +17,12 @@ from pathlib import Path
 from virtlayer.completion import to_completion
 from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
 from virtlayer.storage.failures import refused_by_system
-from virtlayer.storage.pools import Pool, Pools, Volume
+from virtlayer.storage.pools import Pool, Pools, Volume, soon_or_never
 from virtlayer.storage.removal import remove_tree
 
 LAYER_MODE = 0o444
 """Nobody writes to a layer again: others' images are built on it."""
 _LAYER_FORMATS = ("qcow2",)
-
-_FORGET_SECONDS = 0.5
-"""What cleaning up libvirt's list may take: a cancelled job must end soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +169,8 @@ async def _withdraw(pools: Pools, pool: Pool, path: Path) -> None:
         await remove_tree(path)
     else:
         await asyncio.to_thread(_unlink, path)
-    with contextlib.suppress(VirtlayerError, TimeoutError):
-        async with asyncio.timeout(_FORGET_SECONDS):
-            await pools.refresh(pool)
+    async with soon_or_never():
+        await pools.refresh(pool)
 
 
 def _seen(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:

@@ -2,17 +2,18 @@
 """Pools and their volumes, looked up and refreshed through libvirt."""
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Iterable, Set
+from collections.abc import AsyncIterator, Iterable, Set
 
-from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound
+from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, VirtlayerError
 from virtlayer.storage.binding import libvirt
 from virtlayer.storage.connection import Connection, Hypervisor
 from virtlayer.storage.failures import refused_by_system, says_busy
 from virtlayer.storage.xml import Pool, Volume, parse_pool, parse_volume
 
-__all__ = ["Pool", "Pools", "Volume"]
+__all__ = ["Pool", "Pools", "Volume", "soon_or_never"]
 
 type _ListedPool = libvirt.virStoragePool
 type _ListedVolume = libvirt.virStorageVol
@@ -20,8 +21,17 @@ type _ListedVolume = libvirt.virStorageVol
 _BUSY_SECONDS = 120.0
 """How long another's volume creation or copy may keep libvirt from refreshing the pool."""
 _BUSY_PAUSE = 0.05
+_TIDY_SECONDS = 0.5
 _FEW = 3
 """Names of volumes that are asked for one by one."""
+
+
+@contextlib.asynccontextmanager
+async def soon_or_never() -> AsyncIterator[None]:
+    """Clean up libvirt's list, if it lets that be done soon: a cancelled job must end."""
+    with contextlib.suppress(VirtlayerError, TimeoutError):
+        async with asyncio.timeout(_TIDY_SECONDS):
+            yield
 
 
 class Pools:

@@ -22,17 +22,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from virtlayer.completion import to_completion
-from virtlayer.errors import VirtlayerError
 from virtlayer.storage.failures import refused_by_system
-from virtlayer.storage.pools import Pool, Pools
+from virtlayer.storage.pools import Pool, Pools, soon_or_never
 from virtlayer.storage.removal import remove_tree
 
 STAGING_PARENT = ".virtlayer-staging"
 """The directory, directly below the pool's, that holds the jobs' ones."""
 
 _LOCK_FILE = "lock"
-_FORGET_SECONDS = 0.5
-"""What cleaning up libvirt's list may take: a cancelled job must end soon."""
 
 
 @contextlib.asynccontextmanager
@@ -164,13 +161,11 @@ def _own_prefix() -> str:
 
 
 async def _let_libvirt_look(pools: Pools, pool: Pool) -> None:
-    with contextlib.suppress(VirtlayerError, TimeoutError):
-        async with asyncio.timeout(_FORGET_SECONDS):
-            await pools.refresh(pool)
+    async with soon_or_never():
+        await pools.refresh(pool)
 
 
 async def _let_libvirt_forget(pools: Pools, pool: Pool) -> None:
     # It is only a name in a list: neither a stopped pool nor a slow libvirtd matters here.
-    with contextlib.suppress(VirtlayerError, TimeoutError):
-        async with asyncio.timeout(_FORGET_SECONDS):
-            await pools.volume(pool, STAGING_PARENT)
+    async with soon_or_never():
+        await pools.volume(pool, STAGING_PARENT)
