@@ -86,15 +86,17 @@ async def blob_of(opened: OpenImage, layer: Layer) -> bytes:
 async def read_to_end(stream: BlobStream) -> bytes:
     """What is left of a stream."""
     content = bytearray()
-    while chunk := await read_some(stream, 1024 * 1024):
+    while chunk := await read_some(stream):
         content += chunk
     return bytes(content)
 
 
-async def read_some(stream: BlobStream, limit: int) -> bytes:
+async def read_some(stream: BlobStream) -> bytes:
     """The next bytes of a stream; nothing at the end."""
-    buffer = bytearray(limit)
-    return bytes(buffer[: await stream.read_into(memoryview(buffer))])
+    content = bytearray()
+    length = await stream.pour(content.extend)
+    assert length == len(content), "what was counted is what came"
+    return bytes(content)
 
 
 def words_of_children() -> str:

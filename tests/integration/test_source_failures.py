@@ -181,7 +181,7 @@ async def test_skopeo_that_is_killed(sources: Sources, registry: Registry) -> No
     reference = registry.store(images.image(layers), "demo:1")
     before = children()
     async with sources.open(reference) as opened, opened.blob(opened.image.layers[0]) as stream:
-        await read_some(stream, 1)
+        await read_some(stream)
         for pid in children() - before:
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(VirtlayerError, match="ended"):

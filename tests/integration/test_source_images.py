@@ -210,7 +210,7 @@ async def test_a_stream_that_is_left_early(registry: Registry, sources: Sources)
     async with sources.open(reference) as opened:
         for layer in opened.image.layers:
             async with opened.blob(layer) as stream:
-                assert len(await read_some(stream, 10)) == 10
+                assert await read_some(stream)
                 assert not stream.complete
         assert await blob_of(opened, opened.image.layers[0]) == BIG[0].blob
 

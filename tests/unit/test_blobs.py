@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -50,11 +50,13 @@ class Source:
 
 
 class Stream:
+    is_compared = False
+
     def __init__(self, source: Source) -> None:
         self._source = source
         self._position = 0
 
-    async def read_into(self, buffer: memoryview) -> int:
+    async def pour(self, write: Callable[[memoryview], None]) -> int:
         source = self._source
         if self._position > len(source.content) // 2:
             if source.failure:
@@ -62,9 +64,9 @@ class Stream:
             if source.pause:
                 source.paused.set()
                 await source.pause.wait()
-        chunk = source.content[self._position : self._position + min(len(buffer), 100_000)]
+        chunk = source.content[self._position : self._position + 100_000]
         self._position += len(chunk)
-        buffer[: len(chunk)] = chunk
+        await asyncio.to_thread(write, memoryview(chunk))
         return len(chunk)
 
 

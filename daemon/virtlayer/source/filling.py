@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files and digests: a download is hashed while it is written, and a file when it is read again.
+"""Files and digests: a download is compared while it is written, and a file when it is read again.
 
-Hashing and writing happen in threads. A thread uses the descriptor of its caller, so the caller
-always waits for it, however it is cancelled.
+skopeo compares the digest of what it sends, so it is not hashed once more where skopeo's word
+counts as our own. Hashing and writing happen in threads. A thread uses the descriptor of its
+caller, so the caller always waits for it, however it is cancelled.
 """
 
 import asyncio
 import errno
 import hashlib
-import itertools
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -34,27 +34,28 @@ _NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL}
 class Download(Protocol):
     """The bytes of a blob, on their way."""
 
-    async def read_into(self, buffer: memoryview) -> int:
-        """Read some bytes; how many, which is 0 at the end."""
+    is_compared: bool
+    """Whether the end comes only after somebody who can be relied on found the digest right."""
+
+    async def pour(self, write: Callable[[memoryview], None]) -> int:
+        """Have some bytes written, in a thread; how many, which is 0 at the end.
+
+        Whatever happens, nothing is written after the call has ended.
+        """
 
 
 type Opener = Callable[[], AbstractAsyncContextManager[Download]]
 
 
 async def fill(
-    descriptor: int,
-    layer: Layer,
-    download: Opener,
-    on_bytes: Callable[[int], None],
-    on_written: Callable[[int], None],
+    descriptor: int, layer: Layer, download: Opener, on_written: Callable[[int], None]
 ) -> None:
-    """Write a download to an empty file, and compare its digest on the way.
+    """Write a download to an empty file, and see to it that its digest is compared.
 
     Args:
         descriptor: The file.
         layer: Whose blob it should be.
         download: Opens the stream that it comes from.
-        on_bytes: Told how many more bytes have arrived.
         on_written: Told how many more bytes are in the file.
 
     Raises:
@@ -62,37 +63,11 @@ async def fill(
         NoSpace: The file system of the file is full.
         Internal: The file cannot be written for another reason.
     """
-    hashing = hasher(layer.digest)
-    output = _Output(descriptor, large=layer.size >= LARGE)
-    received = 0
-    writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    writing.set_result(None)
-
-    async def write(data: memoryview) -> None:
-        await asyncio.to_thread(_append, output, hashing, data)
-        on_written(len(data))
-
-    # One is hashed and written while the other one fills. New memory for each chunk would cost more
-    # than reading it.
-    buffers = itertools.cycle([memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK))])
     try:
         async with download() as stream:
-            complete = False
-            while not complete:
-                buffer, used = next(buffers), 0
-                while used < _CHUNK and not complete:
-                    # One byte more than there should be, which shows that there are too many.
-                    wanted = min(_CHUNK, used + layer.size - received + 1)
-                    length = await stream.read_into(buffer[used:wanted])
-                    complete = not length
-                    used += length
-                    received += length
-                    if received > layer.size:
-                        raise _mismatch(layer)
-                    on_bytes(length)
-                await asyncio.shield(writing)
-                writing = asyncio.create_task(write(buffer[:used]))
-            await asyncio.shield(writing)
+            output = _Output(descriptor, layer, hashed=not stream.is_compared)
+            while length := await stream.pour(output.append):
+                on_written(length)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NoSpace(
@@ -103,29 +78,53 @@ async def fill(
             f"Blob {layer.digest} could not be put into the blob cache: {error.strerror or error}. "
             "See to the disk of the cache, then try again."
         ) from error
-    finally:
-        await settled(writing)
-    if received != layer.size or f"{hashing.name}:{hashing.hexdigest()}" != layer.digest:
-        raise _mismatch(layer)
+    output.check()
 
 
 class _Output:
-    """A file that is written from its beginning to its end.
+    """The file of a blob, written from its beginning to its end.
 
     Args:
         descriptor: The file.
-        large: Whether it gets so much that it should not stay in the page cache, where gigabytes
-            would have to be made room for, to be read once.
+        layer: Whose blob it should be.
+        hashed: Whether its digest is compared here.
     """
 
-    def __init__(self, descriptor: int, *, large: bool) -> None:
+    def __init__(self, descriptor: int, layer: Layer, *, hashed: bool) -> None:
         self._descriptor = descriptor
-        self._flags = _RWF_DONTCACHE if large else 0
+        self._layer = layer
+        self._missing = layer.size
+        self._hashing = hasher(layer.digest) if hashed else None
+        # What is so large should not stay in the page cache, where gigabytes would have to be made
+        # room for, to be read once.
+        self._flags = _RWF_DONTCACHE if layer.size >= LARGE else 0
 
     def append(self, data: memoryview) -> None:
-        """Write these bytes."""
+        """Write these bytes.
+
+        Raises:
+            DigestMismatch: They are more than there should be.
+            OSError: They cannot be written.
+        """
+        self._missing -= len(data)
+        if self._missing < 0:
+            raise _mismatch(self._layer)
+        if self._hashing is not None:
+            self._hashing.update(data)
         while data:
             data = data[self._write(data) :]
+
+    def check(self) -> None:
+        """Find that everything was written, and is right where that is for us to see.
+
+        Raises:
+            DigestMismatch: It is not the blob.
+        """
+        if self._missing or (
+            self._hashing is not None
+            and f"{self._hashing.name}:{self._hashing.hexdigest()}" != self._layer.digest
+        ):
+            raise _mismatch(self._layer)
 
     def _write(self, data: memoryview) -> int:
         if self._flags:
@@ -136,11 +135,6 @@ class _Output:
                     raise
                 self._flags = 0
         return os.write(self._descriptor, data)
-
-
-def _append(output: _Output, hashing: "hashlib._Hash", data: memoryview) -> None:
-    hashing.update(data)
-    output.append(data)
 
 
 async def digest_of_file(descriptor: int, layer: Layer) -> str:

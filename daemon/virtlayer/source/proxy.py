@@ -18,7 +18,8 @@ import json
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,11 +35,12 @@ _PIPE_SIZE = MIB
 """The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""
 _SMALL = 64 * KIB
 """Of a manifest, which is seldom longer, at a time."""
-_MANY = 256 * KIB
-_GATHER_SECONDS = 0.002
-"""Who wants many bytes gets more of them at a time after that: skopeo writes 32 KiB at a time, and
-a turn of the event loop for each would cost as much as hashing them. The pipe does not fill up
-meanwhile."""
+_POURED_AT_ONCE = 8 * MIB
+_POURING_SECONDS = 0.02
+"""How long a thread pours before its caller is told: what a cancellation waits for at most."""
+_GATHER_SECONDS = 0.001
+"""skopeo writes 32 KiB at a time, and to wake up for each would cost as much as to hash them. The
+pipe does not fill up meanwhile."""
 
 
 class ProxyFailed(Exception):
@@ -61,22 +63,62 @@ class Pipe:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    async def readable(self) -> None:
+        """Wait until there is something to read, or the end."""
+        await readable(self._open())
+
     async def read(self, limit: int) -> bytes:
         """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
-        buffer = bytearray(min(limit, _SMALL))
-        length = await self.read_into(memoryview(buffer))
-        return bytes(buffer[:length])
-
-    async def read_into(self, buffer: memoryview) -> int:
-        """Read as many bytes as are there; how many, which is 0 at the end."""
         while True:
-            assert self._descriptor is not None, "read after close"
             try:
-                return os.readv(self._descriptor, [buffer])
+                return os.read(self._open(), min(limit, _SMALL))
             except BlockingIOError:
-                await readable(self._descriptor)
-                if len(buffer) >= _MANY:
-                    await asyncio.sleep(_GATHER_SECONDS)
+                await self.readable()
+
+    def pour(self, buffer: memoryview, limit: int, write: Callable[[memoryview], None]) -> int:
+        """Have written what is there and what comes close behind it, as long as that takes.
+
+        It blocks for ``_POURING_SECONDS`` or a little more, so it belongs into a thread.
+
+        Args:
+            buffer: Where the bytes are meanwhile.
+            limit: The most bytes.
+            write: Called with some of them at a time.
+
+        Returns:
+            How many there were; 0 where there are none at present, or at the end.
+        """
+        limit = min(limit, _POURED_AT_ONCE)
+        deadline = time.monotonic() + _POURING_SECONDS
+        poured = 0
+        while poured < limit and time.monotonic() < deadline:
+            length = self._gather(buffer[: limit - poured])
+            if not length:
+                break
+            write(buffer[:length])
+            poured += length
+        return poured
+
+    def _gather(self, buffer: memoryview) -> int:
+        """Fill a buffer, up to the end or to where nothing more comes for a moment."""
+        filled, idle = 0, False
+        while filled < len(buffer):
+            try:
+                length = os.readv(self._open(), [buffer[filled:]])
+            except BlockingIOError:
+                if idle:
+                    break
+                idle = True
+                time.sleep(_GATHER_SECONDS)
+            else:
+                if not length:
+                    break
+                filled, idle = filled + length, False
+        return filled
+
+    def _open(self) -> int:
+        assert self._descriptor is not None, "read after close"
+        return self._descriptor
 
     def close(self) -> None:
         """Close it; the proxy's writer then ends as well."""

@@ -9,9 +9,10 @@ before it is known whether anything may be asked of it.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from virtlayer.completion import to_completion
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, RegistryUnavailable
 from virtlayer.source.command import Skopeo
@@ -21,6 +22,7 @@ from virtlayer.source.reference import Reference
 
 STREAMS = 4
 """Blobs that come from one registry at the same time."""
+_BUFFER_SIZE = MIB
 _SMALL = 4 * MIB
 _PATIENCE = 0.05
 """Seconds that a small blob waits for a proxy that others use, before a further one is started:
@@ -37,12 +39,20 @@ class BlobStream:
         self._layer = layer
         self._pipe = pipe
         self._verdict = verdict
+        self._buffer = memoryview(bytearray(min(layer.size, _BUFFER_SIZE)))
         self._received = 0
         self.complete = False
         """Whether everything came, and skopeo found the digest right."""
 
-    async def read_into(self, buffer: memoryview) -> int:
-        """Read some bytes; how many, which is 0 at the end, and only after a good verdict.
+        self.is_compared = skopeo.identity is None
+        """Whether skopeo's verdict on the digest is as good as our own. It is not where skopeo runs
+        as the caller, who can make a process of his say anything."""
+
+    async def pour(self, write: Callable[[memoryview], None]) -> int:
+        """Have the next bytes written, in a thread; the call ends when that does.
+
+        Returns:
+            How many; 0 at the end, and only after a good verdict.
 
         Raises:
             DigestMismatch: The bytes are not the blob's.
@@ -51,13 +61,18 @@ class BlobStream:
         if self.complete:
             return 0
         async with self._skopeo.waiting(f"blob {self._layer.digest}"):
-            length = await self._pipe.read_into(buffer)
+            await self._pipe.readable()
+            missing = self._layer.size - self._received
+            if not missing and await self._pipe.read(1):
+                raise DigestMismatch(
+                    f"{self._skopeo.reference}: blob {self._layer.digest} is longer than the "
+                    f"{self._layer.size} bytes that the manifest says. Have the image pushed again."
+                )
+        length = 0
+        if missing:
+            pouring = asyncio.to_thread(self._pipe.pour, self._buffer, missing, write)
+            length = await to_completion(pouring)
         self._received += length
-        if self._received > self._layer.size:
-            raise DigestMismatch(
-                f"{self._skopeo.reference}: blob {self._layer.digest} is longer than the "
-                f"{self._layer.size} bytes that the manifest says. Have the image pushed again."
-            )
         if not length:
             await self._conclude()
         return length
