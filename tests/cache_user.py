@@ -10,12 +10,14 @@ import functools
 import hashlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tests.pouring import pour
 from virtlayer.config import MIB
 from virtlayer.source.blobs import BlobCache
 from virtlayer.source.image import Layer
+from virtlayer.source.proxy import Output
 
 CONTENTS = tuple(bytes([number]) * (MIB + number) for number in range(6))
 
@@ -24,13 +26,12 @@ class _Stream:
     is_compared = False
 
     def __init__(self, content: bytes) -> None:
-        self._rest = memoryview(content)
+        self._rest = content
 
-    async def pour(self, write: Callable[[memoryview], None]) -> int:
+    async def pour(self, output: Output) -> int:
         await asyncio.sleep(0)
         piece, self._rest = self._rest[:100_000], self._rest[100_000:]
-        write(piece)
-        return len(piece)
+        return pour(piece, output)
 
 
 @contextlib.asynccontextmanager

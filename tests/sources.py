@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tests.leftovers import children
+from tests.pouring import Gathered
+from virtlayer.config import MIB
 from virtlayer.source.access import Access
 from virtlayer.source.image import Image, Layer
 from virtlayer.source.platform import parse_platform
@@ -93,10 +95,10 @@ async def read_to_end(stream: BlobStream) -> bytes:
 
 async def read_some(stream: BlobStream) -> bytes:
     """The next bytes of a stream; nothing at the end."""
-    content = bytearray()
-    length = await stream.pour(content.extend)
-    assert length == len(content), "what was counted is what came"
-    return bytes(content)
+    output = Gathered(MIB)
+    length = await stream.pour(output)
+    assert length == len(output.content), "what was counted is what came"
+    return output.content
 
 
 def words_of_children() -> str:

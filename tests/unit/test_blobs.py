@@ -9,18 +9,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.leftovers import nothing_left
+from tests.pouring import pour
 from tests.small_filesystem import small_filesystem
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, Internal, NoSpace, RegistryUnavailable
 from virtlayer.source.blobs import BlobCache
 from virtlayer.source.image import Layer
+from virtlayer.source.proxy import Output
 
 CONTENT = bytes(range(256)) * 12_345  # more than one chunk, and no whole number of them
 
@@ -56,7 +58,7 @@ class Stream:
         self._source = source
         self._position = 0
 
-    async def pour(self, write: Callable[[memoryview], None]) -> int:
+    async def pour(self, output: Output) -> int:
         source = self._source
         if self._position > len(source.content) // 2:
             if source.failure:
@@ -66,8 +68,7 @@ class Stream:
                 await source.pause.wait()
         chunk = source.content[self._position : self._position + 100_000]
         self._position += len(chunk)
-        await asyncio.to_thread(write, memoryview(chunk))
-        return len(chunk)
+        return await asyncio.to_thread(pour, chunk, output)
 
 
 @contextlib.asynccontextmanager
@@ -325,18 +326,6 @@ async def test_a_dead_writers_file_is_no_obstacle(cache: BlobCache) -> None:
     half.write_bytes(CONTENT[:1000])
     async with borrowed(cache, layer, Source(CONTENT)) as lent:
         assert lent == (CONTENT, len(CONTENT))
-
-
-async def test_large_blobs_are_whole_whether_or_not_pages_can_be_dropped(tmp_path: Path) -> None:
-    content = os.urandom(17 * MIB + 5)
-    on_disk, in_memory = tmp_path / "disk", tmp_path / "memory"
-    in_memory.mkdir()
-    with small_filesystem(in_memory, 64 * MIB):
-        for directory in (on_disk, in_memory):
-            cache = BlobCache(directory, 1024 * MIB)
-            for keep in (True, False):
-                async with borrowed(cache, layer_of(content), Source(content), keep=keep) as lent:
-                    assert lent == (content, len(content))
 
 
 async def test_a_cache_that_is_emptied_meanwhile(cache: BlobCache) -> None:

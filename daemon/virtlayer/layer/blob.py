@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
+
+_BUFFER_SIZE = 1024 * 1024
+_ALIGNMENT = 4096
+"""What offsets and lengths are a multiple of, where the file is read past the page cache."""
 
 
 class BlobFile:
@@ -16,14 +21,23 @@ class BlobFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        # Memory of its own starts with a page, as a file past the page cache wants it.
+        self._buffer = memoryview(mmap.mmap(-1, _BUFFER_SIZE))
+        self._filled = memoryview(b"")
         self.consumed = 0
         """The bytes that were read."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Some more bytes, at most that many; nothing at the end."""
-        piece = os.read(self._descriptor, size)
+        if not self._filled:
+            self._filled = self._buffer[: self._fill(self._buffer)]
+        piece = bytes(self._filled[:size])
+        self._filled = self._filled[size:]
         self.consumed += len(piece)
         return piece
+
+    def _fill(self, buffer: memoryview) -> int:
+        return os.readv(self._descriptor, [buffer])
 
     def stop(self) -> None:
         """Let a read in another thread find that there is no more, instead of waiting for it."""
@@ -42,15 +56,22 @@ class ArrivingBlobFile(BlobFile):
         super().__init__(descriptor)
         self._announcements = announcements
         self._readable = 0
+        self._fetched = 0
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Some more bytes, at most that many; nothing at the end."""
-        if self.consumed == self._readable:
+    def _fill(self, buffer: memoryview) -> int:
+        while self._fetched == self._readable:
             announcement = os.read(self._announcements, 8)
             if not announcement:
-                return b""
+                return 0
             self._readable = int.from_bytes(announcement, "little")
-        return super().read(min(size, self._readable - self.consumed))
+        length = min(self._readable - self._fetched, len(buffer))
+        fetched = super()._fill(buffer[: length + -length % _ALIGNMENT])
+        if fetched > length:
+            # Nobody has said yet that these bytes are what they will be.
+            os.lseek(self._descriptor, length - fetched, os.SEEK_CUR)
+            fetched = length
+        self._fetched += fetched
+        return fetched
 
     def stop(self) -> None:
         """Let a read in another thread find that there is no more, instead of waiting for it."""

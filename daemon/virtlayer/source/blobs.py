@@ -84,7 +84,7 @@ class BlobCache:
         self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
     ) -> AsyncIterator[Blob]:
         async def write(on_written: Callable[[int], None]) -> None:
-            await fill(file.fileno(), layer, download, _both(on_bytes, on_written))
+            await fill(file.fileno(), descriptor, layer, download, _both(on_bytes, on_written))
 
         with (
             tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
@@ -118,7 +118,7 @@ class BlobCache:
         self, partial: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
     ) -> AsyncIterator[Blob]:
         async def write(on_written: Callable[[int], None]) -> None:
-            await fill(partial, layer, download, _both(on_bytes, on_written))
+            await fill(partial, descriptor, layer, download, _both(on_bytes, on_written))
             self._publish(partial, descriptor, layer)
 
         with _read_only(partial) as descriptor:

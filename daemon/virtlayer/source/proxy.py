@@ -19,9 +19,9 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from virtlayer.config import KIB, MIB
 from virtlayer.errors import Internal
@@ -45,6 +45,16 @@ pipe does not fill up meanwhile."""
 
 class ProxyFailed(Exception):
     """The proxy refused a request, or ended; the text is skopeo's."""
+
+
+class Output(Protocol):
+    """What a pipe is poured into."""
+
+    def room(self) -> memoryview:
+        """Memory for the bytes that come next; never empty."""
+
+    def append(self, length: int) -> None:
+        """Take that many bytes, which were put into ``room``."""
 
 
 class Pipe:
@@ -75,15 +85,14 @@ class Pipe:
             except BlockingIOError:
                 await self.readable()
 
-    def pour(self, buffer: memoryview, limit: int, write: Callable[[memoryview], None]) -> int:
+    def pour(self, output: Output, limit: int) -> int:
         """Have written what is there and what comes close behind it, as long as that takes.
 
         It blocks for ``_POURING_SECONDS`` or a little more, so it belongs into a thread.
 
         Args:
-            buffer: Where the bytes are meanwhile.
+            output: Where they go.
             limit: The most bytes.
-            write: Called with some of them at a time.
 
         Returns:
             How many there were; 0 where there are none at present, or at the end.
@@ -92,10 +101,10 @@ class Pipe:
         deadline = time.monotonic() + _POURING_SECONDS
         poured = 0
         while poured < limit and time.monotonic() < deadline:
-            length = self._gather(buffer[: limit - poured])
+            length = self._gather(output.room()[: limit - poured])
             if not length:
                 break
-            write(buffer[:length])
+            output.append(length)
             poured += length
         return poured
 

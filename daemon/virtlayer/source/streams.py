@@ -9,7 +9,7 @@ before it is known whether anything may be asked of it.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from virtlayer.completion import to_completion
@@ -17,12 +17,11 @@ from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, RegistryUnavailable
 from virtlayer.source.command import Skopeo
 from virtlayer.source.image import Layer
-from virtlayer.source.proxy import Pipe, Proxy, ProxyFailed, Reply, put_away
+from virtlayer.source.proxy import Output, Pipe, Proxy, ProxyFailed, Reply, put_away
 from virtlayer.source.reference import Reference
 
 STREAMS = 4
 """Blobs that come from one registry at the same time."""
-_BUFFER_SIZE = MIB
 _SMALL = 4 * MIB
 _PATIENCE = 0.05
 """Seconds that a small blob waits for a proxy that others use, before a further one is started:
@@ -39,7 +38,6 @@ class BlobStream:
         self._layer = layer
         self._pipe = pipe
         self._verdict = verdict
-        self._buffer = memoryview(bytearray(min(layer.size, _BUFFER_SIZE)))
         self._received = 0
         self.complete = False
         """Whether everything came, and skopeo found the digest right."""
@@ -48,7 +46,7 @@ class BlobStream:
         """Whether skopeo's verdict on the digest is as good as our own. It is not where skopeo runs
         as the caller, who can make a process of his say anything."""
 
-    async def pour(self, write: Callable[[memoryview], None]) -> int:
+    async def pour(self, output: Output) -> int:
         """Have the next bytes written, in a thread; the call ends when that does.
 
         Returns:
@@ -70,7 +68,7 @@ class BlobStream:
                 )
         length = 0
         if missing:
-            pouring = asyncio.to_thread(self._pipe.pour, self._buffer, missing, write)
+            pouring = asyncio.to_thread(self._pipe.pour, output, missing)
             length = await to_completion(pouring)
         self._received += length
         if not length:

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Huge blobs go past the page cache: the same bytes, on every file system, read meanwhile."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.leftovers import nothing_left
+from tests.small_filesystem import small_filesystem
+from tests.unit.test_blobs import Source, files, layer_of
+from virtlayer.config import MIB
+from virtlayer.errors import DigestMismatch
+from virtlayer.layer.announcing import announced
+from virtlayer.layer.blob import ArrivingBlobFile
+from virtlayer.source import blob_file
+from virtlayer.source.blobs import BlobCache
+
+SIZES = (4095, 4096, 8 * 4096, 3 * MIB + 5, 5 * MIB)
+
+
+@pytest.fixture(autouse=True)
+def huge_from_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(blob_file, "_HUGE", 1)
+    with nothing_left():
+        yield
+
+
+def is_direct(descriptor: int) -> bool:
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
+
+
+def read_all(descriptor: int, announcements: int) -> bytes:
+    blob, content = ArrivingBlobFile(descriptor, announcements), b""
+    while piece := blob.read(100_000):
+        content += piece
+    return content
+
+
+async def lent(directory: Path, content: bytes, *, keep: bool = True) -> tuple[bytes, bool]:
+    """What a worker reads of a blob while it arrives, and whether that was past the cache."""
+    cache = BlobCache(directory, 1024 * MIB)
+    async with (
+        cache.borrow(
+            layer_of(content), Source(content), keep=keep, on_bytes=lambda _: None
+        ) as blob,
+        announced(blob) as announcements,
+    ):
+        read = await asyncio.to_thread(read_all, blob.descriptor, announcements)
+        await blob.verified()
+        return read, is_direct(blob.descriptor)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_blob_goes_past_the_cache_and_is_read_meanwhile(
+    tmp_path: Path, size: int, keep: bool
+) -> None:
+    content = os.urandom(size)
+    assert await lent(tmp_path, content, keep=keep) == (content, True)
+    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == (
+        [content] if keep else []
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_memory_is_as_good_as_a_disk(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    with small_filesystem(tmp_path, 64 * MIB):
+        assert (await lent(tmp_path, content))[0] == content
+
+
+@pytest.mark.parametrize("size", SIZES[:1] + SIZES[2:])
+async def test_a_disk_that_wants_another_alignment_is_written_through_the_cache(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To a disk with blocks of 512 bytes, 1000 is what 4096 is to one with larger blocks.
+    monkeypatch.setattr(blob_file, "_ALIGNMENT", 1000)
+    content = os.urandom(size)
+    assert await lent(tmp_path, content) == (content, False)
+
+
+async def test_other_bytes_are_refused(tmp_path: Path) -> None:
+    content = os.urandom(2 * MIB)
+    cache = BlobCache(tmp_path, 1024 * MIB)
+    for wrong in (content[:-1], content[:-4096], content + b"x", bytes(len(content)), content * 2):
+        async with cache.borrow(
+            layer_of(content), Source(wrong), keep=True, on_bytes=lambda _: None
+        ) as blob:
+            with pytest.raises(DigestMismatch):
+                await blob.verified()
+        assert files(tmp_path) == []
+
+
+def test_smaller_ones_stay_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_file, "_HUGE", 2 * MIB)
+    content = os.urandom(2 * MIB - 1)
+    assert asyncio.run(lent(tmp_path, content)) == (content, False)
