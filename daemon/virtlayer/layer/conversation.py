@@ -8,7 +8,6 @@ they are about. Replies are any number of ``{"consumed": bytes}`` and at last ``
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import socket
@@ -81,7 +80,7 @@ class Worker:
             header=settings.header_limit,
             segments=settings.segments_limit,
         )
-        return dataclasses.asdict(limits)
+        return limits._asdict()
 
     @classmethod
     @contextlib.asynccontextmanager

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How much one layer may ask for."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerLimits:
+class LayerLimits(NamedTuple):
     """The limits that the worker itself keeps; those of its process are in ``sandbox``."""
 
     bytes: int

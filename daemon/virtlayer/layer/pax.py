@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
-import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +22,7 @@ ignores global headers, as Docker and containerd do, has to see the same entries
 
 _TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]{0,64}))?")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
+_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class BadRecord(Exception):
@@ -125,15 +124,20 @@ def attributes(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         if keyword.startswith(_STAR_ATTRIBUTE):
             found[keyword[len(_STAR_ATTRIBUTE) :]] = value
         elif keyword.startswith(_LIBARCHIVE_ATTRIBUTE):
-            name = urllib.parse.unquote_to_bytes(keyword[len(_LIBARCHIVE_ATTRIBUTE) :])
+            name = _unquoted(keyword[len(_LIBARCHIVE_ATTRIBUTE) :])
             # libarchive writes both forms; the two say the same.
             found.setdefault(name, _base64(value))
     return found
 
 
+def _unquoted(name: bytes) -> bytes:
+    """A name of libarchive's, with percent signs as in a URL."""
+    return _QUOTED.sub(lambda quoted: binascii.unhexlify(quoted[1]), name)
+
+
 def _base64(value: bytes) -> bytes:
     try:
-        return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+        return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
     except binascii.Error as error:
         raise BadRecord(f"an extended attribute that is not in base 64 ({error})") from error
 

@@ -9,7 +9,7 @@ import os
 import pwd
 import resource
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from virtlayer.layer.sandbox._seccomp import ffi, lib
 from virtlayer.layer.sandbox.seccomp import Rule, allow_only_what_the_worker_does
@@ -22,8 +22,7 @@ _KEPT_BLOCK = 32 * 1024 * 1024
 """Bytes; the most that malloc(3) takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the worker may use."""
 
     memory: int
