@@ -18,8 +18,8 @@ from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.archive import Archive
 from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.limits import LayerLimits
-from virtlayer.layer.problems import LayerProblem
-from virtlayer.layer.stream import BrokenStream, LayerStream, StreamTooLong
+from virtlayer.layer.problems import BrokenStream, LayerProblem, StreamTooLong
+from virtlayer.layer.stream import LayerStream
 
 LIMITS = LayerLimits(
     bytes=32 * 1024 * 1024, entries=10_000, path=4096, header=64 * 1024, segments=10_000

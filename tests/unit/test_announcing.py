@@ -15,7 +15,8 @@ from tests.leftovers import nothing_left
 from virtlayer.errors import RegistryUnavailable
 from virtlayer.layer.announcing import announced
 from virtlayer.layer.blob import ArrivingBlobFile
-from virtlayer.layer.stream import BrokenStream, LayerStream
+from virtlayer.layer.problems import BrokenStream
+from virtlayer.layer.stream import LayerStream
 from virtlayer.source.arrival import Blob, arriving
 
 CONTENT = os.urandom(3_000_000)

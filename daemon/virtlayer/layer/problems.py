@@ -34,6 +34,14 @@ class TooLarge(LayerProblem):
     """The archive goes beyond a limit of the settings, of Linux or of ext4."""
 
 
+class BrokenStream(Exception):
+    """The compressed bytes of a layer are not what they should be, or end too early."""
+
+
+class StreamTooLong(Exception):
+    """The stream unpacks to more bytes than it may."""
+
+
 def quoted(name: bytes) -> str:
     """A name for a message: of bounded length, without what a terminal or a log would obey."""
     text = name[: 4 * _SHOWN].decode(errors="backslashreplace")

@@ -18,6 +18,7 @@ from isal import igzip_lib
 
 from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.handover import Handover
+from virtlayer.layer.problems import BrokenStream, StreamTooLong
 
 _PIECE = 512 * 1024
 _INPUT = 256 * 1024
@@ -29,14 +30,6 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 # The stubs say that it is an exception and not a class of them.
 _DAMAGED: type[Exception] = igzip_lib.error  # type: ignore[assignment]
-
-
-class BrokenStream(Exception):
-    """The compressed bytes are not what they should be, or end too early."""
-
-
-class StreamTooLong(Exception):
-    """The stream unpacks to more bytes than it may."""
 
 
 class Source(Protocol):

@@ -17,8 +17,8 @@ from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
 from virtlayer.layer.customize.serve import serve_customization
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
+from virtlayer.layer.ext4.refusal import STOPS, refusal
 from virtlayer.layer.kept import KeptFilesystem, Step
-from virtlayer.layer.refusal import STOPS, refusal
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
 from virtlayer.layer.serving import LayerReading, obey_cpu_limit, serve
 

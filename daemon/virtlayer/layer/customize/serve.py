@@ -12,7 +12,8 @@ from virtlayer.layer.customize.perform import customize
 from virtlayer.layer.ext4.editing import EditableExt4
 from virtlayer.layer.ext4.grow import CannotGrow
 from virtlayer.layer.ext4.library import FilesystemFull
-from virtlayer.layer.refusal import NO_SPACE, STOPS, Refused, refusal
+from virtlayer.layer.ext4.refusal import STOPS, refusal
+from virtlayer.layer.refusal import NO_SPACE, Refused
 
 if TYPE_CHECKING:
     import socket

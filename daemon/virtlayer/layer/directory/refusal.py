@@ -8,7 +8,7 @@ import errno
 from virtlayer.layer import refusal as common
 from virtlayer.layer.directory.attributes import AttributesDoNotFit
 from virtlayer.layer.problems import quoted
-from virtlayer.layer.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused
+from virtlayer.layer.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
 
 STOPS = (*common.STOPS, OSError, AttributesDoNotFit)
 """What ``refusal`` knows."""
@@ -41,5 +41,5 @@ def refusal(error: BaseException, name: bytes) -> Refused:
         case OSError():
             return Refused(INTERNAL, f"cannot be written at {quoted(name)}: {error.strerror}")
         case _:
-            return common.refusal(error, name, None)
-    return Refused(TOO_LARGE, f"has an entry {quoted(name)} that cannot be applied: {problem}")
+            return common.refusal(error)
+    return Refused(TOO_LARGE, about(name, problem))

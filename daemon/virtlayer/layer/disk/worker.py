@@ -49,7 +49,7 @@ def _searched(search: DiskSearch, layer: LayerReading, blob: BlobFile) -> dict[s
     try:
         return {"entries": layer.read(blob, search.use)}
     except STOPS as error:
-        raise refusal(error, layer.name, None) from error
+        raise refusal(error) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Refused(NO_SPACE, "cannot be written: the storage pool is full") from error
