@@ -19,7 +19,8 @@ from virtlayer.chain.writable import WritableRequest, build_writable
 from virtlayer.config import MIB, LayerSettings
 from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
 from virtlayer.layer.customize.customization import Customization
-from virtlayer.layer.session import CustomizationRequest, LayerWorker
+from virtlayer.layer.customize.session import CustomizationRequest, CustomizationWorker
+from virtlayer.layer.session import LayerWorker
 from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pool, Pools, Volume
 
@@ -27,7 +28,7 @@ from virtlayer.storage.pools import Pool, Pools, Volume
 class Customizer:
     """A worker that does something of the test's own first."""
 
-    def __init__(self, worker: LayerWorker, first: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, worker: CustomizationWorker, first: Callable[[], Awaitable[None]]) -> None:
         self._worker, self._first = worker, first
 
     async def customize(self, request: CustomizationRequest) -> None:
@@ -42,6 +43,12 @@ async def nothing() -> None:
 @pytest.fixture
 async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
     async with LayerWorker.started(LayerSettings()) as started:
+        yield started
+
+
+@pytest.fixture
+async def customizer(pools: Pools) -> AsyncIterator[CustomizationWorker]:  # noqa: ARG001 -- ditto
+    async with CustomizationWorker.started(LayerSettings()) as started:
         yield started
 
 
@@ -68,7 +75,7 @@ def request(pool: Pool, backing: Volume, **changes: str) -> WritableRequest:
 async def build(
     pools: Pools,
     wanted: WritableRequest,
-    worker: LayerWorker,
+    worker: CustomizationWorker,
     first: Callable[[], Awaitable[None]] = nothing,
 ) -> Volume:
     customizer = Customizer(worker, first)
@@ -76,9 +83,9 @@ async def build(
 
 
 async def test_a_volume_belongs_to_its_owner_alone(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
 ) -> None:
-    volume = await build(pools, request(pool, backing, hostname="web"), worker)
+    volume = await build(pools, request(pool, backing, hostname="web"), customizer)
     assert (volume.format, volume.capacity) == ("qcow2", SIZE)
     assert (volume.backing_path, volume.backing_format) == (backing.path, "qcow2")
     info = volume.path.stat()
@@ -87,18 +94,18 @@ async def test_a_volume_belongs_to_its_owner_alone(
 
 
 async def test_a_customization_that_fails_leaves_nothing(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
 ) -> None:
     before = host.volumes(pool.name)
     with pytest.raises(InvalidArgument, match="The image “demo:1” has no /etc/passwd"):
-        await build(pools, request(pool, backing, root_password_hash="$6$x"), worker)
+        await build(pools, request(pool, backing, root_password_hash="$6$x"), customizer)
     assert host.volumes(pool.name) == before
     # The worker goes on after it has refused something.
-    await build(pools, request(pool, backing, hostname="web"), worker)
+    await build(pools, request(pool, backing, hostname="web"), customizer)
 
 
 async def test_a_cancelled_customization_leaves_nothing(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
 ) -> None:
     before, processes = host.volumes(pool.name), children()
     reached = asyncio.Event()
@@ -107,7 +114,7 @@ async def test_a_cancelled_customization_leaves_nothing(
         reached.set()
         await asyncio.sleep(1000)
 
-    task = asyncio.create_task(build(pools, request(pool, backing, hostname="a"), worker, hang))
+    task = asyncio.create_task(build(pools, request(pool, backing, hostname="a"), customizer, hang))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -118,13 +125,18 @@ async def test_a_cancelled_customization_leaves_nothing(
 
 @pytest.mark.parametrize("late", [0, 0.0005, 0.002, 0.01, 0.02])
 async def test_a_cancellation_at_the_end_leaves_nothing_either(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker, late: float
+    host: LibvirtHost,
+    pools: Pools,
+    pool: Pool,
+    backing: Volume,
+    customizer: CustomizationWorker,
+    late: float,
 ) -> None:
     before = host.volumes(pool.name)
     registering = asyncio.Event()
     wanted = request(pool, backing)
     task = asyncio.create_task(
-        build_writable(pools, wanted, worker, on_registering=registering.set)
+        build_writable(pools, wanted, customizer, on_registering=registering.set)
     )
     await registering.wait()
     await asyncio.sleep(late)
@@ -136,7 +148,7 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
 
 
 async def test_another_s_file_of_that_name_stays(
-    pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+    pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
 ) -> None:
     wanted = request(pool, backing, hostname="web")
     other = pool.path / wanted.name
@@ -145,20 +157,22 @@ async def test_another_s_file_of_that_name_stays(
         other.write_bytes(b"other")
 
     with pytest.raises(VolumeExists, match="meanwhile"):
-        await build(pools, wanted, worker, overtaken)
+        await build(pools, wanted, customizer, overtaken)
     assert other.read_bytes() == b"other"
 
 
 async def test_a_worker_that_dies_is_told(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, worker: LayerWorker
+    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
 ) -> None:
     before = host.volumes(pool.name)
 
     async def killed() -> None:
-        os.kill(worker.pid, 9)
+        os.kill(customizer.pid, 9)
 
     with pytest.raises(Internal, match="SIGKILL"):
-        await build(pools, request(pool, backing, root_password_hash="$6$SECRET"), worker, killed)
+        await build(
+            pools, request(pool, backing, root_password_hash="$6$SECRET"), customizer, killed
+        )
     assert host.volumes(pool.name) == before
 
 
@@ -182,6 +196,7 @@ async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
     async with (
         Hypervisor(host.uri) as hypervisor,
         LayerWorker.started(LayerSettings()) as worker,
+        CustomizationWorker.started(LayerSettings()) as customizer,
     ):
         pools = Pools(hypervisor)
         pool = await pools.get("full")
@@ -190,6 +205,6 @@ async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
         wanted = request(pool, built.volumes[-1], hostname="web")
         before = host.volumes("full")
         with pytest.raises(NoSpace, match=r"The pool “full” .* is full"):
-            await build(pools, wanted, worker, fill)
+            await build(pools, wanted, customizer, fill)
         (path / "filler").unlink()
         assert host.volumes("full") == before

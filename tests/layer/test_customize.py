@@ -15,19 +15,23 @@ from tests.images import Entry, directory, file, hardlink, layer, symlink
 from tests.privileges import call_as_root
 from tests.trees import Node, differences, mounted
 from tests.volumes import apply_layer, assert_sound, build_volume, served, tree_of
-from virtlayer.config import MIB
+from virtlayer.config import MIB, LayerSettings
 from virtlayer.errors import InvalidArgument, NoSpace
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.customize.idmap import IdRange
-from virtlayer.layer.session import CustomizationRequest, LayerWorker
+from virtlayer.layer.customize.session import CustomizationRequest, CustomizationWorker
+from virtlayer.layer.session import LayerWorker
 
 _HASH = "$6$salt$hash"
 _PASSWD = b"rootless:x:7:7::/:/bin/sh\nroot:*:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/no\n"
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me"
 
 
-async def _customize(worker: LayerWorker, volume: Path, customization: Customization) -> None:
-    async with served(volume) as connection:
+async def _customize(volume: Path, customization: Customization) -> None:
+    async with (
+        served(volume) as connection,
+        CustomizationWorker.started(LayerSettings()) as worker,
+    ):
         await worker.customize(
             CustomizationRequest(
                 nbd=connection, customization=customization, description="The image “demo:1”"
@@ -40,7 +44,7 @@ async def _customized(
     worker: LayerWorker, volume: Path, entries: Iterable[Entry], customization: Customization
 ) -> Path:
     await build_volume(worker, volume, [layer(*entries)], size=64 * MIB)
-    await _customize(worker, volume, customization)
+    await _customize(volume, customization)
     return volume
 
 
@@ -252,7 +256,7 @@ async def test_ids_are_mapped_once_an_inode_wherever_they_stand(
     volume = tmp_path / "volume"
     await build_volume(worker, volume, [layer(*_OWNED)], size=64 * MIB)
     before = tree_of(volume)
-    await _customize(worker, volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
+    await _customize(volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
     after = tree_of(volume)
     assert not differences(after, _with_ids(before, _uid, _gid))
     assert after[b"su"].mode == 0o6755
@@ -294,7 +298,7 @@ async def test_a_large_image_is_mapped(worker: LayerWorker, tmp_path: Path) -> N
     await build_volume(worker, volume, [layer(*entries)], size=1024 * MIB)
     before = tree_of(volume)
     assert len(before) > _MANY
-    await _customize(worker, volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
+    await _customize(volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
     assert not differences(tree_of(volume), _with_ids(before, _uid, _gid))
 
 
@@ -315,7 +319,7 @@ async def test_a_file_system_grows_and_keeps_what_it_has(
     await build_volume(worker, volume, layers, size=size * MIB)
     before = tree_of(volume)
     os.truncate(volume, grown * MIB)
-    await _customize(worker, volume, Customization(filesystem_size=grown * MIB))
+    await _customize(volume, Customization(filesystem_size=grown * MIB))
     assert not differences(tree_of(volume), before)
     assert _size_in_kernel(volume) > 0.9 * (grown - 12) * MIB
     await _fill(worker, volume)
@@ -346,7 +350,7 @@ async def test_a_file_system_that_cannot_grow_so_far_says_how_far(
     await build_volume(worker, volume, [layer(file("a"))], size=64 * MIB)
     os.truncate(volume, 65 * 1024 * MIB)
     with pytest.raises(InvalidArgument, match=f"grow to {64 * 1024 * MIB} bytes"):
-        await _customize(worker, volume, Customization(filesystem_size=65 * 1024 * MIB))
+        await _customize(volume, Customization(filesystem_size=65 * 1024 * MIB))
 
 
 async def test_a_full_file_system_refuses_more(worker: LayerWorker, tmp_path: Path) -> None:
@@ -357,7 +361,6 @@ async def test_a_full_file_system_refuses_more(worker: LayerWorker, tmp_path: Pa
     await build_volume(worker, volume, [layer(*entries[:4081])], size=64 * MIB)
     with pytest.raises(NoSpace, match="no room left"):
         await _customize(
-            worker,
             volume,
             Customization(root_password_hash=_HASH, ssh_authorized_keys=(_KEY,), hostname="a"),
         )

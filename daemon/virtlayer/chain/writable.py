@@ -12,7 +12,7 @@ from virtlayer.chain.qcow2 import Parent, create_overlay, images_in
 from virtlayer.completion import to_completion
 from virtlayer.errors import VolumeExists
 from virtlayer.layer.customize.customization import Customization
-from virtlayer.layer.session import CustomizationRequest
+from virtlayer.layer.customize.session import CustomizationRequest
 from virtlayer.storage.commit import (
     Placed,
     flush_volume,
@@ -31,7 +31,7 @@ _STAGED = "volume.qcow2"
 
 
 class Customizer(Protocol):
-    """The part of ``layer.session.LayerWorker`` that is used here."""
+    """The part of ``layer.customize.session.CustomizationWorker`` that is used here."""
 
     async def customize(self, request: CustomizationRequest) -> None:
         """Change what is in a volume."""

@@ -72,9 +72,3 @@ class KeptFilesystem:
                 stack.pop_all()
                 self._filesystem = filesystem
                 self._content = step.result if step.last else None
-
-    def forget(self) -> None:
-        """Let what is kept go."""
-        if self._filesystem is not None:
-            with self._filesystem:
-                self._filesystem = None

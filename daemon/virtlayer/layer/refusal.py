@@ -20,6 +20,7 @@ MALFORMED = "MalformedLayer"
 TOO_LARGE = "LayerTooLarge"
 NO_SPACE = "NoSpace"
 WRONG_DIGEST = "DigestMismatch"
+INVALID = "InvalidArgument"
 INTERNAL = "Internal"
 
 

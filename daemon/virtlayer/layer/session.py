@@ -2,8 +2,7 @@
 """The daemon's end of the layer worker, which writes ext4 into volumes.
 
 A request has the fields of ``LayerRequest`` and carries the descriptors of the blob, of its
-announcements and, with the first layer of a volume, of the NBD connection. Or it has a
-``customization`` and carries the connection's.
+announcements and, with the first layer of a volume, of the NBD connection.
 """
 
 import contextlib
@@ -16,7 +15,6 @@ from virtlayer import errors
 from virtlayer.config import LayerSettings
 from virtlayer.layer.announcing import ArrivingBlob, announced
 from virtlayer.layer.conversation import MEND_IT, Worker, senseless
-from virtlayer.layer.customize.customization import Customization
 
 _ADVICE = {
     errors.NoSpace: "Pull it with a larger size, or make room in the pool.",
@@ -55,17 +53,6 @@ class AppliedLayer:
     entries: int
     free_bytes: int
     """What the file system has left."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomizationRequest:
-    """Changes to the volume behind an NBD connection."""
-
-    nbd: socket.socket
-    """Connected to the server whose export is the volume; stays the caller's to close."""
-    customization: Customization
-    description: str
-    """The image as an error should call it, at the beginning of a sentence."""
 
 
 class LayerWorker:
@@ -122,14 +109,3 @@ class LayerWorker:
                 return AppliedLayer(entries=entries, free_bytes=free_bytes)
             case _:
                 raise senseless(request.description)
-
-    async def customize(self, request: CustomizationRequest) -> None:
-        """Change what is in a volume; when this returns, it is complete and flushed.
-
-        Raises:
-            InvalidArgument: The image is not such that it could be changed like this.
-            NoSpace: The file system, or the pool, has no room left.
-            Internal: The worker ended, or said something that makes no sense.
-        """
-        message = {"customization": request.customization.message()}
-        await self._worker.ask(message, [request.nbd.fileno()], request.description)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The sandboxed process that writes file systems: the only one that reads what strangers wrote.
+"""The sandboxed process that applies layers to file systems.
 
 It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
-a connection to the NBD server of the volume and, where it is a layer, the blob, which may still be
-arriving. ``session`` is the daemon's end and describes the messages.
+a connection to the NBD server of the volume and the blob, which may still be arriving. ``session``
+is the daemon's end and describes the messages.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from virtlayer.layer.apply import LayerApplication
 from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
-from virtlayer.layer.customize.serve import serve_customization
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
 from virtlayer.layer.ext4.refusal import STOPS, refusal
 from virtlayer.layer.kept import KeptFilesystem, Step
+from virtlayer.layer.reading import LayerReading
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
-from virtlayer.layer.serving import LayerReading, obey_cpu_limit, serve
+from virtlayer.layer.serving import obey_cpu_limit, serve
 
 
 def main() -> None:
@@ -35,11 +35,6 @@ def main() -> None:
 def _answer(
     kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
 ) -> dict[str, int]:
-    if "customization" in request:
-        kept.forget()
-        return serve_customization(
-            request["customization"], socket.socket(fileno=descriptors.pop())
-        )
     device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
     blob = ArrivingBlobFile(*descriptors)
     return _apply(kept, request, blob, device, LayerReading(request, control))

@@ -9,7 +9,7 @@ from virtlayer.chain.writable import WritableRequest, build_writable
 from virtlayer.errors import ImageNotFound, VolumeExists, VolumeNotFound
 from virtlayer.jobs.job import Job
 from virtlayer.jobs.progress import Stage
-from virtlayer.operations.applier import WorkerOnDemand
+from virtlayer.operations.customizer import CustomizerOnDemand
 from virtlayer.operations.new_volume import NewVolume
 from virtlayer.operations.services import Services
 from virtlayer.storage.pools import Pool, Volume
@@ -104,9 +104,9 @@ async def create_on(
         )
     size = wanted.size_on(backing.capacity, image.name)
     customization = await wanted.customization(size)
-    async with WorkerOnDemand.available(services.settings.layer) as worker:
+    async with CustomizerOnDemand(services.settings.layer) as customizer:
         if customization:
-            worker.prepare()
+            customizer.prepare()
             job.report.set_stage(Stage.CUSTOMIZING)
         return await build_writable(
             services.pools,
@@ -119,7 +119,7 @@ async def create_on(
                 image=image.name,
                 job_id=job.id,
             ),
-            worker,
+            customizer,
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )
 

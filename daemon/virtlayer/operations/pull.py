@@ -134,7 +134,7 @@ class _Pull:
             record = await self._services.catalog.get(pool.name, self._name)
             async with (
                 self._volumes_of(record, pool) as former,
-                WorkerOnDemand.available(self._services.settings.layer) as worker,
+                WorkerOnDemand(self._services.settings.layer) as worker,
             ):
                 if record is None:
                     worker.prepare()

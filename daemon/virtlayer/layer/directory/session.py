@@ -16,7 +16,6 @@ from virtlayer.config import LayerSettings
 from virtlayer.layer.conversation import MEND_IT, Worker, senseless
 from virtlayer.layer.customize.customization import Customization
 
-_MODULE = "virtlayer.layer.directory.worker"
 _ADVICE = {
     errors.NoSpace: "Make room in the pool.",
     errors.MalformedLayer: MEND_IT,
@@ -71,7 +70,7 @@ class DirectoryWorker:
             settings: The limits.
             directory: A descriptor of an empty directory; stays the caller's.
         """
-        async with _running(settings, directory, "apply") as worker:
+        async with _running("virtlayer.layer.directory.worker", settings, directory) as worker:
             yield cls(worker)
 
     async def apply(self, layer: DirectoryLayer, on_bytes: Callable[[int], None]) -> int:
@@ -138,13 +137,14 @@ async def customize_directory(
         NoSpace: The pool is full.
         Internal: The worker ended.
     """
-    async with _running(settings, directory, "customize") as worker:
+    module = "virtlayer.layer.directory.customizer"
+    async with _running(module, settings, directory) as worker:
         await worker.ask({"customization": customization.message()}, [], description)
 
 
 def _running(
-    settings: LayerSettings, directory: int, role: str
+    module: str, settings: LayerSettings, directory: int
 ) -> contextlib.AbstractAsyncContextManager[Worker]:
     return Worker.running(
-        _MODULE, settings, _ADVICE, arguments=[str(directory), role], pass_fds=[directory]
+        module, settings, _ADVICE, arguments=[str(directory)], pass_fds=[directory]
     )

@@ -15,12 +15,20 @@ from typing import Any
 from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.disk.search import DiskSearch
 from virtlayer.layer.problems import quoted
-from virtlayer.layer.refusal import INTERNAL, NO_SPACE, STOPS, TOO_LARGE, Refused, refusal
+from virtlayer.layer.reading import LayerReading
+from virtlayer.layer.refusal import (
+    INTERNAL,
+    INVALID,
+    NO_SPACE,
+    STOPS,
+    TOO_LARGE,
+    Refused,
+    refusal,
+)
 from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
-from virtlayer.layer.serving import LayerReading, obey_cpu_limit, serve
+from virtlayer.layer.serving import obey_cpu_limit, serve
 
 _FILE_SIZE = 2**63 - 1
-_INVALID = "InvalidArgument"
 _SHOWN = 10
 
 
@@ -62,12 +70,12 @@ def _searched(search: DiskSearch, layer: LayerReading, blob: BlobFile) -> dict[s
 def _outcome(search: DiskSearch) -> dict[str, Any]:
     match search.disks:
         case []:
-            raise Refused(_INVALID, "has no disk: no file in /disk ends in .qcow2, .img or .raw")
+            raise Refused(INVALID, "has no disk: no file in /disk ends in .qcow2, .img or .raw")
         case [name]:
             return {"name": name.decode(errors="backslashreplace"), "size": search.size}
         case names:
             shown = ", ".join(quoted(name) for name in sorted(names)[:_SHOWN])
-            raise Refused(_INVALID, f"has {len(names)} disks in /disk, not one: {shown}")
+            raise Refused(INVALID, f"has {len(names)} disks in /disk, not one: {shown}")
 
 
 if __name__ == "__main__":

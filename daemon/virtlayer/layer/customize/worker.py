@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The worker's part in a customization: the file system of the volume, changed and written."""
+"""The sandboxed process that customizes volumes: it changes what is in their file systems.
+
+It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
+a connection to the NBD server of the volume. ``session`` is the daemon's end and describes the
+messages.
+"""
 
 from __future__ import annotations
 
+import socket
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virtlayer.layer.customize.customization import Customization
 from virtlayer.layer.customize.files import CannotCustomize
@@ -13,28 +20,23 @@ from virtlayer.layer.ext4.editing import EditableExt4
 from virtlayer.layer.ext4.grow import CannotGrow
 from virtlayer.layer.ext4.library import FilesystemFull
 from virtlayer.layer.ext4.refusal import STOPS, refusal
-from virtlayer.layer.refusal import NO_SPACE, Refused
-
-if TYPE_CHECKING:
-    import socket
-
-INVALID = "InvalidArgument"
+from virtlayer.layer.refusal import INVALID, NO_SPACE, Refused
+from virtlayer.layer.sandbox.enter import Limits, enter_sandbox
+from virtlayer.layer.serving import obey_cpu_limit, serve
 
 
-def serve_customization(message: dict[str, Any], device: socket.socket) -> dict[str, int]:
-    """Customize the file system behind a connection.
+def main() -> None:
+    """Serve requests until the daemon closes its end."""
+    memory, cpu_seconds = map(int, sys.argv[1:])
+    obey_cpu_limit()
+    # Everything is imported and loaded by now: no file can be opened from here on.
+    enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
+    serve(_answer)
 
-    Args:
-        message: From ``Customization.message``.
-        device: Connected to the NBD server of the volume; taken over.
 
-    Returns:
-        What the daemon is told.
-
-    Raises:
-        Refused: It cannot be done.
-    """
-    customization = Customization.from_message(message)
+def _answer(request: dict[str, Any], descriptors: list[int], _: socket.socket) -> dict[str, int]:
+    customization = Customization.from_message(request["customization"])
+    device = socket.socket(fileno=descriptors.pop())
     try:
         with EditableExt4.opened(device) as filesystem:
             _change(filesystem, customization)
@@ -55,3 +57,7 @@ def _change(filesystem: EditableExt4, customization: Customization) -> None:
         filesystem.grow(customization.filesystem_size)
     customize(filesystem, customization, time.time_ns())
     filesystem.finish()
+
+
+if __name__ == "__main__":
+    main()

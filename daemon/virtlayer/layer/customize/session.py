@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon's end of the worker that customizes volumes.
+
+A request has a ``customization`` and carries the descriptor of the NBD connection.
+"""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Self
+
+from virtlayer import errors
+from virtlayer.config import LayerSettings
+from virtlayer.layer.conversation import Advice, Worker
+from virtlayer.layer.customize.customization import Customization
+
+_ADVICE: Advice = {errors.NoSpace: "Pull it with a larger size, or make room in the pool."}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomizationRequest:
+    """Changes to the volume behind an NBD connection."""
+
+    nbd: socket.socket
+    """Connected to the server whose export is the volume; stays the caller's to close."""
+    customization: Customization
+    description: str
+    """The image as an error should call it, at the beginning of a sentence."""
+
+
+class CustomizationWorker:
+    """A worker process that customizes volumes, one after the other.
+
+    Args:
+        worker: The process.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._worker.pid
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(cls, settings: LayerSettings) -> AsyncIterator[Self]:
+        """Run a worker for as long as the context lasts."""
+        module = "virtlayer.layer.customize.worker"
+        async with Worker.running(module, settings, _ADVICE) as worker:
+            yield cls(worker)
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        """Change what is in a volume; when this returns, it is complete and flushed.
+
+        Raises:
+            InvalidArgument: The image is not such that it could be changed like this.
+            NoSpace: The file system, or the pool, has no room left.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        message = {"customization": request.customization.message()}
+        await self._worker.ask(message, [request.nbd.fileno()], request.description)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A worker that is started when it is known to be needed, which for many jobs is never."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Self
+
+
+class OnDemand[Process]:
+    """Stands for a worker; the process ends with the context, if it was started.
+
+    Args:
+        started: Runs the worker.
+    """
+
+    def __init__(self, started: AbstractAsyncContextManager[Process]) -> None:
+        self._started = started
+        self._worker: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._life: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+        if self._worker.done() and not self._worker.cancelled():
+            self._worker.exception()  # seen, even if nothing waited for it
+        self._worker.cancel()
+
+    def prepare(self) -> None:
+        """Start the process now: its interpreter takes longer to start than some blobs to come."""
+        if self._life is None:
+            self._life = asyncio.create_task(self._live(), name="worker on demand")
+
+    async def worker(self) -> Process:
+        """The worker, started now if it was not."""
+        self.prepare()
+        return await asyncio.shield(self._worker)
+
+    async def _live(self) -> None:
+        try:
+            async with self._started as worker:
+                self._worker.set_result(worker)
+                await asyncio.Event().wait()
+        except Exception as error:
+            if self._worker.done():
+                raise
+            self._worker.set_exception(error)
