@@ -13,12 +13,6 @@
 
 #include "nbd_io.h"
 
-union inode {
-    struct ext2_inode_large fields;
-    struct ext2_inode small;
-    unsigned char bytes[VL_INODE_SIZE];
-};
-
 errcode_t vl_take_inode(ext2_filsys fs, struct vl_room *room, int is_directory)
 {
     ext2_ino_t end = fs->super->s_inodes_count;
@@ -35,14 +29,14 @@ errcode_t vl_take_inode(ext2_filsys fs, struct vl_room *room, int is_directory)
     return 0;
 }
 
-static errcode_t write_inode(ext2_filsys fs, struct vl_room *room, union inode *inode)
+static errcode_t write_inode(ext2_filsys fs, struct vl_room *room, union vl_inode *inode)
 {
     return ext2fs_write_inode_full(fs, room->inode, &inode->small, VL_INODE_SIZE);
 }
 
 errcode_t vl_add_inode(ext2_filsys fs, struct vl_room *room, const void *bytes, int is_directory)
 {
-    union inode inode;
+    union vl_inode inode;
     errcode_t failure = vl_take_inode(fs, room, is_directory);
 
     if (failure)
@@ -51,7 +45,7 @@ errcode_t vl_add_inode(ext2_filsys fs, struct vl_room *room, const void *bytes, 
     return write_inode(fs, room, &inode);
 }
 
-/* Gives an empty file these blocks as its one extent, which is little-endian on every host. */
+/* The blocks become its one extent, which is little-endian on every host. */
 static void set_extent(struct ext2_inode_large *inode, blk64_t start, uint32_t blocks)
 {
     struct ext3_extent_header *tree = (void *)inode->i_block;
@@ -64,11 +58,31 @@ static void set_extent(struct ext2_inode_large *inode, blk64_t start, uint32_t b
     extent->ee_start_hi = ext2fs_cpu_to_le16((uint16_t)(start >> 32));
 }
 
-static errcode_t write_content(ext2_filsys fs, blk64_t start, uint32_t blocks, const void *data,
-                               uint64_t length)
+errcode_t vl_give_blocks(ext2_filsys fs, struct vl_room *room, struct ext2_inode_large *inode,
+                         uint64_t size)
+{
+    blk64_t start = room->block;
+    blk64_t blocks = size / fs->blocksize + (size % fs->blocksize != 0);
+
+    if (blocks > room->blocks || blocks > EXT_INIT_MAX_LEN)
+        return EXT2_ET_BLOCK_ALLOC_FAIL;
+    if (!blocks)
+        return 0;
+    room->block += blocks;
+    room->blocks -= blocks;
+    ext2fs_block_alloc_stats_range(fs, start, (blk_t)blocks, 1);
+    /* EXT_INIT_MAX_LEN blocks of 4 KiB are 128 MiB: no need for the high halves. */
+    inode->i_size = (uint32_t)size;
+    inode->i_blocks += (uint32_t)blocks * (fs->blocksize / 512);
+    set_extent(inode, start, (uint32_t)blocks);
+    return 0;
+}
+
+/* The bytes, and zeroes to the end of the last block. */
+static errcode_t write_content(ext2_filsys fs, blk64_t start, const void *data, uint64_t length)
 {
     uint64_t offset = start * fs->blocksize;
-    uint64_t rest = (uint64_t)blocks * fs->blocksize - length;
+    uint64_t rest = -length % fs->blocksize;
     errcode_t failure = vl_nbd_write_data(fs->io, offset, data, length);
 
     if (!failure && rest)
@@ -79,28 +93,17 @@ static errcode_t write_content(ext2_filsys fs, blk64_t start, uint32_t blocks, c
 errcode_t vl_add_file(ext2_filsys fs, struct vl_room *room, const void *bytes, const void *data,
                       uint64_t length)
 {
-    union inode inode;
+    union vl_inode inode;
     blk64_t start = room->block;
-    blk64_t blocks = length / fs->blocksize + (length % fs->blocksize != 0);
     errcode_t failure;
 
-    if (blocks > room->blocks || blocks > EXT_INIT_MAX_LEN)
-        return EXT2_ET_BLOCK_ALLOC_FAIL;
-    failure = vl_take_inode(fs, room, 0);
-    if (failure)
-        return failure;
     memcpy(inode.bytes, bytes, VL_INODE_SIZE);
-    if (blocks) {
-        room->block += blocks;
-        room->blocks -= blocks;
-        ext2fs_block_alloc_stats_range(fs, start, (blk_t)blocks, 1);
-        /* EXT_INIT_MAX_LEN blocks of 4 KiB are 128 MiB: no need for the high halves. */
-        inode.fields.i_size = (uint32_t)length;
-        inode.fields.i_blocks = (uint32_t)blocks * (fs->blocksize / 512);
-        set_extent(&inode.fields, start, (uint32_t)blocks);
-    }
-    failure = write_inode(fs, room, &inode);
-    if (!failure && blocks)
-        failure = write_content(fs, start, (uint32_t)blocks, data, length);
+    failure = vl_take_inode(fs, room, 0);
+    if (!failure)
+        failure = vl_give_blocks(fs, room, &inode.fields, length);
+    if (!failure)
+        failure = write_inode(fs, room, &inode);
+    if (!failure && length)
+        failure = write_content(fs, start, data, length);
     return failure;
 }

@@ -19,6 +19,17 @@ errcode_t vl_take_inode(ext2_filsys fs, struct vl_room *room, int is_directory);
 
 #define VL_INODE_SIZE 256
 
+union vl_inode {
+    struct ext2_inode_large fields;
+    struct ext2_inode small;
+    unsigned char bytes[VL_INODE_SIZE];
+};
+
+/* Gives an inode without blocks, but with an extent tree, as many of the room's as that size takes:
+ * EXT2_ET_BLOCK_ALLOC_FAIL where it has fewer. */
+errcode_t vl_give_blocks(ext2_filsys fs, struct vl_room *room, struct ext2_inode_large *inode,
+                         uint64_t size);
+
 /* Takes an inode and writes it: VL_INODE_SIZE bytes, in the host's byte order. */
 errcode_t vl_add_inode(ext2_filsys fs, struct vl_room *room, const void *bytes, int is_directory);
 
