@@ -16,7 +16,6 @@ typedef int... time_t;
 typedef unsigned long long blk64_t;
 typedef uint32_t blk_t;
 typedef uint32_t ext2_ino_t;
-typedef uint32_t ext2_dirhash_t;
 typedef ... *ext2fs_inode_bitmap;
 typedef ... *ext2fs_block_bitmap;
 typedef ... *io_manager;
@@ -25,7 +24,6 @@ typedef ... *ext2_extent_handle_t;
 typedef ... *ext2_badblocks_list;
 typedef ... *ext2_inode_scan;
 struct ext2_xattr_handle;
-struct ext2fs_nls_table;
 struct opaque_ext2_group_desc;
 
 struct ext2_super_block {
@@ -105,6 +103,7 @@ struct ext2fs_extent {
 #define EXT2_BG_BLOCK_UNINIT ...
 #define EXT2_BG_INODE_ZEROED ...
 #define EXT2_ET_BLOCK_ALLOC_FAIL ...
+#define EXT2_ET_DIR_NO_SPACE ...
 #define EXT2_ET_INODE_ALLOC_FAIL ...
 #define EXT2_ET_EA_NO_SPACE ...
 #define EXT2_ET_NO_MEMORY ...
@@ -190,15 +189,6 @@ errcode_t ext2fs_extent_insert(ext2_extent_handle_t handle, int flags,
 errcode_t ext2fs_extent_fix_parents(ext2_extent_handle_t handle);
 void ext2fs_extent_free(ext2_extent_handle_t handle);
 
-errcode_t ext2fs_read_dir_block4(ext2_filsys fs, blk64_t block, void *buf, int flags,
-                                 ext2_ino_t ino);
-errcode_t ext2fs_write_dir_block4(ext2_filsys fs, blk64_t block, void *buf, int flags,
-                                  ext2_ino_t ino);
-errcode_t ext2fs_dirhash2(int version, const char *name, int len,
-                          const struct ext2fs_nls_table *charset, int hash_flags,
-                          const uint32_t *seed, ext2_dirhash_t *ret_hash,
-                          ext2_dirhash_t *ret_minor_hash);
-
 errcode_t ext2fs_xattrs_open(ext2_filsys fs, ext2_ino_t ino, struct ext2_xattr_handle **handle);
 errcode_t ext2fs_xattrs_read(struct ext2_xattr_handle *handle);
 errcode_t ext2fs_xattr_get(struct ext2_xattr_handle *h, const char *key, void **value,
@@ -236,11 +226,25 @@ errcode_t vl_take_inode(ext2_filsys fs, struct vl_room *room, int is_directory);
 errcode_t vl_add_inode(ext2_filsys fs, struct vl_room *room, const void *bytes, int is_directory);
 errcode_t vl_add_file(ext2_filsys fs, struct vl_room *room, const void *bytes, const void *data,
                       uint64_t length);
+
+struct vl_listing {
+    ext2_ino_t parent;
+    char *names;
+    size_t length;
+    uint64_t *values;
+    size_t count;
+    ...;
+};
+errcode_t vl_read_directory(ext2_filsys fs, ext2_ino_t number, struct vl_listing *listing);
+void vl_forget_listing(struct vl_listing *listing);
+errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t number,
+                             ext2_ino_t parent, const char *names, size_t length,
+                             const uint64_t *values, size_t count, blk64_t *blocks);
 """
 
 HERE = Path(__file__).parent
-_SOURCES = ("nbd_io", "nbd_pages", "nbd_runs", "nodes")
-_HEADERS = ("nbd_device", "nbd_io", "nodes")
+_SOURCES = ("directories", "nbd_io", "nbd_pages", "nbd_runs", "nodes")
+_HEADERS = ("directories", "nbd_device", "nbd_io", "nodes")
 
 
 def _pkg_config(flag: str) -> list[str]:
@@ -252,7 +256,7 @@ ffi = FFI()
 ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "virtlayer.layer.ext4._ext2fs",
-    '#include "nbd_io.h"\n#include "nodes.h"',
+    '#include "directories.h"\n#include "nbd_io.h"\n#include "nodes.h"',
     # Relative, as setuptools wants the sources of an extension.
     sources=[f"daemon/virtlayer/layer/ext4/{part}.c" for part in _SOURCES],
     include_dirs=[str(HERE)],

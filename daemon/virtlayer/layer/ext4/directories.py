@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from array import array
 from typing import Any
 
 from virtlayer.layer.ext4.blocks import (
@@ -16,15 +16,12 @@ from virtlayer.layer.ext4.blocks import (
     insert_extents,
     runs_for,
 )
-from virtlayer.layer.ext4.directory import Directory, build_blocks, parse_blocks
-from virtlayer.layer.ext4.inode import InodeFields
+from virtlayer.layer.ext4.directory import Directory
 from virtlayer.layer.ext4.inodes import Inodes
 from virtlayer.layer.ext4.library import check, ffi, lib
 
 _KEPT = 16384
 """Directories in memory. A layer with a million directories does not need them all at a time."""
-
-_FIRST_UNSIGNED_HASH = 3
 
 
 class Directories:
@@ -34,14 +31,17 @@ class Directories:
         filesystem: An open ext2_filsys with its bitmaps.
         inodes: Its inodes.
         blocks: Where blocks come from.
+        room: The struct vl_room of both.
     """
 
-    def __init__(self, filesystem: Any, inodes: Inodes, blocks: BlockAllocator) -> None:
+    def __init__(self, filesystem: Any, inodes: Inodes, blocks: BlockAllocator, room: Any) -> None:
         self._fs = filesystem
+        self._room = room
         self._inodes = inodes
         self._blocks = blocks
         self._kept: dict[int, Directory] = {}
-        self._hash = ffi.new("ext2_dirhash_t *")
+        self._listing = ffi.new("struct vl_listing *")
+        self._needed = ffi.new("blk64_t *")
 
     def get(self, number: int) -> Directory:
         """A directory; valid until the next one is asked for.
@@ -52,8 +52,7 @@ class Directories:
         """
         directory = self._kept.get(number)
         if directory is None:
-            inode = self._inodes.read(number)
-            directory = parse_blocks(number, self._read_blocks(number, inode))
+            directory = self._read(number)
             self._keep(directory)
         return directory
 
@@ -87,30 +86,46 @@ class Directories:
                 del self._kept[number]
         self._kept[directory.number] = directory
 
-    def _read_blocks(self, number: int, inode: InodeFields) -> Iterator[bytes]:
-        block = ffi.new("char[]", BLOCK_SIZE)
-        for logical in range(inode.size // BLOCK_SIZE):
-            place = self._inodes.block_of(number, inode, logical)
-            check(lib.ext2fs_read_dir_block4(self._fs, place, block, 0, number))
-            yield bytes(ffi.buffer(block, BLOCK_SIZE))
+    def _read(self, number: int) -> Directory:
+        listing = self._listing
+        check(lib.vl_read_directory(self._fs, number, listing))
+        try:
+            names = ffi.buffer(listing.names, listing.length)[:].split(b"/")
+            values = ffi.unpack(listing.values, listing.count)
+            parent = int(listing.parent)
+        finally:
+            lib.vl_forget_listing(listing)
+        # What is behind the last "/" is no name.
+        return Directory(number, parent, dict(zip(names, values, strict=False)))
 
     def _write(self, directory: Directory) -> None:
-        number = directory.number
-        blocks, indexed = build_blocks(directory, self._hash_name)
-        inode = self._inodes.read(number)
-        if inode.size != len(blocks) * BLOCK_SIZE:
-            self._resize(number, inode, len(blocks))
-        inode.set_indexed(indexed=indexed)
-        inode.links = directory.links
-        self._inodes.store(number, inode)
-        for logical, block in enumerate(blocks):
-            place = self._inodes.block_of(number, inode, logical)
-            pointer = ffi.from_buffer(bytearray(block))
-            check(lib.ext2fs_write_dir_block4(self._fs, place, pointer, 0, number))
+        code = self._write_blocks(directory)
+        if code == lib.EXT2_ET_DIR_NO_SPACE:
+            self._resize(directory.number, int(self._needed[0]))
+            code = self._write_blocks(directory)
+        check(code)
         directory.changed = False
 
-    def _resize(self, number: int, inode: InodeFields, count: int) -> None:
+    def _write_blocks(self, directory: Directory) -> int:
+        entries = directory.entries
+        names = b"/".join(entries)
+        values = array("Q", entries.values())
+        code: int = lib.vl_write_directory(
+            self._fs,
+            self._room,
+            directory.number,
+            directory.parent,
+            names,
+            len(names),
+            ffi.from_buffer("uint64_t[]", values),
+            len(values),
+            self._needed,
+        )
+        return code
+
+    def _resize(self, number: int, count: int) -> None:
         """Give a directory other blocks, and that many."""
+        inode = self._inodes.read(number)
         self._inodes.free_blocks(number, inode)
         runs = runs_for([(0, count * BLOCK_SIZE)], self._blocks)
         tree = inline_extents(runs)
@@ -122,13 +137,4 @@ class Directories:
         if tree is None:
             pointer = ffi.from_buffer("struct ext2_inode *", inode.raw)
             insert_extents(self._fs, number, pointer, runs)
-
-    def _hash_name(self, name: bytes) -> int:
-        superblock = self._fs.super
-        version = superblock.s_def_hash_version + _FIRST_UNSIGNED_HASH  # as format.py says
-        check(
-            lib.ext2fs_dirhash2(
-                version, name, len(name), ffi.NULL, 0, superblock.s_hash_seed, self._hash, ffi.NULL
-            )
-        )
-        return int(self._hash[0])
+        self._inodes.store(number, inode)

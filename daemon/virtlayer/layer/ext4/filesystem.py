@@ -79,7 +79,7 @@ class Ext4Filesystem:
         room = ffi.new("struct vl_room *")
         self._blocks = BlockAllocator(filesystem, room)
         self._inodes = Inodes(filesystem, room)
-        self._directories = Directories(filesystem, self._inodes, self._blocks)
+        self._directories = Directories(filesystem, self._inodes, self._blocks, room)
 
     @classmethod
     def formatted(cls, device: socket.socket, size: int, identity: str) -> Self:

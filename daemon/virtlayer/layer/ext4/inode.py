@@ -14,7 +14,6 @@ EXTRA_SIZE = 32
 """How many bytes beyond the classic 128 have a meaning: up to and with i_projid."""
 
 EXTENTS_FLAG = 0x00080000
-INDEX_FLAG = 0x00001000
 
 # libext2fs takes inodes in the host's byte order and swaps them where that is not the disk's.
 _LAYOUT = struct.Struct(
@@ -217,11 +216,6 @@ class InodeFields:
         """Say that nobody refers to this inode any more, and since when (1970 + seconds)."""
         self.links = 0
         struct.pack_into("=I", self.raw, 20, seconds)
-
-    def set_indexed(self, *, indexed: bool) -> None:
-        """Say whether the directory's blocks are a hash tree."""
-        flags = self._get("=I", 32) & ~INDEX_FLAG | (INDEX_FLAG if indexed else 0)
-        struct.pack_into("=I", self.raw, 32, flags)
 
     def set_directory_content(self, *, blocks: bytes, size: int, sectors: int) -> None:
         """Point the inode at new content: an extent tree of that size in bytes and sectors."""

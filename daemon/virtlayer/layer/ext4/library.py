@@ -5,7 +5,16 @@ import errno
 
 from virtlayer.layer.ext4._ext2fs import ffi, lib
 
-__all__ = ["AttributesTooLarge", "DeviceFull", "Ext4Error", "FilesystemFull", "check", "ffi", "lib"]
+__all__ = [
+    "AttributesTooLarge",
+    "DeviceFull",
+    "DirectoryTooLarge",
+    "Ext4Error",
+    "FilesystemFull",
+    "check",
+    "ffi",
+    "lib",
+]
 
 lib.initialize_ext2_error_table()
 
@@ -34,11 +43,16 @@ class AttributesTooLarge(Ext4Error):
     """The extended attributes do not fit beside the inode and into one block."""
 
 
+class DirectoryTooLarge(Ext4Error):
+    """More names than a hash tree of two levels can find."""
+
+
 _OUT_OF_MEMORY = (errno.ENOMEM, lib.EXT2_ET_NO_MEMORY)
 _MEANINGS: dict[int, type[Ext4Error]] = {
     lib.EXT2_ET_BLOCK_ALLOC_FAIL: FilesystemFull,
     lib.EXT2_ET_INODE_ALLOC_FAIL: FilesystemFull,
     lib.EXT2_ET_EA_NO_SPACE: AttributesTooLarge,
+    errno.EFBIG: DirectoryTooLarge,
     errno.ENOSPC: DeviceFull,
     errno.EDQUOT: DeviceFull,
 }

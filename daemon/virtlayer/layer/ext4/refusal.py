@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 from virtlayer.layer import refusal as common
-from virtlayer.layer.ext4.directory import DirectoryTooLarge
 from virtlayer.layer.ext4.filesystem import LINK_LIMIT, Ext4Filesystem, TooManyLinks
 from virtlayer.layer.ext4.library import (
     AttributesTooLarge,
     DeviceFull,
+    DirectoryTooLarge,
     Ext4Error,
     FilesystemFull,
 )
 from virtlayer.layer.problems import quoted
 from virtlayer.layer.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
 
-STOPS = (*common.STOPS, TooManyLinks, DirectoryTooLarge, Ext4Error)
+STOPS = (*common.STOPS, TooManyLinks, Ext4Error)
 """What ``refusal`` knows."""
 
 
