@@ -16,6 +16,8 @@
 #include <string.h>
 #include <ext2fs/ext3_extents.h>
 
+#include "nbd_io.h"
+
 #define HEADER EXT2_DIR_ENTRY_HEADER_LEN
 #define DOT_LENGTH 12u  /* of the entry "." or ".." */
 #define MANY_LINKS 65000
@@ -175,6 +177,7 @@ struct writing {
     ext2_ino_t number;
     ext2_ino_t parent;
     union vl_inode inode;
+    blk64_t fresh;          /* where its blocks begin, if it has just been given them */
     char *block;
     unsigned used;          /* of the block, by entries */
     struct ext2_dir_entry *last; /* of them */
@@ -239,11 +242,30 @@ static struct ext2_dir_entry *add_directory(struct writing *writing, ext2_ino_t 
     return add_entry(writing, (uint64_t)number << 3 | EXT2_FT_DIR, name, strlen(name));
 }
 
+/* What ext2fs_write_dir_block4 does, but around the cache: blocks that have just been given to a
+ * directory follow one another, and nobody has any use for what they held. */
+static errcode_t write_fresh_block(struct writing *writing, blk64_t place)
+{
+    ext2_filsys fs = writing->fs;
+    errcode_t failure = 0;
+
+    if (ext2fs_cpu_to_le32(1) != 1)
+        failure = ext2fs_dirent_swab_out(fs, writing->block, 0);
+    if (!failure)
+        failure = ext2fs_dir_block_csum_set(fs, writing->number, (void *)writing->block);
+    if (!failure)
+        failure = vl_nbd_write_data(fs->io, place * fs->blocksize, writing->block, fs->blocksize);
+    return failure;
+}
+
 static errcode_t write_block(struct writing *writing, blk64_t logical)
 {
     blk64_t place;
-    errcode_t failure = find_block(writing->fs, writing->number, &writing->inode, logical, &place);
+    errcode_t failure;
 
+    if (writing->fresh)
+        return write_fresh_block(writing, writing->fresh + logical);
+    failure = find_block(writing->fs, writing->number, &writing->inode, logical, &place);
     if (failure)
         return failure;
     return ext2fs_write_dir_block4(writing->fs, place, writing->block, 0, writing->number);
@@ -455,11 +477,13 @@ static errcode_t size_directory(struct writing *writing, struct vl_room *room, b
 {
     struct ext2_inode_large *inode = &writing->inode.fields;
     uint64_t size = blocks * writing->fs->blocksize;
+    blk64_t start = room->block;
 
     if (EXT2_I_SIZE(inode) == size)
         return 0;
     if (!has_no_blocks(inode) || vl_give_blocks(writing->fs, room, inode, size))
         return EXT2_ET_DIR_NO_SPACE;
+    writing->fresh = start;
     return 0;
 }
 
