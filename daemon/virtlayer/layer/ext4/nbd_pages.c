@@ -65,6 +65,42 @@ static int by_number(const void *left, const void *right)
     return (*a)->number < (*b)->number ? -1 : (*a)->number > (*b)->number;
 }
 
+static bool is_zero(const unsigned char *bytes)
+{
+    return !*bytes && !memcmp(bytes, bytes + 1, PAGE_SIZE - 1);
+}
+
+/* Of an overlay, a cluster of which a part is written is read below and written whole by qemu. Where
+ * all of it is here, it is sent whole instead. Zeroes are left out, which need no room. */
+static void complete_cluster(struct device *device, uint64_t first)
+{
+    struct page *pages[READ_AHEAD_PAGES];
+
+    for (size_t i = 0; i < READ_AHEAD_PAGES; i++) {
+        pages[i] = cached(device, first + i);
+        if (!pages[i])
+            return;
+    }
+    for (size_t i = 0; i < READ_AHEAD_PAGES; i++)
+        if (!is_zero(pages[i]->bytes))
+            pages[i]->dirty = true;
+}
+
+static void complete_clusters(struct device *device)
+{
+    uint64_t last = UINT64_MAX;
+
+    if (device->written)
+        return;
+    for (size_t slot = 0; slot < device->slots; slot++) {
+        struct page *page = &device->pages[slot];
+        uint64_t first = page->number - page->number % READ_AHEAD_PAGES;
+
+        if (page->present && page->dirty && first != last)
+            complete_cluster(device, last = first);
+    }
+}
+
 errcode_t pages_write_back(struct device *device)
 {
     struct page **dirty;
@@ -73,6 +109,7 @@ errcode_t pages_write_back(struct device *device)
 
     if (failure)
         return failure;
+    complete_clusters(device);
     dirty = malloc((device->count + 1) * sizeof(*dirty));
     if (!dirty)
         return device_failed(device, ENOMEM);
