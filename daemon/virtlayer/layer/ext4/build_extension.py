@@ -243,8 +243,11 @@ errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t nu
 """
 
 HERE = Path(__file__).parent
-_SOURCES = ("directories", "nbd_io", "nbd_pages", "nbd_runs", "nodes")
-_HEADERS = ("directories", "nbd_device", "nbd_io", "nodes")
+_SOURCES = (
+    *("directories", "directory_blocks", "directory_listing", "directory_tree"),
+    *("nbd_io", "nbd_pages", "nbd_runs", "nodes"),
+)
+_HEADERS = ("directories", "directory_writing", "nbd_device", "nbd_io", "nodes")
 
 
 def _pkg_config(flag: str) -> list[str]:
