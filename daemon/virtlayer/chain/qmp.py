@@ -62,7 +62,7 @@ class Monitor:
                 says so.
 
         Returns:
-            What it returns.
+            What it returns; with ``until``, the data of all events up to that one.
 
         Raises:
             CommandFailed: It was refused.
@@ -92,6 +92,7 @@ class Monitor:
         replied = False
         over = until is None
         value = None
+        events: list[dict[str, object]] = []
         while not (replied and over):
             match await self._message():
                 case {"id": int(answered)} if answered != number:
@@ -102,8 +103,9 @@ class Monitor:
                     raise CommandFailed(f"{self._program.name}: {description}")
                 case {"event": str(), "data": dict(data)} if until is not None:
                     # It may come before the reply.
+                    events.append(data)
                     over = over or until.items() <= data.items()
-        return value
+        return value if until is None else events
 
     async def _send(
         self, command: str, arguments: Mapping[str, object] | None, number: int
