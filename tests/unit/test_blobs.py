@@ -18,6 +18,7 @@ import pytest
 from tests.leftovers import nothing_left
 from tests.pouring import pour
 from tests.small_filesystem import small_filesystem
+from virtlayer.completion import to_completion
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, Internal, NoSpace, RegistryUnavailable
 from virtlayer.source.blobs import BlobCache
@@ -68,7 +69,7 @@ class Stream:
                 await source.pause.wait()
         chunk = source.content[self._position : self._position + 100_000]
         self._position += len(chunk)
-        return await asyncio.to_thread(pour, chunk, output)
+        return await to_completion(asyncio.to_thread(pour, chunk, output))
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from virtlayer.config import GIB, MIB
 from virtlayer.errors import DigestMismatch
 from virtlayer.source.digest import hasher
 from virtlayer.source.image import Layer
+from virtlayer.source.write_behind import WriteBehind
 
 _HUGE = GIB
 """A smaller one is read back from the cache before there is any need to find memory."""
@@ -43,6 +44,9 @@ class BlobFile:
         # Memory of its own starts with a page.
         self._buffer = memoryview(mmap.mmap(-1, min(layer.size + 1, _BUFFER_SIZE)))
         self._held = 0
+        self._other = memoryview(mmap.mmap(-1, _BUFFER_SIZE)) if self._direct else self._buffer
+        self._behind = WriteBehind(self._write_all) if self._direct else None
+        self._begun = 0
         self.written = 0
         """The bytes that are in the file."""
 
@@ -59,15 +63,22 @@ class BlobFile:
         """
         arrived = self._buffer[self._held : self._held + length]
         self._held += length
-        missing = self._layer.size - self.written - self._held
+        missing = self._layer.size - self._begun - self._held
         if missing < 0:
             raise _mismatch(self._layer)
         if self._hashing is not None:
             self._hashing.update(arrived)
-        self._write(self._held % _ALIGNMENT if self._direct else 0)
-        if self._held and not missing:
-            self._stop_direct()
-            self._write(0)
+        if self._behind is None:
+            self._write_now(self._held)
+        elif missing:
+            self._write_behind(self._behind)
+        else:
+            self._write_end(self._behind)
+
+    async def ended(self) -> None:
+        """Wait until nothing is written any more, whatever has happened."""
+        if self._behind is not None:
+            await self._behind.ended()
 
     def check(self) -> None:
         """Find that everything was written, and is right where that is for us to see.
@@ -81,14 +92,32 @@ class BlobFile:
         ):
             raise _mismatch(self._layer)
 
-    def _write(self, kept: int) -> None:
-        """Write what is held, up to the last few bytes, which then are the first."""
-        data = self._buffer[: self._held - kept]
-        self.written += len(data)
+    def _write_now(self, length: int) -> None:
+        self._write_all(self._buffer[:length])
+        self._begun += length
+        self.written = self._begun
+        self._held -= length
+
+    def _write_behind(self, behind: WriteBehind) -> None:
+        """Have a full buffer written, while the other one takes the bytes that come next."""
+        if self._held < len(self._buffer):
+            return
+        length = self._held - self._held % _ALIGNMENT
+        behind.begin(self._buffer[:length])
+        self.written, self._begun = self._begun, self._begun + length
+        self._other[: self._held - length] = self._buffer[length : self._held]
+        self._buffer, self._other = self._other, self._buffer
+        self._held -= length
+
+    def _write_end(self, behind: WriteBehind) -> None:
+        behind.land()
+        # The end of the file need not be aligned, and is no more than a buffer.
+        self._stop_direct()
+        self._write_now(self._held)
+
+    def _write_all(self, data: memoryview) -> None:
         while data:
             data = data[self._write_some(data) :]
-        self._buffer[:kept] = self._buffer[self._held - kept : self._held]
-        self._held = kept
 
     def _write_some(self, data: memoryview) -> int:
         try:

@@ -68,10 +68,13 @@ async def fill(
     try:
         async with download() as stream:
             output = BlobFile(descriptor, reader, layer, hashed=not stream.is_compared)
-            while await stream.pour(output):
-                on_written(output.written - told)
-                told = output.written
-            output.check()
+            try:
+                while await stream.pour(output):
+                    on_written(output.written - told)
+                    told = output.written
+                output.check()
+            finally:
+                await output.ended()
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NoSpace(
