@@ -17,7 +17,7 @@ from tests.unit.test_blobs import Source, files, layer_of
 from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, Internal
 from virtlayer.layer.announcing import announced
-from virtlayer.layer.blob import ArrivingBlobFile
+from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
 from virtlayer.source import blob_file
 from virtlayer.source.blobs import BlobCache
 
@@ -66,6 +66,21 @@ async def test_a_blob_goes_past_the_cache_and_is_read_meanwhile(
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == (
         [content] if keep else []
     )
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_worker_that_waited_for_all_of_it_reads_it_to_its_end(
+    tmp_path: Path, size: int
+) -> None:
+    content = os.urandom(size)
+    cache = BlobCache(tmp_path, 1024 * MIB)
+    async with cache.borrow(
+        layer_of(content), Source(content), keep=True, on_bytes=lambda _: None
+    ) as blob:
+        await blob.verified()
+        assert is_direct(blob.descriptor)
+        file = BlobFile(blob.descriptor)
+        assert b"".join(iter(lambda: file.read(100_000), b"")) == content
 
 
 @pytest.mark.parametrize("size", SIZES)
