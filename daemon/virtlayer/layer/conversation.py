@@ -42,7 +42,7 @@ MEND_IT = "Whoever built the image has to mend it."
 
 
 class Worker:
-    """A running process, and our end of its socket.
+    """A running process, and our end of its socket; those who know what to ask derive from it.
 
     Args:
         program: The process.

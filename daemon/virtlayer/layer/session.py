@@ -5,9 +5,9 @@ A request has the fields of ``LayerRequest`` and carries the descriptors of the 
 announcements and, with the first layer of a volume, of the NBD connection.
 """
 
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,27 +55,13 @@ class AppliedLayer:
     """What the file system has left."""
 
 
-class LayerWorker:
-    """A worker process that applies layers, one after the other.
-
-    Args:
-        worker: The process.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        return self._worker.pid
+class LayerWorker(Worker):
+    """A worker process that applies layers, one after the other."""
 
     @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, settings: LayerSettings) -> AsyncIterator[Self]:
+    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts."""
-        async with Worker.running("virtlayer.layer.worker", settings, _ADVICE) as worker:
-            yield cls(worker)
+        return cls.running("virtlayer.layer.worker", settings, _ADVICE)
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         """Apply a layer; when it was the last of a volume, that is complete and flushed.
@@ -98,12 +84,12 @@ class LayerWorker:
             "result": request.result,
             "continues": request.nbd is None,
             "last": request.last,
-            "limits": self._worker.limits,
+            "limits": self.limits,
         }
         connection = [] if request.nbd is None else [request.nbd.fileno()]
         async with announced(request.blob) as announcements:
             descriptors = [request.blob.descriptor, announcements, *connection]
-            done = await self._worker.ask(message, descriptors, request.description, on_bytes)
+            done = await self.ask(message, descriptors, request.description, on_bytes)
         match done:
             case {"entries": int(entries), "free_bytes": int(free_bytes)}:
                 return AppliedLayer(entries=entries, free_bytes=free_bytes)

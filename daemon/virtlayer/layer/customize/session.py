@@ -4,9 +4,8 @@
 A request has a ``customization`` and carries the descriptor of the NBD connection.
 """
 
-import contextlib
 import socket
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -29,28 +28,13 @@ class CustomizationRequest:
     """The image as an error should call it, at the beginning of a sentence."""
 
 
-class CustomizationWorker:
-    """A worker process that customizes volumes, one after the other.
-
-    Args:
-        worker: The process.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        return self._worker.pid
+class CustomizationWorker(Worker):
+    """A worker process that customizes volumes, one after the other."""
 
     @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, settings: LayerSettings) -> AsyncIterator[Self]:
+    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts."""
-        module = "virtlayer.layer.customize.worker"
-        async with Worker.running(module, settings, _ADVICE) as worker:
-            yield cls(worker)
+        return cls.running("virtlayer.layer.customize.worker", settings, _ADVICE)
 
     async def customize(self, request: CustomizationRequest) -> None:
         """Change what is in a volume; when this returns, it is complete and flushed.
@@ -61,4 +45,4 @@ class CustomizationWorker:
             Internal: The worker ended, or said something that makes no sense.
         """
         message = {"customization": request.customization.message()}
-        await self._worker.ask(message, [request.nbd.fileno()], request.description)
+        await self.ask(message, [request.nbd.fileno()], request.description)

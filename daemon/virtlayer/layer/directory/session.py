@@ -6,8 +6,8 @@ descriptor; one without a descriptor says that there are no more. The one that c
 request, with a ``customization``.
 """
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,32 +46,18 @@ class FinishedDirectory:
     """Extended attributes that could not be set."""
 
 
-class DirectoryWorker:
-    """A worker process that applies the layers of one image to one directory.
-
-    Args:
-        worker: The process.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        return self._worker.pid
+class DirectoryWorker(Worker):
+    """A worker process that applies the layers of one image to one directory."""
 
     @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, settings: LayerSettings, directory: int) -> AsyncIterator[Self]:
+    def started(cls, settings: LayerSettings, directory: int) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts.
 
         Args:
             settings: The limits.
             directory: A descriptor of an empty directory; stays the caller's.
         """
-        async with _running("virtlayer.layer.directory.worker", settings, directory) as worker:
-            yield cls(worker)
+        return _running(cls, "virtlayer.layer.directory.worker", settings, directory)
 
     async def apply(self, layer: DirectoryLayer, on_bytes: Callable[[int], None]) -> int:
         """Apply a layer, on top of those before.
@@ -90,8 +76,8 @@ class DirectoryWorker:
             NoSpace: The pool is full.
             Internal: The worker ended, or said something that makes no sense.
         """
-        message = {"diff_id": layer.diff_id, "limits": self._worker.limits}
-        done = await self._worker.ask(message, [layer.blob], layer.description, on_bytes)
+        message = {"diff_id": layer.diff_id, "limits": self.limits}
+        done = await self.ask(message, [layer.blob], layer.description, on_bytes)
         match done:
             case {"entries": int(entries)}:
                 return entries
@@ -108,7 +94,7 @@ class DirectoryWorker:
             NoSpace: The pool is full.
             Internal: The worker ended, or said something that makes no sense.
         """
-        match await self._worker.ask({}, [], description):
+        match await self.ask({}, [], description):
             case {
                 "squashed": bool(squashed),
                 "skipped_devices": int(devices),
@@ -138,13 +124,11 @@ async def customize_directory(
         Internal: The worker ended.
     """
     module = "virtlayer.layer.directory.customizer"
-    async with _running(module, settings, directory) as worker:
+    async with _running(Worker, module, settings, directory) as worker:
         await worker.ask({"customization": customization.message()}, [], description)
 
 
-def _running(
-    module: str, settings: LayerSettings, directory: int
-) -> contextlib.AbstractAsyncContextManager[Worker]:
-    return Worker.running(
-        module, settings, _ADVICE, arguments=[str(directory)], pass_fds=[directory]
-    )
+def _running[Kind: Worker](
+    kind: type[Kind], module: str, settings: LayerSettings, directory: int
+) -> AbstractAsyncContextManager[Kind]:
+    return kind.running(module, settings, _ADVICE, arguments=[str(directory)], pass_fds=[directory])

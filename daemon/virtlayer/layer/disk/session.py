@@ -5,8 +5,8 @@ A request has a layer's diff id and carries the blob's descriptor; one without a
 what was found in all of them.
 """
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,33 +34,24 @@ class FoundDisk:
     size: int
 
 
-class DiskWorker:
-    """A worker process that searches the layers of one image, from the top one down.
-
-    Args:
-        worker: The process.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+class DiskWorker(Worker):
+    """A worker process that searches the layers of one image, from the top one down."""
 
     @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, settings: LayerSettings, output: int) -> AsyncIterator[Self]:
+    def started(cls, settings: LayerSettings, output: int) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts.
 
         Args:
             settings: The limits.
             output: A descriptor of the file that the disk is written to; stays the caller's.
         """
-        async with Worker.running(
+        return cls.running(
             "virtlayer.layer.disk.worker",
             settings,
             _ADVICE,
             arguments=[str(output)],
             pass_fds=[output],
-        ) as worker:
-            yield cls(worker)
+        )
 
     async def search(
         self, blob: int, diff_id: str, description: str, on_bytes: Callable[[int], None]
@@ -80,8 +71,8 @@ class DiskWorker:
             NoSpace: The pool is full.
             Internal: The worker ended.
         """
-        message = {"diff_id": diff_id, "limits": self._worker.limits}
-        await self._worker.ask(message, [blob], description, on_bytes)
+        message = {"diff_id": diff_id, "limits": self.limits}
+        await self.ask(message, [blob], description, on_bytes)
 
     async def found(self, description: str) -> FoundDisk:
         """Tell which disk was found.
@@ -93,7 +84,7 @@ class DiskWorker:
             InvalidArgument: There was none, or more than one.
             Internal: The worker ended, or said something that makes no sense.
         """
-        match await self._worker.ask({}, [], description):
+        match await self.ask({}, [], description):
             case {"name": str(name), "size": int(size)}:
                 return FoundDisk(name=name, size=size)
             case _:
