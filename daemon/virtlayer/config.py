@@ -15,9 +15,6 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-LARGE = 8 * MIB
-"""Bytes of a blob from which on it, and what comes of it, should not stay in the page cache."""
-
 SMALLEST_VIRTUAL_SIZE = 64 * MIB
 """A file system that is smaller has no room for a journal and an image."""
 DEEPEST_CHAIN = 24

@@ -22,7 +22,7 @@ from virtlayer.chain.presence import check_layer
 from virtlayer.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.completion import meanwhile, to_completion
-from virtlayer.config import LARGE
+from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
 from virtlayer.layer.session import LayerRequest
 from virtlayer.source.arrival import Blob
@@ -36,6 +36,8 @@ from virtlayer.storage.commit import (
 from virtlayer.storage.pools import Pool, Pools, Volume
 from virtlayer.storage.staging import staging_directory
 
+_LARGE = 8 * MIB
+"""Bytes of blobs from which on what comes of them counts as large."""
 _WRONG_LAYERS = (DigestMismatch, LayerTooLarge, MalformedLayer)
 """What a worker says of a layer, and would not have said of the right blob."""
 
@@ -164,7 +166,7 @@ class _Build:
                 # While the volumes before are still written.
                 async with self._explained():
                     parent = self._parent(planned, before)
-                    large = sum(layer.size for layer in planned.layers) >= LARGE
+                    large = sum(layer.size for layer in planned.layers) >= _LARGE
                     image = await images.create(self._request.virtual_size, parent, large=large)
                 turn.image = image
                 turn.queued.set()
