@@ -47,7 +47,9 @@ async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 --
 
 
 @pytest.fixture
-async def customizer(pools: Pools) -> AsyncIterator[CustomizationWorker]:  # noqa: ARG001 -- ditto
+async def customizer(
+    pools: Pools,  # noqa: ARG001 -- ends before it
+) -> AsyncIterator[CustomizationWorker]:
     async with CustomizationWorker.started(LayerSettings()) as started:
         yield started
 

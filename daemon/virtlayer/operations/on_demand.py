@@ -5,6 +5,8 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Self
 
+from virtlayer.completion import settled
+
 
 class OnDemand[Process]:
     """Stands for a worker; the process ends with the context, if it was started.
@@ -25,9 +27,8 @@ class OnDemand[Process]:
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait([self._life])
-        if self._worker.done() and not self._worker.cancelled():
-            self._worker.exception()  # seen, even if nothing waited for it
         self._worker.cancel()
+        await settled(self._worker)
 
     def prepare(self) -> None:
         """Start the process now: its interpreter takes longer to start than some blobs to come."""
@@ -44,6 +45,7 @@ class OnDemand[Process]:
             async with self._started as worker:
                 self._worker.set_result(worker)
                 await asyncio.Event().wait()
+        # Whatever it is: who waits for the worker would wait for ever if it were kept from him.
         except Exception as error:
             if self._worker.done():
                 raise
