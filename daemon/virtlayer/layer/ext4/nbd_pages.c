@@ -86,37 +86,47 @@ static void complete_cluster(struct device *device, uint64_t first)
             pages[i]->dirty = true;
 }
 
-static void complete_clusters(struct device *device)
+/* Sorted, so that those of a cluster follow one another. */
+static size_t collect_dirty(struct device *device, struct page **dirty)
+{
+    size_t count = 0;
+
+    for (size_t slot = 0; slot < device->slots; slot++)
+        if (device->pages[slot].present && device->pages[slot].dirty)
+            dirty[count++] = &device->pages[slot];
+    qsort(dirty, count, sizeof(*dirty), by_number);
+    return count;
+}
+
+static void complete_clusters(struct device *device, struct page **dirty, size_t count)
 {
     uint64_t last = UINT64_MAX;
 
-    if (device->written)
-        return;
-    for (size_t slot = 0; slot < device->slots; slot++) {
-        struct page *page = &device->pages[slot];
-        uint64_t first = page->number - page->number % READ_AHEAD_PAGES;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t first = dirty[i]->number - dirty[i]->number % READ_AHEAD_PAGES;
 
-        if (page->present && page->dirty && first != last)
-            complete_cluster(device, last = first);
+        if (first != last)
+            complete_cluster(device, first);
+        last = first;
     }
 }
 
 errcode_t pages_write_back(struct device *device)
 {
     struct page **dirty;
-    size_t count = 0;
+    size_t count;
     errcode_t failure = runs_land(device);
 
     if (failure)
         return failure;
-    complete_clusters(device);
     dirty = malloc((device->count + 1) * sizeof(*dirty));
     if (!dirty)
         return device_failed(device, ENOMEM);
-    for (size_t slot = 0; slot < device->slots; slot++)
-        if (device->pages[slot].present && device->pages[slot].dirty)
-            dirty[count++] = &device->pages[slot];
-    qsort(dirty, count, sizeof(*dirty), by_number);
+    count = collect_dirty(device, dirty);
+    if (!device->written) {
+        complete_clusters(device, dirty, count);
+        count = collect_dirty(device, dirty);
+    }
     for (size_t i = 0; i < count && !failure; i++) {
         failure = runs_append(device, dirty[i]->number * PAGE_SIZE, dirty[i]->bytes, PAGE_SIZE);
         dirty[i]->dirty = false;
