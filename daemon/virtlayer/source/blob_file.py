@@ -69,7 +69,7 @@ class BlobFile:
         if self._hashing is not None:
             self._hashing.update(arrived)
         if self._behind is None:
-            self._write_now(self._held)
+            self._write_now()
         elif missing:
             self._write_behind(self._behind)
         else:
@@ -92,11 +92,11 @@ class BlobFile:
         ):
             raise _mismatch(self._layer)
 
-    def _write_now(self, length: int) -> None:
-        self._write_all(self._buffer[:length])
-        self._begun += length
+    def _write_now(self) -> None:
+        self._write_all(self._buffer[: self._held])
+        self._begun += self._held
         self.written = self._begun
-        self._held -= length
+        self._held = 0
 
     def _write_behind(self, behind: WriteBehind) -> None:
         """Have a full buffer written, while the other one takes the bytes that come next."""
@@ -113,7 +113,7 @@ class BlobFile:
         behind.land()
         # The end of the file need not be aligned, and is no more than a buffer.
         self._stop_direct()
-        self._write_now(self._held)
+        self._write_now()
 
     def _write_all(self, data: memoryview) -> None:
         while data:
