@@ -2,7 +2,6 @@
 """Huge blobs go past the page cache: the same bytes, on every file system, read meanwhile."""
 
 import asyncio
-import errno
 import fcntl
 import os
 import threading
@@ -13,11 +12,12 @@ import pytest
 
 from tests.leftovers import nothing_left
 from tests.small_filesystem import small_filesystem
-from tests.unit.test_blobs import Source, files, layer_of
+from tests.unit.test_announcing import read_all
+from tests.unit.test_blobs import Source, assert_a_failing_disk_is_told, files, layer_of
 from virtlayer.config import MIB
-from virtlayer.errors import DigestMismatch, Internal
+from virtlayer.errors import DigestMismatch
 from virtlayer.layer.announcing import announced
-from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
+from virtlayer.layer.blob import BlobFile
 from virtlayer.source import blob_file
 from virtlayer.source.blobs import BlobCache
 
@@ -33,13 +33,6 @@ def huge_from_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def is_direct(descriptor: int) -> bool:
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
-
-
-def read_all(descriptor: int, announcements: int) -> bytes:
-    blob, content = ArrivingBlobFile(descriptor, announcements), b""
-    while piece := blob.read(100_000):
-        content += piece
-    return content
 
 
 async def lent(directory: Path, content: bytes, *, keep: bool = True) -> tuple[bytes, bool]:
@@ -115,19 +108,9 @@ async def test_other_bytes_are_refused(tmp_path: Path) -> None:
 async def test_a_write_that_fails_behind_the_download_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_descriptor: int, _data: memoryview) -> int:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    # No disk here fails on demand.
-    monkeypatch.setattr(os, "write", fail)
-    content = os.urandom(5 * MIB)
-    cache = BlobCache(tmp_path, 1024 * MIB)
-    async with cache.borrow(
-        layer_of(content), Source(content), keep=True, on_bytes=lambda _: None
-    ) as blob:
-        with pytest.raises(Internal, match=r"blob cache: Input/output error"):
-            await blob.verified()
-    assert files(tmp_path) == []
+    await assert_a_failing_disk_is_told(
+        BlobCache(tmp_path, 1024 * MIB), os.urandom(5 * MIB), monkeypatch
+    )
 
 
 async def test_a_download_that_is_given_up_waits_for_its_last_write(

@@ -344,8 +344,8 @@ async def test_a_cache_that_is_emptied_meanwhile(cache: BlobCache) -> None:
     assert source.opened == 2
 
 
-async def test_a_file_that_cannot_be_written(
-    cache: BlobCache, monkeypatch: pytest.MonkeyPatch
+async def assert_a_failing_disk_is_told(
+    cache: BlobCache, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_descriptor: int, _data: memoryview) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -353,11 +353,17 @@ async def test_a_file_that_cannot_be_written(
     # No disk here fails on demand.
     monkeypatch.setattr(os, "write", fail)
     async with cache.borrow(
-        layer_of(CONTENT), Source(CONTENT), keep=True, on_bytes=lambda _: None
+        layer_of(content), Source(content), keep=True, on_bytes=lambda _: None
     ) as blob:
         with pytest.raises(Internal, match=r"blob cache: Input/output error"):
             await blob.verified()
     assert files(cache.directory) == []
+
+
+async def test_a_file_that_cannot_be_written(
+    cache: BlobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await assert_a_failing_disk_is_told(cache, CONTENT, monkeypatch)
 
 
 async def test_no_space(tmp_path: Path) -> None:
