@@ -124,6 +124,25 @@ async def test_forty_layers_are_sixteen_volumes_that_can_be_moved(
     assert file_in(raw, "/etc/file-39") == "layer 39\n"
 
 
+async def test_another_last_layer_of_a_deep_image_is_all_that_is_built(
+    pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+) -> None:
+    contents = small_layers(41)
+    first, second = (Store(contents, worker) for _ in range(2))
+    builder = ChainBuilder(pools)
+    old = await builder.build(request_for(pool, contents[:40]), first.tools())
+    new = await builder.build(request_for(pool, contents[:39] + contents[40:]), second.tools())
+    assert second.fetched == [contents[40].digest]
+    assert second.applied == [contents[40].diff_id]
+    assert (new.layers_built, new.layers_reused) == (1, 39)
+    assert new.volumes[:-1] == old.volumes[:-1]
+    raw = raw_copy(new.volumes[-1].path, tmp_path / "top.raw")
+    assert_sound(raw)
+    assert file_in(raw, "/etc/file-38") == "layer 38\n"
+    assert file_in(raw, "/etc/file-40") == "layer 40\n"
+    assert file_in(raw, "/etc/file-39") == ""
+
+
 async def test_a_missing_lower_volume_is_built_again(
     pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
 ) -> None:

@@ -269,15 +269,25 @@ async def test_rescan_forgets_what_the_pool_lost(user: PoolUser, host: LibvirtHo
     assert await user.pull(content, "demo") == volumes
 
 
-async def test_a_layer_stays_below_a_volume_whose_chain_was_planned_deeper(
+async def test_a_layer_stays_below_a_volume_that_was_put_on_it_by_hand(user: PoolUser) -> None:
+    volumes = await user.pull(some_image("base", "top"), "demo")
+    base, top = (user.path / name for name in volumes)
+    between = user.overlay(user.path / f"layer-{'0' * 64}.qcow2", Path(base.name))
+    qemu_img("rebase", "-u", "-F", "qcow2", "-b", between.name, str(top))
+    await user.run("rescan", user.pool)
+    # No plan has it, but it is needed.
+    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert await user.pull(some_image("base", "top"), "demo") == volumes
+    freed = await user.run("remove", "demo", user.pool)
+    assert freed["volumes"] == [top.name, between.name, base.name]
+
+
+async def test_pools_of_daemons_with_other_depth_limits_are_shared(
     user: PoolUser, other: PoolUser
 ) -> None:
     content = some_image("a", "b", "c", "d", "e")
-    deep = await other.pull(content, "deep")
-    assert len(deep) == 5
-    # The same layers by their names, but the fourth has no volume in this plan …
-    assert await user.pull(content, "flat") == [*deep[:3], deep[4]]
-    await user.run("rescan", user.pool)
-    # … and is needed all the same.
+    deep, flat = await other.pull(content, "deep"), await user.pull(content, "flat")
+    assert (len(deep), len(flat)) == (5, 4)
+    assert deep[:2] == flat[:2]
+    assert set(deep[2:]).isdisjoint(flat[2:])
     assert (await user.run("prune", user.pool))["volumes"] == []
-    assert (await user.run("remove", "flat", user.pool))["volumes"] == deep[::-1]

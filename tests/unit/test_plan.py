@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.chain.identity import geometry_id, layer_ids, volume_name
+from virtlayer.chain.identity import geometry_id, volume_id
 from virtlayer.chain.plan import plan_chain
 from virtlayer.errors import InvalidArgument, MalformedLayer
 from virtlayer.source.image import Layer
@@ -26,32 +26,41 @@ def some_layers(number: int) -> list[Layer]:
 def test_every_layer_has_its_own_volume_up_to_the_limit() -> None:
     layers = some_layers(3)
     plan = plan_chain(layers, GIB, 3)
-    ids = layer_ids(geometry_id(GIB), [layer.diff_id for layer in layers])
-    assert [volume.layer_id for volume in plan] == list(ids)
     assert [volume.layers for volume in plan] == [(layer,) for layer in layers]
     assert [volume.parent for volume in plan] == [None, plan[0].name, plan[1].name]
 
 
-def test_the_last_volume_takes_the_rest() -> None:
-    layers = some_layers(40)
-    plan = plan_chain(layers, GIB, 16)
-    assert len(plan) == 16
-    assert plan[-1].layers == tuple(layers[15:])
-    assert plan[-1].parent == plan[-2].name
+@pytest.mark.parametrize(
+    ("limit", "sizes"),
+    [(16, [1] * 11 + [25] + [1] * 4), (4, [1, 1, 37, 1]), (3, [1, 1, 38]), (2, [1, 39]), (1, [40])],
+)
+def test_the_first_and_the_last_layers_of_a_deep_image_have_their_own(
+    limit: int, sizes: list[int]
+) -> None:
+    plan = plan_chain(some_layers(40), GIB, limit)
+    assert [len(volume.layers) for volume in plan] == sizes
 
 
-def test_one_volume_can_take_all() -> None:
-    layers = some_layers(4)
-    (volume,) = plan_chain(layers, GIB, 1)
-    assert volume.layers == tuple(layers)
-    assert volume.parent is None
+def test_another_last_layer_is_one_more_volume() -> None:
+    layers = some_layers(41)
+    one, other = plan_chain(layers[:40], GIB, 16), plan_chain(layers[:39] + layers[40:], GIB, 16)
+    assert one[:-1] == other[:-1]
+    assert one[-1].name != other[-1].name
 
 
-def test_a_longer_image_shares_all_but_the_merged_volume() -> None:
+def test_a_deeper_image_shares_the_first_volumes() -> None:
     layers = some_layers(41)
     short, long = plan_chain(layers[:40], GIB, 16), plan_chain(layers, GIB, 16)
-    assert short[:-1] == long[:-1]
-    assert short[-1].name != long[-1].name
+    assert short[:11] == long[:11]
+    assert {volume.name for volume in short[11:]}.isdisjoint(volume.name for volume in long[11:])
+
+
+def test_another_limit_is_not_mixed_up_with_this_one() -> None:
+    layers = some_layers(40)
+    wide = {volume.name: volume for volume in plan_chain(layers, GIB, 24)}
+    common = [volume for volume in plan_chain(layers, GIB, 16) if volume.name in wide]
+    assert len(common) == 11
+    assert all(wide[volume.name] == volume for volume in common)
 
 
 @given(st.integers(1, 60), st.integers(1, 30))
@@ -60,9 +69,10 @@ def test_a_plan_has_every_layer_once_in_order_and_keeps_the_limit(number: int, l
     plan = plan_chain(layers, GIB, limit)
     assert len(plan) == min(number, limit)
     assert [layer for volume in plan for layer in volume.layers] == layers
-    assert [volume.parent for volume in plan[1:]] == [volume.name for volume in plan[:-1]]
-    top = layer_ids(geometry_id(GIB), [layer.diff_id for layer in layers])[-1]
-    assert plan[-1].name == volume_name(top)
+    assert [volume.parent for volume in plan] == [None, *(volume.name for volume in plan[:-1])]
+    below = [geometry_id(GIB), *(volume.volume_id for volume in plan)]
+    for parent, volume in zip(below, plan, strict=False):
+        assert volume.volume_id == volume_id(parent, [layer.diff_id for layer in volume.layers])
 
 
 def test_an_image_without_layers_is_refused() -> None:

@@ -65,8 +65,8 @@ class ChainBuilder:
         except BaseExceptionGroup as group:
             raise first_failure(group) from group
 
-    def _lock(self, pool: Pool, layer_id: str) -> asyncio.Lock:
-        return self._locks.setdefault((pool.uuid, layer_id), asyncio.Lock())
+    def _lock(self, pool: Pool, volume_id: str) -> asyncio.Lock:
+        return self._locks.setdefault((pool.uuid, volume_id), asyncio.Lock())
 
 
 @dataclass(slots=True)
@@ -151,7 +151,7 @@ class _Build:
         self, planned: PlannedVolume, before: _Turn, turn: _Turn, images: Images
     ) -> None:
         await before.queued.wait()
-        async with self._lock(self._pool, planned.layer_id):
+        async with self._lock(self._pool, planned.volume_id):
             # A file that is not there needs no question to libvirt.
             path = self._pool.path / planned.name
             if await asyncio.to_thread(path.exists) and (found := await self._find([planned])):

@@ -11,7 +11,9 @@ from virtlayer.storage.pools import Pool, Volume
 
 
 def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
-    """See that a volume is a layer: its name says what is in it, whichever way its chain is cut.
+    """See that a volume is a layer.
+
+    On which other one is not asked: somebody may have shortened the chain with qemu-img.
 
     Args:
         volume: One with the name of a layer.

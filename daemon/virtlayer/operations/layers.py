@@ -70,7 +70,7 @@ class PoolLayers:
         return self.with_backing(wanted)
 
     def with_backing(self, names: Iterable[str]) -> set[str]:
-        """These volumes and all that they stand on: a chain may be cut otherwise than planned."""
+        """These volumes and all that they stand on, whoever has put them there."""
         found: set[str] = set()
         rest = list(names)
         while rest:
