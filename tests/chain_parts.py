@@ -69,6 +69,7 @@ class Store:
     bytes_downloaded: int = 0
     bytes_applied: int = 0
     layers_done: int = 0
+    all_applied: bool = False
 
     def tools(self) -> BuildTools:
         """What a build is given."""
@@ -77,6 +78,7 @@ class Store:
             applier=self,
             progress=self,
             on_stage=self.stages.append,
+            on_applied=self.note_applied,
             record=self.record,
         )
 
@@ -107,6 +109,10 @@ class Store:
         self.applied.append(request.diff_id)
         await _awaited(self.before_apply(request.diff_id))
         return await self.applier.apply(request, on_bytes)
+
+    def note_applied(self) -> None:
+        """Nothing is left to be applied."""
+        self.all_applied = True
 
     async def record(self, planned: PlannedVolume) -> None:
         self.recorded.append(planned.name)

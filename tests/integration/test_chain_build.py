@@ -79,6 +79,7 @@ async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
     assert (store.bytes_total, store.bytes_downloaded, store.bytes_applied) == (size,) * 3
     assert (store.layers_total, store.layers_done) == (3, 3)
     assert store.stages[-1] == "registering"
+    assert store.all_applied
     assert store.lent == 0
 
 

@@ -132,7 +132,7 @@ class _Build:
         volumes = tuple(found[planned.name] for planned in plan)
         return BuiltChain(volumes, total - self._reused, self._reused)
 
-    async def _make_all(self, missing: Iterable[PlannedVolume]) -> None:
+    async def _make_all(self, missing: Sequence[PlannedVolume]) -> None:
         async with AsyncExitStack() as stack:
             staging = await stack.enter_async_context(
                 staging_directory(self._pools, self._pool, self._request.job_id)
@@ -144,11 +144,18 @@ class _Build:
             before.set_all()
             for planned in missing:
                 turn = _Turn(planned.name)
-                group.create_task(self._make(planned, before, turn, images))
+                is_last = planned is missing[-1]
+                group.create_task(self._make(planned, before, turn, images, is_last=is_last))
                 before = turn
 
     async def _make(
-        self, planned: PlannedVolume, before: _Turn, turn: _Turn, images: Images
+        self,
+        planned: PlannedVolume,
+        before: _Turn,
+        turn: _Turn,
+        images: Images,
+        *,
+        is_last: bool,
     ) -> None:
         await before.queued.wait()
         async with self._lock(self._pool, planned.volume_id):
@@ -174,8 +181,13 @@ class _Build:
                 async with self._explained(), images.exported(image) as connect:
                     await self._write(planned, loans, connect)
             turn.written.set()
+            if is_last:
+                self._tools.on_applied()
             async with self._explained():
                 await images.finish(image)
+                if is_last:
+                    # Those before were finished before this one was served: one command at a time.
+                    images.let_go()
                 await flush_volume(self._pool, image.path)
             await before.placed.wait()
             await to_completion(self._place(planned, image.path))

@@ -144,6 +144,10 @@ class Images:
             options["backing"] = image.backing
         await self._execute("blockdev-reopen", {"options": [{**options, "read-only": True}]})
 
+    def let_go(self) -> None:
+        """Say that no image follows: the program ends while the caller does the rest."""
+        self._daemon.let_go()
+
     async def _write_header(
         self, image: NewImage, virtual_size: int, parent: Parent | None
     ) -> None:

@@ -84,6 +84,7 @@ class BuildTools:
         applier: Puts one layer after another into a volume.
         progress: Told the figures.
         on_stage: Told what the job waits for.
+        on_applied: Told when no layer is left to be applied.
         record: Awaited for each new volume, when it is in the pool's directory.
     """
 
@@ -91,4 +92,5 @@ class BuildTools:
     applier: Applier
     progress: BuildProgress
     on_stage: Callable[[BuildStage], None]
+    on_applied: Callable[[], None]
     record: Callable[[PlannedVolume], Awaitable[None]]

@@ -56,6 +56,10 @@ class StorageDaemon:
             raise
         return client
 
+    def let_go(self) -> None:
+        """Say that it is not needed any more: it ends while the caller does the rest."""
+        self._program.terminate()
+
 
 @contextlib.asynccontextmanager
 async def storage_daemon(directory: Path) -> AsyncIterator[StorageDaemon]:

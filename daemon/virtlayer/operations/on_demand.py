@@ -25,7 +25,7 @@ class OnDemand[Process]:
 
     async def __aexit__(self, *_: object) -> None:
         if self._life is not None:
-            self._life.cancel()
+            self.let_go()
             await asyncio.wait([self._life])
         self._worker.cancel()
         await settled(self._worker)
@@ -34,6 +34,12 @@ class OnDemand[Process]:
         """Start the process now: its interpreter takes longer to start than some blobs to come."""
         if self._life is None:
             self._life = asyncio.create_task(self._live(), name="worker on demand")
+
+    def let_go(self) -> None:
+        """Say that it is not needed any more: the process ends while the caller does the rest."""
+        # Once only: a second cancellation would take the process for gone before it is.
+        if self._life is not None and not self._life.cancelling():
+            self._life.cancel()
 
     async def worker(self) -> Process:
         """The worker, started now if it was not."""

@@ -252,6 +252,7 @@ class _Pull:
                 applier=worker,
                 progress=self._job.report,
                 on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
+                on_applied=worker.let_go,
                 record=self._note,
             ),
         )
