@@ -117,13 +117,7 @@ class _Build:
 
     async def run(self) -> BuiltChain:
         plan = self._request.plan
-        self._found = await self._find(plan)
-        missing = [planned for planned in plan if planned.name not in self._found]
-        layers = [layer for planned in missing for layer in planned.layers]
-        self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
-        self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
-        if missing:
-            await self._make_all(missing)
+        await self._make_missing(plan)
         found = self._found
         if self._placed:
             self._tools.on_stage("registering")
@@ -132,14 +126,33 @@ class _Build:
         volumes = tuple(found[planned.name] for planned in plan)
         return BuiltChain(volumes, total - self._reused, self._reused)
 
-    async def _make_all(self, missing: Sequence[PlannedVolume]) -> None:
+    async def _make_missing(self, plan: Sequence[PlannedVolume]) -> None:
         async with AsyncExitStack() as stack:
-            staging = await stack.enter_async_context(
-                staging_directory(self._pools, self._pool, self._request.job_id)
-            )
-            async with self._explained():
-                images = await stack.enter_async_context(images_in(staging))
-            group = await stack.enter_async_context(asyncio.TaskGroup())
+            finding = await stack.enter_async_context(meanwhile(self._find(plan)))
+            images = None
+            if not await asyncio.to_thread(self._has_files, plan):
+                # While libvirt tells what there is.
+                images = await self._images(stack)
+            self._found = await finding
+            missing = [planned for planned in plan if planned.name not in self._found]
+            layers = [layer for planned in missing for layer in planned.layers]
+            self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
+            self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
+            if missing:
+                await self._make_all(missing, images or await self._images(stack))
+
+    def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
+        return all((self._pool.path / planned.name).exists() for planned in plan)
+
+    async def _images(self, stack: AsyncExitStack) -> Images:
+        staging = await stack.enter_async_context(
+            staging_directory(self._pools, self._pool, self._request.job_id)
+        )
+        async with self._explained():
+            return await stack.enter_async_context(images_in(staging))
+
+    async def _make_all(self, missing: Sequence[PlannedVolume], images: Images) -> None:
+        async with asyncio.TaskGroup() as group:
             before = _Turn()
             before.set_all()
             for planned in missing:
