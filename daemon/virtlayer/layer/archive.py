@@ -127,6 +127,32 @@ class Archive:
             except (BadHeader, pax.BadRecord) as error:
                 raise BadArchive(f"{error}, in a header {self._place()}") from error
 
+    def names_ahead(self) -> list[bytes]:
+        """The first names, as far as the archive is in memory; asked for before the first entry.
+
+        Nothing is said of what is wrong with a header: they end there. And they are no more than
+        hints, because an extended header may say that its entry is called otherwise.
+
+        Raises:
+            BrokenStream: The compressed bytes are damaged.
+            StreamTooLong: The archive has too many bytes.
+        """
+        data = self._stream.at_hand()
+        names: list[bytes] = []
+        position = 0
+        while position + BLOCK <= len(data):
+            plain = self._read_plain(data[position : position + BLOCK])
+            if plain is None:
+                break
+            name, type_, _, _, _, size, _, _ = plain
+            kind = _PLAIN_KINDS.get(type_)
+            if kind is not None:
+                names.append(name)
+            # What is no kind of entry is an extended header, with data like a file's.
+            has_data = kind in (None, REGULAR)
+            position += BLOCK + (size + -size % BLOCK if has_data else 0)
+        return names
+
     def _extend(self, extension: _Extension, header: Header) -> None:
         """Read a header that is no entry of its own."""
         match header.type:

@@ -35,12 +35,18 @@ class LayerReading:
         self._control = control
         self._reported = 0.0
 
-    def read(self, blob: BlobFile, use: Callable[[Entry, Archive], None]) -> int:
+    def read(
+        self,
+        blob: BlobFile,
+        use: Callable[[Entry, Archive], None],
+        expect: Callable[[list[bytes]], None] | None = None,
+    ) -> int:
         """Use every entry of the layer; return their number.
 
         Args:
             blob: The blob, at its beginning.
             use: Called with each entry, and with the archive that its content is in.
+            expect: Called before, with the first names, or what these may be.
 
         Raises:
             Refused: The archive is not the one that the diff_id names.
@@ -50,7 +56,10 @@ class LayerReading:
         """
         algorithm, expected = self._diff_id.split(":", 1)
         with LayerStream(blob, algorithm, self.limits.bytes, self._report) as stream:
-            count = self._use_entries(Archive(stream, self.limits), use)
+            archive = Archive(stream, self.limits)
+            if expect is not None:
+                expect(archive.names_ahead())
+            count = self._use_entries(archive, use)
             stream.drain()
             if stream.hexdigest() != expected:
                 raise Refused(

@@ -194,6 +194,12 @@ class LayerStream:
         self._position = start + size
         return self._view[start : start + size]
 
+    def at_hand(self) -> bytes:
+        """What is in memory of the bytes to come. At the beginning, the first are waited for."""
+        if not self._current:
+            self._advance()
+        return self._current[self._position :]
+
     def skip(self, size: int) -> int:
         """Read over that many bytes; fewer are left at the end of the stream.
 

@@ -57,7 +57,8 @@ def _apply(
     try:
         with kept.used(device, step, opened) as filesystem:
             try:
-                entries = layer.read(blob, LayerApplication(filesystem, layer.limits).apply)
+                application = LayerApplication(filesystem, layer.limits)
+                entries = layer.read(blob, application.apply, filesystem.expect)
                 if step.last:
                     filesystem.finish()
             except STOPS as error:

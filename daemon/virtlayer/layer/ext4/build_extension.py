@@ -213,6 +213,8 @@ extern io_manager vl_nbd_manager;
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
 errcode_t vl_nbd_leave(io_channel channel);
 errcode_t vl_nbd_go_on(io_channel channel, int descriptor);
+errcode_t vl_read_bitmaps_ahead(ext2_filsys fs);
+errcode_t vl_read_nodes_ahead(ext2_filsys fs, const ext2_ino_t *numbers, size_t count);
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
 
@@ -244,10 +246,10 @@ errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t nu
 
 HERE = Path(__file__).parent
 _SOURCES = (
-    *("directories", "directory_blocks", "directory_listing", "directory_tree"),
-    *("nbd_io", "nbd_pages", "nbd_runs", "nodes"),
+    *("ahead", "directories", "directory_blocks", "directory_listing", "directory_tree"),
+    *("nbd_ahead", "nbd_io", "nbd_pages", "nbd_runs", "nodes"),
 )
-_HEADERS = ("directories", "directory_writing", "nbd_device", "nbd_io", "nodes")
+_HEADERS = ("ahead", "directories", "directory_writing", "nbd_device", "nbd_io", "nodes")
 
 
 def _pkg_config(flag: str) -> list[str]:
@@ -259,7 +261,7 @@ ffi = FFI()
 ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "virtlayer.layer.ext4._ext2fs",
-    '#include "directories.h"\n#include "nbd_io.h"\n#include "nodes.h"',
+    '#include "ahead.h"\n#include "directories.h"\n#include "nbd_io.h"\n#include "nodes.h"',
     # Relative, as setuptools wants the sources of an extension.
     sources=[f"daemon/virtlayer/layer/ext4/{part}.c" for part in _SOURCES],
     include_dirs=[str(HERE)],

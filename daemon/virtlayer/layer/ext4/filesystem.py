@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from virtlayer.layer.ext4.ahead import read_paths_ahead
 from virtlayer.layer.ext4.attributes import write_attributes
 from virtlayer.layer.ext4.blocks import (
     BLOCK_SIZE,
@@ -24,7 +26,7 @@ from virtlayer.layer.ext4.directories import Directories
 from virtlayer.layer.ext4.format import FIXED_TIME, format_filesystem
 from virtlayer.layer.ext4.inode import EXTENTS_FLAG, encode_device, encode_inode
 from virtlayer.layer.ext4.inodes import Inodes
-from virtlayer.layer.ext4.library import check, ffi, lib
+from virtlayer.layer.ext4.library import Ext4Error, check, ffi, lib
 from virtlayer.layer.tree import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -40,6 +42,7 @@ from virtlayer.layer.tree import (
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterable
 
 ROOT = 2
 LINK_LIMIT = 65000
@@ -114,6 +117,7 @@ class Ext4Filesystem:
         flags = lib.EXT2_FLAG_RW | lib.EXT2_FLAG_64BITS | lib.EXT2_FLAG_EXCLUSIVE
         name = str(device.detach()).encode()
         check(lib.ext2fs_open(name, flags, 0, 0, lib.vl_nbd_manager, result))
+        check_or_free(result[0], lib.vl_read_bitmaps_ahead(result[0]))
         check_or_free(result[0], lib.ext2fs_read_bitmaps(result[0]))
         return cls(result[0])
 
@@ -176,6 +180,12 @@ class Ext4Filesystem:
         self._begin()
 
     # ---- reading ----
+
+    def expect(self, paths: Iterable[bytes]) -> None:
+        """Hear which paths will be asked for soon."""
+        # What cannot be read is told to those who ask for it, who know why they do.
+        with contextlib.suppress(Ext4Error):
+            read_paths_ahead(self._fs, ROOT, self._directories, paths)
 
     def find(self, directory: int, name: bytes) -> Child | None:
         """See ``Tree``."""

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The device that nbd_io.c, nbd_pages.c and nbd_runs.c share, and nobody else knows. */
+/* The device that nbd_*.c share, and nobody else knows. */
 #ifndef VIRTLAYER_NBD_DEVICE_H
 #define VIRTLAYER_NBD_DEVICE_H
 
@@ -59,6 +59,9 @@ errcode_t runs_append(struct device *device, uint64_t offset, const unsigned cha
 /* Waits until the server has taken everything. */
 errcode_t runs_land(struct device *device);
 
+/* Whether nothing was ever sent there, of a device that began as zeroes. */
+bool runs_still_zeroes(struct device *device, uint64_t offset);
+
 /* Reads what is within one READ_AHEAD, after what was sent there. */
 errcode_t runs_read(struct device *device, uint64_t offset, size_t length, unsigned char *bytes);
 
@@ -71,7 +74,19 @@ errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
                       const unsigned char *data);
 void pages_forget(struct device *device, uint64_t offset, uint64_t length);
 
+/* Whether a page would have to be read from the server. */
+bool pages_miss(struct device *device, uint64_t number);
+
+/* Keeps what was read from the server: what the cache holds already is newer. */
+errcode_t pages_keep(struct device *device, uint64_t first, size_t length,
+                     const unsigned char *bytes);
+
 /* Sends every page that has changed, and waits until the server has taken everything. */
 errcode_t pages_write_back(struct device *device);
+
+/* ---- nbd_ahead.c ---- */
+
+/* Reads pages that will be asked for, as many as there is room for; puts the numbers in order. */
+errcode_t pages_read_ahead(struct device *device, blk64_t *numbers, size_t count);
 
 #endif

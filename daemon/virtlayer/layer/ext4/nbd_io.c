@@ -223,6 +223,13 @@ errcode_t vl_nbd_go_on(io_channel channel, int descriptor)
     return failure ? device_failed(device, failure) : 0;
 }
 
+errcode_t vl_nbd_read_ahead(io_channel channel, blk64_t *blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = blocks[i] * (blk64_t)channel->block_size / PAGE_SIZE;
+    return pages_read_ahead(device_of(channel), blocks, count);
+}
+
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length)
 {
     struct device *device = device_of(channel);

@@ -21,6 +21,9 @@ errcode_t vl_nbd_leave(io_channel channel);
  * takes the descriptor over. */
 errcode_t vl_nbd_go_on(io_channel channel, int descriptor);
 
+/* Reads the blocks that will be asked for, all of them at once; puts them in order. */
+errcode_t vl_nbd_read_ahead(io_channel channel, blk64_t *blocks, size_t count);
+
 /* File data goes around the cache. Bytes that follow the previous call's bytes join their run. */
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length);
 

@@ -155,6 +155,27 @@ static errcode_t make_room(struct device *device, size_t pages)
     return 0;
 }
 
+bool pages_miss(struct device *device, uint64_t number)
+{
+    return !cached(device, number) && !runs_still_zeroes(device, number * PAGE_SIZE);
+}
+
+errcode_t pages_keep(struct device *device, uint64_t first, size_t length,
+                     const unsigned char *bytes)
+{
+    for (size_t i = 0; i * PAGE_SIZE < length; i++) {
+        struct page *page;
+
+        if (cached(device, first + i))
+            continue;
+        page = enter(device, first + i);
+        if (!page)
+            return device->failure;
+        memcpy(page->bytes, bytes + i * PAGE_SIZE, PAGE_SIZE);
+    }
+    return 0;
+}
+
 static errcode_t read_pages(struct device *device, uint64_t number)
 {
     unsigned char bytes[READ_AHEAD];
@@ -170,18 +191,7 @@ static errcode_t read_pages(struct device *device, uint64_t number)
     failure = make_room(device, READ_AHEAD_PAGES);
     if (!failure)
         failure = runs_read(device, offset, length, bytes);
-    if (failure)
-        return failure;
-    for (size_t i = 0; i * PAGE_SIZE < length; i++) {
-        struct page *page;
-        if (cached(device, first + i))
-            continue; /* what we hold is newer */
-        page = enter(device, first + i);
-        if (!page)
-            return device->failure;
-        memcpy(page->bytes, bytes + i * PAGE_SIZE, PAGE_SIZE);
-    }
-    return 0;
+    return failure ? failure : pages_keep(device, first, length, bytes);
 }
 
 errcode_t pages_read(struct device *device, uint64_t offset, size_t length,

@@ -75,7 +75,7 @@ static void mark_written(struct device *device, uint64_t offset, size_t length)
         device->written[unit / 8] |= (unsigned char)(1u << unit % 8);
 }
 
-static bool still_zeroes(struct device *device, uint64_t offset)
+bool runs_still_zeroes(struct device *device, uint64_t offset)
 {
     uint64_t unit = offset / READ_AHEAD;
 
@@ -193,7 +193,7 @@ errcode_t runs_read(struct device *device, uint64_t offset, size_t length,
         submit_open_run(device);
     if (land_overlapping(device, offset, length))
         return device->failure;
-    if (still_zeroes(device, offset)) {
+    if (runs_still_zeroes(device, offset)) {
         memset(bytes, 0, length);
         return 0;
     }
