@@ -97,6 +97,7 @@ class ScriptedJob(Interface):
         self._state, self._error, self._message = state, error, message
         if state == "done":
             self._result = variants(RESULT)
+        self.announce("state", "error", "message", "result")
         self.finished(state, error, message)
 
 

@@ -167,9 +167,11 @@ async def test_signals_of_strangers_are_not_believed(bus: Bus) -> None:
             names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE, "ListNames"
         )
         for recipient in recipients:
+            to = ("emit", "--destination", recipient, names.job_path(7))
+            bus.busctl(*to, names.JOB, "Finished", "sss", "failed", "Internal", "a lie")
+            values = ("2", "State", "s", "failed", "Message", "s", "a lie")
             bus.busctl(
-                *("emit", "--destination", recipient, names.job_path(7), names.JOB),
-                *("Finished", "sss", "failed", "Internal", "a lie"),
+                *to, names.PROPERTIES, "PropertiesChanged", "sa{sv}as", names.JOB, *values, "0"
             )
         await stranger.close()
         job.end("done")

@@ -22,6 +22,7 @@ from virtlayer.errors import InvalidArgument, ServiceUnavailable, VirtlayerError
 
 _RULES = (
     f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}'",
+    f"type='signal',sender='{names.SERVICE}',interface='{names.PROPERTIES}',arg0='{names.JOB}'",
     f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg0='{names.SERVICE}'",
 )
 _ENDED = ("done", "failed", "cancelled")
@@ -144,8 +145,9 @@ class Client:
                 continue
             if signal.member == "ProgressChanged":
                 on_progress(Progress(*signal.body))
-            elif signal.member == "Finished":
-                known = await self._properties(job)
+            elif signal.member == "PropertiesChanged":
+                # The end changes all that an outcome has, at once.
+                known |= plain_dict(signal.body[1])
         return Outcome(known["State"], known["Error"], known["Message"], known["Result"])
 
     def _where_it_logs(self) -> str:
