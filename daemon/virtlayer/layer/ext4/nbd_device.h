@@ -16,7 +16,8 @@
 
 struct page {
     uint64_t number;
-    bool present;
+    bool present;           /* the slot is taken */
+    bool known;             /* the bytes are what the device reads */
     bool dirty;
     unsigned char *bytes;
 };
@@ -37,6 +38,7 @@ struct device {
     size_t slots;
     size_t count;
     size_t limit;
+    unsigned char *memory;  /* of as many pages as the limit says */
 
     unsigned char *written; /* a bit for each READ_AHEAD; NULL where nothing is known */
 
@@ -68,18 +70,19 @@ errcode_t runs_read(struct device *device, uint64_t offset, size_t length, unsig
 /* ---- nbd_pages.c ---- */
 
 errcode_t pages_begin(struct device *device);
-void pages_empty(struct device *device);
+void pages_end(struct device *device);
 errcode_t pages_read(struct device *device, uint64_t offset, size_t length, unsigned char *data);
 errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
                       const unsigned char *data);
+
+/* What is there goes around the cache from now on. */
 void pages_forget(struct device *device, uint64_t offset, uint64_t length);
 
 /* Whether a page would have to be read from the server. */
 bool pages_miss(struct device *device, uint64_t number);
 
-/* Keeps what was read from the server: what the cache holds already is newer. */
-errcode_t pages_keep(struct device *device, uint64_t first, size_t length,
-                     const unsigned char *bytes);
+/* Keeps what was read from the server: what the cache holds already is newer. There is room. */
+void pages_keep(struct device *device, uint64_t first, size_t length, const unsigned char *bytes);
 
 /* Sends every page that has changed, and waits until the server has taken everything. */
 errcode_t pages_write_back(struct device *device);

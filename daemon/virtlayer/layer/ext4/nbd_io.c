@@ -30,9 +30,7 @@ static void free_device(struct device *device)
 {
     if (device->nbd)
         nbd_close(device->nbd);
-    if (device->pages)
-        pages_empty(device);
-    free(device->pages);
+    pages_end(device);
     free(device->written);
     for (unsigned i = 0; i < RUN_COUNT; i++)
         free(device->runs[i].bytes);
