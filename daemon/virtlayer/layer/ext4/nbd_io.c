@@ -47,6 +47,9 @@ static errcode_t connect_device(struct device *device, int descriptor)
         close(descriptor);
         return server_failure();
     }
+    /* For a structured reply, qemu first looks in all the volumes where it would have holes. */
+    if (nbd_set_request_structured_replies(device->nbd, false) == -1)
+        return server_failure();
     if (nbd_connect_socket(device->nbd, descriptor) == -1)
         return server_failure();
     size = nbd_get_size(device->nbd);
