@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Self
 
 _WORKER = b"virtlayer.layer.worker"
-_INTERVAL = 0.02
+_INTERVAL = 0.1
+"""Seconds. A look takes a millisecond of processor time, which what is measured has not then."""
 
 
 class MemoryWatch:
