@@ -13,7 +13,7 @@ from virtlayer.storage.pools import Pool, Volume
 def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
     """See that a volume is a layer.
 
-    On which other one is not asked: somebody may have shortened the chain with qemu-img.
+    Which one it stands on is not compared: somebody may have shortened the chain with qemu-img.
 
     Args:
         volume: One with the name of a layer.

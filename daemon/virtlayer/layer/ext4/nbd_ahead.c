@@ -67,7 +67,7 @@ errcode_t pages_read_ahead(struct device *device, blk64_t *numbers, size_t count
 {
     uint64_t last = UINT64_MAX;
     size_t room = device->limit - device->count;
-    errcode_t failure = runs_land(device);
+    errcode_t waiting, failure = runs_land(device);
 
     qsort(numbers, count, sizeof(*numbers), by_number);
     for (size_t i = 0; i < count && room >= READ_AHEAD_PAGES && !failure; i++) {
@@ -82,5 +82,7 @@ errcode_t pages_read_ahead(struct device *device, blk64_t *numbers, size_t count
         if (!failure)
             failure = ask(device, first);
     }
-    return failure ? failure : wait_until(device, 0);
+    /* Whatever happened: what arrives later might find no room any more. */
+    waiting = wait_until(device, 0);
+    return failure ? failure : waiting;
 }
