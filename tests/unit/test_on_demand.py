@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A process that is started when it is needed, and let go when it is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from virtlayer.operations.on_demand import OnDemand
+
+
+class Reaped:
+    """Stands for a process whose end takes a moment, as that of a real one does."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        self.events.append("started")
+        try:
+            yield "worker"
+        finally:
+            await asyncio.sleep(0.01)
+            self.events.append("gone")
+
+
+async def test_nothing_is_started_that_nobody_needs() -> None:
+    process = Reaped()
+    async with OnDemand(process.running()) as demand:
+        demand.let_go()
+    assert process.events == []
+
+
+async def test_it_is_started_once_and_gone_in_the_end() -> None:
+    process = Reaped()
+    async with OnDemand(process.running()) as demand:
+        demand.prepare()
+        assert await demand.worker() == await demand.worker() == "worker"
+        assert process.events == ["started"]
+    assert process.events == ["started", "gone"]
+
+
+async def test_it_ends_while_the_caller_does_the_rest() -> None:
+    process = Reaped()
+    async with OnDemand(process.running()) as demand:
+        await demand.worker()
+        demand.let_go()
+        async with asyncio.timeout(10):
+            while process.events != ["started", "gone"]:
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_it_is_gone_in_the_end_though_it_was_let_go_before(times: int) -> None:
+    process = Reaped()
+    async with OnDemand(process.running()) as demand:
+        await demand.worker()
+        for _ in range(times):
+            demand.let_go()
+            await asyncio.sleep(0)
+    assert process.events == ["started", "gone"]
+
+
+async def test_who_waits_is_told_why_it_does_not_start() -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[str]:
+        raise FileNotFoundError("no such program")
+        yield "never"
+
+    async with OnDemand(broken()) as demand:
+        with pytest.raises(FileNotFoundError, match="no such program"):
+            await demand.worker()
