@@ -284,6 +284,20 @@ async def test_a_finished_image_is_open_for_reading_only(directory: Path) -> Non
                 pass
 
 
+async def test_the_daemon_ends_while_its_caller_does_the_rest(directory: Path) -> None:
+    before = children()
+    async with images_in(directory) as images:
+        image = await images.create(64 * MIB, None)
+        await write(images, image, 8 * MIB, b"\1" * MIB)
+        as_finished = image.path.read_bytes()
+        images.let_go()
+        async with asyncio.timeout(20):
+            while children() - before:
+                await asyncio.sleep(0.005)
+        assert image.path.read_bytes() == as_finished
+    assert reads(image.path, 8 * MIB, 1, MIB)
+
+
 async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> None:
     broken = directory / "broken.qcow2"
     broken.write_bytes(b"no qcow2")
