@@ -8,58 +8,34 @@
  */
 #include "ahead.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 #include "directory_writing.h"
 #include "nbd_io.h"
 
-#define MOST 8192 /* directory blocks at a time: as many pages as the cache has */
+#define MOST 8192 /* as many pages as the cache has: more would find no room there */
 
 struct places {
-    blk64_t *blocks;
+    blk64_t blocks[MOST];
     size_t count;
-    size_t room;
 };
 
-static errcode_t add_place(struct places *places, blk64_t block)
+static void add_place(struct places *places, blk64_t block)
 {
-    if (places->count == places->room) {
-        size_t room = places->room ? 2 * places->room : 256;
-        blk64_t *blocks = realloc(places->blocks, room * sizeof(*blocks));
-
-        if (!blocks)
-            return ENOMEM;
-        places->blocks = blocks;
-        places->room = room;
-    }
-    places->blocks[places->count++] = block;
-    return 0;
-}
-
-static errcode_t read_places(ext2_filsys fs, struct places *places)
-{
-    size_t count = places->count;
-
-    places->count = 0;
-    return count ? vl_nbd_read_ahead(fs->io, places->blocks, count) : 0;
+    if (places->count < MOST)
+        places->blocks[places->count++] = block;
 }
 
 errcode_t vl_read_bitmaps_ahead(ext2_filsys fs)
 {
-    struct places places = {0};
-    errcode_t failure = 0;
+    struct places places;
 
-    for (dgrp_t group = 0; group < fs->group_desc_count && !failure; group++) {
+    places.count = 0;
+    for (dgrp_t group = 0; group < fs->group_desc_count; group++) {
         if (!ext2fs_bg_flags_test(fs, group, EXT2_BG_BLOCK_UNINIT))
-            failure = add_place(&places, ext2fs_block_bitmap_loc(fs, group));
-        if (!failure && !ext2fs_bg_flags_test(fs, group, EXT2_BG_INODE_UNINIT))
-            failure = add_place(&places, ext2fs_inode_bitmap_loc(fs, group));
+            add_place(&places, ext2fs_block_bitmap_loc(fs, group));
+        if (!ext2fs_bg_flags_test(fs, group, EXT2_BG_INODE_UNINIT))
+            add_place(&places, ext2fs_inode_bitmap_loc(fs, group));
     }
-    if (!failure)
-        failure = read_places(fs, &places);
-    free(places.blocks);
-    return failure;
+    return vl_nbd_read_ahead(fs->io, places.blocks, places.count);
 }
 
 static blk64_t place_of_inode(ext2_filsys fs, ext2_ino_t number)
@@ -70,46 +46,36 @@ static blk64_t place_of_inode(ext2_filsys fs, ext2_ino_t number)
     return ext2fs_inode_table_loc(fs, group) + in_group / EXT2_INODES_PER_BLOCK(fs->super);
 }
 
-static errcode_t add_inodes(ext2_filsys fs, struct places *places, const ext2_ino_t *numbers,
-                            size_t count)
-{
-    errcode_t failure = 0;
-
-    for (size_t i = 0; i < count && !failure; i++)
-        if (numbers[i] && numbers[i] <= fs->super->s_inodes_count)
-            failure = add_place(places, place_of_inode(fs, numbers[i]));
-    return failure;
-}
-
-static errcode_t add_directory_blocks(ext2_filsys fs, struct places *places, ext2_ino_t number)
+static void add_directory_blocks(ext2_filsys fs, struct places *places, ext2_ino_t number)
 {
     union vl_inode inode;
     blk64_t place, blocks;
-    errcode_t failure = 0;
 
     if (ext2fs_read_inode_full(fs, number, &inode.small, VL_INODE_SIZE) ||
         !LINUX_S_ISDIR(inode.fields.i_mode))
-        return 0;
+        return;
     blocks = EXT2_I_SIZE(&inode.fields) / fs->blocksize;
-    for (blk64_t logical = 0; logical < blocks && places->count < MOST && !failure; logical++) {
+    for (blk64_t logical = 0; logical < blocks && places->count < MOST; logical++) {
         if (find_block(fs, number, &inode, logical, &place))
-            return 0;
-        failure = add_place(places, place);
+            return;
+        add_place(places, place);
     }
-    return failure;
 }
 
 errcode_t vl_read_nodes_ahead(ext2_filsys fs, const ext2_ino_t *numbers, size_t count)
 {
-    struct places places = {0};
-    errcode_t failure = add_inodes(fs, &places, numbers, count);
+    struct places places;
+    errcode_t failure;
 
-    if (!failure)
-        failure = read_places(fs, &places);
-    for (size_t i = 0; i < count && !failure; i++)
-        failure = add_directory_blocks(fs, &places, numbers[i]);
-    if (!failure)
-        failure = read_places(fs, &places);
-    free(places.blocks);
-    return failure;
+    places.count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (numbers[i] && numbers[i] <= fs->super->s_inodes_count)
+            add_place(&places, place_of_inode(fs, numbers[i]));
+    failure = vl_nbd_read_ahead(fs->io, places.blocks, places.count);
+    if (failure)
+        return failure;
+    places.count = 0;
+    for (size_t i = 0; i < count; i++)
+        add_directory_blocks(fs, &places, numbers[i]);
+    return vl_nbd_read_ahead(fs->io, places.blocks, places.count);
 }

@@ -38,7 +38,7 @@ static errcode_t ask(struct device *device, uint64_t first)
         return ENOMEM;
     arrival->device = device;
     arrival->first = first;
-    arrival->length = device->size - offset < READ_AHEAD ? device->size - offset : READ_AHEAD;
+    arrival->length = length_to_read(device, offset);
     if (nbd_aio_pread(device->nbd, arrival->bytes, arrival->length, offset,
                       (nbd_completion_callback){
                           .callback = arrived, .user_data = arrival, .free = free},
@@ -51,8 +51,8 @@ static errcode_t ask(struct device *device, uint64_t first)
 static errcode_t wait_until(struct device *device, int in_flight)
 {
     while (nbd_aio_in_flight(device->nbd) > in_flight)
-        if (nbd_poll(device->nbd, -1) == -1)
-            return device_failed(device, server_failure());
+        if (wait_for_server(device))
+            return device->failure;
     return device->failure;
 }
 

@@ -46,6 +46,12 @@ struct device {
     struct run *open_run; /* the one that is being filled */
 };
 
+/* How much one read gets there, within the device. */
+static inline size_t length_to_read(const struct device *device, uint64_t offset)
+{
+    return device->size - offset < READ_AHEAD ? device->size - offset : READ_AHEAD;
+}
+
 /* ---- nbd_runs.c ---- */
 
 /* The error of libnbd that has just happened. */
@@ -53,6 +59,9 @@ errcode_t server_failure(void);
 
 /* Remembers the first failure of all; answers this one. */
 errcode_t device_failed(struct device *device, errcode_t failure);
+
+/* Waits until the server has answered something. */
+errcode_t wait_for_server(struct device *device);
 
 /* Sends bytes, or zeroes where data is NULL: soon, and together with those that follow them. */
 errcode_t runs_append(struct device *device, uint64_t offset, const unsigned char *data,

@@ -163,13 +163,12 @@ static errcode_t read_pages(struct device *device, uint64_t number)
     unsigned char bytes[READ_AHEAD];
     uint64_t first = number - number % READ_AHEAD_PAGES;
     uint64_t offset = first * PAGE_SIZE;
-    size_t length = sizeof(bytes);
+    size_t length;
     errcode_t failure;
 
     if (offset >= device->size)
         return EXT2_ET_SHORT_READ;
-    if (length > device->size - offset)
-        length = device->size - offset;
+    length = length_to_read(device, offset);
     failure = make_room(device, READ_AHEAD_PAGES);
     if (!failure)
         failure = runs_read(device, offset, length, bytes);

@@ -42,7 +42,7 @@ static int run_landed(void *data, int *error)
     return 1; /* retire the command */
 }
 
-static errcode_t wait_for_server(struct device *device)
+errcode_t wait_for_server(struct device *device)
 {
     if (nbd_poll(device->nbd, -1) == -1)
         return device_failed(device, server_failure());
