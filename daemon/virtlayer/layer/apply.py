@@ -38,6 +38,12 @@ _IMPLIED_MODE = 0o755
 _SYMLINK_MODE = 0o777
 
 
+def path_in_question(name: bytes) -> bytes:
+    """The path that an entry of this name is about: a whiteout's is that of what it hides."""
+    head, slash, last = name.rpartition(b"/")
+    return head + slash + last.removeprefix(_WHITEOUT)
+
+
 class LayerApplication:
     """The application of one layer to a tree.
 

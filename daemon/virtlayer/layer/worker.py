@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any
 
-from virtlayer.layer.apply import LayerApplication
+from virtlayer.layer.apply import LayerApplication, path_in_question
 from virtlayer.layer.blob import ArrivingBlobFile, BlobFile
 from virtlayer.layer.ext4.filesystem import Ext4Filesystem
 from virtlayer.layer.ext4.refusal import STOPS, refusal
@@ -58,7 +58,11 @@ def _apply(
         with kept.used(device, step, opened) as filesystem:
             try:
                 application = LayerApplication(filesystem, layer.limits)
-                entries = layer.read(blob, application.apply, filesystem.expect)
+                entries = layer.read(
+                    blob,
+                    application.apply,
+                    lambda names: filesystem.expect(map(path_in_question, names)),
+                )
                 if step.last:
                     filesystem.finish()
             except STOPS as error:

@@ -13,8 +13,6 @@ from virtlayer.layer.tree import DIRECTORY
 type _Paths = dict[bytes, _Paths]
 """Names, and the paths below each."""
 
-_WHITEOUT = b".wh."
-
 
 def read_paths_ahead(
     filesystem: Any, root: int, directories: Directories, paths: Iterable[bytes]
@@ -25,7 +23,7 @@ def read_paths_ahead(
         filesystem: An open ext2_filsys.
         root: Where they begin.
         directories: Those of the file system.
-        paths: As a layer has them. A whiteout stands for what it hides.
+        paths: Of names with slashes between them; what is not there is passed over.
 
     Raises:
         Ext4Error: A directory cannot be read.
@@ -38,7 +36,7 @@ def read_paths_ahead(
         for number, names in level.items():
             entries = directories.get(number)
             for name, rest in names.items():
-                child = entries.find(name.removeprefix(_WHITEOUT))
+                child = entries.find(name)
                 if child is not None:
                     nodes.append(child.node)
                     if rest and child.kind == DIRECTORY:
