@@ -8,13 +8,14 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.images import LayerContent
 from tests.privileges import call_as_root
 from tests.trees import Node, mounted, scan
 from virtlayer import programs
+from virtlayer.layer.ext4.filesystem import Ext4Filesystem
 from virtlayer.layer.session import AppliedLayer, LayerRequest, LayerWorker
 from virtlayer.source.arrival import Blob
 
@@ -42,6 +43,20 @@ async def served(volume: Path, image_format: str = "raw") -> AsyncIterator[socke
                     await asyncio.sleep(0.001)
                 yield connection
             await server.check()
+
+
+async def format_volume(
+    volume: Path, size: int, identity: str, fill: Callable[[Ext4Filesystem], None]
+) -> None:
+    """Make a raw file with a file system, and fill it; then e2fsck must find nothing to say."""
+    with volume.open("wb") as stream:
+        stream.truncate(size)
+    async with served(volume) as connection:
+        with Ext4Filesystem.formatted(connection.dup(), size, identity) as filesystem:
+            fill(filesystem)
+            filesystem.finish()
+            filesystem.leave()
+    assert_sound(volume)
 
 
 async def apply_layer(

@@ -8,6 +8,8 @@ import pytest
 
 from tests.leftovers import nothing_left
 from tests.libvirt_host import LibvirtHost, private_host
+from virtlayer.config import LayerSettings
+from virtlayer.layer.session import LayerWorker
 from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pool, Pools
 
@@ -27,6 +29,15 @@ async def pools(host: LibvirtHost) -> AsyncIterator[Pools]:
     with nothing_left():
         async with Hypervisor(host.uri) as hypervisor:
             yield Pools(hypervisor)
+
+
+@pytest.fixture
+async def worker(
+    pools: Pools,  # noqa: ARG001 -- it must end before pools looks for what is left
+) -> AsyncIterator[LayerWorker]:
+    """What applies layers."""
+    async with LayerWorker.started(LayerSettings()) as started:
+        yield started
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ from virtlayer.storage.pools import Pool, Pools
 MIB = 1024**2
 TOO_LONG = 60.0
 """Seconds after which a test that waits for the worker has failed."""
-
-
-@pytest.fixture
-async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
-    async with LayerWorker.started(LayerSettings()) as worker:
-        yield worker
 
 
 def contents_in(pool: Pool) -> list[Path]:

@@ -6,7 +6,6 @@ import json
 import shutil
 import stat
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,6 @@ from virtlayer.errors import VolumeExists
 from virtlayer.layer.session import LayerWorker
 from virtlayer.storage.connection import Hypervisor
 from virtlayer.storage.pools import Pool, Pools
-
-
-@pytest.fixture
-async def worker() -> AsyncIterator[LayerWorker]:
-    async with LayerWorker.started(LayerSettings()) as worker:
-        yield worker
 
 
 def backing_chain(path: Path) -> list[str]:

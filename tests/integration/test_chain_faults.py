@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,12 +32,6 @@ from virtlayer.storage.pools import Pool, Pools
 from virtlayer.storage.staging import STAGING_PARENT
 
 MIB = 1024**2
-
-
-@pytest.fixture
-async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
-    async with LayerWorker.started(LayerSettings()) as worker:
-        yield worker
 
 
 def names_of(pool: Pool, contents: list[LayerContent]) -> list[str]:

@@ -41,14 +41,8 @@ async def nothing() -> None:
 
 
 @pytest.fixture
-async def worker(pools: Pools) -> AsyncIterator[LayerWorker]:  # noqa: ARG001 -- ends before it
-    async with LayerWorker.started(LayerSettings()) as started:
-        yield started
-
-
-@pytest.fixture
 async def customizer(
-    pools: Pools,  # noqa: ARG001 -- ends before it
+    pools: Pools,  # noqa: ARG001 -- it must end before pools looks for what is left
 ) -> AsyncIterator[CustomizationWorker]:
     async with CustomizationWorker.started(LayerSettings()) as started:
         yield started

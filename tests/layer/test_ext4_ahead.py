@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.volumes import SIZE, served
+from tests.volumes import SIZE, format_volume, served
 from virtlayer.layer.apply import path_in_question
 from virtlayer.layer.ext4.filesystem import ROOT, Ext4Filesystem
 from virtlayer.layer.ext4.library import Ext4Error
@@ -21,16 +21,13 @@ _METADATA = Metadata(0o755, 0, 0, 0)
 
 
 async def _filled(volume: Path, size: int, paths: Iterable[bytes]) -> None:
-    with volume.open("wb") as stream:
-        stream.truncate(size)
-    async with served(volume) as connection:
-        with Ext4Filesystem.formatted(connection.dup(), size, "ahead") as filesystem:
-            for path in paths:
-                *parents, name = path.split(b"/")
-                directory = functools.reduce(functools.partial(_entered, filesystem), parents, ROOT)
-                filesystem.add_special(directory, name, _METADATA, FIFO, 0, 0)
-            filesystem.finish()
-            filesystem.leave()
+    def fill(filesystem: Ext4Filesystem) -> None:
+        for path in paths:
+            *parents, name = path.split(b"/")
+            directory = functools.reduce(functools.partial(_entered, filesystem), parents, ROOT)
+            filesystem.add_special(directory, name, _METADATA, FIFO, 0, 0)
+
+    await format_volume(volume, size, "ahead", fill)
 
 
 def _entered(filesystem: Ext4Filesystem, directory: int, name: bytes) -> int:

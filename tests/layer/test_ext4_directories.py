@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.trees import mounted
-from tests.volumes import assert_sound, served
+from tests.volumes import assert_sound, format_volume, served
 from virtlayer.layer.ext4.filesystem import LINK_LIMIT, ROOT, Ext4Filesystem
 from virtlayer.layer.ext4.library import Ext4Error
 from virtlayer.layer.tree import FIFO, Child, Metadata
@@ -24,14 +24,7 @@ _IDENTITY = "directories"  # decides what names hash to
 
 
 async def _formatted(volume: Path, fill: Callable[[Ext4Filesystem], None]) -> None:
-    with volume.open("wb") as stream:
-        stream.truncate(_SIZE)
-    async with served(volume) as connection:
-        with Ext4Filesystem.formatted(connection.dup(), _SIZE, _IDENTITY) as filesystem:
-            fill(filesystem)
-            filesystem.finish()
-            filesystem.leave()
-    assert_sound(volume)
+    await format_volume(volume, _SIZE, _IDENTITY, fill)
 
 
 async def _changed(volume: Path, change: Callable[[Ext4Filesystem], None]) -> None:

@@ -2,8 +2,6 @@
 """The names of an archive that are known before its first entry is read."""
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +19,7 @@ from tests.archives import (
 )
 from tests.images import Compression, layer
 from tests.layer.mutation import LIMITS
+from tests.volumes import open_blob
 from virtlayer.layer.archive import Archive
 from virtlayer.layer.blob import BlobFile
 from virtlayer.layer.problems import BrokenStream
@@ -31,12 +30,11 @@ _MANY = 20_000
 
 @contextlib.contextmanager
 def reading(blob: bytes) -> Iterator[Archive]:
-    with tempfile.TemporaryFile() as file:
-        file.write(blob)
-        file.flush()
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        with LayerStream(BlobFile(file.fileno()), "sha256", LIMITS.bytes) as stream:
-            yield Archive(stream, LIMITS)
+    with (
+        open_blob(blob) as descriptor,
+        LayerStream(BlobFile(descriptor), "sha256", LIMITS.bytes) as stream,
+    ):
+        yield Archive(stream, LIMITS)
 
 
 def both(data: bytes, compression: Compression = "none") -> tuple[list[bytes], list[bytes]]:
