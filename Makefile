@@ -46,7 +46,7 @@ check: dev
 
 .PHONY: fuzz
 fuzz: dev
-	$(BIN)/python -m tests.layer.fuzz 10
+	$(BIN)/python -m tests.worker.fuzz 10
 
 .PHONY: demo
 demo: dev

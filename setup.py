@@ -43,8 +43,8 @@ setup(
         )
     ],
     cffi_modules=[
-        "daemon/virtlayer/layer/build_extension.py:ffi",
-        "daemon/virtlayer/layer/ext4/build_extension.py:ffi",
-        "daemon/virtlayer/layer/sandbox/build_extension.py:ffi",
+        "daemon/virtlayer/worker/archive/build_extension.py:ffi",
+        "daemon/virtlayer/worker/ext4/build_extension.py:ffi",
+        "daemon/virtlayer/worker/sandbox/build_extension.py:ffi",
     ],
 )

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from tests.registry import Registry
+from tests.support.registry import Registry
 
 from bench import places
 from bench.cases import CASES, Outcome, Setting

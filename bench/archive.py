@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from isal import isal_zlib
-from tests.images import OCI_LAYER, LayerContent
-from tests.registry import Registry
+from tests.support.images import OCI_LAYER, LayerContent
+from tests.support.registry import Registry
 
 MTIME = 1_700_000_000
 _GZIP = 16 + 15

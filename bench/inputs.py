@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from tests.images import image
-from tests.registry import Registry
+from tests.support.images import image
+from tests.support.registry import Registry
 
 from bench import places
 from bench.archive import Layer, PendingLayer, new_layer

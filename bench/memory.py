@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_WORKER = b"virtlayer.layer.worker"
+_WORKER = b"virtlayer.worker.ext4.worker"
 _INTERVAL = 0.1
 """Seconds. A look takes a millisecond of processor time, which what is measured has not then."""
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.bus_daemon import Bus, session_bus
-from tests.libvirt_host import LibvirtHost, private_host
-from tests.virtlayerd import Daemon, virtlayerd
+from tests.support.bus_daemon import Bus, session_bus
+from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.virtlayerd import Daemon, virtlayerd
 
 from bench.commands import disk_usage, stopwatch
 from bench.inputs import Image, Inputs
 from bench.memory import MemoryWatch, resident
 from bench.result import Finished
 from bench.volumes import volume_tree
-from virtlayer.bus.client.answers import StartedJob
-from virtlayer.bus.client.caller import Client
+from virtlayer.client.bus.answers import StartedJob
+from virtlayer.client.bus.caller import Client
 
 _SETTINGS = "[service]\nidle-timeout = 0\n"
 

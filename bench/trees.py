@@ -4,7 +4,7 @@
 import json
 from pathlib import Path
 
-from tests.trees import scan
+from tests.support.trees import scan
 
 from bench import places
 from bench.commands import run

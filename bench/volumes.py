@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.trees import mounted
+from tests.support.trees import mounted
 
 from bench.commands import run
 from bench.places import scratch

@@ -21,10 +21,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))  # where the tests that are imported next are
 
-from tests.bus_daemon import session_bus  # noqa: E402
-from tests.images import Content, file, image, layer, symlink, whiteout  # noqa: E402
-from tests.libvirt_host import LibvirtHost, private_host  # noqa: E402
-from tests.registry import Registry  # noqa: E402
+from tests.support.bus_daemon import session_bus  # noqa: E402
+from tests.support.images import Content, file, image, layer, symlink, whiteout  # noqa: E402
+from tests.support.libvirt_host import LibvirtHost, private_host  # noqa: E402
+from tests.support.registry import Registry  # noqa: E402
 
 BIN = REPOSITORY / ".venv/bin"
 PACKAGES = ("base-files", "libc6", "busybox-static", "tzdata", "perl-base")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import root_tests
+from tests.support import root_tests
 
 _ACCEPTANCE = Path(__file__).parent / "acceptance"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.system import System, booted
-from tests.registry import Registry
+from tests.support.registry import Registry
 
 _CHECKOUT = Path(__file__).parent.parent.parent
 USER, PASSWORD = "puller", "correct-horse-7d1"

@@ -9,8 +9,8 @@ import pytest
 
 from tests.acceptance.conftest import PASSWORD, USER
 from tests.acceptance.system import System
-from tests.images import device, directory, file, image, layer
-from tests.registry import Registry
+from tests.support.images import device, directory, file, image, layer
+from tests.support.registry import Registry
 
 _ACCESS = ("--username", USER, "--password-stdin")
 _POOL = "/var/lib/libvirt/containers"

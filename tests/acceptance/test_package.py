@@ -9,8 +9,8 @@ import pytest
 
 from tests.acceptance.conftest import PASSWORD, USER, define_pool, install, trust
 from tests.acceptance.system import System, booted
-from tests.images import file, image, layer
-from tests.registry import Registry
+from tests.support.images import file, image, layer
+from tests.support.registry import Registry
 
 POOL = "/var/lib/libvirt/images"
 # What changes on a running system anyway, and what apt and dpkg remember of every package.

@@ -9,8 +9,8 @@ import pytest
 
 from tests.acceptance.conftest import PASSWORD, USER
 from tests.acceptance.system import System, wait_until
-from tests.images import directory, file, image, layer, whiteout
-from tests.registry import Registry
+from tests.support.images import directory, file, image, layer, whiteout
+from tests.support.registry import Registry
 
 MANAGER = ("org.virtlayer1", "/org/virtlayer1", "org.virtlayer1.Manager")
 # The password comes over standard input.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus_daemon import Bus, session_bus
+from tests.support.bus_daemon import Bus, session_bus
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from tests.bus_daemon import Bus
-from tests.privileges import ROOTS_SETTING, as_root
-from virtlayer.bus.connection import BusError, Connection
+from tests.support.bus_daemon import Bus
+from tests.support.privileges import ROOTS_SETTING, as_root
+from virtlayer.dbus.connection import BusError, Connection
 
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
 SERVICE = "org.virtlayer1"

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-from tests.bus_daemon import Bus
-from tests.privileges import as_root
+from tests.support.bus_daemon import Bus
+from tests.support.privileges import as_root
 
 NOBODY = pwd.getpwnam("nobody")
 POLICIES = Path(__file__).parent.parent.parent / "packaging" / "polkit"

@@ -12,12 +12,12 @@ from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from tests.bus_daemon import Bus
-from virtlayer.bus.call import Call
-from virtlayer.bus.connection import Connection
-from virtlayer.bus.exporter import Exporter
-from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
+from tests.support.bus_daemon import Bus
+from virtlayer.dbus.connection import Connection
 from virtlayer.errors import NotAuthorized, PoolNotFound
+from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.exporter import Exporter
+from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
 
 NAME = "org.example.Small"
 ROOT = "/org/example/small"

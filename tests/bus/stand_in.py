@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from dbus_next.signature import Variant
 
-from virtlayer.bus import names
-from virtlayer.bus.call import Call
-from virtlayer.bus.connection import Connection
-from virtlayer.bus.exporter import Exporter
-from virtlayer.bus.members import Emits, Interface, dbus_property, method, signal
-from virtlayer.bus.values import variants
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import Connection
+from virtlayer.dbus.values import variants
+from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.exporter import Exporter
+from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
 
 RESULT = {
     "digest": ("s", "sha256:" + "d" * 64),

@@ -21,14 +21,14 @@ from tests.bus.polkit import (
     open_directory,
     polkitd,
 )
-from tests.bus_daemon import Bus, session_bus, system_bus
-from tests.images import file, image, layer, write_layout
-from tests.privileges import as_root
-from virtlayer.bus.authority import Action, identity_of
-from virtlayer.bus.call import Call
-from virtlayer.bus.connection import Connection
-from virtlayer.bus.exporter import Exporter
-from virtlayer.bus.members import Interface, method
+from tests.support.bus_daemon import Bus, session_bus, system_bus
+from tests.support.images import file, image, layer, write_layout
+from tests.support.privileges import as_root
+from virtlayer.dbus.connection import Connection
+from virtlayer.service.bus.authority import Action, identity_of
+from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.exporter import Exporter
+from virtlayer.service.bus.members import Interface, method
 
 SOURCE = "docker://x.test/y"
 PULL = ("Pull", "ssa{sv}", SOURCE, "nowhere", "0")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.bus.stand_in import ScriptedJob, stand_in
-from tests.bus_daemon import Bus
-from tests.command import COMMAND, started, virtlayer, virtlayer_on_terminal
-from virtlayer.bus import names
-from virtlayer.bus.connection import Connection
+from tests.support.bus_daemon import Bus
+from tests.support.command import COMMAND, started, virtlayer, virtlayer_on_terminal
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import Connection
 
 PASSWORD = "swordfish-7hk3"
 

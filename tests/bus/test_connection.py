@@ -12,8 +12,8 @@ from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from tests.bus.service import IFACE, NAME, ROOT, Pair, no_reply, open_descriptors, pair
-from tests.bus_daemon import Bus
-from virtlayer.bus.connection import BusError, Connection
+from tests.support.bus_daemon import Bus
+from virtlayer.dbus.connection import BusError, Connection
 
 pytestmark = pytest.mark.usefixtures("descriptors")
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.bus.service import IFACE, NAME, ROOT, Broken, Small, pair
-from tests.bus_daemon import Bus
+from tests.support.bus_daemon import Bus
 
 pytestmark = pytest.mark.usefixtures("descriptors")
 

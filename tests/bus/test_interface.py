@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.bus.daemon import ROOT, SERVICE, virtlayerd
-from tests.bus_daemon import Bus
-from virtlayer.bus.image import ImageObject
-from virtlayer.bus.introspection import describe
-from virtlayer.bus.job import JobObject
-from virtlayer.bus.manager import Manager
-from virtlayer.bus.members import Interface
+from tests.support.bus_daemon import Bus
+from virtlayer.service.bus.image import ImageObject
+from virtlayer.service.bus.introspection import describe
+from virtlayer.service.bus.job import JobObject
+from virtlayer.service.bus.manager import Manager
+from virtlayer.service.bus.members import Interface
 
 FILES = Path(__file__).parent.parent.parent / "dbus"
 

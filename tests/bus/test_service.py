@@ -21,8 +21,8 @@ from tests.bus.daemon import (
     until_owned,
     virtlayerd,
 )
-from tests.bus_daemon import Bus, session_bus
-from virtlayer.bus.connection import Connection
+from tests.support.bus_daemon import Bus, session_bus
+from virtlayer.dbus.connection import Connection
 from virtlayer.version import VERSION
 
 PROPERTIES = "org.freedesktop.DBus.Properties"

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bus_daemon import session_bus
-from tests.images import Content, directory, file, image, layer, whiteout
-from tests.libvirt_host import LibvirtHost, private_host
-from tests.registry import Registry
-from tests.virtlayerd import Daemon, virtlayerd
+from tests.support.bus_daemon import session_bus
+from tests.support.images import Content, directory, file, image, layer, whiteout
+from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.registry import Registry
+from tests.support.virtlayerd import Daemon, virtlayerd
 
 REPOSITORY = Path(__file__).parent.parent.parent
 EXAMPLES = REPOSITORY / "examples"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.examples.display import display
 from tests.examples.place import SOURCE, Place
-from tests.faulty_registry import Fault, FaultyRegistry
-from tests.images import file, image, layer
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import file, image, layer
 
 _DRIVER = Path(__file__).parent / "drive_window.py"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.bus.daemon import virtlayerd
 from tests.bus.polkit import NOBODY, call_as_nobody, open_directory, polkitd
-from tests.bus_daemon import system_bus
 from tests.examples.place import EXAMPLES
+from tests.support.bus_daemon import system_bus
 
 _GIVEN, _OTHER = "docker://registry.example/web:1", "docker://elsewhere.example/web:1"
 _STARTED = "/org/virtlayer1/job/"

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.leftovers import nothing_left
-from tests.libvirt_host import LibvirtHost, private_host
-from virtlayer.config import LayerSettings
-from virtlayer.layer.session import LayerWorker
-from virtlayer.storage.connection import Hypervisor
-from virtlayer.storage.pools import Pool, Pools
+from tests.support.leftovers import nothing_left
+from tests.support.libvirt_host import LibvirtHost, private_host
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import LayerSettings
 
 _numbers = itertools.count(1)
 

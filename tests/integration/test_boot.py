@@ -17,14 +17,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.command import virtlayer
-from tests.images import Content, LayerContent, directory, file, image, layer, whiteout
-from tests.libvirt_host import LibvirtHost
-from tests.machine import booted
-from tests.registry import Registry
-from tests.virtlayerd import virtlayerd
-from tests.volumes import assert_sound
+from tests.support.bus_daemon import session_bus
+from tests.support.command import virtlayer
+from tests.support.images import Content, LayerContent, directory, file, image, layer, whiteout
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.machine import booted
+from tests.support.registry import Registry
+from tests.support.virtlayerd import virtlayerd
+from tests.support.volumes import assert_sound
 
 LAYERS = 40
 DEEPEST = 16

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain_parts import Store, request_for
-from tests.images import LayerContent, file, layer
-from tests.libvirt_host import LibvirtHost
-from virtlayer.chain.build import ChainBuilder
-from virtlayer.config import LayerSettings
+from tests.support.chain_parts import Store, request_for
+from tests.support.images import LayerContent, file, layer
+from tests.support.libvirt_host import LibvirtHost
 from virtlayer.errors import DigestMismatch, MalformedLayer, RegistryUnavailable, VirtlayerError
-from virtlayer.layer.session import LayerWorker
-from virtlayer.storage.pools import Pool, Pools
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import LayerSettings
 
 MIB = 1024**2
 TOO_LONG = 60.0

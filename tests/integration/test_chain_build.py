@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain_parts import SIZE, Store, request_for, small_layers
-from tests.images import directory, file, layer, whiteout
-from tests.leftovers import nothing_left
-from tests.libvirt_host import LibvirtHost
-from tests.volumes import assert_sound
-from virtlayer.chain.build import ChainBuilder
-from virtlayer.config import LayerSettings
+from tests.support.chain_parts import SIZE, Store, request_for, small_layers
+from tests.support.images import directory, file, layer, whiteout
+from tests.support.leftovers import nothing_left
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.volumes import assert_sound
 from virtlayer.errors import VolumeExists
-from virtlayer.layer.session import LayerWorker
-from virtlayer.storage.connection import Hypervisor
-from virtlayer.storage.pools import Pool, Pools
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import LayerSettings
 
 
 def backing_chain(path: Path) -> list[str]:

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain_parts import Store, request_for, small_layers
-from tests.images import LayerContent, directory, file, layer
-from tests.leftovers import children, nothing_left
-from tests.libvirt_host import LibvirtHost, session_host
-from tests.small_filesystem import small_filesystem
-from virtlayer.chain.build import ChainBuilder
-from virtlayer.config import LayerSettings
+from tests.support.chain_parts import Store, request_for, small_layers
+from tests.support.images import LayerContent, directory, file, layer
+from tests.support.leftovers import children, nothing_left
+from tests.support.libvirt_host import LibvirtHost, session_host
+from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import (
     DigestMismatch,
     Internal,
@@ -26,10 +24,12 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
-from virtlayer.layer.session import LayerWorker
-from virtlayer.storage.connection import Hypervisor
-from virtlayer.storage.pools import Pool, Pools
-from virtlayer.storage.staging import STAGING_PARENT
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.staging import STAGING_PARENT
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import LayerSettings
 
 MIB = 1024**2
 

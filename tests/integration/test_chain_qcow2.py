@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import children, nothing_left
-from tests.small_filesystem import memory_filesystem, small_filesystem
-from virtlayer.chain import qmp
-from virtlayer.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
-from virtlayer.chain.qmp import CommandFailed
-from virtlayer.chain.storage_daemon import storage_daemon
-from virtlayer.config import KIB, MIB
+from tests.support.leftovers import children, nothing_left
+from tests.support.small_filesystem import memory_filesystem, small_filesystem
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
+from virtlayer.service.chain import qmp
+from virtlayer.service.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
+from virtlayer.service.chain.qmp import CommandFailed
+from virtlayer.service.chain.storage_daemon import storage_daemon
+from virtlayer.settings import KIB, MIB
 
 _OPTION_EXPORT_NAME = 1
 _WRITE, _DISCONNECT, _FLUSH = 1, 2, 3

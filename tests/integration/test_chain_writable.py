@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain_parts import SIZE, Store, request_for, small_layers
-from tests.leftovers import children
-from tests.libvirt_host import LibvirtHost, session_host
-from tests.small_filesystem import small_filesystem
-from virtlayer.chain.build import ChainBuilder
-from virtlayer.chain.writable import WritableRequest, build_writable
-from virtlayer.config import MIB, LayerSettings
+from tests.support.chain_parts import SIZE, Store, request_for, small_layers
+from tests.support.leftovers import children
+from tests.support.libvirt_host import LibvirtHost, session_host
+from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
-from virtlayer.layer.customize.customization import Customization
-from virtlayer.layer.customize.session import CustomizationRequest, CustomizationWorker
-from virtlayer.layer.session import LayerWorker
-from virtlayer.storage.connection import Hypervisor
-from virtlayer.storage.pools import Pool, Pools, Volume
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pool, Pools, Volume
+from virtlayer.protocol.customization import Customization
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.chain.writable import WritableRequest, build_writable
+from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
+from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import MIB, LayerSettings
 
 
 class Customizer:

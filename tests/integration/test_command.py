@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.command import started, virtlayer, virtlayer_on_terminal
-from tests.faulty_registry import Fault, FaultyRegistry
-from tests.images import Content, directory, file, image, layer, whiteout
-from tests.libvirt_host import LibvirtHost
-from tests.registry import Registry
-from tests.virtlayerd import Daemon, virtlayerd
-from virtlayer.config import MIB
+from tests.support.bus_daemon import session_bus
+from tests.support.command import started, virtlayer, virtlayer_on_terminal
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import Content, directory, file, image, layer, whiteout
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.registry import Registry
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.settings import MIB
 
 PASSWORD = "swordfish-7hk3"
 

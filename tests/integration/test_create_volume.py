@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 from dbus_next.signature import Variant
 
-from tests.bus_daemon import session_bus
-from tests.command import Ended, virtlayer, virtlayer_on_terminal
-from tests.images import Content, directory, file, hardlink, image, layer
 from tests.integration.test_command import watched_processes
-from tests.job_watch import MANAGER, ROOT, watching
-from tests.libvirt_host import LibvirtHost
-from tests.machine import booted
-from tests.privileges import call_as_root
-from tests.registry import Registry
-from tests.trees import mounted
-from tests.virtlayerd import Daemon, virtlayerd
-from tests.volumes import assert_sound
-from virtlayer.bus.connection import BusError
-from virtlayer.config import MIB
+from tests.support.bus_daemon import session_bus
+from tests.support.command import Ended, virtlayer, virtlayer_on_terminal
+from tests.support.images import Content, directory, file, hardlink, image, layer
+from tests.support.job_watch import MANAGER, ROOT, watching
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.machine import booted
+from tests.support.privileges import call_as_root
+from tests.support.registry import Registry
+from tests.support.trees import mounted
+from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.volumes import assert_sound
+from virtlayer.dbus.connection import BusError
+from virtlayer.settings import MIB
 
 PASSWORD = "swordfish-9wq1 ü"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import children, nothing_left
-from tests.orphans import adopting, wait_until_only
+from tests.support.leftovers import children, nothing_left
+from tests.support.orphans import adopting, wait_until_only
 from virtlayer import programs
 from virtlayer.programs import Identity, ProgramFailed, run
 

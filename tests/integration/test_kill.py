@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.images import LayerContent, directory, file, image, layer, whiteout, write_layout
-from tests.job_watch import Watch, watching
-from tests.leftovers import children, nothing_left
-from tests.libvirt_host import LibvirtHost
-from tests.orphans import adopting, wait_until_only
-from tests.registry import Registry
-from tests.trees import differences, umoci_tree
-from tests.virtlayerd import Daemon, virtlayerd
-from tests.volumes import assert_sound, fingerprint, tree_of
-from virtlayer.config import MIB
+from tests.support.bus_daemon import session_bus
+from tests.support.images import LayerContent, directory, file, image, layer, whiteout, write_layout
+from tests.support.job_watch import Watch, watching
+from tests.support.leftovers import children, nothing_left
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.orphans import adopting, wait_until_only
+from tests.support.registry import Registry
+from tests.support.trees import differences, umoci_tree
+from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.volumes import assert_sound, fingerprint, tree_of
+from virtlayer.settings import MIB
 
 KILLS = 50
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bus_daemon import session_bus
-from tests.images import Content, file, image, layer
-from tests.job_watch import Watch, watching
-from tests.leftovers import nothing_left
-from tests.libvirt_host import LibvirtHost
-from tests.registry import Registry
-from tests.virtlayerd import Daemon, virtlayerd
-from virtlayer.config import KIB, MIB
+from tests.support.bus_daemon import session_bus
+from tests.support.images import Content, file, image, layer
+from tests.support.job_watch import Watch, watching
+from tests.support.leftovers import nothing_left
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.registry import Registry
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.settings import KIB, MIB
 
 IMAGES, PULLS, CALLERS, ROUNDS = 10, 50, 10, 3
 POOLS = ("load-a", "load-b", "load-c")

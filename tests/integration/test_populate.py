@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.images import Content
-from tests.libvirt_host import LibvirtHost
-from tests.pool_user import PoolUser, pool_user, qemu_img, some_image
-from tests.registry import Registry
-from tests.virtlayerd import virtlayerd
+from tests.support.bus_daemon import session_bus
+from tests.support.images import Content
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_user import PoolUser, pool_user, qemu_img, some_image
+from tests.support.registry import Registry
+from tests.support.virtlayerd import virtlayerd
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from dbus_next.signature import Variant
 
-from tests.bus_daemon import session_bus
-from tests.faulty_registry import Fault, FaultyRegistry
-from tests.images import Content, LayerContent, directory, file, image, layer, tar, whiteout
-from tests.job_watch import IMAGE, JOB, MANAGER, ROOT, SERVICE, Watch, watching
-from tests.libvirt_host import LibvirtHost
-from tests.registry import Registry
-from tests.virtlayerd import Daemon, virtlayerd
-from virtlayer.bus.connection import BusError
-from virtlayer.config import MIB
+from tests.support.bus_daemon import session_bus
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import Content, LayerContent, directory, file, image, layer, tar, whiteout
+from tests.support.job_watch import IMAGE, JOB, MANAGER, ROOT, SERVICE, Watch, watching
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.registry import Registry
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.dbus.connection import BusError
+from virtlayer.settings import MIB
 
 _numbers = itertools.count(1)
 PASSWORD = "swordfish-3fq8"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.command import COMMAND, virtlayer
-from tests.directory_user import users_directory
-from tests.images import (
+from tests.support.bus_daemon import session_bus
+from tests.support.command import COMMAND, virtlayer
+from tests.support.directory_user import users_directory
+from tests.support.images import (
     Content,
     Entry,
     LayerContent,
@@ -31,12 +31,12 @@ from tests.images import (
     symlink,
     whiteout,
 )
-from tests.libvirt_host import LibvirtHost, session_host
-from tests.pool_user import PoolUser, qemu_img
-from tests.registry import Registry
-from tests.trees import scan
-from tests.virtlayerd import Daemon, virtlayerd
-from virtlayer.config import MIB
+from tests.support.libvirt_host import LibvirtHost, session_host
+from tests.support.pool_user import PoolUser, qemu_img
+from tests.support.registry import Registry
+from tests.support.trees import scan
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.settings import MIB
 
 _numbers = itertools.count(1)
 _PASSWD = b"root:*:0:0:root:/root:/bin/sh\n"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.faulty_registry import Fault, FaultyRegistry
-from tests.images import image
-from tests.job_watch import IMAGE, Told, watching
-from tests.libvirt_host import LibvirtHost
-from tests.pool_user import PoolUser, pool_user, qemu_img, some_image, some_layers
-from tests.registry import Registry
-from tests.virtlayerd import Daemon, virtlayerd
+from tests.support.bus_daemon import session_bus
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import image
+from tests.support.job_watch import IMAGE, Told, watching
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_user import PoolUser, pool_user, qemu_img, some_image, some_layers
+from tests.support.registry import Registry
+from tests.support.virtlayerd import Daemon, virtlayerd
 
 IN_USE = 7
 """The exit status of the command."""

@@ -16,13 +16,13 @@ import pytest
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from tests.bus_daemon import Bus, session_bus
-from tests.images import directory, file, image, layer
-from tests.job_watch import MANAGER, ROOT, SERVICE, watching
-from tests.libvirt_host import LibvirtHost
-from tests.registry import Registry
-from tests.virtlayerd import virtlayerd
-from virtlayer.config import MIB
+from tests.support.bus_daemon import Bus, session_bus
+from tests.support.images import directory, file, image, layer
+from tests.support.job_watch import MANAGER, ROOT, SERVICE, watching
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.registry import Registry
+from tests.support.virtlayerd import virtlayerd
+from virtlayer.settings import MIB
 
 USER, PASSWORD, ROOT_PASSWORD = "me", "swordfish-5hk2", "tilefish-8vw4"
 PAIR = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()

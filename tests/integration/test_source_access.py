@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.leftovers import nothing_left
-from tests.registry import Registry
-from tests.sources import PLAIN, Sources, read_some, words_of_children
+from tests.support import images
+from tests.support.leftovers import nothing_left
+from tests.support.registry import Registry
+from tests.support.sources import PLAIN, Sources, read_some, words_of_children
 from virtlayer.errors import RegistryAuth, RegistryUnavailable
-from virtlayer.source.access import Access
+from virtlayer.service.source.access import Access
 
 USER, PASSWORD = "me", "hunter2-Σ"
 LAYERS = [images.layer(images.file("data", os.urandom(3_000_000))) for _ in range(3)]

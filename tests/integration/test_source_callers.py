@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
 from tests.bus.polkit import open_directory
-from tests.leftovers import children, nothing_left
-from tests.registry import Registry
-from tests.sources import Sources
+from tests.support import images
+from tests.support.leftovers import children, nothing_left
+from tests.support.registry import Registry
+from tests.support.sources import Sources
 from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.programs import Identity
-from virtlayer.source.access import Access
+from virtlayer.service.source.access import Access
 
 pytestmark = pytest.mark.root
 NOBODY = Identity(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, ())
@@ -217,7 +217,7 @@ async def test_files_of_others_are_not_taken(
 async def test_files_without_end_hold_nobody_up(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virtlayer.source.foreign_files._SECONDS", 0.2)
+    monkeypatch.setattr("virtlayer.service.source.foreign_files._SECONDS", 0.2)
     os.mkfifo(place / "fifo", mode=0o666)
     with nothing_left():
         with pytest.raises(InvalidArgument, match="does not end"):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.faulty_registry import Fault, FaultyRegistry
-from tests.leftovers import children, nothing_left
-from tests.registry import Registry, free_port
-from tests.sources import Sources, blob_of, read_some, read_to_end
+from tests.support import images
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.leftovers import children, nothing_left
+from tests.support.registry import Registry, free_port
+from tests.support.sources import Sources, blob_of, read_some, read_to_end
 from virtlayer import programs
 from virtlayer.errors import (
     DigestMismatch,
@@ -24,7 +24,7 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
-from virtlayer.source.proxy import check_protocol
+from virtlayer.service.source.proxy import check_protocol
 
 LAYER = images.layer(images.file("data", os.urandom(3_000_000)))
 CONTENT = images.image([LAYER])

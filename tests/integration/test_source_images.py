@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.leftovers import children, nothing_left
-from tests.registry import Registry
-from tests.sources import PLAIN, Sources, blob_of, read_some
+from tests.support import images
+from tests.support.leftovers import children, nothing_left
+from tests.support.registry import Registry
+from tests.support.sources import PLAIN, Sources, blob_of, read_some
 from virtlayer.errors import MalformedLayer, PlatformNotFound, RegistryUnavailable
-from virtlayer.source import streams
-from virtlayer.source.platform import Platform
+from virtlayer.service.source import streams
+from virtlayer.service.source.platform import Platform
 
 BASE = images.layer(images.directory("etc"), images.file("etc/motd", b"hello\n"))
 TOP = images.layer(images.whiteout("etc/motd"), compression="zstd")

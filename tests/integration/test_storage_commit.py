@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.libvirt_host import LibvirtHost, private_host, session_host
+from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
-from virtlayer.storage.commit import Placed, commit_volume, place_volume, register_chain
-from virtlayer.storage.connection import Hypervisor
-from virtlayer.storage.pools import Pool, Pools
-from virtlayer.storage.staging import staging_directory
+from virtlayer.keeper.commit import Placed, commit_volume, place_volume, register_chain
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.staging import staging_directory
 
 MIB = 1024**2
 

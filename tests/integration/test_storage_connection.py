@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import libvirt
 import pytest
 
-from tests.leftovers import nothing_left
-from tests.libvirt_host import LibvirtHost, session_host
-from tests.small_filesystem import small_filesystem
+from tests.support.leftovers import nothing_left
+from tests.support.libvirt_host import LibvirtHost, session_host
+from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import Libvirt, NoSpace, PoolNotFound, VolumeExists, VolumeNotFound
-from virtlayer.storage import connection
-from virtlayer.storage.connection import Connection, Hypervisor
+from virtlayer.keeper import connection
+from virtlayer.keeper.connection import Connection, Hypervisor
 
 MIB = 1024**2
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.libvirt_host import LibvirtHost
-from tests.slow_creation import slow_creation
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.slow_creation import slow_creation
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, PoolUnsupported
-from virtlayer.storage import pools as pools_module
-from virtlayer.storage.connection import Connection, Hypervisor
-from virtlayer.storage.pools import Pool, Pools
+from virtlayer.keeper import pools as pools_module
+from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.pools import Pool, Pools
 
 GIB = 1024**3
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.libvirt_host import LibvirtHost
-from tests.small_filesystem import small_filesystem
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import NoSpace, PoolInactive
-from virtlayer.storage import staging
-from virtlayer.storage.pools import Pool, Pools
-from virtlayer.storage.staging import STAGING_PARENT, staging_directory, sweep
+from virtlayer.keeper import staging
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.staging import STAGING_PARENT, staging_directory, sweep
 
 _OWNER = """
 import sys, time
 from pathlib import Path
-from virtlayer.storage.staging import _Staging, _own_prefix
+from virtlayer.keeper.staging import _Staging, _own_prefix
 print(_Staging(Path(sys.argv[1]), _own_prefix() + "7-").create(), flush=True)
 time.sleep(1000)
 """

@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 from dbus_next.signature import Variant
 
-from tests.bus_daemon import session_bus
-from tests.faulty_registry import Fault, FaultyRegistry
-from tests.job_watch import JOB, Watch, watching
-from tests.leftovers import children, nothing_left
-from tests.libvirt_host import LibvirtHost, private_host
-from tests.orphans import adopting, wait_until_only
-from tests.pull_in_work import (
+from tests.support.bus_daemon import session_bus
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.job_watch import JOB, Watch, watching
+from tests.support.leftovers import children, nothing_left
+from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.orphans import adopting, wait_until_only
+from tests.support.pull_in_work import (
     assert_clean,
     cancelled_within_a_second,
     content_of,
     programs_of,
 )
-from tests.slow_creation import slow_creation
-from tests.small_filesystem import small_filesystem
-from tests.virtlayerd import Daemon, virtlayerd
-from virtlayer.config import MIB
+from tests.support.slow_creation import slow_creation
+from tests.support.small_filesystem import small_filesystem
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.settings import MIB
 
 _numbers = itertools.count(1)
 SETTINGS = f"[storage]\nvirtual-size = {512 * MIB}\n[jobs]\nrunning-limit = 1\n"

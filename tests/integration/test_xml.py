@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bus_daemon import session_bus
-from tests.images import Content, directory, file, image, layer, symlink
-from tests.libvirt_host import LibvirtHost
-from tests.machine import boot_files, running
-from tests.pool_user import PoolUser, pool_user
-from tests.registry import Registry
-from tests.virtlayerd import virtlayerd
+from tests.support.bus_daemon import session_bus
+from tests.support.images import Content, directory, file, image, layer, symlink
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.machine import boot_files, running
+from tests.support.pool_user import PoolUser, pool_user
+from tests.support.registry import Registry
+from tests.support.virtlayerd import virtlayerd
 
 SHOW = """\
 #!/bin/sh

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from tests.packaging.conftest import CHECKOUT
-from virtlayer.config import Settings, load_settings
+from virtlayer.settings import Settings, load_settings
 from virtlayer.version import VERSION
 
 SETTINGS = Path("etc/virtlayer/virtlayerd.toml")

@@ -10,8 +10,8 @@ import pytest
 
 from tests.packaging.conftest import CHECKOUT
 from virtlayer.client.arguments import build_parser
-from virtlayer.config import Settings
-from virtlayer.operations.configured import ImageFile
+from virtlayer.service.operations.configured import ImageFile
+from virtlayer.settings import Settings
 
 PAGES = (
     "virtlayer.1",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import nothing_left
+from tests.support.leftovers import nothing_left
 from virtlayer.errors import InvalidArgument
-from virtlayer.source.access import Access, skopeo_flags
-from virtlayer.source.reference import parse_reference
+from virtlayer.service.source.access import Access, skopeo_flags
+from virtlayer.service.source.reference import parse_reference
 
 HOST = parse_reference("host:5000/team/image")
 PASSWORD = "hunter2:with colon"
@@ -123,7 +123,7 @@ async def test_a_descriptor_that_gives_something_else(content: bytes, tmp_path: 
 async def test_a_descriptor_that_never_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virtlayer.source.descriptors._SECONDS", 0.05)
+    monkeypatch.setattr("virtlayer.service.source.descriptors._SECONDS", 0.05)
     with nothing_left():
         reading, writing = os.pipe()
         with pytest.raises(InvalidArgument, match="close its other side"):

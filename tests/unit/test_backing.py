@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pool_user import qemu_img
+from tests.support.pool_user import qemu_img
 from virtlayer.errors import InUse
-from virtlayer.storage.backing import Backing, may_be_overlay, read_backing
+from virtlayer.keeper.backing import Backing, may_be_overlay, read_backing
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from bench.result import Finished, at
 from bench.rows import Figures, Row
 from bench.trees import WrongTree, _listing
 
-from tests.registry import Registry
+from tests.support.registry import Registry
 
 _IMAGE = Image("tiny", f"sha256:{'1' * 64}", (Layer("sha256:2", "sha256:3", 1, 1, 1),))
 

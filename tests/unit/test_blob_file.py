@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import nothing_left
-from tests.small_filesystem import small_filesystem
-from tests.unit.test_announcing import read_all
+from tests.support.leftovers import nothing_left
+from tests.support.small_filesystem import small_filesystem
+from tests.unit.test_announcement import read_all
 from tests.unit.test_blobs import Source, assert_a_failing_disk_is_told, files, layer_of
-from virtlayer.config import MIB
 from virtlayer.errors import DigestMismatch
-from virtlayer.layer.announcing import announced
-from virtlayer.layer.blob import BlobFile
-from virtlayer.source import blob_file
-from virtlayer.source.blobs import BlobCache
+from virtlayer.service.source import blob_file
+from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.workers.announcement import announced
+from virtlayer.settings import MIB
+from virtlayer.worker.blob import BlobFile
 
 SIZES = (4095, 4096, 8 * 4096, 3 * MIB + 5, 5 * MIB)
 

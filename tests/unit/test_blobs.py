@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import nothing_left
-from tests.pouring import pour
-from tests.small_filesystem import small_filesystem
-from virtlayer.completion import to_completion
-from virtlayer.config import MIB
+from tests.support.leftovers import nothing_left
+from tests.support.pouring import pour
+from tests.support.small_filesystem import small_filesystem
+from virtlayer.cancellation import to_completion
 from virtlayer.errors import DigestMismatch, Internal, NoSpace, RegistryUnavailable
-from virtlayer.source.blobs import BlobCache
-from virtlayer.source.image import Layer
-from virtlayer.source.proxy import Output
+from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.image import Layer
+from virtlayer.service.source.proxy import Output
+from virtlayer.settings import MIB
 
 CONTENT = bytes(range(256)) * 12_345  # more than one chunk, and no whole number of them
 
@@ -380,7 +380,7 @@ async def test_no_space(tmp_path: Path) -> None:
 
 
 def test_processes_share_a_cache(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.cache_user", str(tmp_path), str(3 * MIB)]
+    command = [sys.executable, "-m", "tests.support.cache_user", str(tmp_path), str(3 * MIB)]
     processes = [subprocess.Popen([*command, str(seed)]) for seed in (1, 3, 5)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert files(tmp_path / "partial") == []

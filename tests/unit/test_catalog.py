@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from virtlayer.catalog import Catalog, ImageLayer, ImageRecord
 from virtlayer.errors import Internal, NoSpace
+from virtlayer.service.catalog.catalog import Catalog, ImageLayer, ImageRecord
 
 DEMO = ImageRecord(
     pool="default",

@@ -4,8 +4,8 @@
 import asyncio
 from pathlib import Path
 
-from virtlayer.chain.claims import Claims
-from virtlayer.storage.pools import Pool
+from virtlayer.keeper.pools import Pool
+from virtlayer.service.chain.claims import Claims
 
 POOL = Pool("default", "uuid-1", "dir", Path("/pool"))
 OTHER = Pool("other", "uuid-2", "dir", Path("/other"))

@@ -9,15 +9,15 @@ from typing import cast
 
 import pytest
 
-from virtlayer.catalog import Catalog, Visit
-from virtlayer.config import JobSettings
-from virtlayer.jobs.engine import Jobs
-from virtlayer.jobs.job import Job, JobState
-from virtlayer.operations.configured import ConfiguredImage
-from virtlayer.operations.populate import _is_due
-from virtlayer.operations.pull import PullRequest
-from virtlayer.operations.services import Services
-from virtlayer.source.reference import parse_reference
+from virtlayer.service.catalog.catalog import Catalog, Visit
+from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.jobs.job import Job, JobState
+from virtlayer.service.operations.configured import ConfiguredImage
+from virtlayer.service.operations.populate import _is_due
+from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.operations.services import Services
+from virtlayer.service.source.reference import parse_reference
+from virtlayer.settings import JobSettings
 
 YEARS = 3 * 365 * 24 * 60 * 60
 _real_time = time.time_ns

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.operations.configured import ConfiguredImage, configured_images
-from virtlayer.operations.pull import PullRequest
+from virtlayer.service.operations.configured import ConfiguredImage, configured_images
+from virtlayer.service.operations.pull_chain import PullRequest
 
 
 @pytest.fixture

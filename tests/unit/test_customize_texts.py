@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.layer.customize.accounts import (
+from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.hostname import checked_hostname
+from virtlayer.protocol.id_ranges import IdMap, IdRange, Owners
+from virtlayer.protocol.ssh_keys import checked_keys, with_keys
+from virtlayer.worker.customize.accounts import (
     Account,
     group_number,
     password_in_shadow,
     root_account,
     with_root_password,
 )
-from virtlayer.layer.customize.customization import Customization
-from virtlayer.layer.customize.hostname import checked_hostname
-from virtlayer.layer.customize.idmap import IdMap, IdRange, Owners
-from virtlayer.layer.customize.keys import checked_keys, with_keys
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from virtlayer.storage.disks import Disk, parse_disks
+from virtlayer.keeper.disks import Disk, parse_disks
 
 SNAPSHOT = """
 <domainsnapshot>

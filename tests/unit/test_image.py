@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import images
+from tests.support import images
 from virtlayer.errors import MalformedLayer
-from virtlayer.source.image import (
+from virtlayer.service.source.image import (
     CONFIG_LIMIT,
     LAYER_TYPES,
     MANIFEST_LIMIT,
@@ -21,8 +21,8 @@ from virtlayer.source.image import (
     parse_index,
     parse_manifest,
 )
-from virtlayer.source.platform import Platform
-from virtlayer.source.reference import parse_reference
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.reference import parse_reference
 
 REFERENCE = parse_reference("host:5000/demo:1")
 BASE = images.layer(images.file("a"))

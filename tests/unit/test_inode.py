@@ -4,8 +4,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.layer.ext4.inode import InodeFields, decode_time, encode_inode, encode_time
-from virtlayer.layer.tree import Metadata
+from virtlayer.worker.ext4.inode import InodeFields, decode_time, encode_inode, encode_time
+from virtlayer.worker.tree import Metadata
 
 _EARLIEST = -(2**31) * 10**9
 _LATEST = (2**34 - 2**31 - 1) * 10**9

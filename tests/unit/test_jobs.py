@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.config import JobSettings
 from virtlayer.errors import Cancelled, ImageNotFound, NoSuchJob
-from virtlayer.jobs.engine import Jobs, Operation
-from virtlayer.jobs.job import Job, JobState
-from virtlayer.jobs.progress import Progress, Stage
+from virtlayer.service.jobs.engine import Jobs, Operation
+from virtlayer.service.jobs.job import Job, JobState
+from virtlayer.service.jobs.progress import Progress, Stage
+from virtlayer.settings import JobSettings
 
 
 class Witness:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.privileges import as_root
+from tests.support.privileges import as_root
 from virtlayer import journal
 
 _CATALOG = Path(__file__).parent.parent.parent / "systemd" / "virtlayer.catalog"

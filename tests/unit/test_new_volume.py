@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from virtlayer.config import MIB
 from virtlayer.errors import InvalidArgument
-from virtlayer.operations.new_volume import NewVolume
-from virtlayer.operations.passwords import hash_password
+from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.passwords import hash_password
+from virtlayer.settings import MIB
 
 PASSWORD = "swordfish-2kd8"
 

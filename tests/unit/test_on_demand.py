@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from virtlayer.operations.on_demand import OnDemand
+from virtlayer.service.operations.on_demand import OnDemand
 
 
 class Reaped:

@@ -8,13 +8,13 @@ import pytest
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from virtlayer.bus.call import Call
-from virtlayer.bus.options import PullOptions, SourceOptions, parse_options
-from virtlayer.config import MIB
 from virtlayer.errors import InvalidArgument, UnknownOption
-from virtlayer.operations.pull import PullRequest
-from virtlayer.source.platform import Platform
-from virtlayer.source.reference import parse_reference
+from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.options import PullOptions, SourceOptions, parse_options
+from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.reference import parse_reference
+from virtlayer.settings import MIB
 
 
 def parse(

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.chain.identity import geometry_id, volume_id
-from virtlayer.chain.plan import plan_chain
 from virtlayer.errors import InvalidArgument, MalformedLayer
-from virtlayer.source.image import Layer
+from virtlayer.service.chain.identity import geometry_id, volume_id
+from virtlayer.service.chain.plan import plan_chain
+from virtlayer.service.source.image import Layer
 
 GIB = 1024**3
 

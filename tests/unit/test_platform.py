@@ -4,7 +4,7 @@
 import pytest
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.source.platform import Platform, host_platform, parse_platform
+from virtlayer.service.source.platform import Platform, host_platform, parse_platform
 
 
 @pytest.mark.parametrize(

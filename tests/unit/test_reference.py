@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtlayer.errors import InvalidReference
-from virtlayer.source.reference import parse_reference
+from virtlayer.service.source.reference import parse_reference
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 SHA512 = "sha512:" + "0123456789abcdef" * 8

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import nothing_left
-from virtlayer.source.scratch import scratch_directory
+from tests.support.leftovers import nothing_left
+from virtlayer.service.source.scratch import scratch_directory
 
 
 async def test_it_goes_with_its_content(tmp_path: Path) -> None:

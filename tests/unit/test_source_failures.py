@@ -14,8 +14,8 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
-from virtlayer.source.failures import failure
-from virtlayer.source.reference import parse_reference
+from virtlayer.service.source.failures import failure
+from virtlayer.service.source.reference import parse_reference
 
 REGISTRY, LOCAL = parse_reference("host:5000/demo:1"), parse_reference("oci:/layout:1")
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.layer.header import BLOCK, BadHeader, Header, parse_header
-from virtlayer.layer.plain import plain_reader
+from virtlayer.worker.archive.header import BLOCK, BadHeader, Header, parse_header
+from virtlayer.worker.archive.plain import plain_reader
 
 _FIELD = slice(148, 156)
 _FORMATS = (b"%06o\0 ", b"%07o\0", b"%08o", b"%o \0", b" %o\0")

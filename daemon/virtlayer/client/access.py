@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from virtlayer.bus.client.values import Descriptor, OptionValue
+from virtlayer.client.bus.values import Descriptor, OptionValue
 from virtlayer.errors import InvalidArgument
 
 _LOCAL = re.compile(r"(oci|oci-archive|docker-archive|dir):(.+)", re.DOTALL)

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from virtlayer.client.exits import MEANINGS
-from virtlayer.client.text import parse_size
+from virtlayer.client.formatting import parse_size
 from virtlayer.client.volumes import add_customizations
 from virtlayer.version import VERSION
 

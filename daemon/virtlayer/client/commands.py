@@ -5,10 +5,10 @@ import dataclasses
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 
-from virtlayer.bus.client.answers import StartedJob
-from virtlayer.bus.client.caller import Client
-from virtlayer.bus.client.values import OptionValue
 from virtlayer.client.access import absolute_source, access_options
+from virtlayer.client.bus.answers import StartedJob
+from virtlayer.client.bus.caller import Client
+from virtlayer.client.bus.values import OptionValue
 from virtlayer.client.inspection import print_inspection
 from virtlayer.client.output import print_json, print_line, print_table
 from virtlayer.client.upkeep import populate, prune, remove, rescan, status

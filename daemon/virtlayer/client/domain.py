@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from virtlayer.client.cmdline import kernel_command_line
 from virtlayer.client.kernels import Kernel
 from virtlayer.client.startup import Startup
-from virtlayer.config import KIB
+from virtlayer.settings import KIB
 
 _ARCHITECTURES = {
     "amd64": "x86_64",

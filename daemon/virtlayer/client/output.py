@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from virtlayer.errors import VirtlayerError
-from virtlayer.text import printable
+from virtlayer.printable import printable
 
 
 def print_json(document: object) -> None:

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from virtlayer.bus.client.answers import Progress
-from virtlayer.client.text import human_size
-from virtlayer.text import printable
+from virtlayer.client.bus.answers import Progress
+from virtlayer.client.formatting import human_size
+from virtlayer.printable import printable
 
 type ShowProgress = Callable[[Progress], None]
 

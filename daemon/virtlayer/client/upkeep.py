@@ -5,11 +5,11 @@ import time
 from argparse import Namespace
 from typing import Any
 
-from virtlayer.bus.client.answers import StartedJob
-from virtlayer.bus.client.caller import Client
-from virtlayer.bus.client.failures import remote_error
+from virtlayer.client.bus.answers import StartedJob
+from virtlayer.client.bus.caller import Client
+from virtlayer.client.bus.failures import remote_error
+from virtlayer.client.formatting import human_size
 from virtlayer.client.output import print_fields, print_json, print_line, print_table
-from virtlayer.client.text import human_size
 from virtlayer.client.waiting import finished, started
 
 

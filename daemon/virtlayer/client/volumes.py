@@ -11,8 +11,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from virtlayer.bus.client.caller import Client
-from virtlayer.bus.client.values import Descriptor, OptionValue
+from virtlayer.client.bus.caller import Client
+from virtlayer.client.bus.values import Descriptor, OptionValue
 from virtlayer.client.output import print_json, print_line
 from virtlayer.client.waiting import finished, started
 from virtlayer.errors import InvalidArgument

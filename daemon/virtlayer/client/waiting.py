@@ -5,8 +5,8 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 
-from virtlayer.bus.client.answers import Outcome, StartedJob
-from virtlayer.bus.client.caller import Client
+from virtlayer.client.bus.answers import Outcome, StartedJob
+from virtlayer.client.bus.caller import Client
 from virtlayer.client.progress import ShowProgress, shown_progress
 from virtlayer.errors import Cancelled, NoSuchJob
 

@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from virtlayer.bus.client.caller import Client
+from virtlayer.client.bus.caller import Client
 from virtlayer.client.domain import Guest, lxc_domain, qemu_domain
 from virtlayer.client.kernels import Kernel, newest_kernel
 from virtlayer.client.output import print_json

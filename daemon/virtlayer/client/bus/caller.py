@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The calling side of ``org.virtlayer1``: plain Python values in and out, our errors raised.
+
+A job's signals can arrive before the reply that tells its path. They are therefore asked for
+before the job is, kept, and sorted out afterwards.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+from dbus_next.constants import MessageFlag, MessageType
+from dbus_next.message import Message
+
+from virtlayer.client.bus.answers import ImageSummary, JobSummary, Outcome, Progress, StartedJob
+from virtlayer.client.bus.failures import remote_error
+from virtlayer.client.bus.values import Options, encoded_options, plain_dict
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import Connection
+from virtlayer.errors import InvalidArgument, ServiceUnavailable, VirtlayerError
+
+_RULES = (
+    f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}'",
+    f"type='signal',sender='{names.SERVICE}',interface='{names.PROPERTIES}',arg0='{names.JOB}'",
+    f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg0='{names.SERVICE}'",
+)
+_ENDED = ("done", "failed", "cancelled")
+
+
+class Client:
+    """A connection to virtlayerd; made with ``connected``."""
+
+    def __init__(self, bus: Connection, *, session: bool) -> None:
+        self._bus = bus
+        self._session = session
+        self._signals: asyncio.Queue[Message | None] = asyncio.Queue()
+        bus.on_signal = self._signals.put_nowait
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connected(cls, *, session: bool) -> AsyncIterator[Self]:
+        """Connect to a bus for as long as the context lasts.
+
+        Args:
+            session: The session bus of the calling user instead of the system bus.
+
+        Raises:
+            ServiceUnavailable: There is no such bus, or it does not let us in.
+        """
+        try:
+            bus = await Connection.opened(session=session)
+        except ConnectionError as error:
+            hint = "" if session else " To use the session bus, say --user."
+            raise ServiceUnavailable(f"{error}{hint}") from error
+        client = cls(bus, session=session)
+        end = asyncio.create_task(client._note_end(), name="the end of the bus connection")
+        try:
+            yield client
+        finally:
+            await bus.close()
+            await end
+
+    async def pull(self, source: str, pool: str, options: Options) -> StartedJob:
+        """Start a pull; ``wait`` tells how it goes."""
+        return await self.start("Pull", "ssa{sv}", source, pool, options=options)
+
+    async def start(
+        self, member: str, signature: str, *arguments: object, options: Options | None = None
+    ) -> StartedJob:
+        """Start a job by a method of the manager; ``wait`` tells how it goes.
+
+        Args:
+            member: The method.
+            signature: Of its arguments; the last one are its options.
+            arguments: But for the options.
+            options: The options.
+        """
+        bus = (names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE)
+        await asyncio.gather(*(self._bus.ask(*bus, "AddMatch", "s", [rule]) for rule in _RULES))
+        reply = await self._manager(member, signature, *arguments, options=options or {})
+        identifier, path = reply.body
+        return StartedJob(identifier, path, reply.sender)
+
+    async def inspect(self, source: str, options: Options) -> dict[str, object]:
+        """What an image is, as the daemon tells it."""
+        reply = await self._manager("Inspect", "sa{sv}", source, options=options)
+        return plain_dict(reply.body[0])
+
+    async def list_jobs(self) -> list[JobSummary]:
+        """The jobs that the daemon knows, oldest first."""
+        reply = await self._manager("ListJobs", "")
+        return sorted((JobSummary(*row) for row in reply.body[0]), key=lambda job: job.id)
+
+    async def list_images(self, pool: str) -> list[ImageSummary]:
+        """The images in a pool, or in all of them for an empty name."""
+        reply = await self._manager("ListImages", "s", pool)
+        images = (ImageSummary(*row) for row in reply.body[0])
+        return sorted(images, key=lambda image: (image.pool, image.name))
+
+    async def list_configured(self) -> list[dict[str, Any]]:
+        """The images that Populate brings up to date, and how they are."""
+        reply = await self._manager("ListConfigured", "")
+        return [plain_dict(image) for image in reply.body[0]]
+
+    async def describe_volume(self, pool: str, volume: str) -> dict[str, Any]:
+        """Where a volume is, and which image it stands on."""
+        return plain_dict((await self._manager("DescribeVolume", "ss", pool, volume)).body[0])
+
+    async def image(self, path: str) -> dict[str, Any]:
+        """The properties of an image."""
+        reply = await self._call(path, names.PROPERTIES, "GetAll", "s", names.IMAGE)
+        return plain_dict(reply.body[0])
+
+    async def cancel(self, identifier: int) -> None:
+        """Ask a job to end.
+
+        Raises:
+            NoSuchJob: There is none of that number, or it is over.
+        """
+        await self._call(names.job_path(identifier), names.JOB, "Cancel", "")
+
+    async def wait(self, job: StartedJob, on_progress: Callable[[Progress], None]) -> Outcome:
+        """Wait for a job that this client started.
+
+        Args:
+            job: What ``pull`` returned.
+            on_progress: Called with the state at first and with every step.
+
+        Raises:
+            ServiceUnavailable: The daemon went away before the job was over.
+        """
+        known = await self._properties(job)
+        on_progress(
+            Progress(known["Progress"], known["Stage"], known["BytesDone"], known["BytesTotal"])
+        )
+        while known["State"] not in _ENDED:
+            signal = await self._signals.get()
+            if signal is None or _tells_of_the_end_of(job.owner, signal):
+                raise ServiceUnavailable(
+                    f"virtlayerd ended before job {job.id} did. Finished layers and blobs are kept:"
+                    f" run the command again. {self._where_it_logs()}"
+                )
+            if signal.sender != job.owner or signal.path != job.path:
+                continue
+            if signal.member == "ProgressChanged":
+                on_progress(Progress(*signal.body))
+            elif signal.member == "PropertiesChanged":
+                # The end changes all that an outcome has, at once.
+                known |= plain_dict(signal.body[1])
+        return Outcome(known["State"], known["Error"], known["Message"], known["Result"])
+
+    def _where_it_logs(self) -> str:
+        flag = "--user " if self._session else ""
+        return f"“journalctl {flag}--unit virtlayerd” may tell why."
+
+    async def _note_end(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            await self._bus.ended()
+        self._signals.put_nowait(None)
+
+    async def _properties(self, job: StartedJob) -> dict[str, Any]:
+        # By its unique name: the bus would start another daemon, which knows nothing of the job.
+        reply = await self._call(
+            job.path, names.PROPERTIES, "GetAll", "s", names.JOB, destination=job.owner
+        )
+        return plain_dict(reply.body[0])
+
+    async def _manager(
+        self, member: str, signature: str, *arguments: object, options: Options | None = None
+    ) -> Message:
+        if options is None:
+            return await self._call(names.ROOT, names.MANAGER, member, signature, *arguments)
+        encoded, descriptors = encoded_options(options)
+        return await self._call(
+            names.ROOT,
+            names.MANAGER,
+            member,
+            signature,
+            *arguments,
+            encoded,
+            descriptors=descriptors,
+        )
+
+    async def _call(
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        *arguments: object,
+        destination: str = names.SERVICE,
+        descriptors: list[int] | None = None,
+    ) -> Message:
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(arguments),
+            unix_fds=descriptors or [],
+            flags=MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION,
+        )
+        try:
+            # A call on a lost connection would never be answered.
+            reply = await self._bus.call(message) if self._bus.connected else None
+        except (OSError, EOFError):
+            reply = None
+        except ValueError as error:
+            raise InvalidArgument(f"An argument cannot be sent over D-Bus: {error}.") from error
+        if reply is None:
+            raise ServiceUnavailable("The connection to the bus was lost.")
+        if reply.message_type is MessageType.ERROR:
+            raise self._error(reply)
+        return reply
+
+    def _error(self, reply: Message) -> VirtlayerError:
+        message = str(reply.body[0]) if reply.body else reply.error_name
+        error = remote_error(reply.error_name, message)
+        if isinstance(error, ServiceUnavailable):
+            command = "virtlayerd --session" if self._session else "virtlayerd"
+            hint = f"Start “{command}”, or see why the bus could not."
+            return ServiceUnavailable(f"virtlayerd does not answer ({message.rstrip('.')}). {hint}")
+        return error
+
+
+def _tells_of_the_end_of(owner: str, signal: Message) -> bool:
+    return bool(
+        signal.sender == names.BUS_SERVICE
+        and signal.member == "NameOwnerChanged"
+        and signal.body[:2] == [names.SERVICE, owner]
+    )

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A connection to the bus that stays up, on dbus-next's low level.
+
+What it changes in dbus-next 0.2.3: the writer and the reader (see ``wire``), the dispatch, which
+there answers calls with tracebacks and forgets descriptors, and the end of a connection, which
+there leaves the socket open.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from dbus_next.aio.message_bus import MessageBus
+from dbus_next.constants import (
+    MessageFlag,
+    MessageType,
+    NameFlag,
+    ReleaseNameReply,
+    RequestNameReply,
+)
+from dbus_next.errors import AuthError
+from dbus_next.message import Message
+
+from virtlayer.dbus import names
+from virtlayer.dbus.addresses import bus_address
+from virtlayer.dbus.wire import MessageTooLarge, Reader, Writer, close_descriptors
+
+__all__ = ["BusError", "Connection", "MessageTooLarge", "caller_uid"]
+
+_CLOSE_PATIENCE = 2.0
+"""Seconds."""
+_MESSAGES_A_TURN = 64
+"""So many messages are taken in before the event loop serves others: one client's flood of calls
+does not hold up the rest."""
+
+
+class BusError(Exception):
+    """Another service answered with an error.
+
+    Args:
+        name: The D-Bus error name.
+        text: What it said.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+        self.text = text
+
+
+class Connection(MessageBus):
+    """One connection; ``await Connection.opened(…)`` makes it.
+
+    ``on_call`` gets every method call, and owns its descriptors; ``on_signal`` gets every signal.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            super().__init__(address, negotiate_unix_fd=True)
+        except OSError:
+            if hasattr(self, "_sock"):
+                self._close_socket()
+            raise
+        self._incoming = Reader(self._sock)
+        self._outgoing = Writer(self._sock, self._loop)
+        self._writer = self._outgoing  # type: ignore[assignment] # with the method that it calls
+        self.on_call: Callable[[Message], None] = _close
+        self.on_signal: Callable[[Message], None] = _close
+
+    @classmethod
+    async def opened(cls, *, session: bool, address: str | None = None) -> "Connection":
+        """Connect.
+
+        Args:
+            session: Whether to the session bus; otherwise to the system bus.
+            address: Where the bus is, if not where the environment says.
+
+        Raises:
+            ConnectionError: There is no bus, or it does not let us in.
+        """
+        address = address or bus_address(session=session)
+        try:
+            connection = cls(address)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"There is no bus at {address}: {error}.") from error
+        try:
+            await connection.connect()
+        except BaseException as error:
+            connection._finalize(error)
+            if isinstance(error, OSError | EOFError | AuthError):
+                raise ConnectionError(
+                    f"The bus at {address} does not let us in: {error}."
+                ) from error
+            raise
+        return connection
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect when the bus has taken every message, or takes none any more."""
+        if not self._disconnected:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._outgoing.drained(), _CLOSE_PATIENCE)
+            self.disconnect()  # type: ignore[no-untyped-call] # dbus-next
+        with contextlib.suppress(OSError, EOFError):
+            await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for the end of the connection.
+
+        Raises:
+            EOFError: The bus ended it.
+            OSError: It broke.
+        """
+        # Who waits can be cancelled without all others who wait, or who come later.
+        await asyncio.shield(self._disconnect_future)
+
+    async def ask(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[object] = (),
+    ) -> list[Any]:
+        """Call a method of another service.
+
+        Returns:
+            The body of the reply.
+
+        Raises:
+            BusError: It answered with an error.
+            EOFError: The connection ended.
+        """
+        reply = await self.call(
+            Message(
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=list(body),
+            )
+        )
+        assert reply is not None, "a call without NO_REPLY_EXPECTED has a reply"
+        close_descriptors(reply.unix_fds)
+        if reply.message_type is MessageType.ERROR:
+            raise BusError(reply.error_name, str(reply.body[0]) if reply.body else "")
+        return reply.body
+
+    async def own(self, name: str) -> bool:
+        """Take a well-known name if nobody has it; neither replace the owner nor wait."""
+        reply = await self.request_name(name, NameFlag.DO_NOT_QUEUE)
+        return reply in {RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER}
+
+    async def disown(self, name: str) -> bool:
+        """Give a well-known name back.
+
+        When this returns, every call that the bus routed to us by the name has been dispatched:
+        they are ahead of the reply in the stream.
+        """
+        return await self.release_name(name) is ReleaseNameReply.RELEASED
+
+    def send(self, msg: Message) -> asyncio.Future[None]:  # type: ignore[override] # as in its aio
+        """Queue a message; the future is done at once.
+
+        Raises:
+            MessageTooLarge: The bus would disconnect us for it.
+            ValueError: The body does not match the signature.
+        """
+        if not msg.serial:
+            msg.serial = self.next_serial()
+        if not self._disconnected:
+            self._outgoing.add(msg)
+        queued: asyncio.Future[None] = self._loop.create_future()
+        queued.set_result(None)
+        return queued
+
+    def reply(self, call: Message, signature: str, body: Sequence[object]) -> None:
+        """Answer a call, if its sender wants to know.
+
+        Raises:
+            ValueError: The body does not match the signature.
+        """
+        if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
+            self.send(Message.new_method_return(call, signature, list(body)))
+
+    def reply_error(self, call: Message, name: str, text: str) -> None:
+        """Answer a call with an error, if its sender wants to know."""
+        if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
+            self.send(Message.new_error(call, name, text))
+
+    def _message_reader(self) -> None:
+        try:
+            for _ in range(_MESSAGES_A_TURN):
+                message = self._incoming.read()
+                if message is None:
+                    return
+                self._dispatch(message)
+        except (OSError, EOFError) as error:
+            self._finalize(error)
+
+    def _dispatch(self, message: Message) -> None:
+        if message.message_type is MessageType.METHOD_CALL:
+            self.on_call(message)
+        elif message.message_type is MessageType.SIGNAL:
+            self.on_signal(message)
+        else:
+            handler = self._method_return_handlers.pop(message.reply_serial, None)
+            if handler is None:
+                close_descriptors(message.unix_fds)
+            else:
+                handler(message, None)
+
+    def _finalize(self, err: BaseException | None = None) -> None:
+        super()._finalize(err)  # type: ignore[no-untyped-call] # dbus-next
+        self._outgoing.close()
+        self._incoming.close()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        self._stream.close()
+        self._sock.close()
+
+
+async def caller_uid(connection: Connection, sender: str) -> int:
+    """Ask the bus which user a connection belongs to.
+
+    Raises:
+        BusError: The connection is gone.
+    """
+    [uid] = await connection.ask(
+        names.BUS_SERVICE,
+        names.BUS_PATH,
+        names.BUS_SERVICE,
+        "GetConnectionUnixUser",
+        "s",
+        [sender],
+    )
+    return int(uid)
+
+
+def _close(message: Message) -> None:
+    close_descriptors(message.unix_fds)

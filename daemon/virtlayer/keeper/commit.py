@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How a finished volume gets into the pool: safely on disk, under its name, known to libvirt.
+
+The file appears under its name only when all of it is on disk, and never in the place of another.
+Three steps: the first and the third may take long, when the disk or libvirt is busy, and a
+cancelled job does not wait for them; after the second the next layer can be built. The third is
+done once for all volumes of a chain: a refresh looks into every file of the pool.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.pools import Pool, Pools, Volume, soon_or_never
+from virtlayer.keeper.removal import remove_tree
+
+LAYER_MODE = 0o444
+"""Nobody writes to a layer again: others' images are built on it."""
+_LAYER_FORMATS = ("qcow2",)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A volume's file in the pool's directory.
+
+    Attributes:
+        path: The file.
+        ours: False if another process had finished the same volume before, and won.
+    """
+
+    path: Path
+    ours: bool
+
+
+async def commit_volume(
+    pools: Pools, pool: Pool, staged: Path, name: str, *, expected_backing: Path | None
+) -> Volume:
+    """Put a finished file into a pool and register it: all three steps."""
+    await flush_volume(pool, staged)
+    placed = await place_volume(pool, staged, name)
+    return await register_volume(pools, pool, placed, expected_backing=expected_backing)
+
+
+async def flush_volume(pool: Pool, staged: Path, *, mode: int = LAYER_MODE) -> None:
+    """Give a finished file its permissions, and wait until all of it is on disk.
+
+    Args:
+        pool: The pool, for error messages.
+        staged: The file, in a staging directory of that pool.
+        mode: The permissions.
+
+    Raises:
+        NoSpace: The pool is full.
+        PoolUnsupported: The pool's directory cannot be written.
+        PoolInactive: The pool's directory does not exist any more.
+    """
+    try:
+        await asyncio.to_thread(_flush, staged, mode)
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
+    """Give a flushed file its name in the pool, for good when this returns.
+
+    Args:
+        pool: The pool.
+        staged: The file, in a staging directory of that pool. It keeps that name beside the new
+            one until the directory goes: whoever is about to open it there still can.
+        name: The volume's name. If a volume of that name is there, it stays: layer volumes of one
+            name have one content.
+
+    Raises:
+        NoSpace: The pool is full.
+        PoolUnsupported: The pool's directory cannot be written.
+        PoolInactive: The pool's directory does not exist any more.
+    """
+    try:
+        return await to_completion(asyncio.to_thread(_place, staged, pool.path / name))
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+async def register_volume(
+    pools: Pools,
+    pool: Pool,
+    placed: Placed,
+    *,
+    expected_backing: Path | None,
+    formats: Collection[str] = _LAYER_FORMATS,
+) -> Volume:
+    """Let libvirt find a placed volume, and see that it understands it as we do.
+
+    A file of ours that fails here is removed from the pool again. One whose job is cancelled here
+    stays: libvirt finds it with the next refresh.
+
+    Args:
+        pools: The pools of the connection.
+        pool: The pool that the volume was placed in.
+        placed: What ``place_volume`` returned.
+        expected_backing: The image that the volume is an overlay of; None if of none.
+        formats: What libvirt may take it for.
+
+    Raises:
+        Libvirt: libvirt does not see the volume, or sees another format or backing store.
+        VolumeExists: Another's file has the name, and is another thing.
+        PoolNotFound: The pool has gone meanwhile.
+        PoolInactive: The pool was stopped meanwhile.
+    """
+    try:
+        await pools.refresh(pool)
+        volume = _seen(await pools.volumes(pool, [placed.path.name]), pool, placed)
+        _check(volume, pool, placed, expected_backing, formats)
+    except VirtlayerError:
+        await withdraw_volume(pools, pool, placed)
+        raise
+    return volume
+
+
+async def register_chain(
+    pools: Pools, pool: Pool, chain: Mapping[Placed, Path | None]
+) -> dict[str, Volume]:
+    """Let libvirt find the placed volumes of a chain, and see that it understands them as we do.
+
+    The first one that it understands otherwise is removed from the pool again, with those that
+    stand on it. When libvirt cannot look, or does not see one, all stay: they are whole, others may
+    stand on them by now, and the next refresh finds them.
+
+    Args:
+        pools: The pools of the connection.
+        pool: The pool that the volumes were placed in.
+        chain: What ``place_volume`` returned, base first, and the image that each is an overlay of;
+            None if of none.
+
+    Returns:
+        The volumes by their names.
+
+    Raises:
+        VirtlayerError: As ``register_volume``.
+    """
+    await pools.refresh(pool)
+    volumes = await pools.volumes(pool, [placed.path.name for placed in chain])
+    for placed, backing in chain.items():
+        volume = _seen(volumes, pool, placed)
+        try:
+            _check(volume, pool, placed, backing, _LAYER_FORMATS)
+        except Libvirt:
+            order = list(chain)
+            for doomed in reversed(order[order.index(placed) :]):
+                await withdraw_volume(pools, pool, doomed)
+            raise
+    return volumes
+
+
+async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
+    """Remove a placed file again, if it is ours, and let libvirt forget it if it does so soon."""
+    if placed.ours:
+        await to_completion(_withdraw(pools, pool, placed.path))
+
+
+async def _withdraw(pools: Pools, pool: Pool, path: Path) -> None:
+    if await asyncio.to_thread(path.is_dir):
+        await remove_tree(path)
+    else:
+        await asyncio.to_thread(_unlink, path)
+    async with soon_or_never():
+        await pools.refresh(pool)
+
+
+def _seen(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:
+    try:
+        return volumes[placed.path.name]
+    except KeyError:
+        raise Libvirt(
+            f"libvirt does not see the volume {placed.path.name} in the pool “{pool.name}” "
+            "after a refresh. Is the pool's directory the one that libvirtd sees?"
+        ) from None
+
+
+def _check(
+    volume: Volume,
+    pool: Pool,
+    placed: Placed,
+    expected_backing: Path | None,
+    formats: Collection[str],
+) -> None:
+    backing_format = None if expected_backing is None else "qcow2"
+    backing = (volume.backing_path, volume.backing_format)
+    if volume.format in formats and backing == (expected_backing, backing_format):
+        return
+    seen = f"{volume.format} on {volume.backing_path} ({volume.backing_format})"
+    if placed.ours:
+        raise Libvirt(
+            f"libvirt takes the new volume {volume.name} in the pool “{pool.name}” for {seen}, "
+            f"not for {' or '.join(formats)} on {expected_backing}; it was removed again."
+        )
+    raise VolumeExists(
+        f"A file {volume.name} came into the pool “{pool.name}” meanwhile, {seen}, which is not "
+        f"the layer of that name (qcow2 on {expected_backing}). Delete it and try again."
+    )
+
+
+def _flush(staged: Path, mode: int) -> None:
+    with _opened(staged, os.O_RDONLY) as descriptor:
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+
+
+def _place(staged: Path, target: Path) -> Placed:
+    try:
+        # Unlike rename(2), link(2) never replaces a file.
+        os.link(staged, target)
+        ours = True
+    except FileExistsError:
+        ours = False
+    with _opened(target.parent, os.O_RDONLY | os.O_DIRECTORY) as directory:
+        os.fsync(directory)
+    return Placed(target, ours)
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

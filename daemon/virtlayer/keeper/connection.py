@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The connection to libvirt: calls in threads, alive across restarts of libvirtd."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import Concatenate, Self
+from urllib.parse import urlsplit
+
+from virtlayer.errors import Libvirt
+from virtlayer.keeper.binding import libvirt
+from virtlayer.keeper.failures import translated
+
+type Connection = libvirt.virConnect
+"""What the functions that ``Hypervisor.call`` runs get first."""
+
+_THREADS = 8
+_KEEPALIVE_INTERVAL = 3
+_KEEPALIVE_COUNT = 2
+"""A libvirtd that is silent for about 9 s (interval times count, and one more) is lost."""
+_CLOSE_SECONDS = 1.0
+"""A libvirtd that hangs is not waited for at the end."""
+_RECONNECT_SECONDS = 5.0
+"""How long a lost libvirtd may take to come back: the time of a service restart."""
+_RECONNECT_PAUSE = 0.1
+
+
+class _Lost(Exception):
+    """libvirtd has gone since the last call."""
+
+
+class Hypervisor:
+    """A libvirt connection that opens again when libvirtd has restarted.
+
+    Args:
+        uri: The libvirt URI; of this machine, because the volumes are written as files.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._connection: Connection | None = None
+        self._was_open = False
+        self._opening = asyncio.Lock()
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="libvirt")
+
+    async def open(self) -> None:
+        """Connect now, so that a wrong URI is known at once.
+
+        Raises:
+            Libvirt: The URI cannot be opened.
+        """
+        await self._connected()
+
+    async def close(self) -> None:
+        """Disconnect; no call may follow."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(libvirt.libvirtError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._in_thread(connection.close)
+        self._executor.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def call[**P, T](
+        self,
+        function: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a function of blocking libvirt calls in a thread.
+
+        Args:
+            function: It gets the connection first. When libvirtd goes away meanwhile it is run
+                once more, on a new connection: it must be one that can be repeated.
+            args: What else it gets.
+            kwargs: And by name.
+
+        Raises:
+            VirtlayerError: What libvirt's error means, by ``failures.translated``.
+        """
+        connection = await self._connected()
+        try:
+            call = partial(function, connection, *args, **kwargs)
+            return await self._in_thread(_if_alive, connection, call)
+        except _Lost:
+            pass
+        except libvirt.libvirtError as error:
+            if await self._in_thread(_is_alive, connection):
+                raise translated(error) from error
+        connection = await self._connected(instead_of=connection)
+        try:
+            return await self._in_thread(function, connection, *args, **kwargs)
+        except libvirt.libvirtError as error:
+            raise translated(error) from error
+
+    async def _connected(self, *, instead_of: Connection | None = None) -> Connection:
+        """The connection, opened if there is none but this one, which is lost."""
+        async with self._opening:
+            connection = self._connection
+            if connection is not None and connection is not instead_of:
+                return connection
+            self._connection = None
+            if connection is not None:
+                with contextlib.suppress(libvirt.libvirtError):
+                    await self._in_thread(connection.close)
+            self._connection = await self._opened()
+            self._was_open = True
+            return self._connection
+
+    async def _opened(self) -> Connection:
+        # Only one that was open before is worth waiting for.
+        deadline = time.monotonic() + (_RECONNECT_SECONDS if self._was_open else 0)
+        while True:
+            try:
+                return await self._in_thread(_open, self.uri)
+            except libvirt.libvirtError as error:
+                if time.monotonic() >= deadline:
+                    raise Libvirt(
+                        f"libvirt cannot be reached at {self.uri}: {error.get_error_message()}. "
+                        "Check that libvirtd runs and that the URI is right (--connect)."
+                    ) from error
+            await asyncio.sleep(_RECONNECT_PAUSE)
+
+    async def _in_thread[**P, T](
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+
+def _open(uri: str) -> Connection:
+    if urlsplit(uri).netloc:
+        raise Libvirt(
+            f"The libvirt URI {uri} is one of another machine. virtlayerd writes volumes as files: "
+            "run it on that machine, or give a URI without a host."
+        )
+    _run_event_loop()
+    connection = libvirt.open(uri)
+    # A driver inside this process (test:///) has no connection to keep alive.
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+    return connection
+
+
+def _if_alive[T](connection: Connection, call: Callable[[], T]) -> T:
+    """Make a call unless the connection is lost, in one way to a thread instead of two."""
+    if not _is_alive(connection):
+        raise _Lost
+    return call()
+
+
+def _is_alive(connection: Connection) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+_event_loop_lock = threading.Lock()
+_event_loop_runs = False
+
+
+def _run_event_loop() -> None:
+    """Start libvirt's own event loop, which keepalive needs, once in the life of the process.
+
+    It has to be registered before the first connection is opened.
+    """
+    global _event_loop_runs
+    with _event_loop_lock:
+        if not _event_loop_runs:
+            # Without a handler of ours, libvirt prints every error to standard error.
+            libvirt.registerErrorHandler(_ignore, None)
+            libvirt.virEventRegisterDefaultImpl()
+            threading.Thread(target=_turn, name="libvirt events", daemon=True).start()
+            _event_loop_runs = True
+
+
+def _turn() -> None:
+    while True:
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError:
+            time.sleep(1)  # What fails once may fail at once again: do not burn a processor.
+
+
+def _ignore(_context: object, _error: object) -> None:
+    """Every error that matters is raised as libvirtError as well."""

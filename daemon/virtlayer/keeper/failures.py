@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What goes wrong below a pool, in the words of our own errors.
+
+The codes are libvirt's ``virErrorNumber``, the numbers in its ``int1`` the system's errno.
+"""
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+from virtlayer.errors import (
+    Libvirt,
+    NoSpace,
+    PoolInactive,
+    PoolNotFound,
+    PoolUnsupported,
+    VirtlayerError,
+    VolumeExists,
+    VolumeNotFound,
+)
+from virtlayer.keeper.binding import libvirt
+
+type LibvirtError = libvirt.libvirtError
+type _Meaning = tuple[type[VirtlayerError], str]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_BY_CODE: Mapping[str, _Meaning] = {
+    "VIR_ERR_NO_STORAGE_POOL": (
+        PoolNotFound,
+        "`virsh pool-list --all` lists the pools.",
+    ),
+    "VIR_ERR_NO_STORAGE_VOL": (
+        VolumeNotFound,
+        "`virsh vol-list POOL` lists the volumes; `virsh pool-refresh POOL` looks for new ones.",
+    ),
+    "VIR_ERR_STORAGE_VOL_EXIST": (
+        VolumeExists,
+        "Choose another name, or delete that volume first.",
+    ),
+    "VIR_ERR_OPERATION_DENIED": (
+        Libvirt,
+        "The connection of virtlayerd to libvirt may not do that: see its URI and libvirtd.conf.",
+    ),
+    "VIR_ERR_AUTH_FAILED": (
+        Libvirt,
+        "libvirt did not accept virtlayerd: see its URI and libvirtd.conf.",
+    ),
+    "VIR_ERR_ACCESS_DENIED": (
+        Libvirt,
+        "libvirt's access rules do not allow that to virtlayerd.",
+    ),
+    "VIR_ERR_OPERATION_FAILED": (
+        Libvirt,
+        "The log of libvirtd may say why.",
+    ),
+}
+
+_BY_CODE_IN_STORAGE: Mapping[str, _Meaning] = {
+    "VIR_ERR_OPERATION_INVALID": (
+        PoolInactive,
+        "Start the pool with `virsh pool-start POOL`.",
+    ),
+    "VIR_ERR_NO_SUPPORT": (
+        PoolUnsupported,
+        "Use a pool of type dir, fs or netfs.",
+    ),
+    "VIR_ERR_CONFIG_UNSUPPORTED": (
+        PoolUnsupported,
+        "Use a pool of type dir, fs or netfs.",
+    ),
+}
+
+
+def translated(error: LibvirtError) -> VirtlayerError:
+    """The error of ours that says what a libvirt error says."""
+    code = error.get_error_code()
+    text = f"libvirt: {error.get_error_message() or error}".rstrip(".")
+    if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL:
+        return NoSpace(f"{text}. Free some space in the pool, or use another one.")
+    known = _of(code, _BY_CODE)
+    if error.get_error_domain() == libvirt.VIR_FROM_STORAGE:
+        known = _of(code, _BY_CODE_IN_STORAGE) or known
+    kind, advice = known or (Libvirt, "")
+    return kind(f"{text}. {advice}".strip())
+
+
+def _of(code: int, table: Mapping[str, _Meaning]) -> _Meaning | None:
+    return next((found for name, found in table.items() if getattr(libvirt, name) == code), None)
+
+
+def says_busy(error: LibvirtError) -> bool:
+    """Whether libvirt refuses only because it is creating or copying a volume of the pool.
+
+    There is no code for it: libvirt 11 answers with VIR_ERR_INTERNAL_ERROR and this text.
+    """
+    return "asynchronous jobs running" in str(error)
+
+
+def refused_by_system(error: OSError, pool_name: str, directory: Path) -> VirtlayerError:
+    """What a failed system call in a pool's directory means to the user.
+
+    Args:
+        error: What the call raised.
+        pool_name: The pool, for the message.
+        directory: The pool's directory.
+    """
+    reason = error.strerror or str(error)
+    place = f"the pool “{pool_name}” ({directory})"
+    if error.errno in _FULL:
+        return NoSpace(f"There is no space left in {place}. Free some, or use another pool.")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and not directory.is_dir():
+        return PoolInactive(
+            f"The directory of {place} has gone. Bring it back, "
+            f"then run `virsh pool-start {pool_name}`."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return PoolUnsupported(
+            f"virtlayerd cannot write in {place}: {reason}. "
+            "Give its user the right to, or use another pool."
+        )
+    return PoolUnsupported(f"Writing in {place} failed: {reason}.")

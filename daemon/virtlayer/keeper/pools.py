@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Pools and their volumes, looked up and refreshed through libvirt."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Set
+
+from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, VirtlayerError
+from virtlayer.keeper.binding import libvirt
+from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.failures import refused_by_system, says_busy
+from virtlayer.keeper.xml import Pool, Volume, parse_pool, parse_volume
+
+__all__ = ["Pool", "Pools", "Volume", "soon_or_never"]
+
+type _ListedPool = libvirt.virStoragePool
+type _ListedVolume = libvirt.virStorageVol
+
+_BUSY_SECONDS = 120.0
+"""How long another's volume creation or copy may keep libvirt from refreshing the pool."""
+_BUSY_PAUSE = 0.05
+_TIDY_SECONDS = 0.5
+_FEW = 3
+"""Names of volumes that are asked for one by one."""
+
+
+@contextlib.asynccontextmanager
+async def soon_or_never() -> AsyncIterator[None]:
+    """Clean up libvirt's list, if it lets that be done soon: a cancelled job must end."""
+    with contextlib.suppress(VirtlayerError, TimeoutError):
+        async with asyncio.timeout(_TIDY_SECONDS):
+            yield
+
+
+class Pools:
+    """The storage pools of one libvirt connection."""
+
+    def __init__(self, hypervisor: Hypervisor) -> None:
+        self._hypervisor = hypervisor
+        self._refreshes: dict[str, _Refreshes] = {}
+
+    async def get(self, name: str) -> Pool:
+        """Look up a pool that can hold backing chains.
+
+        Raises:
+            PoolNotFound: There is no such pool; the message lists those that there are.
+            PoolUnsupported: It is not of a type whose volumes are files in a directory.
+            PoolInactive: It is not started.
+        """
+        try:
+            description, active = await self._hypervisor.call(_look_up_pool, name)
+        except PoolNotFound as error:
+            names = ", ".join(await self._hypervisor.call(_pool_names)) or "none"
+            raise PoolNotFound(
+                f"libvirt has no storage pool “{name}” ({self._hypervisor.uri}). "
+                f"Pools that it has: {names}."
+            ) from error
+        pool = parse_pool(description)
+        if not active:
+            raise PoolInactive(
+                f"The pool “{name}” is not started. Run `virsh pool-start {name}` first."
+            )
+        return pool
+
+    async def volume(self, pool: Pool, name: str) -> Volume | None:
+        """Look up one volume; None if the pool does not have it."""
+        return (await self.volumes(pool, [name])).get(name)
+
+    async def volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
+        """Look up volumes by their names; those that the pool does not have are left out.
+
+        Where libvirt's list and the directory disagree about one of them, because a file came or
+        went behind libvirt's back, the pool is refreshed first.
+
+        Raises:
+            PoolNotFound: The pool has gone meanwhile.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        wanted = frozenset(names)
+        descriptions = await self._hypervisor.call(_look_up, pool, wanted) if wanted else []
+        if descriptions is None:
+            await self.refresh(pool)
+            descriptions = await self._hypervisor.call(_describe, pool, wanted)
+        return {volume.name: volume for volume in map(parse_volume, descriptions)}
+
+    async def refresh(self, pool: Pool) -> None:
+        """Let libvirt look at the pool's directory again, at least once from now on.
+
+        Requests that come while a refresh runs share the next one.
+
+        Raises:
+            Libvirt: libvirt cannot read the pool, or other work in it does not end.
+            PoolNotFound: The pool has gone meanwhile.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        await self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool)).request()
+
+    async def space(self, pool: Pool) -> int:
+        """How many bytes can still be written into the pool's directory.
+
+        libvirt's own figure is as old as the last refresh, so the file system is asked.
+        """
+        try:
+            state = await asyncio.to_thread(os.statvfs, pool.path)
+        except OSError as error:
+            raise refused_by_system(error, pool.name, pool.path) from error
+        return state.f_bavail * state.f_frsize
+
+
+class _Refreshes:
+    """The refreshes of one pool: one at a time, and one more for all who ask meanwhile."""
+
+    def __init__(self, hypervisor: Hypervisor, pool: Pool) -> None:
+        self._hypervisor = hypervisor
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+
+    async def request(self) -> None:
+        if self._next is None:
+            self._next = asyncio.create_task(self._run(), name=f"refresh of {self._pool.name}")
+            self._next.add_done_callback(_look_at)
+        # One requester's cancellation is not the others'.
+        await asyncio.shield(self._next)
+
+    async def _run(self) -> None:
+        async with self._lock:
+            self._next = None
+            deadline = time.monotonic() + _BUSY_SECONDS
+            while not await self._hypervisor.call(_refresh, self._pool.uuid):
+                if time.monotonic() > deadline:
+                    raise Libvirt(
+                        f"The pool “{self._pool.name}” cannot be refreshed: libvirt has been "
+                        f"creating or copying a volume there for {_BUSY_SECONDS:.0f} s. "
+                        "Try again when that is over."
+                    )
+                await asyncio.sleep(_BUSY_PAUSE)
+
+
+def _look_at(refresh: asyncio.Task[None]) -> None:
+    """Take note of the result, so that asyncio does not when every requester has gone."""
+    if not refresh.cancelled():
+        refresh.exception()
+
+
+def _look_up_pool(connection: Connection, name: str) -> tuple[str, bool]:
+    pool = connection.storagePoolLookupByName(name)
+    return pool.XMLDesc(), bool(pool.isActive())
+
+
+def _pool_names(connection: Connection) -> list[str]:
+    return sorted(pool.name() for pool in connection.listAllStoragePools())
+
+
+def _look_up(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
+    """Describe the volumes of these names; None where libvirt's list and the directory disagree."""
+    listed = _listed(connection.storagePoolLookupByUUIDString(pool.uuid), names)
+    if listed.keys() != _present(pool, names):
+        return None
+    return [text for volume in listed.values() for text in _described(volume)]
+
+
+def _describe(connection: Connection, pool: Pool, names: Set[str]) -> list[str]:
+    """Describe those volumes of these names that libvirt and the directory have."""
+    present = _present(pool, names)
+    listed = _listed(connection.storagePoolLookupByUUIDString(pool.uuid), present)
+    return [text for volume in listed.values() for text in _described(volume)]
+
+
+def _present(pool: Pool, names: Set[str]) -> Set[str]:
+    return {name for name in names if (pool.path / name).exists()}
+
+
+def _listed(pool: _ListedPool, names: Set[str]) -> dict[str, _ListedVolume]:
+    """The volumes of these names in libvirt's list.
+
+    The whole list, in one answer, is cheaper than many questions; a few questions are cheaper than
+    the list of a large pool.
+    """
+    if len(names) > _FEW:
+        volumes = pool.listAllVolumes()
+        return {name: volume for volume in volumes if (name := volume.name()) in names}
+    found = {}
+    for name in names:
+        try:
+            found[name] = pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+    return found
+
+
+def _described(volume: _ListedVolume) -> list[str]:
+    """The description of a volume; none of one whose file has gone in this moment."""
+    try:
+        return [volume.XMLDesc()]
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+    return []
+
+
+def _refresh(connection: Connection, uuid: str) -> bool:
+    """Refresh a pool; False if libvirt does not want to yet."""
+    try:
+        connection.storagePoolLookupByUUIDString(uuid).refresh()
+    except libvirt.libvirtError as error:
+        if says_busy(error):
+            return False
+        raise
+    return True

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may do what: everything for the same user on a session bus, what polkit says on the system's.
+
+A caller is asked about by its unique name on the bus, which no other connection ever gets.
+"""
+
+import asyncio
+import os
+import pwd
+from collections import OrderedDict
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+from dbus_next.signature import Variant
+
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import BusError, Connection, caller_uid
+from virtlayer.errors import NotAuthorized
+from virtlayer.programs import Identity
+from virtlayer.service.bus.call import Call
+
+_CALLERS_KEPT = 1024
+_ALLOW_USER_INTERACTION = 1
+"""Of CheckAuthorizationFlags."""
+
+
+class Action(StrEnum):
+    """The polkit actions."""
+
+    PULL = "org.virtlayer1.pull"
+    PULL_LOCAL = "org.virtlayer1.pull-local"
+    REMOVE = "org.virtlayer1.remove"
+    PRUNE = "org.virtlayer1.prune"
+    POPULATE = "org.virtlayer1.populate"
+    CREATE_VOLUME = "org.virtlayer1.create-volume"
+    CANCEL_OTHERS = "org.virtlayer1.cancel-others"
+
+
+class Authority(Protocol):
+    """Decides, on one of the buses."""
+
+    async def admit(self, call: Call) -> None:
+        """Let a call in at all.
+
+        Raises:
+            NotAuthorized: The caller is not served.
+        """
+
+    async def authorize(self, call: Call, action: Action, details: Mapping[str, str]) -> None:
+        """Let a call do something.
+
+        Args:
+            call: Whose caller is asked about; a person may be asked if the call allows it.
+            action: What it is about to do.
+            details: What rules and prompts can see of it.
+
+        Raises:
+            NotAuthorized: The caller may not.
+        """
+
+    async def identity(self, call: Call) -> Identity | None:
+        """Return whose rights decide about the paths that a caller names.
+
+        Returns:
+            None if the caller can read everything that the daemon can.
+
+        Raises:
+            NotAuthorized: It is not known which groups the caller is in.
+        """
+
+    async def uid(self, call: Call) -> int:
+        """Return the caller's uid."""
+
+
+class Callers:
+    """Remembers which user a connection belongs to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._uids: OrderedDict[str, int] = OrderedDict()
+
+    async def uid(self, call: Call) -> int:
+        """Return the caller's uid, as the bus knows it from the socket.
+
+        Raises:
+            NotAuthorized: The caller is gone.
+        """
+        if call.sender not in self._uids:
+            try:
+                self._uids[call.sender] = await caller_uid(self._connection, call.sender)
+            except BusError as error:
+                raise NotAuthorized(
+                    f"The bus does not know the caller any more: {error}."
+                ) from error
+            while len(self._uids) > _CALLERS_KEPT:
+                self._uids.popitem(last=False)
+        return self._uids[call.sender]
+
+
+class SessionAuthority:
+    """On a session bus: the user of the daemon may do everything, others nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._callers = Callers(connection)
+
+    async def admit(self, call: Call) -> None:
+        """Admit the user that the daemon runs as."""
+        if await self.uid(call) != os.geteuid():
+            raise NotAuthorized("This virtlayerd serves only the user that it runs as.")
+
+    async def authorize(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> None:
+        """Allow everything to who was admitted."""
+
+    async def identity(self, _call: Call) -> Identity | None:
+        """Return None: the daemon can read what the caller can, and no more."""
+
+    async def uid(self, call: Call) -> int:
+        """Return the caller's uid."""
+        return await self._callers.uid(call)
+
+
+class SystemAuthority:
+    """On the system bus: root may do everything, for others polkit is asked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._callers = Callers(connection)
+
+    async def admit(self, call: Call) -> None:
+        """Admit everyone: reading is open."""
+
+    async def authorize(self, call: Call, action: Action, details: Mapping[str, str]) -> None:
+        """Allow what polkit allows. Without polkit, only root may do anything."""
+        if await self.uid(call) == 0:
+            return
+        try:
+            [(allowed, challenge, _details)] = await self._connection.ask(
+                names.POLKIT_SERVICE,
+                names.POLKIT_PATH,
+                names.POLKIT_AUTHORITY,
+                "CheckAuthorization",
+                "(sa{sv})sa{ss}us",
+                [
+                    ["system-bus-name", {"name": Variant("s", call.sender)}],
+                    str(action),
+                    dict(details),
+                    _ALLOW_USER_INTERACTION if call.interactive else 0,
+                    "",
+                ],
+            )
+        except BusError as error:
+            raise NotAuthorized(
+                f"{action} is for root alone here, because polkit did not answer ({error.text})."
+            ) from error
+        if not allowed:
+            raise NotAuthorized(
+                f"polkit does not allow {action}"
+                + (
+                    " without asking: allow interactive authorization, with an agent running."
+                    if challenge
+                    else " to you."
+                )
+            )
+
+    async def identity(self, call: Call) -> Identity | None:
+        """Return who the caller is, unless it is root."""
+        uid = await self.uid(call)
+        if uid == 0:
+            return None
+        try:
+            return await asyncio.to_thread(identity_of, uid)
+        except KeyError:
+            raise NotAuthorized(
+                f"The uid {uid} has no account on this host that could say which groups it is in; "
+                "without one, no local path can be read for you."
+            ) from None
+
+    async def uid(self, call: Call) -> int:
+        """Return the caller's uid."""
+        return await self._callers.uid(call)
+
+
+def identity_of(uid: int) -> Identity:
+    """A user with the groups that the accounts of this host give him (initgroups(3)).
+
+    Raises:
+        KeyError: There is no account of this uid.
+    """
+    account = pwd.getpwuid(uid)
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    return Identity(uid, account.pw_gid, tuple(groups))

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Serves objects on a connection: finds the method, runs it, and always answers."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+
+from dbus_next.message import Message
+
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import Connection, MessageTooLarge
+from virtlayer.dbus.values import text, wire_value
+from virtlayer.errors import Cancelled, VirtlayerError
+from virtlayer.service.bus.call import Call, StandardError
+from virtlayer.service.bus.members import Interface, Method, Signal, signature_of
+from virtlayer.service.bus.objects import Interfaces, ObjectTree
+from virtlayer.service.bus.standard import (
+    ObjectManager,
+    Properties,
+    bare_interfaces,
+    standard_interfaces,
+)
+from virtlayer.service.jobs.engine import defect
+
+_log = logging.getLogger(__name__)
+
+type Admission = Callable[[Call], Awaitable[None]]
+
+
+class Exporter:
+    """The objects of one connection.
+
+    Args:
+        connection: Where they are served.
+        root: The path of the object that manages the others.
+        admit: Raises what a caller is told who is not served at all.
+    """
+
+    def __init__(self, connection: Connection, root: str, admit: Admission) -> None:
+        self._connection = connection
+        self._admit = admit
+        self._tree = ObjectTree()
+        self._root = root
+        self._manager = ObjectManager(self._tree, root)
+        self._calls: set[asyncio.Task[object]] = set()
+        self._loop = asyncio.get_running_loop()
+        self.last_call = self._loop.time()
+        """When the last call was answered, by the clock of the event loop."""
+
+    def listen(self) -> None:
+        """Take in calls from now on."""
+        self._connection.on_call = self._begin
+
+    @property
+    def calls(self) -> int:
+        """How many calls are being served."""
+        return len(self._calls)
+
+    def export(self, path: str, *interfaces: Interface) -> None:
+        """Make an object appear, and announce it."""
+        own = {interface.interface: interface for interface in interfaces}
+        if path == self._root:
+            own[names.OBJECT_MANAGER] = self._manager
+        everything: Interfaces = own | dict(standard_interfaces(self._tree, path))
+        self._tree.add(path, everything)
+        for interface in everything.values():
+            interface.exported(self, path)
+        if path != self._root:
+            self._manager.announce_added(path, everything)
+
+    def unexport(self, path: str) -> None:
+        """Make an object disappear, and announce it."""
+        interfaces = self._tree.remove(path)
+        for interface in interfaces.values():
+            interface.unexported()
+        self._manager.announce_removed(path, interfaces)
+
+    def emit(self, path: str, interface: str, member: Signal, body: list[object]) -> None:
+        """Send a signal. One that cannot be sent is a defect, but no reason to stop a job."""
+        try:
+            signature, values = signature_of(member.carries), [wire_value(value) for value in body]
+            self._connection.send(
+                Message.new_signal(path, interface, member.name, signature, values)
+            )
+        except (
+            Exception
+        ):  # whatever does not fit into a message, the caller is in the midst of work
+            _log.exception("The signal %s.%s could not be sent", interface, member.name)
+
+    def announce(self, path: str, interface: Interface, functions: frozenset[str]) -> None:
+        """Send PropertiesChanged for the properties that these functions read."""
+        properties = (self._tree.get(path) or {}).get(names.PROPERTIES)
+        assert isinstance(properties, Properties), "every object has them"
+        properties.announce_of(interface, functions)
+
+    async def finish(self, patience: float) -> None:
+        """Wait for the calls that are being served; then cancel what is left.
+
+        Args:
+            patience: How many seconds to wait.
+        """
+        if self._calls:
+            _done, late = await asyncio.wait(self._calls, timeout=patience)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _begin(self, message: Message) -> None:
+        call = Call(message)
+        try:
+            interface, method = self._find(message)
+        except StandardError as error:
+            self._refuse(call, error)
+            return
+        task = self._loop.create_task(self._serve(call, interface, method))
+        self._calls.add(task)
+        # Answered from outside: a task that is cancelled early never runs its own finally.
+        task.add_done_callback(functools.partial(self._end, call, method))
+
+    async def _serve(self, call: Call, interface: Interface, method: Method) -> object:
+        await self._admit(call)
+        function = getattr(interface, method.function)
+        result: object = await function(call, *call.message.body)
+        return result
+
+    def _end(self, call: Call, method: Method, task: asyncio.Task[object]) -> None:
+        self._calls.discard(task)
+        if task.cancelled():
+            self._refuse(call, Cancelled("The call was given up: the service is stopping."))
+            return
+        try:
+            self._connection.reply(
+                call.message, signature_of(method.gives), _body(method, task.result())
+            )
+        except Exception as error:  # whatever it is, the caller gets an answer
+            self._refuse(call, error)
+        else:
+            self._close(call)
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        self._connection.reply_error(call.message, *self._error(call, error))
+        self._close(call)
+
+    def _close(self, call: Call) -> None:
+        call.close()
+        self.last_call = self._loop.time()
+
+    def _error(self, call: Call, error: Exception) -> tuple[str, str]:
+        match error:
+            case StandardError():
+                return error.name, text(error.text)
+            case VirtlayerError():
+                return names.ERROR_PREFIX + error.name, text(error.message)
+            case MessageTooLarge():
+                return names.STANDARD_ERROR_PREFIX + "LimitsExceeded", str(error)
+        place = f"{call.message.interface}.{call.message.member}"
+        _log.error("The call %s met a defect", place, exc_info=error)
+        hidden = defect(place)
+        return names.ERROR_PREFIX + hidden.name, hidden.message
+
+    def _find(self, message: Message) -> tuple[Interface, Method]:
+        interfaces = self._tree.get(message.path)
+        exists = interfaces is not None
+        if interfaces is None:
+            interfaces = bare_interfaces(self._tree, message.path)
+        wanted = message.interface
+        candidates = [one for name, one in interfaces.items() if wanted in {None, name}]
+        for interface in candidates:
+            if method := interface.methods.get(message.member):
+                expected = signature_of(method.takes)
+                if message.signature != expected:
+                    raise StandardError(
+                        "InvalidArgs",
+                        f"{interface.interface}.{method.name} takes “{expected}”, "
+                        f"not “{message.signature}”.",
+                    )
+                return interface, method
+        if not exists and names.INTROSPECTABLE not in interfaces:
+            raise StandardError("UnknownObject", f"There is no object {message.path}.")
+        if not candidates:
+            raise StandardError("UnknownInterface", f"{message.path} has no “{wanted}”.")
+        raise StandardError(
+            "UnknownMethod", f"{message.path} has no method “{wanted or '*'}.{message.member}”."
+        )
+
+
+def _body(method: Method, result: object) -> list[object]:
+    match len(method.gives):
+        case 0:
+            return []
+        case 1:
+            return [wire_value(result)]
+    assert isinstance(result, tuple), f"{method.name} must return a tuple"
+    return [wire_value(value) for value in result]

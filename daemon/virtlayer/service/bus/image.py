@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``org.virtlayer1.Image``: the images of the catalogue as objects."""
+
+from virtlayer.dbus import names
+from virtlayer.service.bus.exporter import Exporter
+from virtlayer.service.bus.members import Interface, dbus_property
+from virtlayer.service.catalog.catalog import Catalog, ImageRecord
+
+
+class ImageObject(Interface):
+    """An image. The functions of its properties are called like the record's fields."""
+
+    interface = names.IMAGE
+
+    def __init__(self, record: ImageRecord) -> None:
+        super().__init__()
+        self.record = record
+
+    def update(self, record: ImageRecord) -> None:
+        """Show what the catalogue has now, and tell what is new in it."""
+        before, self.record = self.record, record
+        self.announce(
+            *(
+                member.function
+                for member in self.properties.values()
+                if getattr(before, member.function) != getattr(record, member.function)
+            )
+        )
+
+    @dbus_property("Name", "s")
+    def name(self) -> str:
+        """Its name in the pool."""
+        return self.record.name
+
+    @dbus_property("Pool", "s")
+    def pool(self) -> str:
+        """The pool of its volumes."""
+        return self.record.pool
+
+    @dbus_property("Source", "s")
+    def source(self) -> str:
+        """Where it came from."""
+        return self.record.source
+
+    @dbus_property("Digest", "s")
+    def digest(self) -> str:
+        """The digest of its manifest."""
+        return self.record.digest
+
+    @dbus_property("ImageId", "s")
+    def image_id(self) -> str:
+        """The digest of its config."""
+        return self.record.image_id
+
+    @dbus_property("Os", "s")
+    def os(self) -> str:
+        """The operating system that it is for."""
+        return self.record.os
+
+    @dbus_property("Architecture", "s")
+    def architecture(self) -> str:
+        """The processor that it is for."""
+        return self.record.architecture
+
+    @dbus_property("Volume", "s")
+    def volume(self) -> str:
+        """The top volume."""
+        return self.record.volume
+
+    @dbus_property("Layers", "a(sst)")
+    def layers(self) -> tuple[tuple[str, str, int], ...]:
+        """Diff id, volume and bytes of each layer, base first."""
+        return self.record.layers
+
+    @dbus_property("Config", "s")
+    def config(self) -> str:
+        """The OCI config, as JSON."""
+        return self.record.config
+
+    @dbus_property("Size", "t")
+    def size(self) -> int:
+        """The virtual size in bytes."""
+        return self.record.size
+
+    @dbus_property("PulledAt", "t")
+    def pulled_at(self) -> int:
+        """When it was pulled."""
+        return self.record.pulled_at
+
+
+class ImageObjects:
+    """Keeps one object for every image of the catalogue."""
+
+    def __init__(self, catalog: Catalog, exporter: Exporter) -> None:
+        self._catalog = catalog
+        self._exporter = exporter
+        self._objects: dict[int, ImageObject] = {}
+
+    async def refresh(self) -> None:
+        """Make the objects those of the catalogue."""
+        records = {record.id: record for record in await self._catalog.list()}
+        for number in self._objects.keys() - records.keys():
+            del self._objects[number]
+            self._exporter.unexport(names.image_path(number))
+        for number, record in records.items():
+            if number in self._objects:
+                self._objects[number].update(record)
+            else:
+                self._objects[number] = ImageObject(record)
+                self._exporter.export(names.image_path(number), self._objects[number])
+
+    def records(self, pool: str) -> list[ImageRecord]:
+        """Return the images of a pool, or of every pool for the empty name."""
+        return [image.record for image in self._objects.values() if pool in {"", image.record.pool}]

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``org.virtlayer1.Job``: one job as an object."""
+
+from dbus_next.signature import Variant
+
+from virtlayer.dbus import names
+from virtlayer.service.bus.authority import Action, Authority
+from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
+from virtlayer.service.bus.results import result_variants
+from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.jobs.job import Job
+
+
+def error_name(job: Job) -> str:
+    """The D-Bus name of the error that a job ended with, or the empty string."""
+    return names.ERROR_PREFIX + job.error if job.error else ""
+
+
+class JobObject(Interface):
+    """A job. The functions of its properties are called like the job's attributes."""
+
+    interface = names.JOB
+
+    def __init__(self, job: Job, jobs: Jobs, authority: Authority) -> None:
+        super().__init__()
+        self._job = job
+        self._jobs = jobs
+        self._authority = authority
+
+    @method("Cancel")
+    async def cancel(self, call: Call) -> None:
+        """End the job; one's own without further rights."""
+        if await self._authority.uid(call) != self._job.started_by:
+            await self._authority.authorize(
+                call,
+                Action.CANCEL_OTHERS,
+                {"job": str(self._job.id), "source": self._job.source, "pool": self._job.pool},
+            )
+        await self._jobs.cancel(self._job.id)
+
+    @signal("ProgressChanged", progress="d", stage="s", done="t", total="t")
+    def progress_changed(self, progress: float, stage: str, done: int, total: int) -> None:
+        """Tell how far it is."""
+
+    @signal("Finished", result="s", error="s", message="s")
+    def finished(self, result: str, error: str, message: str) -> None:
+        """Tell that it is over."""
+
+    @dbus_property("Id", "u", emits=Emits.CONST)
+    def id(self) -> int:
+        """Its number."""
+        return self._job.id
+
+    @dbus_property("Kind", "s", emits=Emits.CONST)
+    def kind(self) -> str:
+        """What it does."""
+        return self._job.kind
+
+    @dbus_property("Source", "s", emits=Emits.CONST)
+    def source(self) -> str:
+        """On which image."""
+        return self._job.source
+
+    @dbus_property("Pool", "s", emits=Emits.CONST)
+    def pool(self) -> str:
+        """In which pool."""
+        return self._job.pool
+
+    @dbus_property("State", "s")
+    def state(self) -> str:
+        """Where it is in its life."""
+        return self._job.state
+
+    @dbus_property("Stage", "s")
+    def stage(self) -> str:
+        """What it is doing."""
+        return self._job.stage
+
+    @dbus_property("Progress", "d", emits=Emits.NOTHING)
+    def progress(self) -> float:
+        """How far it is; ProgressChanged tells."""
+        return self._job.progress
+
+    @dbus_property("BytesDone", "t", emits=Emits.NOTHING)
+    def bytes_done(self) -> int:
+        """How many bytes have arrived; ProgressChanged tells."""
+        return self._job.bytes_done
+
+    @dbus_property("BytesTotal", "t")
+    def bytes_total(self) -> int:
+        """Of how many."""
+        return self._job.bytes_total
+
+    @dbus_property("LayersDone", "u")
+    def layers_done(self) -> int:
+        """How many layers are built."""
+        return self._job.layers_done
+
+    @dbus_property("LayersTotal", "u")
+    def layers_total(self) -> int:
+        """Of how many."""
+        return self._job.layers_total
+
+    @dbus_property("Error", "s")
+    def error(self) -> str:
+        """The name of its error."""
+        return error_name(self._job)
+
+    @dbus_property("Message", "s")
+    def message(self) -> str:
+        """What went wrong."""
+        return self._job.message
+
+    @dbus_property("Result", "a{sv}")
+    def result(self) -> dict[str, Variant]:
+        """What came out."""
+        return result_variants(self._job.result)
+
+    @dbus_property("StartedBy", "u", emits=Emits.CONST)
+    def started_by(self) -> int:
+        """The uid of who started it."""
+        return self._job.started_by
+
+    @dbus_property("StartedAt", "t")
+    def started_at(self) -> int:
+        """When it left the queue."""
+        return self._job.started_at
+
+    @dbus_property("FinishedAt", "t")
+    def finished_at(self) -> int:
+        """When it was over."""
+        return self._job.finished_at

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``org.virtlayer1.Manager``: what the service does. It converts, authorizes and delegates."""
+
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+
+from dbus_next.signature import Variant
+
+from virtlayer.dbus import names
+from virtlayer.service.bus.authority import Action, Authority
+from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.image import ImageObjects
+from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
+from virtlayer.service.bus.options import (
+    CreateVolumeOptions,
+    NoOptions,
+    PopulateOptions,
+    PruneOptions,
+    PullOptions,
+    SourceOptions,
+    parse_options,
+)
+from virtlayer.service.bus.pull_request import pull_request
+from virtlayer.service.bus.results import result_variants
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.create_volume import CreateVolumeRequest, create_volume
+from virtlayer.service.operations.describe import describe_volume
+from virtlayer.service.operations.inspect import InspectRequest, inspect
+from virtlayer.service.operations.populate import PopulateRequest, populate
+from virtlayer.service.operations.prune import PruneRequest, prune
+from virtlayer.service.operations.pull import pull_image
+from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.operations.remove import RemoveRequest, remove
+from virtlayer.service.operations.rescan import RescanRequest, rescan
+from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.status import status
+from virtlayer.service.operations.whole_image import WholeImageRequest
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.reference import Reference, parse_reference
+from virtlayer.version import VERSION
+
+
+class Manager(Interface):
+    """The root object."""
+
+    interface = names.MANAGER
+
+    def __init__(self, services: Services, authority: Authority, images: ImageObjects) -> None:
+        super().__init__()
+        self._services = services
+        self._authority = authority
+        self._images = images
+
+    @method(
+        "Pull",
+        takes={"source": "s", "pool": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def pull(
+        self, call: Call, source: str, pool: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that brings an image into a pool."""
+        with contextlib.ExitStack() as belongings:
+            given = parse_options(PullOptions, options, call, belongings)
+            request = pull_request(parse_reference(source), pool, given)
+            await self._authorize(call, request.source, {"pool": pool})
+            if request.volume is not None:
+                await self._authorize_volume(call, pool, str(request.source), request.volume.name)
+            access = await self._settled(call, request.source, given)
+            request = dataclasses.replace(request, access=access)
+            if request.volume is not None:
+                request = dataclasses.replace(request, volume=await request.volume.settled())
+            job = self._services.jobs.start(
+                "pull",
+                source=str(request.source),
+                pool=pool,
+                started_by=await self._authority.uid(call),
+                operation=lambda job: self._pull(request, job),
+                belongings=belongings.pop_all(),
+            )
+        return job.id, names.job_path(job.id)
+
+    @method(
+        "CreateVolume",
+        takes={"pool": "s", "image": "s", "volume": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def create_volume(
+        self, call: Call, pool: str, image: str, volume: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that makes a writable volume on an image."""
+        with contextlib.ExitStack() as belongings:
+            given = parse_options(CreateVolumeOptions, options, call, belongings)
+            request = CreateVolumeRequest(
+                pool=pool, image=image, volume=given.new_volume(volume, given.size)
+            )
+            await self._authorize_volume(call, pool, image, volume)
+            request = dataclasses.replace(request, volume=await request.volume.settled())
+            job = self._services.jobs.start(
+                "create-volume",
+                source=image,
+                pool=pool,
+                started_by=await self._authority.uid(call),
+                operation=lambda job: create_volume(self._services, request, job),
+                belongings=belongings.pop_all(),
+            )
+        return job.id, names.job_path(job.id)
+
+    @method("Inspect", takes={"source": "s", "options": "a{sv}"}, gives={"image": "a{sv}"})
+    async def inspect(
+        self, call: Call, source: str, options: Mapping[str, Variant]
+    ) -> dict[str, Variant]:
+        """Look at an image where it is."""
+        with contextlib.ExitStack() as belongings:
+            given = parse_options(SourceOptions, options, call, belongings)
+            request = InspectRequest(
+                source=parse_reference(source),
+                platform=given.wanted_platform,
+                access=given.access,
+            )
+            if request.source.local_path is None:
+                await self._authorize(call, request.source, {})
+            # A local one is read with the caller's rights, who can look at it as well without us.
+            access = await self._settled(call, request.source, given)
+            request = dataclasses.replace(request, access=access)
+            return result_variants(await inspect(self._services, request))
+
+    @method(
+        "RemoveImage",
+        takes={"pool": "s", "image": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def remove_image(
+        self, call: Call, pool: str, image: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that removes an image."""
+        parse_options(NoOptions, options, call)
+        request = RemoveRequest(pool=pool, image=image)
+        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": image})
+        return await self._start(
+            call,
+            "remove",
+            lambda job: remove(self._services, request, job),
+            source=image,
+            pool=pool,
+        )
+
+    @method("Prune", takes={"pool": "s", "options": "a{sv}"}, gives={"id": "u", "job": "o"})
+    async def prune(self, call: Call, pool: str, options: Mapping[str, Variant]) -> tuple[int, str]:
+        """Start a job that deletes the layers that nothing needs."""
+        given = parse_options(PruneOptions, options, call)
+        request = PruneRequest(pool=pool, dry_run=given.dry_run)
+        await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
+        return await self._start(
+            call, "prune", lambda job: prune(self._services, request, job), pool=pool
+        )
+
+    @method("Populate", takes={"options": "a{sv}"}, gives={"id": "u", "job": "o"})
+    async def populate(self, call: Call, options: Mapping[str, Variant]) -> tuple[int, str]:
+        """Start a job that brings the configured images up to date."""
+        request = PopulateRequest(due=parse_options(PopulateOptions, options, call).due)
+        await self._authority.authorize(call, Action.POPULATE, {})
+        return await self._start(
+            call, "populate", lambda job: populate(self._services, request, job)
+        )
+
+    @method("Rescan", takes={"pool": "s", "options": "a{sv}"}, gives={"id": "u", "job": "o"})
+    async def rescan(
+        self, call: Call, pool: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that makes the catalogue say what a pool holds."""
+        parse_options(NoOptions, options, call)
+        request = RescanRequest(pool=pool)
+        await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
+        return await self._start(
+            call, "rescan", lambda job: rescan(self._services, request, job), pool=pool
+        )
+
+    @method(
+        "DescribeVolume",
+        takes={"pool": "s", "volume": "s"},
+        gives={"description": "a{sv}"},
+    )
+    async def describe_volume(self, _call: Call, pool: str, volume: str) -> dict[str, Variant]:
+        """Tell where a volume is, and which image it stands on."""
+        return result_variants(await describe_volume(self._services, pool, volume))
+
+    @method("ListConfigured", gives={"images": "aa{sv}"})
+    async def list_configured(self, _call: Call) -> list[dict[str, Variant]]:
+        """List the images that Populate brings up to date, and how they are."""
+        return [result_variants(image) for image in await status(self._services)]
+
+    @method("ListJobs", gives={"jobs": "a(uosssd)"})
+    async def list_jobs(self, _call: Call) -> list[tuple[int, str, str, str, str, float]]:
+        """List every job that can be read."""
+        return [
+            (job.id, names.job_path(job.id), job.kind, job.state, job.source, job.progress)
+            for job in self._services.jobs.list()
+        ]
+
+    @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
+    async def list_images(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, str]]:
+        """List the images of a pool, or of every pool."""
+        return [
+            (names.image_path(one.id), one.pool, one.name, one.source, one.digest)
+            for one in self._images.records(pool)
+        ]
+
+    @signal("JobAdded", id="u", job="o")
+    def job_added(self, number: int, path: str) -> None:
+        """Tell that a job was accepted."""
+
+    @signal("JobRemoved", id="u", job="o", result="s", error="s", message="s")
+    def job_removed(self, number: int, path: str, result: str, error: str, message: str) -> None:
+        """Tell that a job is over."""
+
+    @dbus_property("Version", "s", emits=Emits.CONST)
+    def version(self) -> str:
+        """The version of the daemon."""
+        return VERSION
+
+    @dbus_property("LibvirtUri", "s", emits=Emits.CONST)
+    def libvirt_uri(self) -> str:
+        """Which libvirt it uses."""
+        return self._services.hypervisor.uri
+
+    async def _pull(self, request: PullRequest | WholeImageRequest, job: Job) -> object:
+        result = await pull_image(self._services, request, job)
+        # Before the job is told to be done: who hears that can look at the image.
+        await self._images.refresh()
+        return result
+
+    async def _start(
+        self,
+        call: Call,
+        kind: str,
+        operation: Callable[[Job], Awaitable[object]],
+        *,
+        source: str = "",
+        pool: str = "",
+    ) -> tuple[int, str]:
+        """Start a job that may change which images there are."""
+
+        async def run(job: Job) -> object:
+            try:
+                return await operation(job)
+            finally:
+                # Before the job is told to be over: whoever hears that can look at the images.
+                await self._images.refresh()
+
+        job = self._services.jobs.start(
+            kind,
+            source=source,
+            pool=pool,
+            started_by=await self._authority.uid(call),
+            operation=run,
+        )
+        return job.id, names.job_path(job.id)
+
+    async def _authorize_volume(self, call: Call, pool: str, source: str, volume: str) -> None:
+        details = {"pool": pool, "source": source, "volume": volume}
+        await self._authority.authorize(call, Action.CREATE_VOLUME, details)
+
+    async def _authorize(self, call: Call, source: Reference, details: Mapping[str, str]) -> None:
+        await self._authority.authorize(
+            call,
+            Action.PULL if source.local_path is None else Action.PULL_LOCAL,
+            {"source": str(source), **details},
+        )
+
+    async def _settled(self, call: Call, source: Reference, options: SourceOptions) -> Access:
+        """How the source of an authorized call is reached, whatever the caller does after it."""
+        identity = None
+        if source.local_path is not None or options.paths:
+            identity = await self._authority.identity(call)
+        return await dataclasses.replace(options.access, identity=identity).settled()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The options of the methods: an ``a{sv}`` becomes a typed value, or an error that says why not."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbus_next.signature import Variant
+
+from virtlayer.errors import InvalidArgument, UnknownOption
+from virtlayer.protocol.customization import id_ranges
+from virtlayer.service.bus.call import Call
+from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.platform import Platform, parse_platform
+
+_SIGNATURE = "signature"
+_DESCRIPTOR = "h"
+
+
+def _option(signature: str, *, default: object = None, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={_SIGNATURE: signature}, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """How to reach a source, and which of its images is meant: the options of Inspect."""
+
+    platform: str | None = _option("s")
+    username: str | None = _option("s")
+    password: str | None = _option("s", secret=True)
+    authfile: str | None = _option("s")
+    auth_fd: int | None = _option(_DESCRIPTOR)
+    tls_verify: bool = _option("b", default=True)
+    cert_dir: str | None = _option("s")
+
+    @property
+    def wanted_platform(self) -> Platform | None:
+        """The platform that was asked for.
+
+        Raises:
+            InvalidArgument: It is not like ``linux/arm64/v8``.
+        """
+        return None if self.platform is None else parse_platform(self.platform)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and directories that they name."""
+        return tuple(Path(one) for one in (self.authfile, self.cert_dir) if one is not None)
+
+    @property
+    def access(self) -> Access:
+        """How to reach the source."""
+        return Access(
+            username=self.username,
+            password=self.password,
+            authfile=None if self.authfile is None else Path(self.authfile),
+            auth_fd=self.auth_fd,
+            tls_verify=self.tls_verify,
+            cert_dir=None if self.cert_dir is None else Path(self.cert_dir),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: PullOptions has two bases
+class CustomizationOptions:
+    """What a writable volume can have that its image has not."""
+
+    grow_filesystem: bool = _option("b", default=False)
+    root_password: str | None = _option("s", secret=True)
+    root_password_fd: int | None = _option(_DESCRIPTOR)
+    ssh_authorized_keys: Sequence[str] | None = _option("as")
+    hostname: str | None = _option("s")
+    uid_map: Sequence[Sequence[int]] | None = _option("a(uuu)")
+    gid_map: Sequence[Sequence[int]] | None = _option("a(uuu)")
+
+    def new_volume(self, name: str, size: int | None) -> NewVolume:
+        """The volume that is asked for.
+
+        Args:
+            name: Its name.
+            size: Its virtual size in bytes; None for the image's.
+
+        Raises:
+            InvalidArgument: The options make no sense.
+        """
+        return NewVolume(
+            name=name,
+            size=size,
+            grow_filesystem=self.grow_filesystem,
+            root_password=self.root_password,
+            root_password_fd=self.root_password_fd,
+            ssh_authorized_keys=tuple(self.ssh_authorized_keys or ()),
+            hostname=self.hostname,
+            uid_map=id_ranges(self.uid_map or ()),
+            gid_map=id_ranges(self.gid_map or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolumeOptions(CustomizationOptions):
+    """The options of CreateVolume."""
+
+    size: int | None = _option("t")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullOptions(SourceOptions, CustomizationOptions):
+    """The options of Pull."""
+
+    name: str | None = _option("s")
+    format: str = _option("s", default="qcow2")
+    cache: bool = _option("b", default=True)
+    size: int | None = _option("t")
+    volume: str | None = _option("s")
+    volume_size: int | None = _option("t")
+
+    @property
+    def wanted_volume(self) -> NewVolume | None:
+        """The volume that was asked for; None if none was.
+
+        Raises:
+            InvalidArgument: The options make no sense, or are about a volume that there is not.
+        """
+        if self.volume is not None:
+            return self.new_volume(self.volume, self.volume_size)
+        names = {field.name for field in dataclasses.fields(CustomizationOptions)}
+        for field in dataclasses.fields(self):
+            is_about_it = field.name in names | {"volume_size"}
+            if is_about_it and getattr(self, field.name) != field.default:
+                raise InvalidArgument(
+                    f"The option “{field.name.replace('_', '-')}” is about a writable volume: "
+                    "give the name of one as “volume”."
+                )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """The options of Prune."""
+
+    dry_run: bool = _option("b", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulateOptions:
+    """The options of Populate."""
+
+    due: bool = _option("b", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """The options of a method that has none so far."""
+
+
+def parse_options[T](
+    kind: type[T],
+    options: Mapping[str, Variant],
+    call: Call,
+    belongings: contextlib.ExitStack | None = None,
+) -> T:
+    """Turn the options of a call into a value of this dataclass.
+
+    Args:
+        kind: ``auth_fd`` there is ``auth-fd`` on the bus.
+        options: What the caller sent.
+        call: Where descriptors come from.
+        belongings: Who closes the descriptors that the value has; None for options without.
+
+    Raises:
+        UnknownOption: The call has no such option.
+        InvalidArgument: An option is of another type.
+    """
+    assert dataclasses.is_dataclass(kind)
+    known = {field.name.replace("_", "-"): field for field in dataclasses.fields(kind)}
+    values: dict[str, object] = {}
+    for key, given in options.items():
+        if key not in known:
+            raise UnknownOption(
+                f"There is no option “{key}” here; known are {', '.join(sorted(known)) or 'none'}."
+            )
+        field = known[key]
+        expected = field.metadata[_SIGNATURE]
+        if given.signature != expected:
+            raise InvalidArgument(
+                f"The option “{key}” must be of type “{expected}”, not “{given.signature}”."
+            )
+        value = given.value
+        if expected == _DESCRIPTOR:
+            assert belongings is not None, f"somebody must own the descriptor of “{key}”"
+            value = call.take_descriptor(value)
+            belongings.callback(os.close, value)
+        values[field.name] = value
+    return kind(**values)

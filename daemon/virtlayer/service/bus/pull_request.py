@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a call of Pull asks for, as a request to the operation of its format."""
+
+from virtlayer.errors import InvalidArgument
+from virtlayer.service.bus.options import PullOptions
+from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.operations.whole_image import Format, WholeImageRequest
+from virtlayer.service.source.reference import Reference
+
+
+def pull_request(
+    source: Reference, pool: str, given: PullOptions
+) -> PullRequest | WholeImageRequest:
+    """The request that a call makes.
+
+    Raises:
+        InvalidArgument: The options make no sense, or not together.
+    """
+    wanted = _format(given.format)
+    if wanted is Format.CHAIN:
+        return PullRequest(
+            source=source,
+            pool=pool,
+            name=given.name,
+            platform=given.wanted_platform,
+            access=given.access,
+            cache=given.cache,
+            size=given.size,
+            volume=given.wanted_volume,
+        )
+    volume = source.short_name if given.volume is None else given.volume
+    return WholeImageRequest(
+        source=source,
+        pool=pool,
+        format=wanted,
+        # Either size would be one of the volume, which has none to choose.
+        volume=given.new_volume(volume, given.volume_size or given.size),
+        name=given.name,
+        platform=given.wanted_platform,
+        access=given.access,
+        cache=given.cache,
+    )
+
+
+def _format(name: str) -> Format:
+    try:
+        return Format(name)
+    except ValueError:
+        known = ", ".join(Format)
+        raise InvalidArgument(f"There is no format “{name[:80]}”; known are {known}.") from None

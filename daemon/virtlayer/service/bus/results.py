@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What operations return, as ``a{sv}``."""
+
+import functools
+
+from dbus_next.signature import Variant
+
+from virtlayer.dbus.names import image_path
+from virtlayer.dbus.values import variants
+from virtlayer.service.operations.create_volume import CreatedVolume
+from virtlayer.service.operations.describe import VolumeDescription
+from virtlayer.service.operations.inspect import Inspection
+from virtlayer.service.operations.layers import Freed
+from virtlayer.service.operations.populate import Populated, PopulatedImage
+from virtlayer.service.operations.pull_chain import PullResult
+from virtlayer.service.operations.rescan import Rescanned
+from virtlayer.service.operations.status import ImageStatus
+from virtlayer.service.operations.whole_image import Format, WholeImageResult
+
+
+@functools.singledispatch
+def result_variants(result: object) -> dict[str, Variant]:
+    """Return the result of an operation as it goes on the bus; None has nothing in it."""
+    assert result is None, f"nobody said how {type(result)} goes on the bus"
+    return {}
+
+
+@result_variants.register
+def _(result: PullResult) -> dict[str, Variant]:
+    return variants(
+        {
+            "digest": ("s", result.digest),
+            "image": ("o", image_path(result.image)),
+            "name": ("s", result.name),
+            "volume": ("s", result.volume),
+            "path": ("s", str(result.path)),
+            "volumes": ("as", result.volumes),
+            "layers-built": ("u", result.layers_built),
+            "layers-reused": ("u", result.layers_reused),
+            "bytes-downloaded": ("t", result.bytes_downloaded),
+        }
+    )
+
+
+@result_variants.register
+def _(result: WholeImageResult) -> dict[str, Variant]:
+    fields: dict[str, tuple[str, object]] = {
+        "digest": ("s", result.digest),
+        "name": ("s", result.name),
+        "volume": ("s", result.volume),
+        "path": ("s", str(result.path)),
+        "format": ("s", result.format),
+        "volumes": ("as", [result.volume]),
+        "layers-built": ("u", result.layers),
+        "layers-reused": ("u", 0),
+        "bytes-downloaded": ("t", result.bytes_downloaded),
+    }
+    if result.format == Format.DIRECTORY:
+        fields |= {
+            "squashed": ("b", result.squashed),
+            "skipped-devices": ("u", result.skipped_devices),
+            "skipped-attributes": ("u", result.skipped_attributes),
+        }
+    else:
+        fields["size"] = ("t", result.size)
+    return variants(fields)
+
+
+@result_variants.register
+def _(result: CreatedVolume) -> dict[str, Variant]:
+    return variants(
+        {
+            "image": ("o", image_path(result.image)),
+            "volume": ("s", result.volume),
+            "path": ("s", str(result.path)),
+            "size": ("t", result.size),
+        }
+    )
+
+
+@result_variants.register
+def _(result: Inspection) -> dict[str, Variant]:
+    return variants(
+        {
+            "reference": ("s", result.reference),
+            "digest": ("s", result.digest),
+            "image-id": ("s", result.image_id),
+            "platforms": ("as", result.platforms),
+            "os": ("s", result.os),
+            "architecture": ("s", result.architecture),
+            "layers": ("a(sst)", result.layers),
+            "size": ("t", result.size),
+            "config": ("s", result.config),
+            "container-disk": ("b", result.container_disk),
+        }
+    )
+
+
+@result_variants.register
+def _(result: Freed) -> dict[str, Variant]:
+    return variants({"volumes": ("as", result.volumes), "bytes": ("t", result.bytes)})
+
+
+@result_variants.register
+def _(result: Populated) -> dict[str, Variant]:
+    return variants({"images": ("aa{sv}", [result_variants(image) for image in result.images])})
+
+
+@result_variants.register
+def _(result: PopulatedImage) -> dict[str, Variant]:
+    return variants(
+        {
+            "file": ("s", str(result.file)),
+            "pool": ("s", result.pool),
+            "name": ("s", result.name),
+            "source": ("s", result.source),
+            "outcome": ("s", str(result.outcome)),
+            "digest": ("s", result.digest),
+            "layers-built": ("u", result.layers_built),
+            "bytes-downloaded": ("t", result.bytes_downloaded),
+            "removed": ("as", result.removed),
+            "error": ("s", result.error),
+            "message": ("s", result.message),
+        }
+    )
+
+
+@result_variants.register
+def _(result: Rescanned) -> dict[str, Variant]:
+    return variants(
+        {
+            "found": ("as", result.found),
+            "lost": ("as", result.lost),
+            "images-lost": ("as", result.images_lost),
+            "orphans": ("u", result.orphans),
+        }
+    )
+
+
+@result_variants.register
+def _(result: VolumeDescription) -> dict[str, Variant]:
+    return variants(
+        {
+            "path": ("s", str(result.path)),
+            "format": ("s", result.format),
+            "layer": ("b", result.layer),
+            "image": ("s", result.image),
+            "digest": ("s", result.digest),
+            "config": ("s", result.config),
+            "disk": ("b", result.disk),
+        }
+    )
+
+
+@result_variants.register
+def _(result: ImageStatus) -> dict[str, Variant]:
+    return variants(
+        {
+            "file": ("s", str(result.file)),
+            "pool": ("s", result.pool),
+            "name": ("s", result.name),
+            "source": ("s", result.source),
+            "digest": ("s", result.digest),
+            "pulled-at": ("t", result.pulled_at),
+            "checked-at": ("t", result.checked_at),
+            "due-at": ("t", result.due_at),
+            "versions": ("u", result.versions),
+            "error": ("s", result.error),
+            "message": ("s", result.message),
+        }
+    )

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The service on its bus: the objects, what is told about jobs, and the name."""
+
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import Connection
+from virtlayer.service.bus.authority import Authority, SessionAuthority, SystemAuthority
+from virtlayer.service.bus.exporter import Exporter
+from virtlayer.service.bus.image import ImageObjects
+from virtlayer.service.bus.job import JobObject, error_name
+from virtlayer.service.bus.manager import Manager
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.services import Services
+
+
+class Server:
+    """Everything that this process shows on the bus. It listens to the jobs.
+
+    Args:
+        connection: The bus.
+        services: What the operations need.
+    """
+
+    def __init__(self, connection: Connection, services: Services) -> None:
+        self._connection = connection
+        self._services = services
+        self._authority: Authority = (
+            SessionAuthority(connection) if services.session else SystemAuthority(connection)
+        )
+        self._exporter = Exporter(connection, names.ROOT, self._authority.admit)
+        self._images = ImageObjects(services.catalog, self._exporter)
+        self._manager = Manager(services, self._authority, self._images)
+        self._objects: dict[int, JobObject] = {}
+
+    async def start(self) -> bool:
+        """Show the objects and take the name.
+
+        Returns:
+            False if another process has the name.
+        """
+        self._exporter.export(names.ROOT, self._manager)
+        await self._images.refresh()
+        self._services.jobs.subscribe(self)
+        self._exporter.listen()
+        return await self._connection.own(names.SERVICE)
+
+    async def resume(self) -> bool:
+        """Take the name again; False if another process has it by now."""
+        return await self._connection.own(names.SERVICE)
+
+    async def withdraw(self) -> None:
+        """Give up the name. Calls that came by the name have all begun when this returns."""
+        await self._connection.disown(names.SERVICE)
+
+    async def finish(self, patience: float) -> None:
+        """Answer every call that has begun, those that last longer than this with an error."""
+        await self._exporter.finish(patience)
+
+    @property
+    def calls(self) -> int:
+        """How many calls are being served."""
+        return self._exporter.calls
+
+    @property
+    def last_call(self) -> float:
+        """When the last call was answered, by the clock of the event loop."""
+        return self._exporter.last_call
+
+    def added(self, job: Job) -> None:
+        """Show a job."""
+        shown = JobObject(job, self._services.jobs, self._authority)
+        self._objects[job.id] = shown
+        self._exporter.export(names.job_path(job.id), shown)
+        self._manager.job_added(job.id, names.job_path(job.id))
+
+    def changed(self, job: Job, changed: frozenset[str]) -> None:
+        """Tell new values of a job's properties."""
+        self._objects[job.id].announce(*changed)
+
+    def progressed(self, job: Job) -> None:
+        """Tell how far a job is."""
+        self._objects[job.id].progress_changed(
+            job.progress, job.stage, job.bytes_done, job.bytes_total
+        )
+
+    def finished(self, job: Job) -> None:
+        """Tell that a job is over, to who looks at it and to who looks at all of them."""
+        ending = (str(job.state), error_name(job), job.message)
+        self._objects[job.id].finished(*ending)
+        self._manager.job_removed(job.id, names.job_path(job.id), *ending)
+
+    def removed(self, job: Job) -> None:
+        """Stop showing a job."""
+        del self._objects[job.id]
+        self._exporter.unexport(names.job_path(job.id))

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The interfaces that D-Bus itself defines ("Standard Interfaces", D-Bus Specification 0.43)."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dbus_next.signature import Variant
+
+from virtlayer.dbus import names
+from virtlayer.service.bus.call import Call, StandardError
+from virtlayer.service.bus.introspection import describe
+from virtlayer.service.bus.members import Emits, Interface, method, signal
+from virtlayer.service.bus.objects import Interfaces, ObjectTree, read, read_all
+
+_MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+
+
+class Peer(Interface):
+    """``org.freedesktop.DBus.Peer``, which is there at every path, object or none."""
+
+    interface = names.PEER
+
+    @method("Ping")
+    async def ping(self, _call: Call) -> None:
+        """Answer."""
+
+    @method("GetMachineId", gives={"machine_uuid": "s"})
+    async def get_machine_id(self, _call: Call) -> str:
+        """Return the id of this machine."""
+        return await asyncio.to_thread(_machine_id)
+
+
+class Introspectable(Interface):
+    """``org.freedesktop.DBus.Introspectable``, for objects and for the nodes above them."""
+
+    interface = names.INTROSPECTABLE
+
+    def __init__(self, tree: ObjectTree, path: str) -> None:
+        super().__init__()
+        self._tree = tree
+        self._path = path
+
+    @method("Introspect", gives={"xml_data": "s"})
+    async def introspect(self, _call: Call) -> str:
+        """Return what the object has, as XML."""
+        interfaces = self._tree.get(self._path)
+        kinds = [type(one) for one in interfaces.values()] if interfaces else [Introspectable, Peer]
+        return describe(kinds, self._tree.children(self._path))
+
+
+class Properties(Interface):
+    """``org.freedesktop.DBus.Properties``; nothing of ours can be set."""
+
+    interface = names.PROPERTIES
+
+    def __init__(self, tree: ObjectTree, path: str) -> None:
+        super().__init__()
+        self._tree = tree
+        self._path = path
+
+    @method(
+        "Get",
+        takes={"interface_name": "s", "property_name": "s"},
+        gives={"value": "v"},
+    )
+    async def get(self, _call: Call, interface_name: str, property_name: str) -> Variant:
+        """Return one value."""
+        for interface in self._named(interface_name):
+            if member := interface.properties.get(property_name):
+                return read(interface, member)
+        raise _unknown_property(interface_name, property_name)
+
+    @method("Set", takes={"interface_name": "s", "property_name": "s", "value": "v"})
+    async def set(
+        self, _call: Call, interface_name: str, property_name: str, _value: Variant
+    ) -> None:
+        """Refuse: every property is read-only."""
+        for interface in self._named(interface_name):
+            if property_name in interface.properties:
+                raise StandardError("PropertyReadOnly", f"“{property_name}” is read-only.")
+        raise _unknown_property(interface_name, property_name)
+
+    @method("GetAll", takes={"interface_name": "s"}, gives={"props": "a{sv}"})
+    async def get_all(self, _call: Call, interface_name: str) -> dict[str, Variant]:
+        """Return every value of an interface; of all interfaces for the empty name."""
+        values: dict[str, Variant] = {}
+        for interface in self._named(interface_name):
+            values |= read_all(interface)
+        return values
+
+    @signal(
+        "PropertiesChanged",
+        interface_name="s",
+        changed_properties="a{sv}",
+        invalidated_properties="as",
+    )
+    def properties_changed(
+        self, interface_name: str, changed: Mapping[str, Variant], invalidated: list[str]
+    ) -> None:
+        """Tell new values."""
+
+    def announce_of(self, interface: Interface, functions: frozenset[str]) -> None:
+        """Emit the signal for the properties that these functions read."""
+        changed = {
+            name: read(interface, member)
+            for name, member in interface.properties.items()
+            if member.function in functions and member.emits is Emits.VALUE
+        }
+        if changed:
+            self.properties_changed(interface.interface, changed, [])
+
+    def _named(self, name: str) -> Iterator[Interface]:
+        interfaces = self._tree.get(self._path) or {}
+        if name and name not in interfaces:
+            raise StandardError("UnknownInterface", f"{self._path} has no interface “{name}”.")
+        return (one for one in interfaces.values() if name in {"", one.interface})
+
+
+class ObjectManager(Interface):
+    """``org.freedesktop.DBus.ObjectManager``, of the objects below this one."""
+
+    interface = names.OBJECT_MANAGER
+
+    def __init__(self, tree: ObjectTree, path: str) -> None:
+        super().__init__()
+        self._tree = tree
+        self._path = path
+
+    @method(
+        "GetManagedObjects",
+        gives={"objpath_interfaces_and_properties": "a{oa{sa{sv}}}"},
+    )
+    async def get_managed_objects(self, _call: Call) -> dict[str, dict[str, dict[str, Variant]]]:
+        """Return every object, with its interfaces and their properties."""
+        return {path: _ours(interfaces) for path, interfaces in self._tree.below(self._path)}
+
+    @signal("InterfacesAdded", object_path="o", interfaces_and_properties="a{sa{sv}}")
+    def interfaces_added(self, path: str, interfaces: dict[str, dict[str, Variant]]) -> None:
+        """Tell that an object has come."""
+
+    @signal("InterfacesRemoved", object_path="o", interfaces="as")
+    def interfaces_removed(self, path: str, interfaces: list[str]) -> None:
+        """Tell that an object has gone."""
+
+    def announce_added(self, path: str, interfaces: Interfaces) -> None:
+        """Emit InterfacesAdded."""
+        self.interfaces_added(path, _ours(interfaces))
+
+    def announce_removed(self, path: str, interfaces: Interfaces) -> None:
+        """Emit InterfacesRemoved."""
+        self.interfaces_removed(path, list(_ours(interfaces)))
+
+
+def standard_interfaces(tree: ObjectTree, path: str) -> Interfaces:
+    """Return what every object has beside its own interfaces."""
+    return {
+        names.PEER: Peer(),
+        names.INTROSPECTABLE: Introspectable(tree, path),
+        names.PROPERTIES: Properties(tree, path),
+    }
+
+
+def bare_interfaces(tree: ObjectTree, path: str) -> Interfaces:
+    """Return what answers at a path without an object: more, if objects are below it."""
+    if tree.children(path):
+        return {names.PEER: Peer(), names.INTROSPECTABLE: Introspectable(tree, path)}
+    return {names.PEER: Peer()}
+
+
+def _ours(interfaces: Interfaces) -> dict[str, dict[str, Variant]]:
+    return {
+        name: read_all(interface)
+        for name, interface in interfaces.items()
+        if not name.startswith("org.freedesktop.DBus.")
+    }
+
+
+def _unknown_property(interface: str, name: str) -> StandardError:
+    return StandardError("UnknownProperty", f"“{interface}” has no property “{name}”.")
+
+
+def _machine_id() -> str:
+    for path in _MACHINE_ID_FILES:
+        if path.exists():
+            return path.read_text(encoding="ascii").strip()
+    raise StandardError("FileNotFound", "This machine has no machine-id (machine-id(5)).")

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Building the volumes of a chain that a pool does not have yet.
+
+Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
+while the ones before get on disk. A finished volume is placed at once, but never before the one
+that it stands on: it stays when a later one fails. libvirt looks once, at all of them. Two jobs
+that need the same volume in the same pool build it once: the second waits, and then finds it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from virtlayer.cancellation import meanwhile, to_completion
+from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
+from virtlayer.keeper.commit import (
+    Placed,
+    flush_volume,
+    place_volume,
+    register_chain,
+    withdraw_volume,
+)
+from virtlayer.keeper.pools import Pool, Pools, Volume
+from virtlayer.keeper.staging import staging_directory
+from virtlayer.service.chain.explain import explained
+from virtlayer.service.chain.plan import PlannedVolume
+from virtlayer.service.chain.prefetch import Lender, Loan, first_failure
+from virtlayer.service.chain.presence import check_layer
+from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
+from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.workers.layer import LayerRequest
+from virtlayer.settings import MIB
+
+_LARGE = 8 * MIB
+"""Bytes of blobs from which on what comes of them counts as large."""
+_WRONG_LAYERS = (DigestMismatch, LayerTooLarge, MalformedLayer)
+"""What a worker says of a layer, and would not have said of the right blob."""
+
+
+class ChainBuilder:
+    """Builds chains in the pools of one connection, each volume once at a time."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def build(self, request: ChainRequest, tools: BuildTools) -> BuiltChain:
+        """Build the volumes of a chain that its pool does not have.
+
+        Volumes that are finished stay when this fails or is cancelled; nothing else does.
+
+        Raises:
+            NoSpace: The pool is full, or a layer does not fit into the virtual size.
+            VolumeExists: Something else has the name of one of the layer volumes.
+            VirtlayerError: What ``tools`` raise, or libvirt.
+        """
+        build = _Build(self._pools, self._lock, request, tools)
+        try:
+            return await build.run()
+        except BaseExceptionGroup as group:
+            raise first_failure(group) from group
+
+    def _lock(self, pool: Pool, volume_id: str) -> asyncio.Lock:
+        return self._locks.setdefault((pool.uuid, volume_id), asyncio.Lock())
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Where one volume's task has got to, for the task of the next one.
+
+    Attributes:
+        queued: It has its lock, has asked for its blobs, and made an empty overlay. Locks are taken
+            base first, which all chains agree on, so no two jobs wait for each other; blobs arrive
+            in that order too.
+        written: The file is complete, though not on disk: the next volume can be written on it.
+        placed: The file is in the pool: the next volume can come there too.
+        name: The volume's; "" for what is before the first one.
+        image: What it is written to, once it is queued; None if the pool has it.
+    """
+
+    name: str = ""
+    image: NewImage | None = None
+    queued: asyncio.Event = field(default_factory=asyncio.Event)
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+    placed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def set_all(self) -> None:
+        """The volume was there before."""
+        for event in (self.queued, self.written, self.placed):
+            event.set()
+
+
+class _Build:
+    """One call of ``ChainBuilder.build``."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        lock: Callable[[Pool, str], asyncio.Lock],
+        request: ChainRequest,
+        tools: BuildTools,
+    ) -> None:
+        self._pools = pools
+        self._lock = lock
+        self._request = request
+        self._pool = request.pool
+        self._tools = tools
+        self._lender = Lender(tools.fetch)
+        self._reused = 0
+        self._found: dict[str, Volume] = {}
+        self._placed: dict[Placed, Path | None] = {}
+
+    async def run(self) -> BuiltChain:
+        plan = self._request.plan
+        await self._make_missing(plan)
+        found = self._found
+        if self._placed:
+            self._tools.on_stage("registering")
+            found = found | await register_chain(self._pools, self._pool, self._placed)
+        total = sum(len(planned.layers) for planned in plan)
+        volumes = tuple(found[planned.name] for planned in plan)
+        return BuiltChain(volumes, total - self._reused, self._reused)
+
+    async def _make_missing(self, plan: Sequence[PlannedVolume]) -> None:
+        async with AsyncExitStack() as stack:
+            finding = await stack.enter_async_context(meanwhile(self._find(plan)))
+            images = None
+            if not await asyncio.to_thread(self._has_files, plan):
+                # While libvirt tells what there is.
+                images = await self._images(stack)
+            self._found = await finding
+            missing = [planned for planned in plan if planned.name not in self._found]
+            layers = [layer for planned in missing for layer in planned.layers]
+            self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
+            self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
+            if missing:
+                await self._make_all(missing, images or await self._images(stack))
+
+    def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
+        return all((self._pool.path / planned.name).exists() for planned in plan)
+
+    async def _images(self, stack: AsyncExitStack) -> Images:
+        staging = await stack.enter_async_context(
+            staging_directory(self._pools, self._pool, self._request.job_id)
+        )
+        async with self._explained():
+            return await stack.enter_async_context(images_in(staging))
+
+    async def _make_all(self, missing: Sequence[PlannedVolume], images: Images) -> None:
+        async with asyncio.TaskGroup() as group:
+            before = _Turn()
+            before.set_all()
+            for planned in missing:
+                turn = _Turn(planned.name)
+                is_last = planned is missing[-1]
+                group.create_task(self._make(planned, before, turn, images, is_last=is_last))
+                before = turn
+
+    async def _make(
+        self,
+        planned: PlannedVolume,
+        before: _Turn,
+        turn: _Turn,
+        images: Images,
+        *,
+        is_last: bool,
+    ) -> None:
+        await before.queued.wait()
+        async with self._lock(self._pool, planned.volume_id):
+            # A file that is not there needs no question to libvirt.
+            path = self._pool.path / planned.name
+            if await asyncio.to_thread(path.exists) and (found := await self._find([planned])):
+                self._found |= found
+                self._count_reused(planned)
+                turn.set_all()
+                return
+            async with asyncio.TaskGroup() as group:
+                loans = [Loan(layer) for layer in planned.layers]
+                for loan in loans:
+                    group.create_task(self._lender.lend(loan))
+                # While the volumes before are still written.
+                async with self._explained():
+                    parent = self._parent(planned, before)
+                    large = sum(layer.size for layer in planned.layers) >= _LARGE
+                    image = await images.create(self._request.virtual_size, parent, large=large)
+                turn.image = image
+                turn.queued.set()
+                await before.written.wait()
+                async with self._explained(), images.exported(image) as connect:
+                    await self._write(planned, loans, connect)
+            turn.written.set()
+            if is_last:
+                self._tools.on_applied()
+            async with self._explained():
+                await images.finish(image)
+                if is_last:
+                    # Those before were finished before this one was served: one command at a time.
+                    images.let_go()
+                await flush_volume(self._pool, image.path)
+            await before.placed.wait()
+            await to_completion(self._place(planned, image.path))
+            turn.placed.set()
+            for _ in planned.layers:
+                self._tools.progress.layer_done()
+
+    async def _place(self, planned: PlannedVolume, staged: Path) -> None:
+        placed = await place_volume(self._pool, staged, planned.name)
+        try:
+            await self._tools.record(planned)
+        except VirtlayerError:
+            await withdraw_volume(self._pools, self._pool, placed)
+            raise
+        self._placed[placed] = self._backing(planned)
+
+    async def _write(self, planned: PlannedVolume, loans: Sequence[Loan], connect: Connect) -> None:
+        with contextlib.ExitStack() as connection:
+            for loan in loans:
+                async with self._arriving(loan) as blob:
+                    first, last = loan is loans[0], loan is loans[-1]
+                    request = LayerRequest(
+                        blob=blob,
+                        nbd=connection.enter_context(await connect()) if first else None,
+                        diff_id=loan.layer.diff_id,
+                        description=f"layer {loan.layer.digest} of {self._request.description}",
+                        format_size=None if planned.parent else self._request.virtual_size,
+                        base=planned.parent if first else None,
+                        result=planned.name if last else None,
+                        last=last,
+                    )
+                    await self._tools.applier.apply(request, self._tools.progress.add_applied)
+                loan.over.set()
+
+    @contextlib.asynccontextmanager
+    async def _arriving(self, loan: Loan) -> AsyncIterator[Blob]:
+        """A blob whose layer is applied in the context, which ends when the blob is verified.
+
+        Raises:
+            VirtlayerError: What the context raises. But where a layer is found wrong whose blob is
+                not the right one, or does not come, that is the reason.
+        """
+        if not loan.is_here:
+            self._tools.on_stage("downloading")
+        async with meanwhile(self._tell_when_here(loan)):
+            blob = await loan.lent()
+            try:
+                yield blob
+            except _WRONG_LAYERS:
+                await loan.verified()
+                raise
+            await loan.verified()
+
+    async def _tell_when_here(self, loan: Loan) -> None:
+        await loan.verified()
+        self._tools.on_stage("applying")
+
+    async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:
+        volumes = await self._pools.volumes(self._pool, [planned.name for planned in plan])
+        for volume in volumes.values():
+            check_layer(volume, self._pool, self._request.virtual_size)
+        return volumes
+
+    def _count_reused(self, planned: PlannedVolume) -> None:
+        self._reused += len(planned.layers)
+        for layer in planned.layers:
+            self._tools.progress.add_downloaded(layer.size)
+            self._tools.progress.add_applied(layer.size)
+            self._tools.progress.layer_done()
+
+    def _parent(self, planned: PlannedVolume, before: _Turn) -> Parent | None:
+        if planned.parent is None:
+            return None
+        image = before.image if before.name == planned.parent else None
+        return Parent(planned.parent, image or self._pool.path / planned.parent)
+
+    def _backing(self, planned: PlannedVolume) -> Path | None:
+        return None if planned.parent is None else self._pool.path / planned.parent
+
+    def _explained(self) -> AbstractAsyncContextManager[None]:
+        return explained(
+            self._pools,
+            self._pool,
+            self._request.description,
+            advice=": the layers that are finished are kept",
+        )

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whether what a pool has under the names of a chain's volumes is that chain."""
+
+from collections.abc import Iterable, Mapping
+
+from virtlayer.errors import VolumeExists
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.service.chain.identity import is_layer_volume
+from virtlayer.service.chain.plan import PlannedVolume
+from virtlayer.service.chain.request import BuiltChain
+
+
+def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
+    """See that a volume is a layer.
+
+    Which one it stands on is not compared: somebody may have shortened the chain with qemu-img.
+
+    Args:
+        volume: One with the name of a layer.
+        pool: Where it is.
+        virtual_size: What it must have, in bytes.
+
+    Raises:
+        VolumeExists: It is something else.
+    """
+    backing = volume.backing_path
+    backing_fits = backing is None or (
+        backing.parent == pool.path
+        and is_layer_volume(backing.name)
+        and volume.backing_format == "qcow2"
+    )
+    if volume.format != "qcow2" or volume.capacity != virtual_size or not backing_fits:
+        raise VolumeExists(
+            f"The volume {volume.name} in the pool “{pool.name}” is not the layer of "
+            f"that name: it is {volume.format} of {volume.capacity} bytes on {backing}, not "
+            f"qcow2 of {virtual_size} bytes on a layer of this pool. Delete it, then try again."
+        )
+
+
+def whole_chain(
+    plan: Iterable[PlannedVolume], found: Mapping[str, Volume], pool: Pool, virtual_size: int
+) -> BuiltChain | None:
+    """The chain of which nothing has to be built; None if a volume of it is missing.
+
+    Args:
+        plan: The chain.
+        found: Volumes of the pool by their names, claimed before they were looked for.
+        pool: The pool.
+        virtual_size: What the plan was made for, in bytes.
+
+    Raises:
+        VolumeExists: Something else has the name of one of the volumes.
+    """
+    plan = tuple(plan)
+    if any(planned.name not in found for planned in plan):
+        return None
+    volumes = tuple(found[planned.name] for planned in plan)
+    for volume in volumes:
+        check_layer(volume, pool, virtual_size)
+    layers = sum(len(planned.layers) for planned in plan)
+    return BuiltChain(volumes, layers_built=0, layers_reused=layers)

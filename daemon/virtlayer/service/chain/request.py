@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a build of a chain is asked for, what it works with, and what comes of it."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.service.chain.plan import PlannedVolume
+from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.image import Layer
+from virtlayer.service.workers.layer import LayerRequest
+
+type Fetch = Callable[[Layer], AbstractAsyncContextManager[Blob]]
+"""Lends a layer's blob, which may still be arriving, for as long as the context lasts."""
+
+type BuildStage = Literal["downloading", "applying", "registering"]
+
+
+class Applier(Protocol):
+    """The part of ``layer.session.LayerWorker`` that is used here."""
+
+    async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> object:
+        """Apply one layer; ``on_bytes`` counts its compressed bytes."""
+
+
+class BuildProgress(Protocol):
+    """The part of ``jobs.progress.Progress`` that is used here."""
+
+    def set_total(self, size: int, layers: int) -> None:
+        """Say how many compressed bytes and layers must be built."""
+
+    def add_downloaded(self, size: int) -> None:
+        """Count compressed bytes that need no download any more."""
+
+    def add_applied(self, size: int) -> None:
+        """Count compressed bytes that are in their volume."""
+
+    def layer_done(self) -> None:
+        """Count a layer that is finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRequest:
+    """What is to be there in the end.
+
+    Attributes:
+        pool: Where.
+        plan: From ``plan.plan_chain``.
+        virtual_size: What the plan was made for, in bytes.
+        description: The image, for error messages.
+        job_id: For the name of the staging directory.
+    """
+
+    pool: Pool
+    plan: tuple[PlannedVolume, ...]
+    virtual_size: int
+    description: str
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltChain:
+    """A chain that is in its pool.
+
+    Attributes:
+        volumes: Base first.
+        layers_built: How many layers this job has built.
+        layers_reused: How many were there, or were built by another job meanwhile.
+    """
+
+    volumes: tuple[Volume, ...]
+    layers_built: int
+    layers_reused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildTools:
+    """What a build works with.
+
+    Attributes:
+        fetch: Gets the blobs, and counts their bytes as downloaded.
+        applier: Puts one layer after another into a volume.
+        progress: Told the figures.
+        on_stage: Told what the job waits for.
+        on_applied: Told when no layer is left to be applied.
+        record: Awaited for each new volume, when it is in the pool's directory.
+    """
+
+    fetch: Fetch
+    applier: Applier
+    progress: BuildProgress
+    on_stage: Callable[[BuildStage], None]
+    on_applied: Callable[[], None]
+    record: Callable[[PlannedVolume], Awaitable[None]]

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The engine: accepts jobs, runs a few at a time, remembers the finished ones for a while."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from virtlayer import journal
+from virtlayer.errors import Cancelled, Internal, NoSuchJob, VirtlayerError
+from virtlayer.service.jobs.job import Job, JobListener, JobState
+from virtlayer.settings import JobSettings
+
+_log = logging.getLogger(__name__)
+
+type Operation = Callable[[Job], Awaitable[object]]
+
+
+class Jobs:
+    """Every job of this process. One event loop owns it; nothing here is for other threads."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+        self._slots = asyncio.Semaphore(settings.running_limit)
+        self._jobs: dict[int, Job] = {}
+        self._finished: dict[int, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._audience = _Audience()
+        self._last_number = 0
+        self._closing = False
+
+    def subscribe(self, listener: JobListener) -> None:
+        """Tell this listener about every job from now on."""
+        self._audience.listeners.append(listener)
+
+    def start(
+        self,
+        kind: str,
+        *,
+        source: str,
+        pool: str,
+        started_by: int,
+        operation: Operation,
+        belongings: contextlib.ExitStack | None = None,
+    ) -> Job:
+        """Accept a job.
+
+        Args:
+            kind: What it does: ``pull`` …
+            source: On which image.
+            pool: In which pool.
+            started_by: The uid of the caller.
+            operation: What to run; what it returns is the job's result.
+            belongings: What only this job needs. It is closed when the job is over, whether it
+                ran or not, and when it is not accepted.
+
+        Raises:
+            Cancelled: The service is about to end.
+        """
+        if self._closing:
+            if belongings is not None:
+                belongings.close()
+            raise Cancelled(f"The {kind} of {source} was not started: the service is stopping.")
+        self._last_number += 1
+        job = Job(
+            self._last_number,
+            kind=kind,
+            source=source,
+            pool=pool,
+            started_by=started_by,
+            listener=self._audience,
+        )
+        self._jobs[job.id] = job
+        task = asyncio.create_task(self._run(job, operation), name=f"job {job.id}")
+        job.run_as(task)
+        self._tasks.add(task)
+        # A task that is cancelled before its first step never enters _run: the end of a job is
+        # recorded from outside.
+        task.add_done_callback(lambda task: self._end(job, task, belongings))
+        _log.info(
+            "Job %d: %s of %s into pool “%s”, for uid %d",
+            job.id,
+            kind,
+            source,
+            pool,
+            started_by,
+            extra=_fields(job, journal.JOB_STARTED),
+        )
+        self._audience.added(job)
+        return job
+
+    def get(self, number: int) -> Job:
+        """Return the job of this id.
+
+        Raises:
+            NoSuchJob: There is none, or it is over for so long that it is forgotten.
+        """
+        try:
+            return self._jobs[number]
+        except KeyError:
+            raise NoSuchJob(
+                f"There is no job {number}: it never was, or it ended some time ago."
+            ) from None
+
+    def list(self) -> tuple[Job, ...]:
+        """Return every job that is readable, oldest first."""
+        return tuple(self._jobs.values())
+
+    @property
+    def unfinished(self) -> int:
+        """How many jobs run or wait."""
+        return len(self._tasks)
+
+    async def cancel(self, number: int) -> None:
+        """Cancel a job, and wait until it is over and cleaned up.
+
+        Raises:
+            NoSuchJob: There is none, or it is over, or it got done before it could be stopped.
+        """
+        job = self.get(number)
+        if not job.state.is_over:
+            job.cancel()
+            await job.wait()
+            if job.state is JobState.CANCELLED:
+                return
+        raise NoSuchJob(f"Job {number} cannot be cancelled: it is over ({job.state}).")
+
+    async def close(self, patience: float) -> bool:
+        """Accept nothing more, cancel every job, and wait for their ends.
+
+        Args:
+            patience: How many seconds to wait.
+
+        Returns:
+            Whether all of them ended in that time.
+        """
+        self._closing = True
+        for job in self.list():
+            job.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                for job in self.list():
+                    await job.wait()
+        for timer in self._finished.values():
+            timer.cancel()
+        return not self._tasks
+
+    async def _run(self, job: Job, operation: Operation) -> object:
+        async with self._slots:
+            job.state = JobState.RUNNING
+            job.started_at = _now()
+            self._audience.changed(job, frozenset({"state", "started_at"}))
+            return await operation(job)
+
+    def _end(
+        self, job: Job, task: asyncio.Task[object], belongings: contextlib.ExitStack | None
+    ) -> None:
+        self._tasks.discard(task)
+        if belongings is not None:
+            belongings.close()
+        failure = None if task.cancelled() else task.exception()
+        if task.cancelled() or (failure is not None and job.cancel_requested):
+            # A program that dies because its job is cancelled is no failure of its own.
+            _fail(job, JobState.CANCELLED, Cancelled(f"Job {job.id} was cancelled."))
+        elif isinstance(failure, VirtlayerError):
+            _fail(job, JobState.FAILED, failure)
+        elif failure is not None:
+            _log.error("Job %d met a defect", job.id, exc_info=failure, extra=_fields(job))
+            _fail(job, JobState.FAILED, defect(f"job {job.id} ({job.kind} of {job.source})"))
+        else:
+            job.result = task.result()
+            job.state = JobState.DONE
+        job.finished_at = _now()
+        self._remember(job)
+        self._announce(job)
+        job.mark_over()
+
+    def _announce(self, job: Job) -> None:
+        _log.info(
+            "Job %d: %s%s",
+            job.id,
+            job.state,
+            f": {job.error}: {job.message}" if job.state is JobState.FAILED else "",
+            extra=_fields(job, journal.JOB_ENDED),
+        )
+        job.report.finish(success=job.state is JobState.DONE)
+        self._audience.changed(
+            job, frozenset({"state", "error", "message", "result", "finished_at"})
+        )
+        self._audience.finished(job)
+
+    def _remember(self, job: Job) -> None:
+        # The loop's clock is monotonic: setting the host's clock forgets nothing early.
+        self._finished[job.id] = asyncio.get_running_loop().call_later(
+            self._settings.keep_seconds, self._forget, job
+        )
+        while len(self._finished) > max(self._settings.keep_number, 1):
+            oldest = next(iter(self._finished))
+            self._forget(self._jobs[oldest])
+
+    def _forget(self, job: Job) -> None:
+        self._finished.pop(job.id).cancel()
+        del self._jobs[job.id]
+        self._audience.removed(job)
+
+
+class _Audience:
+    """All listeners as one. A defect in one of them is no defect of the job."""
+
+    def __init__(self) -> None:
+        self.listeners: list[JobListener] = []
+
+    def added(self, job: Job) -> None:
+        self._tell(lambda listener: listener.added(job))
+
+    def changed(self, job: Job, names: frozenset[str]) -> None:
+        self._tell(lambda listener: listener.changed(job, names))
+
+    def progressed(self, job: Job) -> None:
+        self._tell(lambda listener: listener.progressed(job))
+
+    def finished(self, job: Job) -> None:
+        self._tell(lambda listener: listener.finished(job))
+
+    def removed(self, job: Job) -> None:
+        self._tell(lambda listener: listener.removed(job))
+
+    def _tell(self, tell: Callable[[JobListener], None]) -> None:
+        for listener in self.listeners:
+            try:
+                tell(listener)
+            except Exception:  # whatever a listener does wrong, the job goes on
+                _log.exception("A listener to jobs met a defect")
+
+
+def defect(place: str) -> Internal:
+    """What a caller is told about an exception that nobody expected."""
+    return Internal(f"virtlayerd met a defect in {place}; its journal has the details.")
+
+
+def _fail(job: Job, state: JobState, error: VirtlayerError) -> None:
+    job.error = error.name
+    job.message = error.message
+    job.state = state
+
+
+def _fields(job: Job, message_id: str | None = None) -> dict[str, object]:
+    return journal.fields(
+        message_id,
+        job=job.id,
+        kind=job.kind,
+        source=job.source,
+        pool=job.pool,
+        caller_uid=job.started_by,
+        state=job.state,
+        error=job.error,
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

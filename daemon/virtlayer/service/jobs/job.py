@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One job: what it is, how far it is, how it ended."""
+
+import asyncio
+from enum import StrEnum
+from typing import Protocol
+
+from virtlayer.service.jobs.progress import Progress, Stage
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows this state."""
+        return self not in {JobState.QUEUED, JobState.RUNNING}
+
+
+class JobListener(Protocol):
+    """Who is told about jobs. What it is told is true already when it is told.
+
+    ``added``, ``finished`` and ``removed`` come exactly once for every job, in this order.
+    """
+
+    def added(self, job: "Job") -> None:
+        """The job was accepted; it runs, or waits in the queue."""
+
+    def changed(self, job: "Job", names: frozenset[str]) -> None:
+        """The attributes of these names have new values."""
+
+    def progressed(self, job: "Job") -> None:
+        """``progress``, ``stage`` or ``bytes_done`` moved; at most ten times a second."""
+
+    def finished(self, job: "Job") -> None:
+        """The job is over; it stays readable for a while."""
+
+    def removed(self, job: "Job") -> None:
+        """The job is not readable any more."""
+
+
+class Job:
+    """One job of the engine. Only the engine changes it, and the operation its ``report``.
+
+    Args:
+        number: Its id, unique in the life of this process.
+        kind: What it does: ``pull`` …
+        source: On which image.
+        pool: In which pool.
+        started_by: The uid of the caller that started it.
+        listener: Who is told about its changes.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        kind: str,
+        source: str,
+        pool: str,
+        started_by: int,
+        listener: JobListener,
+    ) -> None:
+        self.id = number
+        self.kind = kind
+        self.source = source
+        self.pool = pool
+        self.started_by = started_by
+        self.state = JobState.QUEUED
+        self.error = ""
+        """The name of the error, without its prefix; empty unless it failed or was cancelled."""
+        self.message = ""
+        self.result: object | None = None
+        self.started_at = 0
+        """When it left the queue, in µs since the epoch; 0 while it waits."""
+        self.finished_at = 0
+        self.report = Progress(
+            changed=lambda names: listener.changed(self, names),
+            progressed=lambda: listener.progressed(self),
+        )
+        self.cancel_requested = False
+        self._over = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """What it is doing, or was doing when it ended."""
+        return self.report.stage
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1, never falling; 1 only when it is done."""
+        return self.report.fraction
+
+    @property
+    def bytes_done(self) -> int:
+        """Compressed bytes that have arrived."""
+        return self.report.bytes_done
+
+    @property
+    def bytes_total(self) -> int:
+        """Compressed bytes of the layers that must be built."""
+        return self.report.bytes_total
+
+    @property
+    def layers_done(self) -> int:
+        """Layers that are built."""
+        return self.report.layers_done
+
+    @property
+    def layers_total(self) -> int:
+        """Layers that must be built."""
+        return self.report.layers_total
+
+    async def wait(self) -> None:
+        """Wait until it is over."""
+        await self._over.wait()
+
+    def run_as(self, task: asyncio.Task[object]) -> None:
+        """Let this task do the job; for the engine."""
+        self._task = task
+
+    def cancel(self) -> None:
+        """Ask it to end. It is over when ``wait`` returns, and may even be done by then."""
+        # A second CancelledError would break the clean-up that the first one started.
+        if not self.cancel_requested and not self.state.is_over:
+            self.cancel_requested = True
+            assert self._task is not None, "a job has a task from its start"
+            self._task.cancel()
+
+    def mark_over(self) -> None:
+        """Wake those who wait for it; for the engine."""
+        self._over.set()

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How long the daemon lives, and how it ends without losing a message.
+
+It ends when nothing has been asked of it for a while, when it is told to, and when it loses its
+bus. It gives up its name first and answers what came by that name before it goes, so that every
+later call starts a new daemon. While a finished job can still be read, it stays.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from virtlayer import journal
+from virtlayer.dbus.connection import Connection
+from virtlayer.service.bus.server import Server
+from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.jobs.job import Job, JobState
+from virtlayer.settings import ServiceSettings
+
+_log = logging.getLogger(__name__)
+
+_LOOK_INTERVAL = 1.0
+"""How often, in seconds, it is seen whether there is something to do."""
+_STOP_PATIENCE = 8.0
+"""Seconds that cancelled jobs may take to clean up: with the calls', less than the 10 promised."""
+_CALL_PATIENCE = 1.0
+_EXTENSION = 30
+"""Seconds by which the service manager is asked to wait longer."""
+
+
+class Life:
+    """The life of a daemon whose server has started. It also tells systemd what goes on."""
+
+    def __init__(
+        self, connection: Connection, server: Server, jobs: Jobs, settings: ServiceSettings
+    ) -> None:
+        self._connection = connection
+        self._server = server
+        self._jobs = jobs
+        self._idle_timeout = settings.idle_timeout
+        self._clock = asyncio.get_running_loop().time
+
+    async def last(self, stop: asyncio.Event) -> int:
+        """Live.
+
+        Args:
+            stop: Set when the daemon is told to end.
+
+        Returns:
+            The exit status: not 0 if the bus was lost, so that systemd starts the daemon again.
+        """
+        self._jobs.subscribe(_Status(self._jobs))
+        journal.notify(READY=1, STATUS=_status(self._jobs))
+        lost = asyncio.create_task(self._lost(), name="loss of the bus")
+        told = asyncio.create_task(stop.wait(), name="stop signal")
+        idle = asyncio.create_task(self._leave_when_idle(), name="idle exit")
+        watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
+        try:
+            await asyncio.wait([lost, told, idle], return_when=asyncio.FIRST_COMPLETED)
+            if lost.done():
+                return await self._give_up()
+            if idle.done():
+                await idle
+                return 0
+            return await self._stop()
+        except (OSError, EOFError):
+            # The bus went while it was asked to take the name back.
+            return await self._give_up()
+        finally:
+            await _cancel(lost, told, idle, watchdog)
+
+    async def _lost(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            await self._connection.ended()
+
+    async def _give_up(self) -> int:
+        _log.critical("The connection to the bus is lost; virtlayerd ends.")
+        journal.notify(STOPPING=1, STATUS="Lost the bus")
+        await self._jobs.close(_STOP_PATIENCE)
+        return 1
+
+    async def _stop(self) -> int:
+        journal.notify(STOPPING=1, STATUS="Told to end")
+        with contextlib.suppress(OSError, EOFError):
+            await self._server.withdraw()
+        if not await self._jobs.close(_STOP_PATIENCE):
+            _log.error("A job did not end within %.0f seconds.", _STOP_PATIENCE)
+        await self._server.finish(_CALL_PATIENCE)
+        return 0
+
+    async def _leave_when_idle(self) -> None:
+        await self._idle()
+        # Said before the name is free: systemd then holds back a new start until this one is gone,
+        # rather than taking it for running.
+        journal.notify(STOPPING=1, STATUS="Nothing to do")
+        while True:
+            await self._server.withdraw()
+            await self._server.finish(_EXTENSION)
+            if not self._jobs.unfinished:
+                return
+            # A job came in by the last call. Its caller looks for it under our name.
+            await self._server.resume()
+            while self._jobs.unfinished:
+                journal.notify(EXTEND_TIMEOUT_USEC=_EXTENSION * 1_000_000)
+                await asyncio.sleep(_LOOK_INTERVAL)
+
+    async def _idle(self) -> None:
+        """Return when nothing has gone on for the time of the settings."""
+        if not self._idle_timeout:
+            await asyncio.Event().wait()
+        quiet_since = self._clock()
+        while True:
+            if self._server.calls or self._jobs.list():
+                quiet_since = self._clock()
+            quiet_since = max(quiet_since, self._server.last_call)
+            left = quiet_since + self._idle_timeout - self._clock()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, _LOOK_INTERVAL))
+
+
+class _Status:
+    """Keeps the STATUS that ``systemctl status`` shows."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def added(self, _job: Job) -> None:
+        """Tell the new number of jobs."""
+        journal.notify(STATUS=_status(self._jobs))
+
+    def changed(self, _job: Job, names: frozenset[str]) -> None:
+        """Tell the new number of running jobs."""
+        if "state" in names:
+            journal.notify(STATUS=_status(self._jobs))
+
+    def progressed(self, _job: Job) -> None:
+        """Nothing: the status counts jobs."""
+
+    def finished(self, _job: Job) -> None:
+        """Nothing: the state has changed before."""
+
+    def removed(self, _job: Job) -> None:
+        """Nothing: only jobs that are over are removed."""
+
+
+def _status(jobs: Jobs) -> str:
+    states = [job.state for job in jobs.list()]
+    running, queued = states.count(JobState.RUNNING), states.count(JobState.QUEUED)
+    return f"{running} running, {queued} waiting" if running or queued else "Idle"
+
+
+async def _feed_watchdog() -> None:
+    interval = journal.watchdog_interval()
+    while interval is not None:
+        journal.notify(WATCHDOG=1)
+        await asyncio.sleep(interval)
+
+
+async def _cancel(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

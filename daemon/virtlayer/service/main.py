@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``virtlayerd``: puts the parts together, and lives as long as it is needed."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer import allocation, journal
+from virtlayer.dbus.connection import Connection
+from virtlayer.errors import VirtlayerError
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pools
+from virtlayer.service.bus.server import Server
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.lifetime import Life
+from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.sweeping import Sweeper
+from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.scratch import sweep_scratch
+from virtlayer.settings import (
+    KIB,
+    Settings,
+    blob_directory,
+    configuration_directory,
+    load_settings,
+    runtime_directory,
+    state_directory,
+)
+from virtlayer.version import VERSION
+
+_log = logging.getLogger(__name__)
+
+_MAPPED_FROM = 256 * KIB
+"""Bytes of a block that goes back to the system when it is freed. The buffers of downloads would
+otherwise stay for the life of the daemon: 15 MB after a large layer."""
+_SWITCH_SECONDS = 0.0005
+"""How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
+say. The usual 5 ms are a sixth of a pull that brings nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line."""
+
+    session: bool
+    uri: str
+    config: Path
+
+
+def main() -> None:
+    """Run the daemon until it has nothing to do, is told to end, or loses its bus."""
+    arguments = _parse_arguments()
+    allocation.map_from(_MAPPED_FROM)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    journal.configure_logging()
+    try:
+        settings = load_settings(arguments.config)
+        code = asyncio.run(_serve(arguments, settings))
+    except (VirtlayerError, ConnectionError) as error:
+        _log.critical("%s", error)
+        code = 1
+    logging.shutdown()
+    # Not sys.exit(), which joins threads: one may be waiting for a libvirtd that hangs.
+    os._exit(code)
+
+
+def _parse_arguments() -> Arguments:
+    parser = argparse.ArgumentParser(
+        prog="virtlayerd",
+        description="Serves org.virtlayer1 on D-Bus: container images as qcow2 chains in libvirt.",
+    )
+    parser.add_argument(
+        "--session", action="store_true", help="serve on the session bus, with qemu:///session"
+    )
+    parser.add_argument("--connect", metavar="URI", help="the libvirt URI to use instead")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="the settings to read instead of the usual ones"
+    )
+    parser.add_argument("--version", action="version", version=f"virtlayerd {VERSION}")
+    given = parser.parse_args()
+    return Arguments(
+        session=given.session,
+        uri=given.connect or ("qemu:///session" if given.session else "qemu:///system"),
+        config=given.config or configuration_directory(session=given.session) / "virtlayerd.toml",
+    )
+
+
+async def _serve(arguments: Arguments, settings: Settings) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    connection = await Connection.opened(session=arguments.session)
+    async with connection, _services(arguments, settings) as services:
+        server = Server(connection, services)
+        life = Life(connection, server, services.jobs, settings.service)
+        if not await server.start():
+            _log.critical("Another virtlayerd serves org.virtlayer1 on this bus; this one ends.")
+            return 1
+        return await life.last(stop)
+
+
+@contextlib.asynccontextmanager
+async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[Services]:
+    session = arguments.session
+    runtime = runtime_directory(session=session)
+    state = state_directory(settings, session=session)
+    blobs = blob_directory(settings, session=session)
+    for directory in (runtime, state):
+        await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+    # What a killed daemon left: credentials first of all.
+    for place in (runtime, blobs / "scratch"):
+        await sweep_scratch(place)
+    cache = BlobCache(blobs, settings.cache.size_limit)
+    await asyncio.to_thread(cache.sweep)
+    async with Catalog(state / "catalog.sqlite") as catalog, contextlib.AsyncExitStack() as stack:
+        # Opened by the first job: who only asks for the list of jobs needs no libvirtd.
+        hypervisor = Hypervisor(arguments.uri)
+        stack.push_async_callback(hypervisor.close)
+        pools = Pools(hypervisor)
+        yield Services(
+            settings=settings,
+            session=session,
+            runtime=runtime,
+            scratch=blobs / "scratch",
+            hypervisor=hypervisor,
+            pools=pools,
+            sweeper=Sweeper(pools),
+            chains=ChainBuilder(pools),
+            cache=cache,
+            catalog=catalog,
+            jobs=Jobs(settings.jobs),
+        )
+
+
+if __name__ == "__main__":
+    main()

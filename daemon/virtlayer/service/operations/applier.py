@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The layer worker of a job, on demand."""
+
+from collections.abc import Callable
+
+from virtlayer.service.operations.on_demand import OnDemand
+from virtlayer.service.workers.layer import AppliedLayer, LayerRequest, LayerWorker
+from virtlayer.settings import LayerSettings
+
+
+class WorkerOnDemand(OnDemand[LayerWorker]):
+    """Applies layers.
+
+    Args:
+        settings: The limits.
+    """
+
+    def __init__(self, settings: LayerSettings) -> None:
+        super().__init__(LayerWorker.started(settings))
+
+    async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
+        """Apply a layer (``LayerWorker.apply``)."""
+        worker = await self.worker()
+        return await worker.apply(request, on_bytes)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The images that the administrator wants kept up to date: one TOML file each, in images.d.
+
+::
+
+    source = "docker://docker.io/library/debian:13"
+    pool = "default"
+    name = "debian"
+    refresh = "12h"
+    keep = 2
+
+Only ``source`` is needed. Beside these, the options of Pull can stand there under their own names,
+but for credentials, which belong into an ``authfile``.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.errors import InvalidArgument, VirtlayerError
+from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.platform import parse_platform
+from virtlayer.service.source.reference import parse_reference
+from virtlayer.settings import images_directory
+from virtlayer.toml import Misfit, read_toml
+
+_UNITS = {"s": 1, "min": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
+_INTERVAL = re.compile(r"([0-9]{1,9})(s|min|h|d|w)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """What is in one file."""
+
+    source: str
+    """The image, as Pull takes it."""
+    pool: str = "default"
+    """Where it is wanted."""
+    name: str | None = None
+    """What it is called there; by default after the source."""
+    refresh: str = "1d"
+    """How long what is there is new enough: a number with s, min, h, d or w."""
+    keep: int = 1
+    """How many former versions stay, even when nothing uses them."""
+    platform: str | None = None
+    authfile: Path | None = None
+    tls_verify: bool = True
+    cert_dir: Path | None = None
+    cache: bool = True
+    size: int | None = None
+    """Virtual size of the volumes, in bytes."""
+
+    def __post_init__(self) -> None:
+        self.interval()
+        self.request()
+
+    def request(self) -> PullRequest:
+        """The pull that brings it.
+
+        Raises:
+            Misfit: A value makes no sense.
+        """
+        with _about("source"):
+            source = parse_reference(self.source)
+        with _about("platform"):
+            platform = None if self.platform is None else parse_platform(self.platform)
+        with _about("size"):
+            return PullRequest(
+                source=source,
+                pool=self.pool,
+                name=self.name or source.short_name,
+                platform=platform,
+                access=Access(
+                    authfile=self.authfile, tls_verify=self.tls_verify, cert_dir=self.cert_dir
+                ),
+                cache=self.cache,
+                size=self.size,
+                keep=self.keep,
+            )
+
+    def interval(self) -> int:
+        """The refresh interval in seconds.
+
+        Raises:
+            Misfit: It is none.
+        """
+        match = _INTERVAL.fullmatch(self.refresh)
+        if match is None:
+            raise Misfit(
+                "refresh", f"“{self.refresh}” is no interval; write for example 30min, 12h or 1d."
+            )
+        return int(match[1]) * _UNITS[match[2]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredImage:
+    """An image that is wanted.
+
+    Attributes:
+        file: Where that is said.
+        pool: The name of the pool; "" if the file cannot be understood.
+        name: The name that the image has there; likewise.
+        source: The reference in its full form; likewise.
+        interval: How long, in seconds, what is there is new enough.
+        request: The pull that brings it, or why there is none.
+    """
+
+    file: Path
+    pool: str = ""
+    name: str = ""
+    source: str = ""
+    interval: int = 0
+    request: PullRequest | InvalidArgument
+
+
+def configured_images(*, session: bool) -> tuple[ConfiguredImage, ...]:
+    """The images of images.d, by the names of the files; with an error for each wrong file."""
+    directory = images_directory(session=session)
+    found: dict[tuple[str, str], ConfiguredImage] = {}
+    images = []
+    for path in sorted(directory.glob("*.toml")):
+        image = _read(path)
+        first = found.setdefault((image.pool, image.name), image)
+        if image.name and first is not image:
+            image = ConfiguredImage(
+                file=path,
+                request=InvalidArgument(
+                    f"{path}: the image “{image.name}” of the pool “{image.pool}” is configured "
+                    f"in {first.file} already. Give one of them another name."
+                ),
+            )
+        images.append(image)
+    return tuple(images)
+
+
+def _read(path: Path) -> ConfiguredImage:
+    try:
+        content = read_toml(path, ImageFile)
+    except FileNotFoundError:
+        return ConfiguredImage(file=path, request=InvalidArgument(f"{path} does not exist."))
+    except InvalidArgument as error:
+        return ConfiguredImage(file=path, request=error)
+    request = content.request()
+    return ConfiguredImage(
+        file=path,
+        pool=request.pool,
+        name=request.name or "",
+        source=str(request.source),
+        interval=content.interval(),
+        request=request,
+    )
+
+
+@contextlib.contextmanager
+def _about(key: str) -> Iterator[None]:
+    try:
+        yield
+    except VirtlayerError as error:
+        raise Misfit(key, error.message) from error

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Makes a writable volume on an image: an overlay, with what is to differ from the image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.errors import ImageNotFound, VolumeExists, VolumeNotFound
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.service.chain.writable import WritableRequest, build_writable
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.operations.customizer import CustomizerOnDemand
+from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.services import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolumeRequest:
+    """What to make, and on what.
+
+    Attributes:
+        pool: The name of the pool.
+        image: The name of the image there.
+        volume: The volume.
+    """
+
+    pool: str
+    image: str
+    volume: NewVolume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedVolume:
+    """A volume that was made.
+
+    Attributes:
+        image: The number of its image in the catalogue.
+        volume: Its name.
+        path: Where it is.
+        size: Its virtual size in bytes.
+    """
+
+    image: int
+    volume: str
+    path: Path
+    size: int
+
+
+async def create_volume(
+    services: Services, request: CreateVolumeRequest, job: Job
+) -> CreatedVolume:
+    """Make a writable volume on an image of its pool.
+
+    Raises:
+        ImageNotFound: The pool has no image of that name.
+        VolumeNotFound: The image's own volume is not there any more.
+        VolumeExists: Something in the pool has the name.
+        InvalidArgument: The volume cannot be as asked on this image.
+        VirtlayerError: It did not work; which one says why. Nothing is left then.
+    """
+    pool = await services.pools.get(request.pool)
+    await services.sweeper.visit(pool)
+    record = await services.catalog.get(pool.name, request.image)
+    if record is None:
+        await check_name_is_free(services, pool, request.volume.name)
+        raise ImageNotFound(
+            f"The pool “{pool.name}” has no image “{request.image}”. “virtlayer images” lists "
+            "those there are, and “virtlayer pull” brings one."
+        )
+    async with services.claims.claimed(pool, [record.volume]):
+        volume = await create_on(services, pool, record, request.volume, job)
+    return CreatedVolume(
+        image=record.id, volume=volume.name, path=volume.path, size=volume.capacity
+    )
+
+
+async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:
+    """See that no volume has a name.
+
+    Raises:
+        VolumeExists: One has.
+    """
+    if await services.pools.volume(pool, name) is not None:
+        raise _taken(pool, name)
+
+
+async def create_on(
+    services: Services, pool: Pool, image: ImageRecord, wanted: NewVolume, job: Job
+) -> Volume:
+    """Make a volume on an image whose volumes the caller has claimed.
+
+    Raises:
+        VirtlayerError: As ``create_volume``.
+    """
+    there = await services.pools.volumes(pool, [wanted.name, image.volume])
+    if wanted.name in there:
+        raise _taken(pool, wanted.name)
+    backing = there.get(image.volume)
+    if backing is None:
+        raise VolumeNotFound(
+            f"The volume {image.volume} of the image “{image.name}” is not in the pool "
+            f"“{pool.name}” any more. Pull the image again."
+        )
+    size = wanted.size_on(backing.capacity, image.name)
+    customization = await wanted.customization(size)
+    async with CustomizerOnDemand(services.settings.layer) as customizer:
+        if customization:
+            customizer.prepare()
+            job.report.set_stage(Stage.CUSTOMIZING)
+        return await build_writable(
+            services.pools,
+            WritableRequest(
+                pool=pool,
+                name=wanted.name,
+                backing=backing,
+                size=size,
+                customization=customization,
+                image=image.name,
+                job_id=job.id,
+            ),
+            customizer,
+            on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
+        )
+
+
+def _taken(pool: Pool, name: str) -> VolumeExists:
+    return VolumeExists(
+        f"The pool “{pool.name}” has a volume “{name}”. Take another name, or delete it."
+    )

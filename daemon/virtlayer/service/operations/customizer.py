@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The worker that customizes the volume of a job, on demand."""
+
+from virtlayer.service.operations.on_demand import OnDemand
+from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
+from virtlayer.settings import LayerSettings
+
+
+class CustomizerOnDemand(OnDemand[CustomizationWorker]):
+    """Customizes volumes.
+
+    Args:
+        settings: The limits.
+    """
+
+    def __init__(self, settings: LayerSettings) -> None:
+        super().__init__(CustomizationWorker.started(settings))
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        """Customize a volume (``CustomizationWorker.customize``)."""
+        worker = await self.worker()
+        await worker.customize(request)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Looks at an image where it is; nothing is stored."""
+
+from dataclasses import dataclass
+
+from virtlayer.service.operations.services import Services
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.container_disk import says_container_disk
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.skopeo import open_image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """Which image, and how to reach it.
+
+    Attributes:
+        source: The image.
+        platform: Which of its platforms; None for this host's.
+        access: Credentials and trust.
+    """
+
+    source: Reference
+    platform: Platform | None
+    access: Access
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What there is to know of an image without downloading its layers.
+
+    Attributes:
+        reference: The source in its full form.
+        digest: Of the manifest.
+        image_id: The digest of the config.
+        platforms: Those that the source has, as ``os/architecture[/variant]``.
+        os: Of the image that was looked at.
+        architecture: Likewise.
+        layers: Digest, diff id and compressed bytes of each, base first.
+        size: Compressed bytes of all layers.
+        config: The OCI config, JSON.
+        container_disk: Whether the config says that the image carries a machine's disk.
+    """
+
+    reference: str
+    digest: str
+    image_id: str
+    platforms: tuple[str, ...]
+    os: str
+    architecture: str
+    layers: tuple[tuple[str, str, int], ...]
+    size: int
+    config: str
+    container_disk: bool
+
+
+async def inspect(services: Services, request: InspectRequest) -> Inspection:
+    """Read the manifest and config of an image.
+
+    Raises:
+        VirtlayerError: The image cannot be read; which one says why.
+    """
+    async with open_image(
+        request.source,
+        request.access,
+        request.platform,
+        runtime=services.runtime,
+        scratch=services.scratch,
+    ) as source:
+        image = source.image
+        platforms = await source.platforms()
+        return Inspection(
+            reference=str(request.source),
+            digest=image.digest,
+            image_id=image.image_id,
+            platforms=tuple(str(platform) for platform in platforms),
+            os=image.platform.os,
+            architecture=image.platform.architecture,
+            layers=tuple((layer.digest, layer.diff_id, layer.size) for layer in image.layers),
+            size=sum(layer.size for layer in image.layers),
+            config=image.config.raw,
+            container_disk=says_container_disk(image.config.raw),
+        )

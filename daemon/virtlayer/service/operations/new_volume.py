@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a caller can ask of a new writable volume, in CreateVolume and in Pull alike."""
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass, field
+
+from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.id_ranges import IdRange
+from virtlayer.protocol.ssh_keys import checked_keys
+from virtlayer.service.chain.identity import is_layer_volume
+from virtlayer.service.source.descriptors import content_of
+from virtlayer.settings import MIB
+
+_NAME_LIMIT = 255
+_PASSWORD_LIMIT = 4096
+"""Bytes that are read where a password should be; libcrypt's own limit is lower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVolume:
+    """A volume that shall be made; ``repr()`` shows no secret.
+
+    Attributes:
+        name: Its name in the pool, to the letter.
+        size: Virtual size in bytes; None for the image's.
+        grow_filesystem: Whether the file system becomes as large.
+        root_password: In clear.
+        root_password_fd: A descriptor that gives it; it stays the caller's to close.
+        ssh_authorized_keys: Public keys for root.
+        hostname: The machine's name.
+        uid_map: Ranges of user ids.
+        gid_map: Ranges of group ids.
+
+    Raises:
+        InvalidArgument: One of them makes no sense.
+    """
+
+    name: str
+    size: int | None = None
+    grow_filesystem: bool = False
+    root_password: str | None = field(default=None, repr=False)
+    root_password_fd: int | None = None
+    ssh_authorized_keys: tuple[str, ...] = ()
+    hostname: str | None = None
+    uid_map: tuple[IdRange, ...] = ()
+    gid_map: tuple[IdRange, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if self.size is not None and (self.size <= 0 or self.size % MIB):
+            raise InvalidArgument(
+                f"A volume of {self.size} bytes does not do: it must be a multiple of {MIB} "
+                "(1 MiB)."
+            )
+        if self.root_password is not None and self.root_password_fd is not None:
+            raise InvalidArgument("Give root-password or root-password-fd, not both.")
+        _ = self._without_password(None)
+
+    def size_on(self, image_size: int, image: str) -> int:
+        """The virtual size, in bytes, for a volume on an image.
+
+        Args:
+            image_size: The image's, in bytes.
+            image: Its name, for the error.
+
+        Raises:
+            InvalidArgument: It is smaller than the image.
+        """
+        size = image_size if self.size is None else self.size
+        if size < image_size:
+            raise InvalidArgument(
+                f"The volume “{self.name}” cannot have {size} bytes: the image “{image}” has "
+                f"{image_size}. Pull the image with a smaller size, or leave the size out."
+            )
+        return size
+
+    async def settled(self) -> "NewVolume":
+        """Read what the descriptor gives, while it is open.
+
+        Raises:
+            InvalidArgument: It gives no password.
+        """
+        password = await self._password()
+        return dataclasses.replace(self, root_password=password, root_password_fd=None)
+
+    async def customization(self, size: int) -> Customization:
+        """What is to be changed in the volume.
+
+        Args:
+            size: The virtual size in bytes.
+
+        Raises:
+            InvalidArgument: The password is none.
+        """
+        changes = self._without_password(size if self.grow_filesystem else None)
+        password = await self._password()
+        if password is None:
+            return changes
+        # Only here: ctypes would cost every idle daemon 0.7 MB.
+        from virtlayer.service.operations.passwords import hash_password
+
+        return dataclasses.replace(
+            changes, root_password_hash=await asyncio.to_thread(hash_password, password)
+        )
+
+    def _without_password(self, filesystem_size: int | None) -> Customization:
+        return Customization(
+            ssh_authorized_keys=checked_keys(self.ssh_authorized_keys),
+            hostname=self.hostname,
+            uid_map=self.uid_map,
+            gid_map=self.gid_map,
+            filesystem_size=filesystem_size,
+        )
+
+    async def _password(self) -> str | None:
+        if self.root_password_fd is None:
+            return self.root_password
+        content = await content_of(self.root_password_fd, "root-password-fd", _PASSWORD_LIMIT)
+        try:
+            return content.removesuffix(b"\n").removesuffix(b"\r").decode()
+        except UnicodeDecodeError:
+            # From nothing: the error would show what it could not read.
+            raise InvalidArgument("What root-password-fd gives is not UTF-8.") from None
+
+
+def _check_name(name: str) -> None:
+    if (
+        not name
+        or name.startswith(".")
+        or "/" in name
+        or not name.isprintable()
+        or len(name.encode(errors="replace")) > _NAME_LIMIT
+    ):
+        raise InvalidArgument(
+            f"{name[:80]!r} cannot be the name of a volume: it must be printable, without a slash "
+            f"or a leading dot, and of at most {_NAME_LIMIT} bytes."
+        )
+    if is_layer_volume(name):
+        raise InvalidArgument(f"“{name}” is a name for the layers of images; take another one.")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A worker that is started when it is known to be needed, which for many jobs is never."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Self
+
+from virtlayer.cancellation import settled
+
+
+class OnDemand[Process]:
+    """Stands for a worker; the process ends with the context, if it was started.
+
+    Args:
+        started: Runs the worker.
+    """
+
+    def __init__(self, started: AbstractAsyncContextManager[Process]) -> None:
+        self._started = started
+        self._worker: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._life: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._life is not None:
+            self.let_go()
+            await asyncio.wait([self._life])
+        self._worker.cancel()
+        await settled(self._worker)
+
+    def prepare(self) -> None:
+        """Start the process now: its interpreter takes longer to start than some blobs to come."""
+        if self._life is None:
+            self._life = asyncio.create_task(self._live(), name="worker on demand")
+
+    def let_go(self) -> None:
+        """Say that it is not needed any more: the process ends while the caller does the rest."""
+        # Once only: a second cancellation would take the process for gone before it is.
+        if self._life is not None and not self._life.cancelling():
+            self._life.cancel()
+
+    async def worker(self) -> Process:
+        """The worker, started now if it was not."""
+        self.prepare()
+        return await asyncio.shield(self._worker)
+
+    async def _live(self) -> None:
+        try:
+            async with self._started as worker:
+                self._worker.set_result(worker)
+                await asyncio.Event().wait()
+        # Whatever it is: who waits for the worker would wait for ever if it were kept from him.
+        except Exception as error:
+            if self._worker.done():
+                raise
+            self._worker.set_exception(error)

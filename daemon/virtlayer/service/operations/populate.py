@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Brings the configured images up to date, one after the other, and lets old versions go.
+
+An image whose digest is the same costs one request for its manifest and one for its config. One
+that moved is pulled, and its name then means the new image, in one transaction. Machines stay on
+the layers that they have: what it was before becomes a former version, which goes when it is not to
+be kept and nothing uses it any more.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from virtlayer.errors import VirtlayerError
+from virtlayer.service.catalog.catalog import Visit
+from virtlayer.service.jobs.engine import defect
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.configured import ConfiguredImage, configured_images
+from virtlayer.service.operations.layers import delete_layers, look_at_layers
+from virtlayer.service.operations.pull_chain import PullRequest, pull
+from virtlayer.service.operations.services import Services
+
+_log = logging.getLogger(__name__)
+
+_SECOND = 1_000_000
+"""In microseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulateRequest:
+    """What to bring up to date.
+
+    Attributes:
+        due: Only images whose refresh interval is over, or whose last attempt failed.
+    """
+
+    due: bool = False
+
+
+class Outcome(StrEnum):
+    """What became of one configured image."""
+
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    NOT_DUE = "not-due"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulatedImage:
+    """What became of one configured image.
+
+    Attributes:
+        file: Its file in images.d.
+        pool: The pool; "" if the file is wrong.
+        name: The name there; likewise.
+        source: The reference; likewise.
+        outcome: What was done.
+        digest: Of the manifest; "" if there is no image.
+        layers_built: How many layers are new.
+        bytes_downloaded: Compressed bytes that came from the source.
+        removed: The volumes of old versions that were deleted.
+        error: The name of the error; "" if none.
+        message: What went wrong. Old versions that cannot be removed are no failure of the image.
+    """
+
+    file: Path
+    pool: str
+    name: str
+    source: str
+    outcome: Outcome
+    digest: str = ""
+    layers_built: int = 0
+    bytes_downloaded: int = 0
+    removed: tuple[str, ...] = ()
+    error: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Populated:
+    """What became of every configured image."""
+
+    images: tuple[PopulatedImage, ...]
+
+
+async def populate(services: Services, request: PopulateRequest, job: Job) -> Populated:
+    """Bring every configured image up to date. One that fails does not stop the others."""
+    images = await asyncio.to_thread(configured_images, session=services.session)
+    done = []
+    for index, image in enumerate(images):
+        job.report.begin_part(index, len(images))
+        done.append(await _brought_up_to_date(services, image, request, job))
+    return Populated(tuple(done))
+
+
+async def _brought_up_to_date(
+    services: Services, image: ConfiguredImage, request: PopulateRequest, job: Job
+) -> PopulatedImage:
+    if isinstance(image.request, VirtlayerError):
+        return _failed(image, image.request)
+    if request.due and not await _is_due(services, image):
+        return _told(image, Outcome.NOT_DUE)
+    try:
+        populated = await _pulled(services, image, image.request, job)
+    except VirtlayerError as error:
+        populated = _failed(image, error)
+    except Exception:  # a defect that one image meets must not stop the others
+        _log.exception("Job %d met a defect with %s", job.id, image.file)
+        populated = _failed(image, defect(f"job {job.id} ({image.file})"))
+    await services.catalog.visited(
+        Visit(
+            pool=image.pool,
+            name=image.name,
+            at=_now(),
+            error=populated.error,
+            message=populated.message,
+        )
+    )
+    return populated
+
+
+async def _is_due(services: Services, image: ConfiguredImage) -> bool:
+    visit = await services.catalog.visit(image.pool, image.name)
+    if visit is None or visit.error:
+        return True
+    # A visit in the future is one before the clock was set back: it says nothing.
+    return not visit.at <= _now() < visit.at + image.interval * _SECOND
+
+
+async def _pulled(
+    services: Services, image: ConfiguredImage, request: PullRequest, job: Job
+) -> PopulatedImage:
+    before = await services.catalog.get(image.pool, image.name)
+    result = await pull(services, request, job)
+    same = before is not None and before.digest == result.digest and result.layers_built == 0
+    removed, error, message = await _expired(services, image)
+    return dataclasses.replace(
+        _told(image, Outcome.UNCHANGED if same else Outcome.UPDATED),
+        digest=result.digest,
+        layers_built=result.layers_built,
+        bytes_downloaded=result.bytes_downloaded,
+        removed=removed,
+        error=error,
+        message=message,
+    )
+
+
+async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[str, ...], str, str]:
+    """Delete the layers that only expired versions have; the volumes, or error and message."""
+    versions = await services.catalog.versions(image.pool)
+    if all(version.kept or version.name != image.name for version in versions):
+        return (), "", ""
+    try:
+        pool = await services.pools.get(image.pool)
+        async with services.claims.deleting(pool) as claimed:
+            layers = await look_at_layers(services, pool)
+            expired = {
+                volume
+                for version in layers.versions
+                if version.name == image.name and not version.kept
+                for volume in version.volumes
+            }
+            doomed = layers.removable(expired, layers.needed() | claimed)
+            return (await delete_layers(services, layers, doomed)).volumes, "", ""
+    except VirtlayerError as error:
+        return (), error.name, error.message
+
+
+def _failed(image: ConfiguredImage, error: VirtlayerError) -> PopulatedImage:
+    told = _told(image, Outcome.FAILED)
+    return dataclasses.replace(told, error=error.name, message=error.message)
+
+
+def _told(image: ConfiguredImage, outcome: Outcome) -> PopulatedImage:
+    return PopulatedImage(
+        file=image.file, pool=image.pool, name=image.name, source=image.source, outcome=outcome
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

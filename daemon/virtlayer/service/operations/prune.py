@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Deletes the layer volumes of a pool that nothing needs, or says which they are."""
+
+from dataclasses import dataclass
+
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.layers import Freed, delete_layers, look_at_layers, would_free
+from virtlayer.service.operations.services import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRequest:
+    """Where to prune.
+
+    Attributes:
+        pool: The name of the pool.
+        dry_run: Only say what would go.
+    """
+
+    pool: str
+    dry_run: bool = False
+
+
+async def prune(services: Services, request: PruneRequest, _job: Job) -> Freed:
+    """Delete what no image, kept version, overlay, domain or running job needs.
+
+    Raises:
+        InUse: There is something of which it cannot be told what it needs; nothing was deleted.
+        VirtlayerError: The pool cannot be looked at, or a volume cannot be deleted.
+    """
+    pool = await services.pools.get(request.pool)
+    async with services.claims.deleting(pool) as claimed:
+        layers = await look_at_layers(services, pool)
+        doomed = layers.removable(layers.known, layers.needed() | claimed)
+        if request.dry_run:
+            return would_free(layers, doomed)
+        return await delete_layers(services, layers, doomed)

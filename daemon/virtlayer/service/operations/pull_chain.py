@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Brings an image into a pool: the volumes that are missing there, and a line in the catalogue.
+
+Most pulls find that nothing has changed, and only wait: for skopeo to start, for the registry, for
+libvirt. So skopeo starts while the pool is looked up, and what the image was at its last pull is
+looked for in the pool while the registry is asked what it is now. An image that the catalogue does
+not know will most likely have layers to apply: then the layer worker starts meanwhile as well.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virtlayer import journal
+from virtlayer.cancellation import meanwhile
+from virtlayer.errors import InvalidArgument, VirtlayerError
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.service.catalog.catalog import ImageLayer, ImageRecord
+from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.chain.presence import whole_chain
+from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.operations.applier import WorkerOnDemand
+from virtlayer.service.operations.create_volume import check_name_is_free, create_on
+from virtlayer.service.operations.layers import volumes_of
+from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.services import Services
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.image import Image, Layer
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.skopeo import BlobStream, OpenImage, Source, started_source
+from virtlayer.settings import MIB, SMALLEST_VIRTUAL_SIZE
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """What to bring where.
+
+    Attributes:
+        source: The image.
+        pool: The name of the pool.
+        name: What the image is called there; None for a name after the source.
+        platform: Which of its platforms; None for this host's.
+        access: Credentials and trust.
+        cache: Whether downloaded blobs are kept.
+        size: Virtual size of the volumes in bytes; None for the settings' one.
+        keep: How many former versions of the name are kept; None to keep those that are kept now,
+            and not the one that this pull may replace.
+        volume: A writable volume to be made on the image; None for none.
+
+    Raises:
+        InvalidArgument: The size is too small or no multiple of 1 MiB, or the name is empty.
+    """
+
+    source: Reference
+    pool: str
+    name: str | None = None
+    platform: Platform | None = None
+    access: Access = field(default_factory=Access)
+    cache: bool = True
+    size: int | None = None
+    keep: int | None = None
+    volume: NewVolume | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not self.name.strip():
+            raise InvalidArgument("The name of an image cannot be empty; leave it out instead.")
+        if self.size is not None and (self.size < SMALLEST_VIRTUAL_SIZE or self.size % MIB):
+            raise InvalidArgument(
+                f"A virtual size of {self.size} bytes does not do: it must be a multiple of "
+                f"{MIB} (1 MiB), at least {SMALLEST_VIRTUAL_SIZE} (64 MiB)."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullResult:
+    """What a pull has brought.
+
+    Attributes:
+        digest: Of the image's manifest.
+        image: Its number in the catalogue.
+        name: Its name in the pool.
+        volume: The volume that was asked for; the image's top volume if none was.
+        path: Where that is.
+        volumes: The names of the image's volumes, base first.
+        layers_built: How many layers this job has built.
+        layers_reused: How many the pool had.
+        bytes_downloaded: Compressed bytes that came from the source.
+    """
+
+    digest: str
+    image: int
+    name: str
+    volume: str
+    path: Path
+    volumes: tuple[str, ...]
+    layers_built: int
+    layers_reused: int
+    bytes_downloaded: int
+
+
+async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
+    """Bring an image into a pool. What the pool has is neither downloaded nor built.
+
+    Raises:
+        VirtlayerError: It did not work; which one says why. Finished volumes and blobs stay.
+    """
+    return await _Pull(services, request, job).run()
+
+
+class _Pull:
+    def __init__(self, services: Services, request: PullRequest, job: Job) -> None:
+        self._services = services
+        self._request = request
+        self._job = job
+        self._name = request.name or request.source.short_name
+        self._size = request.size or services.settings.storage.virtual_size
+        self._downloaded: set[Layer] = set()
+        self._digest = ""
+
+    async def run(self) -> PullResult:
+        async with meanwhile(self._usable_pool()) as usable, self._source(usable) as source:
+            # The cheap question first: a pool that is not there needs no registry.
+            pool = await usable
+            record = await self._services.catalog.get(pool.name, self._name)
+            async with (
+                self._volumes_of(record, pool) as former,
+                WorkerOnDemand(self._services.settings.layer) as worker,
+            ):
+                if record is None:
+                    worker.prepare()
+                opened = await source.open(self._services.catalog.config)
+                return await self._bring(pool, opened, former, worker)
+
+    async def _usable_pool(self) -> Pool:
+        request, services = self._request, self._services
+        pool = await services.pools.get(request.pool)
+        await services.sweeper.visit(pool)
+        if request.volume is not None:
+            await check_name_is_free(services, pool, request.volume.name)
+            request.volume.size_on(self._size, str(request.source))
+        return pool
+
+    @contextlib.asynccontextmanager
+    async def _source(self, usable: Awaitable[Pool]) -> AsyncIterator[Source]:
+        """Start the source; what is wrong with the pool is told before what is wrong with that."""
+        request, services = self._request, self._services
+        async with contextlib.AsyncExitStack() as life:
+            try:
+                source = await life.enter_async_context(
+                    started_source(
+                        request.source,
+                        request.access,
+                        request.platform,
+                        runtime=services.runtime,
+                        scratch=services.scratch,
+                    )
+                )
+            except VirtlayerError:
+                await usable
+                raise
+            yield source
+
+    @contextlib.asynccontextmanager
+    async def _volumes_of(
+        self, record: ImageRecord | None, pool: Pool
+    ) -> AsyncIterator[Awaitable[Mapping[str, Volume]]]:
+        """Look, meanwhile, for the volumes that the name stands for now; they stay that long."""
+        services = self._services
+        names = set() if record is None else volumes_of(record)
+        async with (
+            services.claims.claimed(pool, names),
+            meanwhile(services.pools.volumes(pool, names)) as found,
+        ):
+            yield found
+
+    async def _bring(
+        self,
+        pool: Pool,
+        source: OpenImage,
+        former: Awaitable[Mapping[str, Volume]],
+        worker: WorkerOnDemand,
+    ) -> PullResult:
+        request, services, image = self._request, self._services, source.image
+        self._digest = image.digest
+        _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
+        plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
+        # From before it is looked for until the catalogue says who needs it.
+        async with services.claims.claimed(pool, [planned.name for planned in plan]):
+            chain = whole_chain(plan, await former, pool, self._size)
+            if chain is None:
+                chain = await self._build(pool, plan, source, worker)
+            else:
+                self._job.report.set_total(0, 0)
+            source.let_go()
+            self._job.report.set_stage(Stage.REGISTERING)
+            record = await services.catalog.put(self._record(plan, image), keep=request.keep)
+            made = chain.volumes[-1]
+            if request.volume is not None:
+                made = await create_on(services, pool, record, request.volume, self._job)
+        return PullResult(
+            digest=image.digest,
+            image=record.id,
+            name=record.name,
+            volume=made.name,
+            path=made.path,
+            volumes=tuple(volume.name for volume in chain.volumes),
+            layers_built=chain.layers_built,
+            layers_reused=chain.layers_reused,
+            bytes_downloaded=sum(layer.size for layer in self._downloaded),
+        )
+
+    async def _build(
+        self,
+        pool: Pool,
+        plan: tuple[PlannedVolume, ...],
+        source: OpenImage,
+        worker: WorkerOnDemand,
+    ) -> BuiltChain:
+        def download(layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
+            self._downloaded.add(layer)
+            return source.blob(layer)
+
+        def fetch(layer: Layer) -> AbstractAsyncContextManager[Blob]:
+            worker.prepare()
+            return self._services.cache.borrow(
+                layer,
+                lambda: download(layer),
+                keep=self._request.cache,
+                on_bytes=self._job.report.add_downloaded,
+            )
+
+        return await self._services.chains.build(
+            ChainRequest(
+                pool=pool,
+                plan=plan,
+                virtual_size=self._size,
+                description=str(self._request.source),
+                job_id=self._job.id,
+            ),
+            BuildTools(
+                fetch=fetch,
+                applier=worker,
+                progress=self._job.report,
+                on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
+                on_applied=worker.let_go,
+                record=self._note,
+            ),
+        )
+
+    async def _note(self, planned: PlannedVolume) -> None:
+        await self._services.catalog.add_volume(self._request.pool, planned.name)
+        _log.info(
+            "Job %d: volume %s is in its pool",
+            self._job.id,
+            planned.name,
+            extra=self._fields(volume=planned.name, layer=planned.layers[-1].diff_id),
+        )
+
+    def _fields(self, **more: str) -> dict[str, object]:
+        return journal.fields(
+            job=self._job.id,
+            pool=self._request.pool,
+            digest=self._digest,
+            caller_uid=self._job.started_by,
+            **more,
+        )
+
+    def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
+        return ImageRecord(
+            pool=self._request.pool,
+            name=self._name,
+            source=str(self._request.source),
+            digest=image.digest,
+            image_id=image.image_id,
+            os=image.platform.os,
+            architecture=image.platform.architecture,
+            variant=image.platform.variant or "",
+            config=image.config.raw,
+            size=self._size,
+            layers=tuple(
+                ImageLayer(layer.diff_id, planned.name, layer.size)
+                for planned in plan
+                for layer in planned.layers
+            ),
+            volume=plan[-1].name,
+            pulled_at=time.time_ns() // 1000,
+        )

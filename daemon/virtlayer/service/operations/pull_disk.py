@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Brings the disk that an image carries into a pool, as KubeVirt publishes machines."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from virtlayer.errors import VolumeExists
+from virtlayer.keeper.commit import flush_volume, place_volume
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.keeper.staging import staging_directory
+from virtlayer.service.chain.explain import explained
+from virtlayer.service.chain.prefetch import lent
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.whole_image import (
+    WholeImagePull,
+    WholeImageRequest,
+    WholeImageResult,
+)
+from virtlayer.service.source.skopeo import OpenImage
+from virtlayer.service.workers.disk import DiskWorker, FoundDisk
+from virtlayer.service.workers.disk_inspection import inspect_disk
+
+_STAGED = "disk"
+_READABLE = 0o444
+"""For a qemu-img without rights; the staging directory lets nobody else come near."""
+_MODE = 0o600
+"""See ``chain.writable``."""
+_SEEN_AS = {"qcow2": ("qcow2",), "raw": ("raw", "iso")}
+"""What libvirt may take a disk of a format for: what it calls iso is raw."""
+
+
+async def pull_disk(services: Services, request: WholeImageRequest, job: Job) -> WholeImageResult:
+    """Make a volume of the disk in an image.
+
+    Raises:
+        InvalidArgument: The image has no disk, or more than one.
+        MalformedLayer: The disk refers to other files, or is none.
+        VirtlayerError: It did not work; which one says why. Nothing is left then but blobs.
+    """
+    return await _PullDisk(services, request, job).run()
+
+
+class _PullDisk(WholeImagePull):
+    async def run(self) -> WholeImageResult:
+        pool = await self.pool()
+        async with self.opened() as source:
+            volume, disk_format = await self._build(pool, source)
+            await self.remember(source.image, volume)
+            return WholeImageResult(
+                digest=source.image.digest,
+                name=self.name,
+                volume=volume.name,
+                path=volume.path,
+                format=disk_format,
+                layers=len(source.image.layers),
+                size=volume.capacity,
+                bytes_downloaded=self.bytes_downloaded,
+            )
+
+    async def _build(self, pool: Pool, source: OpenImage) -> tuple[Volume, str]:
+        pools, name = self.services.pools, self.request.volume.name
+        async with (
+            staging_directory(pools, pool, self.job.id) as staging,
+            explained(pools, pool, str(self.request.source)),
+        ):
+            staged = staging / _STAGED
+            with _made(staged) as file:
+                found = await self._copy(file, source)
+                disk_format = await self._inspect(file, found)
+            await flush_volume(pool, staged, mode=_MODE)
+            self.job.report.set_stage(Stage.REGISTERING)
+            placed = await place_volume(pool, staged, name)
+            if not placed.ours:
+                raise VolumeExists(
+                    f"Another volume “{name}” came into the pool “{pool.name}” meanwhile. "
+                    "Take another name, or delete it."
+                )
+            return await self.registered(pool, placed, _SEEN_AS[disk_format]), disk_format
+
+    async def _copy(self, file: int, source: OpenImage) -> FoundDisk:
+        image, report = source.image, self.job.report
+        subject = str(self.request.source)
+        from_the_top = image.layers[::-1]
+        async with (
+            DiskWorker.started(self.services.settings.layer, file) as worker,
+            lent(from_the_top, lambda layer: self.fetch(source, layer)) as loans,
+        ):
+            for loan in loans:
+                if not loan.is_here:
+                    report.set_stage(Stage.DOWNLOADING)
+                blob = await loan.verified()
+                report.set_stage(Stage.APPLYING)
+                description = f"layer {loan.layer.digest} of {subject}"
+                await worker.search(blob, loan.layer.diff_id, description, report.add_applied)
+                loan.over.set()
+                report.layer_done()
+            return await worker.found(f"The image {subject}")
+
+    async def _inspect(self, file: int, found: FoundDisk) -> str:
+        os.fchmod(file, _READABLE)
+        subject = f"The disk /disk/{found.name} of {self.request.source}"
+        return await inspect_disk(file, subject)
+
+
+@contextlib.contextmanager
+def _made(path: Path) -> Iterator[int]:
+    """Make a file; a descriptor of it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

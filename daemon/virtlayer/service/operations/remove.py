@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Removes an image from a pool, with the layers that nothing else needs."""
+
+from dataclasses import dataclass
+
+from virtlayer.errors import ImageNotFound, InUse
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.layers import (
+    Freed,
+    PoolLayers,
+    delete_layers,
+    look_at_layers,
+    volumes_of,
+)
+from virtlayer.service.operations.services import Services
+
+_USERS_NAMED = 10
+"""More of them would make no message that anybody reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRequest:
+    """What to remove.
+
+    Attributes:
+        pool: The name of the pool.
+        image: The name of the image there.
+    """
+
+    pool: str
+    image: str
+
+
+async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed:
+    """Forget an image and its former versions, and delete the layers that nothing else needs.
+
+    Layers of former versions that machines still use stay; prune deletes them later.
+
+    Raises:
+        ImageNotFound: The pool has no image of that name.
+        InUse: Something uses a layer that only this image has; the message names it.
+        VirtlayerError: The pool cannot be looked at, or a volume cannot be deleted. In the second
+            case the image is forgotten, and prune deletes what is left.
+    """
+    pool = await services.pools.get(request.pool)
+    async with services.claims.deleting(pool) as claimed:
+        image = await services.catalog.get(pool.name, request.image)
+        if image is None:
+            raise ImageNotFound(
+                f"The pool “{pool.name}” has no image “{request.image}”. "
+                "“virtlayer images” lists those there are."
+            )
+        layers = await look_at_layers(services, pool)
+        needed = layers.needed(but_for=image.name) | claimed
+        own = layers.with_backing(volumes_of(image)) - layers.with_backing(needed)
+        _refuse_if_used(layers, image.name, own)
+        await services.catalog.remove(pool.name, image.name)
+        former = [one.volumes for one in layers.versions if one.name == image.name]
+        return await delete_layers(services, layers, layers.removable(own.union(*former), needed))
+
+
+def _refuse_if_used(layers: PoolLayers, image: str, own: set[str]) -> None:
+    users = sorted({user for name in own for user in layers.usage.users.get(name, ())})
+    if not users:
+        return
+    named = users[:_USERS_NAMED]
+    if len(users) > len(named):
+        named.append(f"{len(users) - len(named)} more")
+    *most, last = named
+    text = f"{', '.join(most)} and {last}" if most else last
+    raise InUse(
+        f"The image “{image}” in the pool “{layers.pool.name}” is used by {text}. "
+        "Delete or change what uses it first."
+    )

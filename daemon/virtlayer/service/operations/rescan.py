@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Makes the catalogue say what the pools hold.
+
+Layer volumes are known by their names and what they stand on: those that the catalogue lost come
+back, and those that the pool lost are forgotten, with the images that needed them. Which image a
+layer belongs to is written in no pool. A pull says it again, which reads a manifest and downloads
+nothing that is there.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from virtlayer import journal
+from virtlayer.errors import PoolNotFound
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.keeper.usage import volumes_in
+from virtlayer.service.chain.identity import is_layer_volume
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.layers import volumes_of
+from virtlayer.service.operations.services import Services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescanRequest:
+    """Where to look.
+
+    Attributes:
+        pool: The name of the pool.
+    """
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescanned:
+    """What the catalogue did not know.
+
+    Attributes:
+        found: The layer volumes that it knows now.
+        lost: The layer volumes that it has forgotten.
+        images_lost: The names of the images that it has forgotten.
+        orphans: How many of the pool's layer volumes belong to no image: a pull of theirs says
+            whose they are, and prune deletes them.
+    """
+
+    found: tuple[str, ...]
+    lost: tuple[str, ...]
+    images_lost: tuple[str, ...]
+    orphans: int
+
+
+async def rescan(services: Services, request: RescanRequest, _job: Job) -> Rescanned:
+    """Compare the catalogue with a pool. One that libvirt has no more is forgotten altogether.
+
+    Raises:
+        PoolNotFound: Neither libvirt nor the catalogue has such a pool.
+        PoolInactive: The pool is not started: nobody knows what it holds.
+        VirtlayerError: libvirt cannot look at the pool.
+    """
+    known = await services.catalog.volumes(request.pool)
+    images = await services.catalog.list(request.pool)
+    try:
+        pool = await services.pools.get(request.pool)
+    except PoolNotFound:
+        if not known and not images:
+            raise
+        return await _compared(services, request.pool, known, frozenset())
+    async with services.claims.deleting(pool):
+        await services.pools.refresh(pool)
+        volumes = await volumes_in(services.hypervisor, pool)
+        layers = frozenset(volume.name for volume in volumes if _is_layer(pool, volume))
+        await services.catalog.keep_origins(pool.name, [volume.name for volume in volumes])
+        return await _compared(services, pool.name, known, layers)
+
+
+async def _compared(
+    services: Services, pool: str, known: frozenset[str], layers: frozenset[str]
+) -> Rescanned:
+    found, lost = sorted(layers - known), sorted(known - layers)
+    for name in found:
+        await services.catalog.add_volume(pool, name)
+    for name in lost:
+        await services.catalog.remove_volume(pool, name)
+    images_lost = []
+    needed: set[str] = set()
+    for image in await services.catalog.list(pool):
+        if volumes_of(image) <= layers:
+            needed |= volumes_of(image)
+        elif await services.catalog.remove(pool, image.name):
+            images_lost.append(image.name)
+    _log.info(
+        "The pool “%s” has %d layers that were not known, and lacks %d layers and %d images",
+        pool,
+        len(found),
+        len(lost),
+        len(images_lost),
+        extra=journal.fields(pool=pool),
+    )
+    return Rescanned(
+        found=tuple(found),
+        lost=tuple(lost),
+        images_lost=tuple(images_lost),
+        orphans=len(layers - needed),
+    )
+
+
+def _is_layer(pool: Pool, volume: Volume) -> bool:
+    backing = volume.backing_path
+    stands_on_layer = backing is None or (
+        backing.parent == pool.path and is_layer_volume(backing.name)
+    )
+    return is_layer_volume(volume.name) and volume.format == "qcow2" and stands_on_layer

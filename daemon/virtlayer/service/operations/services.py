@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the operations work with; the composition root puts it together."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pools
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.chain.claims import Claims
+from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.operations.sweeping import Sweeper
+from virtlayer.service.source.blobs import BlobCache
+from virtlayer.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of a running daemon.
+
+    Attributes:
+        settings: Of the daemon.
+        session: Whether it serves a user on a session bus.
+        runtime: A directory in memory, for credentials.
+        scratch: A directory on disk, for what a source must unpack or convert.
+        hypervisor: The libvirt connection.
+        pools: Its pools.
+        sweeper: Removes leftovers from those pools.
+        chains: Builds in those pools.
+        cache: The downloaded blobs.
+        catalog: Which image is which chain.
+        jobs: The engine.
+        claims: The volumes that running jobs count on.
+    """
+
+    settings: Settings
+    session: bool
+    runtime: Path
+    scratch: Path
+    hypervisor: Hypervisor
+    pools: Pools
+    sweeper: Sweeper
+    chains: ChainBuilder
+    cache: BlobCache
+    catalog: Catalog
+    jobs: Jobs
+    claims: Claims = field(default_factory=Claims)

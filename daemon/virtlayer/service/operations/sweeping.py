@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Removes what killed daemons have left in a pool, when the pool is first used."""
+
+import asyncio
+import logging
+
+from virtlayer import journal
+from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.staging import sweep
+
+_log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Sweeps each pool once in the life of this process."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._swept: set[str] = set()
+        self._lock = asyncio.Lock()
+
+    async def visit(self, pool: Pool) -> None:
+        """Sweep the pool, unless that was done."""
+        async with self._lock:
+            if pool.uuid not in self._swept:
+                number = await sweep(self._pools, pool)
+                self._swept.add(pool.uuid)
+                if number:
+                    _log.warning(
+                        "Removed %d unfinished jobs' files from the pool “%s”",
+                        number,
+                        pool.name,
+                        extra=journal.fields(pool=pool.name),
+                    )

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Pulls that make one volume of a whole image, without a chain: a directory, or a machine's disk.
+
+Such a volume is made anew every time, under a name that is free. It can be changed and deleted like
+any other; the images of the pool do not know of it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from virtlayer.errors import InvalidArgument
+from virtlayer.keeper.commit import Placed, register_volume, withdraw_volume
+from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.service.catalog.catalog import Origin
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.create_volume import check_name_is_free
+from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.services import Services
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.image import Image, Layer
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.skopeo import BlobStream, OpenImage, open_image
+
+
+class Format(StrEnum):
+    """What a pull makes of an image."""
+
+    CHAIN = "qcow2"
+    DIRECTORY = "dir"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeImageRequest:
+    """What to bring where.
+
+    Attributes:
+        source: The image.
+        pool: The name of the pool.
+        format: A directory, or the disk in the image.
+        volume: The volume; of a disk, no more than its name.
+        name: What the image is called; None for a name after the source.
+        platform: Which of its platforms; None for this host's.
+        access: Credentials and trust.
+        cache: Whether downloaded blobs are kept.
+
+    Raises:
+        InvalidArgument: The volume cannot be like that in this format.
+    """
+
+    source: Reference
+    pool: str
+    format: Format
+    volume: NewVolume
+    name: str | None = None
+    platform: Platform | None = None
+    access: Access = field(default_factory=Access)
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        if self.volume.size is not None or self.volume.grow_filesystem:
+            raise InvalidArgument(
+                f"The options size, volume-size and grow-filesystem make no sense with "
+                f"format={self.format}: a directory has no size, and a disk has its own."
+            )
+        if self.format is Format.DISK and self.volume != NewVolume(name=self.volume.name):
+            raise InvalidArgument(
+                "With format=disk, the disk is taken as it is in the image. "
+                "Leave out what should be different in it."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeImageResult:
+    """What a pull has brought.
+
+    Attributes:
+        digest: Of the image's manifest.
+        name: What the image is called.
+        volume: The volume.
+        path: Where that is.
+        format: Of the volume: dir, qcow2 or raw.
+        size: What a machine sees of a disk, in bytes; 0 for a directory.
+        layers: How many layers the image has.
+        bytes_downloaded: Compressed bytes that came from the source.
+        squashed: Whether everything in a directory belongs to the daemon's user, instead of who the
+            image says, and no program in it runs with its owner's rights.
+        skipped_devices: Devices that could not be made in a directory.
+        skipped_attributes: Extended attributes that could not be set there.
+    """
+
+    digest: str
+    name: str
+    volume: str
+    path: Path
+    format: str
+    layers: int
+    bytes_downloaded: int
+    size: int = 0
+    squashed: bool = False
+    skipped_devices: int = 0
+    skipped_attributes: int = 0
+
+
+class WholeImagePull:
+    """What the pulls of both formats do alike.
+
+    Args:
+        services: The daemon's parts.
+        request: What to bring.
+        job: On whose behalf.
+    """
+
+    def __init__(self, services: Services, request: WholeImageRequest, job: Job) -> None:
+        self.services = services
+        self.request = request
+        self.job = job
+        self._downloaded: set[Layer] = set()
+
+    @property
+    def name(self) -> str:
+        """What the image is called."""
+        return self.request.name or self.request.source.short_name
+
+    @property
+    def bytes_downloaded(self) -> int:
+        """Compressed bytes that came from the source."""
+        return sum(layer.size for layer in self._downloaded)
+
+    async def pool(self) -> Pool:
+        """The pool, in which the volume's name is free.
+
+        Raises:
+            VolumeExists: It is not.
+            VirtlayerError: There is no such pool that can be used.
+        """
+        pool = await self.services.pools.get(self.request.pool)
+        await self.services.sweeper.visit(pool)
+        await check_name_is_free(self.services, pool, self.request.volume.name)
+        return pool
+
+    async def registered(self, pool: Pool, placed: Placed, formats: Collection[str]) -> Volume:
+        """Let libvirt find the volume; a cancelled job leaves none.
+
+        Args:
+            pool: Where it was placed.
+            placed: The volume.
+            formats: What libvirt may take it for.
+
+        Raises:
+            VirtlayerError: libvirt does not see it, or sees something else; it is gone then.
+        """
+        pools = self.services.pools
+        try:
+            return await register_volume(
+                pools, pool, placed, expected_backing=None, formats=formats
+            )
+        except asyncio.CancelledError:
+            await withdraw_volume(pools, pool, placed)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[OpenImage]:
+        """The image, whose layers are all to be read."""
+        async with open_image(
+            self.request.source,
+            self.request.access,
+            self.request.platform,
+            runtime=self.services.runtime,
+            scratch=self.services.scratch,
+        ) as source:
+            layers = source.image.layers
+            self.job.report.set_total(sum(layer.size for layer in layers), len(layers))
+            yield source
+
+    def fetch(self, source: OpenImage, layer: Layer) -> AbstractAsyncContextManager[Blob]:
+        """Lend the blob of a layer, which may still be arriving."""
+
+        def download() -> AbstractAsyncContextManager[BlobStream]:
+            self._downloaded.add(layer)
+            return source.blob(layer)
+
+        return self.services.cache.borrow(
+            layer,
+            download,
+            keep=self.request.cache,
+            on_bytes=self.job.report.add_downloaded,
+        )
+
+    async def remember(self, image: Image, volume: Volume) -> None:
+        """Record which image the volume was made of."""
+        info = await asyncio.to_thread(volume.path.lstat)
+        await self.services.catalog.put_origin(
+            Origin(
+                pool=self.request.pool,
+                volume=volume.name,
+                inode=info.st_ino,
+                image=self.name,
+                source=str(self.request.source),
+                digest=image.digest,
+                config=image.config.raw,
+            )
+        )

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The file of a blob, written from its beginning to its end.
+
+A huge blob goes past the page cache (open(2), "O_DIRECT"): it is read once or twice, and the memory
+that the kernel would have to find for it costs more than all the rest of the transfer. Whoever
+reads it meanwhile does the same, for what is read through the cache would be there after all.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+
+from virtlayer.errors import DigestMismatch
+from virtlayer.service.source.digest import hasher
+from virtlayer.service.source.image import Layer
+from virtlayer.service.source.write_behind import WriteBehind
+from virtlayer.settings import GIB, MIB
+
+_HUGE = GIB
+"""A smaller one is read back from the cache before there is any need to find memory."""
+_ALIGNMENT = 4096
+"""Of offsets, lengths and memory, on both sides; only the end of the file needs none. Where a disk
+wants more, the first write is refused."""
+_BUFFER_SIZE = MIB
+
+
+class BlobFile:
+    """A file that a download is written to.
+
+    Args:
+        descriptor: The file, empty.
+        reader: The same file as it is read meanwhile.
+        layer: Whose blob it should be.
+        hashed: Whether its digest is compared here.
+    """
+
+    def __init__(self, descriptor: int, reader: int, layer: Layer, *, hashed: bool) -> None:
+        self._descriptor = descriptor
+        self._reader = reader
+        self._layer = layer
+        self._hashing = hasher(layer.digest) if hashed else None
+        self._direct = layer.size >= _HUGE and _set_direct(descriptor) and _set_direct(reader)
+        # Memory of its own starts with a page.
+        self._buffer = memoryview(mmap.mmap(-1, min(layer.size + 1, _BUFFER_SIZE)))
+        self._held = 0
+        self._other = memoryview(mmap.mmap(-1, _BUFFER_SIZE)) if self._direct else self._buffer
+        self._behind = WriteBehind(self._write_all) if self._direct else None
+        self._begun = 0
+        self.written = 0
+        """The bytes that are in the file."""
+
+    def room(self) -> memoryview:
+        """Memory for the bytes that come next; never empty."""
+        return self._buffer[self._held :]
+
+    def append(self, length: int) -> None:
+        """Write that many bytes, which were put into ``room``; or keep some for the next time.
+
+        Raises:
+            DigestMismatch: They are more than there should be.
+            OSError: They cannot be written.
+        """
+        arrived = self._buffer[self._held : self._held + length]
+        self._held += length
+        missing = self._layer.size - self._begun - self._held
+        if missing < 0:
+            raise _mismatch(self._layer)
+        if self._hashing is not None:
+            self._hashing.update(arrived)
+        if self._behind is None:
+            self._write_now()
+        elif missing:
+            self._write_behind(self._behind)
+        else:
+            self._write_end(self._behind)
+
+    async def ended(self) -> None:
+        """Wait until nothing is written any more, whatever has happened."""
+        if self._behind is not None:
+            await self._behind.ended()
+
+    def check(self) -> None:
+        """Find that everything was written, and is right where that is for us to see.
+
+        Raises:
+            DigestMismatch: It is not the blob.
+        """
+        if self.written != self._layer.size or (
+            self._hashing is not None
+            and f"{self._hashing.name}:{self._hashing.hexdigest()}" != self._layer.digest
+        ):
+            raise _mismatch(self._layer)
+
+    def _write_now(self) -> None:
+        self._write_all(self._buffer[: self._held])
+        self._begun += self._held
+        self.written = self._begun
+        self._held = 0
+
+    def _write_behind(self, behind: WriteBehind) -> None:
+        """Have a full buffer written, while the other one takes the bytes that come next."""
+        if self._held < len(self._buffer):
+            return
+        length = self._held - self._held % _ALIGNMENT
+        behind.begin(self._buffer[:length])
+        self.written, self._begun = self._begun, self._begun + length
+        self._other[: self._held - length] = self._buffer[length : self._held]
+        self._buffer, self._other = self._other, self._buffer
+        self._held -= length
+
+    def _write_end(self, behind: WriteBehind) -> None:
+        behind.land()
+        # The end of the file need not be aligned, and is no more than a buffer.
+        self._stop_direct()
+        self._write_now()
+
+    def _write_all(self, data: memoryview) -> None:
+        while data:
+            data = data[self._write_some(data) :]
+
+    def _write_some(self, data: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not self._direct:
+                raise
+        self._stop_direct()
+        _set_direct(self._reader, direct=False)
+        return os.write(self._descriptor, data)
+
+    def _stop_direct(self) -> None:
+        self._direct = False
+        _set_direct(self._descriptor, direct=False)
+
+
+def _set_direct(descriptor: int, *, direct: bool = True) -> bool:
+    """Have a file's data go past the page cache, or not; False if its file system cannot."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_DIRECT
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT if direct else flags)
+    except OSError:
+        return False
+    return True
+
+
+def _mismatch(layer: Layer) -> DigestMismatch:
+    """The error that a blob is another one than it should be."""
+    return DigestMismatch(
+        f"What was downloaded as blob {layer.digest} is not that blob. The registry's copy is "
+        "damaged or was tampered with; have the image pushed again."
+    )

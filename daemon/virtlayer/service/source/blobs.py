@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The blob cache: files named by their digest, shared by jobs and processes.
+
+``<directory>/<algorithm>/<hex>`` is a complete blob, and ``<directory>/partial/<hex>`` one that
+somebody is downloading. flock(2) on the file itself says who has it: exclusive on a partial one
+while it is written, shared on a complete one while it is used. A process that dies leaves no lock
+behind. A lock counts only if the name still leads to the locked file, because another process may
+have renamed or removed it in between.
+
+Nothing here is synced to disk: each process verifies a file once before it trusts it.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from virtlayer.service.source.arriving_blob import Blob, arriving
+from virtlayer.service.source.blob_writing import Opener, digest_of_file, fill
+from virtlayer.service.source.digest import ALGORITHMS
+from virtlayer.service.source.image import Layer
+
+_PARTIAL = "partial"
+_POLL_SECONDS = 0.02
+
+
+class BlobCache:
+    """Downloaded blobs, verified, the least recently used ones removed when there are too many.
+
+    Args:
+        directory: Made when it is needed, for this user alone; several processes may share it.
+        size_limit: Bytes that all blobs together should not exceed; blobs in use may.
+    """
+
+    def __init__(self, directory: Path, size_limit: int) -> None:
+        self.directory = directory
+        self._size_limit = size_limit
+        self._verified: set[tuple[str, int, int]] = set()
+        self._swept = False
+
+    @contextlib.asynccontextmanager
+    async def borrow(
+        self,
+        layer: Layer,
+        download: Opener,
+        *,
+        keep: bool,
+        on_bytes: Callable[[int], None],
+    ) -> AsyncIterator[Blob]:
+        """Lend a blob that is here, or arrives meanwhile; valid inside the context.
+
+        Until it is verified, what can be read of it is what the source says. What goes wrong then
+        is for those who wait for that: ``Blob.verified`` tells of a wrong digest, too little room,
+        and whatever ``download`` raises. A blob that is not wholly here at the end of the context
+        is not kept.
+
+        Args:
+            layer: Whose blob.
+            download: Opens the stream that the blob comes from, if it is not here.
+            keep: False: download it in any case, to a file that never has a name.
+            on_bytes: Told how many more bytes are here; all at once for a cached blob.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            self.sweep()
+        lending = self._kept if keep else self._nameless
+        async with lending(layer, download, on_bytes) as blob:
+            yield blob
+
+    def sweep(self) -> None:
+        """Remove what writers that died have left; done before the first blob is lent as well."""
+        for path in _files(self.directory / _PARTIAL):
+            with _locked(path, fcntl.LOCK_EX) as descriptor:
+                if descriptor is not None:
+                    path.unlink()
+
+    @contextlib.asynccontextmanager
+    async def _nameless(
+        self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    ) -> AsyncIterator[Blob]:
+        async def write(on_written: Callable[[int], None]) -> None:
+            await fill(file.fileno(), descriptor, layer, download, _both(on_bytes, on_written))
+
+        with (
+            tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
+            _read_only(file.fileno()) as descriptor,
+        ):
+            async with arriving(descriptor, write) as blob:
+                yield blob
+
+    @contextlib.asynccontextmanager
+    async def _kept(
+        self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    ) -> AsyncIterator[Blob]:
+        async with contextlib.AsyncExitStack() as afterwards:
+            while True:
+                with contextlib.ExitStack() as files:
+                    if (descriptor := await self._cached(layer, files)) is not None:
+                        on_bytes(layer.size)
+                        yield Blob.complete(descriptor, layer.size)
+                        return
+                with self._partial(layer) as partial:
+                    if partial is not None and not self._path(layer).exists():
+                        await asyncio.to_thread(self._evict, layer.size)
+                        afterwards.push_async_callback(asyncio.to_thread, self._evict, 0)
+                        async with self._downloaded(partial, layer, download, on_bytes) as blob:
+                            yield blob
+                        return
+                await asyncio.sleep(_POLL_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _downloaded(
+        self, partial: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
+    ) -> AsyncIterator[Blob]:
+        async def write(on_written: Callable[[int], None]) -> None:
+            await fill(partial, descriptor, layer, download, _both(on_bytes, on_written))
+            self._publish(partial, descriptor, layer)
+
+        with _read_only(partial) as descriptor:
+            async with arriving(descriptor, write) as blob:
+                yield blob
+
+    async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
+        """Open a complete blob that is in the cache and right; a wrong one is removed."""
+        path = self._path(layer)
+        with contextlib.ExitStack() as opened:
+            descriptor = opened.enter_context(_locked(path, fcntl.LOCK_SH))
+            if descriptor is None:
+                return None
+            if not await self._is_right(descriptor, layer):
+                path.unlink(missing_ok=True)
+                return None
+            # The access time tells how recently it was used, also where mounts do not keep it.
+            modified = os.fstat(descriptor).st_mtime_ns
+            os.utime(descriptor, ns=(time.time_ns(), modified))
+            files.push(opened.pop_all())
+            return descriptor
+
+    async def _is_right(self, descriptor: int, layer: Layer) -> bool:
+        if os.fstat(descriptor).st_size != layer.size:
+            return False
+        identity = _identity(descriptor, layer)
+        if identity not in self._verified:
+            if await digest_of_file(descriptor, layer) != layer.digest:
+                return False
+            self._verified.add(identity)
+        return True
+
+    @contextlib.contextmanager
+    def _partial(self, layer: Layer) -> Iterator[int | None]:
+        """The partial file of a blob, empty and ours alone; None while it is another's."""
+        path = self.directory / _PARTIAL / layer.digest.partition(":")[2]
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with _locked(path, fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT) as descriptor:
+            if descriptor is None:
+                yield None
+                return
+            os.ftruncate(descriptor, 0)
+            try:
+                yield descriptor
+            finally:
+                # Once published, the name is free for the next one.
+                if _is_at(descriptor, path):
+                    path.unlink()
+
+    def _publish(self, partial: int, blob: int, layer: Layer) -> None:
+        os.fchmod(partial, 0o400)
+        fcntl.flock(partial, fcntl.LOCK_SH)
+        fcntl.flock(blob, fcntl.LOCK_SH)
+        self._verified.add(_identity(blob, layer))
+        path = self._path(layer)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Who empties the cache meanwhile takes the name, not the bytes.
+        with contextlib.suppress(FileNotFoundError):
+            (self.directory / _PARTIAL / path.name).rename(path)
+
+    def _path(self, layer: Layer) -> Path:
+        algorithm, _, hexadecimal = layer.digest.partition(":")
+        return self.directory / algorithm / hexadecimal
+
+    def _evict(self, room: int) -> None:
+        """Remove blobs, the least recently used first, until ``room`` bytes more would fit."""
+        blobs = []
+        for algorithm in ALGORITHMS:
+            for path in _files(self.directory / algorithm):
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    blobs.append((status.st_atime_ns, status.st_size, path))
+        excess = sum(size for _, size, _ in blobs) + room - self._size_limit
+        for _, size, path in sorted(blobs):
+            if excess <= 0:
+                break
+            with _locked(path, fcntl.LOCK_EX) as descriptor:
+                if descriptor is not None:
+                    path.unlink()
+                    excess -= size
+
+
+def _both(one: Callable[[int], None], other: Callable[[int], None]) -> Callable[[int], None]:
+    def tell(length: int) -> None:
+        one(length)
+        other(length)
+
+    return tell
+
+
+def _identity(descriptor: int, layer: Layer) -> tuple[str, int, int]:
+    status = os.fstat(descriptor)
+    return layer.digest, status.st_ino, status.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _locked(path: Path, lock: int, flags: int = os.O_RDONLY) -> Iterator[int | None]:
+    """Open and lock a file; None if it is not there, or somebody else's lock is in the way."""
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor if _lock(descriptor, lock) and _is_at(descriptor, path) else None
+    finally:
+        # The lock goes with the last descriptor of the open file.
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, lock: int) -> bool:
+    try:
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _read_only(descriptor: int) -> Iterator[int]:
+    """Open the file of a descriptor once more, for reading from its start."""
+    again = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield again
+    finally:
+        os.close(again)
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""skopeo for one source: its flags, its temporary files, its commands, its proxies."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer.errors import MalformedLayer, RegistryUnavailable, VirtlayerError
+from virtlayer.programs import Identity, ProgramFailed, run
+from virtlayer.service.source.access import Access, skopeo_flags
+from virtlayer.service.source.failures import failure
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.proxy import Proxy, started_proxy
+from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.scratch import scratch_directory
+from virtlayer.settings import MIB
+
+PATIENCE = 120.0
+"""Seconds without any sign of life from a registry after which it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skopeo:
+    """What every run of skopeo for one source has in common."""
+
+    reference: Reference
+    scratch: Path
+    """A directory of this source's own, for files of ours."""
+    temporary: Path
+    """Likewise, for large temporary files of skopeo's."""
+    identity: Identity | None
+    """The user whose files it reads, and whom it therefore runs as; None for ours."""
+    patience: float
+    global_flags: tuple[str, ...]
+    source_flags: tuple[str, ...]
+
+    @contextlib.asynccontextmanager
+    async def proxy(self, *, policy: bool = True) -> AsyncIterator[Proxy]:
+        """Run a proxy.
+
+        Args:
+            policy: Whether it asks policy.json.
+        """
+        flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
+        async with started_proxy(flags, self.source_flags, self.identity) as proxy:
+            yield proxy
+
+    async def raw_manifest(self, reference: Reference) -> bytes:
+        """The manifest, or index, that a reference leads to, as it is.
+
+        Raises:
+            VirtlayerError: skopeo's failure, in our words.
+        """
+        command = ["skopeo", *self.global_flags, "inspect", "--raw", *self.source_flags]
+        return await self._run(
+            [*command, reference.skopeo_name], identity=self.identity, patient=True
+        )
+
+    async def manifest_digest(self, manifest: bytes) -> str:
+        """The digest of a manifest; Docker's schema 1 has its own rules for that."""
+        path = self.scratch / "manifest"
+        path.write_bytes(manifest)
+        return (await self._run(["skopeo", "manifest-digest", path])).decode().strip()
+
+    async def copy_to_layout(self, reference: Reference) -> Reference:
+        """Copy an image to a layout among our temporary files, which makes OCI of anything."""
+        layout = Reference("oci", str(self.temporary / "layout"), "converted", None)
+        flags = [flag.replace("--", "--src-", 1) for flag in self.source_flags]
+        command = ["skopeo", *self.global_flags, "copy", "--quiet", "--format=oci", *flags]
+        await self._run(
+            [*command, reference.skopeo_name, layout.skopeo_name], identity=self.identity
+        )
+        return layout
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, what: str) -> AsyncIterator[None]:
+        """Give up when a registry shows no sign of life; files may take their time.
+
+        Raises:
+            RegistryUnavailable: It took longer than our patience.
+        """
+        limit = None if self.reference.local_path else self.patience
+        try:
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError:
+            raise RegistryUnavailable(
+                f"{self.reference}: the registry sent nothing for {self.patience:.0f} seconds "
+                f"({what}). Try again, or ask those who run it."
+            ) from None
+
+    def failure(self, text: str) -> VirtlayerError:
+        """What a message of skopeo means."""
+        return failure(self.reference, text)
+
+    async def _run(
+        self,
+        command: list[str | Path],
+        *,
+        identity: Identity | None = None,
+        patient: bool = False,
+    ) -> bytes:
+        wait = self.waiting("manifest") if patient else contextlib.nullcontext()
+        try:
+            async with wait:
+                output = await run(command, identity=identity)
+        except ProgramFailed as error:
+            raise self.failure(error.stderr or str(error)) from error
+        if len(output) > 8 * MIB:
+            raise MalformedLayer(f"The manifest of {self.reference} is too large.")
+        return output
+
+
+@contextlib.asynccontextmanager
+async def skopeo_for(
+    reference: Reference,
+    access: Access,
+    platform: Platform | None,
+    *,
+    runtime: Path,
+    scratch: Path,
+    patience: float,
+) -> AsyncIterator[Skopeo]:
+    """Prepare skopeo for one source; its authfile and temporary files go on leaving.
+
+    Args:
+        reference: The source.
+        access: How to reach it.
+        platform: Which image of an index; None for this host's.
+        runtime: A directory in memory, for credentials.
+        scratch: A directory on disk, for large temporary files.
+        patience: Seconds without a sign of life after which a registry counts as gone.
+
+    Raises:
+        InvalidArgument: Files or descriptors of ``access`` are not what they should be.
+    """
+    # A registry is reached as ourselves: the user's files are in the flags by then.
+    identity = access.identity if reference.local_path is not None else None
+    async with (
+        skopeo_flags(access, reference, runtime) as source_flags,
+        scratch_directory(scratch) as directory,
+        contextlib.AsyncExitStack() as foreign,
+    ):
+        temporary = directory
+        if identity is not None:
+            temporary = await foreign.enter_async_context(scratch_directory(scratch, identity))
+        yield Skopeo(
+            reference=reference,
+            scratch=directory,
+            temporary=temporary,
+            identity=identity,
+            patience=patience,
+            global_flags=(f"--tmpdir={temporary}", *_platform_flags(platform)),
+            source_flags=source_flags,
+        )
+
+
+def _platform_flags(platform: Platform | None) -> tuple[str, ...]:
+    if platform is None:
+        return ()
+    flags = (f"--override-os={platform.os}", f"--override-arch={platform.architecture}")
+    return (*flags, f"--override-variant={platform.variant}") if platform.variant else flags

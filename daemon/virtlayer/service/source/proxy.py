@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A client for the protocol of ``skopeo experimental-image-proxy``.
+
+Requests and replies are JSON, one SOCK_SEQPACKET packet each; content comes through a pipe whose
+reading end arrives beside the reply (SCM_RIGHTS). The proxy serves one request at a time, and
+closes the writing end of a pipe only while it serves ``FinishPipe``, which waits for everything to
+be written: so ``FinishPipe`` is asked for while the pipe is read, and a proxy streams one blob at
+a time. That is also how the death of a registry half-way shows at once.
+
+The protocol is described in skopeo's cmd/skopeo/proxy.go; this client needs version 0.2.6, the
+first that asks policy.json.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from virtlayer.errors import Internal
+from virtlayer.programs import Identity, RunningProgram, running
+from virtlayer.service.source.descriptors import readable
+from virtlayer.settings import KIB, MIB
+
+OLDEST_PROTOCOL = (0, 2, 6)
+_PACKET_LIMIT = 256 * KIB
+_DESCRIPTORS_LIMIT = 8
+_PIPE_SIZE = MIB
+"""The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""
+_SMALL = 64 * KIB
+"""Of a manifest, which is seldom longer, at a time."""
+_POURED_AT_ONCE = 8 * MIB
+_POURING_SECONDS = 0.02
+"""How long a thread pours before its caller is told: what a cancellation waits for at most."""
+_GATHER_SECONDS = 0.001
+"""skopeo writes 32 KiB at a time, and to wake up for each would cost as much as to hash them. The
+pipe does not fill up meanwhile."""
+
+
+class ProxyFailed(Exception):
+    """The proxy refused a request, or ended; the text is skopeo's."""
+
+
+class Output(Protocol):
+    """What a pipe is poured into."""
+
+    def room(self) -> memoryview:
+        """Memory for the bytes that come next; never empty."""
+
+    def append(self, length: int) -> None:
+        """Take that many bytes, which were put into ``room``."""
+
+
+class Pipe:
+    """The reading end of a pipe from the proxy."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        # More than what is left of the user's allowance is refused; the pipe works all the same.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        self._descriptor: int | None = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def readable(self) -> None:
+        """Wait until there is something to read, or the end."""
+        await readable(self._open())
+
+    async def read(self, limit: int) -> bytes:
+        """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
+        while True:
+            try:
+                return os.read(self._open(), min(limit, _SMALL))
+            except BlockingIOError:
+                await self.readable()
+
+    def pour(self, output: Output, limit: int) -> int:
+        """Have written what is there and what comes close behind it, as long as that takes.
+
+        It blocks for ``_POURING_SECONDS`` or a little more, so it belongs into a thread.
+
+        Args:
+            output: Where they go.
+            limit: The most bytes.
+
+        Returns:
+            How many there were; 0 where there are none at present, or at the end.
+        """
+        limit = min(limit, _POURED_AT_ONCE)
+        deadline = time.monotonic() + _POURING_SECONDS
+        poured = 0
+        while poured < limit and time.monotonic() < deadline:
+            length = self._gather(output.room()[: limit - poured])
+            if not length:
+                break
+            output.append(length)
+            poured += length
+        return poured
+
+    def _gather(self, buffer: memoryview) -> int:
+        """Fill a buffer, up to the end or to where nothing more comes for a moment."""
+        filled, idle = 0, False
+        while filled < len(buffer):
+            try:
+                length = os.readv(self._open(), [buffer[filled:]])
+            except BlockingIOError:
+                if idle:
+                    break
+                idle = True
+                time.sleep(_GATHER_SECONDS)
+            else:
+                if not length:
+                    break
+                filled, idle = filled + length, False
+        return filled
+
+    def _open(self) -> int:
+        assert self._descriptor is not None, "read after close"
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it; the proxy's writer then ends as well."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the proxy answered."""
+
+    value: object
+    pipe: Pipe | None
+    pipe_id: int
+
+
+class Proxy:
+    """One running proxy, initialized.
+
+    Requests from several tasks are served one after the other.
+    """
+
+    def __init__(self, connection: socket.socket, program: RunningProgram) -> None:
+        self._connection = connection
+        self._program = program
+        self._turn = asyncio.Lock()
+        self._out_of_step = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests and replies still match; not after one that was given up."""
+        return not self._out_of_step
+
+    async def request(self, method: str, *arguments: object) -> Reply:
+        """Send a request and wait for the reply.
+
+        Raises:
+            ProxyFailed: The request was refused, or the proxy is gone.
+        """
+        async with self._turn:
+            if self._out_of_step:
+                raise ProxyFailed("an earlier request was given up")
+            # Until the reply is here, a cancellation leaves it to come at a wrong time.
+            self._out_of_step = True
+            packet, descriptors = await self._exchange(
+                json.dumps({"method": method, "args": arguments}).encode()
+            )
+            self._out_of_step = False
+        return _reply(packet, descriptors)
+
+    async def content(self, method: str, *arguments: object, limit: int) -> tuple[object, bytes]:
+        """Make a request whose answer is a small piece of content.
+
+        Returns:
+            The value of the reply and the content; more than ``limit`` bytes are cut off one
+            byte later, for the caller to see.
+
+        Raises:
+            ProxyFailed: The request was refused, the content is not complete, or the proxy is gone.
+        """
+        reply = await self.request(method, *arguments)
+        if reply.pipe is None:
+            raise ProxyFailed(f"{method} was answered without a pipe")
+        with reply.pipe as pipe:
+            finishing = asyncio.ensure_future(self.request("FinishPipe", reply.pipe_id))
+            try:
+                content = bytearray()
+                while len(content) <= limit:
+                    chunk = await pipe.read(limit + 1 - len(content))
+                    if not chunk:
+                        break
+                    content += chunk
+                else:
+                    pipe.close()
+                    with contextlib.suppress(ProxyFailed):
+                        await finishing
+                    return reply.value, bytes(content)
+                await finishing
+            finally:
+                await put_away(finishing)
+        return reply.value, bytes(content)
+
+    async def _exchange(self, packet: bytes) -> tuple[bytes, list[int]]:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._connection, packet)
+            answer, descriptors = await self._receive()
+        except ConnectionError:
+            answer, descriptors = b"", []
+        if not answer:
+            await self._program.wait()
+            raise ProxyFailed(self._program.stderr_tail or "skopeo's proxy ended")
+        return answer, descriptors
+
+    async def _receive(self) -> tuple[bytes, list[int]]:
+        while True:
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(
+                    self._connection,
+                    _PACKET_LIMIT,
+                    _DESCRIPTORS_LIMIT,
+                    socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,
+                )
+            except BlockingIOError:
+                await readable(self._connection.fileno())
+            else:
+                return packet, descriptors
+
+
+@contextlib.asynccontextmanager
+async def started_proxy(
+    global_flags: Sequence[str], source_flags: Sequence[str], identity: Identity | None = None
+) -> AsyncIterator[Proxy]:
+    """Run a proxy for as long as the context lasts.
+
+    Args:
+        global_flags: Flags of skopeo itself, such as ``--override-arch=…``.
+        source_flags: Flags of the command, such as ``--authfile=…``.
+        identity: Whom it runs as; None for this process's user.
+
+    Raises:
+        Internal: skopeo is not installed, or its proxy speaks another version of the protocol.
+        ProxyFailed: The proxy does not start with these flags.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        command = ["skopeo", *global_flags, "experimental-image-proxy"]
+        command += [f"--sockfd={theirs.fileno()}", *source_flags]
+        async with running(command, pass_fds=[theirs.fileno()], identity=identity) as program:
+            theirs.close()
+            proxy = Proxy(ours, program)
+            try:
+                version = (await proxy.request("Initialize")).value
+            except ProxyFailed as error:
+                raise _explained(error, program) from error
+            check_protocol(version)
+            yield proxy
+
+
+def check_protocol(version: object) -> None:
+    """Accept the protocol versions that are compatible with the one this client is for.
+
+    As in Semantic Versioning, a minor version of 0.x may break everything.
+
+    Raises:
+        Internal: It is another one.
+    """
+    match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:[-+].*)?", str(version))
+    numbers = tuple(map(int, match.groups())) if match else ()
+    if numbers[:2] != OLDEST_PROTOCOL[:2] or numbers < OLDEST_PROTOCOL:
+        oldest = ".".join(map(str, OLDEST_PROTOCOL))
+        raise Internal(
+            f"skopeo's image proxy speaks protocol {version}; virtlayer needs {oldest} or a later "
+            "0.2 one. Install a skopeo that fits (1.17 or later has it)."
+        )
+
+
+async def put_away(task: asyncio.Future[Reply]) -> None:
+    """End a request that nobody waits for any more, and close what it may have brought."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None and (pipe := task.result().pipe):
+        pipe.close()
+
+
+def _reply(packet: bytes, descriptors: list[int]) -> Reply:
+    pipe = Pipe(descriptors[0]) if descriptors else None
+    try:
+        for extra in descriptors[1:]:
+            os.close(extra)
+        table = json.loads(packet)
+        if not table["success"]:
+            raise ProxyFailed(str(table["error"]))
+        return Reply(table["value"], pipe, int(table["pipeid"]))
+    except (ValueError, KeyError, TypeError) as error:
+        _close(pipe)
+        raise ProxyFailed("the proxy's reply makes no sense") from error
+    except ProxyFailed:
+        _close(pipe)
+        raise
+
+
+def _close(pipe: Pipe | None) -> None:
+    if pipe is not None:
+        pipe.close()
+
+
+def _explained(error: ProxyFailed, program: RunningProgram) -> Exception:
+    if program.returncode in {126, 127}:
+        return Internal(f"skopeo cannot be run ({error}); install it.")
+    return error

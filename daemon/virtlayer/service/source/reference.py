@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""References to images: ``debian:12``, ``docker://host:5000/image@sha256:…``, ``oci:/path:tag``.
+
+The transports and their forms are those of containers-transports(5); a name in a registry follows
+the grammar and the defaults of the distribution project's reference format (``docker.io`` and
+``library/`` are implied, ``latest`` is the tag when neither tag nor digest is given).
+"""
+
+import os.path
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from virtlayer.errors import InvalidReference
+from virtlayer.printable import printable
+from virtlayer.service.source.digest import is_digest
+
+LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive", "dir")
+_OTHER_TRANSPORTS = frozenset(
+    {"atomic", "containers-storage", "docker-daemon", "ostree", "sif", "tarball"}
+)
+_WORKING = "docker://, " + ", ".join(f"{name}:" for name in LOCAL_TRANSPORTS)
+
+_LENGTH_LIMIT = 4096
+_NAME_LIMIT = 255
+_DEFAULT_DOMAIN = "docker.io"
+_DEFAULT_TAG = "latest"
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?")
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
+# OCI image-spec annotations.md, org.opencontainers.image.ref.name
+_REF_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
+_REF_NAME = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*")
+_ARCHIVE_INDEX = re.compile(r"@[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where an image is.
+
+    ``str()`` gives the canonical form, which parses to an equal reference.
+    """
+
+    transport: str
+    """``docker``, ``oci``, ``oci-archive``, ``docker-archive`` or ``dir``."""
+    repository: str
+    """``domain/path`` for ``docker``; otherwise an absolute path of this host."""
+    tag: str | None
+    """The tag; for ``oci``, ``oci-archive`` and ``docker-archive`` what follows the path."""
+    digest: str | None
+    """``sha256:…``; it decides which image is meant, and the tag is only a name then."""
+
+    def __str__(self) -> str:
+        prefix = "docker://" if self.transport == "docker" else f"{self.transport}:"
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{prefix}{self.repository}{tag}{digest}"
+
+    @property
+    def skopeo_name(self) -> str:
+        """The form for skopeo, which refuses a tag beside a digest."""
+        return str(replace(self, tag=None) if self.digest else self)
+
+    @property
+    def domain(self) -> str | None:
+        """The registry, ``host[:port]``; None for a local transport."""
+        return None if self.local_path else self.repository.partition("/")[0]
+
+    @property
+    def local_path(self) -> Path | None:
+        """The file or directory of a local transport; None for a registry."""
+        return None if self.transport == "docker" else Path(self.repository)
+
+    @property
+    def short_name(self) -> str:
+        """A name for people, unique enough to be the default one in a pool: ``debian:12``."""
+        if self.transport == "docker-archive" and self.tag and not self.tag.startswith("@"):
+            return self.tag.rpartition("/")[2]
+        base = PurePosixPath(self.repository).name
+        if self.transport.endswith("-archive"):
+            base = base.removesuffix(".tar")
+        if self.tag:
+            return f"{base}:{self.tag.rpartition('/')[2].removeprefix('@')}"
+        return f"{base}@{self.digest[:19]}" if self.digest else base
+
+    def pinned(self, digest: str) -> "Reference":
+        """The same place, but exactly this digest; a local transport cannot be pinned."""
+        return replace(self, digest=digest) if self.transport == "docker" else self
+
+
+def parse_reference(text: str) -> Reference:
+    """Parse and normalise a reference.
+
+    Text without a transport means ``docker://``; also ``docker:///image`` and ``docker://image/``
+    are understood.
+
+    Raises:
+        InvalidReference: The text is no reference, or its transport does not work here.
+    """
+    if len(text) > _LENGTH_LIMIT:
+        raise InvalidReference(f"A reference of {len(text)} characters is too long.")
+    if not text.isprintable():
+        raise InvalidReference(f"The reference {_quoted(text)} has unprintable characters.")
+    transport, colon, rest = text.partition(":")
+    if text.startswith("docker://"):
+        return _registry_reference(text, rest)
+    if colon and transport in LOCAL_TRANSPORTS:
+        return _local_reference(text, transport, rest)
+    if (colon and transport in _OTHER_TRANSPORTS) or "://" in text:
+        raise InvalidReference(
+            f"The transport of {_quoted(text)} does not work here; these do: {_WORKING}."
+        )
+    if text.startswith(("/", ".")):
+        raise InvalidReference(
+            f"{_quoted(text)} looks like a path; say what it is, as in oci:/path:tag ({_WORKING})."
+        )
+    return _registry_reference(text, text)
+
+
+def _registry_reference(text: str, rest: str) -> Reference:
+    named, at, digest = rest.strip("/").partition("@")
+    if at and not is_digest(digest):
+        # What is in front of the @ may be a password: it is not repeated.
+        raise InvalidReference(
+            "What follows “@” in the reference is not a sha256 or sha512 digest. "
+            "(Credentials do not belong in a reference; there are options for them.)"
+        )
+    head, colon, last = named.rpartition(":")
+    name, tag = (head, last) if colon and "/" not in last else (named, None)
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise InvalidReference(
+            f"The tag of {_quoted(text)} is not valid: up to 128 letters, digits, “_”, “.” and "
+            "“-”, not starting with “.” or “-”."
+        )
+    domain, path = _split_domain(name.rstrip("/"))
+    if not _DOMAIN.fullmatch(domain):
+        raise InvalidReference(f"The registry of {_quoted(text)} is not a host name with a port.")
+    if path != path.lower():
+        raise InvalidReference(
+            f"The repository of {_quoted(text)} has capital letters; write “{path.lower()}”."
+        )
+    if not _PATH.fullmatch(path) or _HEXADECIMAL.fullmatch(name):
+        raise InvalidReference(
+            f"{_quoted(text)} is not an image reference; debian:12 and "
+            "docker://host:5000/team/image:tag are."
+        )
+    repository = f"{domain}/{path}"
+    if len(repository) > _NAME_LIMIT:
+        raise InvalidReference(f"The repository of {_quoted(text)} is too long.")
+    if tag is None and not digest:
+        tag = _DEFAULT_TAG
+    return Reference("docker", repository, tag, digest or None)
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    first, slash, rest = name.partition("/")
+    is_domain = slash and (
+        "." in first or ":" in first or first == "localhost" or first != first.lower()
+    )
+    domain, path = (first, rest) if is_domain else (_DEFAULT_DOMAIN, name)
+    if domain == "index.docker.io":
+        domain = _DEFAULT_DOMAIN
+    if domain == _DEFAULT_DOMAIN and "/" not in path:
+        path = f"library/{path}"
+    return domain, path
+
+
+def _local_reference(text: str, transport: str, rest: str) -> Reference:
+    path, colon, tag = (rest, "", "") if transport == "dir" else rest.partition(":")
+    if not path.startswith("/"):
+        raise InvalidReference(
+            f"The path in {_quoted(text)} must be absolute, as in {transport}:/path."
+        )
+    if colon and not _is_local_tag(transport, tag):
+        raise InvalidReference(
+            f"What follows the path in {_quoted(text)} is not a reference; "
+            f"{transport}:/path:tag would be one."
+        )
+    # normpath keeps two leading slashes, which POSIX lets mean something else.
+    normal = "/" + os.path.normpath(path).lstrip("/")
+    return Reference(transport, normal, tag or None, None)
+
+
+def _is_local_tag(transport: str, tag: str) -> bool:
+    if transport == "docker-archive":
+        if _ARCHIVE_INDEX.fullmatch(tag):
+            return True
+        try:
+            inside = _registry_reference(tag, tag)
+        except InvalidReference:
+            return False
+        return inside.digest is None
+    return _REF_NAME.fullmatch(tag) is not None
+
+
+def _quoted(text: str) -> str:
+    """Enough of the text to recognise it; nothing that may be a password."""
+    if "@" in text:
+        text = "…@" + text.rpartition("@")[2]
+    shown = printable(text)
+    return f"“{shown[:200]}{'…' if len(shown) > 200 else ''}”"

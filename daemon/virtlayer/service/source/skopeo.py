@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""An image at its source, opened: its manifest and config, and its blobs as streams.
+
+The reference is opened once, so a tag is read once; what is asked for afterwards is asked for by
+the manifest's digest. A config whose text is known already, by its digest, is not asked for.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from virtlayer.errors import DigestMismatch, MalformedLayer, PlatformNotFound, RegistryUnavailable
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.command import PATIENCE, Skopeo, skopeo_for
+from virtlayer.service.source.digest import digest_of, hasher, is_digest
+from virtlayer.service.source.image import (
+    CONFIG_LIMIT,
+    MANIFEST_LIMIT,
+    Descriptor,
+    Image,
+    Index,
+    Layer,
+    assemble,
+    is_schema_1,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.proxy import ProxyFailed
+from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.streams import BlobStream, OpenedProxy, Proxies
+
+__all__ = ["BlobStream", "OpenImage", "Source", "open_image", "started_source"]
+
+type KnownConfigs = Callable[[str], Awaitable[str | None]]
+"""Gives the text of the config that has a digest; None if it is not known."""
+
+
+class OpenImage:
+    """One image, opened: what is known of it, and the way to its blobs."""
+
+    def __init__(self, image: Image, skopeo: Skopeo, proxies: Proxies) -> None:
+        self.image = image
+        self._skopeo = skopeo
+        self._proxies = proxies
+
+    async def index(self) -> Index:
+        """What the reference leads to: the index with all its platforms, or just this image.
+
+        Raises:
+            RegistryUnavailable: The tag leads to another image by now.
+        """
+        raw = await self._skopeo.raw_manifest(self.image.reference)
+        if is_schema_1(raw):
+            index = Index(await self._skopeo.manifest_digest(raw), ())
+        else:
+            index = Index(digest_of(raw), parse_index(raw) or ())
+        if self.image.digest not in {index.digest, *(entry.digest for entry in index.entries)}:
+            raise RegistryUnavailable(
+                f"{self.image.reference} was changed while it was looked at. Try again."
+            )
+        return index
+
+    async def platforms(self) -> tuple[Platform, ...]:
+        """The platforms that the reference has images for.
+
+        Raises:
+            RegistryUnavailable: The tag leads to another image by now.
+        """
+        entries = (await self.index()).entries
+        return tuple(entry.platform for entry in entries) or (self.image.platform,)
+
+    def blob(self, layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
+        """Stream the blob of a layer; waits while as many as are allowed are on their way.
+
+        Raises:
+            VirtlayerError: It cannot be had; which one says why.
+        """
+        return self._proxies.blob(layer)
+
+    def let_go(self) -> None:
+        """Say that no blob is wanted any more: processes end while the caller does the rest."""
+        self._proxies.begin_close()
+
+
+class Source:
+    """A source of which nothing was asked yet; made with ``started_source``."""
+
+    def __init__(
+        self,
+        skopeo: Skopeo,
+        platform: Platform | None,
+        proxies: Proxies,
+        life: contextlib.AsyncExitStack,
+    ) -> None:
+        self._skopeo = skopeo
+        self._platform = platform
+        self._proxies = proxies
+        self._life = life
+
+    async def open(self, known: KnownConfigs | None = None) -> OpenImage:
+        """Open the image, once.
+
+        Args:
+            known: Asked for the config before the source is.
+
+        Raises:
+            VirtlayerError: The image cannot be opened; which one says why.
+        """
+        reference = self._skopeo.reference
+        image = await _image_of(self._proxies, known)
+        if image is not None:
+            _check_platform(image, self._platform)
+            if reference.local_path is None:
+                self._proxies.open_further(reference.pinned(image.digest))
+            return OpenImage(image, self._skopeo, self._proxies)
+        await self._proxies.close()
+        digest, layout = await _converted(self._skopeo)
+        proxies = await self._life.enter_async_context(_proxies_of(layout))
+        image = await _image_of(proxies, known)
+        if image is None:
+            raise MalformedLayer(f"{reference} cannot be converted from Docker's schema 1.")
+        _check_platform(image, self._platform)
+        image = replace(image, reference=reference, digest=digest)
+        return OpenImage(image, self._skopeo, proxies)
+
+
+@contextlib.asynccontextmanager
+async def open_image(
+    reference: Reference,
+    access: Access,
+    platform: Platform | None,
+    *,
+    runtime: Path,
+    scratch: Path,
+    patience: float = PATIENCE,
+) -> AsyncIterator[OpenImage]:
+    """Open an image; on leaving, its processes and temporary files are gone.
+
+    Args:
+        reference: The source.
+        access: How to reach it.
+        platform: Which image of an index. None for this host's; an image without an index is then
+            taken whatever it is for.
+        runtime: A directory in memory, for credentials.
+        scratch: A directory on disk, for what skopeo unpacks or converts.
+        patience: Seconds without a sign of life after which a registry counts as gone.
+
+    Raises:
+        VirtlayerError: The image cannot be opened; which one says why.
+    """
+    async with started_source(
+        reference, access, platform, runtime=runtime, scratch=scratch, patience=patience
+    ) as source:
+        yield await source.open()
+
+
+@contextlib.asynccontextmanager
+async def started_source(
+    reference: Reference,
+    access: Access,
+    platform: Platform | None,
+    *,
+    runtime: Path,
+    scratch: Path,
+    patience: float = PATIENCE,
+) -> AsyncIterator[Source]:
+    """Start what can open an image, and ask nothing of a registry yet; otherwise ``open_image``.
+
+    Args:
+        reference: As there.
+        access: As there.
+        platform: As there.
+        runtime: As there.
+        scratch: As there.
+        patience: As there.
+
+    Raises:
+        InvalidArgument: Files or descriptors of ``access`` are not what they should be.
+    """
+    async with (
+        skopeo_for(
+            reference, access, platform, runtime=runtime, scratch=scratch, patience=patience
+        ) as skopeo,
+        contextlib.AsyncExitStack() as life,
+    ):
+        proxies = await life.enter_async_context(_proxies_of(skopeo))
+        proxies.start()
+        yield Source(skopeo, platform, proxies, life)
+
+
+@contextlib.asynccontextmanager
+async def _proxies_of(skopeo: Skopeo) -> AsyncIterator[Proxies]:
+    proxies = Proxies(skopeo)
+    try:
+        yield proxies
+    finally:
+        await proxies.close()
+
+
+async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | None:
+    """Read manifest and config; None for Docker's schema 1, which the proxy does not give."""
+    skopeo = proxies.skopeo
+    async with proxies.one() as opened:
+        try:
+            async with skopeo.waiting("manifest"):
+                digest, content = await opened.proxy.content(
+                    "GetManifest", opened.image, limit=MANIFEST_LIMIT
+                )
+        except ProxyFailed as error:
+            if "unsupported legacy manifest" in str(error):
+                return None
+            raise skopeo.failure(str(error)) from error
+        if not isinstance(digest, str) or not is_digest(digest):
+            raise skopeo.failure("the proxy gave no digest for the manifest")
+        if digest_of(content) != digest:
+            content = await _original(skopeo, digest)
+        manifest = parse_manifest(content)
+        text = await known(manifest.config.digest) if known is not None else None
+        if text is None or not _has_digest(text.encode(), manifest.config.digest):
+            config = parse_config(await _config_of(skopeo, opened, manifest.config))
+        else:
+            config = parse_config(text.encode())
+    return assemble(skopeo.reference, digest, manifest, config)
+
+
+async def _original(skopeo: Skopeo, digest: str) -> bytes:
+    """The manifest of Docker's schema 2, which the proxy gives converted, with another config."""
+    content = await skopeo.raw_manifest(skopeo.reference.pinned(digest))
+    if digest_of(content) != digest:
+        raise DigestMismatch(
+            f"{skopeo.reference} was changed while it was read, or is not the image {digest}. "
+            "Try again."
+        )
+    return content
+
+
+async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) -> bytes:
+    if config.size > CONFIG_LIMIT:
+        raise MalformedLayer(f"{skopeo.reference}: a config of {config.size} bytes is too large.")
+    try:
+        async with skopeo.waiting("image config"):
+            _, content = await opened.proxy.content(
+                "GetBlob", opened.image, config.digest, config.size, limit=config.size
+            )
+    except ProxyFailed as error:
+        raise skopeo.failure(f"image config {config.digest}: {error}") from error
+    if not _has_digest(content, config.digest):
+        raise DigestMismatch(f"{skopeo.reference}: the image config is not what it should be.")
+    return content
+
+
+def _has_digest(content: bytes, digest: str) -> bool:
+    hashing = hasher(digest)
+    hashing.update(content)
+    return f"{hashing.name}:{hashing.hexdigest()}" == digest
+
+
+async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:
+    """Convert an image of Docker's schema 1; return its digest, and skopeo for the result."""
+    raw = await skopeo.raw_manifest(skopeo.reference)
+    if not is_schema_1(raw):
+        raise RegistryUnavailable(f"{skopeo.reference} was changed while it was read. Try again.")
+    digest = await skopeo.manifest_digest(raw)
+    layout = await skopeo.copy_to_layout(skopeo.reference.pinned(digest))
+    return digest, replace(skopeo, reference=layout, source_flags=())
+
+
+def _check_platform(image: Image, platform: Platform | None) -> None:
+    if platform is not None and not platform.admits(image.platform):
+        raise PlatformNotFound(
+            f"{image.reference} is for {image.platform} only, not for {platform}. "
+            "Choose another image, or leave the platform out."
+        )

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Blobs on their way: the proxies of one source, and the streams that come from them.
+
+A proxy streams one blob at a time (see ``proxy``), so there are as many as blobs stream at the
+same time. The first one opens the reference; the others what ``open_further`` names. skopeo takes
+half of the time of a pull that brings nothing new only to start, so the first one can be started
+before it is known whether anything may be asked of it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import DigestMismatch, RegistryUnavailable
+from virtlayer.service.source.command import Skopeo
+from virtlayer.service.source.image import Layer
+from virtlayer.service.source.proxy import Output, Pipe, Proxy, ProxyFailed, Reply, put_away
+from virtlayer.service.source.reference import Reference
+from virtlayer.settings import MIB
+
+STREAMS = 4
+"""Blobs that come from one registry at the same time."""
+_SMALL = 4 * MIB
+_PATIENCE = 0.05
+"""Seconds that a small blob waits for a proxy that others use, before a further one is started:
+that takes 25 ms and more of processor time, and a registry that is near gives the blob in 5 ms."""
+
+
+class BlobStream:
+    """The bytes of one blob, on their way."""
+
+    def __init__(
+        self, skopeo: Skopeo, layer: Layer, pipe: Pipe, verdict: asyncio.Future[Reply]
+    ) -> None:
+        self._skopeo = skopeo
+        self._layer = layer
+        self._pipe = pipe
+        self._verdict = verdict
+        self._received = 0
+        self.complete = False
+        """Whether everything came, and skopeo found the digest right."""
+
+        self.is_compared = skopeo.identity is None
+        """Whether skopeo's verdict on the digest is as good as our own. It is not where skopeo runs
+        as the caller, who can make a process of his say anything."""
+
+    async def pour(self, output: Output) -> int:
+        """Have the next bytes written, in a thread; the call ends when that does.
+
+        Returns:
+            How many; 0 at the end, and only after a good verdict.
+
+        Raises:
+            DigestMismatch: The bytes are not the blob's.
+            RegistryUnavailable: The registry ended the transfer half-way, or sends nothing more.
+        """
+        if self.complete:
+            return 0
+        async with self._skopeo.waiting(f"blob {self._layer.digest}"):
+            await self._pipe.readable()
+            missing = self._layer.size - self._received
+            if not missing and await self._pipe.read(1):
+                raise DigestMismatch(
+                    f"{self._skopeo.reference}: blob {self._layer.digest} is longer than the "
+                    f"{self._layer.size} bytes that the manifest says. Have the image pushed again."
+                )
+        length = 0
+        if missing:
+            pouring = asyncio.to_thread(self._pipe.pour, output, missing)
+            length = await to_completion(pouring)
+        self._received += length
+        if not length:
+            await self._conclude()
+        return length
+
+    async def _conclude(self) -> None:
+        try:
+            await self._verdict
+        except ProxyFailed as error:
+            raise self._skopeo.failure(f"blob {self._layer.digest}: {error}") from error
+        if self._received != self._layer.size:
+            raise RegistryUnavailable(
+                f"{self._skopeo.reference}: blob {self._layer.digest} ended after "
+                f"{self._received} of {self._layer.size} bytes. Try again."
+            )
+        self.complete = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedProxy:
+    """A proxy that has the image open under a number."""
+
+    proxy: Proxy
+    image: object
+    life: contextlib.AsyncExitStack
+
+
+@dataclass(frozen=True, slots=True)
+class _StartedProxy:
+    """A proxy that nothing was asked of yet."""
+
+    proxy: Proxy
+    life: contextlib.AsyncExitStack
+
+
+class Proxies:
+    """The proxies of one source; each streams one blob at a time (see ``proxy``)."""
+
+    def __init__(self, skopeo: Skopeo) -> None:
+        self.skopeo = skopeo
+        self._slots = asyncio.Semaphore(1 if skopeo.reference.local_path else STREAMS)
+        self._idle: asyncio.LifoQueue[OpenedProxy] = asyncio.LifoQueue()
+        self._running = 0
+        self._next: Reference | None = None
+        self._first: asyncio.Task[_StartedProxy] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the first proxy; whoever needs one hears of it if that does not work."""
+        self._first = asyncio.create_task(self._started(), name="start of skopeo")
+
+    def open_further(self, reference: Reference) -> None:
+        """What proxies open from now on: something that does not change, already accepted."""
+        self._next = reference
+
+    @contextlib.asynccontextmanager
+    async def one(self, patience: float = 0) -> AsyncIterator[OpenedProxy]:
+        """Lend a proxy; after a failure it is in an unknown state, and ended.
+
+        Args:
+            patience: Seconds that one which is in use is waited for, before another is started.
+        """
+        async with self._slots:
+            opened = await self._free(patience) or await self._opened()
+            try:
+                yield opened
+            except BaseException:
+                await self._end(opened)
+                raise
+            if opened.proxy.usable:
+                self._idle.put_nowait(opened)
+            else:
+                await self._end(opened)
+
+    @contextlib.asynccontextmanager
+    async def blob(self, layer: Layer) -> AsyncIterator[BlobStream]:
+        """Stream the blob of a layer; waits while as many as are allowed are on their way.
+
+        Raises:
+            VirtlayerError: It cannot be had; which one says why.
+        """
+        skopeo = self.skopeo
+        async with self.one(_PATIENCE if layer.size <= _SMALL else 0) as opened:
+            try:
+                async with skopeo.waiting(f"blob {layer.digest}"):
+                    reply = await opened.proxy.request(
+                        "GetBlob", opened.image, layer.digest, layer.size
+                    )
+            except ProxyFailed as error:
+                raise skopeo.failure(f"blob {layer.digest}: {error}") from error
+            if reply.pipe is None:
+                raise skopeo.failure("GetBlob was answered without a pipe")
+            with reply.pipe as pipe:
+                verdict = asyncio.ensure_future(opened.proxy.request("FinishPipe", reply.pipe_id))
+                try:
+                    yield BlobStream(skopeo, layer, pipe, verdict)
+                finally:
+                    await put_away(verdict)
+
+    def begin_close(self) -> None:
+        """End all proxies while the caller does something else; ``close`` waits for that."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._end_all(), name="end of skopeo")
+
+    async def close(self) -> None:
+        """End all proxies."""
+        while self._closing is not None or self._first is not None or not self._idle.empty():
+            self.begin_close()
+            await self._closed()
+
+    async def _closed(self) -> None:
+        assert self._closing is not None, "it was begun"
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            await asyncio.wait([self._closing])
+            raise
+        finally:
+            self._closing = None
+
+    async def _end_all(self) -> None:
+        first, self._first = self._first, None
+        if first is not None:
+            first.cancel()
+            await asyncio.wait([first])
+            if not first.cancelled() and first.exception() is None:
+                await first.result().life.aclose()
+        while not self._idle.empty():
+            await self._end(self._idle.get_nowait())
+
+    async def _free(self, patience: float) -> OpenedProxy | None:
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._idle.get_nowait()
+        if self._running and patience:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    return await self._idle.get()
+        return None
+
+    async def _end(self, opened: OpenedProxy) -> None:
+        self._running -= 1
+        await opened.life.aclose()
+
+    async def _opened(self) -> OpenedProxy:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                started = await self._first_or_another()
+                stack.push_async_callback(started.life.aclose)
+                name = (self._next or self.skopeo.reference).skopeo_name
+                async with self.skopeo.waiting("opening the image"):
+                    image = (await started.proxy.request("OpenImage", name)).value
+            except ProxyFailed as error:
+                raise self.skopeo.failure(str(error)) from error
+            self._running += 1
+            return OpenedProxy(started.proxy, image, stack.pop_all())
+        raise AssertionError("the stack swallows nothing")
+
+    async def _first_or_another(self) -> _StartedProxy:
+        if self._first is None:
+            return await self._started()
+        # Who is cancelled in this moment leaves it where ``close`` finds it.
+        started = await asyncio.shield(self._first)
+        self._first = None
+        return started
+
+    async def _started(self) -> _StartedProxy:
+        async with contextlib.AsyncExitStack() as stack:
+            # The policy was asked when the image was opened by its name. A rule about exact names
+            # would refuse the digest that stands for the very same image now.
+            proxy = await stack.enter_async_context(self.skopeo.proxy(policy=self._next is None))
+            return _StartedProxy(proxy, stack.pop_all())
+        raise AssertionError("the stack swallows nothing")

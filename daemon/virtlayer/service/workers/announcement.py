@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Telling a worker how much of a blob it can read, while the rest arrives.
+
+The worker gets one end of a socket. Each packet says how many bytes there are, in eight of them,
+little-endian. After the last packet there is no more to read, be it that the blob is complete or
+that it will never be: the worker need not know which.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from virtlayer.cancellation import meanwhile
+from virtlayer.errors import VirtlayerError
+
+
+class ArrivingBlob(Protocol):
+    """The part of ``source.arrival.Blob`` that is used here."""
+
+    descriptor: int
+    """For reading, at offset 0."""
+
+    async def readable(self, beyond: int) -> int:
+        """Wait until more than that many bytes can be read; how many, or the same at the end.
+
+        Raises:
+            VirtlayerError: It does not arrive.
+        """
+
+
+@contextlib.asynccontextmanager
+async def announced(blob: ArrivingBlob) -> AsyncIterator[int]:
+    """Announce the bytes of a blob for as long as the context lasts.
+
+    Yields:
+        A descriptor of the worker's end.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        async with meanwhile(_announce(blob, ours)):
+            yield theirs.fileno()
+
+
+async def _announce(blob: ArrivingBlob, worker: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    told = 0
+    try:
+        # Who lends the blob hears why it does not arrive; a worker that wants no more says why.
+        with contextlib.suppress(VirtlayerError, BrokenPipeError):
+            while (size := await blob.readable(told)) > told:
+                await loop.sock_sendall(worker, size.to_bytes(8, "little"))
+                told = size
+    finally:
+        worker.shutdown(socket.SHUT_WR)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon's end of the worker that customizes volumes.
+
+A request has a ``customization`` and carries the descriptor of the NBD connection.
+"""
+
+import socket
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Self
+
+from virtlayer import errors
+from virtlayer.protocol.customization import Customization
+from virtlayer.service.workers.conversation import Advice, Worker
+from virtlayer.settings import LayerSettings
+
+_ADVICE: Advice = {errors.NoSpace: "Pull it with a larger size, or make room in the pool."}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomizationRequest:
+    """Changes to the volume behind an NBD connection."""
+
+    nbd: socket.socket
+    """Connected to the server whose export is the volume; stays the caller's to close."""
+    customization: Customization
+    description: str
+    """The image as an error should call it, at the beginning of a sentence."""
+
+
+class CustomizationWorker(Worker):
+    """A worker process that customizes volumes, one after the other."""
+
+    @classmethod
+    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
+        """Run a worker for as long as the context lasts."""
+        return cls.running("virtlayer.worker.customize.worker", settings, _ADVICE)
+
+    async def customize(self, request: CustomizationRequest) -> None:
+        """Change what is in a volume; when this returns, it is complete and flushed.
+
+        Raises:
+            InvalidArgument: The image is not such that it could be changed like this.
+            NoSpace: The file system, or the pool, has no room left.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        message = {"customization": request.customization.message()}
+        await self.ask(message, [request.nbd.fileno()], request.description)

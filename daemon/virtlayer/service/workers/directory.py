@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon's end of the workers that write a directory.
+
+A request to the one that applies layers has the fields of ``DirectoryLayer`` and carries the blob's
+descriptor; one without a descriptor says that there are no more. The one that customizes gets one
+request, with a ``customization``.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Self
+
+from virtlayer import errors
+from virtlayer.protocol.customization import Customization
+from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
+from virtlayer.settings import LayerSettings
+
+_ADVICE = {
+    errors.NoSpace: "Make room in the pool.",
+    errors.MalformedLayer: MEND_IT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryLayer:
+    """One layer to be applied to a directory."""
+
+    blob: int
+    """A descriptor of the verified blob, at its beginning; stays the caller's."""
+    diff_id: str
+    description: str
+    """The layer as an error should call it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedDirectory:
+    """What the worker says of a directory that it has finished."""
+
+    squashed: bool
+    """Whether everything belongs to the daemon's user, and no program runs with its owner's
+    rights."""
+    skipped_devices: int
+    """Devices that could not be made."""
+    skipped_attributes: int
+    """Extended attributes that could not be set."""
+
+
+class DirectoryWorker(Worker):
+    """A worker process that applies the layers of one image to one directory."""
+
+    @classmethod
+    def started(cls, settings: LayerSettings, directory: int) -> AbstractAsyncContextManager[Self]:
+        """Run a worker for as long as the context lasts.
+
+        Args:
+            settings: The limits.
+            directory: A descriptor of an empty directory; stays the caller's.
+        """
+        return _running(cls, "virtlayer.worker.directory.worker", settings, directory)
+
+    async def apply(self, layer: DirectoryLayer, on_bytes: Callable[[int], None]) -> int:
+        """Apply a layer, on top of those before.
+
+        Args:
+            layer: The layer.
+            on_bytes: Called with the number of bytes of the blob that were read since.
+
+        Returns:
+            The number of its entries.
+
+        Raises:
+            MalformedLayer: The archive breaks its format.
+            LayerTooLarge: The layer goes beyond a limit, also of the pool's file system.
+            DigestMismatch: The archive is not the one that the diff_id names.
+            NoSpace: The pool is full.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        message = {"diff_id": layer.diff_id, "limits": self.limits}
+        done = await self.ask(message, [layer.blob], layer.description, on_bytes)
+        match done:
+            case {"entries": int(entries)}:
+                return entries
+            case _:
+                raise senseless(layer.description)
+
+    async def finish(self, description: str) -> FinishedDirectory:
+        """Give the directories their permissions and times; nothing can be applied afterwards.
+
+        Args:
+            description: The image, for errors.
+
+        Raises:
+            NoSpace: The pool is full.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        match await self.ask({}, [], description):
+            case {
+                "squashed": bool(squashed),
+                "skipped_devices": int(devices),
+                "skipped_attributes": int(attributes),
+            }:
+                return FinishedDirectory(
+                    squashed=squashed, skipped_devices=devices, skipped_attributes=attributes
+                )
+            case _:
+                raise senseless(description)
+
+
+async def customize_directory(
+    settings: LayerSettings, directory: int, customization: Customization, description: str
+) -> None:
+    """Change what is in a directory whose layers are all there.
+
+    Args:
+        settings: The limits.
+        directory: A descriptor; stays the caller's.
+        customization: The changes; a file system cannot grow here.
+        description: The image as an error should call it, at the beginning of a sentence.
+
+    Raises:
+        InvalidArgument: The image is not such that it could be changed like this.
+        NoSpace: The pool is full.
+        Internal: The worker ended.
+    """
+    module = "virtlayer.worker.directory.customizer"
+    async with _running(Worker, module, settings, directory) as worker:
+        await worker.ask({"customization": customization.message()}, [], description)
+
+
+def _running[Kind: Worker](
+    kind: type[Kind], module: str, settings: LayerSettings, directory: int
+) -> AbstractAsyncContextManager[Kind]:
+    return kind.running(module, settings, _ADVICE, arguments=[str(directory)], pass_fds=[directory])

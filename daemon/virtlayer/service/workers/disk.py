@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon's end of the worker that finds the disk in an image's layers.
+
+A request has a layer's diff id and carries the blob's descriptor; one without a descriptor asks
+what was found in all of them.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Self
+
+from virtlayer import errors
+from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
+from virtlayer.settings import LayerSettings
+
+_ADVICE = {
+    errors.NoSpace: "Make room in the pool.",
+    errors.MalformedLayer: MEND_IT,
+    errors.InvalidArgument: "Pull it without format=disk for the file system that it is.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDisk:
+    """The disk of an image.
+
+    Attributes:
+        name: Its name in /disk.
+        size: Of the file in bytes.
+    """
+
+    name: str
+    size: int
+
+
+class DiskWorker(Worker):
+    """A worker process that searches the layers of one image, from the top one down."""
+
+    @classmethod
+    def started(cls, settings: LayerSettings, output: int) -> AbstractAsyncContextManager[Self]:
+        """Run a worker for as long as the context lasts.
+
+        Args:
+            settings: The limits.
+            output: A descriptor of the file that the disk is written to; stays the caller's.
+        """
+        return cls.running(
+            "virtlayer.worker.disk.worker",
+            settings,
+            _ADVICE,
+            arguments=[str(output)],
+            pass_fds=[output],
+        )
+
+    async def search(
+        self, blob: int, diff_id: str, description: str, on_bytes: Callable[[int], None]
+    ) -> None:
+        """Search a layer, which is the one below that of the call before.
+
+        Args:
+            blob: A descriptor of the verified blob, at its beginning; stays the caller's.
+            diff_id: What it unpacks to.
+            description: The layer as an error should call it.
+            on_bytes: Called with the number of bytes of the blob that were read since.
+
+        Raises:
+            MalformedLayer: The archive breaks its format, or the disk in it is a link.
+            LayerTooLarge: The layer goes beyond a limit.
+            DigestMismatch: The archive is not the one that the diff_id names.
+            NoSpace: The pool is full.
+            Internal: The worker ended.
+        """
+        message = {"diff_id": diff_id, "limits": self.limits}
+        await self.ask(message, [blob], description, on_bytes)
+
+    async def found(self, description: str) -> FoundDisk:
+        """Tell which disk was found.
+
+        Args:
+            description: The image as an error should call it, at the beginning of a sentence.
+
+        Raises:
+            InvalidArgument: There was none, or more than one.
+            Internal: The worker ended, or said something that makes no sense.
+        """
+        match await self.ask({}, [], description):
+            case {"name": str(name), "size": int(size)}:
+                return FoundDisk(name=name, size=size)
+            case _:
+                raise senseless(description)

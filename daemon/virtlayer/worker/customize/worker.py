@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The sandboxed process that customizes volumes: it changes what is in their file systems.
+
+It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
+a connection to the NBD server of the volume. ``session`` is the daemon's end and describes the
+messages.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from typing import Any
+
+from virtlayer.protocol.customization import Customization
+from virtlayer.worker.customize.files import CannotCustomize
+from virtlayer.worker.customize.perform import customize
+from virtlayer.worker.ext4.editing import EditableExt4
+from virtlayer.worker.ext4.grow import CannotGrow
+from virtlayer.worker.ext4.library import FilesystemFull
+from virtlayer.worker.ext4.refusal import STOPS, refusal
+from virtlayer.worker.refusal import INVALID, NO_SPACE, Refused
+from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
+from virtlayer.worker.serving import obey_cpu_limit, serve
+
+
+def main() -> None:
+    """Serve requests until the daemon closes its end."""
+    memory, cpu_seconds = map(int, sys.argv[1:])
+    obey_cpu_limit()
+    # Everything is imported and loaded by now: no file can be opened from here on.
+    enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
+    serve(_answer)
+
+
+def _answer(request: dict[str, Any], descriptors: list[int], _: socket.socket) -> dict[str, int]:
+    customization = Customization.from_message(request["customization"])
+    device = socket.socket(fileno=descriptors.pop())
+    try:
+        with EditableExt4.opened(device) as filesystem:
+            _change(filesystem, customization)
+            return {"free_bytes": filesystem.free_bytes}
+    except CannotCustomize as error:
+        raise Refused(INVALID, error.problem) from error
+    except CannotGrow as error:
+        problem = f"has a file system that can grow to {error.limit} bytes and no further"
+        raise Refused(INVALID, problem) from error
+    except FilesystemFull as error:
+        raise Refused(NO_SPACE, "has no room left in its file system for the changes") from error
+    except STOPS as error:
+        raise refusal(error, b"", None) from error
+
+
+def _change(filesystem: EditableExt4, customization: Customization) -> None:
+    if customization.filesystem_size is not None:
+        filesystem.grow(customization.filesystem_size)
+    customize(filesystem, customization, time.time_ns())
+    filesystem.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What stops a layer on its way into a directory, as a sentence about the layer."""
+
+from __future__ import annotations
+
+import errno
+
+from virtlayer.worker import refusal as common
+from virtlayer.worker.directory.attributes import AttributesDoNotFit
+from virtlayer.worker.problems import quoted
+from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
+
+STOPS = (*common.STOPS, OSError, AttributesDoNotFit)
+"""What ``refusal`` knows."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BEYOND_THE_FILE_SYSTEM = {
+    errno.EFBIG: "it is larger than a file can be in the pool's file system",
+    errno.EMLINK: "it has more names than a file can have in the pool's file system",
+    errno.ENAMETOOLONG: "its name is too long for the pool's file system",
+    errno.EINVAL: "the pool's file system does not take its name",
+    errno.EILSEQ: "the pool's file system does not take its name",
+    errno.EOPNOTSUPP: "the pool's file system has nothing of its kind",
+}
+
+
+def refusal(error: BaseException, name: bytes) -> Refused:
+    """What to say about a layer that one of ``STOPS`` has stopped.
+
+    Args:
+        error: What was raised.
+        name: The entry that was being applied.
+    """
+    match error:
+        case AttributesDoNotFit():
+            problem = "the pool's file system has no room for its extended attributes"
+        case OSError() if error.errno in _FULL:
+            return Refused(NO_SPACE, "cannot be written: the storage pool is full")
+        case OSError() if error.errno in _BEYOND_THE_FILE_SYSTEM:
+            problem = _BEYOND_THE_FILE_SYSTEM[error.errno]
+        case OSError():
+            return Refused(INTERNAL, f"cannot be written at {quoted(name)}: {error.strerror}")
+        case _:
+            return common.refusal(error)
+    return Refused(TOO_LARGE, about(name, problem))

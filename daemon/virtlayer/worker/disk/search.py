@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Finds the disk of a containerDisk image in its layers, and copies it out of the stream.
+
+Such an image has a disk in its directory ``/disk`` (kubevirt.io, user guide, "containerDisk"). The
+layers are read from the top one down: what hides or replaces a file is then known before the
+file comes, so that none is copied in vain.
+"""
+
+from __future__ import annotations
+
+import os
+
+from virtlayer.worker.archive.archive import HARD_LINK, Archive, Entry
+from virtlayer.worker.problems import BadArchive
+from virtlayer.worker.tree import DIRECTORY, REGULAR
+
+_DIRECTORY = b"disk"
+_SUFFIXES = (b".qcow2", b".img", b".raw")
+_WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
+_CHUNK = 64 * 1024
+"""As much is left out of the file where it is nothing but zeroes."""
+_ZEROES = bytes(_CHUNK)
+
+
+class DiskSearch:
+    """The search through the layers of one image.
+
+    Args:
+        output: A descriptor of the file that the disk is copied to; stays the caller's.
+    """
+
+    def __init__(self, output: int) -> None:
+        self.disks: list[bytes] = []
+        """The names of the disks found in /disk. The first one is copied."""
+        self.size = 0
+        """Of the disk that was copied, in bytes."""
+        self._output = output
+        self._hidden: set[bytes] = set()
+        self._all_hidden = False
+        self._hidden_here: set[bytes] = set()
+        self._all_hidden_here = False
+
+    def begin_layer(self) -> None:
+        """Begin with a layer that is below those before."""
+        self._hidden |= self._hidden_here
+        self._all_hidden |= self._all_hidden_here
+        self._hidden_here = set()
+        self._all_hidden_here = False
+
+    def use(self, entry: Entry, archive: Archive) -> None:
+        """Take note of an entry of the layer, and copy it if it is the disk.
+
+        Raises:
+            BadArchive: The disk is a link.
+        """
+        match [part for part in entry.name.split(b"/") if part not in (b"", b".")]:
+            case [name] if name in (_OPAQUE, _WHITEOUT + _DIRECTORY):
+                self._all_hidden_here = True
+            case [name] if name == _DIRECTORY and entry.kind != DIRECTORY:
+                self._all_hidden_here = True
+            case [directory, name] if directory == _DIRECTORY:
+                self._use_in_directory(name, entry, archive)
+
+    def _use_in_directory(self, name: bytes, entry: Entry, archive: Archive) -> None:
+        if name == _OPAQUE:
+            self._all_hidden_here = True
+            return
+        if name.startswith(_WHITEOUT):
+            self._hidden_here.add(name.removeprefix(_WHITEOUT))
+            return
+        self._hidden_here.add(name)
+        if self._all_hidden or name in self._hidden or not name.endswith(_SUFFIXES):
+            return
+        if entry.kind == HARD_LINK:
+            raise BadArchive("a disk that is a hard link", entry.name)
+        if entry.kind != REGULAR:
+            return
+        if name not in self.disks:
+            self.disks.append(name)
+        if name == self.disks[0]:
+            self._copy(entry, archive)
+
+    def _copy(self, entry: Entry, archive: Archive) -> None:
+        self.size = entry.size
+        # Emptied first: the layer may have the name twice, and then the last one counts.
+        os.ftruncate(self._output, 0)
+        os.ftruncate(self._output, entry.size)
+        for offset, length in entry.segments:
+            position = offset
+            for piece in archive.pieces(length):
+                for start in range(0, len(piece), _CHUNK):
+                    chunk = piece[start : start + _CHUNK]
+                    if chunk != _ZEROES[: len(chunk)]:
+                        _write(self._output, chunk, position + start)
+                position += len(piece)
+
+
+def _write(output: int, data: memoryview, offset: int) -> None:
+    os.lseek(output, offset, os.SEEK_SET)
+    while data:
+        data = data[os.write(output, data) :]

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Reading what a layer will ask for, directory after directory of all its paths at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from virtlayer.worker.ext4.directories import Directories
+from virtlayer.worker.ext4.library import check, ffi, lib
+from virtlayer.worker.tree import DIRECTORY
+
+type _Paths = dict[bytes, _Paths]
+"""Names, and the paths below each."""
+
+
+def read_paths_ahead(
+    filesystem: Any, root: int, directories: Directories, paths: Iterable[bytes]
+) -> None:
+    """Have in memory what lies on these paths, as far as they lead without a symlink.
+
+    Args:
+        filesystem: An open ext2_filsys.
+        root: Where they begin.
+        directories: Those of the file system.
+        paths: Of names with slashes between them; what is not there is passed over.
+
+    Raises:
+        Ext4Error: A directory cannot be read.
+    """
+    level = {root: _joined(paths)}
+    _read_ahead(filesystem, [root])
+    while level:
+        nodes: list[int] = []
+        below: dict[int, _Paths] = {}
+        for number, names in level.items():
+            entries = directories.get(number)
+            for name, rest in names.items():
+                child = entries.find(name)
+                if child is not None:
+                    nodes.append(child.node)
+                    if rest and child.kind == DIRECTORY:
+                        below[child.node] = rest
+        _read_ahead(filesystem, nodes)
+        level = below
+
+
+def _read_ahead(filesystem: Any, nodes: list[int]) -> None:
+    check(lib.vl_read_nodes_ahead(filesystem, ffi.new("ext2_ino_t[]", nodes), len(nodes)))
+
+
+def _joined(paths: Iterable[bytes]) -> _Paths:
+    joined: _Paths = {}
+    for path in paths:
+        names = joined
+        for name in path.split(b"/"):
+            if name not in (b"", b"."):
+                names = names.setdefault(name, {})
+    return joined

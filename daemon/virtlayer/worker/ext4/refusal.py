@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What stops a layer on its way into an ext4, as a sentence about the layer."""
+
+from __future__ import annotations
+
+from virtlayer.worker import refusal as common
+from virtlayer.worker.ext4.filesystem import LINK_LIMIT, Ext4Filesystem, TooManyLinks
+from virtlayer.worker.ext4.library import (
+    AttributesTooLarge,
+    DeviceFull,
+    DirectoryTooLarge,
+    Ext4Error,
+    FilesystemFull,
+)
+from virtlayer.worker.problems import quoted
+from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
+
+STOPS = (*common.STOPS, TooManyLinks, Ext4Error)
+"""What ``refusal`` knows."""
+
+
+def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None) -> Refused:
+    """What to say about a layer that one of ``STOPS`` has stopped.
+
+    Args:
+        error: What was raised.
+        name: The entry that was being applied.
+        filesystem: What it was applied to, as far as there is one.
+    """
+    match error:
+        case TooManyLinks():
+            problem = f"a file with more than {LINK_LIMIT} names is more than ext4 can count"
+            return Refused(TOO_LARGE, about(name, problem))
+        case DirectoryTooLarge():
+            return Refused(TOO_LARGE, "has a directory with more names than ext4 can index")
+        case AttributesTooLarge():
+            problem = "its extended attributes do not fit into an ext4 inode and one block"
+            return Refused(TOO_LARGE, about(name, problem))
+        case DeviceFull():
+            return Refused(NO_SPACE, "cannot be written: the storage pool is full")
+        case FilesystemFull() if filesystem is not None:
+            return Refused(
+                NO_SPACE,
+                f"does not fit: of the {filesystem.size} bytes of the image's file system "
+                f"{filesystem.free_bytes} bytes and {filesystem.free_inodes} inodes are free, "
+                f"and the entry {quoted(name)} needs more",
+            )
+        case Ext4Error() if filesystem is None:
+            return Refused(INTERNAL, f"has no file system to go to: {error}")
+        case Ext4Error():
+            return Refused(INTERNAL, about(name, f"libext2fs says “{error}”"))
+        case _:
+            return common.refusal(error)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The sandboxed process that applies layers to file systems.
+
+It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
+a connection to the NBD server of the volume and the blob, which may still be arriving. ``session``
+is the daemon's end and describes the messages.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import sys
+from typing import Any
+
+from virtlayer.worker.apply import LayerApplication, path_in_question
+from virtlayer.worker.blob import ArrivingBlobFile, BlobFile
+from virtlayer.worker.ext4.filesystem import Ext4Filesystem
+from virtlayer.worker.ext4.refusal import STOPS, refusal
+from virtlayer.worker.ext4.reused_filesystem import KeptFilesystem, Step
+from virtlayer.worker.reading import LayerReading
+from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
+from virtlayer.worker.serving import obey_cpu_limit, serve
+
+
+def main() -> None:
+    """Serve requests until the daemon closes its end."""
+    memory, cpu_seconds = map(int, sys.argv[1:])
+    obey_cpu_limit()
+    # Everything is imported and loaded by now: no file can be opened from here on.
+    enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
+    serve(functools.partial(_answer, KeptFilesystem()))
+
+
+def _answer(
+    kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
+) -> dict[str, int]:
+    device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
+    blob = ArrivingBlobFile(*descriptors)
+    return _apply(kept, request, blob, device, LayerReading(request, control))
+
+
+def _apply(
+    kept: KeptFilesystem,
+    request: dict[str, Any],
+    blob: BlobFile,
+    device: socket.socket | None,
+    layer: LayerReading,
+) -> dict[str, int]:
+    """Apply a layer; what the daemon is told when it is done.
+
+    Raises:
+        Refused: It cannot be applied.
+    """
+    step = Step(base=request["base"], result=request["result"], last=request["last"])
+    opened = functools.partial(_opened, request["format_size"], request["diff_id"])
+    try:
+        with kept.used(device, step, opened) as filesystem:
+            try:
+                application = LayerApplication(filesystem, layer.limits)
+                entries = layer.read(
+                    blob,
+                    application.apply,
+                    lambda names: filesystem.expect(map(path_in_question, names)),
+                )
+                if step.last:
+                    filesystem.finish()
+            except STOPS as error:
+                # While the file system is there to ask it how full it is.
+                raise refusal(error, layer.name, filesystem) from error
+            return {"entries": entries, "free_bytes": filesystem.free_bytes}
+    except STOPS as error:
+        raise refusal(error, layer.name, None) from error
+
+
+def _opened(format_size: int | None, identity: str, device: socket.socket) -> Ext4Filesystem:
+    if format_size is None:
+        return Ext4Filesystem.opened(device)
+    return Ext4Filesystem.formatted(device, format_size, identity)
+
+
+if __name__ == "__main__":
+    main()

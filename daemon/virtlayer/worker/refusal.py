@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What stops a layer, as an error of ``virtlayer.errors`` and a sentence about the layer.
+
+Everything that a layer can provoke has its line here, or with what it is applied to (``ext4``,
+``directory``); what has none is a defect of virtlayer.
+"""
+
+from __future__ import annotations
+
+from virtlayer.worker.problems import (
+    BadArchive,
+    BrokenStream,
+    LayerProblem,
+    StreamTooLong,
+    TooLarge,
+    quoted,
+)
+
+MALFORMED = "MalformedLayer"
+TOO_LARGE = "LayerTooLarge"
+NO_SPACE = "NoSpace"
+WRONG_DIGEST = "DigestMismatch"
+INVALID = "InvalidArgument"
+INTERNAL = "Internal"
+
+
+class Refused(Exception):
+    """The layer cannot be applied.
+
+    Args:
+        error: The name of the error in ``virtlayer.errors``.
+        problem: What is wrong, as the second half of a sentence about the layer.
+    """
+
+    def __init__(self, error: str, problem: str) -> None:
+        super().__init__(problem)
+        self.error = error
+        self.problem = problem
+
+
+class CpuLimitReached(Exception):
+    """The processor time of the worker is used up."""
+
+
+STOPS = (LayerProblem, BrokenStream, StreamTooLong, MemoryError, CpuLimitReached)
+"""What ``refusal`` knows."""
+
+
+def refusal(error: BaseException) -> Refused:
+    """What to say about a layer that one of ``STOPS`` has stopped."""
+    match error:
+        case LayerProblem(name=None):
+            kind = TOO_LARGE if isinstance(error, TooLarge) else MALFORMED
+            what = "is too large" if kind is TOO_LARGE else "is no archive that can be applied"
+            return Refused(kind, f"{what}: {error.problem}")
+        case BadArchive():
+            return Refused(MALFORMED, about(error.name, error.problem))
+        case TooLarge():
+            return Refused(TOO_LARGE, about(error.name, error.problem))
+        case BrokenStream():
+            return Refused(MALFORMED, f"is damaged: {error}")
+        case StreamTooLong():
+            return Refused(
+                TOO_LARGE, "unpacks to more bytes than the settings allow (layer.bytes-limit)"
+            )
+        case MemoryError():
+            return Refused(
+                TOO_LARGE, "needs more memory than the settings allow (layer.memory-limit)"
+            )
+        case CpuLimitReached():
+            return Refused(
+                TOO_LARGE, "needs more processor time than the settings allow (layer.cpu-limit)"
+            )
+        case _:
+            raise AssertionError(f"{error!r} is none of STOPS")
+
+
+def about(name: bytes | None, problem: str) -> str:
+    """What is wrong with an entry of a layer, as the second half of a sentence about that."""
+    return f"has an entry {quoted(name or b'')} that cannot be applied: {problem}"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The step into the sandbox of a worker that writes a directory: that directory, and no other.
+
+The directory becomes the root of the process, so that no path and no ``..`` leads out of it, and
+the list of system calls is longer by those that make, dress and remove files. Two things differ by
+who the daemon is:
+
+- Root's worker stays root, because files shall be anybody's, and keeps the capabilities that this
+  takes and no others, as far as the daemon has them. It may be able to make devices; therefore it
+  opens nothing but directories and files that are new. (A worker that customizes also reads files.
+  It makes no devices.)
+- A user's worker gets its root directory by a user namespace, whose capabilities it gives up at
+  once. Where the host allows users none, Landlock takes its place. That is weaker: it keeps the
+  worker from every file that the user has elsewhere, but not from changing permissions and times.
+"""
+
+import os
+import stat
+
+from virtlayer.worker.sandbox._seccomp import ffi, lib
+from virtlayer.worker.sandbox.enter import Limits, die_with_parent, keep_freed_memory, limit
+from virtlayer.worker.sandbox.landlock import stay_below
+from virtlayer.worker.sandbox.seccomp import Rule, allow_only_what_the_worker_does, has_bits
+
+# The numbers of linux/capability.h.
+_CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _MKNOD, _SETFCAP = 0, 1, 3, 4, 27, 31
+
+_FLAGS = 2
+"""The argument of openat(2) that has the flags."""
+
+_WRITING: tuple[Rule, ...] = (
+    *((name,) for name in ("ftruncate", "getdents64", "fchdir", "statx")),
+    *((name,) for name in ("mkdirat", "mknodat", "symlinkat", "linkat", "unlinkat", "readlinkat")),
+    *((name,) for name in ("fchown", "fchownat", "fchmod", "fchmodat", "fchmodat2", "utimensat")),
+    *((name,) for name in ("fsetxattr", "fgetxattr", "flistxattr", "fremovexattr")),
+    *((name,) for name in ("lsetxattr", "lgetxattr", "llistxattr", "lremovexattr")),
+    ("openat", has_bits(_FLAGS, os.O_DIRECTORY)),
+    ("openat", has_bits(_FLAGS, os.O_CREAT | os.O_EXCL)),
+)
+_READING: tuple[Rule, ...] = (
+    ("openat", has_bits(_FLAGS, os.O_NOFOLLOW, os.O_NOFOLLOW | os.O_ACCMODE)),
+)
+
+
+def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool) -> None:
+    """Give up everything that writing this directory does not need. There is no way back.
+
+    Args:
+        limits: What the worker may use.
+        directory: A descriptor, which stays open.
+        customizes: Whether it changes what is there, instead of applying layers.
+
+    Raises:
+        OSError: The kernel refuses a part; the caller must end then.
+    """
+    assert stat.S_ISDIR(os.fstat(directory).st_mode)
+    kept = _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _SETFCAP, *(() if customizes else (_MKNOD,))
+    if os.geteuid() != 0:
+        kept = ()
+        try:
+            os.unshare(os.CLONE_NEWUSER)
+        except OSError:
+            stay_below(directory)
+        else:
+            _shut_in(directory)
+    else:
+        _shut_in(directory)
+        os.setgroups([])
+    if lib.vl_keep_capabilities(sum(1 << number for number in kept)) != 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno), "capset")
+    die_with_parent()
+    os.umask(0)
+    keep_freed_memory()
+    limit(limits)
+    allow_only_what_the_worker_does(_WRITING + _READING if customizes else _WRITING)
+
+
+def _shut_in(directory: int) -> None:
+    os.fchdir(directory)
+    os.chroot(".")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Uses a blob cache: ``python -m tests.support.cache_user DIRECTORY SIZE_LIMIT SEED``.
+
+It borrows blobs in an order that follows from the seed, checks what it gets, and exits with 0.
+"""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.support.pouring import pour
+from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.image import Layer
+from virtlayer.service.source.proxy import Output
+from virtlayer.settings import MIB
+
+CONTENTS = tuple(bytes([number]) * (MIB + number) for number in range(6))
+
+
+class _Stream:
+    is_compared = False
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = content
+
+    async def pour(self, output: Output) -> int:
+        await asyncio.sleep(0)
+        piece, self._rest = self._rest[:100_000], self._rest[100_000:]
+        return pour(piece, output)
+
+
+@contextlib.asynccontextmanager
+async def _download(content: bytes) -> AsyncIterator[_Stream]:
+    yield _Stream(content)
+
+
+async def use(directory: Path, size_limit: int, seed: int) -> None:
+    """Borrow in turn, and compare."""
+    cache = BlobCache(directory, size_limit)
+    for turn in range(40):
+        content = CONTENTS[(turn * seed + seed) % len(CONTENTS)]
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        layer = Layer(digest, len(content), "", digest)
+        async with cache.borrow(
+            layer, functools.partial(_download, content), keep=True, on_bytes=lambda _: None
+        ) as blob:
+            await blob.verified()
+            if os.pread(blob.descriptor, len(content) + 1, 0) != content:
+                raise AssertionError(f"other bytes in turn {turn}")
+
+
+if __name__ == "__main__":
+    asyncio.run(use(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

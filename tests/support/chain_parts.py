@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a test needs to build chains without a registry: layers from memory, and counts."""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+from tests.support.images import LayerContent, directory, file, layer
+from virtlayer.keeper.pools import Pool
+from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.chain.request import Applier, BuildStage, BuildTools, ChainRequest
+from virtlayer.service.source.arriving_blob import Blob, arriving
+from virtlayer.service.source.image import Layer
+from virtlayer.service.workers.layer import LayerRequest
+
+SIZE = 64 * 1024**2
+"""Virtual size of the volumes, in bytes."""
+
+
+def described(content: LayerContent) -> Layer:
+    """The layer as a manifest would describe it."""
+    return Layer(content.digest, content.size, content.media_type, content.diff_id)
+
+
+def small_layers(number: int, *, first: int = 0) -> list[LayerContent]:
+    """Layers with one file each."""
+    return [
+        layer(directory("etc"), file(f"etc/file-{n:02}", f"layer {n}\n".encode()))
+        for n in range(first, first + number)
+    ]
+
+
+def request_for(
+    pool: Pool, contents: Iterable[LayerContent], *, depth_limit: int = 16, size: int = SIZE
+) -> ChainRequest:
+    """The request for a chain of these layers."""
+    return ChainRequest(
+        pool=pool,
+        plan=plan_chain([described(content) for content in contents], size, depth_limit),
+        virtual_size=size,
+        description="docker://registry.example/demo:1",
+        job_id=7,
+    )
+
+
+@dataclass
+class Store:
+    """Blobs in memory, a worker, and a record of what was asked of them.
+
+    ``before_fetch``, ``half_way`` (half of a blob is there) and ``before_apply`` are awaited with
+    the digest: a test can wait there, count there, or fail there.
+    """
+
+    contents: Iterable[LayerContent]
+    applier: Applier
+    before_fetch: Callable[[str], object] = lambda _digest: None
+    half_way: Callable[[str], object] = lambda _digest: None
+    before_apply: Callable[[str], object] = lambda _diff_id: None
+    fetched: list[str] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    lent: int = 0
+    stages: list[BuildStage] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+    bytes_total: int = 0
+    layers_total: int = 0
+    bytes_downloaded: int = 0
+    bytes_applied: int = 0
+    layers_done: int = 0
+    all_applied: bool = False
+
+    def tools(self) -> BuildTools:
+        """What a build is given."""
+        return BuildTools(
+            fetch=self.fetch,
+            applier=self,
+            progress=self,
+            on_stage=self.stages.append,
+            on_applied=self.note_applied,
+            record=self.record,
+        )
+
+    @contextlib.asynccontextmanager
+    async def fetch(self, wanted: Layer) -> AsyncIterator[Blob]:
+        self.fetched.append(wanted.digest)
+        await _awaited(self.before_fetch(wanted.digest))
+        content = next(item for item in self.contents if item.digest == wanted.digest)
+
+        async def write(on_written: Callable[[int], None]) -> None:
+            half = len(content.blob) // 2
+            for start, end in ((0, half), (half, len(content.blob))):
+                os.pwrite(file.fileno(), content.blob[start:end], start)
+                self.add_downloaded(end - start)
+                on_written(end - start)
+                if not start:
+                    await _awaited(self.half_way(wanted.digest))
+
+        with tempfile.TemporaryFile() as file:
+            self.lent += 1
+            try:
+                async with arriving(file.fileno(), write) as blob:
+                    yield blob
+            finally:
+                self.lent -= 1
+
+    async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> object:
+        self.applied.append(request.diff_id)
+        await _awaited(self.before_apply(request.diff_id))
+        return await self.applier.apply(request, on_bytes)
+
+    def note_applied(self) -> None:
+        """Nothing is left to be applied."""
+        self.all_applied = True
+
+    async def record(self, planned: PlannedVolume) -> None:
+        self.recorded.append(planned.name)
+
+    def set_total(self, size: int, layers: int) -> None:
+        self.bytes_total, self.layers_total = size, layers
+
+    def add_downloaded(self, size: int) -> None:
+        self.bytes_downloaded += size
+
+    def add_applied(self, size: int) -> None:
+        self.bytes_applied += size
+
+    def layer_done(self) -> None:
+        self.layers_done += 1
+
+
+async def _awaited(step: object) -> None:
+    if asyncio.iscoroutine(step):
+        await step

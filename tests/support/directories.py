@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Layers applied by the real worker to a directory."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.support.images import LayerContent
+from tests.support.volumes import open_blob
+from virtlayer.protocol.customization import Customization
+from virtlayer.service.workers.directory import (
+    DirectoryLayer,
+    DirectoryWorker,
+    FinishedDirectory,
+    customize_directory,
+)
+from virtlayer.settings import LayerSettings
+
+
+@contextlib.contextmanager
+def open_directory(path: Path) -> Iterator[int]:
+    """A descriptor of a directory."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def apply_to(worker: DirectoryWorker, content: LayerContent) -> None:
+    """Apply one layer."""
+    with open_blob(content.blob) as blob:
+        await worker.apply(
+            DirectoryLayer(
+                blob=blob,
+                diff_id=content.diff_id,
+                description=f"The layer {content.digest[:19]}",
+            ),
+            lambda _: None,
+        )
+
+
+async def build_directory(
+    path: Path, layers: Iterable[LayerContent], settings: LayerSettings | None = None
+) -> FinishedDirectory:
+    """Apply layers to a new directory."""
+    path.mkdir()
+    with open_directory(path) as descriptor:
+        starting = DirectoryWorker.started(settings or LayerSettings(), descriptor)
+        async with starting as worker:
+            for content in layers:
+                await apply_to(worker, content)
+            return await worker.finish("The image “demo:1”")
+
+
+async def customize(path: Path, customization: Customization) -> None:
+    """Customize a directory."""
+    with open_directory(path) as descriptor:
+        await customize_directory(LayerSettings(), descriptor, customization, "The image “demo:1”")

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A libvirtd of the test's own, with directory pools, seen independently through virsh.
+
+``session_host()`` is the libvirtd of an ordinary user (of ``nobody`` when the tests run as root,
+because libvirtd decides by its uid). ``system_host()`` is the one of root, in a mount namespace
+where the test's own directories lie over ``/etc/libvirt``, ``/run/libvirt`` and their like: it
+disturbs no other libvirtd, and several can run at a time.
+
+Neither needs a variable in the environment of its clients: the URI names the socket.
+
+    with session_host() as host:
+        pool = host.start_pool("default")
+        ... Hypervisor(host.uri) ...
+        assert host.volumes("default") == []
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.ordinary_user import as_user
+
+_PATIENCE = 20.0
+"""Seconds after which a libvirtd that does not answer fails the test."""
+
+_PRIVATE = (
+    "/etc/libvirt",
+    "/run/libvirt",
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+)
+
+
+class LibvirtHost:
+    """One libvirtd, its directories, and the pools that a test starts in it.
+
+    Attributes:
+        uri: What a client opens.
+        directory: Everything of this host is below it; its path is short and every user may
+            pass through it.
+        owner: The uid that libvirtd runs with; pool directories belong to it.
+
+    A program in ``directory / "bin"`` takes the place of one that libvirtd would run.
+    """
+
+    def __init__(self, directory: Path, *, session: bool) -> None:
+        self.directory = directory
+        self.session = session
+        self.owner = os.geteuid()
+        if session and self.owner == 0:
+            self.owner = pwd.getpwnam("nobody").pw_uid
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket_directory = directory / "run" / "libvirt"
+        for name in (
+            "bin",
+            "run",
+            "run/libvirt",
+            "config",
+            "config/libvirt",
+            "data",
+            "cache",
+            "home",
+        ):
+            self._make_directory(directory / name, 0o700 if session else 0o755)
+        self._configure()
+        kind = "session" if session else "system"
+        self.uri = f"qemu+unix:///{kind}?socket={self._socket_directory / 'libvirt-sock'}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running libvirtd."""
+        assert self._process is not None, "libvirtd is not running"
+        return self._process.pid
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to be a part of this host: as libvirtd itself has it."""
+        return {
+            "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+            "LANG": "C.UTF-8",
+            "HOME": str(self.directory / "home"),
+            "XDG_RUNTIME_DIR": str(self.directory / "run"),
+            "XDG_CONFIG_HOME": str(self.directory / "config"),
+            "XDG_DATA_HOME": str(self.directory / "data"),
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
+        }
+
+    def as_owner(self, *argv: str) -> list[str]:
+        """The command line that runs a program with the uid of this libvirtd."""
+        return [str(part) for part in as_user(self.owner, *argv)]
+
+    def start(self) -> None:
+        """Start libvirtd, and wait until it answers."""
+        assert self._process is None, "libvirtd is running already"
+        with (self.directory / "libvirtd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _PATIENCE
+        while self._call_virsh("uri").returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError("libvirtd does not start:\n" + self.log())
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End libvirtd as a crash would. (Asked politely, it takes up to 30 s without a bus.)"""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """End libvirtd and start it again; pools that ran stay active, as libvirt promises."""
+        self.kill()
+        self.start()
+
+    def log(self) -> str:
+        """What libvirtd wrote."""
+        return (self.directory / "libvirtd.log").read_text(errors="replace")
+
+    def virsh(self, *arguments: str) -> str:
+        """Run a virsh command against this libvirtd, and return what it prints."""
+        done = self._call_virsh(*arguments)
+        assert done.returncode == 0, f"virsh {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()
+
+    def pool_directory(self, name: str) -> Path:
+        """Make a directory for a pool, which libvirtd and the machines' users can reach."""
+        self._make_directory(self.directory / "pools", 0o755)
+        return self._make_directory(self.directory / "pools" / name, 0o755)
+
+    def start_pool(self, name: str, path: Path | None = None) -> Path:
+        """Define and start a pool of type dir; return its path.
+
+        Args:
+            name: The pool's name.
+            path: An existing directory, by default a new one.
+        """
+        self.define_pool(name, path)
+        self.virsh("pool-start", name)
+        return path or self.pool_directory(name)
+
+    def define_pool(self, name: str, path: Path | None = None) -> None:
+        """Define a pool of type dir, and leave it inactive."""
+        path = path or self.pool_directory(name)
+        self.define_pool_xml(
+            f"<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>"
+        )
+
+    def define_pool_xml(self, xml: str) -> None:
+        """Define a pool of any type by its XML, and leave it inactive."""
+        description = self.directory / "pool.xml"
+        description.write_text(xml)
+        self.virsh("pool-define", str(description))
+
+    def stop_pool(self, name: str) -> None:
+        """Stop a pool and forget it; its files stay."""
+        self.virsh("pool-destroy", name)
+        self.virsh("pool-undefine", name)
+
+    def volumes(self, pool: str) -> list[str]:
+        """The names of a pool's volumes after a refresh, sorted."""
+        self.virsh("pool-refresh", pool)
+        lines = self.virsh("vol-list", pool).splitlines()[2:]
+        return sorted(line.split()[0] for line in lines if line.strip())
+
+    def close(self) -> None:
+        """End libvirtd and everything that it started."""
+        self.kill()
+        for pid in _processes_of(self.directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _call_virsh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["virsh", "--connect", self.uri, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _command(self) -> list[str]:
+        config = self.directory / "config" / "libvirt"
+        libvirtd = ["libvirtd", "--config", str(config / "libvirtd.conf")]
+        if self.session:
+            return self.as_owner(*libvirtd)
+        private = self.directory / "private"
+        mounts = "".join(
+            f"mkdir -p {path} {private}{path} && mount --bind {private}{path} {path} && "
+            for path in _PRIVATE
+        )
+        script = f'{mounts} cp {config}/*.conf /etc/libvirt/ && exec "$@"'
+        pid_file = self.directory / "libvirtd.pid"
+        return [
+            # What is mounted later shows there only where the machine shares its mounts, as systemd
+            # makes it: a test that mounts something takes session_host().
+            *("unshare", "--mount", "--propagation", "slave", "--"),
+            *("sh", "-c", script, "sh", *libvirtd, "--pid-file", str(pid_file)),
+        ]
+
+    def _configure(self) -> None:
+        config = self.directory / "config" / "libvirt"
+        socket = "" if self.session else f'unix_sock_dir = "{self._socket_directory}"\n'
+        (config / "libvirtd.conf").write_text(
+            f'{socket}auth_unix_rw = "none"\nauth_unix_ro = "none"\n', encoding="ascii"
+        )
+        # Without stdio_handler, the first machine starts a virtlogd that outlives libvirtd. libvirt
+        # wants QEMU to dump core without limit, which a user may not who came here by sudo.
+        group = "" if self.session else _group_of_kvm()
+        (config / "qemu.conf").write_text(
+            f'stdio_handler = "file"\nmax_core = 0\n{group}', encoding="ascii"
+        )
+
+    def _make_directory(self, path: Path, mode: int) -> Path:
+        path.mkdir(exist_ok=True)
+        path.chmod(mode)
+        if self.owner != os.geteuid():
+            os.chown(path, self.owner, -1)
+        return path
+
+
+def _group_of_kvm() -> str:
+    """The line of qemu.conf that lets a system libvirtd's QEMU use KVM, where there is KVM.
+
+    Where it may not, libvirt 11.3 takes its own knowledge of QEMU for outdated at every look, and
+    starts QEMU 30 times, for a minute, to define one domain.
+    """
+    try:
+        group = Path("/dev/kvm").group()
+    except OSError:
+        return ""
+    return f'group = "{group}"\n'
+
+
+@contextlib.contextmanager
+def session_host() -> Iterator[LibvirtHost]:
+    """A running qemu:///session of an ordinary user."""
+    with _host(session=True) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def system_host() -> Iterator[LibvirtHost]:
+    """A running qemu:///system; for tests that run as root."""
+    with _host(session=False) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def private_host() -> Iterator[LibvirtHost]:
+    """A running libvirtd that makes no difference between its files and the test's.
+
+    That is a system one for root, a session one for everybody else.
+    """
+    with _host(session=os.geteuid() != 0) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def _host(*, session: bool) -> Iterator[LibvirtHost]:
+    # The path of a socket has at most 107 bytes, too few for pytest's directories.
+    directory = Path(tempfile.mkdtemp(prefix="vl-"))
+    directory.chmod(0o755)
+    try:
+        host = LibvirtHost(directory, session=session)
+        try:
+            host.start()
+            yield host
+        finally:
+            host.close()
+    finally:
+        shutil.rmtree(directory)
+
+
+def _processes_of(directory: Path) -> list[int]:
+    """The processes whose environment names the directory: what a libvirtd has started."""
+    mark = b"XDG_RUNTIME_DIR=" + os.fsencode(directory / "run") + b"\0"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found

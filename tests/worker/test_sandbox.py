@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the layer worker cannot do, seen from outside and tried from inside."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.images import file, layer
+from tests.support.volumes import SIZE, apply_layer, build_volume
+from virtlayer import programs
+from virtlayer.errors import Internal, LayerTooLarge
+from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import LayerSettings
+
+_INSIDE = """
+import os, signal, socket, subprocess, sys, threading
+from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
+
+parent, port = os.getppid(), int(sys.argv[1])
+inet, unix = socket.socket(), socket.socket(socket.AF_UNIX)
+enter_sandbox(Limits(memory=2**31, cpu_seconds=60))
+attempts = {
+    "open a file to read": lambda: os.open("/etc/passwd", os.O_RDONLY),
+    "open a file to write": lambda: os.open("/tmp/written", os.O_WRONLY | os.O_CREAT),
+    "list a directory": lambda: os.listdir("/"),
+    "remove a file": lambda: os.unlink("/tmp/nothing"),
+    "connect by network": lambda: inet.connect(("127.0.0.1", port)),
+    "connect by path": lambda: unix.connect("/run/dbus/system_bus_socket"),
+    "make a socket": lambda: socket.socket(),
+    "fork": os.fork,
+    "run a program": lambda: os.execv("/bin/true", ["true"]),
+    "signal another process": lambda: os.kill(parent, 0),
+    "change user": lambda: os.setuid(0),
+    "raise a limit": lambda: __import__("resource").setrlimit(7, (64, 64)),
+    "trace": lambda: os.pidfd_open(parent),
+}
+for name, attempt in attempts.items():
+    try:
+        print(name, "worked", attempt(), sep="\\t")
+    except (OSError, ValueError) as error:
+        print(name, getattr(error, "errno", None) or "refused", sep="\\t")
+    except ImportError:
+        print(name, "refused", sep="\\t")
+thread = threading.Thread(target=lambda: print("threads still work", 0, sep="\\t"))
+thread.start()
+thread.join()
+"""
+
+
+async def test_nothing_can_be_reached_from_inside() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+        await stack.enter_async_context(server)
+        port = server.sockets[0].getsockname()[1]
+        output = await programs.run([sys.executable, "-I", "-c", _INSIDE, str(port)])
+
+    outcomes = dict(line.split("\t") for line in output.decode().splitlines())
+
+    assert outcomes.pop("threads still work") == "0"
+    assert len(outcomes) == 13
+    assert {
+        name: outcome
+        for name, outcome in outcomes.items()
+        if outcome not in ("refused", str(errno.EPERM))
+    } == {}
+
+
+def _status(pid: int) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.split() for key, value in (line.split(":", 1) for line in lines)}
+
+
+def _expected_uid() -> int:
+    if os.geteuid() != 0:
+        return os.geteuid()
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam("virtlayer-worker").pw_uid
+    return pwd.getpwnam("nobody").pw_uid
+
+
+async def test_worker_has_no_privileges_and_nothing_but_its_socket(
+    worker: LayerWorker, tmp_path: Path
+) -> None:
+    await build_volume(worker, tmp_path / "volume", [layer(file("a", b"1"))])
+
+    process = Path(f"/proc/{worker.pid}")
+    status = _status(worker.pid)
+    assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2"]
+    assert status["CapPrm"] == status["CapEff"] == status["CapInh"] == ["0" * 16]
+    assert set(status["Uid"]) == {str(_expected_uid())}
+    # Who is not root cannot leave groups; there root's worker would have none.
+    assert [*map(int, status["Groups"])] == ([] if os.geteuid() == 0 else sorted(os.getgroups()))
+    assert (process / "environ").read_bytes() == b""
+    assert {path.name for path in (process / "fd").iterdir()} == {"0", "1", "2"}
+    limits = (process / "limits").read_text()
+    assert "Max file size             0 " in limits
+    assert "Max core file size        0 " in limits
+
+
+async def test_worker_dies_with_its_parent() -> None:
+    script = (
+        "import asyncio\n"
+        "from virtlayer.settings import LayerSettings\n"
+        "from virtlayer.service.workers.layer import LayerWorker\n"
+        "async def main():\n"
+        "    async with LayerWorker.started(LayerSettings()) as worker:\n"
+        "        print(worker.pid, flush=True)\n"
+        "        await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    async with programs.running(
+        [sys.executable, "-I", "-c", script], stdout=asyncio.subprocess.PIPE
+    ) as parent:
+        pid = int(await parent.stdout.readline())
+        while _status(pid)["Seccomp"] != ["2"]:
+            await asyncio.sleep(0.01)
+        os.kill(parent.pid, signal.SIGKILL)
+        async with asyncio.timeout(5):
+            while Path(f"/proc/{pid}").exists() and _status(pid)["State"][0] != "Z":
+                await asyncio.sleep(0.01)
+
+
+async def test_killed_worker_is_one_clear_error(worker: LayerWorker, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.touch()
+    os.truncate(volume, SIZE)
+    os.kill(worker.pid, signal.SIGKILL)
+
+    with pytest.raises(Internal, match=r"worker ended .*SIGKILL"):
+        await apply_layer(worker, volume, layer(file("a", b"1")), format_size=SIZE)
+
+
+async def test_layer_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.touch()
+    size = 1024 * 1024 * 1024
+    os.truncate(volume, size)
+    many = layer(*(file(f"d/{number:06}{'n' * 200}") for number in range(60_000)))
+
+    async with LayerWorker.started(LayerSettings(memory_limit=96 * 1024 * 1024)) as worker:
+        with pytest.raises(LayerTooLarge, match="more memory"):
+            await apply_layer(worker, volume, many, format_size=size)
