@@ -56,14 +56,22 @@ class Access:
             raise InvalidArgument("A username needs a password, and a password a username.")
         if self.username is not None and (not self.username or ":" in self.username):
             raise InvalidArgument("A username must not be empty, and has no colon.")
-        ways = (self.username, self.authfile, self.auth_fd, self.credentials)
-        if sum(way is not None for way in ways) > 1:
+        if sum(way is not None for way in self._ways) > 1:
             raise InvalidArgument(
                 "Give the credentials in one way: username and password, authfile, or auth-fd."
             )
         for name, path in (("authfile", self.authfile), ("cert-dir", self.cert_dir)):
             if path is not None and not path.is_absolute():
                 raise InvalidArgument(f"The path of {name} must be absolute.")
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there may be credentials in it."""
+        return any(way is not None for way in self._ways)
+
+    @property
+    def _ways(self) -> tuple[object, ...]:
+        return (self.username, self.authfile, self.auth_fd, self.credentials)
 
     async def settled(self) -> "Access":
         """Read what may change or close after a call: its descriptor, and another user's files.

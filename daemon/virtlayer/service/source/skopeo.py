@@ -28,6 +28,7 @@ from virtlayer.service.source.image import (
     parse_index,
     parse_manifest,
 )
+from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.reference import Reference
@@ -42,8 +43,9 @@ type KnownConfigs = Callable[[str], Awaitable[str | None]]
 class OpenImage:
     """One image, opened: what is known of it, and the way to its blobs."""
 
-    def __init__(self, image: Image, skopeo: Skopeo, proxies: Proxies) -> None:
+    def __init__(self, image: Image, obtained: Obtained, skopeo: Skopeo, proxies: Proxies) -> None:
         self.image = image
+        self.obtained = obtained
         self._skopeo = skopeo
         self._proxies = proxies
 
@@ -92,11 +94,13 @@ class Source:
     def __init__(
         self,
         skopeo: Skopeo,
+        obtained: Obtained,
         platform: Platform | None,
         proxies: Proxies,
         life: contextlib.AsyncExitStack,
     ) -> None:
         self._skopeo = skopeo
+        self._obtained = obtained
         self._platform = platform
         self._proxies = proxies
         self._life = life
@@ -116,7 +120,7 @@ class Source:
             _check_platform(image, self._platform)
             if reference.local_path is None:
                 self._proxies.open_further(reference.pinned(image.digest))
-            return OpenImage(image, self._skopeo, self._proxies)
+            return OpenImage(image, self._obtained, self._skopeo, self._proxies)
         await self._proxies.close()
         digest, layout = await _converted(self._skopeo)
         proxies = await self._life.enter_async_context(_proxies_of(layout))
@@ -125,7 +129,7 @@ class Source:
             raise MalformedLayer(f"{reference} cannot be converted from Docker's schema 1.")
         _check_platform(image, self._platform)
         image = replace(image, reference=reference, digest=digest)
-        return OpenImage(image, self._skopeo, proxies)
+        return OpenImage(image, self._obtained, self._skopeo, proxies)
 
 
 @contextlib.asynccontextmanager
@@ -189,7 +193,7 @@ async def started_source(
     ):
         proxies = await life.enter_async_context(_proxies_of(skopeo))
         proxies.start()
-        yield Source(skopeo, platform, proxies, life)
+        yield Source(skopeo, how_obtained(reference, access), platform, proxies, life)
 
 
 @contextlib.asynccontextmanager

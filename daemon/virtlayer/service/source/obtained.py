@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How an image was obtained, which decides who else may use its content.
+
+Content that a registry gives to everybody can be shared. Content that it gave for credentials
+belongs to its repository. This counts only if TLS was verified with the CAs of this host: otherwise
+a caller could have answered in the registry's name.
+"""
+
+from dataclasses import dataclass
+
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obtained:
+    """How an image was obtained.
+
+    Attributes:
+        registry: ``host[:port]``; None for a local source, which belongs to its caller.
+        repository: ``host[:port]/path``; None for a local source.
+        with_credentials: Whether skopeo had credentials that it could have sent. Whether the
+            registry asked for them is unknown.
+        verified: Whether TLS was verified with the CAs of this host, and with nothing that the
+            caller gave.
+    """
+
+    registry: str | None
+    repository: str | None
+    with_credentials: bool
+    verified: bool
+
+
+def how_obtained(reference: Reference, access: Access) -> Obtained:
+    """Say how an image is obtained from a source.
+
+    Args:
+        reference: The source.
+        access: How it is reached.
+    """
+    if reference.domain is None:
+        return Obtained(registry=None, repository=None, with_credentials=False, verified=False)
+    return Obtained(
+        registry=reference.domain,
+        repository=reference.repository,
+        with_credentials=access.has_credentials,
+        verified=access.tls_verify and access.cert_dir is None and access.certificates is None,
+    )

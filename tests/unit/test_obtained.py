@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How an image was obtained."""
+
+from pathlib import Path
+
+import pytest
+
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.obtained import Obtained, how_obtained
+from virtlayer.service.source.reference import parse_reference
+
+REGISTRY = parse_reference("docker://registry.example:5000/team/image:1")
+
+
+def test_image_without_credentials() -> None:
+    assert how_obtained(REGISTRY, Access()) == Obtained(
+        registry="registry.example:5000",
+        repository="registry.example:5000/team/image",
+        with_credentials=False,
+        verified=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        Access(username="me", password="secret"),
+        Access(authfile=Path("/auth.json")),
+        Access(credentials=b'{"auths": {}}'),
+    ],
+    ids=["username", "authfile", "content"],
+)
+def test_image_with_credentials(access: Access) -> None:
+    assert how_obtained(REGISTRY, access).with_credentials
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        Access(tls_verify=False),
+        Access(cert_dir=Path("/certs")),
+        Access(certificates={"ca.crt": b""}),
+    ],
+    ids=["no verification", "directory of certificates", "certificates"],
+)
+def test_certificates_of_the_caller_verify_nothing(access: Access) -> None:
+    assert not how_obtained(REGISTRY, access).verified
+
+
+def test_local_source_has_no_registry() -> None:
+    obtained = how_obtained(parse_reference("oci:/srv/layout:1"), Access())
+    assert (obtained.registry, obtained.repository) == (None, None)
+    assert not obtained.verified
