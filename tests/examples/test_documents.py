@@ -8,7 +8,7 @@ import pytest
 from tests.examples.documents import blocks, links
 from tests.examples.place import REPOSITORY, place
 
-_DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+_DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 _WITH_COMMANDS = [
     document for document in _DOCUMENTS if any(not block.elsewhere for block in blocks(document))
 ]
@@ -39,8 +39,9 @@ def test_readme_names_every_folder() -> None:
     assert {name for name in folders if f"| `{name}/" not in readme} == set()
 
 
-def test_index_names_every_document() -> None:
-    index = links(REPOSITORY / "docs" / "README.md")
+@pytest.mark.parametrize("folder", ["docs", "docs/decisions"])
+def test_index_names_every_document(folder: str) -> None:
+    index = links(REPOSITORY / folder / "README.md")
 
-    pages = {path.name for path in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
+    pages = {path.name for path in (REPOSITORY / folder).glob("*.md")} - {"README.md"}
     assert pages - set(index) == set()
