@@ -24,7 +24,7 @@ _ENTER = """
 import ctypes, os, socket, stat, sys
 from virtlayer.worker.sandbox.directory import enter_directory_sandbox
 from virtlayer.worker.sandbox.enter import Limits
-from virtlayer.layer.sandbox import landlock
+from virtlayer.worker.sandbox import landlock
 
 directory, how, victim = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 inet = socket.socket()
