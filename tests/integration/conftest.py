@@ -9,7 +9,8 @@ import pytest
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, private_host
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 

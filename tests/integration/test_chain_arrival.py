@@ -11,7 +11,8 @@ from tests.support.chain_parts import Store, request_for
 from tests.support.images import LayerContent, file, layer
 from tests.support.libvirt_host import LibvirtHost
 from virtlayer.errors import DigestMismatch, MalformedLayer, RegistryUnavailable, VirtlayerError
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings

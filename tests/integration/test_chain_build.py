@@ -17,7 +17,8 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.volumes import assert_sound
 from virtlayer.errors import VolumeExists
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings

@@ -25,8 +25,9 @@ from virtlayer.errors import (
     VirtlayerError,
 )
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import STAGING_PARENT
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings

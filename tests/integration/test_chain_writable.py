@@ -16,8 +16,9 @@ from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pool, Pools, Volume
+from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker

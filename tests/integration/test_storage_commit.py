@@ -16,8 +16,9 @@ from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
 from virtlayer.keeper.commit import Placed, commit_volume, place_volume, register_chain
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import staging_directory
+from virtlayer.protocol.pools import Pool
 
 MIB = 1024**2
 

@@ -13,7 +13,8 @@ from tests.support.slow_creation import slow_creation
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, PoolUnsupported
 from virtlayer.keeper import pools as pools_module
 from virtlayer.keeper.connection import Connection, Hypervisor
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.pools import Pool
 
 GIB = 1024**3
 

@@ -14,8 +14,9 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import NoSpace, PoolInactive
 from virtlayer.keeper import staging
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import STAGING_PARENT, staging_directory, sweep
+from virtlayer.protocol.pools import Pool
 
 _OWNER = """
 import sys, time

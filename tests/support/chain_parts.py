@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from tests.support.images import LayerContent, directory, file, layer
-from virtlayer.keeper.pools import Pool
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.request import Applier, BuildStage, BuildTools, ChainRequest
 from virtlayer.service.source.arriving_blob import Blob, arriving

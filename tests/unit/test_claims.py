@@ -4,7 +4,7 @@
 import asyncio
 from pathlib import Path
 
-from virtlayer.keeper.pools import Pool
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.claims import Claims
 
 POOL = Pool("default", "uuid-1", "dir", Path("/pool"))

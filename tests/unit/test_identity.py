@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.service.chain.identity import geometry_id, is_layer_volume, volume_id, volume_name
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.service.chain.identity import geometry_id, volume_id, volume_name
 
 GIB = 1024**3
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")

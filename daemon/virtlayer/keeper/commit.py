@@ -17,8 +17,9 @@ from pathlib import Path
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.pools import Pool, Pools, Volume, soon_or_never
+from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.keeper.removal import remove_tree
+from virtlayer.protocol.pools import Pool, Volume
 
 LAYER_MODE = 0o444
 """Nobody writes to a layer again: others' images are built on it."""

@@ -4,7 +4,7 @@
 from virtlayer.errors import InUse
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
-from virtlayer.keeper.pools import Pool
+from virtlayer.protocol.pools import Pool
 
 
 async def delete_volume(hypervisor: Hypervisor, pool: Pool, name: str) -> None:

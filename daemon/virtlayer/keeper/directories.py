@@ -13,8 +13,8 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, PoolUnsupported, VolumeExists
 from virtlayer.keeper.commit import Placed
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.pools import Pool
 from virtlayer.programs import ProgramFailed, run
+from virtlayer.protocol.pools import Pool
 
 _WRITABLE = 0o700
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)

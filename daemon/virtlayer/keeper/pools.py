@@ -11,9 +11,8 @@ from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, VirtlayerError
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.failures import refused_by_system, says_busy
-from virtlayer.keeper.xml import Pool, Volume, parse_pool, parse_volume
-
-__all__ = ["Pool", "Pools", "Volume", "soon_or_never"]
+from virtlayer.keeper.xml import parse_pool, parse_volume
+from virtlayer.protocol.pools import Pool, Volume
 
 type _ListedPool = libvirt.virStoragePool
 type _ListedVolume = libvirt.virStorageVol

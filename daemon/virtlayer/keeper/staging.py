@@ -23,8 +23,9 @@ from pathlib import Path
 
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.pools import Pool, Pools, soon_or_never
+from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.keeper.removal import remove_tree
+from virtlayer.protocol.pools import Pool
 
 STAGING_PARENT = ".virtlayer-staging"
 """The directory, directly below the pool's, that holds the jobs' ones."""

@@ -11,7 +11,7 @@ Files are compared by device and inode, because a directory can have several pat
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +20,12 @@ from virtlayer.keeper.backing import Backing, may_be_overlay, read_backing
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.disks import Disk, all_disks
-from virtlayer.keeper.pools import Pool, Pools
-from virtlayer.keeper.xml import Volume, parse_pool, parse_volume
+from virtlayer.keeper.pools import Pools
+from virtlayer.keeper.xml import parse_pool, parse_volume
+from virtlayer.protocol.pools import Pool, Usage, Volume
 
 type _File = tuple[int, int] | str
 """A file's device and inode, or the path of one that is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What there is in a pool, and who needs it.
-
-    Attributes:
-        volumes: The volumes of the pool by name.
-        users: Who uses a volume, in words, for each volume that is in use.
-    """
-
-    volumes: Mapping[str, Volume]
-    users: Mapping[str, tuple[str, ...]]
 
 
 async def usage_of(

@@ -6,54 +6,14 @@ The formats are libvirt's storage pool and volume XML
 libvirt writes them in bytes, whatever unit the volume was defined with.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from virtlayer.errors import Libvirt, PoolUnsupported
+from virtlayer.protocol.pools import Pool, Volume
 
 POOL_KINDS = ("dir", "fs", "netfs")
 """The types of pool whose volumes are files in one directory: a backing chain needs that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A storage pool that can hold backing chains.
-
-    Attributes:
-        name: Its name.
-        uuid: Its UUID, which stays when it is renamed.
-        kind: Its type, one of ``POOL_KINDS``.
-        path: The directory of its volumes.
-    """
-
-    name: str
-    uuid: str
-    kind: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A volume of a pool.
-
-    Attributes:
-        name: Its name in the pool.
-        path: Its file.
-        format: Its format by libvirt's probe of the header, such as "qcow2".
-        capacity: What a machine sees of it, in bytes.
-        allocation: What it takes of the pool, in bytes.
-        backing_path: The image that it is an overlay of, resolved by libvirt; None if of none.
-        backing_format: The format of that image as its own header names it.
-    """
-
-    name: str
-    path: Path
-    format: str
-    capacity: int
-    allocation: int
-    backing_path: Path | None
-    backing_format: str | None
 
 
 def parse_pool(text: str) -> Pool:

@@ -24,8 +24,9 @@ from virtlayer.keeper.commit import (
     register_chain,
     withdraw_volume,
 )
-from virtlayer.keeper.pools import Pool, Pools, Volume
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import staging_directory
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.prefetch import Lender, Loan, first_failure

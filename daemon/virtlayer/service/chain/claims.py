@@ -15,7 +15,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
-from virtlayer.keeper.pools import Pool
+from virtlayer.protocol.pools import Pool
 
 
 class Claims:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 from virtlayer.errors import Internal, NoSpace, VirtlayerError
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
 from virtlayer.programs import ProgramFailed
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.settings import MIB
 

@@ -7,12 +7,9 @@ first layers thus share the volumes of these, and no others.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 from virtlayer.protocol.volume_format import FORMAT_VERSION
-
-_VOLUME_NAME = re.compile(r"layer-[0-9a-f]{64}\.qcow2")
 
 
 def geometry_id(virtual_size: int) -> str:
@@ -45,11 +42,6 @@ def volume_name(volume_id: str) -> str:
     want that.
     """
     return f"layer-{volume_id}.qcow2"
-
-
-def is_layer_volume(name: str) -> bool:
-    """Whether a volume's name is one that ``volume_name`` gives."""
-    return _VOLUME_NAME.fullmatch(name) is not None
 
 
 def _sha256(text: str) -> str:

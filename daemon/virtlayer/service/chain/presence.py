@@ -4,8 +4,8 @@
 from collections.abc import Iterable, Mapping
 
 from virtlayer.errors import VolumeExists
-from virtlayer.keeper.pools import Pool, Volume
-from virtlayer.service.chain.identity import is_layer_volume
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.request import BuiltChain
 

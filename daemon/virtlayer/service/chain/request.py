@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.source.arriving_blob import Blob
 from virtlayer.service.source.image import Layer

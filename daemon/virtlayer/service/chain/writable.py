@@ -16,9 +16,10 @@ from virtlayer.keeper.commit import (
     register_volume,
     withdraw_volume,
 )
-from virtlayer.keeper.pools import Pool, Pools, Volume
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import staging_directory
 from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.qcow2 import Parent, create_overlay, images_in
 from virtlayer.service.workers.customization import CustomizationRequest

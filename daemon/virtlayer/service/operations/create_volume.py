@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import ImageNotFound, VolumeExists, VolumeNotFound
-from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import ImageRecord
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.jobs.job import Job

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import VolumeNotFound
-from virtlayer.keeper.pools import Pool, Volume
-from virtlayer.service.chain.identity import is_layer_volume
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.operations.services import Services
 
 

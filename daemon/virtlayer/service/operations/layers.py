@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from virtlayer import journal
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.deletion import delete_volume
-from virtlayer.keeper.pools import Pool
-from virtlayer.keeper.usage import Usage, usage_of
+from virtlayer.keeper.usage import usage_of
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Usage
 from virtlayer.service.catalog.catalog import ImageRecord, Version
-from virtlayer.service.chain.identity import is_layer_volume
 from virtlayer.service.operations.services import Services
 
 _log = logging.getLogger(__name__)

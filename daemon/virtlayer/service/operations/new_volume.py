@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdRange
+from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.ssh_keys import checked_keys
-from virtlayer.service.chain.identity import is_layer_volume
 from virtlayer.service.source.descriptors import content_of
 from virtlayer.settings import MIB
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from virtlayer import journal
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import InvalidArgument, VirtlayerError
-from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import ImageLayer, ImageRecord
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.presence import whole_chain

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from virtlayer.errors import VolumeExists
 from virtlayer.keeper.commit import flush_volume, place_volume
-from virtlayer.keeper.pools import Pool, Volume
 from virtlayer.keeper.staging import staging_directory
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.prefetch import lent
 from virtlayer.service.jobs.job import Job

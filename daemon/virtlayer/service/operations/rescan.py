@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from virtlayer import journal
 from virtlayer.errors import PoolNotFound
-from virtlayer.keeper.pools import Pool, Volume
 from virtlayer.keeper.usage import volumes_in
-from virtlayer.service.chain.identity import is_layer_volume
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.layers import volumes_of
 from virtlayer.service.operations.services import Services

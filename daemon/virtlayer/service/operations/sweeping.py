@@ -5,8 +5,9 @@ import asyncio
 import logging
 
 from virtlayer import journal
-from virtlayer.keeper.pools import Pool, Pools
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import sweep
+from virtlayer.protocol.pools import Pool
 
 _log = logging.getLogger(__name__)
 

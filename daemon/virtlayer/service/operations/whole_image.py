@@ -15,7 +15,7 @@ from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.keeper.commit import Placed, register_volume, withdraw_volume
-from virtlayer.keeper.pools import Pool, Volume
+from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.create_volume import check_name_is_free

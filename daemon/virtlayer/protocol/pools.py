@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Storage pools and volumes, as the keeper describes them to the service."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A storage pool that can hold backing chains.
+
+    Attributes:
+        name: Its name.
+        uuid: Its UUID, which stays when it is renamed.
+        kind: Its type: dir, fs or netfs.
+        path: The directory of its volumes.
+    """
+
+    name: str
+    uuid: str
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume of a pool.
+
+    Attributes:
+        name: Its name in the pool.
+        path: Its file.
+        format: Its format by libvirt's probe of the header, such as "qcow2".
+        capacity: What a machine sees of it, in bytes.
+        allocation: What it takes of the pool, in bytes.
+        backing_path: The image that it is an overlay of, resolved by libvirt; None if of none.
+        backing_format: The format of that image as its own header names it.
+    """
+
+    name: str
+    path: Path
+    format: str
+    capacity: int
+    allocation: int
+    backing_path: Path | None
+    backing_format: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What there is in a pool, and who needs it.
+
+    Attributes:
+        volumes: The volumes of the pool by name.
+        users: Who uses a volume, in words, for each volume that is in use.
+    """
+
+    volumes: Mapping[str, Volume]
+    users: Mapping[str, tuple[str, ...]]
