@@ -42,6 +42,7 @@ check: dev
 	$(BIN)/mypy
 	MYPYPATH=examples/desktop $(BIN)/mypy examples
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(BIN)/pytest
 
 .PHONY: fuzz

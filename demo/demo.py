@@ -50,7 +50,7 @@ def main() -> None:
         print(f"{source}\npool “default” is {pool}")
 
         headline("Pull")
-        pull = [BIN / "virtlayer", "--user", "pull", "--tls-verify=false", source]
+        pull: list[str | Path] = [BIN / "virtlayer", "--user", "pull", "--tls-verify=false", source]
         show(*pull, env=environment)
         headline("Pull again: nothing has changed, so nothing is downloaded or built")
         show(*pull, env=environment)
@@ -81,7 +81,7 @@ def build_image(work: Path) -> Content:
     layers = []
     for name in PACKAGES:
         [package] = packages.glob(f"{name}_*.deb")
-        unpacked = ["dpkg-deb", "--fsys-tarfile", package]
+        unpacked: list[str | Path] = ["dpkg-deb", "--fsys-tarfile", package]
         archive = subprocess.run(unpacked, check=True, stdout=subprocess.PIPE).stdout
         layers.append(layer(raw=archive))
         print(f"{name:<16} {len(archive) / 1e6:5.1f} MB")
@@ -99,7 +99,7 @@ def architecture() -> str:
 @contextlib.contextmanager
 def virtlayerd(host: LibvirtHost, environment: Mapping[str, str], log: Path) -> Iterator[None]:
     """Run the daemon on the demo's bus and libvirtd; if anything fails, show what it logged."""
-    command = [BIN / "virtlayerd", "--session", "--connect", host.uri]
+    command: list[str | Path] = [BIN / "virtlayerd", "--session", "--connect", host.uri]
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -122,7 +122,7 @@ def virtlayerd(host: LibvirtHost, environment: Mapping[str, str], log: Path) -> 
 
 def answers(environment: Mapping[str, str]) -> bool:
     """Whether virtlayerd is on the bus."""
-    jobs = [BIN / "virtlayer", "--user", "jobs"]
+    jobs: list[str | Path] = [BIN / "virtlayer", "--user", "jobs"]
     return subprocess.run(jobs, env=environment, capture_output=True).returncode == 0
 
 

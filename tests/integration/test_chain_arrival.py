@@ -77,7 +77,9 @@ async def test_a_blob_that_is_not_verified_is_never_committed(
     store.half_way = half_way
     with pytest.raises(type(failure), match=str(failure)):
         await ChainBuilder(pools).build(request_for(pool, [large]), store.tools())
-    assert contents_in(pool) == host.volumes(pool.name) == store.recorded == []
+    assert contents_in(pool) == []
+    assert host.volumes(pool.name) == []
+    assert store.recorded == []
     assert store.lent == 0
 
 

@@ -46,7 +46,7 @@ async def pulled(watch: Watch, source: str) -> list[str]:
 
 def converted(volume: Path, target: Path) -> Path:
     """A chain as one raw file."""
-    command = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", volume, target]
+    command: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", volume, target]
     subprocess.run(command, check=True)
     return target
 

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.support.bus_daemon import session_bus
 from tests.support.images import Content, file, image, layer
@@ -46,7 +47,7 @@ def state_of(daemon: Daemon) -> tuple[int, int]:
 async def one_round(callers: Sequence[Watch], sources: Sequence[str]) -> None:
     """Pull the images from all connections into all pools at the same time."""
 
-    async def pulled(number: int) -> dict[str, object]:
+    async def pulled(number: int) -> dict[str, Any]:
         caller, pool = callers[number % CALLERS], POOLS[number % len(POOLS)]
         job = await caller.finished(await caller.pull(sources[number % IMAGES], pool))
         assert job["State"] == "done", job

@@ -442,5 +442,5 @@ async def test_inspect_knows_container_disks_by_how_they_were_built(user: PoolUs
         source = _stored(user, _disk_image(file("disk/a.img"), config=config))
         found = await user.run("inspect", source, "--tls-verify=false")
         assert found["container-disk"] is True
-    text = await user.tell("inspect", source, "--tls-verify=false")
-    assert "--format=disk" in text
+        text = await user.tell("inspect", source, "--tls-verify=false")
+        assert "--format=disk" in text

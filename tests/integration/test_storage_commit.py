@@ -14,11 +14,17 @@ import pytest
 
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
-from virtlayer.keeper.commit import Placed, commit_volume, place_volume, register_chain
+from virtlayer.keeper.commit import (
+    Placed,
+    flush_volume,
+    place_volume,
+    register_chain,
+    register_volume,
+)
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import staging_directory
-from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.pools import Pool, Volume
 
 MIB = 1024**2
 
@@ -29,6 +35,15 @@ def make_qcow2(path: Path, *, backing: str | None = None, size: int = 16 * MIB) 
         ["qemu-img", "create", "-q", "-f", "qcow2", *arguments, path, str(size)], check=True
     )
     return path
+
+
+async def commit_volume(
+    pools: Pools, pool: Pool, staged: Path, name: str, *, expected_backing: Path | None
+) -> Volume:
+    """Put a finished file into a pool and register it: all three steps."""
+    await flush_volume(pool, staged)
+    placed = await place_volume(pool, staged, name)
+    return await register_volume(pools, pool, placed, expected_backing=expected_backing)
 
 
 @pytest.mark.parametrize("run_host", [session_host, private_host])

@@ -130,7 +130,7 @@ def symlink(name: Text, target: Text, **more: object) -> bytes:
 
 def hardlink(name: Text, target: Text, **more: object) -> bytes:
     """A hard link."""
-    return entry(name, kind=b"1", link=target, **more)
+    return entry(name, **{"kind": b"1", "link": target} | more)  # type: ignore[arg-type]
 
 
 def archive(*parts: bytes) -> bytes:

@@ -91,16 +91,16 @@ class Store:
         async def write(on_written: Callable[[int], None]) -> None:
             half = len(content.blob) // 2
             for start, end in ((0, half), (half, len(content.blob))):
-                os.pwrite(file.fileno(), content.blob[start:end], start)
+                os.pwrite(stored.fileno(), content.blob[start:end], start)
                 self.add_downloaded(end - start)
                 on_written(end - start)
                 if not start:
                     await _awaited(self.half_way(wanted.digest))
 
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile() as stored:
             self.lent += 1
             try:
-                async with arriving(file.fileno(), write) as blob:
+                async with arriving(stored.fileno(), write) as blob:
                     yield blob
             finally:
                 self.lent -= 1

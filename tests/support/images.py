@@ -172,17 +172,6 @@ def tar(*entries: Entry) -> bytes:
     return buffer.getvalue()
 
 
-def tar_of_directory(path: Path) -> bytes:
-    """An uncompressed archive of a host directory, sorted, with the directory itself as root."""
-    buffer = io.BytesIO()
-    with tarfile.open(
-        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape"
-    ) as archive:
-        for item in sorted(path.rglob("*")):
-            archive.add(item, item.relative_to(path), recursive=False)
-    return buffer.getvalue()
-
-
 # --- layers, images, indexes ---------------------------------------------------------------------
 
 

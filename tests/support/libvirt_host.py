@@ -2,9 +2,9 @@
 """A libvirtd of the test's own, with directory pools, seen independently through virsh.
 
 ``session_host()`` is the libvirtd of an ordinary user (of ``nobody`` when the tests run as root,
-because libvirtd decides by its uid). ``system_host()`` is the one of root, in a mount namespace
-where the test's own directories lie over ``/etc/libvirt``, ``/run/libvirt`` and their like: it
-disturbs no other libvirtd, and several can run at a time.
+because libvirtd decides by its uid). For root, ``private_host()`` is a system libvirtd in a mount
+namespace where the test's own directories lie over ``/etc/libvirt``, ``/run/libvirt`` and the like:
+it does not disturb other libvirtds, and several can run at a time.
 
 Neither needs a variable in the environment of its clients: the URI names the socket.
 
@@ -251,13 +251,6 @@ def _group_of_kvm() -> str:
 def session_host() -> Iterator[LibvirtHost]:
     """A running qemu:///session of an ordinary user."""
     with _host(session=True) as host:
-        yield host
-
-
-@contextlib.contextmanager
-def system_host() -> Iterator[LibvirtHost]:
-    """A running qemu:///system; for tests that run as root."""
-    with _host(session=False) as host:
         yield host
 
 

@@ -66,8 +66,11 @@ async def test_it_is_gone_in_the_end_though_it_was_let_go_before(times: int) -> 
 async def test_who_waits_is_told_why_it_does_not_start() -> None:
     @asynccontextmanager
     async def broken() -> AsyncIterator[str]:
-        raise FileNotFoundError("no such program")
+        if not started:
+            raise FileNotFoundError("no such program")
         yield "never"
+
+    started: list[str] = []
 
     async with OnDemand(broken()) as demand:
         with pytest.raises(FileNotFoundError, match="no such program"):

@@ -4,7 +4,7 @@
 import pytest
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.service.source.platform import Platform, host_platform, parse_platform
+from virtlayer.service.source.platform import Platform, parse_platform
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,3 @@ def test_a_variant_counts_only_where_both_have_one() -> None:
     assert seven.admits(plain)
     assert not seven.admits(six)
     assert not plain.admits(Platform("linux", "arm64"))
-
-
-def test_this_host() -> None:
-    assert parse_platform(str(host_platform())) == host_platform()

@@ -134,7 +134,9 @@ def test_the_quick_reader_takes_what_tar_writes(prefix: bytes, length: int) -> N
     block[345:500] = prefix.ljust(155, b"\0")
     right = _with_checksum(bytes(block), b"%06o\0 " % _summed(bytes(block), signed=False))
 
-    name, *others = plain_reader()(right) or ()
+    read = plain_reader()(right)
+    assert read is not None
+    name, *others = read
 
     assert name == (prefix + b"/" if prefix else b"") + b"n" * length
     assert others == [b"0", 0o644, 0o1750, 0o1750, 0o1234, 0o14761414242, b"l" * 100]

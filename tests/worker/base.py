@@ -2,7 +2,7 @@
 """A lower layer for the cases that need one, and what hides parts of it."""
 
 from tests.support.archives import archive, directory, entry, symlink
-from tests.worker.cases import Case, D, F, L, tree
+from tests.worker.cases import Case, D, F, L, Want, tree
 
 BASE = archive(
     directory("d"),
@@ -28,7 +28,7 @@ BASE_TREE = {
 }
 
 
-def base_but(*gone: str, **more: object) -> dict[str, object]:
+def base_but(*gone: str, **more: Want) -> dict[str, Want]:
     return {
         path: want
         for path, want in BASE_TREE.items()

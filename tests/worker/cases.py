@@ -73,8 +73,6 @@ def DEV(kind: str, major: int, minor: int) -> Want:  # noqa: N802
 
 D = Want("d")
 PIPE = Want("p")
-HOLES = Want("-")
-"""A file whose content is left to ``size``."""
 
 
 @dataclass(frozen=True, slots=True)

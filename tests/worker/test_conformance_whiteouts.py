@@ -101,7 +101,7 @@ _WHITEOUTS = [
         "and back in a third layer",
         (BASE, archive(whiteout("d")), archive(directory("d"), entry("d/new", b"n"))),
         base_but("d") | {"d": D, "d/new": F(b"n")},
-    ),  # type: ignore[arg-type]
+    ),
     fails(
         "whiteout of dot",
         (BASE, archive(entry(".wh.."))),

@@ -55,14 +55,16 @@ def _free(volume: Path) -> tuple[str, str]:
 
 
 def _debugfs(volume: Path, command: str) -> str:
-    argv = ["debugfs", "-R", command, volume]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    argv: list[str | Path] = ["debugfs", "-R", command, volume]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return ended.stdout
 
 
 def _written_clusters(overlay: Path) -> int:
-    argv = ["qemu-img", "map", "--output=json", overlay]
+    argv: list[str | Path] = ["qemu-img", "map", "--output=json", overlay]
     extents = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
-    return sum(extent["length"] for extent in extents if extent["depth"] == 0) // 65536
+    written: int = sum(extent["length"] for extent in extents if extent["depth"] == 0)
+    return written // 65536
 
 
 def _names(count: int, length: int = 30) -> list[str]:
@@ -280,7 +282,8 @@ async def test_large_directories_are_indexed(worker: LayerWorker, tmp_path: Path
             assert not (root / f"{name[:-1]}m").exists()
         sizes = {name: (root / name).stat().st_size for name in ("d", "long")}
     # e2fsck -D packs directories anew; ours leave it nothing to gain.
-    packed = shutil.copy(volume, tmp_path / "packed")
+    packed = tmp_path / "packed"
+    shutil.copy(volume, packed)
     subprocess.run(["e2fsck", "-fyD", packed], capture_output=True, check=False)
     with mounted(packed, tmp_path / "mnt") as root:
         assert all((root / name).stat().st_size >= size for name, size in sizes.items())

@@ -39,15 +39,6 @@ class Placed:
     ours: bool
 
 
-async def commit_volume(
-    pools: Pools, pool: Pool, staged: Path, name: str, *, expected_backing: Path | None
-) -> Volume:
-    """Put a finished file into a pool and register it: all three steps."""
-    await flush_volume(pool, staged)
-    placed = await place_volume(pool, staged, name)
-    return await register_volume(pools, pool, placed, expected_backing=expected_backing)
-
-
 async def flush_volume(pool: Pool, staged: Path, *, mode: int = LAYER_MODE) -> None:
     """Give a finished file its permissions, and wait until all of it is on disk.
 

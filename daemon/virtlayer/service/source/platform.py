@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Platforms, in the words that image indexes use (OCI image-index.md, "platform")."""
 
-import platform as host
 import re
 from dataclasses import dataclass
 
@@ -61,9 +60,3 @@ def parse_platform(text: str) -> Platform:
     system, machine = parts[0].lower(), parts[1].lower()
     architecture, variant = _OF_MACHINE.get(machine, (machine, None))
     return Platform(system, architecture, parts[2].lower() if len(parts) == 3 else variant)
-
-
-def host_platform() -> Platform:
-    """The platform of this host."""
-    machine = host.machine()
-    return Platform("linux", *_OF_MACHINE.get(machine, (machine, None)))
