@@ -184,7 +184,7 @@ async def test_signals_of_strangers_are_not_believed(bus: Bus) -> None:
 @pytest.fixture
 def authfile(tmp_path: Path) -> Path:
     path = tmp_path / "auth.json"
-    path.write_text('{"auths": {}}')
+    path.write_text('{"auths": {"x.test": {"auth": "bWU6cGFpcg=="}}}')
     path.chmod(0o600)
     return path
 
@@ -226,7 +226,7 @@ async def test_the_content_of_an_authfile_reaches_the_service(
         ended = await virtlayer("--user", "pull", "d", *option, env=bus.environment | variable)
     assert ended.status == 0, ended.stderr
     assert service.options == {"auth-fd": 0}
-    assert service.authfile == b'{"auths": {}}'
+    assert service.authfile == authfile.read_bytes()
 
 
 async def test_a_password_is_asked_for_on_a_terminal_and_not_echoed(bus: Bus) -> None:

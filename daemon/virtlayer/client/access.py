@@ -2,7 +2,7 @@
 """How the caller may reach a source, as options of Pull and Inspect.
 
 A password is read from standard input or asked for, never taken from the command line, and an
-authfile is opened here, with the rights of the caller, so that the daemon gets its content only.
+authfile is read here, with the rights of the caller, so that the daemon gets its content only.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from virtlayer.client.bus.values import Descriptor, OptionValue
+from virtlayer.client.bus.values import OptionValue
+from virtlayer.client.logins import content_descriptor, given_logins, usual_logins
 from virtlayer.errors import InvalidArgument
 
 _LOCAL = re.compile(r"(oci|oci-archive|docker-archive|dir):(.+)", re.DOTALL)
@@ -51,17 +52,17 @@ def read_password(arguments: Namespace) -> str | None:
 
 @contextlib.contextmanager
 def access_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
-    """The options that the access arguments ask for; an authfile is open during the context.
+    """The options that the access arguments ask for; their descriptors are open meanwhile.
 
     Raises:
-        InvalidArgument: The authfile cannot be read.
+        InvalidArgument: A file with logins cannot be read.
     """
     with contextlib.ExitStack() as open_files:
         options: dict[str, OptionValue] = {}
         if arguments.platform:
             options["platform"] = arguments.platform
-        if authfile := _authfile(arguments):
-            options["auth-fd"] = open_files.enter_context(_opened(authfile))
+        if (logins := _logins(arguments)) is not None:
+            options["auth-fd"] = open_files.enter_context(content_descriptor(logins))
         if arguments.username:
             options["username"] = arguments.username
             options["password"] = arguments.password
@@ -72,23 +73,10 @@ def access_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
         yield options
 
 
-def _authfile(arguments: Namespace) -> Path | None:
-    """The authfile to use; a user name on the command line comes before the environment."""
+def _logins(arguments: Namespace) -> bytes | None:
+    """The logins to pass; what the command line says comes before the caller's usual files."""
     if arguments.authfile:
-        return Path(arguments.authfile)
-    usual = os.environ.get("REGISTRY_AUTH_FILE")
-    return Path(usual) if usual and not arguments.username else None
-
-
-@contextlib.contextmanager
-def _opened(authfile: Path) -> Iterator[Descriptor]:
-    try:
-        descriptor = os.open(authfile, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise InvalidArgument(
-            f"The authfile {authfile} cannot be read: {error.strerror}."
-        ) from error
-    try:
-        yield Descriptor(descriptor)
-    finally:
-        os.close(descriptor)
+        return given_logins(Path(arguments.authfile), "The authfile")
+    if arguments.username or _LOCAL.fullmatch(arguments.source):
+        return None
+    return usual_logins(os.environ)

@@ -159,7 +159,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--authfile",
         type=Path,
-        help="credentials as “skopeo login” writes them (default: $REGISTRY_AUTH_FILE)",
+        help="credentials as “skopeo login” writes them (default: your own login file)",
     )
     group.add_argument(
         "--tls-verify",
