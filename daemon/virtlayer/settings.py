@@ -57,6 +57,15 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """``[registries]``: how images are obtained."""
+
+    authfile: Path | None = None
+    """Logins for configured images, as ``skopeo login`` writes them; by default there are none. A
+    call never gets them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """``[jobs]``: what runs at a time, and what is remembered."""
 
@@ -108,6 +117,7 @@ class Settings:
 
     storage: StorageSettings = field(default_factory=StorageSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
+    registries: RegistrySettings = field(default_factory=RegistrySettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     layer: LayerSettings = field(default_factory=LayerSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Populate with everything real: tags that move, versions that go, images that fail."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,29 @@ def requests_for(registry: Registry, repository: str) -> list[str]:
     """The paths in a repository that were asked for, in order."""
     lines = (line.split('"')[1] for line in registry.log().splitlines() if '"GET /v2/' in line)
     return [line.split()[1] for line in lines if f"/{repository}/" in line]
+
+
+async def test_only_configured_images_get_the_service_s_logins(
+    host: LibvirtHost, tmp_path: Path
+) -> None:
+    for name in ("bus", "home"):
+        (tmp_path / name).mkdir()
+    pair = base64.b64encode(b"me:secret-7pq").decode()
+    with Registry(tmp_path / "private", htpasswd=("me", "secret-7pq")) as private:
+        authfile = tmp_path / "auth.json"
+        authfile.write_text(json.dumps({"auths": {private.host: {"auth": pair}}}))
+        settings = f'[storage]\nvirtual-size = 67108864\n[registries]\nauthfile = "{authfile}"\n'
+        with (
+            session_bus(tmp_path / "bus") as bus,
+            virtlayerd(host, bus, tmp_path / "home", settings=settings) as daemon,
+            pool_user(daemon, private, host) as user,
+        ):
+            images_of(user).mkdir(parents=True)
+            source = configure(user, "demo", some_image("private"))
+            ended = await user.fail("pull", source, user.pool, "--tls-verify=false")
+            assert ended.status == 4
+            [done] = (await user.run("populate"))["images"]
+            assert (done["outcome"], done["error"]) == ("updated", "")
 
 
 async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:

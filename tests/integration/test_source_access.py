@@ -15,6 +15,7 @@ from tests.support.registry import Registry
 from tests.support.sources import PLAIN, Sources, read_some, words_of_children
 from virtlayer.errors import RegistryAuth, RegistryUnavailable
 from virtlayer.service.source.access import Access
+from virtlayer.service.source.obtained import Obtained
 
 USER, PASSWORD = "me", "hunter2-Σ"
 LAYERS = [images.layer(images.file("data", os.urandom(3_000_000))) for _ in range(3)]
@@ -71,6 +72,37 @@ async def test_an_authfile_through_a_descriptor(
     access = Access(auth_fd=reading, cert_dir=secured.cert_dir)
     assert (await sources.image(reference, access)).digest == CONTENT.digest
     os.close(reading)
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "HOME"])
+async def test_logins_of_the_user_that_skopeo_runs_as_are_not_sent(
+    secured: Registry,
+    reference: str,
+    sources: Sources,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    for path in ("containers/auth.json", ".docker/config.json"):
+        authfile = tmp_path / "own" / path
+        authfile.parent.mkdir(parents=True)
+        authfile.write_bytes(authfile_content(secured))
+    monkeypatch.setenv(variable, str(tmp_path / "own"))
+    with pytest.raises(RegistryAuth):
+        await sources.image(reference, Access(cert_dir=secured.cert_dir))
+
+
+async def test_logins_that_are_sent_are_known(
+    secured: Registry, reference: str, sources: Sources
+) -> None:
+    access = Access(username=USER, password=PASSWORD, cert_dir=secured.cert_dir)
+    async with sources.open(reference, access) as opened:
+        assert opened.obtained == Obtained(
+            registry=secured.host,
+            repository=f"{secured.host}/team/demo",
+            with_credentials=True,
+            verified=False,
+        )
 
 
 async def test_without_verification(reference: str, sources: Sources) -> None:

@@ -20,6 +20,7 @@ from virtlayer.service.source.skopeo import (
     open_image,
     started_source,
 )
+from virtlayer.service.source.workspace import PATIENCE, Workspace
 from virtlayer.settings import MIB
 
 PLAIN = Access(tls_verify=False)
@@ -46,17 +47,16 @@ class Sources:
             parse_reference(reference),
             access,
             parse_platform(platform) if platform else None,
-            runtime=self._runtime,
-            scratch=self._scratch,
-            patience=patience,
+            self._workspace(patience),
         ) as opened:
             yield opened
 
     def started(self, reference: str) -> AbstractAsyncContextManager[Source]:
         """Start a source by the text of its reference."""
-        return started_source(
-            parse_reference(reference), PLAIN, None, runtime=self._runtime, scratch=self._scratch
-        )
+        return started_source(parse_reference(reference), PLAIN, None, self._workspace())
+
+    def _workspace(self, patience: float = PATIENCE) -> Workspace:
+        return Workspace(runtime=self._runtime, scratch=self._scratch, patience=patience)
 
     async def image(
         self, reference: str, access: Access = PLAIN, *, platform: str | None = None

@@ -10,10 +10,11 @@ from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.reference import parse_reference
 
 REGISTRY = parse_reference("docker://registry.example:5000/team/image:1")
+LOGINS = {"registry.example:5000": {"auth": "secret"}}
 
 
 def test_image_without_credentials() -> None:
-    assert how_obtained(REGISTRY, Access()) == Obtained(
+    assert how_obtained(REGISTRY, Access(), {}, insecure=False) == Obtained(
         registry="registry.example:5000",
         repository="registry.example:5000/team/image",
         with_credentials=False,
@@ -21,17 +22,8 @@ def test_image_without_credentials() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "access",
-    [
-        Access(username="me", password="secret"),
-        Access(authfile=Path("/auth.json")),
-        Access(credentials=b'{"auths": {}}'),
-    ],
-    ids=["username", "authfile", "content"],
-)
-def test_image_with_credentials(access: Access) -> None:
-    assert how_obtained(REGISTRY, access).with_credentials
+def test_image_with_credentials() -> None:
+    assert how_obtained(REGISTRY, Access(), LOGINS, insecure=False).with_credentials
 
 
 @pytest.mark.parametrize(
@@ -44,10 +36,14 @@ def test_image_with_credentials(access: Access) -> None:
     ids=["no verification", "directory of certificates", "certificates"],
 )
 def test_certificates_of_the_caller_verify_nothing(access: Access) -> None:
-    assert not how_obtained(REGISTRY, access).verified
+    assert not how_obtained(REGISTRY, access, {}, insecure=False).verified
+
+
+def test_insecure_registry_of_the_host_verifies_nothing() -> None:
+    assert not how_obtained(REGISTRY, Access(), {}, insecure=True).verified
 
 
 def test_local_source_has_no_registry() -> None:
-    obtained = how_obtained(parse_reference("oci:/srv/layout:1"), Access())
+    obtained = how_obtained(parse_reference("oci:/srv/layout:1"), Access(), {}, insecure=False)
     assert (obtained.registry, obtained.repository) == (None, None)
     assert not obtained.verified

@@ -26,6 +26,7 @@ from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.scratch import sweep_scratch
+from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import (
     KIB,
     Settings,
@@ -129,8 +130,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
         yield Services(
             settings=settings,
             session=session,
-            runtime=runtime,
-            scratch=blobs / "scratch",
+            workspace=Workspace(runtime=runtime, scratch=blobs / "scratch"),
             hypervisor=hypervisor,
             pools=pools,
             sweeper=Sweeper(pools),

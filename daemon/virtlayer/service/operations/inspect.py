@@ -65,8 +65,7 @@ async def inspect(services: Services, request: InspectRequest) -> Inspection:
         request.source,
         request.access,
         request.platform,
-        runtime=services.runtime,
-        scratch=services.scratch,
+        services.workspace,
     ) as source:
         image = source.image
         platforms = await source.platforms()

@@ -136,7 +136,8 @@ async def _pulled(
     services: Services, image: ConfiguredImage, request: PullRequest, job: Job
 ) -> PopulatedImage:
     before = await services.catalog.get(image.pool, image.name)
-    result = await pull(services, request, job)
+    access = request.access.or_authfile(services.settings.registries.authfile)
+    result = await pull(services, dataclasses.replace(request, access=access), job)
     same = before is not None and before.digest == result.digest and result.layers_built == 0
     removed, error, message = await _expired(services, image)
     return dataclasses.replace(

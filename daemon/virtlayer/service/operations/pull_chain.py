@@ -161,8 +161,7 @@ class _Pull:
                         request.source,
                         request.access,
                         request.platform,
-                        runtime=services.runtime,
-                        scratch=services.scratch,
+                        services.workspace,
                     )
                 )
             except VirtlayerError:

@@ -2,7 +2,6 @@
 """What the operations work with; the composition root puts it together."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
@@ -12,6 +11,7 @@ from virtlayer.service.chain.claims import Claims
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import Settings
 
 
@@ -22,8 +22,7 @@ class Services:
     Attributes:
         settings: Of the daemon.
         session: Whether it serves a user on a session bus.
-        runtime: A directory in memory, for credentials.
-        scratch: A directory on disk, for what a source must unpack or convert.
+        workspace: What opening an image needs.
         hypervisor: The libvirt connection.
         pools: Its pools.
         sweeper: Removes leftovers from those pools.
@@ -36,8 +35,7 @@ class Services:
 
     settings: Settings
     session: bool
-    runtime: Path
-    scratch: Path
+    workspace: Workspace
     hypervisor: Hypervisor
     pools: Pools
     sweeper: Sweeper

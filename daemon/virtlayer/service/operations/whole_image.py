@@ -173,8 +173,7 @@ class WholeImagePull:
             self.request.source,
             self.request.access,
             self.request.platform,
-            runtime=self.services.runtime,
-            scratch=self.services.scratch,
+            self.services.workspace,
         ) as source:
             layers = source.image.layers
             self.job.report.set_total(sum(layer.size for layer in layers), len(layers))

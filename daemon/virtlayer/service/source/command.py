@@ -11,14 +11,16 @@ from virtlayer.errors import MalformedLayer, RegistryUnavailable, VirtlayerError
 from virtlayer.programs import Identity, ProgramFailed, run
 from virtlayer.service.source.access import Access, skopeo_flags
 from virtlayer.service.source.failures import failure
+from virtlayer.service.source.host_certificates import check_host_certificates
+from virtlayer.service.source.logins import Logins, logins_for
+from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.proxy import Proxy, started_proxy
 from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.registries import route_of
 from virtlayer.service.source.scratch import scratch_directory
+from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import MIB
-
-PATIENCE = 120.0
-"""Seconds without any sign of life from a registry after which it counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Skopeo:
     identity: Identity | None
     """The user whose files it reads, and whom it therefore runs as; None for ours."""
     patience: float
+    obtained: Obtained
     global_flags: tuple[str, ...]
     source_flags: tuple[str, ...]
 
@@ -118,10 +121,7 @@ async def skopeo_for(
     reference: Reference,
     access: Access,
     platform: Platform | None,
-    *,
-    runtime: Path,
-    scratch: Path,
-    patience: float,
+    workspace: Workspace,
 ) -> AsyncIterator[Skopeo]:
     """Prepare skopeo for one source; its authfile and temporary files go on leaving.
 
@@ -129,29 +129,40 @@ async def skopeo_for(
         reference: The source.
         access: How to reach it.
         platform: Which image of an index; None for this host's.
-        runtime: A directory in memory, for credentials.
-        scratch: A directory on disk, for large temporary files.
-        patience: Seconds without a sign of life after which a registry counts as gone.
+        workspace: Where its files are.
 
     Raises:
         InvalidArgument: Files or descriptors of ``access`` are not what they should be.
+        RegistryUnavailable: Certificates of this host cannot be read.
     """
+    access = await access.settled()
+    logins: Logins = {}
+    insecure = False
+    if reference.domain is not None:
+        if not access.has_certificates:
+            await asyncio.to_thread(check_host_certificates, reference.domain)
+        route = await asyncio.to_thread(route_of, reference)
+        logins = logins_for(access.logins_at(reference.domain), route.registries)
+        insecure = route.insecure
     # A registry is reached as ourselves: the user's files are in the flags by then.
     identity = access.identity if reference.local_path is not None else None
     async with (
-        skopeo_flags(access, reference, runtime) as source_flags,
-        scratch_directory(scratch) as directory,
+        skopeo_flags(access, logins, reference, workspace.runtime) as source_flags,
+        scratch_directory(workspace.scratch) as directory,
         contextlib.AsyncExitStack() as foreign,
     ):
         temporary = directory
         if identity is not None:
-            temporary = await foreign.enter_async_context(scratch_directory(scratch, identity))
+            temporary = await foreign.enter_async_context(
+                scratch_directory(workspace.scratch, identity)
+            )
         yield Skopeo(
             reference=reference,
             scratch=directory,
             temporary=temporary,
             identity=identity,
-            patience=patience,
+            patience=workspace.patience,
+            obtained=how_obtained(reference, access, logins, insecure=insecure),
             global_flags=(f"--tmpdir={temporary}", *_platform_flags(platform)),
             source_flags=source_flags,
         )

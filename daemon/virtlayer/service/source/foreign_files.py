@@ -12,13 +12,12 @@ from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.programs import Identity, running
+from virtlayer.service.source.host_certificates import SUFFIXES
 from virtlayer.settings import KIB
 
 type Certificates = Mapping[str, bytes]
 """Certificates and keys by the names of their files."""
 
-_SUFFIXES = (".crt", ".cert", ".key")
-"""Of the files that count in such a directory (containers-certs.d(5))."""
 _CERTIFICATES_LIMIT = 32
 _CERTIFICATE_LIMIT = 256 * KIB
 _NAMES_LIMIT = 64 * KIB
@@ -62,7 +61,7 @@ async def certificates_as(identity: Identity, directory: Path) -> Certificates:
 
 
 def _counts(name: str) -> bool:
-    return "/" not in name and name.endswith(_SUFFIXES)
+    return "/" not in name and name.endswith(SUFFIXES)
 
 
 async def _output_as(

@@ -9,6 +9,7 @@ a caller could have answered in the registry's name.
 from dataclasses import dataclass
 
 from virtlayer.service.source.access import Access
+from virtlayer.service.source.logins import Logins
 from virtlayer.service.source.reference import Reference
 
 
@@ -19,8 +20,8 @@ class Obtained:
     Attributes:
         registry: ``host[:port]``; None for a local source, which belongs to its caller.
         repository: ``host[:port]/path``; None for a local source.
-        with_credentials: Whether skopeo had credentials that it could have sent. Whether the
-            registry asked for them is unknown.
+        with_credentials: Whether skopeo had a login for the registry. Whether the registry asked
+            for it is unknown.
         verified: Whether TLS was verified with the CAs of this host, and with nothing that the
             caller gave.
     """
@@ -31,18 +32,22 @@ class Obtained:
     verified: bool
 
 
-def how_obtained(reference: Reference, access: Access) -> Obtained:
+def how_obtained(
+    reference: Reference, access: Access, logins: Logins, *, insecure: bool
+) -> Obtained:
     """Say how an image is obtained from a source.
 
     Args:
         reference: The source.
         access: How it is reached.
+        logins: What skopeo may send to the registry.
+        insecure: Whether registries.conf lets it be reached without a verified certificate.
     """
     if reference.domain is None:
         return Obtained(registry=None, repository=None, with_credentials=False, verified=False)
     return Obtained(
         registry=reference.domain,
         repository=reference.repository,
-        with_credentials=access.has_credentials,
-        verified=access.tls_verify and access.cert_dir is None and access.certificates is None,
+        with_credentials=bool(logins),
+        verified=access.tls_verify and not access.has_certificates and not insecure,
     )

@@ -9,11 +9,10 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 
 from virtlayer.errors import DigestMismatch, MalformedLayer, PlatformNotFound, RegistryUnavailable
 from virtlayer.service.source.access import Access
-from virtlayer.service.source.command import PATIENCE, Skopeo, skopeo_for
+from virtlayer.service.source.command import Skopeo, skopeo_for
 from virtlayer.service.source.digest import digest_of, hasher, is_digest
 from virtlayer.service.source.image import (
     CONFIG_LIMIT,
@@ -28,11 +27,12 @@ from virtlayer.service.source.image import (
     parse_index,
     parse_manifest,
 )
-from virtlayer.service.source.obtained import Obtained, how_obtained
+from virtlayer.service.source.obtained import Obtained
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.streams import BlobStream, OpenedProxy, Proxies
+from virtlayer.service.source.workspace import Workspace
 
 __all__ = ["BlobStream", "OpenImage", "Source", "open_image", "started_source"]
 
@@ -43,11 +43,15 @@ type KnownConfigs = Callable[[str], Awaitable[str | None]]
 class OpenImage:
     """One image, opened: what is known of it, and the way to its blobs."""
 
-    def __init__(self, image: Image, obtained: Obtained, skopeo: Skopeo, proxies: Proxies) -> None:
+    def __init__(self, image: Image, skopeo: Skopeo, proxies: Proxies) -> None:
         self.image = image
-        self.obtained = obtained
         self._skopeo = skopeo
         self._proxies = proxies
+
+    @property
+    def obtained(self) -> Obtained:
+        """How it is obtained, which decides who else may use its content."""
+        return self._skopeo.obtained
 
     async def index(self) -> Index:
         """What the reference leads to: the index with all its platforms, or just this image.
@@ -94,13 +98,11 @@ class Source:
     def __init__(
         self,
         skopeo: Skopeo,
-        obtained: Obtained,
         platform: Platform | None,
         proxies: Proxies,
         life: contextlib.AsyncExitStack,
     ) -> None:
         self._skopeo = skopeo
-        self._obtained = obtained
         self._platform = platform
         self._proxies = proxies
         self._life = life
@@ -120,7 +122,7 @@ class Source:
             _check_platform(image, self._platform)
             if reference.local_path is None:
                 self._proxies.open_further(reference.pinned(image.digest))
-            return OpenImage(image, self._obtained, self._skopeo, self._proxies)
+            return OpenImage(image, self._skopeo, self._proxies)
         await self._proxies.close()
         digest, layout = await _converted(self._skopeo)
         proxies = await self._life.enter_async_context(_proxies_of(layout))
@@ -129,7 +131,7 @@ class Source:
             raise MalformedLayer(f"{reference} cannot be converted from Docker's schema 1.")
         _check_platform(image, self._platform)
         image = replace(image, reference=reference, digest=digest)
-        return OpenImage(image, self._obtained, self._skopeo, proxies)
+        return OpenImage(image, self._skopeo, proxies)
 
 
 @contextlib.asynccontextmanager
@@ -137,10 +139,7 @@ async def open_image(
     reference: Reference,
     access: Access,
     platform: Platform | None,
-    *,
-    runtime: Path,
-    scratch: Path,
-    patience: float = PATIENCE,
+    workspace: Workspace,
 ) -> AsyncIterator[OpenImage]:
     """Open an image; on leaving, its processes and temporary files are gone.
 
@@ -149,16 +148,12 @@ async def open_image(
         access: How to reach it.
         platform: Which image of an index. None for this host's; an image without an index is then
             taken whatever it is for.
-        runtime: A directory in memory, for credentials.
-        scratch: A directory on disk, for what skopeo unpacks or converts.
-        patience: Seconds without a sign of life after which a registry counts as gone.
+        workspace: Where skopeo's files are.
 
     Raises:
         VirtlayerError: The image cannot be opened; which one says why.
     """
-    async with started_source(
-        reference, access, platform, runtime=runtime, scratch=scratch, patience=patience
-    ) as source:
+    async with started_source(reference, access, platform, workspace) as source:
         yield await source.open()
 
 
@@ -167,10 +162,7 @@ async def started_source(
     reference: Reference,
     access: Access,
     platform: Platform | None,
-    *,
-    runtime: Path,
-    scratch: Path,
-    patience: float = PATIENCE,
+    workspace: Workspace,
 ) -> AsyncIterator[Source]:
     """Start what can open an image, and ask nothing of a registry yet; otherwise ``open_image``.
 
@@ -178,22 +170,18 @@ async def started_source(
         reference: As there.
         access: As there.
         platform: As there.
-        runtime: As there.
-        scratch: As there.
-        patience: As there.
+        workspace: As there.
 
     Raises:
         InvalidArgument: Files or descriptors of ``access`` are not what they should be.
     """
     async with (
-        skopeo_for(
-            reference, access, platform, runtime=runtime, scratch=scratch, patience=patience
-        ) as skopeo,
+        skopeo_for(reference, access, platform, workspace) as skopeo,
         contextlib.AsyncExitStack() as life,
     ):
         proxies = await life.enter_async_context(_proxies_of(skopeo))
         proxies.start()
-        yield Source(skopeo, how_obtained(reference, access), platform, proxies, life)
+        yield Source(skopeo, platform, proxies, life)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Logins for registries, as containers-auth.json(5) has them.
+
+skopeo always gets a file of our own, with the logins of the one registry that it reaches, or with
+none. Without such a file, it would read those of the user that it runs as.
+"""
+
+import base64
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from virtlayer.errors import InvalidArgument
+
+type Logins = Mapping[str, Mapping[str, str]]
+"""What ``auths`` contains: by registry or namespace, what to send."""
+
+_SENT = ("auth", "identitytoken")
+_ALIASES = {"docker.io": "index.docker.io", "registry-1.docker.io": "index.docker.io"}
+"""Names of one registry, which files have used (containers-auth.json(5))."""
+
+
+def parse_logins(content: bytes, name: str) -> Logins:
+    """Parse a file as ``skopeo login`` writes it.
+
+    Its ``credHelpers`` and ``credsStore`` are ignored: they name programs for us to run.
+
+    Args:
+        content: The file's content.
+        name: What the caller calls it, for errors.
+
+    Raises:
+        InvalidArgument: It has another format.
+    """
+    try:
+        document: Any = json.loads(content)
+        return {registry: _login(entry) for registry, entry in document["auths"].items()}
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        # The content stays out of the message: it is secret.
+        raise InvalidArgument(
+            f"{name} is not a containers-auth.json(5) file: it must be JSON with “auths”."
+        ) from None
+
+
+def login_of(registry: str, username: str, password: str) -> Logins:
+    """The login of a user name and a password.
+
+    Args:
+        registry: ``host[:port]``.
+        username: The user name.
+        password: The password.
+    """
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return {registry: {"auth": pair}}
+
+
+def logins_for(logins: Logins, registries: Collection[str]) -> Logins:
+    """The logins that can be of use.
+
+    Args:
+        logins: All that were given.
+        registries: ``host[:port]`` of each registry that may be asked.
+    """
+    wanted = {_ALIASES.get(registry, registry) for registry in registries}
+    return {key: login for key, login in logins.items() if login and _registry(key) in wanted}
+
+
+def authfile(logins: Logins) -> bytes:
+    """The content of a file with these logins."""
+    return json.dumps({"auths": logins}).encode()
+
+
+def _login(entry: Mapping[str, object]) -> Mapping[str, str]:
+    return {key: value for key in _SENT if isinstance(value := entry.get(key), str) and value}
+
+
+def _registry(key: str) -> str:
+    """The registry of a key, which may be a namespace, or a URL in files of old Dockers."""
+    host = key.removeprefix("http://").removeprefix("https://").partition("/")[0]
+    return _ALIASES.get(host, host)
