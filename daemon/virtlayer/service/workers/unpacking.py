@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a blob unpacks to, without a sandboxed process having a say in it.
+
+Decompressing is left to a sandboxed process, because the blob is not trusted. What comes out of it
+is hashed here. A blob that takes the process over can choose the bytes, but not their digest.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import BinaryIO, Self
+
+from virtlayer import errors
+from virtlayer.service.workers.conversation import MEND_IT, Advice, Worker
+from virtlayer.settings import MIB, LayerSettings
+
+_ADVICE: Advice = {errors.MalformedLayer: MEND_IT}
+_PATIENCE = 120.0
+"""Seconds without a byte after which the process is given up."""
+
+
+class UnpackingWorker(Worker):
+    """A worker process that decompresses blobs."""
+
+    @classmethod
+    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
+        """Run a worker for as long as the context lasts."""
+        return cls.running("virtlayer.worker.unpacking.worker", settings, _ADVICE)
+
+    async def digest(
+        self, blob: int, algorithm: str, description: str, *, patience: float = _PATIENCE
+    ) -> str:
+        """The digest of what a blob unpacks to.
+
+        Args:
+            blob: A descriptor of the verified blob, at its beginning; stays the caller's.
+            algorithm: Of the digest: ``sha256`` or ``sha512``.
+            description: The blob as an error should call it.
+            patience: Seconds without a byte after which the process is given up.
+
+        Raises:
+            MalformedLayer: The compressed bytes are damaged.
+            LayerTooLarge: More bytes come out than the settings allow.
+            Internal: The process ended, or does not go on.
+        """
+        hashing = hashlib.new(algorithm)
+        try:
+            async with (
+                asyncio.timeout(patience) as deadline,
+                _pipe() as (reader, writer),
+                asyncio.TaskGroup() as group,
+            ):
+                group.create_task(self._hash(reader, hashing, deadline, patience, description))
+                await self.ask({}, [blob, writer.fileno()], description)
+                # The process has closed its own end: now the reader comes to the end.
+                writer.close()
+        except TimeoutError:
+            raise errors.Internal(
+                f"The process that decompresses {description} gave nothing for {patience:.0f} s."
+            ) from None
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        return f"{algorithm}:{hashing.hexdigest()}"
+
+    async def _hash(
+        self,
+        reader: asyncio.StreamReader,
+        hashing: "hashlib._Hash",
+        deadline: asyncio.Timeout,
+        patience: float,
+        description: str,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        length = 0
+        while piece := await reader.read(MIB):
+            deadline.reschedule(loop.time() + patience)
+            length += len(piece)
+            if length > self.limits["bytes"]:
+                raise errors.LayerTooLarge(
+                    f"{description} unpacks to more bytes than the settings allow "
+                    "(layer.bytes-limit)."
+                )
+            await asyncio.to_thread(hashing.update, piece)
+
+
+@contextlib.asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
+    """A pipe: what its reading end gives, and its writing end."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with (
+        os.fdopen(writing, "wb", buffering=0) as writer,
+        os.fdopen(reading, "rb", buffering=0) as end,
+    ):
+        reader = asyncio.StreamReader(MIB)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), end
+        )
+        try:
+            yield reader, writer
+        finally:
+            transport.close()
+            # The transport closes its descriptor with the next turn of the loop.
+            await asyncio.sleep(0)
