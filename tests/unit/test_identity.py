@@ -12,24 +12,29 @@ from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.service.chain.identity import geometry_id, volume_id, volume_name
 
 GIB = 1024**3
-A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+A, B, C = ((f"sha256:{letter * 64}", f"sha256:{letter * 63}0") for letter in "abc")
+"""Diff id and digest of the blob of some layers."""
 
 digests = st.binary(min_size=32, max_size=32).map(lambda raw: f"sha256:{raw.hex()}")
+layers = st.lists(st.tuples(digests, digests), max_size=8)
 
 
-def chain_ids(geometry: str, diff_ids: Sequence[str]) -> list[str]:
+def chain_ids(geometry: str, layers: Sequence[tuple[str, str]]) -> list[str]:
     """The ids of volumes with a layer each, base first."""
-    ids = itertools.accumulate(
-        diff_ids, lambda below, own: volume_id(below, [own]), initial=geometry
-    )
+    ids = itertools.accumulate(layers, lambda below, own: volume_id(below, [own]), initial=geometry)
     return list(ids)[1:]
 
 
-def test_an_id_is_the_hash_of_its_parent_and_its_diff_id() -> None:
+def test_an_id_is_the_hash_of_its_parent_its_diff_id_and_its_blob() -> None:
     geometry = geometry_id(16 * GIB)
-    first = hashlib.sha256(f"{geometry} {A}".encode()).hexdigest()
-    second = hashlib.sha256(f"{first} {B}".encode()).hexdigest()
+    first = hashlib.sha256(f"{geometry} {A[0]} {A[1]}".encode()).hexdigest()
+    second = hashlib.sha256(f"{first} {B[0]} {B[1]}".encode()).hexdigest()
     assert chain_ids(geometry, [A, B]) == [first, second]
+
+
+def test_same_diff_id_from_another_blob_is_another_layer() -> None:
+    geometry = geometry_id(GIB)
+    assert volume_id(geometry, [A]) != volume_id(geometry, [(A[0], B[1])])
 
 
 def test_the_geometry_is_a_part_of_every_id() -> None:
@@ -53,9 +58,9 @@ def test_layers_that_share_a_volume_are_not_those_that_have_their_own() -> None:
     assert len({*shared, *chain_ids(geometry, [A, B, C])}) == 5
 
 
-@given(st.lists(digests, max_size=8), st.lists(digests, max_size=8))
+@given(layers, layers)
 def test_images_share_the_ids_of_their_common_first_layers(
-    common: list[str], rest: list[str]
+    common: list[tuple[str, str]], rest: list[tuple[str, str]]
 ) -> None:
     geometry = geometry_id(GIB)
     assert chain_ids(geometry, common + rest)[: len(common)] == chain_ids(geometry, common)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which layers go into which volume."""
 
+import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -16,11 +18,20 @@ GIB = 1024**3
 
 
 def some_layers(number: int) -> list[Layer]:
-    digests = [f"sha256:{hashlib.sha256(bytes([n])).hexdigest()}" for n in range(number)]
+    digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(number)]
     return [
-        Layer(digest=digest, size=1, media_type="application/x-tar", diff_id=digest)
+        Layer(
+            digest=f"sha256:{digest}",
+            size=1,
+            media_type="application/x-tar",
+            diff_id=f"sha256:{digest[::-1]}",
+        )
         for digest in digests
     ]
+
+
+def pairs(layers: Sequence[Layer]) -> list[tuple[str, str]]:
+    return [(layer.diff_id, layer.digest) for layer in layers]
 
 
 def test_every_layer_has_its_own_volume_up_to_the_limit() -> None:
@@ -63,6 +74,17 @@ def test_another_limit_is_not_mixed_up_with_this_one() -> None:
     assert all(wide[volume.name] == volume for volume in common)
 
 
+def test_volume_of_another_blob_with_the_same_content_has_the_id_of_that_blob() -> None:
+    image, other = some_layers(3), some_layers(3)
+    image[0] = dataclasses.replace(image[0], digest="sha256:" + "0" * 64)
+    plan = plan_chain(image, GIB, 16, [layer.digest for layer in other])
+    assert [volume.name for volume in plan] == [
+        volume.name for volume in plan_chain(other, GIB, 16)
+    ]
+    assert plan[0].layers == (image[0],)
+    assert [volume.is_recompressed for volume in plan] == [True, False, False]
+
+
 @given(st.integers(1, 60), st.integers(1, 30))
 def test_a_plan_has_every_layer_once_in_order_and_keeps_the_limit(number: int, limit: int) -> None:
     layers = some_layers(number)
@@ -72,7 +94,9 @@ def test_a_plan_has_every_layer_once_in_order_and_keeps_the_limit(number: int, l
     assert [volume.parent for volume in plan] == [None, *(volume.name for volume in plan[:-1])]
     below = [geometry_id(GIB), *(volume.volume_id for volume in plan)]
     for parent, volume in zip(below, plan, strict=False):
-        assert volume.volume_id == volume_id(parent, [layer.diff_id for layer in volume.layers])
+        assert volume.below == parent
+        assert volume.volume_id == volume_id(parent, pairs(volume.layers))
+        assert not volume.is_recompressed
 
 
 def test_an_image_without_layers_is_refused() -> None:

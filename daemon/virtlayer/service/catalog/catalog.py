@@ -14,12 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from virtlayer.service.catalog import former_versions, provenance
+from virtlayer.service.catalog import built_layers, former_versions, provenance
+from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltLayers, BuiltVolume
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.former_versions import Version
 from virtlayer.service.catalog.provenance import Origin
 
-__all__ = ["Catalog", "ImageLayer", "ImageRecord", "Origin", "Version", "Visit"]
+__all__ = [
+    "BuiltLayer",
+    "BuiltVolume",
+    "Catalog",
+    "ImageLayer",
+    "ImageRecord",
+    "Origin",
+    "Version",
+    "Visit",
+]
 
 _MIGRATIONS = (
     """
@@ -65,6 +75,7 @@ _MIGRATIONS = (
     ) STRICT;
     """,
     provenance.TABLES,
+    built_layers.TABLES,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
@@ -150,10 +161,14 @@ class Catalog(Database):
 
     Args:
         path: The file; made, with its directory, when it is not there.
+
+    Attributes:
+        built_layers: What the layer volumes were built from.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _MIGRATIONS)
+        self.built_layers = BuiltLayers(self)
 
     async def put(self, record: ImageRecord, *, keep: int | None = None) -> ImageRecord:
         """Record an image, in the place of one of the same name in the same pool.
@@ -265,6 +280,7 @@ class Catalog(Database):
         def remove(connection: sqlite3.Connection) -> None:
             former_versions.forget_volume(connection, pool, name)
             connection.execute("DELETE FROM volume WHERE pool = ? AND name = ?", (pool, name))
+            built_layers.forget_unused(connection)
 
         await self.run(remove)
 

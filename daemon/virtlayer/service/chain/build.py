@@ -16,7 +16,13 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from virtlayer.cancellation import meanwhile, to_completion
-from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
+from virtlayer.errors import (
+    DigestMismatch,
+    LayerTooLarge,
+    MalformedLayer,
+    VirtlayerError,
+    VolumeNotFound,
+)
 from virtlayer.keeper.commit import (
     Placed,
     flush_volume,
@@ -58,6 +64,7 @@ class ChainBuilder:
         Raises:
             NoSpace: The pool is full, or a layer does not fit into the virtual size.
             VolumeExists: Something else has the name of one of the layer volumes.
+            VolumeNotFound: A volume that can only be reused is not there.
             VirtlayerError: What ``tools`` raise, or libvirt.
         """
         build = _Build(self._pools, self._lock, request, tools)
@@ -136,11 +143,20 @@ class _Build:
                 images = await self._images(stack)
             self._found = await finding
             missing = [planned for planned in plan if planned.name not in self._found]
+            self._refuse_recompressed(missing)
             layers = [layer for planned in missing for layer in planned.layers]
             self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
             self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
             if missing:
                 await self._make_all(missing, images or await self._images(stack))
+
+    def _refuse_recompressed(self, missing: Iterable[PlannedVolume]) -> None:
+        for planned in missing:
+            if planned.is_recompressed:
+                raise VolumeNotFound(
+                    f"The volume {planned.name} was deleted from the pool “{self._pool.name}” "
+                    f"while {self._request.description} was pulled. Pull it again."
+                )
 
     def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
         return all((self._pool.path / planned.name).exists() for planned in plan)

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a layer volume is called: by everything that decides its content.
+"""What a layer volume is called: a hash of everything that decides its content.
 
-That depends on the layers below it and on the file system's geometry, so its id is a chain id (OCI
-image-spec, config.md, "Layer ChainID") whose first parent is the geometry. Two images with the same
-first layers thus share the volumes of these, and no others.
+That is the layers below it, the file system's geometry, and for each of its layers the diff id and
+the digest of the blob. The diff id alone would not do: a worker that a blob has taken over can say
+that this blob unpacks to any diff id, and would so make the layer of another image. The blob's
+digest is compared outside of the sandbox. So a blob decides what is in its own volume, and in those
+on top of it, whatever it does to a worker.
+
+Two images with the same first layers share the volumes of these. See ``operations.sharing`` for
+layers that differ in their compression only.
 """
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 
 from virtlayer.protocol.volume_format import FORMAT_VERSION
 
@@ -21,18 +27,18 @@ def geometry_id(virtual_size: int) -> str:
     return _sha256(f"virtlayer ext4 format {FORMAT_VERSION} size {virtual_size}")
 
 
-def volume_id(below: str, diff_ids: Sequence[str]) -> str:
+def volume_id(below: str, layers: Iterable[tuple[str, str]]) -> str:
     """The id of a volume: 64 hex digits.
 
-    Where each layer has its own, ``id(n) = sha256(id(n-1) + " " + diff_id(n))``. Of layers that
-    share a volume all are named in there: the same tree, made in other steps, lies in other blocks,
-    so that what stands on the one could not stand on the other.
+    Where each layer has its own, ``id(n) = sha256(id(n-1) + " " + diff_id(n) + " " + blob(n))``. Of
+    layers that share a volume all are named in there: the same tree, made in other steps, lies in
+    other blocks, so that an overlay of the one could not be an overlay of the other.
 
     Args:
         below: The id of the volume below, or what ``geometry_id`` gives.
-        diff_ids: The digests of the layers' uncompressed archives, base first.
+        layers: The diff id and the digest of the blob of each layer, base first.
     """
-    return _sha256(" ".join([below, *diff_ids]))
+    return _sha256(" ".join([below, *itertools.chain.from_iterable(layers)]))
 
 
 def volume_name(volume_id: str) -> str:

@@ -7,6 +7,7 @@ share, and so do the last ones, which the image's next version replaces while th
 layers between share one.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,13 +24,17 @@ class PlannedVolume:
     """A volume of a chain.
 
     Attributes:
+        below: The id of the volume below; of the first one, ``identity.geometry_id``.
         volume_id: What ``identity.volume_id`` gives it.
         layers: What is applied in it, base first; more than one in one volume at most.
+        blobs: The digests of the blobs that the volume is built from, in the same order.
         parent: The name of the volume that it is an overlay of; None for the first one.
     """
 
+    below: str
     volume_id: str
     layers: tuple[Layer, ...]
+    blobs: tuple[str, ...]
     parent: str | None
 
     @property
@@ -37,9 +42,20 @@ class PlannedVolume:
         """The name of the volume."""
         return volume_name(self.volume_id)
 
+    @property
+    def is_recompressed(self) -> bool:
+        """Whether the volume is built from other blobs than the image has, with the same content.
+
+        Such a volume can be reused, but not built from the image's blobs.
+        """
+        return self.blobs != tuple(layer.digest for layer in self.layers)
+
 
 def plan_chain(
-    layers: Sequence[Layer], virtual_size: int, depth_limit: int
+    layers: Sequence[Layer],
+    virtual_size: int,
+    depth_limit: int,
+    blobs: Sequence[str] | None = None,
 ) -> tuple[PlannedVolume, ...]:
     """Plan the volumes of an image, base first.
 
@@ -47,6 +63,8 @@ def plan_chain(
         layers: The image's, base first.
         virtual_size: Of the volumes, in bytes.
         depth_limit: The most volumes in the chain.
+        blobs: For each layer the digest of the blob that its volume is built from; None for their
+            own.
 
     Raises:
         MalformedLayer: The image has no layers.
@@ -58,10 +76,13 @@ def plan_chain(
         raise MalformedLayer("The image has no layers: there is no file system to make of it.")
     volumes: list[PlannedVolume] = []
     below = geometry_id(virtual_size)
+    rest = iter([layer.digest for layer in layers] if blobs is None else blobs)
     for part in _parts(layers, depth_limit):
         parent = volumes[-1].name if volumes else None
-        below = volume_id(below, [layer.diff_id for layer in part])
-        volumes.append(PlannedVolume(below, part, parent))
+        built_from = tuple(itertools.islice(rest, len(part)))
+        own = volume_id(below, zip((layer.diff_id for layer in part), built_from, strict=True))
+        volumes.append(PlannedVolume(below, own, part, built_from, parent))
+        below = own
     return tuple(volumes)
 
 

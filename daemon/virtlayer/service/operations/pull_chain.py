@@ -10,7 +10,7 @@ not know will most likely have layers to apply: then the layer worker starts mea
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from virtlayer import journal
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.service.catalog.catalog import ImageLayer, ImageRecord
+from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume, ImageLayer, ImageRecord
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.presence import whole_chain
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
@@ -30,6 +30,7 @@ from virtlayer.service.operations.create_volume import check_name_is_free, creat
 from virtlayer.service.operations.layers import volumes_of
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.sharing import SharedPlanning
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.arriving_blob import Blob
 from virtlayer.service.source.image import Image, Layer
@@ -194,9 +195,13 @@ class _Pull:
         _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
         plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
         # From before it is looked for until the catalogue says who needs it.
-        async with services.claims.claimed(pool, [planned.name for planned in plan]):
+        async with contextlib.AsyncExitStack() as claims:
+            await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
             chain = whole_chain(plan, await former, pool, self._size)
             if chain is None:
+                planning = SharedPlanning(services, pool, self._size, claims)
+                plan = await planning.plan(image.layers)
+                await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
                 chain = await self._build(pool, plan, source, worker)
             else:
                 self._job.report.set_total(0, 0)
@@ -257,7 +262,12 @@ class _Pull:
         )
 
     async def _note(self, planned: PlannedVolume) -> None:
-        await self._services.catalog.add_volume(self._request.pool, planned.name)
+        layers = tuple(
+            BuiltLayer(layer.diff_id, layer.digest, layer.size) for layer in planned.layers
+        )
+        await self._services.catalog.built_layers.put(
+            BuiltVolume(self._request.pool, planned.name, planned.below, layers)
+        )
         _log.info(
             "Job %d: volume %s is in its pool",
             self._job.id,
@@ -294,3 +304,7 @@ class _Pull:
             volume=plan[-1].name,
             pulled_at=time.time_ns() // 1000,
         )
+
+
+def _names(plan: Iterable[PlannedVolume]) -> list[str]:
+    return [planned.name for planned in plan]

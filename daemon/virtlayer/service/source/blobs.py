@@ -72,6 +72,12 @@ class BlobCache:
         async with lending(layer, download, on_bytes) as blob:
             yield blob
 
+    @contextlib.asynccontextmanager
+    async def cached(self, layer: Layer) -> AsyncIterator[int | None]:
+        """Lend a blob that is here and right, for reading at offset 0; None if it is not here."""
+        with contextlib.ExitStack() as files:
+            yield await self._cached(layer, files)
+
     def sweep(self) -> None:
         """Remove what writers that died have left; done before the first blob is lent as well."""
         for path in _files(self.directory / _PARTIAL):

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Shares the volumes of layers that other images have in another compression.
+
+The id of a volume names the blob that it was built from, so the same layer, compressed by another
+program, would be built once more. A volume with the same diff ids is shared nevertheless when this
+service has seen for itself that the blob which it was built from unpacks to the diff id: the word
+of the worker that built it is not enough (``chain.identity``). That takes the blob, so it must
+still be in the cache.
+"""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from virtlayer import journal
+from virtlayer.errors import VirtlayerError
+from virtlayer.protocol.pools import Pool
+from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume
+from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.operations.services import Services
+from virtlayer.service.source.image import Layer
+from virtlayer.service.workers.unpacking import UnpackingWorker
+
+_log = logging.getLogger(__name__)
+
+
+class SharedPlanning:
+    """Plans the chain of an image with volumes that the pool has.
+
+    Args:
+        services: The daemon's parts.
+        pool: Where the chain is to be.
+        size: Of the volumes, in bytes.
+        claims: Holds the claims on the volumes that are found.
+    """
+
+    def __init__(
+        self, services: Services, pool: Pool, size: int, claims: contextlib.AsyncExitStack
+    ) -> None:
+        self._services = services
+        self._pool = pool
+        self._size = size
+        self._claims = claims
+
+    async def plan(self, layers: Sequence[Layer]) -> tuple[PlannedVolume, ...]:
+        """Plan the volumes of an image, base first; those that can be shared are in the pool.
+
+        Args:
+            layers: The image's, base first.
+        """
+        limit = self._services.settings.storage.depth_limit
+        blobs = [layer.digest for layer in layers]
+        plan = plan_chain(layers, self._size, limit)
+        position = 0
+        for number in range(len(plan)):
+            planned = plan[number]
+            end = position + len(planned.layers)
+            built = await self._services.catalog.built_layers.find(
+                self._pool.name, planned.below, [layer.diff_id for layer in planned.layers]
+            )
+            if all(volume.name != planned.name for volume in built):
+                twin = await self._same_content(planned, built)
+                if twin is None:
+                    # On a volume that is still to be built, there is none.
+                    break
+                blobs[position:end] = [layer.blob for layer in twin.layers]
+                plan = plan_chain(layers, self._size, limit, blobs)
+            position = end
+        return plan
+
+    async def _same_content(
+        self, planned: PlannedVolume, built: Sequence[BuiltVolume]
+    ) -> BuiltVolume | None:
+        for volume in built:
+            if await self._is_there(volume) and await self._is_right(planned, volume):
+                return volume
+        return None
+
+    async def _is_there(self, volume: BuiltVolume) -> bool:
+        """Claim a volume, and look for it."""
+        claim = self._services.claims.claimed(self._pool, [volume.name])
+        await self._claims.enter_async_context(claim)
+        return await self._services.pools.volume(self._pool, volume.name) is not None
+
+    async def _is_right(self, planned: PlannedVolume, volume: BuiltVolume) -> bool:
+        """Whether each blob of a volume is the planned one, or unpacks to the same."""
+        for layer, built in zip(planned.layers, volume.layers, strict=True):
+            if layer.digest != built.blob and not await self._unpacks(built, volume):
+                return False
+        return True
+
+    async def _unpacks(self, layer: BuiltLayer, volume: BuiltVolume) -> bool:
+        """Whether a blob is known to unpack to its diff id, or is found to do so now."""
+        known = self._services.catalog.built_layers
+        # What is not compressed was compared as a blob.
+        if layer.blob == layer.diff_id or await known.is_confirmed(layer.blob, layer.diff_id):
+            return True
+        digest = await self._unpacked_digest(layer)
+        if digest == layer.diff_id:
+            await known.confirm(layer.blob, layer.diff_id)
+            return True
+        if digest is not None:
+            _log.warning(
+                "The volume %s in the pool “%s” was built from the blob %s as the layer %s, but "
+                "that blob unpacks to %s: a layer worker did not say the truth",
+                volume.name,
+                volume.pool,
+                layer.blob,
+                layer.diff_id,
+                digest,
+                extra=journal.fields(pool=volume.pool, volume=volume.name, layer=layer.diff_id),
+            )
+            await known.forget(volume)
+        return False
+
+    async def _unpacked_digest(self, layer: BuiltLayer) -> str | None:
+        """What a blob unpacks to; None if the cache does not have it, or if that is not found."""
+        blob = Layer(layer.blob, layer.bytes, "", layer.diff_id)
+        async with self._services.cache.cached(blob) as descriptor:
+            if descriptor is None:
+                return None
+            settings = self._services.settings.layer
+            algorithm = layer.diff_id.partition(":")[0]
+            try:
+                async with UnpackingWorker.started(settings) as worker:
+                    return await worker.digest(descriptor, algorithm, f"The blob {layer.blob}")
+            except VirtlayerError as error:
+                _log.warning("The blob %s cannot be decompressed: %s", layer.blob, error)
+                return None

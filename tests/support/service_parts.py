@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The parts of a service in the test's own process, and pulls by them.
+
+For what cannot be brought about from outside: another part in the place of one, or a step that
+waits for the test.
+"""
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.libvirt_host import LibvirtHost
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pools
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
+from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.sweeping import Sweeper
+from virtlayer.service.source.access import Access
+from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.reference import parse_reference
+from virtlayer.service.source.workspace import Workspace
+from virtlayer.settings import GIB, Settings, StorageSettings
+
+_numbers = itertools.count(1)
+
+
+@contextlib.asynccontextmanager
+async def service_parts(
+    host: LibvirtHost, directory: Path, *, session: bool = True
+) -> AsyncIterator[Services]:
+    """The parts of a service with volumes of 64 MiB; its files are in this directory."""
+    for name in ("run", "scratch"):
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
+    settings = Settings(storage=StorageSettings(virtual_size=64 * 1024**2))
+    async with (
+        Hypervisor(host.uri) as hypervisor,
+        Catalog(directory / "catalog.sqlite") as catalog,
+    ):
+        pools = Pools(hypervisor)
+        yield Services(
+            settings=settings,
+            session=session,
+            workspace=Workspace(runtime=directory / "run", scratch=directory / "scratch"),
+            hypervisor=hypervisor,
+            pools=pools,
+            sweeper=Sweeper(pools),
+            chains=ChainBuilder(pools),
+            cache=BlobCache(directory / "blobs", GIB),
+            catalog=catalog,
+            jobs=Jobs(settings.jobs),
+        )
+
+
+def some_job(*, uid: int = 0) -> Job:
+    """A job that nobody listens to."""
+    return Job(next(_numbers), kind="pull", source="", pool="", started_by=uid, listener=_Silent())
+
+
+async def pulled(services: Services, source: str, pool: str, **more: Any) -> PullResult:
+    """Pull an image from a registry without TLS."""
+    request = PullRequest(
+        source=parse_reference(source), pool=pool, access=Access(tls_verify=False), **more
+    )
+    return await pull(services, request, some_job())
+
+
+class _Silent:
+    def added(self, job: Job) -> None: ...
+
+    def changed(self, job: Job, names: frozenset[str]) -> None: ...
+
+    def progressed(self, job: Job) -> None: ...
+
+    def finished(self, job: Job) -> None: ...
+
+    def removed(self, job: Job) -> None: ...
