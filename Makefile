@@ -6,7 +6,7 @@ PYTHON := /usr/bin/python3
 BIN := .venv/bin
 # Where libvirtd and debugfs are, and where an ordinary user's shell does not look.
 export PATH := $(PATH):/usr/sbin
-COMPILED := setup.py $(shell find daemon -name '*.c' -o -name '*.h' -o -name 'build_extension.py')
+COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -name '*.h')
 
 .PHONY: help
 help:
@@ -32,7 +32,7 @@ dev: .venv/installed.stamp
 .venv/installed.stamp: pyproject.toml $(COMPILED) .venv/debian.stamp
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'setuptools>=78' 'cffi>=1.17'
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	STRICT=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
 
 .PHONY: check

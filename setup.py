@@ -3,12 +3,16 @@
 
 import os
 import shlex
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-FLAGS = ["-O2", "-Wall", "-Wextra"]
+# pip runs this file without its folder in the path.
+sys.path.insert(0, str(Path(__file__).parent))
+from build_extensions import FLAGS
+
 GUARD = "daemon/virtlayer/guard.c"
 
 
@@ -43,8 +47,8 @@ setup(
         )
     ],
     cffi_modules=[
-        "daemon/virtlayer/worker/archive/build_extension.py:ffi",
+        "build_extensions.py:archive",
         "daemon/virtlayer/worker/ext4/build_extension.py:ffi",
-        "daemon/virtlayer/worker/sandbox/build_extension.py:ffi",
+        "build_extensions.py:sandbox",
     ],
 )

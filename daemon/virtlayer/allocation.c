@@ -10,16 +10,30 @@
 #include <Python.h>
 #include <malloc.h>
 
-static PyObject *map_from(PyObject *module, PyObject *argument)
+/* Sets the size from which on blocks are mapped, and whether so many freed bytes are kept. */
+static PyObject *set_threshold(PyObject *argument, long largest, int kept_blocks)
 {
     long size = PyLong_AsLong(argument);
 
-    (void)module;
     if (size == -1 && PyErr_Occurred())
         return NULL;
-    if (size < 1 || size > INT_MAX || mallopt(M_MMAP_THRESHOLD, (int)size) == 0)
+    if (size < 1 || size > largest || mallopt(M_MMAP_THRESHOLD, (int)size) == 0)
         return PyErr_Format(PyExc_ValueError, "malloc does not take %ld as a threshold", size);
+    if (kept_blocks)
+        mallopt(M_TRIM_THRESHOLD, kept_blocks * (int)size);
     Py_RETURN_NONE;
+}
+
+static PyObject *map_from(PyObject *module, PyObject *argument)
+{
+    (void)module;
+    return set_threshold(argument, INT_MAX, 0);
+}
+
+static PyObject *keep_freed(PyObject *module, PyObject *argument)
+{
+    (void)module;
+    return set_threshold(argument, INT_MAX / 2, 2);
 }
 
 static PyMethodDef methods[] = {
@@ -27,6 +41,9 @@ static PyMethodDef methods[] = {
       "Let malloc(3) map blocks of so many bytes and more, and unmap them when they are freed.\n\n"
       "Left alone it does so at first, but takes freed ones for a sign to do it with larger ones\n"
       "only: the rest then stays a part of the process." },
+    { "keep_freed", keep_freed, METH_O,
+      "Let malloc(3) make blocks of up to so many bytes from what was freed before.\n\n"
+      "It returns to the system only what exceeds twice as many." },
     { 0 },
 };
 

@@ -35,3 +35,5 @@ def test_large_blocks_are_no_part_of_the_heap_after_larger_ones_were_freed() -> 
 def test_what_is_no_size_is_refused(size: int) -> None:
     with pytest.raises((ValueError, OverflowError)):
         allocation.map_from(size)
+    with pytest.raises((ValueError, OverflowError)):
+        allocation.keep_freed(size)

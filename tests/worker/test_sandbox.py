@@ -20,11 +20,26 @@ from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
 _INSIDE = """
-import os, signal, socket, subprocess, sys, threading
+import ctypes, fcntl, os, signal, socket, subprocess, sys, termios, threading
 from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
 
 parent, port = os.getppid(), int(sys.argv[1])
 inet, unix = socket.socket(), socket.socket(socket.AF_UNIX)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+READ, WRITE, EXECUTE, PRIVATE_ANONYMOUS = 1, 2, 4, 0x22
+
+def system(result, error=-1):
+    if result == error:
+        raise OSError(ctypes.get_errno(), "")
+    return result
+
+def new_memory(protection):
+    return system(libc.mmap(None, 4096, protection, PRIVATE_ANONYMOUS, -1, 0), 2**64 - 1)
+
+memory = new_memory(READ | WRITE)
 enter_sandbox(Limits(memory=2**31, cpu_seconds=60))
 attempts = {
     "open a file to read": lambda: os.open("/etc/passwd", os.O_RDONLY),
@@ -40,6 +55,11 @@ attempts = {
     "change user": lambda: os.setuid(0),
     "raise a limit": lambda: __import__("resource").setrlimit(7, (64, 64)),
     "trace": lambda: os.pidfd_open(parent),
+    "ask whether a file exists": lambda: os.stat("/etc/passwd"),
+    "put input into a terminal": lambda: fcntl.ioctl(0, termios.TIOCSTI, b"x"),
+    "ask a device": lambda: fcntl.ioctl(0, termios.FIONREAD, bytes(4)),
+    "map memory with new code": lambda: new_memory(READ | WRITE | EXECUTE),
+    "make memory executable": lambda: system(libc.mprotect(memory, 4096, READ | EXECUTE)),
 }
 for name, attempt in attempts.items():
     try:
@@ -51,6 +71,7 @@ for name, attempt in attempts.items():
 thread = threading.Thread(target=lambda: print("threads still work", 0, sep="\\t"))
 thread.start()
 thread.join()
+print("memory can still be mapped", 0 if new_memory(READ | WRITE) else 1, sep="\\t")
 """
 
 
@@ -64,7 +85,8 @@ async def test_nothing_can_be_reached_from_inside() -> None:
     outcomes = dict(line.split("\t") for line in output.decode().splitlines())
 
     assert outcomes.pop("threads still work") == "0"
-    assert len(outcomes) == 13
+    assert outcomes.pop("memory can still be mapped") == "0"
+    assert len(outcomes) == 18
     assert {
         name: outcome
         for name, outcome in outcomes.items()

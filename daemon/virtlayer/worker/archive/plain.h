@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The header blocks of a tar archive that have nothing unusual. See plain.c. */
-#ifndef VIRTLAYER_PLAIN_H
-#define VIRTLAYER_PLAIN_H
+#pragma once
 
 #include <stdint.h>
 
@@ -22,5 +21,3 @@ struct vl_plain {
 /* Reads a block of VL_TAR_BLOCK bytes. Answers 0 where it is not plain: there may be an error in
  * it, or a number that is not octal, or a checksum that is right in another way. */
 int vl_read_plain(const unsigned char *block, struct vl_plain *header);
-
-#endif

@@ -17,10 +17,10 @@ who the daemon is:
 import os
 import stat
 
-from virtlayer.worker.sandbox._seccomp import ffi, lib
+from virtlayer.worker.sandbox._sandbox import ffi, lib
 from virtlayer.worker.sandbox.enter import Limits, die_with_parent, keep_freed_memory, limit
 from virtlayer.worker.sandbox.landlock import stay_below
-from virtlayer.worker.sandbox.seccomp import Rule, allow_only_what_the_worker_does, has_bits
+from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only, has_bits
 
 # The numbers of linux/capability.h.
 _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _MKNOD, _SETFCAP = 0, 1, 3, 4, 27, 31
@@ -29,7 +29,7 @@ _FLAGS = 2
 """The argument of openat(2) that has the flags."""
 
 _WRITING: tuple[Rule, ...] = (
-    *((name,) for name in ("ftruncate", "getdents64", "fchdir", "statx")),
+    *((name,) for name in ("ftruncate", "getdents64", "fchdir", "statx", "newfstatat")),
     *((name,) for name in ("mkdirat", "mknodat", "symlinkat", "linkat", "unlinkat", "readlinkat")),
     *((name,) for name in ("fchown", "fchownat", "fchmod", "fchmodat", "fchmodat2", "utimensat")),
     *((name,) for name in ("fsetxattr", "fgetxattr", "flistxattr", "fremovexattr")),
@@ -43,7 +43,7 @@ _READING: tuple[Rule, ...] = (
 
 
 def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool) -> None:
-    """Give up everything that writing this directory does not need. There is no way back.
+    """Give up everything that writing this directory does not need. This is irreversible.
 
     Args:
         limits: What the worker may use.
@@ -72,7 +72,7 @@ def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool)
     os.umask(0)
     keep_freed_memory()
     limit(limits)
-    allow_only_what_the_worker_does(_WRITING + _READING if customizes else _WRITING)
+    allow_only(WORKER_CALLS + _WRITING + (_READING if customizes else ()))
 
 
 def _shut_in(directory: int) -> None:

@@ -11,8 +11,9 @@ import resource
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from virtlayer.worker.sandbox._seccomp import ffi, lib
-from virtlayer.worker.sandbox.seccomp import Rule, allow_only_what_the_worker_does
+from virtlayer import allocation
+from virtlayer.worker.sandbox._sandbox import ffi, lib
+from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only
 
 WORKER_USER = "virtlayer-worker"
 """Made by the package (systemd/sysusers.d); where it is missing, ``nobody`` takes its place."""
@@ -36,7 +37,7 @@ class Limits(NamedTuple):
 
 
 def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
-    """Give up everything that reading layers does not need. There is no way back.
+    """Give up everything that reading layers does not need. This is irreversible.
 
     Args:
         limits: What is left to use.
@@ -50,7 +51,7 @@ def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
         die_with_parent()
     keep_freed_memory()
     limit(limits)
-    allow_only_what_the_worker_does(more)
+    allow_only([*WORKER_CALLS, *more])
 
 
 def die_with_parent() -> None:
@@ -80,7 +81,7 @@ def keep_freed_memory() -> None:
     A layer comes in pieces of half a MiB, which malloc(3) would give back one by one: the kernel
     would clear 180,000 pages for a layer of 750 MB.
     """
-    lib.vl_keep_freed_memory(_KEPT_BLOCK)
+    allocation.keep_freed(_KEPT_BLOCK)
 
 
 def limit(limits: Limits) -> None:

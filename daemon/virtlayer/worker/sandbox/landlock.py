@@ -3,7 +3,7 @@
 
 import os
 
-from virtlayer.worker.sandbox._seccomp import ffi, lib
+from virtlayer.worker.sandbox._sandbox import ffi, lib
 
 # The rights of linux/landlock.h by the version that brought them.
 _RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
