@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Has qemu-img look at a disk that a stranger made: without rights, files to write, or a network.
+"""Has qemu-img look at a disk out of an image: without rights, files to write, or a network.
 
 ``python -m virtlayer.worker.disk.qemu_img FORMAT DESCRIPTOR`` becomes qemu-img, which prints JSON.
 """
@@ -11,29 +11,52 @@ import sys
 
 from virtlayer.worker.sandbox.enter import Limits, become_nobody, die_with_parent, limit
 from virtlayer.worker.sandbox.landlock import refuse_writing
-from virtlayer.worker.sandbox.seccomp import refuse
+from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only, equals, has_bits
 
 _QEMU_IMG = "/usr/bin/qemu-img"
 _LIMITS = Limits(memory=2 * 1024**3, cpu_seconds=10, descriptors=32)
-_NOT_NEEDED = (
-    *("socket", "connect", "bind", "listen", "ptrace", "process_vm_readv", "process_vm_writev"),
-    *("mount", "unshare", "setns", "bpf", "io_uring_setup", "userfaultfd", "keyctl", "add_key"),
+
+_FLAGS_OF_OPENAT, _NEW_LIMIT = 2, 2
+_WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+
+_QEMU_CALLS: tuple[Rule, ...] = (
+    *WORKER_CALLS,
+    # The start of the program, and of the libraries that it is linked with: code.
+    *((name,) for name in ("execve", "arch_prctl", "set_tid_address", "prctl", "mmap", "mprotect")),
+    *((name,) for name in ("access", "faccessat", "readlink", "readlinkat", "getdents64")),
+    ("openat", has_bits(_FLAGS_OF_OPENAT, 0, among=_WRITING)),
+    *((name,) for name in ("newfstatat", "pread64", "preadv", "fstatfs")),
+    ("prlimit64", equals(_NEW_LIMIT, 0)),
+    # Its event loop.
+    *((name,) for name in ("eventfd2", "signalfd4", "timerfd_create", "timerfd_settime")),
+    *((name,) for name in ("epoll_create1", "epoll_ctl", "epoll_pwait", "pipe2")),
 )
+"""What qemu-img does to start and to read one disk."""
+
+
+def enter() -> None:
+    """Give up what qemu-img does not need to look at a disk. This is irreversible.
+
+    Raises:
+        OSError: The kernel refuses a part; the caller must end then.
+    """
+    if os.geteuid() == 0:
+        become_nobody()
+        die_with_parent()
+    refuse_writing()
+    limit(_LIMITS)
+    allow_only(_QEMU_CALLS)
 
 
 def main() -> None:
     """Become qemu-img."""
     image_format, descriptor = sys.argv[1:]
     os.set_inheritable(int(descriptor), True)
-    if os.geteuid() == 0:
-        become_nobody()
-        die_with_parent()
-    refuse_writing()
-    limit(_LIMITS)
-    refuse(_NOT_NEEDED)
-    # By the descriptor: this user cannot find the file by its name.
-    file = f"/proc/self/fd/{descriptor}"
-    argv = [_QEMU_IMG, "info", "--output=json", "-f", image_format, file]
+    enter()
+    # By the descriptor: this user cannot find the file by its name. Without locks: nobody else has
+    # the file, and qemu-img would open /dev/null for writing to find out which locks there are.
+    file = f"file.driver=file,file.locking=off,file.filename=/proc/self/fd/{descriptor}"
+    argv = [_QEMU_IMG, "info", "--output=json", "--image-opts", f"driver={image_format},{file}"]
     os.execve(_QEMU_IMG, argv, {"LANG": "C.UTF-8"})  # noqa: S606 -- what this process is for
 
 
