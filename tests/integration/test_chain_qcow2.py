@@ -17,8 +17,15 @@ from tests.support.leftovers import children, nothing_left
 from tests.support.small_filesystem import memory_filesystem, small_filesystem
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
-from virtlayer.service.chain import qmp
-from virtlayer.service.chain.qcow2 import CLUSTER_SIZE, Images, NewImage, Parent, images_in
+from virtlayer.service.chain import qcow2, qmp
+from virtlayer.service.chain.qcow2 import (
+    CLUSTER_SIZE,
+    Images,
+    NewImage,
+    Parent,
+    create_overlay,
+    images_in,
+)
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.service.chain.storage_daemon import storage_daemon
 from virtlayer.settings import KIB, MIB
@@ -362,9 +369,19 @@ async def test_a_daemon_that_hangs_is_told(
         image = await images.create(64 * MIB, None)
         (daemon,) = children() - before
         os.kill(daemon, signal.SIGSTOP)
-        monkeypatch.setattr(qmp, "_ANSWER_SECONDS", 0.1)
-        with pytest.raises(Internal, match="qemu-storage-daemon did not answer"):
+        monkeypatch.setattr(qmp, "QEMU_SECONDS", 0.1)
+        with pytest.raises(Internal, match=r"qemu-storage-daemon sent nothing .* blockdev-reopen"):
             await images.finish(image)
+
+
+async def test_qemu_img_that_hangs_is_an_error(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    monkeypatch.setattr(qcow2, "QEMU_SECONDS", 0)
+    with pytest.raises(Internal, match="qemu-img did not end within 0 s"):
+        await create_overlay(directory / "overlay.qcow2", 64 * MIB, "base.qcow2")
+    assert children() == before
 
 
 async def test_cancelling_ends_the_daemon(directory: Path) -> None:

@@ -27,8 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from virtlayer.errors import Internal
 from virtlayer.programs import run
-from virtlayer.service.chain.qmp import CommandFailed
+from virtlayer.protocol.deadlines import QEMU_SECONDS
+from virtlayer.service.chain.qmp import CommandFailed, Event
 from virtlayer.service.chain.storage_daemon import StorageDaemon, storage_daemon
 from virtlayer.settings import KIB
 
@@ -127,7 +129,9 @@ class Images:
         yield self._daemon.connected
         # “hard”: qemu may not have noticed yet that its client has left.
         await self._execute(
-            "block-export-del", {"id": image.node, "mode": "hard"}, until={"id": image.node}
+            "block-export-del",
+            {"id": image.node, "mode": "hard"},
+            until=Event("BLOCK_EXPORT_DELETED", {"id": image.node}),
         )
 
     async def finish(self, image: NewImage) -> None:
@@ -161,11 +165,12 @@ class Images:
         changes = await self._execute(
             "blockdev-create",
             {"job-id": image.node, "options": options},
-            until={"id": image.node, "status": "concluded"},
+            until=Event("JOB_STATUS_CHANGE", {"id": image.node, "status": "concluded"}),
         )
         # A job is asked about only when it has failed, and dismissed by the program's end: each
         # command takes a good part of a millisecond.
-        if any(change.get("status") == "aborting" for change in changes):
+        aborting = {"id": image.node, "status": "aborting"}
+        if any(aborting.items() <= change.items() for change in changes):
             await self._raise_error_of(image.node)
 
     async def _raise_error_of(self, job_id: str) -> NoReturn:
@@ -201,10 +206,17 @@ async def create_overlay(path: Path, virtual_size: int, parent: str) -> None:
 
     Raises:
         ProgramFailed: It could not be made.
+        Internal: It was not made within ``QEMU_SECONDS``.
     """
     options = f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "-u", "-b", parent]
-    await run([*argv, "-F", "qcow2", str(path), str(virtual_size)])
+    try:
+        async with asyncio.timeout(QEMU_SECONDS):
+            await run([*argv, "-F", "qcow2", str(path), str(virtual_size)])
+    except TimeoutError as error:
+        raise Internal(
+            f"qemu-img did not end within {QEMU_SECONDS:.0f} s. The pool's storage may hang."
+        ) from error
 
 
 @contextlib.asynccontextmanager

@@ -11,19 +11,32 @@ import itertools
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram
+from virtlayer.protocol.deadlines import QEMU_SECONDS
 from virtlayer.settings import KIB
 
-_ANSWER_SECONDS = 60.0
-"""No command reads or writes more than an image's tables, and none waits for a disk's cache."""
 _READ_SIZE = 64 * KIB
 
 
 class CommandFailed(Exception):
     """A program refused a command, or a job of it failed; the text is the program's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The event that ends a command which goes on after its reply.
+
+    Attributes:
+        name: What QMP calls it.
+        data: What it has in its data, among other things.
+    """
+
+    name: str
+    data: Mapping[str, str]
 
 
 class Monitor:
@@ -45,47 +58,49 @@ class Monitor:
         self._negotiated = False
         self._numbers = itertools.count()
         self._half_sent = False
+        self._deadline = asyncio.timeout(None)
+        """Of the command that is being executed; put off by everything that the program sends."""
 
     async def execute(
         self,
         command: str,
         arguments: Mapping[str, object] | None = None,
         *,
-        until: Mapping[str, str] | None = None,
+        until: Event | None = None,
     ) -> Any:
         """Have a command obeyed.
 
         Args:
             command: Its name.
             arguments: Its arguments.
-            until: What is in the data of the event that says that it is over; None if its reply
-                says so.
+            until: The event that says that it is over; None if its reply says so.
 
         Returns:
-            What it returns; with ``until``, the data of all events up to that one.
+            What it returns; with ``until``, the data of all events of that name up to this one.
 
         Raises:
             CommandFailed: It was refused.
             ProgramFailed: The program has ended, or cannot be run.
-            Internal: The program does not answer.
+            Internal: The program sent nothing for ``QEMU_SECONDS``.
         """
         async with self._turn:
             try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(QEMU_SECONDS) as self._deadline:
                     if not self._negotiated:
                         await self._exchange("qmp_capabilities", None, None)
                         self._negotiated = True
                     return await self._exchange(command, arguments, until)
             except TimeoutError as error:
                 raise Internal(
-                    f"{self._program.name} did not answer within {_ANSWER_SECONDS:.0f} s."
+                    f"{self._program.name} sent nothing for {QEMU_SECONDS:.0f} s after the command "
+                    f"{command}. The pool's storage may hang."
                 ) from error
 
     async def _exchange(
         self,
         command: str,
         arguments: Mapping[str, object] | None,
-        until: Mapping[str, str] | None,
+        until: Event | None,
     ) -> Any:
         number = next(self._numbers)
         await self._send(command, arguments, number)
@@ -101,10 +116,10 @@ class Monitor:
                     replied = True
                 case {"error": {"desc": str(description)}}:
                     raise CommandFailed(f"{self._program.name}: {description}")
-                case {"event": str(), "data": dict(data)} if until is not None:
+                case {"event": str(name), "data": dict(data)} if until and until.name == name:
                     # It may come before the reply.
                     events.append(data)
-                    over = over or until.items() <= data.items()
+                    over = over or until.data.items() <= data.items()
         return value if until is None else events
 
     async def _send(
@@ -131,6 +146,7 @@ class Monitor:
                 read = b""
             if not read:
                 await self._ended()
+            self._deadline.reschedule(asyncio.get_running_loop().time() + QEMU_SECONDS)
             self._unread += read
         line, _, self._unread = self._unread.partition(b"\n")
         return json.loads(line)

@@ -12,10 +12,10 @@ from typing import Any
 
 from virtlayer.errors import Internal, MalformedLayer
 from virtlayer.programs import ProgramFailed, running
+from virtlayer.protocol.deadlines import QEMU_SECONDS
 from virtlayer.worker.disk.header import HEADER_READ, BadDisk, disk_format
 
 _ANSWER_LIMIT = 1024 * 1024
-_SECONDS = 60.0
 
 
 async def inspect_disk(disk: int, description: str) -> str:
@@ -30,7 +30,7 @@ async def inspect_disk(disk: int, description: str) -> str:
 
     Raises:
         MalformedLayer: It is no disk, is damaged, or refers to something outside itself.
-        Internal: qemu-img said something that makes no sense.
+        Internal: qemu-img did not end, or its answer is invalid.
     """
     try:
         image_format = disk_format(await asyncio.to_thread(os.pread, disk, HEADER_READ, 0))
@@ -38,10 +38,14 @@ async def inspect_disk(disk: int, description: str) -> str:
         raise MalformedLayer(f"{description} {error}.") from error
     try:
         answer = await _ask_qemu_img(disk, image_format)
-    except (ProgramFailed, TimeoutError) as error:
+    except ProgramFailed as error:
         raise MalformedLayer(
-            f"{description} is no {image_format} that qemu-img can read: "
-            f"{str(error) or 'it takes too long'}."
+            f"{description} is no {image_format} that qemu-img can read: {error}."
+        ) from error
+    except TimeoutError as error:
+        raise Internal(
+            f"qemu-img did not end within {QEMU_SECONDS:.0f} s while it looked at {description}. "
+            "The pool's storage may hang."
         ) from error
     match answer:
         case {"format": str(seen)} if seen == image_format:
@@ -57,7 +61,7 @@ async def inspect_disk(disk: int, description: str) -> str:
 async def _ask_qemu_img(disk: int, image_format: str) -> Any:
     argv = [sys.executable, "-I", "-m", "virtlayer.worker.disk.qemu_img", image_format, str(disk)]
     async with (
-        asyncio.timeout(_SECONDS),
+        asyncio.timeout(QEMU_SECONDS),
         running(argv, stdout=PIPE, pass_fds=[disk], bare=True) as program,
     ):
         answer = b""
