@@ -88,6 +88,51 @@ def test_who_takes_hashes_what_nobody_has() -> None:
     assert list(_taken(handover)) == record.pieces == _PIECES[:6]
 
 
+class _Interrupted(Exception):
+    """What the handler of a signal raises."""
+
+
+class _InterruptedLock:
+    """A lock for which a thread waits in vain, because a signal arrives meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.interrupts = False
+
+    def acquire(self, *arguments: bool) -> bool:
+        if self.interrupts:
+            raise _Interrupted
+        return self._lock.acquire(*arguments)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class _Interrupting:
+    """A hash after which the lock is interrupted."""
+
+    def __init__(self, lock: _InterruptedLock) -> None:
+        self._lock = lock
+
+    def update(self, _: bytes, /) -> None:
+        self._lock.interrupts = True
+
+
+def test_signal_while_a_thread_waits_for_the_lock_is_what_it_raises() -> None:
+    lock = _InterruptedLock()
+    queue = Handover(_Interrupting(lock), 2)
+    queue._changed = threading.Condition(lock)  # type: ignore[arg-type]
+    queue.give(b"piece")
+    with pytest.raises(_Interrupted):
+        queue.take()
+
+
 def test_who_waits_to_give_stops_when_nobody_takes() -> None:
     record = _Recorded()
     handover = Handover(record, 1)

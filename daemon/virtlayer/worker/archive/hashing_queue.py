@@ -39,14 +39,10 @@ class Handover:
         self._hashing = False
 
     def give(self, piece: bytes | BaseException | None) -> bool:
-        """Append a piece, or the end: None, or the reason for it. False if nobody takes it."""
-        with self._changed:
-            while len(self._waiting) >= self._limit and not self._closed:
-                if not self._hash_ahead():
-                    self._changed.wait()
-            self._waiting.append(piece)
-            self._changed.notify_all()
-            return not self._closed
+        """Append a piece, or the end: None, or the reason for it. False if the queue is closed."""
+        while (waiting := self._append_or_claim(piece)) is not None:
+            self._hash_claimed(waiting, stays=True)
+        return not self._closed
 
     def take(self) -> bytes | BaseException | None:
         """The next piece, hashed; or the end, after which nothing comes."""
@@ -54,37 +50,60 @@ class Handover:
             while not self._waiting or (self._hashing and not self._hashed):
                 self._changed.wait()
             piece = self._waiting.popleft()
+            self._changed.notify_all()
             if self._hashed:
                 self._hashed -= 1
-            elif isinstance(piece, bytes):
-                self._hash_unlocked(piece)
-            self._changed.notify_all()
-            return piece
+                return piece
+            if not isinstance(piece, bytes):
+                return piece
+            self._hashing = True
+        self._hash_claimed(piece, stays=False)
+        return piece
 
     def close(self) -> None:
-        """Nothing is taken any more, and who waits to give need not."""
+        """Take nothing from now on; a thread that waits to give stops waiting."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _hash_ahead(self) -> bool:
-        """Hash the next piece that waits; False if there is none, or the other thread hashes."""
+    def _append_or_claim(self, piece: bytes | BaseException | None) -> bytes | None:
+        """Append a piece as soon as there is room; or return one that is to be hashed meanwhile."""
+        with self._changed:
+            while len(self._waiting) >= self._limit and not self._closed:
+                if (waiting := self._claim()) is not None:
+                    return waiting
+                self._changed.wait()
+            self._waiting.append(piece)
+            self._changed.notify_all()
+            return None
+
+    def _claim(self) -> bytes | None:
+        """The next piece to be hashed, for the caller alone; called with the lock.
+
+        Returns:
+            None if there is none, or the other thread hashes.
+        """
         if self._hashing or self._hashed == len(self._waiting):
-            return False
+            return None
         piece = self._waiting[self._hashed]
         if not isinstance(piece, bytes):
-            return False
-        self._hash_unlocked(piece)
-        self._hashed += 1
-        self._changed.notify_all()
-        return True
-
-    def _hash_unlocked(self, piece: bytes) -> None:
-        """Hash a piece while the other thread may give, take and wait, but not hash."""
+            return None
         self._hashing = True
-        self._changed.release()
+        return piece
+
+    def _hash_claimed(self, piece: bytes, *, stays: bool) -> None:
+        """Hash a piece that the caller has claimed. Called without the lock.
+
+        Args:
+            piece: The piece.
+            stays: Whether it stays in the queue.
+        """
+        hashed = 0
         try:
             self._hash.update(piece)
+            hashed = int(stays)
         finally:
-            self._changed.acquire()
-            self._hashing = False
+            with self._changed:
+                self._hashing = False
+                self._hashed += hashed
+                self._changed.notify_all()
