@@ -18,9 +18,12 @@ from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
+from virtlayer.service.operations.pull_disk import pull_disk
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sweeping import Sweeper
+from virtlayer.service.operations.whole_image import Format, WholeImageRequest, WholeImageResult
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.reference import parse_reference
@@ -68,6 +71,18 @@ async def pulled(services: Services, source: str, pool: str, **more: Any) -> Pul
         source=parse_reference(source), pool=pool, access=Access(tls_verify=False), **more
     )
     return await pull(services, request, some_job())
+
+
+async def pulled_disk(services: Services, source: str, pool: str, volume: str) -> WholeImageResult:
+    """Pull the disk in an image from a registry without TLS."""
+    request = WholeImageRequest(
+        source=parse_reference(source),
+        pool=pool,
+        format=Format.DISK,
+        volume=NewVolume(name=volume),
+        access=Access(tls_verify=False),
+    )
+    return await pull_disk(services, request, some_job())
 
 
 class _Silent:

@@ -47,24 +47,24 @@ async def pull_directory(
 class _PullDirectory(WholeImagePull):
     async def run(self) -> WholeImageResult:
         self._check_rights()
-        pool = await self.pool()
-        if not _is_squashed():
-            await check_is_closed(pool)
-        async with self.opened() as source:
-            volume, finished = await self._build(pool, source)
-            await self.remember(source.image, volume)
-            return WholeImageResult(
-                digest=source.image.digest,
-                name=self.name,
-                volume=volume.name,
-                path=volume.path,
-                format=volume.format,
-                layers=len(source.image.layers),
-                bytes_downloaded=self.bytes_downloaded,
-                squashed=finished.squashed,
-                skipped_devices=finished.skipped_devices,
-                skipped_attributes=finished.skipped_attributes,
-            )
+        async with self.pool() as pool:
+            if not _is_squashed():
+                await check_is_closed(pool)
+            async with self.opened() as source:
+                volume, finished = await self._build(pool, source)
+                await self.remember(source.image, volume)
+                return WholeImageResult(
+                    digest=source.image.digest,
+                    name=self.name,
+                    volume=volume.name,
+                    path=volume.path,
+                    format=volume.format,
+                    layers=len(source.image.layers),
+                    bytes_downloaded=self.bytes_downloaded,
+                    squashed=finished.squashed,
+                    skipped_devices=finished.skipped_devices,
+                    skipped_attributes=finished.skipped_attributes,
+                )
 
     def _check_rights(self) -> None:
         volume = self.request.volume

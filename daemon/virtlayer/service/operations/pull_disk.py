@@ -46,8 +46,7 @@ async def pull_disk(services: Services, request: WholeImageRequest, job: Job) ->
 
 class _PullDisk(WholeImagePull):
     async def run(self) -> WholeImageResult:
-        pool = await self.pool()
-        async with self.opened() as source:
+        async with self.pool() as pool, self.opened() as source:
             volume, disk_format = await self._build(pool, source)
             await self.remember(source.image, volume)
             return WholeImageResult(

@@ -4,7 +4,7 @@
 Layer volumes are known by their names and what they stand on: those that the catalogue lost come
 back, and those that the pool lost are forgotten, with the images that needed them. Which image a
 layer belongs to is written in no pool. A pull says it again, which reads a manifest and downloads
-nothing that is there.
+nothing that is there. Volumes that running jobs claim are left to these jobs.
 """
 
 import logging
@@ -59,34 +59,51 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
         PoolInactive: The pool is not started: nobody knows what it holds.
         VirtlayerError: libvirt cannot look at the pool.
     """
-    known = await services.catalog.volumes(request.pool)
-    images = await services.catalog.list(request.pool)
     try:
         pool = await services.pools.get(request.pool)
     except PoolNotFound:
-        if not known and not images:
+        known = await services.catalog.volumes(request.pool)
+        if not known and not await services.catalog.list(request.pool):
             raise
-        return await _compared(services, request.pool, known, frozenset())
-    async with services.claims.deleting(pool):
+        return await _compared(services, request.pool, _Seen(known=known))
+    # Jobs that run now may end before the comparison: what they claim may come meanwhile.
+    async with services.claims.deleting(pool) as claimed:
+        known = await services.catalog.volumes(pool.name)
         await services.pools.refresh(pool)
         volumes = await volumes_in(services.hypervisor, pool)
+        names = claimed.union(volume.name for volume in volumes)
+        await services.catalog.keep_origins(pool.name, names)
         layers = frozenset(volume.name for volume in volumes if _is_layer(pool, volume))
-        await services.catalog.keep_origins(pool.name, [volume.name for volume in volumes])
-        return await _compared(services, pool.name, known, layers)
+        return await _compared(services, pool.name, _Seen(known, layers, claimed))
 
 
-async def _compared(
-    services: Services, pool: str, known: frozenset[str], layers: frozenset[str]
-) -> Rescanned:
-    found, lost = sorted(layers - known), sorted(known - layers)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there was when a rescan looked.
+
+    Attributes:
+        known: The layer volumes of the catalogue.
+        layers: The layer volumes of the pool.
+        claimed: The volumes that running jobs need or make: whether the pool has them, and the
+            catalogue, these jobs see to.
+    """
+
+    known: frozenset[str]
+    layers: frozenset[str] = frozenset()
+    claimed: frozenset[str] = frozenset()
+
+
+async def _compared(services: Services, pool: str, seen: _Seen) -> Rescanned:
+    found = sorted(seen.layers - seen.known - seen.claimed)
+    lost = sorted(seen.known - seen.layers - seen.claimed)
     for name in found:
         await services.catalog.add_volume(pool, name)
     for name in lost:
         await services.catalog.remove_volume(pool, name)
     images_lost = []
-    needed: set[str] = set()
+    needed = set(seen.claimed)
     for image in await services.catalog.list(pool):
-        if volumes_of(image) <= layers:
+        if volumes_of(image) <= seen.layers | seen.claimed:
             needed |= volumes_of(image)
         elif await services.catalog.remove(pool, image.name):
             images_lost.append(image.name)
@@ -102,7 +119,7 @@ async def _compared(
         found=tuple(found),
         lost=tuple(lost),
         images_lost=tuple(images_lost),
-        orphans=len(layers - needed),
+        orphans=len(seen.layers - needed),
     )
 
 

@@ -134,17 +134,20 @@ class WholeImagePull:
         """Compressed bytes that came from the source."""
         return sum(layer.size for layer in self._downloaded)
 
-    async def pool(self) -> Pool:
-        """The pool, in which the volume's name is free.
+    @contextlib.asynccontextmanager
+    async def pool(self) -> AsyncIterator[Pool]:
+        """The pool, in which the volume's name is free, and claimed for as long as this lasts.
 
         Raises:
-            VolumeExists: It is not.
+            VolumeExists: The name is not free.
             VirtlayerError: There is no such pool that can be used.
         """
-        pool = await self.services.pools.get(self.request.pool)
-        await self.services.sweeper.visit(pool)
-        await check_name_is_free(self.services, pool, self.request.volume.name)
-        return pool
+        services, name = self.services, self.request.volume.name
+        pool = await services.pools.get(self.request.pool)
+        await services.sweeper.visit(pool)
+        async with services.claims.claimed(pool, [name]):
+            await check_name_is_free(services, pool, name)
+            yield pool
 
     async def registered(self, pool: Pool, placed: Placed, formats: Collection[str]) -> Volume:
         """Let libvirt find the volume; a cancelled job leaves none.

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A rescan during which a pull ends: what it has not seen in the pool is not lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from pathlib import Path
+
+import pytest
+
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import file, image, layer
+from tests.support.leftovers import nothing_left
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.service_parts import pulled, pulled_disk, service_parts, some_job
+from virtlayer.protocol.pools import Pool
+from virtlayer.service.operations.prune import PruneRequest, prune
+from virtlayer.service.operations.rescan import Rescanned, RescanRequest, rescan
+from virtlayer.service.operations.services import Services
+from virtlayer.settings import MIB
+
+
+@pytest.fixture
+async def services(
+    host: LibvirtHost,
+    pool: Pool,  # noqa: ARG001 -- it is made before, and goes after
+    tmp_path: Path,
+) -> AsyncIterator[Services]:
+    with nothing_left():
+        async with service_parts(host, tmp_path) as services:
+            yield services
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FaultyRegistry]:
+    async with FaultyRegistry() as running:
+        yield running
+
+
+class Rescan:
+    """A rescan that waits between its look at the pool and its comparison with the catalogue."""
+
+    def __init__(self, services: Services, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.services, self.pool = services, pool
+        self.has_looked, self.go_on = asyncio.Event(), asyncio.Event()
+        keep_origins = services.catalog.keep_origins
+
+        async def wait(pool: str, volumes: Collection[str]) -> None:
+            self.has_looked.set()
+            await self.go_on.wait()
+            await keep_origins(pool, volumes)
+
+        monkeypatch.setattr(services.catalog, "keep_origins", wait)
+
+    async def run(self) -> Rescanned:
+        return await rescan(self.services, RescanRequest(pool=self.pool.name), some_job())
+
+    async def while_ends[T](self, pull: asyncio.Task[T], end: Callable[[], None]) -> Rescanned:
+        """Rescan, and let a pull end meanwhile."""
+        rescanning = asyncio.create_task(self.run())
+        await self.has_looked.wait()
+        end()
+        await pull
+        self.go_on.set()
+        return await rescanning
+
+
+async def until_asked_for(registry: FaultyRegistry, digest: str) -> None:
+    async with asyncio.timeout(60):
+        while not any(path.endswith(digest) for path in registry.requested):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("volumes_before", [0, 1])
+async def test_image_whose_pull_ends_meanwhile_stays(
+    services: Services,
+    pool: Pool,
+    registry: FaultyRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    volumes_before: int,
+) -> None:
+    layers = [layer(file("a")), layer(file("b"))]
+    source = registry.store(image(layers), "demo:1")
+    late = layers[volumes_before].digest
+    registry.faults[late] = Fault.HANG
+    pull = asyncio.create_task(pulled(services, source, pool.name))
+    await until_asked_for(registry, late)
+    seen = await Rescan(services, pool, monkeypatch).while_ends(pull, registry.release)
+    assert (seen.images_lost, seen.lost, seen.orphans) == ((), (), 0)
+
+    result = await pull
+    record = await services.catalog.get(pool.name, "demo:1")
+    assert record is not None
+    assert record.volume == result.volume
+    assert await services.catalog.volumes(pool.name) == set(result.volumes)
+    freed = await prune(services, PruneRequest(pool=pool.name), some_job())
+    assert freed.volumes == ()
+    # The next one sees what there is.
+    assert await rescan(services, RescanRequest(pool=pool.name), some_job()) == Rescanned(
+        found=(), lost=(), images_lost=(), orphans=0
+    )
+
+
+async def test_origin_of_a_disk_whose_pull_ends_meanwhile_stays(
+    services: Services, pool: Pool, registry: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = layer(file("disk/disk.img", b"\x01" * MIB))
+    source = registry.store(image([disk]), "disk:1")
+    registry.faults[disk.digest] = Fault.HANG
+    pull = asyncio.create_task(pulled_disk(services, source, pool.name, "guest"))
+    await until_asked_for(registry, disk.digest)
+    await Rescan(services, pool, monkeypatch).while_ends(pull, registry.release)
+    origin = await services.catalog.origin(pool.name, "guest")
+    assert origin is not None
+    assert origin.digest == (await pull).digest
