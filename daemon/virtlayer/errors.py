@@ -26,6 +26,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── InUse                 something still needs what should be removed
     ├── NoSpace               the pool, the cache or the file system inside the volume is full
     ├── NotAuthorized         the caller may not do this
+    ├── Busy                  the caller has too much in work already
     ├── Cancelled             the job was cancelled
     ├── NoSuchJob             there is no such job, or it is over
     ├── Libvirt               libvirt failed in a way that none of the above covers
@@ -125,6 +126,10 @@ class NoSpace(VirtlayerError):
 
 class NotAuthorized(VirtlayerError):
     """The caller may not do this."""
+
+
+class Busy(VirtlayerError):
+    """A quota of the caller is used up; the message names the setting."""
 
 
 class Cancelled(VirtlayerError):

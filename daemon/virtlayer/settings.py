@@ -6,7 +6,7 @@ refused, with its place, because a misspelt limit is no limit.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from virtlayer.toml import Misfit, read_toml
@@ -70,7 +70,8 @@ class JobSettings:
     """``[jobs]``: what runs at a time, and what is remembered."""
 
     running_limit: int = 4
-    """Jobs beyond this number wait in the queue."""
+    """Jobs beyond this number wait in the queue; a user without a running job may start one more,
+    until twice as many run."""
     keep_seconds: int = 300
     """How long a finished job stays readable."""
     keep_number: int = 200
@@ -79,6 +80,32 @@ class JobSettings:
     def __post_init__(self) -> None:
         if self.running_limit < 1:
             raise Misfit("running-limit", "“jobs.running-limit” must be 1 or more.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaSettings:
+    """``[quota]``: what each user may have at a time.
+
+    Only ``inspections`` is for root, too, and for the user of a session.
+    """
+
+    calls: int = 16
+    """Calls in flight, other than those that wait for a job."""
+    waiting_calls: int = 64
+    """Calls that wait for a job."""
+    queued_jobs: int = 64
+    """Jobs in the queue; running ones do not count."""
+    descriptors: int = 64
+    """File descriptors that came with calls and are still open."""
+    inspections: int = 2
+    """Images that are being inspected; further calls wait. All users together may have four times
+    as many."""
+
+    def __post_init__(self) -> None:
+        for quota in fields(self):
+            if getattr(self, quota.name) < 1:
+                key = quota.name.replace("_", "-")
+                raise Misfit(key, f"“quota.{key}” must be 1 or more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +146,7 @@ class Settings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     registries: RegistrySettings = field(default_factory=RegistrySettings)
     jobs: JobSettings = field(default_factory=JobSettings)
+    quota: QuotaSettings = field(default_factory=QuotaSettings)
     layer: LayerSettings = field(default_factory=LayerSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
 

@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,8 +60,10 @@ class Small(Interface):
 
     @method("Take", takes={"options": "a{sv}"}, gives={"content": "s"})
     async def take(self, call: Call, options: dict[str, Variant]) -> str:
-        with os.fdopen(call.take_descriptor(options["fd"].value), encoding="utf-8") as file:
-            return file.read()
+        with contextlib.ExitStack() as belongings:
+            descriptor = call.take_descriptor(options["fd"].value, belongings)
+            with open(descriptor, encoding="utf-8", closefd=False) as file:
+                return file.read()
 
     @method("Burst", takes={"number": "u"})
     async def burst(self, _call: Call, number: int) -> None:

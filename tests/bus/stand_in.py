@@ -12,7 +12,6 @@ The script is a coroutine function; it gets the job before ``Pull`` has replied,
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from dbus_next.signature import Variant
@@ -130,8 +129,10 @@ class Service(Interface):
         self.source, self.pool = source, pool
         self.options = {key: value.value for key, value in options.items()}
         if "auth-fd" in options:
-            with os.fdopen(call.take_descriptor(options["auth-fd"].value), "rb") as file:
-                self.authfile = file.read()
+            with contextlib.ExitStack() as belongings:
+                descriptor = call.take_descriptor(options["auth-fd"].value, belongings)
+                with open(descriptor, "rb", closefd=False) as file:
+                    self.authfile = file.read()
         self.script = asyncio.ensure_future(self._run(self.job))
         # What the script does at once comes before the reply.
         await asyncio.sleep(0)

@@ -56,7 +56,7 @@ async def service_parts(
             chains=ChainBuilder(pools),
             cache=BlobCache(directory / "blobs", GIB),
             catalog=catalog,
-            jobs=Jobs(settings.jobs),
+            jobs=Jobs(settings.jobs, queue_limit=settings.quota.queued_jobs),
         )
 
 

@@ -27,7 +27,7 @@ _real_time = time.time_ns
 async def test_finished_jobs_stay_as_long_as_they_should(
     monkeypatch: pytest.MonkeyPatch, years: int
 ) -> None:
-    jobs = Jobs(JobSettings(keep_seconds=60))
+    jobs = Jobs(JobSettings(keep_seconds=60), queue_limit=64)
 
     async def work(job: Job) -> None:
         monkeypatch.setattr(time, "time_ns", lambda: _real_time() + years * 10**9)

@@ -50,7 +50,7 @@ class Witness:
 
 
 def make(**settings: int) -> tuple[Jobs, Witness]:
-    jobs, witness = Jobs(JobSettings(**settings)), Witness()
+    jobs, witness = Jobs(JobSettings(**settings), queue_limit=64), Witness()
     jobs.subscribe(witness)
     return jobs, witness
 

@@ -4,6 +4,7 @@
 from enum import IntEnum
 
 from virtlayer.errors import (
+    Busy,
     Cancelled,
     ImageNotFound,
     InUse,
@@ -67,6 +68,7 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
     RegistryUnavailable: Exit.UNAVAILABLE,
     PoolInactive: Exit.UNAVAILABLE,
     ServiceUnavailable: Exit.UNAVAILABLE,
+    Busy: Exit.UNAVAILABLE,
     NoSpace: Exit.NO_SPACE,
     VolumeExists: Exit.CONFLICT,
     InUse: Exit.CONFLICT,

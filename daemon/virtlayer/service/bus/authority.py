@@ -7,7 +7,6 @@ A caller is asked about by its unique name on the bus, which no other connection
 import asyncio
 import os
 import pwd
-from collections import OrderedDict
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
@@ -15,12 +14,12 @@ from typing import Protocol
 from dbus_next.signature import Variant
 
 from virtlayer.dbus import names
-from virtlayer.dbus.connection import BusError, Connection, caller_uid
+from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.errors import NotAuthorized
 from virtlayer.programs import Identity
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.callers import Callers
 
-_CALLERS_KEPT = 1024
 _ALLOW_USER_INTERACTION = 1
 """Of CheckAuthorizationFlags."""
 
@@ -73,36 +72,11 @@ class Authority(Protocol):
         """Return the caller's uid."""
 
 
-class Callers:
-    """Remembers which user a connection belongs to."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._uids: OrderedDict[str, int] = OrderedDict()
-
-    async def uid(self, call: Call) -> int:
-        """Return the caller's uid, as the bus knows it from the socket.
-
-        Raises:
-            NotAuthorized: The caller is gone.
-        """
-        if call.sender not in self._uids:
-            try:
-                self._uids[call.sender] = await caller_uid(self._connection, call.sender)
-            except BusError as error:
-                raise NotAuthorized(
-                    f"The bus does not know the caller any more: {error}."
-                ) from error
-            while len(self._uids) > _CALLERS_KEPT:
-                self._uids.popitem(last=False)
-        return self._uids[call.sender]
-
-
 class SessionAuthority:
     """On a session bus: the user of the daemon may do everything, others nothing."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._callers = Callers(connection)
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
 
     async def admit(self, call: Call) -> None:
         """Admit the user that the daemon runs as."""
@@ -117,15 +91,15 @@ class SessionAuthority:
 
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
-        return await self._callers.uid(call)
+        return await self._callers.uid(call.sender)
 
 
 class SystemAuthority:
     """On the system bus: root may do everything, for others polkit is asked."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, callers: Callers) -> None:
         self._connection = connection
-        self._callers = Callers(connection)
+        self._callers = callers
 
     async def admit(self, call: Call) -> None:
         """Admit everyone: reading is open."""
@@ -178,7 +152,7 @@ class SystemAuthority:
 
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
-        return await self._callers.uid(call)
+        return await self._callers.uid(call.sender)
 
 
 def identity_of(uid: int) -> Identity:

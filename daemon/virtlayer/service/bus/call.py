@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One method call: who calls, what for, and the descriptors that came with it."""
 
+import contextlib
+import os
+from typing import Protocol
+
 from dbus_next.constants import MessageFlag
 from dbus_next.message import Message
 
@@ -23,11 +27,30 @@ class StandardError(Exception):
         self.text = text
 
 
+class Lease(Protocol):
+    """What a call has of the quotas of its caller."""
+
+    def move(self, holder: int) -> None:
+        """Count it for this user.
+
+        Raises:
+            Busy: The user has too much already.
+        """
+
+    def descriptors_closed(self, number: int) -> None:
+        """Give back so many descriptors."""
+
+    def call_ended(self) -> None:
+        """Give back the call."""
+
+
 class Call:
     """A call that is being served. It owns the descriptors that nobody has taken yet."""
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.lease: Lease | None = None
+        """Ended with the call; None if nothing is counted."""
         self._descriptors: list[int | None] = list(message.unix_fds)
 
     @property
@@ -40,8 +63,17 @@ class Call:
         """Whether the caller allows that a person is asked (ALLOW_INTERACTIVE_AUTHORIZATION)."""
         return bool(self.message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
 
-    def take_descriptor(self, index: int) -> int:
-        """Return a descriptor by its place in the message; it is the taker's to close.
+    @property
+    def open_descriptors(self) -> int:
+        """How many descriptors came with it that nobody has taken."""
+        return sum(descriptor is not None for descriptor in self._descriptors)
+
+    def take_descriptor(self, index: int, belongings: contextlib.ExitStack) -> int:
+        """Return a descriptor by its place in the message.
+
+        Args:
+            index: The place.
+            belongings: Owns the descriptor from now on, and closes it.
 
         Raises:
             InvalidArgument: The message has no such descriptor, or it was taken.
@@ -52,9 +84,19 @@ class Call:
                 f"Descriptor {index} did not come with the call, or is named twice in it."
             )
         self._descriptors[index] = None
+        belongings.callback(self._close_taken, descriptor)
         return descriptor
 
     def close(self) -> None:
-        """Close the descriptors that nobody took."""
-        close_descriptors(descriptor for descriptor in self._descriptors if descriptor is not None)
+        """Close the descriptors that nobody took, and give back what is counted."""
+        left = [descriptor for descriptor in self._descriptors if descriptor is not None]
         self._descriptors.clear()
+        close_descriptors(left)
+        if self.lease is not None:
+            self.lease.descriptors_closed(len(left))
+            self.lease.call_ended()
+
+    def _close_taken(self, descriptor: int) -> None:
+        os.close(descriptor)
+        if self.lease is not None:
+            self.lease.descriptors_closed(1)

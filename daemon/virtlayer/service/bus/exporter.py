@@ -11,10 +11,11 @@ from dbus_next.message import Message
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection, MessageTooLarge
 from virtlayer.dbus.values import text, wire_value
-from virtlayer.errors import Cancelled, VirtlayerError
+from virtlayer.errors import Busy, Cancelled, VirtlayerError
 from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.members import Interface, Method, Signal, signature_of
 from virtlayer.service.bus.objects import Interfaces, ObjectTree
+from virtlayer.service.bus.quotas import Quotas
 from virtlayer.service.bus.standard import (
     ObjectManager,
     Properties,
@@ -35,11 +36,19 @@ class Exporter:
         connection: Where they are served.
         root: The path of the object that manages the others.
         admit: Raises what a caller is told who is not served at all.
+        quotas: Counts the calls of each user; None to take any number.
     """
 
-    def __init__(self, connection: Connection, root: str, admit: Admission) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        root: str,
+        admit: Admission,
+        quotas: Quotas | None = None,
+    ) -> None:
         self._connection = connection
         self._admit = admit
+        self._quotas = quotas
         self._tree = ObjectTree()
         self._root = root
         self._manager = ObjectManager(self._tree, root)
@@ -111,7 +120,9 @@ class Exporter:
         call = Call(message)
         try:
             interface, method = self._find(message)
-        except StandardError as error:
+            if self._quotas is not None:
+                self._quotas.begin(call, waits=method.waits)
+        except (StandardError, Busy) as error:
             self._refuse(call, error)
             return
         task = self._loop.create_task(self._serve(call, interface, method))
@@ -121,6 +132,8 @@ class Exporter:
 
     async def _serve(self, call: Call, interface: Interface, method: Method) -> object:
         await self._admit(call)
+        if self._quotas is not None:
+            await self._quotas.identify(call)
         function = getattr(interface, method.function)
         result: object = await function(call, *call.message.body)
         return result

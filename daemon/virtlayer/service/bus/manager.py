@@ -24,6 +24,7 @@ from virtlayer.service.bus.options import (
 from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.jobs.turns import Turns
 from virtlayer.service.operations.create_volume import CreateVolumeRequest, create_volume
 from virtlayer.service.operations.describe import describe_volume
 from virtlayer.service.operations.inspect import InspectRequest, inspect
@@ -40,6 +41,9 @@ from virtlayer.service.source.access import Access
 from virtlayer.service.source.reference import Reference, parse_reference
 from virtlayer.version import VERSION
 
+_USERS_THAT_INSPECT = 4
+"""So many users can have all the inspections at a time that one user can have."""
+
 
 class Manager(Interface):
     """The root object."""
@@ -51,6 +55,8 @@ class Manager(Interface):
         self._services = services
         self._authority = authority
         self._images = images
+        each = services.settings.quota.inspections
+        self._inspections = Turns(_USERS_THAT_INSPECT * each, per_user=each)
 
     @method(
         "Pull",
@@ -122,9 +128,10 @@ class Manager(Interface):
             if request.source.local_path is None:
                 await self._authorize(call, request.source, {})
             # A local one is read with the caller's rights, who can look at it as well without us.
-            access = await self._settled(call, request.source, given)
-            request = dataclasses.replace(request, access=access)
-            return result_variants(await inspect(self._services, request))
+            async with self._inspections.slot(await self._authority.uid(call)):
+                access = await self._settled(call, request.source, given)
+                request = dataclasses.replace(request, access=access)
+                return result_variants(await inspect(self._services, request))
 
     @method(
         "RemoveImage",

@@ -24,12 +24,17 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method: what it takes and gives, and the name of the function that does it."""
+    """A method: what it takes and gives, and the name of the function that does it.
+
+    Attributes:
+        waits: Whether it waits for a job, and is counted apart from other calls.
+    """
 
     name: str
     takes: tuple[Argument, ...]
     gives: tuple[Argument, ...]
     function: str = ""
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +117,20 @@ class Interface:
 
 
 def method[**P, R](
-    name: str, *, takes: Mapping[str, str] | None = None, gives: Mapping[str, str] | None = None
+    name: str,
+    *,
+    takes: Mapping[str, str] | None = None,
+    gives: Mapping[str, str] | None = None,
+    waits: bool = False,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-    """Declare a method.
+    """Declare a method; one that waits for a job says so.
 
     The function gets the call (``exporter.Call``) and the arguments, and returns None, the one
     value, or a tuple of values.
     """
 
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-        member = Method(name, _arguments(takes), _arguments(gives), _name_of(function))
+        member = Method(name, _arguments(takes), _arguments(gives), _name_of(function), waits)
         setattr(function, _MARK, member)
         return function
 

@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +191,6 @@ def parse_options[T](
         value = given.value
         if expected == _DESCRIPTOR:
             assert belongings is not None, f"somebody must own the descriptor of “{key}”"
-            value = call.take_descriptor(value)
-            belongings.callback(os.close, value)
+            value = call.take_descriptor(value, belongings)
         values[field.name] = value
     return kind(**values)

@@ -4,10 +4,12 @@
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
 from virtlayer.service.bus.authority import Authority, SessionAuthority, SystemAuthority
+from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.image import ImageObjects
 from virtlayer.service.bus.job import JobObject, error_name
 from virtlayer.service.bus.manager import Manager
+from virtlayer.service.bus.quotas import Quotas
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.services import Services
 
@@ -23,10 +25,12 @@ class Server:
     def __init__(self, connection: Connection, services: Services) -> None:
         self._connection = connection
         self._services = services
+        callers = Callers(connection)
         self._authority: Authority = (
-            SessionAuthority(connection) if services.session else SystemAuthority(connection)
+            SessionAuthority(callers) if services.session else SystemAuthority(connection, callers)
         )
-        self._exporter = Exporter(connection, names.ROOT, self._authority.admit)
+        quotas = Quotas(callers, services.settings.quota, exempt=services.unlimited)
+        self._exporter = Exporter(connection, names.ROOT, self._authority.admit, quotas)
         self._images = ImageObjects(services.catalog, self._exporter)
         self._manager = Manager(services, self._authority, self._images)
         self._objects: dict[int, JobObject] = {}

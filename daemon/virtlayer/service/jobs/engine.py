@@ -8,8 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from virtlayer import journal
-from virtlayer.errors import Cancelled, Internal, NoSuchJob, VirtlayerError
+from virtlayer.errors import Busy, Cancelled, Internal, NoSuchJob, VirtlayerError
 from virtlayer.service.jobs.job import Job, JobListener, JobState
+from virtlayer.service.jobs.turns import Turns
 from virtlayer.settings import JobSettings
 
 _log = logging.getLogger(__name__)
@@ -18,11 +19,25 @@ type Operation = Callable[[Job], Awaitable[object]]
 
 
 class Jobs:
-    """Every job of this process. One event loop owns it; nothing here is for other threads."""
+    """Every job of this process. One event loop owns it; nothing here is for other threads.
 
-    def __init__(self, settings: JobSettings) -> None:
+    Args:
+        settings: How many run, and for how long they are remembered.
+        queue_limit: How many jobs of one user may be in the queue.
+        unlimited: The uids that may have any number there.
+    """
+
+    def __init__(
+        self,
+        settings: JobSettings,
+        *,
+        queue_limit: int,
+        unlimited: frozenset[int] = frozenset(),
+    ) -> None:
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.running_limit)
+        self._queue_limit = queue_limit
+        self._unlimited = unlimited
+        self._turns = Turns(settings.running_limit)
         self._jobs: dict[int, Job] = {}
         self._finished: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -56,12 +71,15 @@ class Jobs:
                 ran or not, and when it is not accepted.
 
         Raises:
+            Busy: The caller has too many jobs in the queue.
             Cancelled: The service is about to end.
         """
-        if self._closing:
+        try:
+            self._check_acceptable(kind, source, started_by)
+        except VirtlayerError:
             if belongings is not None:
                 belongings.close()
-            raise Cancelled(f"The {kind} of {source} was not started: the service is stopping.")
+            raise
         self._last_number += 1
         job = Job(
             self._last_number,
@@ -146,8 +164,22 @@ class Jobs:
             timer.cancel()
         return not self._tasks
 
+    def _check_acceptable(self, kind: str, source: str, uid: int) -> None:
+        if self._closing:
+            raise Cancelled(f"The {kind} of {source} was not started: the service is stopping.")
+        if uid in self._unlimited:
+            return
+        queued = sum(
+            job.started_by == uid and job.state is JobState.QUEUED for job in self._jobs.values()
+        )
+        if queued >= self._queue_limit:
+            raise Busy(
+                f"You have {queued} jobs in the queue, which is the limit (quota.queued-jobs in "
+                "virtlayerd.toml). Cancel some of them, or wait until they have run."
+            )
+
     async def _run(self, job: Job, operation: Operation) -> object:
-        async with self._slots:
+        async with self._turns.slot(job.started_by):
             job.state = JobState.RUNNING
             job.started_at = _now()
             self._audience.changed(job, frozenset({"state", "started_at"}))

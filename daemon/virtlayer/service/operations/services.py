@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the operations work with; the composition root puts it together."""
 
+import os
 from dataclasses import dataclass, field
 
 from virtlayer.keeper.connection import Hypervisor
@@ -44,3 +45,17 @@ class Services:
     catalog: Catalog
     jobs: Jobs
     claims: Claims = field(default_factory=Claims)
+
+    @property
+    def unlimited(self) -> frozenset[int]:
+        """The uids without quotas: root's, or that of the session's user."""
+        return unlimited_uids(session=self.session)
+
+
+def unlimited_uids(*, session: bool) -> frozenset[int]:
+    """The uids that may have any number of calls and jobs.
+
+    Args:
+        session: Whether the daemon serves a user on a session bus.
+    """
+    return frozenset({os.geteuid() if session else 0})

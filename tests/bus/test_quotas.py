@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What one user can take of the service: a limited amount, and nothing from others."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from dbus_next.constants import MessageFlag, MessageType
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from tests.bus.daemon import Daemon, virtlayerd
+from tests.bus.polkit import open_directory, polkitd
+from tests.bus.users import MANAGER, ROOT, SERVICE, user
+from tests.support import images
+from tests.support.bus_daemon import Bus, system_bus
+from tests.support.faulty_registry import FaultyRegistry
+
+pytestmark = pytest.mark.root
+ALLOW = (
+    "polkit.addRule(function (action) {"
+    'if (action.id.indexOf("org.virtlayer1.") == 0) return polkit.Result.YES;'
+    "});\n"
+)
+PLAIN = {"tls-verify": Variant("b", False)}
+JOB = "org.virtlayer1.Job"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+
+@pytest.fixture
+def system() -> Iterator[Bus]:
+    with (
+        open_directory() as directory,
+        system_bus(directory, others=["org.freedesktop.PolicyKit1.conf"]) as running,
+    ):
+        yield running
+
+
+class SilentRegistry:
+    """Accepts connections, and says nothing on them."""
+
+    def __init__(self, port: int) -> None:
+        self.reference = f"docker://127.0.0.1:{port}/x"
+        self.connections = 0
+        self.connected = asyncio.Condition()
+
+    async def has(self, number: int) -> None:
+        """Wait until so many connections were made."""
+        async with asyncio.timeout(60), self.connected:
+            await self.connected.wait_for(lambda: self.connections >= number)
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[SilentRegistry]:
+    writers = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        async with registry.connected:
+            registry.connections += 1
+            registry.connected.notify_all()
+        await reader.read()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    registry = SilentRegistry(server.sockets[0].getsockname()[1])
+    yield registry
+    server.close()
+    for writer in writers:
+        writer.close()
+
+
+def programs(daemon: Daemon, name: str) -> int:
+    """How many programs of that name the daemon runs."""
+    found = 0
+    for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            with contextlib.suppress(OSError):
+                found += Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == name.encode()
+    return found
+
+
+def descriptors_of(daemon: Daemon) -> int:
+    return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+
+
+async def busy_answers(calls: list[asyncio.Task[Message]], number: int) -> list[str]:
+    """Wait for so many answers, all of which must be Busy; return their texts."""
+    answered: list[str] = []
+    async with asyncio.timeout(60):
+        for done in asyncio.as_completed(calls):
+            reply = await done
+            assert (reply.message_type, reply.error_name) == (
+                MessageType.ERROR,
+                "org.virtlayer1.Error.Busy",
+            ), reply.body
+            answered.append(reply.body[0])
+            if len(answered) == number:
+                break
+    assert sum(call.done() for call in calls) == number
+    return answered
+
+
+def end(calls: list[asyncio.Task[Message]]) -> None:
+    for call in calls:
+        call.cancel()
+
+
+async def test_sixty_inspections_of_one_user_start_two_and_delay_nobody(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as nobody,
+        user(system, "games") as games,
+        FaultyRegistry() as registry,
+    ):
+        await nobody.ask("ListJobs")
+        inspect = ("Inspect", "sa{sv}", silent.reference, PLAIN)
+        calls = [asyncio.create_task(nobody.call(*inspect)) for _ in range(60)]
+        told = await busy_answers(calls, 60 - 16)
+        assert {text.partition(",")[0] for text in told} == {"You have 16 calls in flight"}
+        assert "quota.calls in virtlayerd.toml" in told[0]
+        await silent.has(2)
+        assert programs(daemon, "skopeo") == 2
+        source = registry.store(images.image([images.layer(images.file("x"))]), "x:1")
+        found = await games.ask("Inspect", "sa{sv}", source, PLAIN)
+        assert found["reference"].value == source
+        assert programs(daemon, "skopeo") == 2
+        assert silent.connections == 2
+        end(calls)
+
+
+async def test_a_flood_from_a_new_connection_is_limited_before_its_user_is_known(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    """Nobody counts such calls elsewhere: the bus counts those that want a reply."""
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as nobody,
+    ):
+        for _ in range(500):
+            nobody.connection.send(
+                Message(
+                    destination=SERVICE,
+                    path=ROOT,
+                    interface=MANAGER,
+                    member="Inspect",
+                    signature="sa{sv}",
+                    body=[silent.reference, PLAIN],
+                    flags=MessageFlag.NO_REPLY_EXPECTED,
+                )
+            )
+        assert (await nobody.refused("ListJobs"))[0] == "Busy"
+        await silent.has(2)
+        assert programs(daemon, "skopeo") == 2
+        assert await daemon.ask("ListJobs") == []
+
+
+async def test_forty_pulls_of_one_user_delay_no_other(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as nobody,
+        user(system, "games") as games,
+        user(system, "news") as news,
+    ):
+        pull = ("Pull", "ssa{sv}", silent.reference, "default-pool", PLAIN)
+        for _ in range(40):
+            await nobody.ask(*pull)
+        started = [await other.ask(*pull) for other in (games, games, news)]
+        async with asyncio.timeout(20):
+            while (states := [row[3] for row in await daemon.ask("ListJobs")]).count("running") < 6:
+                await asyncio.sleep(0.01)
+        assert states[:4] == ["running"] * 4
+        assert [states[number - 1] for number, _path in started] == ["running", "queued", "running"]
+        # Of two free slots the second one is for the other user, not for the thirty-six before.
+        for number in (1, 2, 3, 4):
+            await nobody.ask("Cancel", path=f"{ROOT}/job/{number}", interface=JOB)
+        async with asyncio.timeout(20):
+            while (await daemon.ask("ListJobs"))[started[1][0] - 1][3] != "running":
+                await asyncio.sleep(0.01)
+
+
+async def test_the_queue_of_a_user_is_limited_and_roots_is_not(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    settings = "[jobs]\nrunning-limit = 1\n[quota]\nqueued-jobs = 3\n"
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path, settings=settings) as daemon,
+        user(system, "nobody") as nobody,
+        user(system, "games") as games,
+    ):
+        pull = ("Pull", "ssa{sv}", silent.reference, "default-pool", PLAIN)
+        jobs = [(await nobody.ask(*pull))[1] for _ in range(4)]
+        name, text = await nobody.refused(*pull)
+        assert (name, "3 jobs in the queue" in text) == ("Busy", True)
+        assert "quota.queued-jobs" in text
+        for _ in range(10):
+            await daemon.ask(*pull)
+        await games.ask(*pull)
+        await nobody.ask("Cancel", path=jobs[-1], interface=JOB)
+        await nobody.ask(*pull)
+
+
+async def test_descriptors_of_a_user_are_limited(system: Bus, tmp_path: Path) -> None:
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as nobody,
+        user(system, "games") as games,
+    ):
+        await nobody.ask("ListJobs")
+        await games.ask("ListJobs")
+        before = descriptors_of(daemon)
+        reading, writing = os.pipe()
+        pull = ("Pull", "ssa{sv}", "docker://x.test/y", "nowhere")
+        held = (*pull, {"auth-fd": Variant("h", 0)})
+        calls = [
+            asyncio.create_task(nobody.call(*held, descriptors=[reading] * 16)) for _ in range(4)
+        ]
+        async with asyncio.timeout(20):
+            while descriptors_of(daemon) < before + 64:
+                await asyncio.sleep(0.01)
+        name, text = await nobody.refused(*held, descriptors=[reading])
+        assert (name, "64 file descriptors" in text) == ("Busy", True)
+        assert descriptors_of(daemon) == before + 64
+        # Without a descriptor, and for others, there is room.
+        await nobody.ask("ListJobs")
+        with Path(os.devnull).open(encoding="ascii") as empty:
+            name, _text = await games.refused(*held, descriptors=[empty.fileno()])
+            assert name == "InvalidArgument"
+            os.close(writing)
+            os.close(reading)
+            answers = await asyncio.gather(*calls)
+            assert {answer.error_name for answer in answers} == {
+                "org.virtlayer1.Error.InvalidArgument"
+            }
+            assert descriptors_of(daemon) == before
+            name, _text = await nobody.refused(*held, descriptors=[empty.fileno()])
+            assert name == "InvalidArgument"
+
+
+async def test_root_may_have_any_number_of_calls(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    async with virtlayerd(system, tmp_path) as daemon, user(system, "root") as root:
+        inspect = ("Inspect", "sa{sv}", silent.reference, PLAIN)
+        calls = [asyncio.create_task(root.call(*inspect)) for _ in range(40)]
+        await silent.has(2)
+        assert await root.ask("ListJobs") == []
+        assert not any(call.done() for call in calls)
+        # But no more programs than anybody else.
+        assert programs(daemon, "skopeo") == 2
+        end(calls)
