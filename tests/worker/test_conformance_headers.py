@@ -22,6 +22,7 @@ from tests.support.archives import (
     symlink,
 )
 from tests.worker.cases import (
+    DEV,
     Case,
     D,
     F,
@@ -41,6 +42,12 @@ _LONG = "n" * 255
 _STAR_TIMES = octal(TIME, 12) * 2
 _CHOWN = "chown(2) takes 32 bits of it, and leaves the owner where they are -1"
 _NON_UTF8 = b"caf\xe9"
+
+
+def _checksum_moved(entry: bytes, first: bytes) -> bytes:
+    """An entry whose checksum begins one byte later."""
+    return entry[:148] + first + entry[148:154] + b"\0" + entry[156:]
+
 
 _FORMATS = [
     tree("v7", archive(entry("a", b"1", magic=V7)), {"a": F(b"1")}),
@@ -72,6 +79,38 @@ _FORMATS = [
     tree(
         "GNU has times where the prefix is",
         archive(entry("b", b"1", magic=GNU, prefix=_STAR_TIMES)),
+        {"b": F(b"1")},
+    ),
+    tree(
+        "a prefix in an archive that claims to be GNU's, as Go 1.7 wrote it",
+        archive(entry("b", b"1", magic=GNU, prefix=b"p/q")),
+        {"p": D, "p/q": D, "p/q/b": F(b"1")},
+    ),
+    tree(
+        "text in the second time of a GNU header",
+        archive(entry("b", b"1", magic=GNU, prefix=b"755\0", at_357=b"text")),
+        {"755": D, "755/b": F(b"1")},
+    ),
+    tree(
+        "a GNU header whose times are digits has no prefix",
+        archive(entry("b", b"1", magic=GNU, prefix=b"755")),
+        {"b": F(b"1")},
+    ),
+    tree(
+        "a GNU header with times of nine bytes",
+        archive(
+            entry("b", b"1", magic=GNU, at_345=base256(2**40, 12), at_357=base256(-(2**63), 12))
+        ),
+        {"b": F(b"1")},
+    ),
+    tree(
+        "a GNU header with a time that is too large",
+        archive(entry("b", b"1", magic=GNU, prefix=b"755\0", at_357=base256(2**63, 12))),
+        {"755": D, "755/b": F(b"1")},
+    ),
+    tree(
+        "a prefix that is not ASCII in an archive that claims to be GNU's",
+        archive(entry("b", b"1", magic=GNU, prefix=b"p\xe9")),
         {"b": F(b"1")},
     ),
     tree(
@@ -156,6 +195,36 @@ _NUMBERS = [
         {"a": F(b"1")(mode=0o644, uid=10)},
     ),
     tree(
+        "a NUL in front of the size: the data is not a header",
+        archive(header("a", at_124=b"\0" b"0000001000\0") + header("hidden"), entry("b")),
+        {"a": F(header("hidden")), "b": F()},
+    ),
+    tree(
+        "NULs in front of a number",
+        archive(
+            entry(
+                "a",
+                b"1",
+                at_100=b"\0\0\000640\0",
+                at_108=b"\0 \0 12\0\0",
+                at_116=b"\00000013 ",
+                at_124=b"\0\0\0\0\0\0\0\0\0001\0\0",
+                at_136=b"\0 0000000017",
+            )
+        ),
+        {"a": F(b"1")(mode=0o640, uid=10, gid=11, mtime=15 * _SECOND)},
+    ),
+    tree(
+        "a NUL in front of the checksum",
+        archive(_checksum_moved(entry("a", b"1"), b"\0")),
+        {"a": F(b"1")},
+    ),
+    tree(
+        "a NUL in front of the numbers of a device",
+        archive(entry("a", kind=b"3", at_329=b"\000000012", at_337=b"\0\0\0\0\0\00017")),
+        {"a": DEV("c", 10, 15)},
+    ),
+    tree(
         "empty fields",
         archive(
             header(
@@ -224,13 +293,7 @@ _NUMBERS = [
     tree("signed checksum", archive(entry(_NON_UTF8, b"1", signed=True)), {"caf\udce9": F(b"1")}),
     tree(
         "checksum with a blank first",
-        archive(
-            entry("a", b"1")[:148]
-            + b" "
-            + entry("a", b"1")[148:154]
-            + b"\0"
-            + entry("a", b"1")[156:]
-        ),
+        archive(_checksum_moved(entry("a", b"1"), b" ")),
         {"a": F(b"1")},
     ),
     fails(

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.archives import (
+    GNU,
     archive,
     base256,
     entry,
     header,
+    octal,
     old_sparse,
     pax,
     sparse_0_0,
@@ -31,6 +33,14 @@ _MANY = [(number * 8192 + 100, 10) for number in range(300)]
 _MANY_DATA = b"".join(b"%010d" % number for number in range(300))
 _MANY_CONTENT = b"".join(bytes(100) + b"%010d" % number + bytes(8082) for number in range(300))
 _SIZE = len(_CONTENT)
+
+
+def _old_sparse(*numbers: bytes) -> bytes:
+    """A file of ten bytes, one of them stored, with this map."""
+    fields = b"".join(numbers)
+    return entry("a", b"x", kind=b"S", magic=GNU, at_386=fields, at_483=octal(10, 12))
+
+
 _SPARSE = [
     tree(
         "old GNU",
@@ -92,6 +102,24 @@ _SPARSE = [
         "segments of no length",
         archive(sparse_0_1("a", 10, [(0, 0), (5, 0), (5, 1), (10, 0)], b"x")),
         {"a": F(bytes(5) + b"x" + bytes(4))},
+    ),
+    tree(
+        "the map of old GNU ends at a segment of NULs",
+        archive(_old_sparse(octal(0, 12), octal(1, 12), bytes(24), octal(5, 12), octal(1, 12))),
+        {"a": F(b"x" + bytes(9))},
+        umoci=_TYPE_S,
+    ),
+    fails(
+        "a NUL in front of an offset",
+        archive(_old_sparse(octal(0, 12), octal(0, 12), b"\0" + octal(5, 11), octal(1, 12))),
+        MalformedLayer,
+        "“a”.*begins with a NUL",
+    ),
+    fails(
+        "a NUL in front of a length",
+        archive(_old_sparse(octal(5, 12), b"\0" + octal(1, 11))),
+        MalformedLayer,
+        "“a”.*begins with a NUL",
     ),
     fails(
         "segments that overlap",

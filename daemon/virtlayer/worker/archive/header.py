@@ -9,12 +9,19 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from virtlayer.worker.problems import quoted
+
 BLOCK = 512
 
 _USTAR = b"ustar\0"
 _GNU = b"ustar  \0"
 _STAR_TRAILER = b"tar\0"
 _BLANKS = b" \0"
+_GNU_TIMES = (slice(345, 357), slice(357, 369))
+"""Where GNU has the times of access and of the last change of the inode."""
+_PREFIX = slice(345, 500)
+_STAR_PREFIX = slice(345, 476)
+"""Star has those times behind it."""
 
 
 class BadHeader(Exception):
@@ -53,10 +60,8 @@ def parse_header(block: bytes) -> Header:
         if kind in b"34":
             major = number(block[329:337], "devmajor")
             minor = number(block[337:345], "devminor")
-        # GNU keeps other things where POSIX has the prefix, and star two times in its end.
-        if magic[:6] == _USTAR and block[345]:
-            end = 476 if block[508:] == _STAR_TRAILER else 500
-            name = _text(block[345:end]) + b"/" + name
+        if prefix := _prefix(block):
+            name = prefix + b"/" + name
     size = number(block[124:136], "size")
     if size < 0:
         raise BadHeader(f"the size is {size}")
@@ -75,6 +80,25 @@ def parse_header(block: bytes) -> Header:
     )
 
 
+def _prefix(block: bytes) -> bytes:
+    """What comes in front of the name."""
+    if block[257:265] != _GNU:
+        return _text(block[_STAR_PREFIX if block[508:] == _STAR_TRAILER else _PREFIX])
+    # GNU has none. But up to version 1.7, Go's archive/tar wrote one; later versions take it for
+    # a prefix if it cannot be the times that belong there, and so do we.
+    prefix = _text(block[_PREFIX])
+    has_times = all(_is_time(block[part]) for part in _GNU_TIMES)
+    return prefix if prefix.isascii() and not has_times else b""
+
+
+def _is_time(field: bytes) -> bool:
+    """Whether this is a number as Go reads it, or nothing."""
+    try:
+        return not field[0] or -(2**63) <= number(field, "time") < 2**63
+    except BadHeader:
+        return False
+
+
 def _text(field: bytes) -> bytes:
     end = field.find(b"\0")
     return field if end < 0 else field[:end]
@@ -83,6 +107,9 @@ def _text(field: bytes) -> bytes:
 @functools.lru_cache(maxsize=4096)
 def number(field: bytes, what: str) -> int:
     """A field's octal number, or the base-256 one of GNU where octal digits do not suffice.
+
+    Some writers have NULs in front of the digits, which all readers skip. Taken for the end, they
+    would make 0 of the size, and a header of what is data.
 
     Raises:
         BadHeader: It is neither; the message says ``what``.
@@ -93,11 +120,11 @@ def number(field: bytes, what: str) -> int:
         bits = len(field) * 8
         # Bit 7 says "base 256", bit 6 is the sign of the two's complement below it.
         return value - (1 << bits) if first & 0x40 else value - (1 << bits - 1)
-    digits = field.split(b"\0", 1)[0].strip(_BLANKS)
+    digits = field.lstrip(_BLANKS).split(b"\0", 1)[0].rstrip(_BLANKS)
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise BadHeader(f"the {what} is not an octal number: {field!r}")
+        raise BadHeader(f"the {what} is not an octal number: {quoted(field)}")
     return int(digits, 8)
 
 

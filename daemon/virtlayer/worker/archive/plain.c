@@ -13,17 +13,22 @@
 #include <string.h>
 
 enum { NAME = 0, MODE = 100, UID = 108, GID = 116, SIZE = 124, MTIME = 136, CHECKSUM = 148,
-       LINK = 157, MAGIC = 257, PREFIX = 345, STAR_TIMES = 476, PREFIX_END = 500, TRAILER = 508 };
+       LINK = 157, MAGIC = 257, PREFIX = 345, GNU_ATIME = 345, GNU_CTIME = 357, STAR_TIMES = 476,
+       PREFIX_END = 500, TRAILER = 508 };
 
-/* A field of octal digits between blanks, up to its end or a NUL. At most 12 digits: 36 bits. */
+/*
+ * A field of octal digits, behind blanks and NULs, up to its end or a NUL, with blanks before that.
+ * At most 12 digits: 36 bits.
+ */
 static bool octal(const unsigned char *field, size_t length, int64_t *number)
 {
-    const unsigned char *end = memchr(field, 0, length);
+    const unsigned char *end = field + length, *nul;
 
-    if (!end)
-        end = field + length;
-    while (field < end && *field == ' ')
+    while (field < end && (*field == ' ' || !*field))
         field++;
+    nul = memchr(field, 0, (size_t)(end - field));
+    if (nul)
+        end = nul;
     *number = 0;
     while (field < end && *field >= '0' && *field <= '7')
         *number = *number << 3 | (*field++ - '0');
@@ -62,6 +67,8 @@ int vl_read_plain(const unsigned char *block, struct vl_plain *header)
     header->name_length = text_length(block, NAME, MODE);
     header->link_length = text_length(block, LINK, MAGIC);
     header->prefix_length = 0;
+    if (!memcmp(block + MAGIC, "ustar  ", 8) && (block[GNU_ATIME] || block[GNU_CTIME]))
+        return 0;
     if (!memcmp(block + MAGIC, "ustar", 6) && block[PREFIX])
         header->prefix_length = text_length(
             block, PREFIX, memcmp(block + TRAILER, "tar", 4) ? PREFIX_END : STAR_TIMES);

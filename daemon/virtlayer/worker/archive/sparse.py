@@ -108,14 +108,22 @@ def _check_count(segments: int, limit: int) -> None:
 
 
 def _numbers(block: bytes, start: int, segments: int) -> list[int]:
-    try:
-        return [
-            number(block[at : at + 12], "sparse map")
-            for at in range(start, start + segments * 24, 12)
-            if block[at]
-        ]
-    except BadHeader as error:
-        raise BadMap(str(error)) from error
+    """Offsets and lengths up to the first segment that is not there.
+
+    For GNU tar, a length that begins with a NUL ends the map, for Go an offset that does.
+    """
+    numbers: list[int] = []
+    for at in range(start, start + segments * 24, 24):
+        offset, length = block[at : at + 12], block[at + 12 : at + 24]
+        if not offset[0] and not length[0]:
+            break
+        if not offset[0] or not length[0]:
+            raise BadMap("the sparse map has a number that begins with a NUL")
+        try:
+            numbers += number(offset, "sparse map"), number(length, "sparse map")
+        except BadHeader as error:
+            raise BadMap(str(error)) from error
+    return numbers
 
 
 def _layout(size: int, numbers: list[int], name: bytes = b"") -> Layout:
