@@ -104,7 +104,7 @@ def _content(path: bytes, info: os.stat_result) -> str:
 
 
 def _digest_of_data(stream: BinaryIO, size: int) -> str:
-    """A digest of a file that is mostly holes: of its blocks that are not zero, and their places."""
+    """A digest of a file that is mostly holes: of its data, block by block, and where that is."""
     digest = hashlib.sha256(b"%d" % size)
     for offset in _blocks_of_data(stream.fileno(), size):
         block = os.pread(stream.fileno(), _BLOCK, offset)

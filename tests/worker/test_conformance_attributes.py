@@ -180,12 +180,26 @@ _ATTRIBUTES = [
     _bad_acl("with an unknown tag", acl(_USER, _GROUP, _OTHER, (64, 0, 0))),
     _bad_acl("with more permissions", acl((1, 15, 0), _GROUP, _OTHER)),
     _bad_acl("of nobody", acl(_USER, (2, 4, 2**32 - 1), _GROUP, _MASK, _OTHER)),
-    fails("no name", _with("user.", b"1"), MalformedLayer, "“a”.*no name"),
+    fails("no name", _with("user.", b"1"), MalformedLayer, "“a”.*no valid name"),
+    fails("no name and no name space", _with("", b"1"), MalformedLayer, "“a”.*no valid name"),
+    fails(
+        "NUL in the name of an unknown name space",
+        archive(pax({"SCHILY.xattr.foo\0bar": "1"}), entry("a")),
+        MalformedLayer,
+        r"“SCHILY.xattr.foo\\x00bar”.*NUL",
+    ),
+    fails(
+        "NUL in a name of libarchive's",
+        archive(pax([_libarchive("foo%00bar", b"MQ")]), entry("a")),
+        MalformedLayer,
+        r"“a”.*“foo\\x00bar”",
+        umoci=_LIBARCHIVE,
+    ),
     fails(
         "NUL in a name",
         archive(pax({"SCHILY.xattr.user.a\0b": "1"}), entry("a")),
         MalformedLayer,
-        r"“user.a\\x00b”",
+        r"“SCHILY.xattr.user.a\\x00b”.*NUL",
     ),
     fails("name of 256 bytes", _with("user." + "n" * 251, b"1"), LayerTooLarge, "“a”.*256 bytes"),
     fails(

@@ -196,7 +196,7 @@ _NUMBERS = [
     ),
     tree(
         "a NUL in front of the size: the data is not a header",
-        archive(header("a", at_124=b"\0" b"0000001000\0") + header("hidden"), entry("b")),
+        archive(header("a", at_124=b"\00000001000\0") + header("hidden"), entry("b")),
         {"a": F(header("hidden")), "b": F()},
     ),
     tree(

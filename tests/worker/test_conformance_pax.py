@@ -83,13 +83,22 @@ _PAX = [
         {"b": F()},
     ),
     tree(
+        "numbers with zeros in front",
+        archive(
+            pax({"size": "0" * 30 + "3", "uid": "0" * 5000 + "7", "mtime": "0" * 30 + "1.5"}),
+            header("a"),
+            padded(b"abc"),
+            entry("b"),
+        ),
+        {"a": F(b"abc")(uid=7, mtime=1_500_000_000), "b": F()},
+    ),
+    tree(
         "equals signs and newlines", archive(pax({"path": "a=b\nc"}), entry("x")), {"a=b\nc": F()}
     ),
     tree(
         "two headers before an entry",
         archive(pax({"path": "a"}), pax({"uid": "5"}), entry("x")),
-        {"a": F()(uid=5)},
-        umoci="to Go the last header counts alone",
+        {"x": F()(uid=5)},
     ),
     tree(
         "Sun's X",
@@ -174,10 +183,16 @@ _PAX = [
         "no newline", archive(raw_pax(b"8 path=ab"), entry("x")), MalformedLayer, "length is wrong"
     ),
     fails(
+        "a NUL in a keyword",
+        archive(entry("a"), pax({"comm\0ent": "x"}), entry("bad")),
+        MalformedLayer,
+        r"keyword “comm\\x00ent” has a NUL in it.*after “a”",
+    ),
+    fails(
         "a time that is none",
         archive(pax({"mtime": "soon"}), entry("bad")),
         MalformedLayer,
-        "“bad”.*time",
+        "“bad”.*the time is not a number: “soon”",
     ),
     fails(
         "a time without end",
@@ -187,7 +202,10 @@ _PAX = [
         umoci="Go reads nine digits of them",
     ),
     fails(
-        "a negative size", archive(pax({"size": "-1"}), entry("bad")), MalformedLayer, "“bad”.*size"
+        "a negative size",
+        archive(pax({"size": "-1"}), entry("bad")),
+        MalformedLayer,
+        "“bad”.*size is not a number: “-1”",
     ),
     fails(
         "an id of -1",

@@ -43,6 +43,9 @@ def storable_attributes(attributes: Mapping[bytes, bytes], kind: int) -> Mapping
         BadArchive: A name or value is damaged.
         TooLarge: A name or value is longer than Linux takes.
     """
+    for name in attributes:
+        if not name or b"\0" in name or name in _NAMESPACES:
+            raise BadArchive(f"the extended attribute {quoted(name)} has no valid name")
     kept = {name: value for name, value in attributes.items() if _has_a_place(name, kind)}
     for name, value in kept.items():
         _check(name, value)
@@ -60,8 +63,6 @@ def _has_a_place(name: bytes, kind: int) -> bool:
 
 
 def _check(name: bytes, value: bytes) -> None:
-    if b"\0" in name or name in _NAMESPACES:
-        raise BadArchive(f"the extended attribute {quoted(name)} has no name")
     if len(name) > _NAME_LIMIT:
         raise TooLarge(f"the name of an extended attribute has {len(name)} bytes, not 255 at most")
     if len(value) > _VALUE_LIMIT:

@@ -157,7 +157,8 @@ class Archive:
         """Read a header that is no entry of its own."""
         match header.type:
             case b"x" | b"X":
-                extension.records |= pax.parse_records(self._extension(extension, header))
+                # Of two in a row the last one counts alone, as in Go, GNU tar and umoci.
+                extension.records = pax.parse_records(self._extension(extension, header))
             case b"g":
                 records = pax.parse_records(self._extension(_Extension(), header))
                 self._global |= {
@@ -171,7 +172,7 @@ class Archive:
                 self._begin_content(header.size)  # the label of a volume: no file
             case _:
                 name = extension.name or extension.records.get(b"path") or header.name
-                raise BadArchive(f"it is of the unknown type {header.type!r}", name)
+                raise BadArchive(f"it is of the unknown type {quoted(header.type)}", name)
 
     def _place(self) -> str:
         return f"after {quoted(self._last_name)}" if self._last_name else "at its beginning"

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from virtlayer.worker.problems import quoted
+
 if TYPE_CHECKING:
     from virtlayer.worker.archive.header import Header
 
@@ -20,8 +22,8 @@ GLOBAL_FIELDS = (b"uid", b"gid", b"mtime")
 """What a global header may say. Neither where the next header is nor how a file is called: who
 ignores global headers, as Docker and containerd do, has to see the same entries."""
 
-_TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]{0,64}))?")
-_NUMBER = re.compile(rb"[0-9]{1,20}")
+_TIME = re.compile(rb"(-?)0*([0-9]{1,20})(?:\.([0-9]{0,64}))?")
+_NUMBER = re.compile(rb"0*([0-9]{1,20})")
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -63,6 +65,8 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
         keyword, equals, value = data[blank + 1 : end - 1].partition(b"=")
         if end > len(data) or end <= blank + 1 or not equals or not keyword or data[end - 1] != 10:
             raise BadRecord("an extended header record whose length is wrong")
+        if b"\0" in keyword:
+            raise BadRecord(f"an extended header whose keyword {quoted(keyword)} has a NUL in it")
         if keyword in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             sparse_map.append(value)
         elif keyword in _FIELDS or keyword.startswith(_PREFIXES):
@@ -96,7 +100,7 @@ def parse_time(text: bytes) -> int:
     """
     match = _TIME.fullmatch(text)
     if not match:
-        raise BadRecord(f"a time that is not a number: {text[:40]!r}")
+        raise BadRecord(f"the time is not a number: {quoted(text)}")
     sign, seconds, fraction = match.groups()
     nanoseconds = int(seconds) * 1_000_000_000 + int((fraction or b"")[:9].ljust(9, b"0"))
     return -nanoseconds if sign else nanoseconds
@@ -108,9 +112,10 @@ def parse_number(text: bytes, what: str) -> int:
     Raises:
         BadRecord: It is not one.
     """
-    if not _NUMBER.fullmatch(text):
-        raise BadRecord(f"the {what} is not a number: {text[:40]!r}")
-    return int(text)
+    match = _NUMBER.fullmatch(text)
+    if not match:
+        raise BadRecord(f"the {what} is not a number: {quoted(text)}")
+    return int(match[1])
 
 
 def attributes(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
