@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which tests run when none are named, and which of them are root."""
+"""Which tests run when none are named, which are root, and what no test may leave behind."""
 
+import inspect
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import root_tests
+from tests.support.leftovers import assert_no_staging_left, no_task_left, nothing_left
 
 _ACCEPTANCE = Path(__file__).parent / "acceptance"
 
@@ -25,7 +28,26 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root_tests.hand_over(items)
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            # Before the others: what is set up first is torn down last.
+            item.fixturenames.insert(0, "tasks_settled")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     root_tests.record(report)
+
+
+@pytest.fixture(autouse=True)
+def settled() -> Iterator[None]:
+    """Fail a test that leaves a process, a descriptor, a lock or an unfinished file in a pool."""
+    with nothing_left():
+        yield
+    assert_no_staging_left()
+
+
+@pytest.fixture
+async def tasks_settled() -> AsyncIterator[None]:
+    """Fail a coroutine test that leaves a task."""
+    with no_task_left():
+        yield

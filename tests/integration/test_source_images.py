@@ -224,6 +224,8 @@ async def test_cancelled_at_any_time(
     await asyncio.sleep(milliseconds / 1000)
     task.cancel()
     await asyncio.wait([task])
+    # It was cancelled, or done before.
+    assert task.cancelled() or task.result() == [layer.blob for layer in BIG]
 
 
 @pytest.mark.parametrize("tagged", [True, False])

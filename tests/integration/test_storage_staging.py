@@ -135,6 +135,7 @@ async def test_what_belongs_to_others_is_not_swept(pools: Pools, pool: Pool) -> 
     assert foreign.exists()
     assert unknown.exists()
     assert await sweep(pools, pool) == 0
+    shutil.rmtree(foreign.parent)
 
 
 async def test_a_pool_without_leftovers_is_left_alone(pools: Pools, pool: Pool) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a test must not leave in this process: descriptors and children."""
+"""What a test must not leave behind: descriptors (and with them locks), children, tasks, files."""
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -8,8 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support import libvirt_host
+
 _PATIENCE = 5.0
 """Seconds for what ends by itself, such as the threads of a closed connection."""
+_STAGING = ".virtlayer-staging"
+
+_shared: set[int] = set()
+"""Children that several tests share; their fixture ends them."""
 
 
 @contextlib.contextmanager
@@ -17,15 +24,43 @@ def nothing_left() -> Iterator[None]:
     """Fail if there are descriptors or children afterwards that were not there before."""
     before = _descriptors(), children()
     yield
-    gc.collect()
+    left = _left(*before)
+    if any(left):
+        gc.collect()
     deadline = time.monotonic() + _PATIENCE
-    while True:
-        left = _new(before[0], _descriptors()), children() - before[1]
-        if not any(left) or time.monotonic() > deadline:
-            break
+    while any(left) and time.monotonic() < deadline:
         time.sleep(0.02)
+        left = _left(*before)
     assert not left[0], f"open descriptors: {left[0]}"
     assert not left[1], f"children: {left[1]}"
+
+
+@contextlib.contextmanager
+def shared_by_tests() -> Iterator[None]:
+    """Allow what is started here to outlive the test that starts it."""
+    before = children()
+    yield
+    _shared.update(children() - before)
+
+
+@contextlib.contextmanager
+def no_task_left() -> Iterator[None]:
+    """Fail if there are tasks of this event loop afterwards that were not there before."""
+    before = asyncio.all_tasks()
+    yield
+    left = {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()}
+    assert not left, f"tasks: {left}"
+
+
+def assert_no_staging_left() -> None:
+    """Fail if a pool of a running libvirtd has unfinished files of a job."""
+    left = [
+        str(path)
+        for host in libvirt_host.running_hosts
+        for parent in host.directory.glob(f"pools/*/{_STAGING}")
+        for path in parent.iterdir()
+    ]
+    assert not left, f"staging files: {left}"
 
 
 def children() -> set[int]:
@@ -35,6 +70,10 @@ def children() -> set[int]:
         with contextlib.suppress(OSError):
             pids.update(map(int, (task / "children").read_text().split()))
     return pids
+
+
+def _left(descriptors: dict[int, str], processes: set[int]) -> tuple[dict[int, str], set[int]]:
+    return _new(descriptors, _descriptors()), children() - processes - _shared
 
 
 def _descriptors() -> dict[int, str]:

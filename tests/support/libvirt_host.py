@@ -247,6 +247,10 @@ def _group_of_kvm() -> str:
     return f'group = "{group}"\n'
 
 
+running_hosts: list[LibvirtHost] = []
+"""Those of this process."""
+
+
 @contextlib.contextmanager
 def session_host() -> Iterator[LibvirtHost]:
     """A running qemu:///session of an ordinary user."""
@@ -273,8 +277,11 @@ def _host(*, session: bool) -> Iterator[LibvirtHost]:
         host = LibvirtHost(directory, session=session)
         try:
             host.start()
+            running_hosts.append(host)
             yield host
         finally:
+            if host in running_hosts:
+                running_hosts.remove(host)
             host.close()
     finally:
         shutil.rmtree(directory)

@@ -243,8 +243,21 @@ async def test_borrowers_at_the_same_time_share_a_download(cache: BlobCache) -> 
     assert source.opened == 1
 
 
-async def test_a_waiting_borrower_takes_over_from_a_cancelled_one(cache: BlobCache) -> None:
+async def test_a_waiting_borrower_takes_over_from_a_cancelled_one(
+    cache: BlobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer, slow, quick = layer_of(CONTENT), Source(CONTENT, pause=asyncio.Event()), Source(CONTENT)
+    looked = asyncio.Event()
+
+    @contextlib.contextmanager
+    def partial(self: BlobCache, layer: Layer) -> Iterator[int | None]:
+        with _partial(self, layer) as descriptor:
+            if descriptor is None:
+                looked.set()
+            yield descriptor
+
+    _partial = BlobCache._partial
+    monkeypatch.setattr(BlobCache, "_partial", partial)
 
     async def borrow(source: Source) -> tuple[bytes, int]:
         async with borrowed(cache, layer, source) as lent:
@@ -253,7 +266,8 @@ async def test_a_waiting_borrower_takes_over_from_a_cancelled_one(cache: BlobCac
     first = asyncio.create_task(borrow(slow))
     await slow.paused.wait()
     second = asyncio.create_task(borrow(quick))
-    await asyncio.sleep(0.1)
+    # It has found that the blob is being downloaded.
+    await looked.wait()
     assert quick.opened == 0
     first.cancel()
     assert await second == (CONTENT, len(CONTENT))

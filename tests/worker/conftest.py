@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
+from tests.support.leftovers import shared_by_tests
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -25,8 +26,9 @@ async def worker_for() -> AsyncIterator[Callable[[LayerSettings], Awaitable[Laye
 
         async def get(settings: LayerSettings) -> LayerWorker:
             if settings not in workers:
-                starting = LayerWorker.started(settings)
-                workers[settings] = await stack.enter_async_context(starting)
+                with shared_by_tests():
+                    starting = LayerWorker.started(settings)
+                    workers[settings] = await stack.enter_async_context(starting)
             return workers[settings]
 
         yield get
