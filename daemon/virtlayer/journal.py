@@ -2,19 +2,29 @@
 """What systemd hears from the daemon: the journal, with fields, and the state of the service.
 
 Without systemd, the same lines go to standard error, and nobody hears about the state.
+
+Messages and fields contain names and texts of callers, images and other programs. They are escaped
+here and nowhere else, so that none of them can look like a message of its own.
 """
 
 import logging
 import os
 import sys
+from types import TracebackType
 
 import systemd.daemon
 import systemd.journal
+
+from virtlayer.printable import printable
 
 JOB_STARTED = "1aa98c713ee645cc95cdbedcd592ddeb"
 """MESSAGE_ID of the start of a job, as in the journal's catalogue."""
 JOB_ENDED = "684300b1252c4d46a67c234b9ae49c6a"
 """MESSAGE_ID of the end of a job."""
+
+type _ExceptionInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 
 _PREFIX = "VIRTLAYER_"
 _ATTRIBUTE = "journal_fields"
@@ -27,7 +37,11 @@ def fields(message_id: str | None = None, **values: object) -> dict[str, object]
         message_id: The MESSAGE_ID, if this message has one.
         values: Other fields; ``job=7`` becomes ``VIRTLAYER_JOB=7``. Empty ones are left out.
     """
-    named = {_PREFIX + name.upper(): str(value) for name, value in values.items() if value != ""}
+    named = {
+        _PREFIX + name.upper(): printable(str(value))
+        for name, value in values.items()
+        if value != ""
+    }
     if message_id is not None:
         named["MESSAGE_ID"] = message_id
     return {_ATTRIBUTE: named}
@@ -38,9 +52,10 @@ def configure_logging(level: int = logging.INFO) -> None:
     handler: logging.Handler
     if _stderr_is_journal():
         handler = _JournalHandler()
+        handler.setFormatter(_Escaped())
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setFormatter(_Escaped("%(levelname)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -65,6 +80,17 @@ def watchdog_interval() -> float | None:
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 2_000_000 if microseconds.isdecimal() else None
+
+
+class _Escaped(logging.Formatter):
+    """Makes a message one line. The lines of a traceback follow, indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 -- logging's name
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"  {printable(line)}" for line in lines)
 
 
 class _JournalHandler(logging.Handler):

@@ -88,3 +88,28 @@ def test_the_watchdog_is_fed_twice_as_often_as_asked(
 
 def test_fields_have_our_prefix() -> None:
     assert journal.fields(job=1, layer="") == {"journal_fields": {"VIRTLAYER_JOB": "1"}}
+
+
+FORGED = "x\nINFO: Job 7: done\u2028\x1b[31m\ud800"
+
+
+def test_a_message_of_somebody_else_cannot_forge_a_line() -> None:
+    code = (
+        "import logging; from virtlayer import journal; journal.configure_logging();"
+        f"text = {FORGED!r};"
+        "logging.error('pool %s', text);"
+        "\ntry: raise ValueError(text)"
+        "\nexcept ValueError: logging.exception('defect')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    lines = done.stderr.decode("ascii").splitlines()
+    assert lines[0] == r"ERROR: pool x\x0aINFO: Job 7: done\u2028\x1b[31m\ud800"
+    assert lines[1] == "ERROR: defect"
+    assert lines[2] == "  Traceback (most recent call last):"
+    assert all(line.startswith("  ") for line in lines[2:])
+    assert r"  INFO: Job 7: done" in lines
+
+
+def test_a_field_of_somebody_else_is_one_line() -> None:
+    [(name, value)] = journal.fields(pool=FORGED)["journal_fields"].items()  # type: ignore[attr-defined]
+    assert (name, value) == ("VIRTLAYER_POOL", r"x\x0aINFO: Job 7: done\u2028\x1b[31m\ud800")
