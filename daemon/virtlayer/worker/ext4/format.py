@@ -73,8 +73,6 @@ def format_filesystem(device: str, size: int, identity: str) -> Any:
 def _geometry(size: int) -> Any:
     parameters = ffi.new("struct ext2_super_block *")
     blocks = size // BLOCK_SIZE
-    lib.ext2fs_blocks_count_set(parameters, blocks)
-    lib.ext2fs_r_blocks_count_set(parameters, blocks * RESERVED_PERCENT // 100)
     parameters.s_rev_level = 1
     parameters.s_log_block_size = BLOCK_SIZE.bit_length() - 11
     parameters.s_inode_size = INODE_SIZE
@@ -85,6 +83,9 @@ def _geometry(size: int) -> Any:
     parameters.s_feature_compat = _COMPAT
     parameters.s_feature_incompat = _INCOMPAT
     parameters.s_feature_ro_compat = _RO_COMPAT
+    # After the features: without 64bit among them, libext2fs drops the upper half of a count.
+    lib.ext2fs_blocks_count_set(parameters, blocks)
+    lib.ext2fs_r_blocks_count_set(parameters, blocks * RESERVED_PERCENT // 100)
     return parameters
 
 
