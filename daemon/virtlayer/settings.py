@@ -9,14 +9,13 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from virtlayer.errors import InvalidArgument
+from virtlayer.sizes import GIB as GIB
+from virtlayer.sizes import KIB as KIB
+from virtlayer.sizes import MIB as MIB
+from virtlayer.sizes import check_virtual_size
 from virtlayer.toml import Misfit, read_toml
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-
-SMALLEST_VIRTUAL_SIZE = 64 * MIB
-"""A file system that is smaller has no room for a journal and an image."""
 DEEPEST_CHAIN = 24
 """Layer volumes. libvirt 11.3 started a machine on 24 of them with its overlay on top, and on no 25
 (libvirt and qemu nest as deep as the chain; 12.0 takes 200)."""
@@ -27,17 +26,15 @@ class StorageSettings:
     """``[storage]``: the volumes."""
 
     virtual_size: int = 16 * GIB
-    """Virtual size of new chains in bytes: a multiple of 1 MiB, at least 64 MiB."""
+    """Virtual size of new chains in bytes: a multiple of 1 MiB, from 64 MiB to 63 TiB."""
     depth_limit: int = 16
     """The most layer volumes in one chain, from 1 to 24."""
 
     def __post_init__(self) -> None:
-        if self.virtual_size < SMALLEST_VIRTUAL_SIZE or self.virtual_size % MIB:
-            raise Misfit(
-                "virtual-size",
-                f"“storage.virtual-size” must be a multiple of {MIB} (1 MiB), at least "
-                f"{SMALLEST_VIRTUAL_SIZE} (64 MiB).",
-            )
+        try:
+            check_virtual_size("storage.virtual-size", self.virtual_size)
+        except InvalidArgument as error:
+            raise Misfit("virtual-size", error.message) from error
         if not 1 <= self.depth_limit <= DEEPEST_CHAIN:
             raise Misfit(
                 "depth-limit",

@@ -162,14 +162,15 @@ async def test_a_volume_is_an_overlay_that_libvirt_knows(place: Place) -> None:
     ("name", "options", "status", "text"),
     [
         ("taken", [], 7, "has a volume “taken”"),
-        (".hidden", [], 2, "cannot be the name"),
-        ("a/b", [], 2, "cannot be the name"),
-        ("a\nb", [], 2, "cannot be the name"),
-        ("", [], 2, "cannot be the name"),
-        ("x" * 256, [], 2, "cannot be the name"),
+        (".hidden", [], 2, "Invalid name “.hidden” of a new volume"),
+        ("a/b", [], 2, "Invalid volume name"),
+        ("a\nb", [], 2, "Invalid volume name"),
+        ("", [], 2, "Invalid volume name"),
+        ("x" * 256, [], 2, "Invalid volume name"),
         (f"layer-{'0' * 64}.qcow2", [], 2, "layers of images"),
-        ("small", ["--size=63M"], 2, f"has {SIZE}"),
-        ("odd", ["--size=65000001"], 2, "multiple of 1048576"),
+        ("small", ["--size=63M"], 2, "--size: Invalid size of 66060288 bytes"),
+        ("odd", ["--size=65000001"], 2, "multiple of 1 MiB"),
+        ("huge", ["--size=64T"], 2, "from 64 MiB to 63 TiB"),
         ("host", ["--hostname=a_b"], 2, "hostname"),
         ("map", ["--uid-map=0:1:2", "--uid-map=1:9:1"], 2, "starts overlap"),
         ("map", ["--gid-map=0:1"], 2, "START:TARGET:COUNT"),
@@ -186,6 +187,18 @@ async def test_what_cannot_be_is_refused_and_leaves_nothing(
     ended = await place.create(name, *options)
     assert (ended.status, text in ended.stderr) == (status, True), ended.stderr
     assert place.host.volumes(place.pool) == before
+
+
+async def test_a_volume_is_not_smaller_than_its_image(place: Place, source: str) -> None:
+    options = ("--name=large", "--size=128M", "--tls-verify=false")
+    assert (await place.run("pull", source, place.pool, *options)).status == 0
+    jobs = (await place.run("jobs", "--json")).stdout
+    ended = await place.run("create-volume", "large", "small", place.pool, "--size=64M")
+    assert ended.status == 2
+    assert f"cannot have {64 * MIB} bytes: the image “large” has {128 * MIB}" in ended.stderr
+    # The call was refused: there was no job.
+    assert (await place.run("jobs", "--json")).stdout == jobs
+    assert (await place.run("remove", "large", place.pool)).status == 0
 
 
 async def test_an_image_that_is_not_there_is_told(place: Place) -> None:

@@ -12,6 +12,7 @@ from tests.support.images import file, image, layer
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.service_parts import pulled, pulled_disk, service_parts, some_job
+from virtlayer.protocol.names import parse_pool_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.rescan import Rescanned, RescanRequest, rescan
@@ -52,7 +53,9 @@ class Rescan:
         monkeypatch.setattr(services.catalog, "keep_origins", wait)
 
     async def run(self) -> Rescanned:
-        return await rescan(self.services, RescanRequest(pool=self.pool.name), some_job())
+        return await rescan(
+            self.services, RescanRequest(pool=parse_pool_name(self.pool.name)), some_job()
+        )
 
     async def while_ends[T](self, pull: asyncio.Task[T], end: Callable[[], None]) -> Rescanned:
         """Rescan, and let a pull end meanwhile."""
@@ -92,12 +95,12 @@ async def test_image_whose_pull_ends_meanwhile_stays(
     assert record is not None
     assert record.volume == result.volume
     assert await services.catalog.volumes(pool.name) == set(result.volumes)
-    freed = await prune(services, PruneRequest(pool=pool.name), some_job())
+    freed = await prune(services, PruneRequest(pool=parse_pool_name(pool.name)), some_job())
     assert freed.volumes == ()
     # The next one sees what there is.
-    assert await rescan(services, RescanRequest(pool=pool.name), some_job()) == Rescanned(
-        found=(), lost=(), images_lost=(), orphans=0
-    )
+    assert await rescan(
+        services, RescanRequest(pool=parse_pool_name(pool.name)), some_job()
+    ) == Rescanned(found=(), lost=(), images_lost=(), orphans=0)
 
 
 async def test_origin_of_a_disk_whose_pull_ends_meanwhile_stays(

@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.libvirt_host import LibvirtHost
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.names import parse_pool_name, parse_volume_name
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
@@ -68,7 +69,10 @@ def some_job(*, uid: int = 0) -> Job:
 async def pulled(services: Services, source: str, pool: str, **more: Any) -> PullResult:
     """Pull an image from a registry without TLS."""
     request = PullRequest(
-        source=parse_reference(source), pool=pool, access=Access(tls_verify=False), **more
+        source=parse_reference(source),
+        pool=parse_pool_name(pool),
+        access=Access(tls_verify=False),
+        **more,
     )
     return await pull(services, request, some_job())
 
@@ -77,9 +81,9 @@ async def pulled_disk(services: Services, source: str, pool: str, volume: str) -
     """Pull the disk in an image from a registry without TLS."""
     request = WholeImageRequest(
         source=parse_reference(source),
-        pool=pool,
+        pool=parse_pool_name(pool),
         format=Format.DISK,
-        volume=NewVolume(name=volume),
+        volume=NewVolume(name=parse_volume_name(volume)),
         access=Access(tls_verify=False),
     )
     return await pull_disk(services, request, some_job())

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.catalog.catalog import Catalog, Visit
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job, JobState
@@ -61,7 +62,7 @@ async def test_an_image_is_due_again_after_the_clock_was_set_back(
         pool="p",
         name="n",
         interval=3600,
-        request=PullRequest(source=parse_reference("docker://x/y"), pool="p"),
+        request=PullRequest(source=parse_reference("docker://x/y"), pool=parse_pool_name("p")),
     )
     async with Catalog(tmp_path / "catalog.sqlite") as catalog:
         at = time.time_ns() // 1000 + visited * 1_000_000

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.names import parse_volume_name
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.passwords import hash_password
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB, TIB
 
 PASSWORD = "swordfish-2kd8"
+V = parse_volume_name("v")
 
 
 @pytest.mark.parametrize("name", ["a", "guest.qcow2", "no suffix", "a:b", "ü", "x" * 255, "-", "~"])
 def test_a_name_is_taken_to_the_letter(name: str) -> None:
-    assert NewVolume(name=name).name == name
+    assert NewVolume(name=parse_volume_name(name)).name == name
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,10 @@ def test_a_name_is_taken_to_the_letter(name: str) -> None:
         {"name": "ü" * 128},
         {"name": f"layer-{'a' * 64}.qcow2"},
         {"name": "v", "size": 0},
-        {"name": "v", "size": MIB + 1},
+        {"name": "v", "size": MIB},
+        {"name": "v", "size": 64 * MIB + 1},
+        {"name": "v", "size": 64 * TIB},
+        {"name": "v", "size": 2**63},
         {"name": "v", "hostname": ""},
         {"name": "v", "ssh_authorized_keys": ("no key",)},
         {"name": "v", "root_password": "x", "root_password_fd": 0},
@@ -41,19 +46,19 @@ def test_a_name_is_taken_to_the_letter(name: str) -> None:
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
-        NewVolume(**options)
+        NewVolume(**options | {"name": parse_volume_name(options["name"])})
 
 
 def test_a_volume_is_as_large_as_its_image_or_larger() -> None:
-    assert NewVolume(name="v").size_on(64 * MIB, "image") == 64 * MIB
-    assert NewVolume(name="v", size=65 * MIB).size_on(64 * MIB, "image") == 65 * MIB
+    assert NewVolume(name=V).size_on(64 * MIB, "image") == 64 * MIB
+    assert NewVolume(name=V, size=65 * MIB).size_on(64 * MIB, "image") == 65 * MIB
     with pytest.raises(InvalidArgument, match="image “demo”"):
-        NewVolume(name="v", size=63 * MIB).size_on(64 * MIB, "demo")
+        NewVolume(name=V, size=64 * MIB).size_on(65 * MIB, "demo")
 
 
 async def test_without_options_nothing_is_changed() -> None:
-    assert not await NewVolume(name="v", size=MIB).customization(MIB)
-    grown = await NewVolume(name="v", grow_filesystem=True).customization(MIB)
+    assert not await NewVolume(name=V, size=64 * MIB).customization(64 * MIB)
+    grown = await NewVolume(name=V, grow_filesystem=True).customization(MIB)
     assert grown.filesystem_size == MIB
 
 
@@ -85,7 +90,7 @@ async def test_a_password_comes_from_a_descriptor(content: str) -> None:
     os.write(sender, content.encode())
     os.close(sender)
     try:
-        made = await NewVolume(name="v", root_password_fd=receiver).customization(MIB)
+        made = await NewVolume(name=V, root_password_fd=receiver).customization(MIB)
     finally:
         os.close(receiver)
     assert made.root_password_hash is not None
@@ -97,7 +102,7 @@ async def test_a_descriptor_that_gives_no_text_is_refused_without_showing_it() -
     try:
         os.write(descriptor, b"SECRET\xff")
         with pytest.raises(InvalidArgument) as caught:
-            await NewVolume(name="v", root_password_fd=descriptor).customization(MIB)
+            await NewVolume(name=V, root_password_fd=descriptor).customization(MIB)
     finally:
         os.close(descriptor)
     assert "SECRET" not in caught.value.message
@@ -106,4 +111,4 @@ async def test_a_descriptor_that_gives_no_text_is_refused_without_showing_it() -
 
 
 def test_a_password_is_not_shown() -> None:
-    assert PASSWORD not in repr(NewVolume(name="v", root_password=PASSWORD))
+    assert PASSWORD not in repr(NewVolume(name=V, root_password=PASSWORD))

@@ -3,18 +3,23 @@
 
 import contextlib
 import os
+from typing import Any
 
 import pytest
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from virtlayer.errors import InvalidArgument, UnknownOption
+from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.options import PullOptions, SourceOptions, parse_options
+from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import parse_reference
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB, TIB
+
+POOL = parse_pool_name("default")
 
 
 def parse(
@@ -105,17 +110,34 @@ def test_a_descriptor_that_did_not_come_is_an_error(index: int) -> None:
         os.close(writing)
 
 
-@pytest.mark.parametrize("size", [0, 1, 63 * MIB, 64 * MIB + 1, 100 * MIB + 512])
+@pytest.mark.parametrize("size", [0, 1, 63 * MIB, 64 * MIB + 1, 100 * MIB + 512, 64 * TIB, 2**63])
 def test_a_size_that_makes_no_file_system_is_refused(size: int) -> None:
     with pytest.raises(InvalidArgument, match="virtual size"):
-        PullRequest(source=parse_reference("docker://debian"), pool="default", size=size)
+        PullRequest(source=parse_reference("docker://debian"), pool=POOL, size=size)
+    with pytest.raises(InvalidArgument, match=r"Invalid volume-size of .* from 64 MiB to 63 TiB"):
+        parse({"volume-size": Variant("t", size)})
 
 
-def test_the_smallest_size_and_its_steps_are_accepted() -> None:
-    for size in (64 * MIB, 65 * MIB):
-        PullRequest(source=parse_reference("docker://debian"), pool="default", size=size)
+def test_the_smallest_and_largest_size_and_steps_are_accepted() -> None:
+    for size in (64 * MIB, 65 * MIB, 63 * TIB):
+        PullRequest(source=parse_reference("docker://debian"), pool=POOL, size=size)
 
 
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="name"):
-        PullRequest(source=parse_reference("docker://debian"), pool="default", name=" ")
+        pull_request(parse_reference("docker://debian"), POOL, PullOptions(name=" "))
+
+
+def test_a_name_after_the_source_must_be_valid_as_well() -> None:
+    source = parse_reference(f"oci:/{'x' * 250}:{'y' * 10}")
+    with pytest.raises(InvalidArgument, match="Invalid image name “xxx"):
+        pull_request(source, POOL, PullOptions())
+    assert pull_request(source, POOL, PullOptions(name="x")).name == "x"
+
+
+@pytest.mark.parametrize("image_format", ["dir", "disk"])
+@pytest.mark.parametrize("sizes", [{"size": 0}, {"volume_size": 0}])
+def test_a_size_of_zero_is_a_size(image_format: str, sizes: dict[str, Any]) -> None:
+    source = parse_reference("docker://debian")
+    with pytest.raises(InvalidArgument):
+        pull_request(source, POOL, PullOptions(format=image_format, **sizes))

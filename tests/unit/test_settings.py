@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.settings import MIB, Settings, load_settings
+from virtlayer.settings import Settings, load_settings
+from virtlayer.sizes import MIB, TIB
 
 
 def test_no_file_is_every_default(tmp_path: Path) -> None:
@@ -27,8 +28,11 @@ def test_the_limits_themselves_are_taken(tmp_path: Path, depth: int) -> None:
         ("depth-limit = 0", "from 1 to 24"),
         ("depth-limit = 25", "from 1 to 24"),
         ("depth-limit = true", "whole number"),
-        (f"virtual-size = {63 * MIB}", "at least 67108864"),
-        (f"virtual-size = {64 * MIB + 512}", "multiple of 1048576"),
+        (f"virtual-size = {63 * MIB}", "from 64 MiB to 63 TiB"),
+        (f"virtual-size = {64 * MIB + 512}", "multiple of 1 MiB"),
+        ("virtual-size = 0", "storage.virtual-size of 0 bytes"),
+        (f"virtual-size = {64 * TIB}", "from 64 MiB to 63 TiB"),
+        (f"virtual-size = {2**63}", "from 64 MiB to 63 TiB"),
         ("virtual-size = -1", "0 or more"),
         ("depth_limit = 3", "unknown key “storage.depth_limit”; known here: depth-limit"),
         ("dept-limit = 3", "unknown key “storage.dept-limit”"),

@@ -5,8 +5,9 @@ import argparse
 from pathlib import Path
 
 from virtlayer.client.exits import MEANINGS
-from virtlayer.client.formatting import parse_size
+from virtlayer.client.formatting import parse_size, parse_virtual_size
 from virtlayer.client.volumes import add_customizations
+from virtlayer.errors import InvalidArgument
 from virtlayer.version import VERSION
 
 type _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 -- has no other name
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="qcow2",
         help="a chain of volumes (default), one directory, or the disk that is in the image",
     )
-    pull.add_argument("--size", type=_size, help="virtual size of the volumes, such as 20G")
+    pull.add_argument("--size", type=_virtual_size, help="virtual size of the volumes, such as 20G")
     pull.add_argument(
         "--no-cache", dest="cache", action="store_false", help="keep none of the downloaded blobs"
     )
@@ -58,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="make this writable volume on the image as well; of a dir or disk, its name",
     )
     pull.add_argument(
-        "--volume-size", type=_size, help="virtual size of that volume (default: the image's)"
+        "--volume-size",
+        type=_virtual_size,
+        help="virtual size of that volume (default: the image's)",
     )
     _add_access(pull)
     add_customizations(pull)
@@ -67,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     create.add_argument("image", metavar="IMAGE", help="its name, from “virtlayer images”")
     create.add_argument("volume", metavar="VOLUME", help="the name of the volume")
     _add_pool(create)
-    create.add_argument("--size", type=_size, help="virtual size (default: the image's)")
+    create.add_argument("--size", type=_virtual_size, help="virtual size (default: the image's)")
     add_customizations(create)
 
     inspect = _add_command(commands, "inspect", "show what an image is; nothing is stored")
@@ -178,6 +181,13 @@ def _size(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _virtual_size(text: str) -> int:
+    try:
+        return parse_virtual_size(text)
+    except (ValueError, InvalidArgument) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from virtlayer.client.cmdline import kernel_command_line
 from virtlayer.client.kernels import Kernel
 from virtlayer.client.startup import Startup
+from virtlayer.protocol.names import DomainName
 from virtlayer.settings import KIB
 
 _ARCHITECTURES = {
@@ -43,7 +44,7 @@ class Guest:
         memory: In bytes.
     """
 
-    name: str
+    name: DomainName
     pool: str
     volume: str
     path: Path

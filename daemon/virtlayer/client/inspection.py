@@ -4,8 +4,8 @@
 import json
 from typing import Any
 
-from virtlayer.client.formatting import human_size
 from virtlayer.client.output import print_fields, print_json
+from virtlayer.sizes import human_size
 
 
 def print_inspection(inspection: dict[str, Any], *, as_json: bool) -> None:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 from virtlayer.client.bus.answers import Progress
-from virtlayer.client.formatting import human_size
 from virtlayer.printable import printable
+from virtlayer.sizes import human_size
 
 type ShowProgress = Callable[[Progress], None]
 

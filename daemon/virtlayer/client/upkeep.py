@@ -8,9 +8,9 @@ from typing import Any
 from virtlayer.client.bus.answers import StartedJob
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.bus.failures import remote_error
-from virtlayer.client.formatting import human_size
 from virtlayer.client.output import print_fields, print_json, print_line, print_table
 from virtlayer.client.waiting import finished, started
+from virtlayer.sizes import human_size
 
 
 async def remove(client: Client, arguments: Namespace) -> None:

@@ -15,6 +15,7 @@ from virtlayer.client.kernels import Kernel, newest_kernel
 from virtlayer.client.output import print_json
 from virtlayer.client.startup import parse_startup
 from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.names import DomainName, parse_domain_name
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -55,7 +56,7 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
     config = config or found["config"]
     disk = found.get("disk", False)
     return Guest(
-        name=arguments.domain or _NOT_IN_A_NAME.sub("-", Path(name).stem),
+        name=_domain_name(arguments.domain, name),
         pool=pool,
         volume=volume,
         path=Path(found["path"]),
@@ -66,6 +67,12 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
         startup=parse_startup("" if disk else config),
         memory=arguments.memory,
     )
+
+
+def _domain_name(given: str | None, image_or_volume: str) -> DomainName:
+    # The default has no character that a domain cannot have.
+    default = _NOT_IN_A_NAME.sub("-", Path(image_or_volume).stem)
+    return parse_domain_name(default if given is None else given)
 
 
 def _architecture(config: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dbus_next.signature import Variant
 
 from virtlayer.dbus import names
+from virtlayer.protocol.names import parse_image_name, parse_pool_name, parse_volume_name
 from virtlayer.service.bus.authority import Action, Authority
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.image import ImageObjects
@@ -25,13 +26,17 @@ from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.turns import Turns
-from virtlayer.service.operations.create_volume import CreateVolumeRequest, create_volume
+from virtlayer.service.operations.create_volume import (
+    CreateVolumeRequest,
+    check_size,
+    create_volume,
+)
 from virtlayer.service.operations.describe import describe_volume
 from virtlayer.service.operations.inspect import InspectRequest, inspect
 from virtlayer.service.operations.populate import PopulateRequest, populate
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.pull import pull_image
-from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.operations.pull_chain import PullRequest, check_volume_size
 from virtlayer.service.operations.remove import RemoveRequest, remove
 from virtlayer.service.operations.rescan import RescanRequest, rescan
 from virtlayer.service.operations.services import Services
@@ -69,8 +74,10 @@ class Manager(Interface):
         """Start a job that brings an image into a pool."""
         with contextlib.ExitStack() as belongings:
             given = parse_options(PullOptions, options, call, belongings)
-            request = pull_request(parse_reference(source), pool, given)
+            request = pull_request(parse_reference(source), parse_pool_name(pool), given)
             await self._authorize(call, request.source, {"pool": pool})
+            if isinstance(request, PullRequest):
+                check_volume_size(self._services.settings, request)
             if request.volume is not None:
                 await self._authorize_volume(call, pool, str(request.source), request.volume.name)
             access = await self._settled(call, request.source, given)
@@ -99,9 +106,12 @@ class Manager(Interface):
         with contextlib.ExitStack() as belongings:
             given = parse_options(CreateVolumeOptions, options, call, belongings)
             request = CreateVolumeRequest(
-                pool=pool, image=image, volume=given.new_volume(volume, given.size)
+                pool=parse_pool_name(pool),
+                image=parse_image_name(image),
+                volume=given.new_volume(volume, given.size),
             )
             await self._authorize_volume(call, pool, image, volume)
+            await check_size(self._services, request)
             request = dataclasses.replace(request, volume=await request.volume.settled())
             job = self._services.jobs.start(
                 "create-volume",
@@ -143,7 +153,7 @@ class Manager(Interface):
     ) -> tuple[int, str]:
         """Start a job that removes an image."""
         parse_options(NoOptions, options, call)
-        request = RemoveRequest(pool=pool, image=image)
+        request = RemoveRequest(pool=parse_pool_name(pool), image=parse_image_name(image))
         await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": image})
         return await self._start(
             call,
@@ -157,7 +167,7 @@ class Manager(Interface):
     async def prune(self, call: Call, pool: str, options: Mapping[str, Variant]) -> tuple[int, str]:
         """Start a job that deletes the layers that nothing needs."""
         given = parse_options(PruneOptions, options, call)
-        request = PruneRequest(pool=pool, dry_run=given.dry_run)
+        request = PruneRequest(pool=parse_pool_name(pool), dry_run=given.dry_run)
         await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
         return await self._start(
             call, "prune", lambda job: prune(self._services, request, job), pool=pool
@@ -178,7 +188,7 @@ class Manager(Interface):
     ) -> tuple[int, str]:
         """Start a job that makes the catalogue say what a pool holds."""
         parse_options(NoOptions, options, call)
-        request = RescanRequest(pool=pool)
+        request = RescanRequest(pool=parse_pool_name(pool))
         await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
         return await self._start(
             call, "rescan", lambda job: rescan(self._services, request, job), pool=pool
@@ -191,7 +201,10 @@ class Manager(Interface):
     )
     async def describe_volume(self, _call: Call, pool: str, volume: str) -> dict[str, Variant]:
         """Tell where a volume is, and which image it stands on."""
-        return result_variants(await describe_volume(self._services, pool, volume))
+        description = await describe_volume(
+            self._services, parse_pool_name(pool), parse_volume_name(volume)
+        )
+        return result_variants(description)
 
     @method("ListConfigured", gives={"images": "aa{sv}"})
     async def list_configured(self, _call: Call) -> list[dict[str, Variant]]:
@@ -209,6 +222,8 @@ class Manager(Interface):
     @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
     async def list_images(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, str]]:
         """List the images of a pool, or of every pool."""
+        if pool:
+            pool = parse_pool_name(pool)
         return [
             (names.image_path(one.id), one.pool, one.name, one.source, one.digest)
             for one in self._images.records(pool)

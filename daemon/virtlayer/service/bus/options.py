@@ -12,10 +12,12 @@ from dbus_next.signature import Variant
 
 from virtlayer.errors import InvalidArgument, UnknownOption
 from virtlayer.protocol.customization import id_ranges
+from virtlayer.protocol.names import parse_volume_name
 from virtlayer.service.bus.call import Call
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.platform import Platform, parse_platform
+from virtlayer.sizes import check_virtual_size
 
 _SIGNATURE = "signature"
 _DESCRIPTOR = "h"
@@ -84,10 +86,10 @@ class CustomizationOptions:
             size: Its virtual size in bytes; None for the image's.
 
         Raises:
-            InvalidArgument: The options make no sense.
+            InvalidArgument: The name or an option is not valid.
         """
         return NewVolume(
-            name=name,
+            name=parse_volume_name(name),
             size=size,
             grow_filesystem=self.grow_filesystem,
             root_password=self.root_password,
@@ -116,6 +118,11 @@ class PullOptions(SourceOptions, CustomizationOptions):
     size: int | None = _option("t")
     volume: str | None = _option("s")
     volume_size: int | None = _option("t")
+
+    def __post_init__(self) -> None:
+        # Here, where it is known what the option is called.
+        if self.volume_size is not None:
+            check_virtual_size("volume-size", self.volume_size)
 
     @property
     def wanted_volume(self) -> NewVolume | None:

@@ -2,6 +2,7 @@
 """What a call of Pull asks for, as a request to the operation of its format."""
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.names import PoolName, parse_image_name
 from virtlayer.service.bus.options import PullOptions
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest
@@ -9,7 +10,7 @@ from virtlayer.service.source.reference import Reference
 
 
 def pull_request(
-    source: Reference, pool: str, given: PullOptions
+    source: Reference, pool: PoolName, given: PullOptions
 ) -> PullRequest | WholeImageRequest:
     """The request that a call makes.
 
@@ -17,25 +18,26 @@ def pull_request(
         InvalidArgument: The options make no sense, or not together.
     """
     wanted = _format(given.format)
+    name = source.short_name if given.name is None else parse_image_name(given.name)
     if wanted is Format.CHAIN:
         return PullRequest(
             source=source,
             pool=pool,
-            name=given.name,
+            name=name,
             platform=given.wanted_platform,
             access=given.access,
             cache=given.cache,
             size=given.size,
             volume=given.wanted_volume,
         )
-    volume = source.short_name if given.volume is None else given.volume
+    volume = str(source.short_name) if given.volume is None else given.volume
     return WholeImageRequest(
         source=source,
         pool=pool,
         format=wanted,
         # Either size would be one of the volume, which has none to choose.
         volume=given.new_volume(volume, given.volume_size or given.size),
-        name=given.name,
+        name=name,
         platform=given.wanted_platform,
         access=given.access,
         cache=given.cache,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument, VirtlayerError
+from virtlayer.protocol.names import parse_image_name, parse_pool_name
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.platform import parse_platform
@@ -67,11 +68,15 @@ class ImageFile:
             source = parse_reference(self.source)
         with _about("platform"):
             platform = None if self.platform is None else parse_platform(self.platform)
+        with _about("pool"):
+            pool = parse_pool_name(self.pool)
+        with _about("source" if self.name is None else "name"):
+            name = source.short_name if self.name is None else parse_image_name(self.name)
         with _about("size"):
             return PullRequest(
                 source=source,
-                pool=self.pool,
-                name=self.name or source.short_name,
+                pool=pool,
+                name=name,
                 platform=platform,
                 access=Access(
                     authfile=self.authfile, tls_verify=self.tls_verify, cert_dir=self.cert_dir

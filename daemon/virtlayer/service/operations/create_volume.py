@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import ImageNotFound, VolumeExists, VolumeNotFound
+from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import ImageRecord
 from virtlayer.service.chain.writable import WritableRequest, build_writable
@@ -25,8 +26,8 @@ class CreateVolumeRequest:
         volume: The volume.
     """
 
-    pool: str
-    image: str
+    pool: PoolName
+    image: ImageName
     volume: NewVolume
 
 
@@ -73,6 +74,17 @@ async def create_volume(
     return CreatedVolume(
         image=record.id, volume=volume.name, path=volume.path, size=volume.capacity
     )
+
+
+async def check_size(services: Services, request: CreateVolumeRequest) -> None:
+    """Check the size that is asked for against that of the image, if the catalog has it.
+
+    Raises:
+        InvalidArgument: It is smaller.
+    """
+    record = await services.catalog.get(request.pool, request.image)
+    if record is not None:
+        _ = request.volume.size_on(record.size, record.name)
 
 
 async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:

@@ -9,11 +9,11 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.names import VolumeName
 from virtlayer.protocol.ssh_keys import checked_keys
 from virtlayer.service.source.descriptors import content_of
-from virtlayer.settings import MIB
+from virtlayer.sizes import check_virtual_size
 
-_NAME_LIMIT = 255
 _PASSWORD_LIMIT = 4096
 """Bytes that are read where a password should be; libcrypt's own limit is lower."""
 
@@ -37,7 +37,7 @@ class NewVolume:
         InvalidArgument: One of them makes no sense.
     """
 
-    name: str
+    name: VolumeName
     size: int | None = None
     grow_filesystem: bool = False
     root_password: str | None = field(default=None, repr=False)
@@ -49,11 +49,8 @@ class NewVolume:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.size is not None and (self.size <= 0 or self.size % MIB):
-            raise InvalidArgument(
-                f"A volume of {self.size} bytes does not do: it must be a multiple of {MIB} "
-                "(1 MiB)."
-            )
+        if self.size is not None:
+            check_virtual_size("size", self.size)
         if self.root_password is not None and self.root_password_fd is not None:
             raise InvalidArgument("Give root-password or root-password-fd, not both.")
         _ = self._without_password(None)
@@ -125,17 +122,10 @@ class NewVolume:
             raise InvalidArgument("What root-password-fd gives is not UTF-8.") from None
 
 
-def _check_name(name: str) -> None:
-    if (
-        not name
-        or name.startswith(".")
-        or "/" in name
-        or not name.isprintable()
-        or len(name.encode(errors="replace")) > _NAME_LIMIT
-    ):
+def _check_name(name: VolumeName) -> None:
+    if name.startswith("."):
         raise InvalidArgument(
-            f"{name[:80]!r} cannot be the name of a volume: it must be printable, without a slash "
-            f"or a leading dot, and of at most {_NAME_LIMIT} bytes."
+            f"Invalid name “{name}” of a new volume: it must not begin with a dot."
         )
     if is_layer_volume(name):
         raise InvalidArgument(f"“{name}” is a name for the layers of images; take another one.")

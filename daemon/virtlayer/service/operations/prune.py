@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+from virtlayer.protocol.names import PoolName
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.layers import Freed, delete_layers, look_at_layers, would_free
 from virtlayer.service.operations.services import Services
@@ -17,7 +18,7 @@ class PruneRequest:
         dry_run: Only say what would go.
     """
 
-    pool: str
+    pool: PoolName
     dry_run: bool = False
 
 

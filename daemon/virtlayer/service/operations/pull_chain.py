@@ -17,7 +17,8 @@ from pathlib import Path
 
 from virtlayer import journal
 from virtlayer.cancellation import meanwhile
-from virtlayer.errors import InvalidArgument, VirtlayerError
+from virtlayer.errors import VirtlayerError
+from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume, ImageLayer, ImageRecord
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
@@ -37,7 +38,8 @@ from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.skopeo import BlobStream, OpenImage, Source, started_source
-from virtlayer.settings import MIB, SMALLEST_VIRTUAL_SIZE
+from virtlayer.settings import Settings
+from virtlayer.sizes import check_virtual_size
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +61,12 @@ class PullRequest:
         volume: A writable volume to be made on the image; None for none.
 
     Raises:
-        InvalidArgument: The size is too small or no multiple of 1 MiB, or the name is empty.
+        InvalidArgument: No volume can have this size.
     """
 
     source: Reference
-    pool: str
-    name: str | None = None
+    pool: PoolName
+    name: ImageName | None = None
     platform: Platform | None = None
     access: Access = field(default_factory=Access)
     cache: bool = True
@@ -73,13 +75,8 @@ class PullRequest:
     volume: NewVolume | None = None
 
     def __post_init__(self) -> None:
-        if self.name is not None and not self.name.strip():
-            raise InvalidArgument("The name of an image cannot be empty; leave it out instead.")
-        if self.size is not None and (self.size < SMALLEST_VIRTUAL_SIZE or self.size % MIB):
-            raise InvalidArgument(
-                f"A virtual size of {self.size} bytes does not do: it must be a multiple of "
-                f"{MIB} (1 MiB), at least {SMALLEST_VIRTUAL_SIZE} (64 MiB)."
-            )
+        if self.size is not None:
+            check_virtual_size("size", self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +115,17 @@ async def pull(services: Services, request: PullRequest, job: Job) -> PullResult
     return await _Pull(services, request, job).run()
 
 
+def check_volume_size(settings: Settings, request: PullRequest) -> None:
+    """Check the size of the volume that is asked for against that of the image.
+
+    Raises:
+        InvalidArgument: It is smaller.
+    """
+    if request.volume is not None:
+        image_size = request.size or settings.storage.virtual_size
+        _ = request.volume.size_on(image_size, str(request.source))
+
+
 class _Pull:
     def __init__(self, services: Services, request: PullRequest, job: Job) -> None:
         self._services = services
@@ -148,7 +156,6 @@ class _Pull:
         await services.sweeper.visit(pool)
         if request.volume is not None:
             await check_name_is_free(services, pool, request.volume.name)
-            request.volume.size_on(self._size, str(request.source))
         return pool
 
     @contextlib.asynccontextmanager

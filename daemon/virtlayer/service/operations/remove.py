@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from virtlayer.errors import ImageNotFound, InUse
+from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.layers import (
     Freed,
@@ -27,8 +28,8 @@ class RemoveRequest:
         image: The name of the image there.
     """
 
-    pool: str
-    image: str
+    pool: PoolName
+    image: ImageName
 
 
 async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed:

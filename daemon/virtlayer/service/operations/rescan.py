@@ -14,6 +14,7 @@ from virtlayer import journal
 from virtlayer.errors import PoolNotFound
 from virtlayer.keeper.usage import volumes_in
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.names import PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.layers import volumes_of
@@ -30,7 +31,7 @@ class RescanRequest:
         pool: The name of the pool.
     """
 
-    pool: str
+    pool: PoolName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

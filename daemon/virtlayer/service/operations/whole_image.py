@@ -15,6 +15,7 @@ from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.keeper.commit import Placed, register_volume, withdraw_volume
+from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
@@ -56,10 +57,10 @@ class WholeImageRequest:
     """
 
     source: Reference
-    pool: str
+    pool: PoolName
     format: Format
     volume: NewVolume
-    name: str | None = None
+    name: ImageName | None = None
     platform: Platform | None = None
     access: Access = field(default_factory=Access)
     cache: bool = True

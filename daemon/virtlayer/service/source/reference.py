@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from virtlayer.errors import InvalidReference
 from virtlayer.printable import printable
+from virtlayer.protocol.names import ImageName, parse_image_name
 from virtlayer.service.source.digest import is_digest
 
 LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive", "dir")
@@ -76,8 +77,16 @@ class Reference:
         return None if self.transport == "docker" else Path(self.repository)
 
     @property
-    def short_name(self) -> str:
-        """A name for people, unique enough to be the default one in a pool: ``debian:12``."""
+    def short_name(self) -> ImageName:
+        """A name for people, unique enough to be the default one in a pool: ``debian:12``.
+
+        Raises:
+            InvalidArgument: A path does not give a valid name.
+        """
+        return parse_image_name(self._short_name)
+
+    @property
+    def _short_name(self) -> str:
         if self.transport == "docker-archive" and self.tag and not self.tag.startswith("@"):
             return self.tag.rpartition("/")[2]
         base = PurePosixPath(self.repository).name

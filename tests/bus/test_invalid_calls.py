@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Arguments that no call may have are refused by the call itself, and forge nothing in the log."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_next.signature import Variant
+
+from tests.bus.daemon import Daemon, virtlayerd
+from tests.support.bus_daemon import Bus
+from virtlayer.dbus.connection import BusError
+
+MIB = 1024**2
+SOURCE = "docker://x.test/y"
+FORGED = "default\nINFO: Job 77: done"
+INVALID_NAMES = (FORGED, "a/b", "x" * 300, "", "\x1b[2J", "a\u2028b", "..")
+INVALID_SIZES = (0, 1, 63 * MIB, 64 * MIB + 1, 64 * 1024**4, 2**63, 2**64 - 1)
+
+
+async def message_of(daemon: Daemon, member: str, signature: str, *body: Any) -> str:
+    """Call a method that must answer InvalidArgument; return the message."""
+    with pytest.raises(BusError) as caught:
+        await daemon.ask(member, signature, *body)
+    assert caught.value.name == "org.virtlayer1.Error.InvalidArgument", caught.value
+    assert caught.value.text.isprintable()
+    return caught.value.text
+
+
+async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        for name in INVALID_NAMES:
+            pool_calls: list[tuple[str, str, list[Any]]] = [
+                ("Pull", "ssa{sv}", [SOURCE, name, {}]),
+                ("CreateVolume", "sssa{sv}", [name, "image", "volume", {}]),
+                ("RemoveImage", "ssa{sv}", [name, "image", {}]),
+                ("Prune", "sa{sv}", [name, {}]),
+                ("Rescan", "sa{sv}", [name, {}]),
+                ("DescribeVolume", "ss", [name, "volume"]),
+            ]
+            if name:  # every pool
+                pool_calls.append(("ListImages", "s", [name]))
+            for call in pool_calls:
+                assert "Invalid pool name" in await message_of(daemon, call[0], call[1], *call[2])
+            volume = {"volume": Variant("s", name)}
+            for member, signature, *body in (
+                ("DescribeVolume", "ss", "default", name),
+                ("CreateVolume", "sssa{sv}", "default", "image", name, {}),
+                ("Pull", "ssa{sv}", SOURCE, "default", volume),
+                ("Pull", "ssa{sv}", SOURCE, "default", volume | {"format": Variant("s", "disk")}),
+            ):
+                assert "Invalid volume name" in await message_of(daemon, member, signature, *body)
+            if name == "a/b":
+                continue
+            for member, signature, *body in (
+                ("RemoveImage", "ssa{sv}", "default", name, {}),
+                ("CreateVolume", "sssa{sv}", "default", name, "volume", {}),
+                ("Pull", "ssa{sv}", SOURCE, "default", {"name": Variant("s", name)}),
+            ):
+                assert "Invalid image name" in await message_of(daemon, member, signature, *body)
+        assert await daemon.ask("ListJobs") == []
+        daemon.process.terminate()
+        _status, log = await daemon.wait()
+        assert log == ""
+
+
+async def test_a_slash_is_valid_in_the_name_of_an_image(bus: Bus, tmp_path: Path) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        assert await daemon.ask("RemoveImage", "ssa{sv}", "default", "team/image:1", {})
+
+
+@pytest.mark.parametrize("size", INVALID_SIZES)
+async def test_impossible_sizes_are_refused_by_the_call(
+    bus: Bus, tmp_path: Path, size: int
+) -> None:
+    async with virtlayerd(bus, tmp_path) as daemon:
+        given, volume = Variant("t", size), {"volume": Variant("s", "v")}
+        for option, member, signature, *body in (
+            ("size", "Pull", "ssa{sv}", SOURCE, "default", {"size": given}),
+            ("volume-size", "Pull", "ssa{sv}", SOURCE, "default", volume | {"volume-size": given}),
+            ("volume-size", "Pull", "ssa{sv}", SOURCE, "default", {"volume-size": given}),
+            ("size", "CreateVolume", "sssa{sv}", "default", "image", "v", {"size": given}),
+        ):
+            message = await message_of(daemon, member, signature, *body)
+            assert message.startswith(f"Invalid {option} of {size} bytes: ")
+            assert "from 64 MiB to 63 TiB" in message
+        assert await daemon.ask("ListJobs") == []
+
+
+async def test_a_volume_smaller_than_its_image_is_refused_by_the_call(
+    bus: Bus, tmp_path: Path
+) -> None:
+    options = {
+        "size": Variant("t", 128 * MIB),
+        "volume": Variant("s", "v"),
+        "volume-size": Variant("t", 64 * MIB),
+    }
+    async with virtlayerd(bus, tmp_path) as daemon:
+        message = await message_of(daemon, "Pull", "ssa{sv}", SOURCE, "default", options)
+        assert f"{128 * MIB}" in message
+        assert await daemon.ask("ListJobs") == []
