@@ -105,6 +105,7 @@ def assert_valid(xml: str, scratch: Path) -> None:
 async def test_a_volume_boots_into_what_its_image_wants(user: PoolUser) -> None:
     [top] = await user.pull(bootable(CONFIG), "program")
     user.overlay(user.path / "machine.qcow2", Path(top))
+    user.host.virsh("pool-refresh", user.pool)
     assert SHOWN in await booted_console(user, "machine.qcow2")
 
 

@@ -84,6 +84,15 @@ class Pools:
             descriptions = await self._hypervisor.call(_describe, pool, wanted)
         return {volume.name: volume for volume in map(parse_volume, descriptions)}
 
+    async def listed_volume(self, pool: Pool, name: str) -> Volume | None:
+        """Look up one volume without a refresh of the pool, which not every caller may cause.
+
+        Returns:
+            None if libvirt does not list the volume or its file does not exist.
+        """
+        descriptions = await self._hypervisor.call(_describe, pool, {name})
+        return parse_volume(descriptions[0]) if descriptions else None
+
     async def refresh(self, pool: Pool) -> None:
         """Let libvirt look at the pool's directory again, at least once from now on.
 

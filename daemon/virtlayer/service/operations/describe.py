@@ -3,13 +3,18 @@
 
 import asyncio
 import contextlib
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import VolumeNotFound
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.names import PoolName, VolumeName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.operations.services import Services
+
+_LONGEST_CHAIN = 200
+"""Volumes. libvirt and QEMU open no longer one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +41,21 @@ class VolumeDescription:
     disk: bool = False
 
 
-async def describe_volume(services: Services, pool_name: str, name: str) -> VolumeDescription:
-    """Look at a volume and at what it stands on.
+async def describe_volume(
+    services: Services, pool_name: PoolName, name: VolumeName
+) -> VolumeDescription:
+    """Look at a volume and at the image that it is an overlay of, as libvirt knows them now.
 
     Raises:
-        VolumeNotFound: The pool has no volume of that name.
+        VolumeNotFound: libvirt lists no volume of that name in the pool.
         VirtlayerError: libvirt cannot look at the pool.
     """
     pool = await services.pools.get(pool_name)
-    volume = await services.pools.volume(pool, name)
+    volume = await services.pools.listed_volume(pool, name)
     if volume is None:
         raise VolumeNotFound(
-            f"The pool “{pool_name}” has no volume “{name}”. "
-            f"`virsh vol-list {pool_name}` lists those there are."
+            f"libvirt lists no volume “{name}” in the pool “{pool_name}”. If its file is new, run "
+            f"`virsh pool-refresh {pool_name}`."
         )
     images = {
         top: (image_name, digest, config)
@@ -63,12 +70,10 @@ async def describe_volume(services: Services, pool_name: str, name: str) -> Volu
             ),
         ]
     }
-    below: Volume | None = volume
-    while below is not None and below.name not in images:
-        below = await _backing(services, pool, below)
+    below = await _first_of(images, services, pool, volume)
     is_disk = False
     if below is not None:
-        image, digest, config = images[below.name]
+        image, digest, config = images[below]
     else:
         image, digest, config = await _origin(services, pool, volume)
         is_disk = bool(digest) and volume.format != "dir"
@@ -92,8 +97,19 @@ async def _origin(services: Services, pool: Pool, volume: Volume) -> tuple[str, 
     return "", "", ""
 
 
-async def _backing(services: Services, pool: Pool, volume: Volume) -> Volume | None:
-    path = volume.backing_path
-    if path is None or path.parent != pool.path:
-        return None
-    return await services.pools.volume(pool, path.name)
+async def _first_of(
+    images: Container[str], services: Services, pool: Pool, volume: Volume
+) -> str | None:
+    """The first volume of a chain, from the top, that is an image's; None if none is."""
+    below: Volume | None = volume
+    visited: set[str] = set()
+    # Anybody can write overlays that are based on each other.
+    while below is not None and below.name not in visited and len(visited) < _LONGEST_CHAIN:
+        if below.name in images:
+            return below.name
+        visited.add(below.name)
+        path = below.backing_path
+        below = None
+        if path is not None and path.parent == pool.path:
+            below = await services.pools.listed_volume(pool, path.name)
+    return None
