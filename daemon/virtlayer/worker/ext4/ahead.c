@@ -56,7 +56,7 @@ static void add_directory_blocks(ext2_filsys fs, struct places *places, ext2_ino
         return;
     blocks = EXT2_I_SIZE(&inode.fields) / fs->blocksize;
     for (blk64_t logical = 0; logical < blocks && places->count < MOST; logical++) {
-        if (find_block(fs, number, &inode, logical, &place))
+        if (vl_find_block(fs, number, &inode, logical, &place))
             return;
         add_place(places, place);
     }

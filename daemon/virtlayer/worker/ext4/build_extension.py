@@ -247,7 +247,7 @@ errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t nu
 HERE = Path(__file__).parent
 _SOURCES = (
     *("ahead", "directories", "directory_blocks", "directory_listing", "directory_tree"),
-    *("nbd_ahead", "nbd_io", "nbd_pages", "nbd_runs", "nodes"),
+    *("nbd_ahead", "nbd_io", "nbd_pages", "nbd_runs", "nbd_server", "nodes"),
 )
 _HEADERS = ("ahead", "directories", "directory_writing", "nbd_device", "nbd_io", "nodes")
 

@@ -67,14 +67,14 @@ static errcode_t write_list(struct writing *writing, const struct names *names)
 {
     size_t position = 0;
 
-    begin_block(writing);
-    add_directory(writing, writing->number, ".");
-    add_directory(writing, writing->parent, "..");
+    vl_begin_block(writing);
+    vl_add_directory(writing, writing->number, ".");
+    vl_add_directory(writing, writing->parent, "..");
     for (size_t i = 0; i < names->count; i++) {
-        struct name name = next_name(names, &position);
-        add_entry(writing, names->values[i], name.bytes, name.length);
+        struct name name = vl_next_name(names, &position);
+        vl_add_entry(writing, names->values[i], name.bytes, name.length);
     }
-    return end_block(writing, 0);
+    return vl_end_block(writing, 0);
 }
 
 static errcode_t write_as_list(struct writing *writing, struct vl_room *room,
@@ -100,9 +100,9 @@ static errcode_t write_as_tree(struct writing *writing, struct vl_room *room,
 
     if (!hashed)
         return ENOMEM;
-    failure = hash_names(writing->fs, names, hashed);
+    failure = vl_hash_names(writing->fs, names, hashed);
     if (!failure)
-        failure = shape_tree(writing->fs, hashed, names->count, &shape);
+        failure = vl_shape_tree(writing->fs, hashed, names->count, &shape);
     if (!failure) {
         *blocks = shape.blocks;
         failure = size_directory(writing, room, *blocks);
@@ -110,7 +110,7 @@ static errcode_t write_as_tree(struct writing *writing, struct vl_room *room,
     if (!failure)
         failure = write_inode(writing, names, true);
     if (!failure)
-        failure = write_tree(writing, names, hashed, &shape);
+        failure = vl_write_tree(writing, names, hashed, &shape);
     free(hashed);
     return failure;
 }
@@ -122,10 +122,10 @@ static errcode_t measure(const struct names *names, uint64_t *used)
 
     *used = 2 * DOT_LENGTH;
     for (size_t i = 0; i < names->count; i++) {
-        struct name name = next_name(names, &position);
+        struct name name = vl_next_name(names, &position);
         if (name.length > EXT2_NAME_LEN)
             return EXT2_ET_INVALID_ARGUMENT;
-        *used += entry_length(name.length);
+        *used += vl_entry_length(name.length);
     }
     /* What struct hashed can say; four times what a hash tree can find. */
     return *used > UINT32_MAX ? EFBIG : 0;
@@ -147,7 +147,7 @@ errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t nu
     writing.block = malloc(fs->blocksize);
     if (!writing.block)
         return ENOMEM;
-    if (used <= room_of(fs))
+    if (used <= vl_room_of(fs))
         failure = write_as_list(&writing, room, &all, blocks);
     else
         failure = write_as_tree(&writing, room, &all, blocks);

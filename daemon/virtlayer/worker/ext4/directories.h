@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Directories read from their blocks, and built into them. See directories.c. */
-#ifndef VIRTLAYER_DIRECTORIES_H
-#define VIRTLAYER_DIRECTORIES_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -34,5 +33,3 @@ void vl_forget_listing(struct vl_listing *listing);
 errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t number,
                              ext2_ino_t parent, const char *names, size_t length,
                              const uint64_t *values, size_t count, blk64_t *blocks);
-
-#endif

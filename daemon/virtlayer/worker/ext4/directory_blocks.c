@@ -6,7 +6,7 @@
 
 #include "nbd_io.h"
 
-struct name next_name(const struct names *names, size_t *position)
+struct name vl_next_name(const struct names *names, size_t *position)
 {
     const char *start = names->bytes + *position;
     size_t rest = names->length - *position;
@@ -17,17 +17,17 @@ struct name next_name(const struct names *names, size_t *position)
     return (struct name){start, length};
 }
 
-unsigned entry_length(size_t name_length)
+unsigned vl_entry_length(size_t name_length)
 {
     return (EXT2_DIR_ENTRY_HEADER_LEN + (unsigned)name_length + 3) & ~3u;
 }
 
-unsigned room_of(ext2_filsys fs)
+unsigned vl_room_of(ext2_filsys fs)
 {
     return fs->blocksize - (unsigned)sizeof(struct ext2_dir_entry_tail);
 }
 
-errcode_t find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, blk64_t logical,
+errcode_t vl_find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, blk64_t logical,
                      blk64_t *place)
 {
     errcode_t failure = ext2fs_bmap2(fs, number, &inode->small, NULL, 0, logical, NULL, place);
@@ -36,20 +36,20 @@ errcode_t find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, b
     return !failure && !*place ? EXT2_ET_DIR_CORRUPTED : failure;
 }
 
-void begin_block(struct writing *writing)
+void vl_begin_block(struct writing *writing)
 {
     memset(writing->block, 0, writing->fs->blocksize);
     writing->used = 0;
     writing->last = NULL;
 }
 
-struct ext2_dir_entry *add_entry(struct writing *writing, uint64_t value, const char *name,
+struct ext2_dir_entry *vl_add_entry(struct writing *writing, uint64_t value, const char *name,
                                  size_t length)
 {
     struct ext2_dir_entry *entry = (void *)(writing->block + writing->used);
 
     entry->inode = (uint32_t)(value >> 3);
-    entry->rec_len = (uint16_t)entry_length(length);
+    entry->rec_len = (uint16_t)vl_entry_length(length);
     ext2fs_dirent_set_name_len(entry, (int)length);
     ext2fs_dirent_set_file_type(entry, (int)(value & 7));
     memcpy(entry->name, name, length);
@@ -58,9 +58,9 @@ struct ext2_dir_entry *add_entry(struct writing *writing, uint64_t value, const 
     return entry;
 }
 
-struct ext2_dir_entry *add_directory(struct writing *writing, ext2_ino_t number, const char *name)
+struct ext2_dir_entry *vl_add_directory(struct writing *writing, ext2_ino_t number, const char *name)
 {
-    return add_entry(writing, (uint64_t)number << 3 | EXT2_FT_DIR, name, strlen(name));
+    return vl_add_entry(writing, (uint64_t)number << 3 | EXT2_FT_DIR, name, strlen(name));
 }
 
 /* What ext2fs_write_dir_block4 does, but around the cache: blocks that have just been given to a
@@ -79,24 +79,24 @@ static errcode_t write_fresh_block(struct writing *writing, blk64_t place)
     return failure;
 }
 
-errcode_t write_block(struct writing *writing, blk64_t logical)
+errcode_t vl_write_block(struct writing *writing, blk64_t logical)
 {
     blk64_t place;
     errcode_t failure;
 
     if (writing->fresh)
         return write_fresh_block(writing, writing->fresh + logical);
-    failure = find_block(writing->fs, writing->number, &writing->inode, logical, &place);
+    failure = vl_find_block(writing->fs, writing->number, &writing->inode, logical, &place);
     if (failure)
         return failure;
     return ext2fs_write_dir_block4(writing->fs, place, writing->block, 0, writing->number);
 }
 
-errcode_t end_block(struct writing *writing, blk64_t logical)
+errcode_t vl_end_block(struct writing *writing, blk64_t logical)
 {
-    unsigned room = room_of(writing->fs);
+    unsigned room = vl_room_of(writing->fs);
 
     writing->last->rec_len += (uint16_t)(room - writing->used);
     ext2fs_initialize_dirent_tail(writing->fs, (void *)(writing->block + room));
-    return write_block(writing, logical);
+    return vl_write_block(writing, logical);
 }

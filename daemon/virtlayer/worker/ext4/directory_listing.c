@@ -97,7 +97,7 @@ static errcode_t list_blocks(ext2_filsys fs, ext2_ino_t number, struct vl_listin
         return failure;
     blocks = EXT2_I_SIZE(&inode.fields) / fs->blocksize;
     for (blk64_t logical = 0; logical < blocks && !failure; logical++) {
-        failure = find_block(fs, number, &inode, logical, &place);
+        failure = vl_find_block(fs, number, &inode, logical, &place);
         if (!failure)
             failure = ext2fs_read_dir_block4(fs, place, block, 0, number);
         if (!failure)

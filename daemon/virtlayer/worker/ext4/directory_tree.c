@@ -20,13 +20,13 @@ static int by_hash(const void *left, const void *right, void *names)
     return order ? order : (a->length > b->length) - (a->length < b->length);
 }
 
-errcode_t hash_names(ext2_filsys fs, const struct names *names, struct hashed *hashed)
+errcode_t vl_hash_names(ext2_filsys fs, const struct names *names, struct hashed *hashed)
 {
     size_t position = 0;
 
     for (size_t i = 0; i < names->count; i++) {
         size_t start = position;
-        struct name name = next_name(names, &position);
+        struct name name = vl_next_name(names, &position);
         errcode_t failure = ext2fs_dirhash2(EXT2_HASH_HALF_MD4_UNSIGNED, name.bytes,
                                             (int)name.length, NULL, 0, fs->super->s_hash_seed,
                                             &hashed[i].hash, NULL);
@@ -42,11 +42,11 @@ errcode_t hash_names(ext2_filsys fs, const struct names *names, struct hashed *h
 
 static size_t count_leaves(ext2_filsys fs, const struct hashed *hashed, size_t count)
 {
-    unsigned room = room_of(fs), used = 0;
+    unsigned room = vl_room_of(fs), used = 0;
     size_t leaves = 1;
 
     for (size_t i = 0; i < count; i++) {
-        unsigned length = entry_length(hashed[i].length);
+        unsigned length = vl_entry_length(hashed[i].length);
         if (used + length > room) {
             leaves++;
             used = 0;
@@ -66,7 +66,7 @@ static size_t index_limit(ext2_filsys fs, size_t before)
 #define NODE_INDEX EXT2_DIR_ENTRY_HEADER_LEN
 
 
-errcode_t shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t count, struct shape *shape)
+errcode_t vl_shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t count, struct shape *shape)
 {
     size_t root_limit = index_limit(fs, ROOT_INDEX);
 
@@ -82,24 +82,24 @@ errcode_t shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t count, 
 static errcode_t write_leaves(struct writing *writing, const struct names *names,
                               const struct hashed *hashed, blk64_t logical, uint32_t *starts)
 {
-    unsigned room = room_of(writing->fs);
+    unsigned room = vl_room_of(writing->fs);
     errcode_t failure = 0;
 
-    begin_block(writing);
+    vl_begin_block(writing);
     *starts = 0;
     for (size_t i = 0; i < names->count && !failure; i++) {
         const struct hashed *name = &hashed[i];
 
-        if (writing->used + entry_length(name->length) > room) {
-            failure = end_block(writing, logical++);
-            begin_block(writing);
+        if (writing->used + vl_entry_length(name->length) > room) {
+            failure = vl_end_block(writing, logical++);
+            vl_begin_block(writing);
             /* Bit 0 says that names of the same hash stand in the block before as well. */
             *++starts = name->hash | (name->hash == hashed[i - 1].hash);
         }
-        add_entry(writing, names->values[name->value], names->bytes + name->position,
+        vl_add_entry(writing, names->values[name->value], names->bytes + name->position,
                   name->length);
     }
-    return failure ? failure : end_block(writing, logical);
+    return failure ? failure : vl_end_block(writing, logical);
 }
 
 /* An index of blocks that follow one another. The first one needs no hash: limit and count stand
@@ -124,16 +124,16 @@ static errcode_t write_root(struct writing *writing, const struct shape *shape,
     unsigned size = writing->fs->blocksize;
     struct ext2_dx_root_info *info = (void *)(writing->block + 2 * DOT_LENGTH);
 
-    begin_block(writing);
-    add_directory(writing, writing->number, ".");
+    vl_begin_block(writing);
+    vl_add_directory(writing, writing->number, ".");
     /* To who knows no hash trees, ".." is the last entry and reaches to the end of the block. */
-    add_directory(writing, writing->parent, "..")->rec_len = (uint16_t)(size - DOT_LENGTH);
+    vl_add_directory(writing, writing->parent, "..")->rec_len = (uint16_t)(size - DOT_LENGTH);
     info->hash_version = EXT2_HASH_HALF_MD4;
     info->info_length = sizeof(*info);
     info->indirect_levels = shape->nodes != 0;
     set_index(info + 1, index_limit(writing->fs, ROOT_INDEX), starts,
               shape->nodes ? shape->node_limit : 1, shape->nodes ? shape->nodes : shape->leaves, 1);
-    return write_block(writing, 0);
+    return vl_write_block(writing, 0);
 }
 
 static errcode_t write_node(struct writing *writing, const struct shape *shape, size_t node,
@@ -143,14 +143,14 @@ static errcode_t write_node(struct writing *writing, const struct shape *shape, 
     size_t first = node * shape->node_limit;
     size_t rest = shape->leaves - first;
 
-    begin_block(writing);
+    vl_begin_block(writing);
     nameless->rec_len = (uint16_t)writing->fs->blocksize;
     set_index(writing->block + NODE_INDEX, shape->node_limit, starts + first, 1,
               rest < shape->node_limit ? rest : shape->node_limit, 1 + shape->nodes + first);
-    return write_block(writing, 1 + node);
+    return vl_write_block(writing, 1 + node);
 }
 
-errcode_t write_tree(struct writing *writing, const struct names *names,
+errcode_t vl_write_tree(struct writing *writing, const struct names *names,
                      const struct hashed *hashed, const struct shape *shape)
 {
     uint32_t *starts = malloc(shape->leaves * sizeof(*starts));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What directories.c, directory_blocks.c and directory_tree.c share, and nobody else knows. */
-#ifndef VIRTLAYER_DIRECTORY_WRITING_H
-#define VIRTLAYER_DIRECTORY_WRITING_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -39,24 +38,24 @@ struct writing {
 /* ---- directory_blocks.c ---- */
 
 /* The name at a position, which becomes that of the one behind it. */
-struct name next_name(const struct names *names, size_t *position);
+struct name vl_next_name(const struct names *names, size_t *position);
 
-unsigned entry_length(size_t name_length);
+unsigned vl_entry_length(size_t name_length);
 
 /* How much of a block is there for entries: the tail has the checksum. */
-unsigned room_of(ext2_filsys fs);
+unsigned vl_room_of(ext2_filsys fs);
 
-void begin_block(struct writing *writing);
-struct ext2_dir_entry *add_entry(struct writing *writing, uint64_t value, const char *name,
+void vl_begin_block(struct writing *writing);
+struct ext2_dir_entry *vl_add_entry(struct writing *writing, uint64_t value, const char *name,
                                  size_t length);
-struct ext2_dir_entry *add_directory(struct writing *writing, ext2_ino_t number, const char *name);
-errcode_t write_block(struct writing *writing, blk64_t logical);
+struct ext2_dir_entry *vl_add_directory(struct writing *writing, ext2_ino_t number, const char *name);
+errcode_t vl_write_block(struct writing *writing, blk64_t logical);
 
 /* Writes a block of entries, of which the last one reaches to the tail. */
-errcode_t end_block(struct writing *writing, blk64_t logical);
+errcode_t vl_end_block(struct writing *writing, blk64_t logical);
 
 /* Where a block of a directory is on the disk. */
-errcode_t find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, blk64_t logical,
+errcode_t vl_find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, blk64_t logical,
                      blk64_t *place);
 
 /* ---- directory_tree.c ---- */
@@ -78,13 +77,11 @@ struct shape {
 };
 
 /* As many as there are names, in the order of their hashes. */
-errcode_t hash_names(ext2_filsys fs, const struct names *names, struct hashed *hashed);
+errcode_t vl_hash_names(ext2_filsys fs, const struct names *names, struct hashed *hashed);
 
 /* What tree they make. Answers EFBIG where there are more than it can find. */
-errcode_t shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t count,
+errcode_t vl_shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t count,
                      struct shape *shape);
 
-errcode_t write_tree(struct writing *writing, const struct names *names,
+errcode_t vl_write_tree(struct writing *writing, const struct names *names,
                      const struct hashed *hashed, const struct shape *shape);
-
-#endif

@@ -9,6 +9,7 @@ import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from virtlayer.protocol.deadlines import QEMU_SECONDS
 from virtlayer.worker.ext4.ahead import read_paths_ahead
 from virtlayer.worker.ext4.attributes import write_attributes
 from virtlayer.worker.ext4.blocks import (
@@ -85,18 +86,22 @@ class Ext4Filesystem:
         self._directories = Directories(filesystem, self._inodes, self._blocks, room)
 
     @classmethod
-    def formatted(cls, device: socket.socket, size: int, identity: str) -> Self:
+    def formatted(
+        cls, device: socket.socket, size: int, identity: str, deadline: float = QEMU_SECONDS
+    ) -> Self:
         """Make a new file system.
 
         Args:
             device: Connected to an NBD server; taken over.
             size: In bytes.
             identity: Decides the UUID of the file system.
+            deadline: Seconds in which the server must make progress.
 
         Raises:
             Ext4Error: It could not be made.
         """
-        filesystem = format_filesystem(str(device.detach()), size, identity)
+        with device:
+            filesystem = format_filesystem(_device_name(device, deadline), size, identity)
         # The backups of the superblock are written once, here.
         check_or_free(filesystem, lib.ext2fs_flush2(filesystem, lib.EXT2_FLAG_FLUSH_NO_SYNC))
         made = cls(filesystem)
@@ -104,19 +109,21 @@ class Ext4Filesystem:
         return made
 
     @classmethod
-    def opened(cls, device: socket.socket) -> Self:
+    def opened(cls, device: socket.socket, deadline: float = QEMU_SECONDS) -> Self:
         """Open the file system that the export has.
 
         Args:
             device: Connected to an NBD server; taken over.
+            deadline: Seconds in which the server must make progress.
 
         Raises:
             Ext4Error: There is no ext4, or it cannot be read.
         """
         result = ffi.new("ext2_filsys *")
         flags = lib.EXT2_FLAG_RW | lib.EXT2_FLAG_64BITS | lib.EXT2_FLAG_EXCLUSIVE
-        name = str(device.detach()).encode()
-        check(lib.ext2fs_open(name, flags, 0, 0, lib.vl_nbd_manager, result))
+        with device:
+            name = _device_name(device, deadline)
+            check(lib.ext2fs_open(name, flags, 0, 0, lib.vl_nbd_manager, result))
         check_or_free(result[0], lib.vl_read_bitmaps_ahead(result[0]))
         check_or_free(result[0], lib.ext2fs_read_bitmaps(result[0]))
         return cls(result[0])
@@ -326,6 +333,10 @@ def _empty_file(mode: int, uid: int, gid: int, mtime: int) -> bytes:
     """The inode of an empty file. Most files of a package have one owner, mode and time."""
     metadata = Metadata(mode, uid, gid, mtime)
     return encode_inode(metadata, stat.S_IFREG, flags=EXTENTS_FLAG, block=EMPTY_TREE)
+
+
+def _device_name(device: socket.socket, deadline: float) -> bytes:
+    return b"%d,%d" % (device.fileno(), deadline * 1000)
 
 
 def check_or_free(filesystem: Any, code: int) -> None:

@@ -35,7 +35,7 @@ _CRC32C = 1
 _HALF_MD4 = 1
 
 
-def format_filesystem(device: str, size: int, identity: str) -> Any:
+def format_filesystem(device: bytes, size: int, identity: str) -> Any:
     """Make an ext4 with a root directory and nothing in it: no lost+found, which e2fsck creates
     when it needs one, because the image's own tree is all that should be seen.
 
@@ -52,9 +52,7 @@ def format_filesystem(device: str, size: int, identity: str) -> Any:
     """  # noqa: D205 -- the summary needs its reason
     result = ffi.new("ext2_filsys *")
     flags = lib.EXT2_FLAG_64BITS | lib.EXT2_FLAG_EXCLUSIVE
-    check(
-        lib.ext2fs_initialize(device.encode(), flags, _geometry(size), lib.vl_nbd_manager, result)
-    )
+    check(lib.ext2fs_initialize(device, flags, _geometry(size), lib.vl_nbd_manager, result))
     filesystem = result[0]
     try:
         check(lib.vl_nbd_assume_zeroes(filesystem.io))

@@ -11,6 +11,7 @@ __all__ = [
     "DirectoryTooLarge",
     "Ext4Error",
     "FilesystemFull",
+    "ServerHangs",
     "check",
     "ffi",
     "lib",
@@ -39,6 +40,10 @@ class DeviceFull(Ext4Error):
     """The server could not store a write: what holds the volume is full."""
 
 
+class ServerHangs(Ext4Error):
+    """The server of the volume made no progress until the deadline."""
+
+
 class AttributesTooLarge(Ext4Error):
     """The extended attributes do not fit beside the inode and into one block."""
 
@@ -55,6 +60,7 @@ _MEANINGS: dict[int, type[Ext4Error]] = {
     errno.EFBIG: DirectoryTooLarge,
     errno.ENOSPC: DeviceFull,
     errno.EDQUOT: DeviceFull,
+    errno.ETIMEDOUT: ServerHangs,
 }
 
 

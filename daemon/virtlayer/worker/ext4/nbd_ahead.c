@@ -25,17 +25,18 @@ static int arrived(void *data, int *error)
     struct arrival *arrival = data;
 
     if (!*error)
-        pages_keep(arrival->device, arrival->first, arrival->length, arrival->bytes);
+        vl_pages_keep(arrival->device, arrival->first, arrival->length, arrival->bytes);
     return 1; /* retire the command */
 }
 
 static errcode_t ask(struct device *device, uint64_t first)
 {
     uint64_t offset = first * PAGE_SIZE;
-    struct arrival *arrival = malloc(sizeof(*arrival));
+    errcode_t failure = vl_check_connected(device);
+    struct arrival *arrival = failure ? NULL : malloc(sizeof(*arrival));
 
     if (!arrival)
-        return ENOMEM;
+        return failure ? failure : ENOMEM;
     arrival->device = device;
     arrival->first = first;
     arrival->length = length_to_read(device, offset);
@@ -43,15 +44,15 @@ static errcode_t ask(struct device *device, uint64_t first)
                       (nbd_completion_callback){
                           .callback = arrived, .user_data = arrival, .free = free},
                       0) == -1)
-        return server_failure();
+        return vl_server_failure();
     return 0;
 }
 
 /* Until so few are in flight. */
 static errcode_t wait_until(struct device *device, int in_flight)
 {
-    while (nbd_aio_in_flight(device->nbd) > in_flight)
-        if (wait_for_server(device))
+    while (device->nbd && nbd_aio_in_flight(device->nbd) > in_flight)
+        if (vl_wait_for_server(device))
             return device->failure;
     return device->failure;
 }
@@ -63,18 +64,18 @@ static int by_number(const void *left, const void *right)
     return *a < *b ? -1 : *a > *b;
 }
 
-errcode_t pages_read_ahead(struct device *device, blk64_t *numbers, size_t count)
+errcode_t vl_pages_read_ahead(struct device *device, blk64_t *numbers, size_t count)
 {
     uint64_t last = UINT64_MAX;
     size_t room = device->limit - device->count;
-    errcode_t waiting, failure = runs_land(device);
+    errcode_t waiting, failure = vl_runs_land(device);
 
     qsort(numbers, count, sizeof(*numbers), by_number);
     for (size_t i = 0; i < count && room >= READ_AHEAD_PAGES && !failure; i++) {
         uint64_t first = numbers[i] - numbers[i] % READ_AHEAD_PAGES;
 
         if (first == last || first * PAGE_SIZE >= device->size ||
-            !pages_miss(device, numbers[i]))
+            !vl_pages_miss(device, numbers[i]))
             continue;
         last = first;
         room -= READ_AHEAD_PAGES;
@@ -82,7 +83,7 @@ errcode_t pages_read_ahead(struct device *device, blk64_t *numbers, size_t count
         if (!failure)
             failure = ask(device, first);
     }
-    /* Whatever happened: what arrives later might find no room any more. */
+    /* Whatever happened: for what arrives later, there may be no room. */
     waiting = wait_until(device, 0);
     return failure ? failure : waiting;
 }

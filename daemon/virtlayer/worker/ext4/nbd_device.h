@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The device that nbd_*.c share, and nobody else knows. */
-#ifndef VIRTLAYER_NBD_DEVICE_H
-#define VIRTLAYER_NBD_DEVICE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,9 +29,13 @@ struct run {
 };
 
 struct device {
-    struct nbd_handle *nbd;
+    struct nbd_handle *nbd;     /* NULL after vl_nbd_leave, and once the server has failed */
     uint64_t size;
-    errcode_t failure;
+    errcode_t failure;          /* the first one of all; nothing works after it */
+    int deadline;               /* milliseconds in which the server must make progress */
+    bool answered;              /* the request that vl_await_answer waits for */
+    int answer;                 /* its errno, or 0 */
+    unsigned char *arriving;    /* READ_AHEAD bytes, for one read: they outlive the caller's wait */
 
     struct page *pages; /* open addressing, a power of two of slots */
     size_t slots;
@@ -52,53 +55,70 @@ static inline size_t length_to_read(const struct device *device, uint64_t offset
     return device->size - offset < READ_AHEAD ? device->size - offset : READ_AHEAD;
 }
 
-/* ---- nbd_runs.c ---- */
+/* ---- nbd_server.c ---- */
 
 /* The error of libnbd that has just happened. */
-errcode_t server_failure(void);
+errcode_t vl_server_failure(void);
 
-/* Remembers the first failure of all; answers this one. */
-errcode_t device_failed(struct device *device, errcode_t failure);
+/* Remembers the first failure of all; returns this one. */
+errcode_t vl_device_failed(struct device *device, errcode_t failure);
 
-/* Waits until the server has answered something. */
-errcode_t wait_for_server(struct device *device);
+/* Connects to the server and takes the descriptor over, whatever happens. */
+errcode_t vl_connect(struct device *device, int descriptor);
+
+/* Ends the connection, politely if nothing has failed. */
+errcode_t vl_disconnect(struct device *device);
+
+/* Whether there is a server to ask: ENOTCONN if it was left, or why it failed. */
+errcode_t vl_check_connected(struct device *device);
+
+/* Waits until the server has answered something. If it does not make any progress before the
+ * deadline, the connection is closed, and the failure is ETIMEDOUT. */
+errcode_t vl_wait_for_server(struct device *device);
+
+/* Reads up to READ_AHEAD bytes, and waits for them. */
+errcode_t vl_server_read(struct device *device, uint64_t offset, size_t length,
+                         unsigned char *bytes);
+
+/* Has the server flush, and waits for it. */
+errcode_t vl_server_flush(struct device *device);
+
+/* ---- nbd_runs.c ---- */
 
 /* Sends bytes, or zeroes where data is NULL: soon, and together with those that follow them. */
-errcode_t runs_append(struct device *device, uint64_t offset, const unsigned char *data,
+errcode_t vl_runs_append(struct device *device, uint64_t offset, const unsigned char *data,
                       size_t length);
 
 /* Waits until the server has taken everything. */
-errcode_t runs_land(struct device *device);
+errcode_t vl_runs_land(struct device *device);
 
 /* Whether nothing was ever sent there, of a device that began as zeroes. */
-bool runs_still_zeroes(struct device *device, uint64_t offset);
+bool vl_runs_still_zeroes(struct device *device, uint64_t offset, size_t length);
 
 /* Reads what is within one READ_AHEAD, after what was sent there. */
-errcode_t runs_read(struct device *device, uint64_t offset, size_t length, unsigned char *bytes);
+errcode_t vl_runs_read(struct device *device, uint64_t offset, size_t length, unsigned char *bytes);
 
 /* ---- nbd_pages.c ---- */
 
-errcode_t pages_begin(struct device *device);
-void pages_end(struct device *device);
-errcode_t pages_read(struct device *device, uint64_t offset, size_t length, unsigned char *data);
-errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
+errcode_t vl_pages_begin(struct device *device);
+void vl_pages_end(struct device *device);
+errcode_t vl_pages_read(struct device *device, uint64_t offset, size_t length, unsigned char *data);
+errcode_t vl_pages_write(struct device *device, uint64_t offset, size_t length,
                       const unsigned char *data);
 
 /* What is there goes around the cache from now on. */
-void pages_forget(struct device *device, uint64_t offset, uint64_t length);
+void vl_pages_forget(struct device *device, uint64_t offset, uint64_t length);
 
 /* Whether a page would have to be read from the server. */
-bool pages_miss(struct device *device, uint64_t number);
+bool vl_pages_miss(struct device *device, uint64_t number);
 
 /* Keeps what was read from the server: what the cache holds already is newer. There is room. */
-void pages_keep(struct device *device, uint64_t first, size_t length, const unsigned char *bytes);
+void vl_pages_keep(struct device *device, uint64_t first, size_t length, const unsigned char *bytes);
 
 /* Sends every page that has changed, and waits until the server has taken everything. */
-errcode_t pages_write_back(struct device *device);
+errcode_t vl_pages_write_back(struct device *device);
 
 /* ---- nbd_ahead.c ---- */
 
 /* Reads pages that will be asked for, as many as there is room for; puts the numbers in order. */
-errcode_t pages_read_ahead(struct device *device, blk64_t *numbers, size_t count);
-
-#endif
+errcode_t vl_pages_read_ahead(struct device *device, blk64_t *numbers, size_t count);

@@ -15,6 +15,8 @@
 #include "nbd_io.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,57 +32,29 @@ static void free_device(struct device *device)
 {
     if (device->nbd)
         nbd_close(device->nbd);
-    pages_end(device);
+    vl_pages_end(device);
     free(device->written);
+    free(device->arriving);
     for (unsigned i = 0; i < RUN_COUNT; i++)
         free(device->runs[i].bytes);
     free(device);
 }
 
-/* Takes the descriptor over. */
-static errcode_t connect_device(struct device *device, int descriptor)
-{
-    int64_t size;
-
-    device->nbd = nbd_create();
-    if (!device->nbd) {
-        close(descriptor);
-        return server_failure();
-    }
-    /* For a structured reply, qemu first looks in all the volumes where it would have holes. */
-    if (nbd_set_request_structured_replies(device->nbd, false) == -1)
-        return server_failure();
-    if (nbd_connect_socket(device->nbd, descriptor) == -1)
-        return server_failure();
-    size = nbd_get_size(device->nbd);
-    if (size < 0)
-        return server_failure();
-    device->size = (uint64_t)size;
-    return 0;
-}
-
-static errcode_t disconnect_device(struct device *device)
-{
-    if (device->nbd) {
-        if (!device->failure)
-            runs_land(device);
-        if (!device->failure)
-            nbd_shutdown(device->nbd, 0);
-        nbd_close(device->nbd);
-        device->nbd = NULL;
-    }
-    return device->failure;
-}
-
-static errcode_t open_device(int descriptor, struct device **result)
+/* Takes the descriptor over, whatever happens. */
+static errcode_t open_device(int descriptor, int deadline, struct device **result)
 {
     struct device *device = calloc(1, sizeof(*device));
-    errcode_t failure = device ? pages_begin(device) : ENOMEM;
+    errcode_t failure = device ? vl_pages_begin(device) : ENOMEM;
 
+    if (!failure) {
+        device->deadline = deadline;
+        device->arriving = malloc(READ_AHEAD);
+        failure = device->arriving ? 0 : ENOMEM;
+    }
     if (failure)
         close(descriptor);
     else
-        failure = connect_device(device, descriptor);
+        failure = vl_connect(device, descriptor);
     if (!failure)
         *result = device;
     else if (device)
@@ -92,9 +66,17 @@ static errcode_t vl_open(const char *name, int flags, io_channel *result)
 {
     struct device *device;
     io_channel channel;
-    errcode_t failure = open_device(atoi(name), &device);
+    int descriptor, deadline;
+    errcode_t failure;
 
     (void)flags;
+    if (sscanf(name, VL_NBD_NAME, &descriptor, &deadline) != 2)
+        return EXT2_ET_BAD_DEVICE_NAME;
+    /* libext2fs may fail before it opens a device. So the caller keeps its descriptor. */
+    descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (descriptor < 0)
+        return errno;
+    failure = open_device(descriptor, deadline, &device);
     if (failure)
         return failure;
     channel = calloc(1, sizeof(*channel));
@@ -117,13 +99,9 @@ static errcode_t vl_open(const char *name, int flags, io_channel *result)
 static errcode_t vl_flush(io_channel channel)
 {
     struct device *device = device_of(channel);
-    errcode_t failure = pages_write_back(device);
+    errcode_t failure = vl_pages_write_back(device);
 
-    if (failure)
-        return failure;
-    if (nbd_flush(device->nbd, 0) == -1)
-        return device_failed(device, server_failure());
-    return 0;
+    return failure ? failure : vl_server_flush(device);
 }
 
 /* Ends the connection without writing anything: who wants the bytes written has flushed. */
@@ -134,7 +112,7 @@ static errcode_t vl_close(io_channel channel)
 
     if (--channel->refcount > 0)
         return 0;
-    failure = disconnect_device(device);
+    failure = vl_disconnect(device);
     free_device(device);
     free(channel->name);
     free(channel);
@@ -155,14 +133,14 @@ static size_t length_of(io_channel channel, int count)
 
 static errcode_t vl_read_blk64(io_channel channel, unsigned long long block, int count, void *data)
 {
-    return pages_read(device_of(channel), block * (uint64_t)channel->block_size,
+    return vl_pages_read(device_of(channel), block * (uint64_t)channel->block_size,
                       length_of(channel, count), data);
 }
 
 static errcode_t vl_write_blk64(io_channel channel, unsigned long long block, int count,
                                 const void *data)
 {
-    return pages_write(device_of(channel), block * (uint64_t)channel->block_size,
+    return vl_pages_write(device_of(channel), block * (uint64_t)channel->block_size,
                        length_of(channel, count), data);
 }
 
@@ -179,7 +157,7 @@ static errcode_t vl_write_blk(io_channel channel, unsigned long block, int count
 static errcode_t vl_write_byte(io_channel channel, unsigned long offset, int count,
                                const void *data)
 {
-    return pages_write(device_of(channel), offset, (size_t)count, data);
+    return vl_pages_write(device_of(channel), offset, (size_t)count, data);
 }
 
 static struct struct_io_manager manager = {
@@ -204,31 +182,37 @@ errcode_t vl_nbd_assume_zeroes(io_channel channel)
 {
     struct device *device = device_of(channel);
 
+    free(device->written);
     device->written = calloc(device->size / READ_AHEAD / 8 + 1, 1);
     return device->written ? 0 : ENOMEM;
 }
 
 errcode_t vl_nbd_leave(io_channel channel)
 {
-    return disconnect_device(device_of(channel));
+    return vl_disconnect(device_of(channel));
 }
 
 errcode_t vl_nbd_go_on(io_channel channel, int descriptor)
 {
     struct device *device = device_of(channel);
     uint64_t size = device->size;
-    errcode_t failure = connect_device(device, descriptor);
+    errcode_t failure;
 
+    if (device->nbd) {
+        close(descriptor);
+        return EISCONN;
+    }
+    failure = vl_connect(device, descriptor);
     if (!failure && device->size != size)
         failure = EINVAL;
-    return failure ? device_failed(device, failure) : 0;
+    return failure ? vl_device_failed(device, failure) : 0;
 }
 
 errcode_t vl_nbd_read_ahead(io_channel channel, blk64_t *blocks, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         blocks[i] = blocks[i] * (blk64_t)channel->block_size / PAGE_SIZE;
-    return pages_read_ahead(device_of(channel), blocks, count);
+    return vl_pages_read_ahead(device_of(channel), blocks, count);
 }
 
 errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *data, size_t length)
@@ -237,8 +221,8 @@ errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *dat
 
     if (offset > device->size || length > device->size - offset)
         return EXT2_ET_SHORT_WRITE;
-    pages_forget(device, offset, length);
-    return runs_append(device, offset, data, length);
+    vl_pages_forget(device, offset, length);
+    return vl_runs_append(device, offset, data, length);
 }
 
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length)

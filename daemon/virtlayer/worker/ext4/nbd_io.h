@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* An io_manager for libext2fs whose device is an NBD export. See nbd_io.c. */
-#ifndef VIRTLAYER_NBD_IO_H
-#define VIRTLAYER_NBD_IO_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 #include <ext2fs/ext2fs.h>
 
-/* Its device names are the decimal numbers of descriptors connected to an NBD server. The channel
- * takes the descriptor over and closes it. */
+/* The names of its devices, for snprintf(3): a descriptor that is connected to an NBD server, which
+ * stays the caller's to close, and the milliseconds in which the server must make progress. */
+#define VL_NBD_NAME "%d,%d"
 extern io_manager vl_nbd_manager;
 
 /* Says, before the first write, that the whole export reads as zeroes: it is not read to know it. */
@@ -29,5 +29,3 @@ errcode_t vl_nbd_write_data(io_channel channel, uint64_t offset, const void *dat
 
 /* The same for zeroes: the rest of a file's last block, the gaps between pieces of a sparse file. */
 errcode_t vl_nbd_write_zeroes(io_channel channel, uint64_t offset, size_t length);
-
-#endif

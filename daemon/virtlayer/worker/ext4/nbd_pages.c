@@ -104,28 +104,28 @@ static void complete_clusters(struct device *device, struct page **dirty, size_t
     }
 }
 
-errcode_t pages_write_back(struct device *device)
+errcode_t vl_pages_write_back(struct device *device)
 {
     struct page **dirty;
     size_t count;
-    errcode_t failure = runs_land(device);
+    errcode_t failure = vl_runs_land(device);
 
     if (failure)
         return failure;
     dirty = malloc((device->count + 1) * sizeof(*dirty));
     if (!dirty)
-        return device_failed(device, ENOMEM);
+        return vl_device_failed(device, ENOMEM);
     count = collect_dirty(device, dirty);
     if (!device->written) {
         complete_clusters(device, dirty, count);
         count = collect_dirty(device, dirty);
     }
     for (size_t i = 0; i < count && !failure; i++) {
-        failure = runs_append(device, dirty[i]->number * PAGE_SIZE, dirty[i]->bytes, PAGE_SIZE);
+        failure = vl_runs_append(device, dirty[i]->number * PAGE_SIZE, dirty[i]->bytes, PAGE_SIZE);
         dirty[i]->dirty = false;
     }
     free(dirty);
-    return failure ? failure : runs_land(device);
+    return failure ? failure : vl_runs_land(device);
 }
 
 static void empty(struct device *device)
@@ -138,7 +138,7 @@ static void empty(struct device *device)
 static errcode_t make_room(struct device *device, size_t pages)
 {
     if (device->count + pages > device->limit) {
-        errcode_t failure = pages_write_back(device);
+        errcode_t failure = vl_pages_write_back(device);
         if (failure)
             return failure;
         empty(device);
@@ -146,12 +146,12 @@ static errcode_t make_room(struct device *device, size_t pages)
     return 0;
 }
 
-bool pages_miss(struct device *device, uint64_t number)
+bool vl_pages_miss(struct device *device, uint64_t number)
 {
-    return !cached(device, number) && !runs_still_zeroes(device, number * PAGE_SIZE);
+    return !cached(device, number) && !vl_runs_still_zeroes(device, number * PAGE_SIZE, PAGE_SIZE);
 }
 
-void pages_keep(struct device *device, uint64_t first, size_t length, const unsigned char *bytes)
+void vl_pages_keep(struct device *device, uint64_t first, size_t length, const unsigned char *bytes)
 {
     for (size_t i = 0; i * PAGE_SIZE < length; i++)
         if (!cached(device, first + i))
@@ -171,13 +171,13 @@ static errcode_t read_pages(struct device *device, uint64_t number)
     length = length_to_read(device, offset);
     failure = make_room(device, READ_AHEAD_PAGES);
     if (!failure)
-        failure = runs_read(device, offset, length, bytes);
+        failure = vl_runs_read(device, offset, length, bytes);
     if (!failure)
-        pages_keep(device, first, length, bytes);
+        vl_pages_keep(device, first, length, bytes);
     return failure;
 }
 
-errcode_t pages_read(struct device *device, uint64_t offset, size_t length,
+errcode_t vl_pages_read(struct device *device, uint64_t offset, size_t length,
                             unsigned char *data)
 {
     while (length) {
@@ -202,7 +202,7 @@ errcode_t pages_read(struct device *device, uint64_t offset, size_t length,
     return 0;
 }
 
-errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
+errcode_t vl_pages_write(struct device *device, uint64_t offset, size_t length,
                              const unsigned char *data)
 {
     if (offset > device->size || length > device->size - offset)
@@ -232,7 +232,7 @@ errcode_t pages_write(struct device *device, uint64_t offset, size_t length,
     return 0;
 }
 
-errcode_t pages_begin(struct device *device)
+errcode_t vl_pages_begin(struct device *device)
 {
     device->slots = 2 * CACHE_PAGES;
     device->limit = CACHE_PAGES;
@@ -249,14 +249,14 @@ errcode_t pages_begin(struct device *device)
     return 0;
 }
 
-void pages_end(struct device *device)
+void vl_pages_end(struct device *device)
 {
     free(device->pages);
     if (device->memory)
         munmap(device->memory, MEMORY);
 }
 
-void pages_forget(struct device *device, uint64_t offset, uint64_t length)
+void vl_pages_forget(struct device *device, uint64_t offset, uint64_t length)
 {
     uint64_t end = (offset + length + PAGE_SIZE - 1) / PAGE_SIZE;
 

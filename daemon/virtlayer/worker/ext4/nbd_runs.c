@@ -14,19 +14,6 @@
 
 #define RUN_SIZE (512u * 1024u) /* clusters; a run ends at a multiple of it */
 
-errcode_t server_failure(void)
-{
-    int number = nbd_get_errno();
-    return number ? number : EIO;
-}
-
-errcode_t device_failed(struct device *device, errcode_t failure)
-{
-    if (!device->failure)
-        device->failure = failure;
-    return failure;
-}
-
 struct landing {
     struct device *device;
     struct run *run;
@@ -38,15 +25,8 @@ static int run_landed(void *data, int *error)
 
     landing->run->in_flight = false;
     if (*error)
-        device_failed(landing->device, *error);
+        vl_device_failed(landing->device, *error);
     return 1; /* retire the command */
-}
-
-errcode_t wait_for_server(struct device *device)
-{
-    if (nbd_poll(device->nbd, -1) == -1)
-        return device_failed(device, server_failure());
-    return 0;
 }
 
 static bool overlaps(const struct run *run, uint64_t offset, size_t length)
@@ -60,7 +40,7 @@ static errcode_t land_overlapping(struct device *device, uint64_t offset, size_t
     for (unsigned i = 0; i < RUN_COUNT; i++) {
         struct run *run = &device->runs[i];
         while (run->in_flight && overlaps(run, offset, length))
-            if (wait_for_server(device))
+            if (vl_wait_for_server(device))
                 return device->failure;
     }
     return device->failure;
@@ -75,11 +55,14 @@ static void mark_written(struct device *device, uint64_t offset, size_t length)
         device->written[unit / 8] |= (unsigned char)(1u << unit % 8);
 }
 
-bool runs_still_zeroes(struct device *device, uint64_t offset)
+bool vl_runs_still_zeroes(struct device *device, uint64_t offset, size_t length)
 {
-    uint64_t unit = offset / READ_AHEAD;
-
-    return device->written && !(device->written[unit / 8] & 1u << unit % 8);
+    if (!device->written)
+        return false;
+    for (uint64_t unit = offset / READ_AHEAD; unit * READ_AHEAD < offset + length; unit++)
+        if (device->written[unit / 8] & 1u << unit % 8)
+            return false;
+    return true;
 }
 
 static errcode_t submit(struct device *device, struct run *run)
@@ -87,11 +70,15 @@ static errcode_t submit(struct device *device, struct run *run)
     struct landing *landing;
     int64_t cookie;
 
-    if (land_overlapping(device, run->offset, run->length))
-        return device->failure;
+    errcode_t failure = vl_check_connected(device);
+
+    if (!failure)
+        failure = land_overlapping(device, run->offset, run->length);
+    if (failure)
+        return failure;
     landing = malloc(sizeof(*landing));
     if (!landing)
-        return device_failed(device, ENOMEM);
+        return vl_device_failed(device, ENOMEM);
     landing->device = device;
     landing->run = run;
     mark_written(device, run->offset, run->length);
@@ -102,7 +89,7 @@ static errcode_t submit(struct device *device, struct run *run)
                             0);
     if (cookie == -1) {
         run->in_flight = false;
-        return device_failed(device, server_failure());
+        return vl_device_failed(device, vl_server_failure());
     }
     return device->failure;
 }
@@ -115,12 +102,12 @@ static errcode_t submit_open_run(struct device *device)
     return run ? submit(device, run) : device->failure;
 }
 
-errcode_t runs_land(struct device *device)
+errcode_t vl_runs_land(struct device *device)
 {
     submit_open_run(device);
     for (unsigned i = 0; i < RUN_COUNT; i++)
         while (device->runs[i].in_flight)
-            if (wait_for_server(device))
+            if (vl_wait_for_server(device))
                 return device->failure;
     return device->failure;
 }
@@ -133,19 +120,19 @@ static struct run *idle_run(struct device *device)
             if (run->in_flight || run == device->open_run)
                 continue;
             if (!run->bytes && !(run->bytes = malloc(RUN_SIZE))) {
-                device_failed(device, ENOMEM);
+                vl_device_failed(device, ENOMEM);
                 return NULL;
             }
             return run;
         }
-        if (wait_for_server(device))
+        if (vl_wait_for_server(device))
             return NULL;
     }
 }
 
 /* Appends to the open run where the bytes follow it, and opens the next one where they do not.
  * A run ends where a cluster does, or qemu would fill the rest of that before the next one comes. */
-errcode_t runs_append(struct device *device, uint64_t offset, const unsigned char *data,
+errcode_t vl_runs_append(struct device *device, uint64_t offset, const unsigned char *data,
                         size_t length)
 {
     while (length) {
@@ -184,7 +171,7 @@ errcode_t runs_append(struct device *device, uint64_t offset, const unsigned cha
     return 0;
 }
 
-errcode_t runs_read(struct device *device, uint64_t offset, size_t length,
+errcode_t vl_runs_read(struct device *device, uint64_t offset, size_t length,
                                   unsigned char *bytes)
 {
     struct run *run = device->open_run;
@@ -193,9 +180,9 @@ errcode_t runs_read(struct device *device, uint64_t offset, size_t length,
         submit_open_run(device);
     if (land_overlapping(device, offset, length))
         return device->failure;
-    if (runs_still_zeroes(device, offset)) {
+    if (vl_runs_still_zeroes(device, offset, length)) {
         memset(bytes, 0, length);
         return 0;
     }
-    return nbd_pread(device->nbd, bytes, length, offset, 0) == -1 ? server_failure() : 0;
+    return vl_server_read(device, offset, length, bytes);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* New nodes of an ext4, each made with one call. See nodes.c. */
-#ifndef VIRTLAYER_NODES_H
-#define VIRTLAYER_NODES_H
+#pragma once
 
 #include <stdint.h>
 #include <ext2fs/ext2fs.h>
@@ -37,5 +36,3 @@ errcode_t vl_add_inode(ext2_filsys fs, struct vl_room *room, const void *bytes, 
  * tree without extents; the content is no longer than the blocks that the room has. */
 errcode_t vl_add_file(ext2_filsys fs, struct vl_room *room, const void *bytes, const void *data,
                       uint64_t length);
-
-#endif

@@ -11,6 +11,7 @@ from virtlayer.worker.ext4.library import (
     DirectoryTooLarge,
     Ext4Error,
     FilesystemFull,
+    ServerHangs,
 )
 from virtlayer.worker.problems import quoted
 from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
@@ -38,6 +39,9 @@ def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None
             return Refused(TOO_LARGE, about(name, problem))
         case DeviceFull():
             return Refused(NO_SPACE, "cannot be written: the storage pool is full")
+        case ServerHangs():
+            problem = "cannot be written: the volume's server makes no progress, maybe because the"
+            return Refused(INTERNAL, f"{problem} pool's storage hangs")
         case FilesystemFull() if filesystem is not None:
             return Refused(
                 NO_SPACE,
