@@ -81,8 +81,18 @@ async def virtlayerd(
     *arguments: str,
     settings: str = "",
     env: Mapping[str, str] | None = None,
+    configuration: Path | None = None,
 ) -> AsyncIterator[Daemon]:
-    """Run a daemon; it is gone afterwards."""
+    """Run a daemon; it is gone afterwards.
+
+    Args:
+        bus: Where it serves.
+        directory: Everything that it writes is below it.
+        arguments: Further ones of its command line.
+        settings: The content of its virtlayerd.toml.
+        env: Further variables.
+        configuration: A directory that the system's daemon sees as /etc/virtlayer.
+    """
     config = directory / "virtlayerd.toml"
     config.write_text(settings)
     variables = environment(bus, directory, **(env or {}))
@@ -90,7 +100,7 @@ async def virtlayerd(
     # The system's daemon is root's: on the private system bus as well.
     command: list[str | Path] = ["env", *settings_of_env, PROGRAM, "--session"]
     if not bus.session:
-        command = as_root("env", ROOTS_SETTING, *settings_of_env, PROGRAM)
+        command = as_root(*_seeing(configuration), "env", ROOTS_SETTING, *settings_of_env, PROGRAM)
     process = await asyncio.create_subprocess_exec(
         *command,
         "--connect",
@@ -114,6 +124,16 @@ async def virtlayerd(
             # Who runs the tests clears away what root's daemon leaves.
             command = as_root("chown", "--recursive", str(os.geteuid()), directory)
             subprocess.run(command, check=True)
+
+
+def _seeing(configuration: Path | None) -> list[str | Path]:
+    if configuration is None:
+        return []
+    layer = configuration.parent / "etc"
+    layer.mkdir()
+    configuration.rename(layer / "virtlayer")
+    mount = 'mount -t overlay overlay -o "lowerdir=$0:/etc" /etc && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", mount, layer]
 
 
 async def has_owner(client: Connection) -> bool:

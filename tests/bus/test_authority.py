@@ -186,8 +186,13 @@ async def test_every_method_that_changes_something_has_its_action(
 def test_the_policy_has_the_actions_that_are_asked_for() -> None:
     policy = ElementTree.parse(POLICIES / "org.virtlayer1.policy")  # noqa: S314 -- our own file
     assert sorted(each.attrib["id"] for each in policy.iter("action")) == sorted(Action)
-    defaults = {tuple(one.text for one in each) for each in policy.iter("defaults")}
-    assert defaults == {("auth_admin", "auth_admin", "auth_admin_keep")}
+    defaults = {
+        action.attrib["id"]: tuple(one.text for each in action.iter("defaults") for one in each)
+        for action in policy.iter("action")
+    }
+    # Nobody is asked for a password because of it.
+    assert defaults.pop(Action.READ_DETAILS) == ("no", "no", "no")
+    assert {*defaults.values()} == {("auth_admin", "auth_admin", "auth_admin_keep")}
 
 
 def test_a_user_is_in_the_groups_of_the_account() -> None:

@@ -63,7 +63,15 @@ async def service_parts(
 
 def some_job(*, uid: int = 0) -> Job:
     """A job that nobody listens to."""
-    return Job(next(_numbers), kind="pull", source="", pool="", started_by=uid, listener=_Silent())
+    return Job(
+        next(_numbers),
+        kind="pull",
+        source="",
+        pool="",
+        started_by=uid,
+        owner=uid,
+        listener=_Silent(),
+    )
 
 
 async def pulled(services: Services, source: str, pool: str, **more: Any) -> PullResult:

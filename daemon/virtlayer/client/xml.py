@@ -14,7 +14,7 @@ from virtlayer.client.domain import Guest, lxc_domain, qemu_domain
 from virtlayer.client.kernels import Kernel, newest_kernel
 from virtlayer.client.output import print_json
 from virtlayer.client.startup import parse_startup
-from virtlayer.errors import InvalidArgument
+from virtlayer.errors import InvalidArgument, NotAuthorized
 from virtlayer.protocol.names import DomainName, parse_domain_name
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -51,9 +51,15 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
     volume = name
     if name in images:
         image = await client.image(images[name].path)
-        volume, config = image["Volume"], image["Config"]
+        volume, config = image["Volume"], image.get("Config", "")
     found = await client.describe_volume(pool, volume)
     config = config or found["config"]
+    if found["image"] and not config:
+        raise NotAuthorized(
+            f"The configuration of the image “{found['image']}” is only shown to users who pulled "
+            "it and to managers. Pull it yourself, or ask for a polkit rule that allows "
+            "org.virtlayer1.read-details."
+        )
     disk = found.get("disk", False)
     return Guest(
         name=_domain_name(arguments.domain, name),

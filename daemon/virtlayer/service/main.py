@@ -22,7 +22,7 @@ from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.lifetime import Life
-from virtlayer.service.operations.services import Services, unlimited_uids
+from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.scratch import sweep_scratch
@@ -140,7 +140,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
             jobs=Jobs(
                 settings.jobs,
                 queue_limit=settings.quota.queued_jobs,
-                unlimited=unlimited_uids(session=session),
+                unlimited=frozenset({trusted_uid(session=session)}),
             ),
         )
 

@@ -147,8 +147,15 @@ class Client:
                 on_progress(Progress(*signal.body))
             elif signal.member == "PropertiesChanged":
                 # The end changes all that an outcome has, at once.
-                known |= plain_dict(signal.body[1])
-        return Outcome(known["State"], known["Error"], known["Message"], known["Result"])
+                _interface, changed, left_out = signal.body
+                known |= plain_dict(changed)
+                if left_out and known["State"] in _ENDED:
+                    # On the system bus, where others get the signal as well.
+                    known = await self._properties(job)
+        hidden = f"Job {job.id} ended as {known['State']}. Only managers can see its message."
+        return Outcome(
+            known["State"], known["Error"], known.get("Message", hidden), known.get("Result", {})
+        )
 
     def _where_it_logs(self) -> str:
         flag = "--user " if self._session else ""

@@ -19,6 +19,7 @@ from virtlayer.errors import NotAuthorized
 from virtlayer.programs import Identity
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.callers import Callers
+from virtlayer.service.bus.visibility import Owner, SeesAll, Viewer
 
 _ALLOW_USER_INTERACTION = 1
 """Of CheckAuthorizationFlags."""
@@ -34,6 +35,7 @@ class Action(StrEnum):
     POPULATE = "org.virtlayer1.populate"
     CREATE_VOLUME = "org.virtlayer1.create-volume"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
+    READ_DETAILS = "org.virtlayer1.read-details"
 
 
 class Authority(Protocol):
@@ -71,6 +73,9 @@ class Authority(Protocol):
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
 
+    async def viewer(self, call: Call) -> Viewer:
+        """Return who the caller is for what is not for everybody; nobody is asked anything."""
+
 
 class SessionAuthority:
     """On a session bus: the user of the daemon may do everything, others nothing."""
@@ -93,6 +98,10 @@ class SessionAuthority:
         """Return the caller's uid."""
         return await self._callers.uid(call.sender)
 
+    async def viewer(self, _call: Call) -> Viewer:
+        """Return one who sees everything, as everybody does who is admitted."""
+        return SeesAll()
+
 
 class SystemAuthority:
     """On the system bus: root may do everything, for others polkit is asked."""
@@ -109,19 +118,8 @@ class SystemAuthority:
         if await self.uid(call) == 0:
             return
         try:
-            [(allowed, challenge, _details)] = await self._connection.ask(
-                names.POLKIT_SERVICE,
-                names.POLKIT_PATH,
-                names.POLKIT_AUTHORITY,
-                "CheckAuthorization",
-                "(sa{sv})sa{ss}us",
-                [
-                    ["system-bus-name", {"name": Variant("s", call.sender)}],
-                    str(action),
-                    dict(details),
-                    _ALLOW_USER_INTERACTION if call.interactive else 0,
-                    "",
-                ],
+            allowed, challenge = await self._check(
+                call.sender, action, details, interactive=call.interactive
             )
         except BusError as error:
             raise NotAuthorized(
@@ -136,6 +134,47 @@ class SystemAuthority:
                     else " to you."
                 )
             )
+
+    async def viewer(self, call: Call) -> Viewer:
+        """Return the caller, who is a manager if polkit says so without a prompt."""
+        uid = await self.uid(call)
+        if uid == 0:
+            return SeesAll()
+
+        async def is_manager() -> bool:
+            try:
+                allowed, _ = await self._check(
+                    call.sender, Action.READ_DETAILS, {}, interactive=False
+                )
+            except BusError:
+                return False
+            return allowed
+
+        return Owner(uid, is_manager)
+
+    async def _check(
+        self, sender: str, action: Action, details: Mapping[str, str], *, interactive: bool
+    ) -> tuple[bool, bool]:
+        """Whether polkit allows something, and whether it would after a prompt.
+
+        Raises:
+            BusError: polkit does not answer.
+        """
+        [(allowed, challenge, _details)] = await self._connection.ask(
+            names.POLKIT_SERVICE,
+            names.POLKIT_PATH,
+            names.POLKIT_AUTHORITY,
+            "CheckAuthorization",
+            "(sa{sv})sa{ss}us",
+            [
+                ["system-bus-name", {"name": Variant("s", sender)}],
+                str(action),
+                dict(details),
+                _ALLOW_USER_INTERACTION if interactive else 0,
+                "",
+            ],
+        )
+        return bool(allowed), bool(challenge)
 
     async def identity(self, call: Call) -> Identity | None:
         """Return who the caller is, unless it is root."""

@@ -22,6 +22,7 @@ from virtlayer.service.bus.standard import (
     bare_interfaces,
     standard_interfaces,
 )
+from virtlayer.service.bus.visibility import NOTHING_HIDDEN, Visibility
 from virtlayer.service.jobs.engine import defect
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Exporter:
         root: The path of the object that manages the others.
         admit: Raises what a caller is told who is not served at all.
         quotas: Counts the calls of each user; None to take any number.
+        visibility: What callers may see.
     """
 
     def __init__(
@@ -45,13 +47,15 @@ class Exporter:
         root: str,
         admit: Admission,
         quotas: Quotas | None = None,
+        visibility: Visibility = NOTHING_HIDDEN,
     ) -> None:
         self._connection = connection
         self._admit = admit
         self._quotas = quotas
+        self._visibility = visibility
         self._tree = ObjectTree()
         self._root = root
-        self._manager = ObjectManager(self._tree, root)
+        self._manager = ObjectManager(self._tree, root, visibility)
         self._calls: set[asyncio.Task[object]] = set()
         self._loop = asyncio.get_running_loop()
         self.last_call = self._loop.time()
@@ -71,7 +75,7 @@ class Exporter:
         own = {interface.interface: interface for interface in interfaces}
         if path == self._root:
             own[names.OBJECT_MANAGER] = self._manager
-        everything: Interfaces = own | dict(standard_interfaces(self._tree, path))
+        everything: Interfaces = own | dict(standard_interfaces(self._tree, path, self._visibility))
         self._tree.add(path, everything)
         for interface in everything.values():
             interface.exported(self, path)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``org.virtlayer1.Image``: the images of the catalogue as objects."""
 
+from collections.abc import Collection
+
 from virtlayer.dbus import names
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.members import Interface, dbus_property
@@ -15,6 +17,11 @@ class ImageObject(Interface):
     def __init__(self, record: ImageRecord) -> None:
         super().__init__()
         self.record = record
+
+    @property
+    def owners(self) -> Collection[int]:
+        """The users who pulled it."""
+        return self.record.owners
 
     def update(self, record: ImageRecord) -> None:
         """Show what the catalogue has now, and tell what is new in it."""
@@ -37,17 +44,17 @@ class ImageObject(Interface):
         """The pool of its volumes."""
         return self.record.pool
 
-    @dbus_property("Source", "s")
+    @dbus_property("Source", "s", private=True)
     def source(self) -> str:
         """Where it came from."""
         return self.record.source
 
-    @dbus_property("Digest", "s")
+    @dbus_property("Digest", "s", private=True)
     def digest(self) -> str:
         """The digest of its manifest."""
         return self.record.digest
 
-    @dbus_property("ImageId", "s")
+    @dbus_property("ImageId", "s", private=True)
     def image_id(self) -> str:
         """The digest of its config."""
         return self.record.image_id
@@ -67,12 +74,12 @@ class ImageObject(Interface):
         """The top volume."""
         return self.record.volume
 
-    @dbus_property("Layers", "a(sst)")
+    @dbus_property("Layers", "a(sst)", private=True)
     def layers(self) -> tuple[tuple[str, str, int], ...]:
         """Diff id, volume and bytes of each layer, base first."""
         return self.record.layers
 
-    @dbus_property("Config", "s")
+    @dbus_property("Config", "s", private=True)
     def config(self) -> str:
         """The OCI config, as JSON."""
         return self.record.config

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``org.virtlayer1.Job``: one job as an object."""
 
+from collections.abc import Collection
+
 from dbus_next.signature import Variant
 
 from virtlayer.dbus import names
@@ -28,6 +30,11 @@ class JobObject(Interface):
         self._jobs = jobs
         self._authority = authority
 
+    @property
+    def owners(self) -> Collection[int]:
+        """The user whose images it is about."""
+        return (self._job.owner,)
+
     @method("Cancel")
     async def cancel(self, call: Call) -> None:
         """End the job; one's own without further rights."""
@@ -35,7 +42,13 @@ class JobObject(Interface):
             await self._authority.authorize(
                 call,
                 Action.CANCEL_OTHERS,
-                {"job": str(self._job.id), "source": self._job.source, "pool": self._job.pool},
+                # Not the source: the prompt shows this to somebody who may not see it.
+                {
+                    "job": str(self._job.id),
+                    "kind": self._job.kind,
+                    "pool": self._job.pool,
+                    "user": str(self._job.started_by),
+                },
             )
         await self._jobs.cancel(self._job.id)
 
@@ -57,7 +70,7 @@ class JobObject(Interface):
         """What it does."""
         return self._job.kind
 
-    @dbus_property("Source", "s", emits=Emits.CONST)
+    @dbus_property("Source", "s", emits=Emits.CONST, private=True)
     def source(self) -> str:
         """On which image."""
         return self._job.source
@@ -107,12 +120,12 @@ class JobObject(Interface):
         """The name of its error."""
         return error_name(self._job)
 
-    @dbus_property("Message", "s")
+    @dbus_property("Message", "s", private=True)
     def message(self) -> str:
         """What went wrong."""
         return self._job.message
 
-    @dbus_property("Result", "a{sv}")
+    @dbus_property("Result", "a{sv}", private=True)
     def result(self) -> dict[str, Variant]:
         """What came out."""
         return result_variants(self._job.result)

@@ -179,7 +179,11 @@ class Manager(Interface):
         request = PopulateRequest(due=parse_options(PopulateOptions, options, call).due)
         await self._authority.authorize(call, Action.POPULATE, {})
         return await self._start(
-            call, "populate", lambda job: populate(self._services, request, job)
+            call,
+            "populate",
+            lambda job: populate(self._services, request, job),
+            # They belong to the one who configured them, whoever has them pulled.
+            owner=self._services.configuration_owner,
         )
 
     @method("Rescan", takes={"pool": "s", "options": "a{sv}"}, gives={"id": "u", "job": "o"})
@@ -199,35 +203,47 @@ class Manager(Interface):
         takes={"pool": "s", "volume": "s"},
         gives={"description": "a{sv}"},
     )
-    async def describe_volume(self, _call: Call, pool: str, volume: str) -> dict[str, Variant]:
+    async def describe_volume(self, call: Call, pool: str, volume: str) -> dict[str, Variant]:
         """Tell where a volume is, and which image it stands on."""
-        description = await describe_volume(
+        found = await describe_volume(
             self._services, parse_pool_name(pool), parse_volume_name(volume)
         )
-        return result_variants(description)
+        viewer = await self._authority.viewer(call)
+        if not await viewer.sees(await self._services.catalog.owners.of_digest(pool, found.digest)):
+            found = dataclasses.replace(found, digest="", config="")
+        return result_variants(found)
 
     @method("ListConfigured", gives={"images": "aa{sv}"})
-    async def list_configured(self, _call: Call) -> list[dict[str, Variant]]:
+    async def list_configured(self, call: Call) -> list[dict[str, Variant]]:
         """List the images that Populate brings up to date, and how they are."""
+        viewer = await self._authority.viewer(call)
+        if not await viewer.sees({self._services.configuration_owner}):
+            return []
         return [result_variants(image) for image in await status(self._services)]
 
     @method("ListJobs", gives={"jobs": "a(uosssd)"})
-    async def list_jobs(self, _call: Call) -> list[tuple[int, str, str, str, str, float]]:
+    async def list_jobs(self, call: Call) -> list[tuple[int, str, str, str, str, float]]:
         """List every job that can be read."""
-        return [
-            (job.id, names.job_path(job.id), job.kind, job.state, job.source, job.progress)
-            for job in self._services.jobs.list()
-        ]
+        viewer = await self._authority.viewer(call)
+        listed = []
+        for job in self._services.jobs.list():
+            source = job.source if await viewer.sees({job.owner}) else ""
+            listed.append(
+                (job.id, names.job_path(job.id), job.kind, str(job.state), source, job.progress)
+            )
+        return listed
 
     @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
-    async def list_images(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, str]]:
+    async def list_images(self, call: Call, pool: str) -> list[tuple[str, str, str, str, str]]:
         """List the images of a pool, or of every pool."""
         if pool:
             pool = parse_pool_name(pool)
-        return [
-            (names.image_path(one.id), one.pool, one.name, one.source, one.digest)
-            for one in self._images.records(pool)
-        ]
+        viewer = await self._authority.viewer(call)
+        listed = []
+        for one in self._images.records(pool):
+            details = (one.source, one.digest) if await viewer.sees(one.owners) else ("", "")
+            listed.append((names.image_path(one.id), one.pool, one.name, *details))
+        return listed
 
     @signal("JobAdded", id="u", job="o")
     def job_added(self, number: int, path: str) -> None:
@@ -261,6 +277,7 @@ class Manager(Interface):
         *,
         source: str = "",
         pool: str = "",
+        owner: int | None = None,
     ) -> tuple[int, str]:
         """Start a job that may change which images there are."""
 
@@ -277,6 +294,7 @@ class Manager(Interface):
             pool=pool,
             started_by=await self._authority.uid(call),
             operation=run,
+            owner=owner,
         )
         return job.id, names.job_path(job.id)
 

@@ -6,7 +6,7 @@ the decorators, as signatures of the D-Bus Specification, because introspection 
 """
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol, cast
@@ -55,12 +55,17 @@ class Emits(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property that can be read, and the name of the function that reads it."""
+    """A property that can be read, and the name of the function that reads it.
+
+    Attributes:
+        private: Whether it is for the owners of its object and managers only.
+    """
 
     name: str
     signature: str
     emits: Emits
     function: str = ""
+    private: bool = False
 
 
 def signature_of(arguments: tuple[Argument, ...]) -> str:
@@ -94,6 +99,11 @@ class Interface:
 
     def __init__(self) -> None:
         self._place: tuple[Outlet, str] | None = None
+
+    @property
+    def owners(self) -> Collection[int]:
+        """The uids of those who see its private properties; without any, managers do."""
+        return ()
 
     def exported(self, outlet: Outlet, path: str) -> None:
         """Learn where signals go; for the exporter."""
@@ -138,12 +148,19 @@ def method[**P, R](
 
 
 def dbus_property[**P, R](
-    name: str, signature: str, *, emits: Emits = Emits.VALUE
+    name: str, signature: str, *, emits: Emits = Emits.VALUE, private: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare a property; the function returns its value."""
+    """Declare a property; the function returns its value.
+
+    Args:
+        name: Of the property.
+        signature: Of its value.
+        emits: What happens on the bus when it changes.
+        private: Whether it is for ``Interface.owners`` and managers only.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        setattr(function, _MARK, Property(name, signature, emits, _name_of(function)))
+        setattr(function, _MARK, Property(name, signature, emits, _name_of(function), private))
         return function
 
     return decorate

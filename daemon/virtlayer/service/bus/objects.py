@@ -52,10 +52,17 @@ def read(interface: Interface, member: Property) -> Variant:
     return Variant(member.signature, wire_value(value))
 
 
-def read_all(interface: Interface) -> dict[str, Variant]:
-    """Return the values of all properties; one that cannot be read does not hide the others."""
+def read_all(interface: Interface, *, private: bool) -> dict[str, Variant]:
+    """Return the values of all properties; one that cannot be read does not hide the others.
+
+    Args:
+        interface: Has the properties.
+        private: Whether private ones are returned, too.
+    """
     values: dict[str, Variant] = {}
     for name, member in interface.properties.items():
+        if member.private and not private:
+            continue
         try:
             values[name] = read(interface, member)
         except Exception:  # whatever a getter does wrong, the other values are good

@@ -10,8 +10,9 @@ from virtlayer.service.bus.image import ImageObjects
 from virtlayer.service.bus.job import JobObject, error_name
 from virtlayer.service.bus.manager import Manager
 from virtlayer.service.bus.quotas import Quotas
+from virtlayer.service.bus.visibility import Visibility
 from virtlayer.service.jobs.job import Job
-from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.services import Services, trusted_uid
 
 
 class Server:
@@ -29,8 +30,15 @@ class Server:
         self._authority: Authority = (
             SessionAuthority(callers) if services.session else SystemAuthority(connection, callers)
         )
-        quotas = Quotas(callers, services.settings.quota, exempt=services.unlimited)
-        self._exporter = Exporter(connection, names.ROOT, self._authority.admit, quotas)
+        quotas = Quotas(
+            callers,
+            services.settings.quota,
+            exempt=frozenset({trusted_uid(session=services.session)}),
+        )
+        self._visibility = Visibility(self._authority.viewer, signals_are_private=services.session)
+        self._exporter = Exporter(
+            connection, names.ROOT, self._authority.admit, quotas, self._visibility
+        )
         self._images = ImageObjects(services.catalog, self._exporter)
         self._manager = Manager(services, self._authority, self._images)
         self._objects: dict[int, JobObject] = {}
@@ -88,7 +96,9 @@ class Server:
 
     def finished(self, job: Job) -> None:
         """Tell that a job is over, to who looks at it and to who looks at all of them."""
-        ending = (str(job.state), error_name(job), job.message)
+        # Everybody gets these signals; the message is for those who may read it in the job.
+        message = job.message if self._visibility.signals_are_private else ""
+        ending = (str(job.state), error_name(job), message)
         self._objects[job.id].finished(*ending)
         self._manager.job_removed(job.id, names.job_path(job.id), *ending)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from dbus_next.signature import Variant
 
 from virtlayer.dbus import names
+from virtlayer.errors import NotAuthorized
 from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.introspection import describe
 from virtlayer.service.bus.members import Emits, Interface, method, signal
 from virtlayer.service.bus.objects import Interfaces, ObjectTree, read, read_all
+from virtlayer.service.bus.visibility import Viewer, Visibility
 
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
@@ -54,20 +56,29 @@ class Properties(Interface):
 
     interface = names.PROPERTIES
 
-    def __init__(self, tree: ObjectTree, path: str) -> None:
+    def __init__(self, tree: ObjectTree, path: str, visibility: Visibility) -> None:
         super().__init__()
         self._tree = tree
         self._path = path
+        self._visibility = visibility
 
     @method(
         "Get",
         takes={"interface_name": "s", "property_name": "s"},
         gives={"value": "v"},
     )
-    async def get(self, _call: Call, interface_name: str, property_name: str) -> Variant:
+    async def get(self, call: Call, interface_name: str, property_name: str) -> Variant:
         """Return one value."""
         for interface in self._named(interface_name):
             if member := interface.properties.get(property_name):
+                if member.private:
+                    viewer = await self._visibility.viewer(call)
+                    if not await viewer.sees(interface.owners):
+                        raise NotAuthorized(
+                            f"{property_name} is only shown to the owner of {self._path} and to "
+                            "managers. To be a manager, be root or ask for a polkit rule that "
+                            "allows org.virtlayer1.read-details."
+                        )
                 return read(interface, member)
         raise _unknown_property(interface_name, property_name)
 
@@ -82,11 +93,12 @@ class Properties(Interface):
         raise _unknown_property(interface_name, property_name)
 
     @method("GetAll", takes={"interface_name": "s"}, gives={"props": "a{sv}"})
-    async def get_all(self, _call: Call, interface_name: str) -> dict[str, Variant]:
+    async def get_all(self, call: Call, interface_name: str) -> dict[str, Variant]:
         """Return every value of an interface; of all interfaces for the empty name."""
         values: dict[str, Variant] = {}
+        viewer = await self._visibility.viewer(call)
         for interface in self._named(interface_name):
-            values |= read_all(interface)
+            values |= read_all(interface, private=await _is_open(interface, viewer))
         return values
 
     @signal(
@@ -101,14 +113,26 @@ class Properties(Interface):
         """Tell new values."""
 
     def announce_of(self, interface: Interface, functions: frozenset[str]) -> None:
-        """Emit the signal for the properties that these functions read."""
-        changed = {
-            name: read(interface, member)
+        """Emit the signal for the properties that these functions read.
+
+        Private values are left out where others get the signal; whoever may read them is told that
+        they have changed.
+        """
+        told = {
+            name: member
             for name, member in interface.properties.items()
             if member.function in functions and member.emits is Emits.VALUE
         }
-        if changed:
-            self.properties_changed(interface.interface, changed, [])
+        hidden = [
+            name
+            for name, member in told.items()
+            if member.private and not self._visibility.signals_are_private
+        ]
+        changed = {
+            name: read(interface, member) for name, member in told.items() if name not in hidden
+        }
+        if told:
+            self.properties_changed(interface.interface, changed, hidden)
 
     def _named(self, name: str) -> Iterator[Interface]:
         interfaces = self._tree.get(self._path) or {}
@@ -122,18 +146,27 @@ class ObjectManager(Interface):
 
     interface = names.OBJECT_MANAGER
 
-    def __init__(self, tree: ObjectTree, path: str) -> None:
+    def __init__(self, tree: ObjectTree, path: str, visibility: Visibility) -> None:
         super().__init__()
         self._tree = tree
         self._path = path
+        self._visibility = visibility
 
     @method(
         "GetManagedObjects",
         gives={"objpath_interfaces_and_properties": "a{oa{sa{sv}}}"},
     )
-    async def get_managed_objects(self, _call: Call) -> dict[str, dict[str, dict[str, Variant]]]:
+    async def get_managed_objects(self, call: Call) -> dict[str, dict[str, dict[str, Variant]]]:
         """Return every object, with its interfaces and their properties."""
-        return {path: _ours(interfaces) for path, interfaces in self._tree.below(self._path)}
+        viewer = await self._visibility.viewer(call)
+        found: dict[str, dict[str, dict[str, Variant]]] = {}
+        # Objects can come and go while polkit is asked.
+        for path, interfaces in list(self._tree.below(self._path)):
+            found[path] = {
+                name: read_all(interface, private=await _is_open(interface, viewer))
+                for name, interface in _ours(interfaces).items()
+            }
+        return found
 
     @signal("InterfacesAdded", object_path="o", interfaces_and_properties="a{sa{sv}}")
     def interfaces_added(self, path: str, interfaces: dict[str, dict[str, Variant]]) -> None:
@@ -145,19 +178,26 @@ class ObjectManager(Interface):
 
     def announce_added(self, path: str, interfaces: Interfaces) -> None:
         """Emit InterfacesAdded."""
-        self.interfaces_added(path, _ours(interfaces))
+        private = self._visibility.signals_are_private
+        self.interfaces_added(
+            path,
+            {
+                name: read_all(interface, private=private)
+                for name, interface in _ours(interfaces).items()
+            },
+        )
 
     def announce_removed(self, path: str, interfaces: Interfaces) -> None:
         """Emit InterfacesRemoved."""
         self.interfaces_removed(path, list(_ours(interfaces)))
 
 
-def standard_interfaces(tree: ObjectTree, path: str) -> Interfaces:
+def standard_interfaces(tree: ObjectTree, path: str, visibility: Visibility) -> Interfaces:
     """Return what every object has beside its own interfaces."""
     return {
         names.PEER: Peer(),
         names.INTROSPECTABLE: Introspectable(tree, path),
-        names.PROPERTIES: Properties(tree, path),
+        names.PROPERTIES: Properties(tree, path, visibility),
     }
 
 
@@ -168,9 +208,15 @@ def bare_interfaces(tree: ObjectTree, path: str) -> Interfaces:
     return {names.PEER: Peer()}
 
 
-def _ours(interfaces: Interfaces) -> dict[str, dict[str, Variant]]:
+async def _is_open(interface: Interface, viewer: Viewer) -> bool:
+    """Whether a caller may read the private properties of an interface, if it has any."""
+    has_private = any(member.private for member in interface.properties.values())
+    return not has_private or await viewer.sees(interface.owners)
+
+
+def _ours(interfaces: Interfaces) -> Interfaces:
     return {
-        name: read_all(interface)
+        name: interface
         for name, interface in interfaces.items()
         if not name.startswith("org.freedesktop.DBus.")
     }

@@ -12,12 +12,13 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from virtlayer.service.catalog import built_layers, former_versions, provenance
+from virtlayer.service.catalog import built_layers, former_versions, owners, provenance
 from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltLayers, BuiltVolume
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.former_versions import Version
+from virtlayer.service.catalog.owners import Owners
 from virtlayer.service.catalog.provenance import Origin
 
 __all__ = [
@@ -76,6 +77,7 @@ _MIGRATIONS = (
     """,
     provenance.TABLES,
     built_layers.TABLES,
+    owners.TABLES,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
@@ -114,6 +116,8 @@ class ImageRecord:
         layers: Base first.
         volume: The name of the top volume.
         pulled_at: Microseconds since 1970.
+        owners: The uids of those who pulled this manifest from this source into this pool. Putting
+            a record adds its owners to those that are known.
     """
 
     id: int = 0
@@ -130,10 +134,13 @@ class ImageRecord:
     layers: tuple[ImageLayer, ...]
     volume: str
     pulled_at: int
+    owners: frozenset[int] = frozenset()
 
 
 _COLUMNS = tuple(
-    column.name for column in dataclasses.fields(ImageRecord) if column.name not in ("id", "layers")
+    column.name
+    for column in dataclasses.fields(ImageRecord)
+    if column.name not in ("id", "layers", "owners")
 )
 
 
@@ -164,11 +171,13 @@ class Catalog(Database):
 
     Attributes:
         built_layers: What the layer volumes were built from.
+        owners: Who pulled what.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _MIGRATIONS)
         self.built_layers = BuiltLayers(self)
+        self.owners = Owners(self)
 
     async def put(self, record: ImageRecord, *, keep: int | None = None) -> ImageRecord:
         """Record an image, in the place of one of the same name in the same pool.
@@ -218,7 +227,9 @@ class Catalog(Database):
             former_versions.keep(connection, pool, name, 0)
             connection.execute("DELETE FROM visit WHERE pool = ? AND name = ?", (pool, name))
             statement = "DELETE FROM image WHERE pool = ? AND name = ?"
-            return connection.execute(statement, (pool, name)).rowcount > 0
+            removed = connection.execute(statement, (pool, name)).rowcount > 0
+            owners.forget_unused(connection)
+            return removed
 
         return await self.run(remove)
 
@@ -250,9 +261,20 @@ class Catalog(Database):
         at, error, message = row
         return Visit(pool=pool, name=name, at=at, error=error, message=message)
 
-    async def put_origin(self, origin: Origin) -> None:
-        """Record where a volume comes from that stands on no other."""
-        await self.run(lambda connection: provenance.insert(connection, origin))
+    async def put_origin(self, origin: Origin, *, owner: int) -> None:
+        """Record where a volume comes from that stands on no other.
+
+        Args:
+            origin: Where it comes from.
+            owner: The uid of the user who pulled it.
+        """
+
+        def put(connection: sqlite3.Connection) -> None:
+            provenance.insert(connection, origin)
+            place = (origin.pool, origin.digest, origin.source)
+            owners.add(connection, *place, frozenset({owner}))
+
+        await self.run(put)
 
     async def origin(self, pool: str, volume: str) -> Origin | None:
         """Where a volume of that name came from; it may be another one by now."""
@@ -299,7 +321,9 @@ def _put(connection: sqlite3.Connection, record: ImageRecord) -> ImageRecord:
         "INSERT INTO layer (image, position, diff_id, volume, bytes) VALUES (?, ?, ?, ?, ?)",
         [(number, position, *layer) for position, layer in enumerate(record.layers)],
     )
-    return dataclasses.replace(record, id=number)
+    place = (record.pool, record.digest, record.source)
+    owners.add(connection, *place, record.owners)
+    return dataclasses.replace(record, id=number, owners=owners.of(connection, *place))
 
 
 def _select(
@@ -307,10 +331,16 @@ def _select(
 ) -> tuple[ImageRecord, ...]:
     statement = f"SELECT id, {', '.join(_COLUMNS)} FROM image {where} ORDER BY pool, name"  # noqa: S608 -- ours
     return tuple(
-        ImageRecord(
-            **dict(zip(("id", *_COLUMNS), row, strict=True)), layers=_layers(connection, row[0])
-        )
+        _record(connection, dict(zip(("id", *_COLUMNS), row, strict=True)))
         for row in connection.execute(statement, values).fetchall()
+    )
+
+
+def _record(connection: sqlite3.Connection, columns: dict[str, Any]) -> ImageRecord:
+    return ImageRecord(
+        **columns,
+        layers=_layers(connection, columns["id"]),
+        owners=owners.of(connection, columns["pool"], columns["digest"], columns["source"]),
     )
 
 

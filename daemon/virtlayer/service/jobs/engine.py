@@ -57,6 +57,7 @@ class Jobs:
         pool: str,
         started_by: int,
         operation: Operation,
+        owner: int | None = None,
         belongings: contextlib.ExitStack | None = None,
     ) -> Job:
         """Accept a job.
@@ -67,6 +68,7 @@ class Jobs:
             pool: In which pool.
             started_by: The uid of the caller.
             operation: What to run; what it returns is the job's result.
+            owner: The uid of the user whose images it is about; None for the caller's.
             belongings: What only this job needs. It is closed when the job is over, whether it
                 ran or not, and when it is not accepted.
 
@@ -87,6 +89,7 @@ class Jobs:
             source=source,
             pool=pool,
             started_by=started_by,
+            owner=started_by if owner is None else owner,
             listener=self._audience,
         )
         self._jobs[job.id] = job

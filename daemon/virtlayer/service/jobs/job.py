@@ -54,6 +54,7 @@ class Job:
         source: On which image.
         pool: In which pool.
         started_by: The uid of the caller that started it.
+        owner: The uid of the user whose images it is about.
         listener: Who is told about its changes.
     """
 
@@ -65,6 +66,7 @@ class Job:
         source: str,
         pool: str,
         started_by: int,
+        owner: int,
         listener: JobListener,
     ) -> None:
         self.id = number
@@ -72,6 +74,7 @@ class Job:
         self.source = source
         self.pool = pool
         self.started_by = started_by
+        self.owner = owner
         self.state = JobState.QUEUED
         self.error = ""
         """The name of the error, without its prefix; empty unless it failed or was cancelled."""

@@ -47,15 +47,15 @@ class Services:
     claims: Claims = field(default_factory=Claims)
 
     @property
-    def unlimited(self) -> frozenset[int]:
-        """The uids without quotas: root's, or that of the session's user."""
-        return unlimited_uids(session=self.session)
+    def configuration_owner(self) -> int:
+        """The uid of the user whose files configure images: root, or the session's user."""
+        return trusted_uid(session=self.session)
 
 
-def unlimited_uids(*, session: bool) -> frozenset[int]:
-    """The uids that may have any number of calls and jobs.
+def trusted_uid(*, session: bool) -> int:
+    """The uid of the one user who may do and see everything, in any amount.
 
     Args:
         session: Whether the daemon serves a user on a session bus.
     """
-    return frozenset({os.geteuid() if session else 0})
+    return os.geteuid() if session else 0

@@ -209,5 +209,6 @@ class WholeImagePull:
                 source=str(self.request.source),
                 digest=image.digest,
                 config=image.config.raw,
-            )
+            ),
+            owner=self.job.owner,
         )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may see what: some properties of an object are for its owners and for managers only.
+
+A value that a caller may not see is left out of answers about several properties, as the D-Bus
+Specification has it ("org.freedesktop.DBus.Properties", GetAll). Signals go to everybody.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from virtlayer.service.bus.call import Call
+
+
+class Viewer(Protocol):
+    """The user who asks in one call."""
+
+    async def sees(self, owners: Collection[int]) -> bool:
+        """Whether the user may see what belongs to these users and to managers."""
+
+
+class Owner:
+    """A viewer who sees what is the own, and if a manager, the rest.
+
+    Args:
+        uid: The user.
+        is_manager: Decides that; asked once at most, and only if something belongs to others.
+    """
+
+    def __init__(self, uid: int, is_manager: Callable[[], Awaitable[bool]]) -> None:
+        self._uid = uid
+        self._ask = is_manager
+        self._is_manager: bool | None = None
+
+    async def sees(self, owners: Collection[int]) -> bool:
+        """Whether the user is one of them, or a manager."""
+        if self._uid in owners:
+            return True
+        if self._is_manager is None:
+            self._is_manager = await self._ask()
+        return self._is_manager
+
+
+class SeesAll:
+    """A viewer from whom nothing is hidden."""
+
+    async def sees(self, _owners: Collection[int]) -> bool:
+        """Yes."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """What of the objects on one bus can be seen.
+
+    Attributes:
+        viewer: Returns who asks in a call.
+        signals_are_private: Whether nobody but the service's own user gets signals.
+    """
+
+    viewer: Callable[[Call], Awaitable[Viewer]]
+    signals_are_private: bool
+
+
+async def _anybody(_call: Call) -> Viewer:
+    return SeesAll()
+
+
+NOTHING_HIDDEN = Visibility(_anybody, signals_are_private=True)
