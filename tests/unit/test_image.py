@@ -69,6 +69,13 @@ def test_every_media_type_of_a_layer(media_type: str) -> None:
             "foreign",
         ),
         (images.layer(media_type="application/x-tar"), "unknown type"),
+        (images.layer(media_type=f"{images.OCI_LAYER}+xz"), "unsupported compression xz"),
+        (images.layer(media_type=f"{images.OCI_LAYER}+bzip2"), "unsupported compression bzip2"),
+        (
+            images.layer(media_type="application/vnd.docker.image.rootfs.diff.tar.xz"),
+            "unsupported compression xz",
+        ),
+        (images.layer(media_type=f"{images.OCI_LAYER}+x\x1b"), "unknown type"),
         (images.layer(digest="md5:0123"), "digest"),
         (images.layer(size=-1), "size"),
         (images.layer(size=2**60), "size"),

@@ -19,12 +19,17 @@ from virtlayer.worker.apply import LayerApplication
 from virtlayer.worker.archive.archive import Archive
 from virtlayer.worker.archive.stream import LayerStream
 from virtlayer.worker.blob import BlobFile
-from virtlayer.worker.problems import BrokenStream, LayerProblem, StreamTooLong
+from virtlayer.worker.problems import (
+    BrokenStream,
+    LayerProblem,
+    StreamTooLong,
+    UnsupportedCompression,
+)
 
 LIMITS = LayerLimits(
     bytes=32 * 1024 * 1024, entries=10_000, path=4096, header=64 * 1024, segments=10_000
 )
-DEFINED = (LayerProblem, BrokenStream, StreamTooLong)
+DEFINED = (LayerProblem, BrokenStream, UnsupportedCompression, StreamTooLong)
 
 _LARGEST = 200_000
 _INTERESTING = [

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Where archives end, too early or too late, and how they are compressed."""
 
+import bz2
 import gzip
+import lzma
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -48,6 +50,7 @@ _ENDS = [
     tree(
         "an archive after the end", archive(entry("a", b"1")) + archive(entry("b")), {"a": F(b"1")}
     ),
+    tree("a name that begins like bzip2", archive(entry("BZh91AY", b"1")), {"BZh91AY": F(b"1")}),
     tree(
         "an extended header and no entry",
         archive(entry("a", b"1"), pax({"path": "b"})),
@@ -164,6 +167,9 @@ _COMPRESSED = [
         b"\x28\xb5\x2f\xfd\x00\xa0" + bytes(40),
         "zstd data is damaged",
     ),
+    _unpackable("xz", lzma.compress(_ONE), "unsupported compression xz"),
+    _unpackable("bzip2", bz2.compress(_ONE), "unsupported compression bzip2"),
+    _unpackable("empty bzip2", bz2.compress(b""), "unsupported compression bzip2"),
     fails(
         "zstd that ends early",
         _ONE,

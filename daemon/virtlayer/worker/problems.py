@@ -38,6 +38,18 @@ class BrokenStream(Exception):
     """The compressed bytes of a layer are not what they should be, or end too early."""
 
 
+class UnsupportedCompression(Exception):
+    """The layer is compressed in a way that is recognized, and not supported.
+
+    Args:
+        name: Of the compression.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class StreamTooLong(Exception):
     """The stream unpacks to more bytes than it may."""
 

@@ -52,6 +52,7 @@ class LayerReading:
             Refused: The archive is not the one that the diff_id names.
             LayerProblem: It breaks its format, or a limit; and what ``use`` raises.
             BrokenStream: The compressed bytes are damaged.
+            UnsupportedCompression: They are compressed in a way that is not supported.
             StreamTooLong: The archive has too many bytes.
         """
         algorithm, expected = self._diff_id.split(":", 1)

@@ -13,6 +13,7 @@ from virtlayer.worker.problems import (
     LayerProblem,
     StreamTooLong,
     TooLarge,
+    UnsupportedCompression,
     quoted,
 )
 
@@ -42,7 +43,14 @@ class CpuLimitReached(Exception):
     """The processor time of the worker is used up."""
 
 
-STOPS = (LayerProblem, BrokenStream, StreamTooLong, MemoryError, CpuLimitReached)
+STOPS = (
+    LayerProblem,
+    BrokenStream,
+    UnsupportedCompression,
+    StreamTooLong,
+    MemoryError,
+    CpuLimitReached,
+)
 """What ``refusal`` knows."""
 
 
@@ -59,6 +67,11 @@ def refusal(error: BaseException) -> Refused:
             return Refused(TOO_LARGE, about(error.name, error.problem))
         case BrokenStream():
             return Refused(MALFORMED, f"is damaged: {error}")
+        case UnsupportedCompression():
+            return Refused(
+                MALFORMED,
+                f"has the unsupported compression {error.name}; gzip, zstd and none are supported",
+            )
         case StreamTooLong():
             return Refused(
                 TOO_LARGE, "unpacks to more bytes than the settings allow (layer.bytes-limit)"

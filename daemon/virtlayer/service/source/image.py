@@ -6,6 +6,7 @@ Docker's "Image Manifest V 2, Schema 2". Everything here comes from a stranger.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -57,6 +58,10 @@ LAYER_TYPES = frozenset(
     }
 )
 """Media types of layers that can be applied."""
+_COMPRESSED_LAYER = re.compile(
+    rf"(?:{'|'.join(map(re.escape, (_OCI_LAYER, _OCI_FOREIGN, _DOCKER_LAYER, _DOCKER_FOREIGN)))})"
+    r"[+.]([a-z0-9]{1,20})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +258,11 @@ def _usable(layer: Descriptor, number: int) -> Descriptor:
             "Use an image that is not."
         )
     if layer.media_type not in LAYER_TYPES:
+        if compressed := _COMPRESSED_LAYER.fullmatch(layer.media_type):
+            raise MalformedLayer(
+                f"Layer {number} ({layer.digest}) has the unsupported compression {compressed[1]}. "
+                "Push the image with gzip or zstd."
+            )
         raise MalformedLayer(
             f"Layer {number} ({layer.digest}) is of the unknown type {_shown(layer.media_type)}."
         )

@@ -105,6 +105,7 @@ class Archive:
             BadArchive: The archive breaks its format, or ends within an entry.
             TooLarge: A header goes beyond a limit.
             BrokenStream: The compressed bytes are damaged.
+            UnsupportedCompression: They are compressed in a way that is not supported.
         """
         extension = _Extension()
         extended = False
@@ -135,6 +136,7 @@ class Archive:
 
         Raises:
             BrokenStream: The compressed bytes are damaged.
+            UnsupportedCompression: They are compressed in a way that is not supported.
             StreamTooLong: The archive has too many bytes.
         """
         data = self._stream.at_hand()

@@ -18,7 +18,11 @@ from isal import igzip_lib
 
 from virtlayer.worker.archive.hashing_queue import Handover
 from virtlayer.worker.blob import BlobFile
-from virtlayer.worker.problems import BrokenStream, StreamTooLong
+from virtlayer.worker.problems import (
+    BrokenStream,
+    StreamTooLong,
+    UnsupportedCompression,
+)
 
 _PIECE = 512 * 1024
 _INPUT = 256 * 1024
@@ -28,6 +32,13 @@ _FIRST_BYTES = 8 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
+_UNSUPPORTED = {
+    "xz": (b"\xfd7zXZ\0",),
+    # A digit follows "BZh", and then the first block or, without data, the end. "BZh" alone could
+    # be the name of a file: an archive that is not compressed begins with one.
+    "bzip2": tuple(b"BZh%d%b" % (n, e) for n in range(1, 10) for e in (b"1AY&SY", b"\x17rE8P\x90")),
+}
+_LONGEST_MAGIC = 10
 # The stubs say that it is an exception and not a class of them.
 _DAMAGED: type[Exception] = igzip_lib.error  # type: ignore[assignment]
 
@@ -47,13 +58,17 @@ def unpacked(source: Source) -> Iterator[bytes]:
 
     Raises:
         BrokenStream: The compressed bytes are damaged, or end too early.
+        UnsupportedCompression: They are compressed in another way.
     """
     blob = _Peekable(source)
-    first = blob.peek(4)
+    first = blob.peek(_LONGEST_MAGIC)
     if first.startswith(_GZIP_MAGIC):
         return _gunzip(blob)
-    if first == _ZSTD_MAGIC or (first[1:] == _ZSTD_SKIPPABLE and first[0] & 0xF0 == 0x50):
+    if first.startswith(_ZSTD_MAGIC) or (first[1:4] == _ZSTD_SKIPPABLE and first[0] & 0xF0 == 0x50):
         return _unzstd(blob)
+    for name, magics in _UNSUPPORTED.items():
+        if first.startswith(magics):
+            raise UnsupportedCompression(name)
     return _plain(blob)
 
 
@@ -131,6 +146,7 @@ class LayerStream:
 
     Raises:
         BrokenStream: From every method that reads.
+        UnsupportedCompression: Likewise.
         StreamTooLong: Likewise.
     """
 
