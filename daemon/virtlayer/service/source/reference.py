@@ -36,7 +36,9 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 # OCI image-spec annotations.md, org.opencontainers.image.ref.name
 _REF_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _REF_NAME = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*")
-_ARCHIVE_INDEX = re.compile(r"@[0-9]+")
+_POSITION = re.compile(r"@[0-9]+")
+_WITH_POSITIONS = ("oci", "docker-archive")
+"""Transports whose images can be named by their position (skopeo has none for oci-archive)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +197,9 @@ def _local_reference(text: str, transport: str, rest: str) -> Reference:
 
 
 def _is_local_tag(transport: str, tag: str) -> bool:
+    if transport in _WITH_POSITIONS and _POSITION.fullmatch(tag):
+        return True
     if transport == "docker-archive":
-        if _ARCHIVE_INDEX.fullmatch(tag):
-            return True
         try:
             inside = _registry_reference(tag, tag)
         except InvalidReference:
