@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What goes wrong at a source, and the error that it gives."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -99,6 +100,24 @@ async def test_a_config_with_other_bytes(sources: Sources, registry: Registry) -
     path.write_bytes(path.read_bytes().replace(b"amd64", b"arm64"))
     with pytest.raises(DigestMismatch):
         await sources.image(reference)
+
+
+@pytest.mark.parametrize("difference", [-1, 1])
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_config_whose_size_is_wrong_in_the_manifest(
+    sources: Sources, registry: Registry, difference: int, known: bool
+) -> None:
+    manifest = json.loads(CONTENT.manifest)
+    manifest["config"]["size"] += difference
+    wrong = dataclasses.replace(CONTENT, manifest=images.encode(manifest))
+    reference = registry.store(wrong, "demo:1")
+
+    async def config_of(_digest: str) -> str | None:
+        return CONTENT.config.decode() if known else None
+
+    async with sources.started(reference) as source:
+        with pytest.raises(DigestMismatch, match="config"):
+            await source.open(config_of)
 
 
 async def test_a_manifest_with_other_bytes(sources: Sources, registry: Registry) -> None:

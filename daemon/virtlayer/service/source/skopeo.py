@@ -213,9 +213,11 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
         manifest = parse_manifest(content)
         text = await known(manifest.config.digest) if known is not None else None
         if text is None or not _has_digest(text.encode(), manifest.config.digest):
-            config = parse_config(await _config_of(skopeo, opened, manifest.config))
+            raw = await _config_of(skopeo, opened, manifest.config)
         else:
-            config = parse_config(text.encode())
+            raw = text.encode()
+        _check_size(skopeo, raw, manifest.config)
+        config = parse_config(raw)
     return assemble(skopeo.reference, digest, manifest, config)
 
 
@@ -243,6 +245,15 @@ async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) ->
     if not _has_digest(content, config.digest):
         raise DigestMismatch(f"{skopeo.reference}: the image config is not what it should be.")
     return content
+
+
+def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
+    """Refuse a config that is right by its digest, and not by its size."""
+    if len(content) != config.size:
+        raise DigestMismatch(
+            f"{skopeo.reference}: the image config has {len(content)} bytes, but the manifest "
+            f"says {config.size}. Have the image pushed again."
+        )
 
 
 def _has_digest(content: bytes, digest: str) -> bool:
