@@ -13,13 +13,20 @@ from tests.support import images
 from tests.support.leftovers import children, nothing_left
 from tests.support.registry import Registry
 from tests.support.sources import PLAIN, Sources, blob_of, read_some
-from virtlayer.errors import MalformedLayer, PlatformNotFound, RegistryUnavailable
+from virtlayer.errors import (
+    DigestMismatch,
+    ImageNotFound,
+    MalformedLayer,
+    PlatformNotFound,
+    RegistryUnavailable,
+)
 from virtlayer.service.source import streams
 from virtlayer.service.source.platform import Platform
 
 BASE = images.layer(images.directory("etc"), images.file("etc/motd", b"hello\n"))
 TOP = images.layer(images.whiteout("etc/motd"), compression="zstd")
 PLAIN_TAR = images.layer(images.file("a", b"a"), compression="none")
+FILES = [images.file("base", os.urandom(300_000)), images.file("top", b"top")]
 BIG = [images.layer(images.file("data", os.urandom(5_000_000))) for _ in range(6)]
 
 
@@ -238,6 +245,15 @@ async def test_from_a_layout(tmp_path: Path, sources: Sources, tagged: bool) -> 
     assert await sources.blobs(reference) == [layer.blob for layer in layers]
 
 
+async def test_from_a_position_in_a_layout(tmp_path: Path, sources: Sources) -> None:
+    contents = {"1": images.image([BASE]), "2": images.image([TOP])}
+    layout = images.write_layout(tmp_path / "layout", contents)
+    for position, content in enumerate(contents.values()):
+        assert (await sources.image(f"oci:{layout}:@{position}")).digest == content.digest
+    with pytest.raises(ImageNotFound):
+        await sources.image(f"oci:{layout}:@2")
+
+
 async def test_from_an_index_in_a_layout(tmp_path: Path, sources: Sources) -> None:
     arm = images.image([TOP], platform="linux/arm64")
     index = images.index([images.image([BASE]), arm])
@@ -304,3 +320,26 @@ async def test_images_that_are_none(
     reference = registry.store(content, "none:1")
     with pytest.raises(MalformedLayer, match=said):
         await sources.image(reference, PLAIN)
+
+
+async def test_from_a_docker_archive_whose_images_share_a_layer_by_a_symlink(
+    tmp_path: Path, sources: Sources
+) -> None:
+    """skopeo says that such a layer has no bytes (docker save up to version 24, Bazel)."""
+    base, top = (images.layer(raw=images.tar(file), compression="none") for file in FILES)
+    archive = images.write_linked_docker_archive(tmp_path / "a.tar", base, top)
+
+    for name, layers in ((":@0", [base]), (":@1", [base, top]), (":linked:2", [base, top])):
+        reference = f"docker-archive:{archive}{name}"
+        image = await sources.image(reference)
+        assert [layer.size for layer in image.layers] == [layer.size for layer in layers]
+        assert await sources.blobs(reference) == [layer.blob for layer in layers]
+
+
+async def test_from_a_docker_archive_with_a_symlink_to_another_layer(
+    tmp_path: Path, sources: Sources
+) -> None:
+    base, top = (images.layer(raw=images.tar(file), compression="none") for file in FILES)
+    archive = images.write_linked_docker_archive(tmp_path / "a.tar", base, top, target="second")
+    with pytest.raises(DigestMismatch):
+        await sources.blobs(f"docker-archive:{archive}:@1")

@@ -258,6 +258,11 @@ class Content:
         return str(json.loads(self.manifest)["config"]["digest"])
 
     @property
+    def config(self) -> bytes:
+        """The config (not of an index)."""
+        return self.blobs[self.config_digest]
+
+    @property
     def layer_digests(self) -> list[str]:
         """The digests of the layers' blobs, base first (not of an index)."""
         return [layer["digest"] for layer in json.loads(self.manifest)["layers"]]
@@ -403,6 +408,36 @@ def write_docker_archive(path: Path, name: str, layers: Sequence[LayerContent]) 
         tar(
             *(file(name, item.blob) for name, item in zip(names, layers, strict=True)),
             file(config_name, config),
+            file("manifest.json", encode(manifest)),
+        )
+    )
+    return path
+
+
+def write_linked_docker_archive(
+    path: Path, base: LayerContent, top: LayerContent, *, target: str = "first"
+) -> Path:
+    """Write an archive of two images, the second of which has the first one's layer by a symlink.
+
+    Args:
+        path: The archive to write.
+        base: The only layer of ``linked:1``, and the first one of ``linked:2``.
+        top: The second one of ``linked:2``.
+        target: The directory of the layer that the symlink leads to: ``first`` or ``second``.
+    """
+    configs = [image(layers).config for layers in ([base], [base, top])]
+    names = [f"{digest_of(config).partition(':')[2]}.json" for config in configs]
+    layers = [["first/layer.tar"], ["link/layer.tar", "second/layer.tar"]]
+    manifest = [
+        {"Config": name, "RepoTags": [f"linked:{number}"], "Layers": layers[number - 1]}
+        for number, name in enumerate(names, start=1)
+    ]
+    path.write_bytes(
+        tar(
+            file("first/layer.tar", base.blob),
+            symlink("link/layer.tar", f"../{target}/layer.tar"),
+            file("second/layer.tar", top.blob),
+            *(file(name, config) for name, config in zip(names, configs, strict=True)),
             file("manifest.json", encode(manifest)),
         )
     )

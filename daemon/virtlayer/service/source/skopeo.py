@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from virtlayer.errors import DigestMismatch, MalformedLayer, PlatformNotFound, RegistryUnavailable
+from virtlayer.service.source import docker_archive
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.command import Skopeo, skopeo_for
 from virtlayer.service.source.digest import digest_of, hasher, is_digest
@@ -21,6 +22,7 @@ from virtlayer.service.source.image import (
     Image,
     Index,
     Layer,
+    Manifest,
     assemble,
     is_schema_1,
     parse_config,
@@ -218,6 +220,8 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
             raw = text.encode()
         _check_size(skopeo, raw, manifest.config)
         config = parse_config(raw)
+        if skopeo.reference.transport == docker_archive.TRANSPORT:
+            manifest = await _with_measured_sizes(skopeo, opened, manifest)
     return assemble(skopeo.reference, digest, manifest, config)
 
 
@@ -254,6 +258,13 @@ def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
             f"{skopeo.reference}: the image config has {len(content)} bytes, but the manifest "
             f"says {config.size}. Have the image pushed again."
         )
+
+
+async def _with_measured_sizes(skopeo: Skopeo, opened: OpenedProxy, manifest: Manifest) -> Manifest:
+    try:
+        return await docker_archive.with_measured_sizes(opened, manifest)
+    except ProxyFailed as error:
+        raise skopeo.failure(f"sizes of layers: {error}") from error
 
 
 def _has_digest(content: bytes, digest: str) -> bool:
