@@ -17,6 +17,8 @@ _STAGING = ".virtlayer-staging"
 
 _shared: set[int] = set()
 """Children that several tests share; their fixture ends them."""
+_shared_descriptors: set[tuple[int, str]] = set()
+"""What is open for them, as numbers and targets."""
 
 
 @contextlib.contextmanager
@@ -38,9 +40,10 @@ def nothing_left() -> Iterator[None]:
 @contextlib.contextmanager
 def shared_by_tests() -> Iterator[None]:
     """Allow what is started here to outlive the test that starts it."""
-    before = children()
+    before = _descriptors(), children()
     yield
-    _shared.update(children() - before)
+    _shared_descriptors.update(_new(before[0], _descriptors()).items())
+    _shared.update(children() - before[1])
 
 
 @contextlib.contextmanager
@@ -73,7 +76,8 @@ def children() -> set[int]:
 
 
 def _left(descriptors: dict[int, str], processes: set[int]) -> tuple[dict[int, str], set[int]]:
-    return _new(descriptors, _descriptors()), children() - processes - _shared
+    opened = _new(descriptors, _descriptors()).items() - _shared_descriptors
+    return dict(opened), children() - processes - _shared
 
 
 def _descriptors() -> dict[int, str]:
