@@ -19,7 +19,7 @@ from virtlayer.errors import NotAuthorized
 from virtlayer.programs import Identity
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.callers import Callers
-from virtlayer.service.bus.visibility import Owner, SeesAll, Viewer
+from virtlayer.service.bus.visibility import OrdinaryUser, SeesAll, Viewer
 
 _ALLOW_USER_INTERACTION = 1
 """Of CheckAuthorizationFlags."""
@@ -150,7 +150,7 @@ class SystemAuthority:
                 return False
             return allowed
 
-        return Owner(uid, is_manager)
+        return OrdinaryUser(uid, is_manager)
 
     async def _check(
         self, sender: str, action: Action, details: Mapping[str, str], *, interactive: bool

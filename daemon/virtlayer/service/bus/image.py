@@ -21,7 +21,7 @@ class ImageObject(Interface):
     @property
     def owners(self) -> Collection[int]:
         """The users who pulled it."""
-        return self.record.owners
+        return self.record.pulled_by
 
     def update(self, record: ImageRecord) -> None:
         """Show what the catalogue has now, and tell what is new in it."""

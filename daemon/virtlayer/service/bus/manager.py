@@ -209,7 +209,9 @@ class Manager(Interface):
             self._services, parse_pool_name(pool), parse_volume_name(volume)
         )
         viewer = await self._authority.viewer(call)
-        if not await viewer.sees(await self._services.catalog.owners.of_digest(pool, found.digest)):
+        if not await viewer.sees(
+            await self._services.catalog.pullers.of_digest(pool, found.digest)
+        ):
             found = dataclasses.replace(found, digest="", config="")
         return result_variants(found)
 
@@ -241,7 +243,7 @@ class Manager(Interface):
         viewer = await self._authority.viewer(call)
         listed = []
         for one in self._images.records(pool):
-            details = (one.source, one.digest) if await viewer.sees(one.owners) else ("", "")
+            details = (one.source, one.digest) if await viewer.sees(one.pulled_by) else ("", "")
             listed.append((names.image_path(one.id), one.pool, one.name, *details))
         return listed
 

@@ -19,7 +19,7 @@ class Viewer(Protocol):
         """Whether the user may see what belongs to these users and to managers."""
 
 
-class Owner:
+class OrdinaryUser:
     """A viewer who sees what is the own, and if a manager, the rest.
 
     Args:

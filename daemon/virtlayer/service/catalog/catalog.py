@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from virtlayer.service.catalog import built_layers, former_versions, owners, provenance
+from virtlayer.service.catalog import built_layers, former_versions, provenance, pullers
 from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltLayers, BuiltVolume
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.former_versions import Version
-from virtlayer.service.catalog.owners import Owners
 from virtlayer.service.catalog.provenance import Origin
+from virtlayer.service.catalog.pullers import Pullers
 
 __all__ = [
     "BuiltLayer",
@@ -77,7 +77,7 @@ _MIGRATIONS = (
     """,
     provenance.TABLES,
     built_layers.TABLES,
-    owners.TABLES,
+    pullers.TABLES,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
@@ -116,8 +116,8 @@ class ImageRecord:
         layers: Base first.
         volume: The name of the top volume.
         pulled_at: Microseconds since 1970.
-        owners: The uids of those who pulled this manifest from this source into this pool. Putting
-            a record adds its owners to those that are known.
+        pulled_by: The uids of those who pulled this manifest from this source into this pool.
+            Putting a record adds them to those that are known.
     """
 
     id: int = 0
@@ -134,13 +134,13 @@ class ImageRecord:
     layers: tuple[ImageLayer, ...]
     volume: str
     pulled_at: int
-    owners: frozenset[int] = frozenset()
+    pulled_by: frozenset[int] = frozenset()
 
 
 _COLUMNS = tuple(
     column.name
     for column in dataclasses.fields(ImageRecord)
-    if column.name not in ("id", "layers", "owners")
+    if column.name not in ("id", "layers", "pulled_by")
 )
 
 
@@ -171,13 +171,13 @@ class Catalog(Database):
 
     Attributes:
         built_layers: What the layer volumes were built from.
-        owners: Who pulled what.
+        pullers: Who pulled what.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _MIGRATIONS)
         self.built_layers = BuiltLayers(self)
-        self.owners = Owners(self)
+        self.pullers = Pullers(self)
 
     async def put(self, record: ImageRecord, *, keep: int | None = None) -> ImageRecord:
         """Record an image, in the place of one of the same name in the same pool.
@@ -228,7 +228,7 @@ class Catalog(Database):
             connection.execute("DELETE FROM visit WHERE pool = ? AND name = ?", (pool, name))
             statement = "DELETE FROM image WHERE pool = ? AND name = ?"
             removed = connection.execute(statement, (pool, name)).rowcount > 0
-            owners.forget_unused(connection)
+            pullers.forget_unused(connection)
             return removed
 
         return await self.run(remove)
@@ -261,18 +261,18 @@ class Catalog(Database):
         at, error, message = row
         return Visit(pool=pool, name=name, at=at, error=error, message=message)
 
-    async def put_origin(self, origin: Origin, *, owner: int) -> None:
+    async def put_origin(self, origin: Origin, *, pulled_by: int) -> None:
         """Record where a volume comes from that stands on no other.
 
         Args:
             origin: Where it comes from.
-            owner: The uid of the user who pulled it.
+            pulled_by: The uid of the user who pulled it.
         """
 
         def put(connection: sqlite3.Connection) -> None:
             provenance.insert(connection, origin)
             place = (origin.pool, origin.digest, origin.source)
-            owners.add(connection, *place, frozenset({owner}))
+            pullers.add(connection, *place, frozenset({pulled_by}))
 
         await self.run(put)
 
@@ -322,8 +322,8 @@ def _put(connection: sqlite3.Connection, record: ImageRecord) -> ImageRecord:
         [(number, position, *layer) for position, layer in enumerate(record.layers)],
     )
     place = (record.pool, record.digest, record.source)
-    owners.add(connection, *place, record.owners)
-    return dataclasses.replace(record, id=number, owners=owners.of(connection, *place))
+    pullers.add(connection, *place, record.pulled_by)
+    return dataclasses.replace(record, id=number, pulled_by=pullers.of(connection, *place))
 
 
 def _select(
@@ -340,7 +340,7 @@ def _record(connection: sqlite3.Connection, columns: dict[str, Any]) -> ImageRec
     return ImageRecord(
         **columns,
         layers=_layers(connection, columns["id"]),
-        owners=owners.of(connection, columns["pool"], columns["digest"], columns["source"]),
+        pulled_by=pullers.of(connection, columns["pool"], columns["digest"], columns["source"]),
     )
 
 

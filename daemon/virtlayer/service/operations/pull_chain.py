@@ -310,7 +310,7 @@ class _Pull:
             ),
             volume=plan[-1].name,
             pulled_at=time.time_ns() // 1000,
-            owners=frozenset({self._job.owner}),
+            pulled_by=frozenset({self._job.owner}),
         )
 
 

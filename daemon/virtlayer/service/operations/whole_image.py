@@ -210,5 +210,5 @@ class WholeImagePull:
                 digest=image.digest,
                 config=image.config.raw,
             ),
-            owner=self.job.owner,
+            pulled_by=self.job.owner,
         )

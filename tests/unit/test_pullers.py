@@ -23,14 +23,14 @@ DEMO = ImageRecord(
     layers=(ImageLayer("sha256:3", "layer-1.qcow2", 5),),
     volume="layer-1.qcow2",
     pulled_at=1,
-    owners=frozenset({1000}),
+    pulled_by=frozenset({1000}),
 )
 MOVED = dataclasses.replace(
     DEMO,
     digest="sha256:9",
     layers=(ImageLayer("sha256:4", "layer-2.qcow2", 5),),
     volume="layer-2.qcow2",
-    owners=frozenset({1001}),
+    pulled_by=frozenset({1001}),
 )
 
 
@@ -40,29 +40,27 @@ async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
         yield opened
 
 
-async def test_everybody_who_pulls_the_same_is_an_owner(catalog: Catalog) -> None:
+async def test_everybody_who_pulls_the_same_is_recorded(catalog: Catalog) -> None:
     await catalog.put(DEMO)
-    both = await catalog.put(dataclasses.replace(DEMO, owners=frozenset({1001})))
-    assert both.owners == {1000, 1001}
+    both = await catalog.put(dataclasses.replace(DEMO, pulled_by=frozenset({1001})))
+    assert both.pulled_by == {1000, 1001}
     assert await catalog.get("default", "demo") == both
-    assert await catalog.owners.of_digest("default", DEMO.digest) == {1000, 1001}
-    assert await catalog.owners.of_digest("other", DEMO.digest) == frozenset()
+    assert await catalog.pullers.of_digest("default", DEMO.digest) == {1000, 1001}
+    assert await catalog.pullers.of_digest("other", DEMO.digest) == frozenset()
 
 
 @pytest.mark.parametrize("change", ["digest", "source"])
-async def test_owners_of_another_version_or_source_are_others(
-    catalog: Catalog, change: str
-) -> None:
+async def test_another_version_or_source_has_other_pullers(catalog: Catalog, change: str) -> None:
     await catalog.put(DEMO)
     changed = (
         MOVED
         if change == "digest"
-        else dataclasses.replace(DEMO, source="docker://other/demo:1", owners=frozenset({1001}))
+        else dataclasses.replace(DEMO, source="docker://other/demo:1", pulled_by=frozenset({1001}))
     )
-    assert (await catalog.put(changed)).owners == {1001}
+    assert (await catalog.put(changed)).pulled_by == {1001}
 
 
-async def test_owners_of_former_versions_and_plain_volumes_are_known(catalog: Catalog) -> None:
+async def test_pullers_of_former_versions_and_plain_volumes_are_known(catalog: Catalog) -> None:
     await catalog.put(DEMO)
     await catalog.put(MOVED)
     origin = Origin(
@@ -74,15 +72,15 @@ async def test_owners_of_former_versions_and_plain_volumes_are_known(catalog: Ca
         digest="sha256:5",
         config="{}",
     )
-    await catalog.put_origin(origin, owner=1002)
+    await catalog.put_origin(origin, pulled_by=1002)
     for digest, uid in ((DEMO.digest, 1000), (MOVED.digest, 1001), (origin.digest, 1002)):
-        assert await catalog.owners.of_digest("default", digest) == {uid}
+        assert await catalog.pullers.of_digest("default", digest) == {uid}
 
 
-async def test_owners_are_forgotten_with_what_they_pulled(catalog: Catalog) -> None:
+async def test_pullers_are_forgotten_with_what_they_pulled(catalog: Catalog) -> None:
     await catalog.put(DEMO)
     other = dataclasses.replace(MOVED, name="other")
     await catalog.put(other)
     await catalog.remove("default", "demo")
-    assert await catalog.owners.of_digest("default", DEMO.digest) == frozenset()
-    assert await catalog.owners.of_digest("default", other.digest) == {1001}
+    assert await catalog.pullers.of_digest("default", DEMO.digest) == frozenset()
+    assert await catalog.pullers.of_digest("default", other.digest) == {1001}

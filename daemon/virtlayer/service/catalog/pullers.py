@@ -6,7 +6,7 @@ import sqlite3
 from virtlayer.service.catalog.database import Database
 
 TABLES = """
-    CREATE TABLE owner (
+    CREATE TABLE puller (
         pool   TEXT NOT NULL,
         digest TEXT NOT NULL,
         source TEXT NOT NULL,
@@ -20,13 +20,13 @@ TABLES = """
 """A part of the catalogue's migration to version 5."""
 
 _UNUSED = " AND ".join(
-    f"NOT EXISTS (SELECT 1 FROM {table} AS one WHERE one.pool = owner.pool"  # noqa: S608 -- ours
-    " AND one.digest = owner.digest AND one.source = owner.source)"
+    f"NOT EXISTS (SELECT 1 FROM {table} AS one WHERE one.pool = puller.pool"  # noqa: S608 -- ours
+    " AND one.digest = puller.digest AND one.source = puller.source)"
     for table in ("image", "version", "origin")
 )
 
 
-class Owners:
+class Pullers:
     """The part of the catalogue about this.
 
     Args:
@@ -38,7 +38,7 @@ class Owners:
 
     async def of_digest(self, pool: str, digest: str) -> frozenset[int]:
         """The uids of all who pulled a manifest into a pool, from whichever source."""
-        statement = "SELECT uid FROM owner WHERE pool = ? AND digest = ?"
+        statement = "SELECT uid FROM puller WHERE pool = ? AND digest = ?"
         return await self._database.run(
             lambda connection: frozenset(
                 uid for (uid,) in connection.execute(statement, (pool, digest))
@@ -51,17 +51,17 @@ def add(
 ) -> None:
     """Record that these users have pulled a manifest from a source."""
     connection.executemany(
-        "INSERT OR IGNORE INTO owner (pool, digest, source, uid) VALUES (?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO puller (pool, digest, source, uid) VALUES (?, ?, ?, ?)",
         [(pool, digest, source, uid) for uid in uids],
     )
 
 
 def of(connection: sqlite3.Connection, pool: str, digest: str, source: str) -> frozenset[int]:
     """The uids of those who have pulled a manifest from a source."""
-    statement = "SELECT uid FROM owner WHERE pool = ? AND digest = ? AND source = ?"
+    statement = "SELECT uid FROM puller WHERE pool = ? AND digest = ? AND source = ?"
     return frozenset(uid for (uid,) in connection.execute(statement, (pool, digest, source)))
 
 
 def forget_unused(connection: sqlite3.Connection) -> None:
     """Forget who pulled what is in no pool by now."""
-    connection.execute(f"DELETE FROM owner WHERE {_UNUSED}")  # noqa: S608 -- ours
+    connection.execute(f"DELETE FROM puller WHERE {_UNUSED}")  # noqa: S608 -- ours
