@@ -13,6 +13,7 @@ from dbus_next.signature import Variant
 
 from tests.bus.service import IFACE, NAME, ROOT, Pair, no_reply, open_descriptors, pair
 from tests.support.bus_daemon import Bus
+from tests.support.closing import wait_until_closed
 from virtlayer.dbus.connection import BusError, Connection
 
 pytestmark = pytest.mark.usefixtures("descriptors")
@@ -94,6 +95,7 @@ async def test_descriptors_of_calls_that_do_not_want_them_are_closed(
                     unix_fds=[file.fileno()],
                     **{key: value for key, value in where.items() if key != "member"},
                 )
+            wait_until_closed()
             assert open_descriptors() == before
 
 
@@ -117,6 +119,7 @@ async def test_descriptors_of_signals_and_unasked_replies_are_closed(bus: Bus) -
                     )
                 )
             await both.call("Echo", "s", ["last"])
+            wait_until_closed()
             assert open_descriptors() == before
 
 

@@ -69,7 +69,7 @@ async def test_flags(tmp_path: Path) -> None:
 
 
 async def test_paths_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="/no cannot be read"):
+    with pytest.raises(InvalidArgument, match="/no is missing"):
         await Access(authfile=Path("/no")).settled()
     with pytest.raises(InvalidArgument, match="/no is not a directory"):
         async with skopeo_flags(Access(cert_dir=Path("/no")), {}, HOST, tmp_path):
@@ -118,10 +118,10 @@ async def test_a_descriptor_that_gives_something_else(content: bytes) -> None:
 
 
 async def test_a_descriptor_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virtlayer.service.source.descriptors._SECONDS", 0.05)
+    monkeypatch.setattr("virtlayer.service.source.passed_descriptor._SECONDS", 0.05)
     with nothing_left():
         reading, writing = os.pipe()
-        with pytest.raises(InvalidArgument, match="close its other side"):
+        with pytest.raises(InvalidArgument, match="Close its other end"):
             await Access(auth_fd=reading).settled()
         os.close(reading)
         os.close(writing)

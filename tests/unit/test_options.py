@@ -9,6 +9,7 @@ import pytest
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
+from tests.support.closing import wait_until_closed
 from virtlayer.errors import InvalidArgument, UnknownOption
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.bus.call import Call
@@ -95,6 +96,7 @@ def test_descriptors_are_taken_once_and_closed_with_their_owner() -> None:
     os.close(writing)
     given = parse({"auth-fd": Variant("h", 0)}, descriptors=(reading,))
     assert given.auth_fd == reading
+    wait_until_closed()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(reading)
 

@@ -24,7 +24,8 @@ from dbus_next.message import Message
 
 from virtlayer.dbus import names
 from virtlayer.dbus.addresses import bus_address
-from virtlayer.dbus.wire import MessageTooLarge, Reader, Writer, close_descriptors
+from virtlayer.dbus.received import close_received
+from virtlayer.dbus.wire import MessageTooLarge, Reader, Writer
 
 __all__ = ["BusError", "Connection", "MessageTooLarge", "caller_uid"]
 
@@ -149,7 +150,7 @@ class Connection(MessageBus):
             )
         )
         assert reply is not None, "a call without NO_REPLY_EXPECTED has a reply"
-        close_descriptors(reply.unix_fds)
+        close_received(reply.unix_fds)
         if reply.message_type is MessageType.ERROR:
             raise BusError(reply.error_name, str(reply.body[0]) if reply.body else "")
         return reply.body
@@ -214,7 +215,7 @@ class Connection(MessageBus):
         else:
             handler = self._method_return_handlers.pop(message.reply_serial, None)
             if handler is None:
-                close_descriptors(message.unix_fds)
+                close_received(message.unix_fds)
             else:
                 handler(message, None)
 
@@ -247,4 +248,4 @@ async def caller_uid(connection: Connection, sender: str) -> int:
 
 
 def _close(message: Message) -> None:
-    close_descriptors(message.unix_fds)
+    close_received(message.unix_fds)

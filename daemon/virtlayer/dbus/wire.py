@@ -23,6 +23,8 @@ from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.message import Message
 from dbus_next.signature import SignatureTree
 
+from virtlayer.dbus.received import close_received
+
 _log = logging.getLogger(__name__)
 
 _FIXED_HEADER = 16
@@ -41,8 +43,8 @@ class MessageTooLarge(ValueError):
     """A message that the bus does not take."""
 
 
-def close_descriptors(descriptors: Iterable[int]) -> None:
-    """Close these descriptors; one that is closed already is no error."""
+def _close_copies(descriptors: Iterable[int]) -> None:
+    """Close our own copies of descriptors that were sent."""
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
             os.close(descriptor)
@@ -78,7 +80,7 @@ class Reader:
 
     def close(self) -> None:
         """Forget what has been read in part."""
-        close_descriptors(self._descriptors)
+        close_received(self._descriptors)
         self._descriptors.clear()
 
     def _fill(self, size: int) -> bool:
@@ -121,7 +123,7 @@ def _parsed(content: bytes, descriptors: list[int]) -> Message | None:
         _log.warning("A message was dropped: %r", error)
         message = None
     if message is None:
-        close_descriptors(descriptors)
+        close_received(descriptors)
     return message
 
 
@@ -176,7 +178,7 @@ class Writer:
         """Write nothing more."""
         self._unwatch()
         for outgoing in self._queue:
-            close_descriptors(outgoing.descriptors)
+            _close_copies(outgoing.descriptors)
         self._queue.clear()
         self._drained.set()
 
@@ -211,7 +213,7 @@ class Writer:
             sent = self._socket.sendmsg(
                 [outgoing.content[:_CHUNK]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
             )
-            close_descriptors(outgoing.descriptors)
+            _close_copies(outgoing.descriptors)
             outgoing.descriptors = []
         else:
             sent = self._socket.send(outgoing.content[:_CHUNK])

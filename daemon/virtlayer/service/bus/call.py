@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One method call: who calls, what for, and the descriptors that came with it."""
 
+import asyncio
 import contextlib
-import os
 from typing import Protocol
 
 from dbus_next.constants import MessageFlag
 from dbus_next.message import Message
 
 from virtlayer.dbus.names import STANDARD_ERROR_PREFIX
-from virtlayer.dbus.wire import close_descriptors
+from virtlayer.dbus.received import close_received
 from virtlayer.errors import InvalidArgument
 
 
@@ -84,19 +84,21 @@ class Call:
                 f"Descriptor {index} did not come with the call, or is named twice in it."
             )
         self._descriptors[index] = None
-        belongings.callback(self._close_taken, descriptor)
+        belongings.callback(self._close, [descriptor])
         return descriptor
 
     def close(self) -> None:
         """Close the descriptors that nobody took, and give back what is counted."""
         left = [descriptor for descriptor in self._descriptors if descriptor is not None]
         self._descriptors.clear()
-        close_descriptors(left)
+        self._close(left)
         if self.lease is not None:
-            self.lease.descriptors_closed(len(left))
             self.lease.call_ended()
 
-    def _close_taken(self, descriptor: int) -> None:
-        os.close(descriptor)
-        if self.lease is not None:
-            self.lease.descriptors_closed(1)
+    def _close(self, descriptors: list[int]) -> None:
+        """Close descriptors; they count until that has happened."""
+        if self.lease is None:
+            close_received(descriptors)
+            return
+        loop, closed = asyncio.get_running_loop(), self.lease.descriptors_closed
+        close_received(descriptors, lambda number: loop.call_soon_threadsafe(closed, number))

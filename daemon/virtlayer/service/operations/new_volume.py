@@ -11,7 +11,7 @@ from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import VolumeName
 from virtlayer.protocol.ssh_keys import checked_keys
-from virtlayer.service.source.descriptors import content_of
+from virtlayer.service.source.passed_descriptor import content_of
 from virtlayer.sizes import check_virtual_size
 
 _PASSWORD_LIMIT = 4096

@@ -9,17 +9,17 @@ What another user's call names is read with that user's rights: files beside a r
 program that runs as him, before his call is answered, and a local image by a skopeo that does.
 """
 
+import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.programs import Identity
-from virtlayer.service.source.descriptors import content_of
 from virtlayer.service.source.foreign_files import Certificates, certificates_as, content_as
 from virtlayer.service.source.logins import Logins, authfile, login_of, parse_logins
+from virtlayer.service.source.passed_descriptor import content_of
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.settings import MIB
@@ -103,7 +103,7 @@ class Access:
         if access.authfile is not None:
             name = f"The authfile {access.authfile}"
             if identity is None:
-                content = await _content_of_file(access.authfile, name)
+                content = await asyncio.to_thread(_content_of_file, access.authfile, name)
             else:
                 content = await content_as(identity, access.authfile, "authfile", _AUTHFILE_LIMIT)
             access = replace(access, authfile=None, logins=parse_logins(content, name))
@@ -153,13 +153,15 @@ def _write_private(directory: Path, contents: Mapping[str, bytes]) -> None:
         (directory / name).write_bytes(content)
 
 
-async def _content_of_file(path: Path, name: str) -> bytes:
+def _content_of_file(path: Path, name: str) -> bytes:
+    """The content of a file of the administrator's, or of a session's own user."""
     try:
-        # A FIFO without a writer would block otherwise.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not path.is_file():
+            raise InvalidArgument(f"{name} is missing, or is not a regular file.")
+        with path.open("rb") as file:
+            content = file.read(_AUTHFILE_LIMIT + 1)
     except OSError as error:
         raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
-    try:
-        return await content_of(descriptor, name, _AUTHFILE_LIMIT)
-    finally:
-        os.close(descriptor)
+    if len(content) > _AUTHFILE_LIMIT:
+        raise InvalidArgument(f"{name} has more than {_AUTHFILE_LIMIT} bytes.")
+    return content

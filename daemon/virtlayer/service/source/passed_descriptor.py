@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Reading a descriptor that a caller has passed, without ever having to wait for the caller.
+
+A caller keeps copies of it, and can take O_NONBLOCK away, set SO_RCVLOWAT, read what poll(2) has
+announced, or hold a lock of the kernel's by a page fault that lasts. So a thread of its own reads,
+with calls that do not wait, and it can be told to stop. One that the kernel does not let return is
+left alone, with its own copy of the descriptor.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import stat
+from collections.abc import Callable, Iterator
+
+from virtlayer.errors import InvalidArgument
+from virtlayer.service.source.detached import detached
+from virtlayer.settings import KIB
+
+_SECONDS = 10
+_CHUNK = 64 * KIB
+"""What an ordinary pipe holds."""
+
+
+class UnsuitableDescriptor(Exception):
+    """It is of a kind that is not read; the text completes a sentence."""
+
+
+async def content_of(descriptor: int, name: str, limit: int) -> bytes:
+    """Read everything that a caller's descriptor gives, within ten seconds.
+
+    Args:
+        descriptor: A regular file, a pipe or a stream socket; stays the caller's.
+        name: What the caller calls it, for errors.
+        limit: The most bytes.
+
+    Raises:
+        InvalidArgument: It cannot be read, does not end, or gives more than the limit.
+    """
+    content = bytearray()
+
+    def take(chunk: bytes) -> bool:
+        content.extend(chunk)
+        return len(content) <= limit
+
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await read_passed(descriptor, take)
+    except TimeoutError:
+        raise InvalidArgument(
+            f"{name} gave no end of file within {_SECONDS} seconds. Close its other end."
+        ) from None
+    except UnsuitableDescriptor as problem:
+        raise InvalidArgument(f"{name} {problem}.") from None
+    except OSError as error:
+        raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
+    if len(content) > limit:
+        raise InvalidArgument(f"{name} gives more than {limit} bytes.")
+    return bytes(content)
+
+
+async def read_passed(descriptor: int, take: Callable[[bytes], bool]) -> None:
+    """Read a caller's descriptor to its end; a cancellation takes effect at once.
+
+    Args:
+        descriptor: A regular file, which is read from its beginning, a pipe or a stream socket.
+        take: Called in another thread with each piece; False if no more is wanted. After a
+            cancellation, it may be called once more.
+
+    Raises:
+        Busy: Too many others are being read.
+        UnsuitableDescriptor: It is something else, or a file whose reads can block.
+        OSError: It cannot be read, or ``take`` raises this.
+    """
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        copy = _owned(theirs, os.dup(descriptor))
+        stop_reading, stop_writing = os.pipe()
+        _owned(theirs, stop_reading)
+        _owned(ours, stop_writing)
+        belongings = theirs.pop_all()
+
+        def read() -> None:
+            with belongings:
+                for chunk in _chunks(copy, stop_reading):
+                    if not take(chunk):
+                        break
+
+        try:
+            reading = detached(read, "reads a caller's descriptor")
+        except BaseException:
+            belongings.close()
+            raise
+        await reading
+
+
+def _owned(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _chunks(descriptor: int, stop: int) -> Iterator[bytes]:
+    """The content of a descriptor, piece by piece, until its end or until ``stop`` is closed."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        yield from _chunks_of_file(descriptor, stop)
+    elif stat.S_ISFIFO(mode):
+        yield from _chunks_of_pipe(descriptor, stop)
+    elif stat.S_ISSOCK(mode):
+        yield from _chunks_of_socket(descriptor, stop)
+    else:
+        raise UnsuitableDescriptor("must be a regular file, a pipe or a stream socket")
+
+
+def _chunks_of_file(descriptor: int, stop: int) -> Iterator[bytes]:
+    _check_reads_end(descriptor)
+    # A memfd's writer has left the offset at its end.
+    offset = 0
+    while not _is_closed(stop) and (chunk := os.pread(descriptor, _CHUNK, offset)):
+        yield chunk
+        offset += len(chunk)
+
+
+def _chunks_of_pipe(descriptor: int, stop: int) -> Iterator[bytes]:
+    # Unlike read(2), splice(2) can be told not to wait, whatever the flags of the pipe are.
+    reading, writing = os.pipe()
+    try:
+        while _is_readable(descriptor, stop):
+            with contextlib.suppress(BlockingIOError):
+                length = os.splice(descriptor, writing, _CHUNK, flags=os.SPLICE_F_NONBLOCK)
+                if not length:
+                    return
+                yield os.read(reading, length)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _chunks_of_socket(descriptor: int, stop: int) -> Iterator[bytes]:
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        if connection.family != socket.AF_UNIX or connection.type != socket.SOCK_STREAM:
+            raise UnsuitableDescriptor("must be a regular file, a pipe or a Unix stream socket")
+        while _is_readable(descriptor, stop):
+            with contextlib.suppress(BlockingIOError):
+                chunk = connection.recv(_CHUNK, socket.MSG_DONTWAIT)
+                if not chunk:
+                    return
+                yield chunk
+
+
+def _check_reads_end(descriptor: int) -> None:
+    """See that a file is one of a local disk or of memory, whose reads end by themselves.
+
+    Raises:
+        UnsuitableDescriptor: It is another one, of FUSE or a network for instance.
+    """
+    try:
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    else:
+        return
+    try:
+        # Files in memory know seals, if only the one that forbids further seals.
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError:
+        raise UnsuitableDescriptor(
+            "is a file whose reads could block. Pass what is in it through a pipe or a memfd"
+        ) from None
+
+
+def _is_readable(descriptor: int, stop: int) -> bool:
+    """Wait until there is something to read; False when the reading shall stop."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.register(stop, select.POLLIN)
+    return stop not in dict(poll.poll())
+
+
+def _is_closed(stop: int) -> bool:
+    poll = select.poll()
+    poll.register(stop, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Descriptors in calls: no caller's keeps the service from serving others."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from tests.bus.daemon import MANAGER, ROOT, SERVICE, virtlayerd
+from tests.support.bus_daemon import session_bus
+from virtlayer.dbus.connection import Connection
+
+
+@pytest.mark.parametrize("name", ["auth-fd", "root-password-fd"])
+async def test_silent_descriptor_holds_up_its_own_call_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bus").mkdir()
+    with session_bus(tmp_path / "bus") as bus:
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1000)
+        async with (
+            virtlayerd(bus, tmp_path) as daemon,
+            await Connection.opened(session=True, address=bus.address) as caller,
+        ):
+            options = {name: Variant("h", 0), "volume": Variant("s", "volume")}
+            with ours, theirs:
+                theirs.send(b"{")
+                call = Message(
+                    destination=SERVICE,
+                    path=ROOT,
+                    interface=MANAGER,
+                    member="Pull",
+                    signature="ssa{sv}",
+                    body=["docker://x.test/y", "nowhere", options],
+                    unix_fds=[ours.fileno()],
+                )
+                answer = asyncio.create_task(caller.call(call))
+                # The service has begun with it when it has its own copy.
+                while len(sockets_of(daemon.process.pid, ours)) < 1:
+                    await asyncio.sleep(0.01)
+                assert await daemon.ask("ListJobs") == []
+                assert not answer.done()
+            reply = await answer
+            assert reply is not None
+            if name == "auth-fd":
+                assert reply.error_name == "org.virtlayer1.Error.InvalidArgument"
+
+
+def sockets_of(pid: int, end: socket.socket) -> list[str]:
+    """The descriptors of a process that are this socket."""
+    wanted = str(Path(f"/proc/self/fd/{end.fileno()}").readlink())
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:
+            continue
+        if target == wanted:
+            found.append(entry.name)
+    return found
