@@ -20,7 +20,10 @@ from pathlib import Path, PurePath
 
 STDERR_KEPT = 8 * 1024
 """How many bytes of a program's standard error are kept: the last ones."""
+OUTPUT_LIMIT = 8 * 1024 * 1024
+"""How many bytes a program may write to standard output, if nothing else is said."""
 
+_CHUNK = 64 * 1024
 _INHERITED = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GUARD = Path(__file__).with_name("guard")
@@ -45,14 +48,18 @@ class ProgramFailed(Exception):
         program: The name of the program, without its directory.
         returncode: Its exit status; negative for a signal, as in ``subprocess``.
         stderr: The end of what it wrote to standard error.
+        ending: How it ended, if its exit status does not say so.
     """
 
-    def __init__(self, program: str, returncode: int, stderr: str) -> None:
-        ending = (
-            f"was killed by {_signal_name(-returncode)}"
-            if returncode < 0
-            else f"exited with {returncode}"
-        )
+    def __init__(
+        self, program: str, returncode: int, stderr: str, ending: str | None = None
+    ) -> None:
+        if ending is None:
+            ending = (
+                f"was killed by {_signal_name(-returncode)}"
+                if returncode < 0
+                else f"exited with {returncode}"
+            )
         super().__init__(f"{program} {ending}" + (f": {stderr}" if stderr else ""))
         self.program = program
         self.ending = ending
@@ -94,6 +101,33 @@ class RunningProgram:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._drain), timeout=1)
         return returncode
+
+    async def output(self, limit: int = OUTPUT_LIMIT) -> bytes:
+        """Wait for the end of the program, and return what it wrote to standard output.
+
+        Args:
+            limit: The most bytes.
+
+        Raises:
+            ProgramFailed: It did not exit with 0, or wrote more than the limit.
+        """
+        output = bytearray()
+        while chunk := await self.stdout.read(_CHUNK):
+            output += chunk
+            if len(output) > limit:
+                ending = f"was stopped: it wrote more than {limit} bytes"
+                raise ProgramFailed(self.name, 0, "", ending)
+        await self.check()
+        return bytes(output)
+
+    def bytes_moved(self) -> int:
+        """How many bytes it has read and written so far; 0 if it has ended (proc_pid_io(5))."""
+        try:
+            counters = Path(f"/proc/{self.pid}/io").read_text(encoding="ascii")
+        except OSError:
+            return 0
+        numbers = dict(line.split(": ") for line in counters.splitlines())
+        return int(numbers["rchar"]) + int(numbers["wchar"])
 
     async def check(self) -> None:
         """Wait for the end of the program.
@@ -179,19 +213,25 @@ async def run(
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
     identity: Identity | None = None,
+    output_limit: int = OUTPUT_LIMIT,
 ) -> bytes:
     """Run a program to its end; see ``running``.
+
+    Args:
+        argv: The program and its arguments.
+        pass_fds: Descriptors that it inherits under their own numbers.
+        env: Variables beside the few that every child gets.
+        identity: Whom it runs as; None for this process's user.
+        output_limit: The most bytes that it may write to standard output.
 
     Returns:
         What it wrote to standard output.
 
     Raises:
-        ProgramFailed: It did not exit with 0.
+        ProgramFailed: It did not exit with 0, or wrote more than the limit and was stopped.
     """
     async with running(argv, stdout=PIPE, pass_fds=pass_fds, env=env, identity=identity) as program:
-        output = await program.stdout.read()
-        await program.check()
-        return output
+        return await program.output(output_limit)
 
 
 def environment(identity: Identity | None = None) -> dict[str, str]:

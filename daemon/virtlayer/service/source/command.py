@@ -3,17 +3,19 @@
 
 import asyncio
 import contextlib
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtlayer.errors import MalformedLayer, RegistryUnavailable, VirtlayerError
-from virtlayer.programs import Identity, ProgramFailed, run
+from virtlayer.errors import ImageNotFound, RegistryUnavailable, VirtlayerError
+from virtlayer.programs import Identity, ProgramFailed, running
 from virtlayer.service.source.access import Access, skopeo_flags
 from virtlayer.service.source.failures import failure
 from virtlayer.service.source.host_certificates import check_host_certificates
 from virtlayer.service.source.logins import Logins, logins_for
 from virtlayer.service.source.obtained import Obtained, how_obtained
+from virtlayer.service.source.patience import Progress, patiently
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.proxy import Proxy, started_proxy
 from virtlayer.service.source.reference import Reference
@@ -21,6 +23,9 @@ from virtlayer.service.source.registries import route_of
 from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import MIB
+
+_OUTPUT_LIMIT = 8 * MIB
+"""Bytes of a manifest that skopeo may print; twice what is parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,10 @@ class Skopeo:
             policy: Whether it asks policy.json.
         """
         flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
-        async with started_proxy(flags, self.source_flags, self.identity) as proxy:
+        async with contextlib.AsyncExitStack() as life:
+            starting = started_proxy(flags, self.source_flags, self.identity)
+            async with self.waiting("start of skopeo"):
+                proxy = await life.enter_async_context(starting)
             yield proxy
 
     async def raw_manifest(self, reference: Reference) -> bytes:
@@ -58,14 +66,18 @@ class Skopeo:
         """
         command = ["skopeo", *self.global_flags, "inspect", "--raw", *self.source_flags]
         return await self._run(
-            [*command, reference.skopeo_name], identity=self.identity, patient=True
+            [*command, reference.skopeo_name],
+            "manifest",
+            identity=self.identity,
+            moves_bytes=self.reference.local_path is not None,
         )
 
     async def manifest_digest(self, manifest: bytes) -> str:
         """The digest of a manifest; Docker's schema 1 has its own rules for that."""
         path = self.scratch / "manifest"
         path.write_bytes(manifest)
-        return (await self._run(["skopeo", "manifest-digest", path])).decode().strip()
+        command: list[str | Path] = ["skopeo", "manifest-digest", path]
+        return (await self._run(command, "digest")).decode(errors="replace").strip()
 
     async def copy_to_layout(self, reference: Reference) -> Reference:
         """Copy an image to a layout among our temporary files, which makes OCI of anything."""
@@ -73,25 +85,42 @@ class Skopeo:
         flags = [flag.replace("--", "--src-", 1) for flag in self.source_flags]
         command = ["skopeo", *self.global_flags, "copy", "--quiet", "--format=oci", *flags]
         await self._run(
-            [*command, reference.skopeo_name, layout.skopeo_name], identity=self.identity
+            [*command, reference.skopeo_name, layout.skopeo_name],
+            "conversion",
+            identity=self.identity,
+            moves_bytes=True,
         )
         return layout
 
+    def unpacking(self, proxy: Proxy) -> Progress | None:
+        """What tells of the progress of a proxy that may have to unpack an archive first."""
+        return None if self.reference.local_path is None else proxy.bytes_moved
+
     @contextlib.asynccontextmanager
-    async def waiting(self, what: str) -> AsyncIterator[None]:
-        """Give up when a registry shows no sign of life; files may take their time.
+    async def waiting(self, what: str, progress: Progress | None = None) -> AsyncIterator[None]:
+        """Give up when there is no progress.
+
+        Args:
+            what: What is waited for, for the error.
+            progress: What tells of progress; None where an answer must come in time.
 
         Raises:
-            RegistryUnavailable: It took longer than our patience.
+            RegistryUnavailable: The registry took longer than our patience.
+            ImageNotFound: The local source did.
         """
-        limit = None if self.reference.local_path else self.patience
         try:
-            async with asyncio.timeout(limit):
+            async with patiently(self.patience, progress):
                 yield
         except TimeoutError:
+            waited = f"for {self.patience:.0f} seconds ({what})"
+            if self.reference.local_path is not None:
+                raise ImageNotFound(
+                    f"{self.reference} could not be read: there was no progress {waited}. Check "
+                    "that it has no FIFO in it, and that its file system answers."
+                ) from None
             raise RegistryUnavailable(
-                f"{self.reference}: the registry sent nothing for {self.patience:.0f} seconds "
-                f"({what}). Try again, or ask those who run it."
+                f"{self.reference}: the registry sent nothing {waited}. Try again, or ask those "
+                "who run it."
             ) from None
 
     def failure(self, text: str) -> VirtlayerError:
@@ -101,19 +130,19 @@ class Skopeo:
     async def _run(
         self,
         command: list[str | Path],
+        what: str,
         *,
         identity: Identity | None = None,
-        patient: bool = False,
+        moves_bytes: bool = False,
     ) -> bytes:
-        wait = self.waiting("manifest") if patient else contextlib.nullcontext()
         try:
-            async with wait:
-                output = await run(command, identity=identity)
+            async with (
+                running(command, stdout=PIPE, identity=identity) as program,
+                self.waiting(what, program.bytes_moved if moves_bytes else None),
+            ):
+                return await program.output(_OUTPUT_LIMIT)
         except ProgramFailed as error:
             raise self.failure(error.stderr or str(error)) from error
-        if len(output) > 8 * MIB:
-            raise MalformedLayer(f"The manifest of {self.reference} is too large.")
-        return output
 
 
 @contextlib.asynccontextmanager

@@ -6,13 +6,13 @@ skopeo 1.18 follows the symlink when the layer is read, but the manifest that it
 of the symlink: 0.
 """
 
-import asyncio
 import contextlib
 from dataclasses import replace
 
+from virtlayer.cancellation import meanwhile
 from virtlayer.service.source.digest import digest_of
 from virtlayer.service.source.image import Manifest
-from virtlayer.service.source.proxy import ProxyFailed, put_away
+from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.streams import OpenedProxy
 from virtlayer.settings import MIB
 
@@ -40,18 +40,13 @@ async def with_measured_sizes(opened: OpenedProxy, manifest: Manifest) -> Manife
 
 
 async def _measured(opened: OpenedProxy, digest: str) -> int:
-    reply = await opened.proxy.request("GetBlob", opened.image, digest, 0)
-    if reply.pipe is None:
-        raise ProxyFailed("GetBlob was answered without a pipe")
+    answer = await opened.proxy.pipe("GetBlob", opened.image, digest, 0)
     size = 0
-    with reply.pipe as pipe:
-        finishing = asyncio.ensure_future(opened.proxy.request("FinishPipe", reply.pipe_id))
-        try:
+    with answer.pipe as pipe:
+        async with meanwhile(opened.proxy.finish(answer)) as finishing:
             while piece := await pipe.read(MIB):
                 size += len(piece)
             # It complains about the size. The digest is compared when the blob is fetched.
             with contextlib.suppress(ProxyFailed):
                 await finishing
-        finally:
-            await put_away(finishing)
     return size

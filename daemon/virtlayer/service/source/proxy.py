@@ -13,16 +13,19 @@ first that asks policy.json.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
 import socket
+import stat
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from virtlayer.cancellation import meanwhile
 from virtlayer.errors import Internal
 from virtlayer.programs import Identity, RunningProgram, running
 from virtlayer.service.source.descriptors import readable
@@ -38,6 +41,8 @@ _SMALL = 64 * KIB
 _POURED_AT_ONCE = 8 * MIB
 _POURING_SECONDS = 0.02
 """How long a thread pours before its caller is told: what a cancellation waits for at most."""
+_AT_ITS_POSITION = -1
+"""For preadv2(2): where the descriptor is, as read(2)."""
 _GATHER_SECONDS = 0.001
 """skopeo writes 32 KiB at a time, and to wake up for each would cost as much as to hash them. The
 pipe does not fill up meanwhile."""
@@ -62,6 +67,7 @@ class Pipe:
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
+        self._reads_now = True
         # More than what is left of the user's allowance is refused; the pipe works all the same.
         with contextlib.suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
@@ -79,9 +85,10 @@ class Pipe:
 
     async def read(self, limit: int) -> bytes:
         """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
+        buffer = bytearray(min(limit, _SMALL))
         while True:
             try:
-                return os.read(self._open(), min(limit, _SMALL))
+                return bytes(buffer[: self._read_now(memoryview(buffer))])
             except BlockingIOError:
                 await self.readable()
 
@@ -113,7 +120,7 @@ class Pipe:
         filled, idle = 0, False
         while filled < len(buffer):
             try:
-                length = os.readv(self._open(), [buffer[filled:]])
+                length = self._read_now(buffer[filled:])
             except BlockingIOError:
                 if idle:
                     break
@@ -124,6 +131,22 @@ class Pipe:
                     break
                 filled, idle = filled + length, False
         return filled
+
+    def _read_now(self, buffer: memoryview) -> int:
+        """Read what is there. The writer could have cleared O_NONBLOCK, which is shared.
+
+        Raises:
+            BlockingIOError: Nothing is there at present.
+        """
+        if self._reads_now:
+            try:
+                return os.preadv(self._open(), [buffer], _AT_ITS_POSITION, os.RWF_NOWAIT)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+            # Kernels before 6.4 cannot do so for pipes.
+            self._reads_now = False
+        return os.readv(self._open(), [buffer])
 
     def _open(self) -> int:
         assert self._descriptor is not None, "read after close"
@@ -137,12 +160,18 @@ class Pipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What the proxy answered."""
+class OpenedPipe:
+    """What the proxy answered with, and the pipe that came with it.
+
+    Attributes:
+        value: The value of the reply.
+        pipe: The pipe, to be closed.
+        number: What the proxy calls it.
+    """
 
     value: object
-    pipe: Pipe | None
-    pipe_id: int
+    pipe: Pipe
+    number: int
 
 
 class Proxy:
@@ -157,27 +186,45 @@ class Proxy:
         self._turn = asyncio.Lock()
         self._out_of_step = False
 
+    def bytes_moved(self) -> int:
+        """How many bytes the proxy has read and written so far."""
+        return self._program.bytes_moved()
+
     @property
     def usable(self) -> bool:
         """Whether requests and replies still match; not after one that was given up."""
         return not self._out_of_step
 
-    async def request(self, method: str, *arguments: object) -> Reply:
-        """Send a request and wait for the reply.
+    async def value(self, method: str, *arguments: object) -> object:
+        """Make a request that is answered with a value alone.
 
         Raises:
-            ProxyFailed: The request was refused, or the proxy is gone.
+            ProxyFailed: The request was refused, or the proxy has ended.
         """
-        async with self._turn:
-            if self._out_of_step:
-                raise ProxyFailed("an earlier request was given up")
-            # Until the reply is here, a cancellation leaves it to come at a wrong time.
-            self._out_of_step = True
-            packet, descriptors = await self._exchange(
-                json.dumps({"method": method, "args": arguments}).encode()
-            )
-            self._out_of_step = False
-        return _reply(packet, descriptors)
+        with await self._asked(method, arguments) as reply:
+            if reply.descriptors:
+                raise ProxyFailed(f"{method} was answered with a descriptor")
+            return reply.value
+
+    async def pipe(self, method: str, *arguments: object) -> OpenedPipe:
+        """Make a request that is answered with a pipe.
+
+        Raises:
+            ProxyFailed: The request was refused, or the proxy has ended.
+        """
+        with await self._asked(method, arguments) as reply:
+            if len(reply.descriptors) != 1 or not _is_pipe(reply.descriptors[0]):
+                raise ProxyFailed(f"{method} was answered without a pipe")
+            pipe = Pipe(reply.descriptors.pop())
+            return OpenedPipe(reply.value, pipe, reply.pipe_number)
+
+    async def finish(self, opened: OpenedPipe) -> None:
+        """Wait until everything is in a pipe, which somebody has to read meanwhile.
+
+        Raises:
+            ProxyFailed: Not everything came, or it was not what was asked for.
+        """
+        await self.value("FinishPipe", opened.number)
 
     async def content(self, method: str, *arguments: object, limit: int) -> tuple[object, bytes]:
         """Make a request whose answer is a small piece of content.
@@ -187,29 +234,35 @@ class Proxy:
             byte later, for the caller to see.
 
         Raises:
-            ProxyFailed: The request was refused, the content is not complete, or the proxy is gone.
+            ProxyFailed: The request was refused, the content is not complete, or the proxy has
+                ended.
         """
-        reply = await self.request(method, *arguments)
-        if reply.pipe is None:
-            raise ProxyFailed(f"{method} was answered without a pipe")
-        with reply.pipe as pipe:
-            finishing = asyncio.ensure_future(self.request("FinishPipe", reply.pipe_id))
-            try:
+        opened = await self.pipe(method, *arguments)
+        with opened.pipe as pipe:
+            async with meanwhile(self.finish(opened)) as finishing:
                 content = bytearray()
                 while len(content) <= limit:
                     chunk = await pipe.read(limit + 1 - len(content))
                     if not chunk:
-                        break
-                    content += chunk
-                else:
-                    pipe.close()
-                    with contextlib.suppress(ProxyFailed):
                         await finishing
-                    return reply.value, bytes(content)
-                await finishing
-            finally:
-                await put_away(finishing)
-        return reply.value, bytes(content)
+                        return opened.value, bytes(content)
+                    content += chunk
+                pipe.close()
+                with contextlib.suppress(ProxyFailed):
+                    await finishing
+                return opened.value, bytes(content)
+
+    async def _asked(self, method: str, arguments: Sequence[object]) -> "_Reply":
+        async with self._turn:
+            if self._out_of_step:
+                raise ProxyFailed("an earlier request was given up")
+            # Until the reply is here, a cancellation leaves it to come at a wrong time.
+            self._out_of_step = True
+            packet, descriptors = await self._exchange(
+                json.dumps({"method": method, "args": arguments}).encode()
+            )
+            self._out_of_step = False
+        return _parsed(packet, descriptors)
 
     async def _exchange(self, packet: bytes) -> tuple[bytes, list[int]]:
         try:
@@ -218,6 +271,7 @@ class Proxy:
         except ConnectionError:
             answer, descriptors = b"", []
         if not answer:
+            _close_all(descriptors)
             await self._program.wait()
             raise ProxyFailed(self._program.stderr_tail or "skopeo's proxy ended")
         return answer, descriptors
@@ -261,7 +315,7 @@ async def started_proxy(
             theirs.close()
             proxy = Proxy(ours, program)
             try:
-                version = (await proxy.request("Initialize")).value
+                version = await proxy.value("Initialize")
             except ProxyFailed as error:
                 raise _explained(error, program) from error
             check_protocol(version)
@@ -286,34 +340,47 @@ def check_protocol(version: object) -> None:
         )
 
 
-async def put_away(task: asyncio.Future[Reply]) -> None:
-    """End a request that nobody waits for any more, and close what it may have brought."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled() and task.exception() is None and (pipe := task.result().pipe):
-        pipe.close()
+@dataclass(slots=True)
+class _Reply:
+    """A reply; the context closes what nobody has taken of it."""
+
+    value: object
+    pipe_number: int
+    descriptors: list[int]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _close_all(self.descriptors)
 
 
-def _reply(packet: bytes, descriptors: list[int]) -> Reply:
-    pipe = Pipe(descriptors[0]) if descriptors else None
+def _parsed(packet: bytes, descriptors: list[int]) -> _Reply:
+    """Parse a reply, which may be anything: whatever it is, no descriptor is forgotten.
+
+    Raises:
+        ProxyFailed: The request was refused, or the reply makes no sense.
+    """
     try:
-        for extra in descriptors[1:]:
-            os.close(extra)
         table = json.loads(packet)
-        if not table["success"]:
+        if table["success"] is not True:
             raise ProxyFailed(str(table["error"]))
-        return Reply(table["value"], pipe, int(table["pipeid"]))
-    except (ValueError, KeyError, TypeError) as error:
-        _close(pipe)
+        return _Reply(table["value"], int(table["pipeid"]), descriptors)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        _close_all(descriptors)
         raise ProxyFailed("the proxy's reply makes no sense") from error
     except ProxyFailed:
-        _close(pipe)
+        _close_all(descriptors)
         raise
 
 
-def _close(pipe: Pipe | None) -> None:
-    if pipe is not None:
-        pipe.close()
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
+
+
+def _is_pipe(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
 
 def _explained(error: ProxyFailed, program: RunningProgram) -> Exception:

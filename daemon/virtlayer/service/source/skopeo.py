@@ -200,7 +200,7 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
     skopeo = proxies.skopeo
     async with proxies.one() as opened:
         try:
-            async with skopeo.waiting("manifest"):
+            async with skopeo.waiting("manifest", skopeo.unpacking(opened.proxy)):
                 digest, content = await opened.proxy.content(
                     "GetManifest", opened.image, limit=MANIFEST_LIMIT
                 )
@@ -240,7 +240,7 @@ async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) ->
     if config.size > CONFIG_LIMIT:
         raise MalformedLayer(f"{skopeo.reference}: a config of {config.size} bytes is too large.")
     try:
-        async with skopeo.waiting("image config"):
+        async with skopeo.waiting("image config", skopeo.unpacking(opened.proxy)):
             _, content = await opened.proxy.content(
                 "GetBlob", opened.image, config.digest, config.size, limit=config.size
             )

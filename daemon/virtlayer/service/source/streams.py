@@ -12,11 +12,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from virtlayer.cancellation import to_completion
+from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import DigestMismatch, RegistryUnavailable
 from virtlayer.service.source.command import Skopeo
 from virtlayer.service.source.image import Layer
-from virtlayer.service.source.proxy import Output, Pipe, Proxy, ProxyFailed, Reply, put_away
+from virtlayer.service.source.proxy import Output, Pipe, Proxy, ProxyFailed
 from virtlayer.service.source.reference import Reference
 from virtlayer.settings import MIB
 
@@ -32,7 +32,7 @@ class BlobStream:
     """The bytes of one blob, on their way."""
 
     def __init__(
-        self, skopeo: Skopeo, layer: Layer, pipe: Pipe, verdict: asyncio.Future[Reply]
+        self, skopeo: Skopeo, layer: Layer, pipe: Pipe, verdict: asyncio.Future[None]
     ) -> None:
         self._skopeo = skopeo
         self._layer = layer
@@ -77,7 +77,8 @@ class BlobStream:
 
     async def _conclude(self) -> None:
         try:
-            await self._verdict
+            async with self._skopeo.waiting(f"blob {self._layer.digest}"):
+                await self._verdict
         except ProxyFailed as error:
             raise self._skopeo.failure(f"blob {self._layer.digest}: {error}") from error
         if self._received != self._layer.size:
@@ -155,19 +156,14 @@ class Proxies:
         async with self.one(_PATIENCE if layer.size <= _SMALL else 0) as opened:
             try:
                 async with skopeo.waiting(f"blob {layer.digest}"):
-                    reply = await opened.proxy.request(
+                    answer = await opened.proxy.pipe(
                         "GetBlob", opened.image, layer.digest, layer.size
                     )
             except ProxyFailed as error:
                 raise skopeo.failure(f"blob {layer.digest}: {error}") from error
-            if reply.pipe is None:
-                raise skopeo.failure("GetBlob was answered without a pipe")
-            with reply.pipe as pipe:
-                verdict = asyncio.ensure_future(opened.proxy.request("FinishPipe", reply.pipe_id))
-                try:
+            with answer.pipe as pipe:
+                async with meanwhile(opened.proxy.finish(answer)) as verdict:
                     yield BlobStream(skopeo, layer, pipe, verdict)
-                finally:
-                    await put_away(verdict)
 
     def begin_close(self) -> None:
         """End all proxies while the caller does something else; ``close`` waits for that."""
@@ -219,8 +215,9 @@ class Proxies:
                 started = await self._first_or_another()
                 stack.push_async_callback(started.life.aclose)
                 name = (self._next or self.skopeo.reference).skopeo_name
-                async with self.skopeo.waiting("opening the image"):
-                    image = (await started.proxy.request("OpenImage", name)).value
+                unpacking = self.skopeo.unpacking(started.proxy)
+                async with self.skopeo.waiting("opening the image", unpacking):
+                    image = await started.proxy.value("OpenImage", name)
             except ProxyFailed as error:
                 raise self.skopeo.failure(str(error)) from error
             self._running += 1

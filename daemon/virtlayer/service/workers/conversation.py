@@ -183,5 +183,5 @@ def senseless(subject: str) -> errors.Internal:
 def _parsed(packet: bytes) -> Any:
     try:
         return json.loads(packet)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -72,7 +72,7 @@ async def _ask_qemu_img(disk: int, image_format: str) -> Any:
         await program.check()
     try:
         return json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
