@@ -13,6 +13,7 @@ help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
 	@echo 'make fuzz    random and damaged layers for ten minutes'
+	@echo 'make soak    what finds rare faults: kills, load, fuzzing; about an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
 	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make deb     Debian packages of the last commit, in build/deb'
@@ -48,6 +49,11 @@ check: dev
 .PHONY: fuzz
 fuzz: dev
 	$(BIN)/python -m tests.worker.fuzz 10
+
+.PHONY: soak
+soak: dev
+	$(BIN)/python -m tests.worker.fuzz 20
+	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
 
 .PHONY: demo
 demo: dev

@@ -17,12 +17,13 @@ from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.orphans import adopting, wait_until_only
 from tests.support.registry import Registry
+from tests.support.soak import FACTOR
 from tests.support.trees import differences, umoci_tree
 from tests.support.virtlayerd import Daemon, virtlayerd
 from tests.support.volumes import assert_sound, fingerprint, tree_of
 from virtlayer.settings import MIB
 
-KILLS = 50
+KILLS = 50 * FACTOR
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
 POOL = "killed"
 

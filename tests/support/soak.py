@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How often a test repeats what only shows its faults now and then.
+
+`make check` repeats it a few times. `make soak` sets SOAK, which multiplies that number.
+"""
+
+import os
+
+FACTOR = int(os.environ.get("SOAK", "1"))
