@@ -39,11 +39,10 @@ class BuildCompiled(build_ext):
 setup(
     cmdclass={"build_ext": BuildCompiled},
     ext_modules=[
-        Extension(
-            "virtlayer.allocation",
-            ["daemon/virtlayer/allocation.c"],
-            extra_compile_args=FLAGS,
-            py_limited_api=True,
+        Extension(f"virtlayer.{name}", [source], extra_compile_args=FLAGS, py_limited_api=True)
+        for name, source in (
+            ("allocation", "daemon/virtlayer/allocation.c"),
+            ("keeper.calls", "daemon/virtlayer/keeper/calls.c"),
         )
     ],
     cffi_modules=[

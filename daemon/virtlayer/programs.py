@@ -212,6 +212,7 @@ async def run(
     *,
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     identity: Identity | None = None,
     output_limit: int = OUTPUT_LIMIT,
 ) -> bytes:
@@ -221,6 +222,7 @@ async def run(
         argv: The program and its arguments.
         pass_fds: Descriptors that it inherits under their own numbers.
         env: Variables beside the few that every child gets.
+        cwd: The directory that it works in; None for this process's.
         identity: Whom it runs as; None for this process's user.
         output_limit: The most bytes that it may write to standard output.
 
@@ -230,7 +232,9 @@ async def run(
     Raises:
         ProgramFailed: It did not exit with 0, or wrote more than the limit and was stopped.
     """
-    async with running(argv, stdout=PIPE, pass_fds=pass_fds, env=env, identity=identity) as program:
+    async with running(
+        argv, stdout=PIPE, pass_fds=pass_fds, env=env, cwd=cwd, identity=identity
+    ) as program:
         return await program.output(output_limit)
 
 

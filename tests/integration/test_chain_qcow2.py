@@ -2,17 +2,20 @@
 """qcow2 images, made and served over NBD by one process."""
 
 import asyncio
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.directories import open_directory
 from tests.support.leftovers import children, nothing_left
 from tests.support.small_filesystem import memory_filesystem, small_filesystem
 from virtlayer.errors import Internal
@@ -24,7 +27,6 @@ from virtlayer.service.chain.qcow2 import (
     NewImage,
     Parent,
     create_overlay,
-    images_in,
 )
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.service.chain.storage_daemon import storage_daemon
@@ -71,6 +73,14 @@ class NbdClient:
 
     def _read(self, size: int) -> bytes:
         return self._connection.recv(size, socket.MSG_WAITALL)
+
+
+@contextlib.asynccontextmanager
+async def images_in(directory: Path) -> AsyncIterator[Images]:
+    """Make images in a directory."""
+    with open_directory(directory) as descriptor:
+        async with qcow2.images_in(descriptor) as images:
+            yield images
 
 
 async def write(images: Images, image: NewImage, offset: int, data: bytes) -> None:
@@ -126,16 +136,16 @@ async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path, large: b
         base = await images.create(64 * MIB, None, large=large)
         top = await images.create(64 * MIB, Parent("base.qcow2", base), large=large)
         for image, arguments in ((base, []), (top, overlay)):
-            expected = directory / f"{image.path.name}.expected"
+            expected = directory / f"{image.name}.expected"
             subprocess.run([*command, *arguments, expected, str(64 * MIB)], check=True)
-            assert image.path.read_bytes() == expected.read_bytes()
+            assert (directory / image.name).read_bytes() == expected.read_bytes()
 
 
 async def test_an_overlay_names_its_parent_barely(directory: Path) -> None:
     async with images_in(directory) as images:
         base = await images.create(64 * MIB, None)
         top = await images.create(64 * MIB, Parent("base.qcow2", base))
-    output = subprocess.check_output(["qemu-img", "info", "--output=json", top.path])
+    output = subprocess.check_output(["qemu-img", "info", "--output=json", directory / top.name])
     info = json.loads(output)
     assert info["backing-filename"] == "base.qcow2"
     assert info["backing-filename-format"] == "qcow2"
@@ -153,12 +163,12 @@ async def test_an_overlay_is_written_on_a_parent_elsewhere(tmp_path: Path, name:
     async with images_in(staging) as images:
         base = await images.create(64 * MIB, None)
         await write(images, base, 0, b"\1" * 2 * MIB)
-    base.path.rename(pool / "base.qcow2")
+    (staging / base.name).rename(pool / "base.qcow2")
     async with images_in(staging) as images:
-        top = await images.create(64 * MIB, Parent("base.qcow2", pool / "base.qcow2"))
+        top = await images.create(64 * MIB, Parent("base.qcow2", "../base.qcow2"))
         await write(images, top, MIB, b"\2" * MIB)
-    assert [entry.name for entry in staging.iterdir()] == [top.path.name]
-    top.path.rename(pool / "top.qcow2")
+    assert [entry.name for entry in staging.iterdir()] == [top.name]
+    (staging / top.name).rename(pool / "top.qcow2")
     assert reads(pool / "top.qcow2", 0, 1, MIB)
     assert reads(pool / "top.qcow2", MIB, 2, MIB)
     assert reads(pool / "base.qcow2", MIB, 1, MIB)
@@ -179,7 +189,7 @@ async def test_a_chain_is_written_by_one_process(directory: Path, large: bool) -
             await write(images, image, number * MIB, bytes([number + 1]) * MIB)
         assert len(children() - before) == 1
     for name, image in zip(names, chain, strict=True):
-        image.path.rename(directory / name)
+        (directory / image.name).rename(directory / name)
         subprocess.run(["qemu-img", "check", "-q", directory / name], check=True)
     for number in range(20):
         assert reads(directory / names[-1], number * MIB, number + 1, MIB)
@@ -192,13 +202,13 @@ async def test_a_large_image_is_written_past_the_page_cache(tmp_path: Path) -> N
     async with images_in(staging) as images:
         made = await images.create(64 * MIB, None)
         await write(images, made, 0, b"\1" * MIB)
-    made.path.rename(base)
+    (staging / made.name).rename(base)
     async with images_in(staging) as images:
-        image = await images.create(64 * MIB, Parent("base.qcow2", base), large=True)
+        image = await images.create(64 * MIB, Parent("base.qcow2", "../base.qcow2"), large=True)
         async with images.exported(image) as connect:
             (child,) = children() - before
             flags = open_files(child)
-            assert flags[image.path.name] & os.O_DIRECT
+            assert flags[image.name] & os.O_DIRECT
             # It was read before, and will be again.
             assert not flags[base.name] & os.O_DIRECT
             with await connect() as connection:
@@ -208,7 +218,7 @@ async def test_a_large_image_is_written_past_the_page_cache(tmp_path: Path) -> N
                 client.flush()
                 client.disconnect()
         await images.finish(image)
-    image.path.rename(tmp_path / "top.qcow2")
+    (staging / image.name).rename(tmp_path / "top.qcow2")
     top = tmp_path / "top.qcow2"
     assert reads(top, 0, 1, 3)
     assert reads(top, 3, 2, 5)
@@ -222,19 +232,20 @@ async def test_a_file_system_that_has_only_a_page_cache(tmp_path: Path) -> None:
         async with images_in(tmp_path) as images:
             image = await images.create(64 * MIB, None, large=True)
             await write(images, image, 0, b"\1" * MIB)
-        assert reads(image.path, 0, 1, MIB)
+        assert reads(tmp_path / image.name, 0, 1, MIB)
 
 
 async def test_the_reply_to_a_command_that_was_given_up_is_nobodys(directory: Path) -> None:
-    async with storage_daemon(directory) as daemon:
-        assert await daemon.monitor.execute("query-jobs") == []
-        for turns in range(20):
-            given_up = asyncio.create_task(daemon.monitor.execute("query-version"))
-            waiting = asyncio.create_task(daemon.monitor.execute("query-block-exports"))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            given_up.cancel()
-            assert await waiting == []
+    with open_directory(directory) as descriptor:
+        async with storage_daemon(descriptor) as daemon:
+            assert await daemon.monitor.execute("query-jobs") == []
+            for turns in range(20):
+                given_up = asyncio.create_task(daemon.monitor.execute("query-version"))
+                waiting = asyncio.create_task(daemon.monitor.execute("query-block-exports"))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                given_up.cancel()
+                assert await waiting == []
 
 
 async def test_one_export_serves_one_client_after_the_other(directory: Path) -> None:
@@ -247,7 +258,7 @@ async def test_one_export_serves_one_client_after_the_other(directory: Path) -> 
                     client.write(number * MIB, bytes([number + 1]) * MIB)
                     client.flush()
     for number in range(5):
-        assert reads(image.path, number * MIB, number + 1, MIB)
+        assert reads(directory / image.name, number * MIB, number + 1, MIB)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -258,8 +269,8 @@ async def test_what_is_flushed_is_in_the_file(directory: Path, large: bool) -> N
         before = children()
         async with images_in(directory) as images:
             base = await images.create(64 * MIB, None, large=large)
-            top = await images.create(64 * MIB, Parent(base.path.name, base), large=large)
-            paths.append(top.path)
+            top = await images.create(64 * MIB, Parent(base.name, base), large=large)
+            paths.append(directory / top.name)
             await write(images, base, 8 * MIB, b"\1" * MIB)
             async with images.exported(top) as connect:
                 with await connect() as connection:
@@ -281,11 +292,11 @@ async def test_a_finished_image_is_open_for_reading_only(directory: Path) -> Non
     async with images_in(directory) as images:
         image = await images.create(64 * MIB, None)
         (daemon,) = children() - before
-        assert open_files(daemon)[image.path.name] & os.O_ACCMODE == os.O_RDWR
+        assert open_files(daemon)[image.name] & os.O_ACCMODE == os.O_RDWR
         await write(images, image, 0, b"\1" * MIB)
-        assert open_files(daemon)[image.path.name] & os.O_ACCMODE == os.O_RDONLY
+        assert open_files(daemon)[image.name] & os.O_ACCMODE == os.O_RDONLY
         # As a machine would that starts on it now: qemu has no lock against that.
-        assert reads(image.path, 0, 1, MIB)
+        assert reads(directory / image.name, 0, 1, MIB)
         with pytest.raises(CommandFailed):
             async with images.exported(image):
                 pass
@@ -296,13 +307,13 @@ async def test_the_daemon_ends_while_its_caller_does_the_rest(directory: Path) -
     async with images_in(directory) as images:
         image = await images.create(64 * MIB, None)
         await write(images, image, 8 * MIB, b"\1" * MIB)
-        as_finished = image.path.read_bytes()
+        as_finished = (directory / image.name).read_bytes()
         images.let_go()
         async with asyncio.timeout(20):
             while children() - before:
                 await asyncio.sleep(0.005)
-        assert image.path.read_bytes() == as_finished
-    assert reads(image.path, 8 * MIB, 1, MIB)
+        assert (directory / image.name).read_bytes() == as_finished
+    assert reads(directory / image.name, 8 * MIB, 1, MIB)
 
 
 async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> None:
@@ -310,14 +321,14 @@ async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> No
     broken.write_bytes(b"no qcow2")
     async with images_in(directory) as images:
         with pytest.raises(CommandFailed, match="not in qcow2 format"):
-            await images.create(64 * MIB, Parent("broken.qcow2", broken))
+            await images.create(64 * MIB, Parent("broken.qcow2", broken.name))
         with pytest.raises(CommandFailed, match=r"gone\.qcow2"):
-            await images.create(64 * MIB, Parent("gone.qcow2", directory / "gone.qcow2"))
+            await images.create(64 * MIB, Parent("gone.qcow2", "gone.qcow2"))
 
 
 async def test_a_file_that_cannot_be_made_is_said_in_the_systems_words(directory: Path) -> None:
     async with images_in(directory) as images:
-        directory.rename(directory.with_name("elsewhere"))
+        shutil.rmtree(directory)
         with pytest.raises(FileNotFoundError):
             await images.create(64 * MIB, None)
 
@@ -329,10 +340,12 @@ async def test_a_full_disk_is_said_in_qemus_words(directory: Path) -> None:
                 await images.create(64 * MIB, None)
 
 
-async def test_a_directory_that_is_not_there_is_the_systems_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        async with images_in(tmp_path / "nowhere"):
-            pass
+async def test_a_directory_that_was_removed_is_the_systems_error(directory: Path) -> None:
+    with open_directory(directory) as descriptor:
+        directory.rmdir()
+        with pytest.raises(FileNotFoundError):
+            async with qcow2.images_in(descriptor):
+                pass
 
 
 @pytest.mark.parametrize("moment", ["create", "export", "connect", "unexport", "finish"])
@@ -379,8 +392,11 @@ async def test_qemu_img_that_hangs_is_an_error(
 ) -> None:
     before = children()
     monkeypatch.setattr(qcow2, "QEMU_SECONDS", 0)
-    with pytest.raises(Internal, match="qemu-img did not end within 0 s"):
-        await create_overlay(directory / "overlay.qcow2", 64 * MIB, "base.qcow2")
+    with (
+        open_directory(directory) as descriptor,
+        pytest.raises(Internal, match="qemu-img did not end within 0 s"),
+    ):
+        await create_overlay(descriptor, "overlay.qcow2", 64 * MIB, "base.qcow2")
     assert children() == before
 
 

@@ -50,18 +50,19 @@ async def customizer(
 
 
 @pytest.fixture
-async def backing(pools: Pools, pool: Pool, worker: LayerWorker) -> Volume:
+async def chain(pools: Pools, pool: Pool, worker: LayerWorker) -> tuple[Volume, ...]:
     contents = small_layers(2)
     store = Store(contents, worker)
     built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
-    return built.volumes[-1]
+    return built.volumes
 
 
-def request(pool: Pool, backing: Volume, **changes: str) -> WritableRequest:
+def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> WritableRequest:
     return WritableRequest(
         pool=pool,
         name="guest,<1>&more",
-        backing=backing,
+        backing=chain[-1],
+        chain=tuple(volume.name for volume in chain),
         size=SIZE,
         customization=Customization(**changes),  # type: ignore[arg-type] # those that are str
         image="demo:1",
@@ -80,29 +81,41 @@ async def build(
 
 
 async def test_a_volume_belongs_to_its_owner_alone(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
+    host: LibvirtHost,
+    pools: Pools,
+    pool: Pool,
+    chain: tuple[Volume, ...],
+    customizer: CustomizationWorker,
 ) -> None:
-    volume = await build(pools, request(pool, backing, hostname="web"), customizer)
+    volume = await build(pools, request(pool, chain, hostname="web"), customizer)
     assert (volume.format, volume.capacity) == ("qcow2", SIZE)
-    assert (volume.backing_path, volume.backing_format) == (backing.path, "qcow2")
+    assert (volume.backing_path, volume.backing_format) == (chain[-1].path, "qcow2")
     info = volume.path.stat()
     assert (stat.S_IMODE(info.st_mode), info.st_uid) == (0o600, os.geteuid())
     assert volume.name in host.virsh("vol-list", pool.name)
 
 
 async def test_a_customization_that_fails_leaves_nothing(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
+    host: LibvirtHost,
+    pools: Pools,
+    pool: Pool,
+    chain: tuple[Volume, ...],
+    customizer: CustomizationWorker,
 ) -> None:
     before = host.volumes(pool.name)
     with pytest.raises(InvalidArgument, match="The image “demo:1” has no /etc/passwd"):
-        await build(pools, request(pool, backing, root_password_hash="$6$x"), customizer)
+        await build(pools, request(pool, chain, root_password_hash="$6$x"), customizer)
     assert host.volumes(pool.name) == before
     # The worker goes on after it has refused something.
-    await build(pools, request(pool, backing, hostname="web"), customizer)
+    await build(pools, request(pool, chain, hostname="web"), customizer)
 
 
 async def test_a_cancelled_customization_leaves_nothing(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
+    host: LibvirtHost,
+    pools: Pools,
+    pool: Pool,
+    chain: tuple[Volume, ...],
+    customizer: CustomizationWorker,
 ) -> None:
     before, processes = host.volumes(pool.name), children()
     reached = asyncio.Event()
@@ -111,7 +124,7 @@ async def test_a_cancelled_customization_leaves_nothing(
         reached.set()
         await asyncio.sleep(1000)
 
-    task = asyncio.create_task(build(pools, request(pool, backing, hostname="a"), customizer, hang))
+    task = asyncio.create_task(build(pools, request(pool, chain, hostname="a"), customizer, hang))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -125,13 +138,13 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
     host: LibvirtHost,
     pools: Pools,
     pool: Pool,
-    backing: Volume,
+    chain: tuple[Volume, ...],
     customizer: CustomizationWorker,
     late: float,
 ) -> None:
     before = host.volumes(pool.name)
     registering = asyncio.Event()
-    wanted = request(pool, backing)
+    wanted = request(pool, chain)
     task = asyncio.create_task(
         build_writable(pools, wanted, customizer, on_registering=registering.set)
     )
@@ -145,9 +158,9 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
 
 
 async def test_another_s_file_of_that_name_stays(
-    pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
+    pools: Pools, pool: Pool, chain: tuple[Volume, ...], customizer: CustomizationWorker
 ) -> None:
-    wanted = request(pool, backing, hostname="web")
+    wanted = request(pool, chain, hostname="web")
     other = pool.path / wanted.name
 
     async def overtaken() -> None:
@@ -159,7 +172,11 @@ async def test_another_s_file_of_that_name_stays(
 
 
 async def test_a_worker_that_dies_is_told(
-    host: LibvirtHost, pools: Pools, pool: Pool, backing: Volume, customizer: CustomizationWorker
+    host: LibvirtHost,
+    pools: Pools,
+    pool: Pool,
+    chain: tuple[Volume, ...],
+    customizer: CustomizationWorker,
 ) -> None:
     before = host.volumes(pool.name)
 
@@ -167,9 +184,7 @@ async def test_a_worker_that_dies_is_told(
         os.kill(customizer.pid, 9)
 
     with pytest.raises(Internal, match="SIGKILL"):
-        await build(
-            pools, request(pool, backing, root_password_hash="$6$SECRET"), customizer, killed
-        )
+        await build(pools, request(pool, chain, root_password_hash="$6$SECRET"), customizer, killed)
     assert host.volumes(pool.name) == before
 
 
@@ -199,7 +214,7 @@ async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
         pool = await pools.get("full")
         store = Store(contents, worker)
         built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
-        wanted = request(pool, built.volumes[-1], hostname="web")
+        wanted = request(pool, built.volumes, hostname="web")
         before = host.volumes("full")
         with pytest.raises(NoSpace, match=r"The pool “full” .* is full"):
             await build(pools, wanted, customizer, fill)

@@ -9,10 +9,12 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
+from tests.support.staging import path_of
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
 from virtlayer.keeper.commit import (
     Placed,
@@ -23,7 +25,7 @@ from virtlayer.keeper.commit import (
 )
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import staging_directory
+from virtlayer.keeper.staging import StagingDirectory, staging_directory
 from virtlayer.protocol.pools import Pool, Volume
 
 MIB = 1024**2
@@ -37,12 +39,23 @@ def make_qcow2(path: Path, *, backing: str | None = None, size: int = 16 * MIB) 
     return path
 
 
-async def commit_volume(
-    pools: Pools, pool: Pool, staged: Path, name: str, *, expected_backing: Path | None
+def stage(staging: StagingDirectory, name: str, *, backing: str | None = None) -> str:
+    """Make a qcow2 in a staging directory."""
+    make_qcow2(path_of(staging) / name, backing=backing)
+    return name
+
+
+async def place(pool: Pool, staging: StagingDirectory, staged: str, name: str) -> Placed:
+    """Flush a file and place it."""
+    with await flush_volume(pool, staging, staged) as flushed:
+        return await place_volume(pool, flushed, name)
+
+
+async def commit(
+    pools: Pools, pool: Pool, staging: StagingDirectory, name: str, *, expected_backing: Path | None
 ) -> Volume:
-    """Put a finished file into a pool and register it: all three steps."""
-    await flush_volume(pool, staged)
-    placed = await place_volume(pool, staged, name)
+    """All three steps."""
+    placed = await place(pool, staging, name, name)
     return await register_volume(pools, pool, placed, expected_backing=expected_backing)
 
 
@@ -56,13 +69,13 @@ async def test_a_chain_is_committed_volume_by_volume(
             pools = Pools(hypervisor)
             pool = await pools.get("default")
             async with staging_directory(pools, pool, 1) as staging:
-                staged = make_qcow2(staging / "base.qcow2")
-                base = await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
-                staged = make_qcow2(staging / "top.qcow2", backing="base.qcow2")
-                top = await commit_volume(
-                    pools, pool, staged, "top.qcow2", expected_backing=base.path
-                )
-                assert staged.samefile(top.path)  # for who is about to open it
+                staged = stage(staging, "base.qcow2")
+                base = await commit(pools, pool, staging, staged, expected_backing=None)
+                staged = stage(staging, "top.qcow2", backing="base.qcow2")
+                top = await commit(pools, pool, staging, staged, expected_backing=base.path)
+                # For a program that is about to open it.
+                found = os.stat(staged, dir_fd=staging.descriptor)
+                assert os.path.samestat(found, top.path.stat())
         assert host.volumes("default") == ["base.qcow2", "top.qcow2"]
         assert top.backing_path == base.path == pool.path / "base.qcow2"
         assert stat.S_IMODE(top.path.stat().st_mode) == 0o444
@@ -73,8 +86,8 @@ async def test_another_writer_who_was_first_wins(pools: Pools, pool: Pool) -> No
     theirs = make_qcow2(pool.path / "base.qcow2")
     inode = theirs.stat().st_ino
     async with staging_directory(pools, pool, 1) as staging:
-        staged = make_qcow2(staging / "base.qcow2")
-        volume = await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
+        staged = stage(staging, "base.qcow2")
+        volume = await commit(pools, pool, staging, staged, expected_backing=None)
     assert volume.path == theirs
     assert theirs.stat().st_ino == inode
 
@@ -83,9 +96,9 @@ async def test_a_foreign_file_in_the_place_stays_and_is_told(pools: Pools, pool:
     theirs = pool.path / "base.qcow2"
     theirs.write_bytes(b"something else")
     async with staging_directory(pools, pool, 1) as staging:
-        staged = make_qcow2(staging / "base.qcow2")
+        staged = stage(staging, "base.qcow2")
         with pytest.raises(VolumeExists, match=r"base\.qcow2.*Delete it"):
-            await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
+            await commit(pools, pool, staging, staged, expected_backing=None)
     assert theirs.read_bytes() == b"something else"
 
 
@@ -94,11 +107,9 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
 ) -> None:
     make_qcow2(pool.path / "base.qcow2")
     async with staging_directory(pools, pool, 1) as staging:
-        staged = make_qcow2(staging / "top.qcow2", backing="other.qcow2")
+        staged = stage(staging, "top.qcow2", backing="other.qcow2")
         with pytest.raises(Libvirt, match=r"top\.qcow2"):
-            await commit_volume(
-                pools, pool, staged, "top.qcow2", expected_backing=pool.path / "base.qcow2"
-            )
+            await commit(pools, pool, staging, staged, expected_backing=pool.path / "base.qcow2")
     assert host.volumes(pool.name) == ["base.qcow2"]
 
 
@@ -108,8 +119,8 @@ async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, Path | None]:
     async with staging_directory(pools, pool, 1) as staging:
         placed = []
         for name, backing in backings.items():
-            staged = make_qcow2(staging / name, backing=backing)
-            placed.append(await place_volume(pool, staged, name))
+            staged = stage(staging, name, backing=backing)
+            placed.append(await place(pool, staging, staged, name))
     return dict(zip(placed, [None, *(volume.path for volume in placed)], strict=False))
 
 
@@ -150,10 +161,10 @@ async def test_a_pool_that_was_stopped_keeps_nothing(host: LibvirtHost, pools: P
     path = host.start_pool("stopped")
     pool = await pools.get("stopped")
     async with staging_directory(pools, pool, 1) as staging:
-        staged = make_qcow2(staging / "base.qcow2")
+        staged = stage(staging, "base.qcow2")
         host.virsh("pool-destroy", "stopped")
         with pytest.raises(PoolInactive):
-            await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
+            await commit(pools, pool, staging, staged, expected_backing=None)
     assert list(path.iterdir()) == []
     host.virsh("pool-undefine", "stopped")
 
@@ -164,12 +175,9 @@ async def test_commits_at_a_time_do_not_disturb_each_other(
     names = [f"volume-{number:02}.qcow2" for number in range(20)]
     async with staging_directory(pools, pool, 1) as staging:
         for name in names:
-            make_qcow2(staging / name)
+            stage(staging, name)
         await asyncio.gather(
-            *(
-                commit_volume(pools, pool, staging / name, name, expected_backing=None)
-                for name in names
-            )
+            *(commit(pools, pool, staging, name, expected_backing=None) for name in names)
         )
     assert host.volumes(pool.name) == names
 
@@ -180,14 +188,12 @@ async def test_a_cancellation_leaves_all_of_a_volume_or_nothing(
     kept = 0
     for turns in range(12):
         async with staging_directory(pools, pool, 1) as staging:
-            staged = make_qcow2(staging / "base.qcow2")
-            commit = asyncio.create_task(
-                commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
-            )
+            staged = stage(staging, "base.qcow2")
+            task = asyncio.create_task(commit(pools, pool, staging, staged, expected_backing=None))
             await asyncio.sleep(turns * 0.002)
-            commit.cancel()
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await commit
+                await task
         names = host.volumes(pool.name)
         if names:
             kept += 1
@@ -207,13 +213,13 @@ async def test_all_is_on_disk_before_the_name_is_there(
         steps.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
         real_fsync(descriptor)
 
-    def link(source: Path, target: Path) -> None:
+    def link(source: str, target: str, **options: Any) -> None:
         steps.append("link")
-        real_link(source, target)
+        real_link(source, target, **options)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", link)
     async with staging_directory(pools, pool, 1) as staging:
-        staged = make_qcow2(staging / "base.qcow2")
-        await commit_volume(pools, pool, staged, "base.qcow2", expected_backing=None)
+        staged = stage(staging, "base.qcow2")
+        await commit(pools, pool, staging, staged, expected_backing=None)
     assert steps == ["fsync base.qcow2", "link", f"fsync {pool.path.name}"]

@@ -12,17 +12,22 @@ import pytest
 
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.small_filesystem import small_filesystem
+from tests.support.staging import path_of
 from virtlayer.errors import NoSpace, PoolInactive
-from virtlayer.keeper import staging
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import STAGING_PARENT, staging_directory, sweep
+from virtlayer.keeper.staging import (
+    STAGING_PARENT,
+    _own_prefix,
+    staging_directory,
+    sweep,
+)
 from virtlayer.protocol.pools import Pool
 
 _OWNER = """
 import sys, time
 from pathlib import Path
-from virtlayer.keeper.staging import _Staging, _own_prefix
-print(_Staging(Path(sys.argv[1]), _own_prefix() + "7-").create(), flush=True)
+from virtlayer.keeper.staging import _Making, _own_prefix
+print(_Making(Path(sys.argv[1]), _own_prefix() + "7-", None).make().name, flush=True)
 time.sleep(1000)
 """
 
@@ -30,12 +35,12 @@ time.sleep(1000)
 def make_lasting_owner(pool: Pool) -> tuple[subprocess.Popen[str], Path]:
     """Another process that has a staging directory in the pool."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", _OWNER, pool.path / STAGING_PARENT],
+        [sys.executable, "-c", _OWNER, pool.path],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert owner.stdout is not None
-    directory = Path(owner.stdout.readline().strip())
+    directory = pool.path / STAGING_PARENT / owner.stdout.readline().strip()
     owner.stdout.close()
     return owner, directory
 
@@ -48,7 +53,8 @@ def end(owner: subprocess.Popen[str]) -> None:
 async def test_it_is_private_and_gone_afterwards(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
-    async with staging_directory(pools, pool, 12) as directory:
+    async with staging_directory(pools, pool, 12) as staging:
+        directory = path_of(staging)
         assert directory.parent == pool.path / STAGING_PARENT
         assert "-12-" in directory.name
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -63,8 +69,8 @@ async def test_it_is_gone_after_an_error_and_a_cancellation(pools: Pools, pool: 
     entered = asyncio.Event()
 
     async def work() -> None:
-        async with staging_directory(pools, pool, 1) as directory:
-            (directory / "file").touch()
+        async with staging_directory(pools, pool, 1) as staging:
+            (path_of(staging) / "file").touch()
             entered.set()
             await asyncio.sleep(1000)
 
@@ -97,10 +103,10 @@ async def test_a_cancellation_while_it_is_made_leaves_nothing(pools: Pools, pool
 async def test_jobs_that_come_and_go_do_not_disturb_each_other(pools: Pools, pool: Pool) -> None:
     async def work(number: int) -> None:
         for _ in range(5):
-            async with staging_directory(pools, pool, number) as directory:
-                (directory / "file").write_text("x")
+            async with staging_directory(pools, pool, number) as staging:
+                (path_of(staging) / "file").write_text("x")
                 await sweep(pools, pool)
-                assert (directory / "file").read_text() == "x"
+                assert (path_of(staging) / "file").read_text() == "x"
 
     await asyncio.gather(*(work(number) for number in range(10)))
     assert list(pool.path.iterdir()) == []
@@ -121,7 +127,7 @@ async def test_what_a_dead_owner_left_is_swept(host: LibvirtHost, pools: Pools, 
 
 
 async def test_an_owner_that_died_before_it_locked_is_swept(pools: Pools, pool: Pool) -> None:
-    (pool.path / STAGING_PARENT / f"{staging._own_prefix()}3-abcd").mkdir(parents=True)
+    (pool.path / STAGING_PARENT / f"{_own_prefix()}3-abcd").mkdir(parents=True)
     assert await sweep(pools, pool) == 1
     assert list(pool.path.iterdir()) == []
 
@@ -152,8 +158,8 @@ async def test_a_directory_that_has_gone_is_told(pools: Pools, pool: Pool) -> No
 
 
 async def test_a_full_pool_is_told(pools: Pools, pool: Pool) -> None:
-    # The root, the parent and the job's directory: nothing is left for the lock.
-    with small_filesystem(pool.path, 1024**2, inodes=3):
+    # The root and the parent: nothing is left for the job's directory.
+    with small_filesystem(pool.path, 1024**2, inodes=2):
         with pytest.raises(NoSpace, match=pool.name):
             async with staging_directory(pools, pool, 1):
                 pass

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import archives
-from tests.support.directories import build_directory, customize
+from tests.support.directories import build_directory, customize, open_directory
 from tests.support.directory_user import NOBODY, as_nobody, build_as_user, users_directory
 from tests.support.images import (
     LayerContent,
@@ -130,10 +130,10 @@ def test_a_user_can_remove_what_he_may_not_write() -> None:
     with users_directory() as place:
         build_as_user(place / "root", [layer(directory(".", mode=0o500), *closed)])
         script = (
-            "import asyncio, pathlib, sys; from virtlayer.keeper.removal import remove_tree;"
-            "asyncio.run(remove_tree(pathlib.Path(sys.argv[1])))"
+            "import os, sys; from virtlayer.keeper.removal import remove_tree;"
+            "remove_tree(os.open(sys.argv[1], os.O_RDONLY), sys.argv[2])"
         )
-        command = as_nobody(sys.executable, "-I", "-c", script, place / "root")
+        command = as_nobody(sys.executable, "-I", "-c", script, place, "root")
         subprocess.run(command, check=True)
         assert not [*place.iterdir()]
 
@@ -243,7 +243,8 @@ async def test_a_deep_tree_takes_few_descriptors_and_goes_again(tmp_path: Path) 
     half = "/".join(["d" * 6] * 500)
     deep = layer(directory(half), symlink("s", half), directory(f"s/{half}"), file(f"s/{half}/f"))
     await build_directory(tmp_path / "root", [deep])
-    await remove_tree(tmp_path / "root")
+    with open_directory(tmp_path) as descriptor:
+        remove_tree(descriptor, "root")
     assert not (tmp_path / "root").exists()
 
     await build_directory(tmp_path / "root", [deep, layer(whiteout("d" * 6))])

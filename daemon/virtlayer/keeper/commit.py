@@ -2,6 +2,8 @@
 """How a finished volume gets into the pool: safely on disk, under its name, known to libvirt.
 
 The file appears under its name only when all of it is on disk, and never in the place of another.
+What was written is examined, given its owner and permissions, and placed by its descriptor: the
+program that wrote it, or the pool's owner, may have replaced any name.
 Three steps: the first and the third may take long, when the disk or libvirt is busy, and a
 cancelled job does not wait for them; after the second the next layer can be built. The third is
 done once for all volumes of a chain: a refresh looks into every file of the pool.
@@ -10,20 +12,49 @@ done once for all volumes of a chain: a refresh looks into every file of the poo
 import asyncio
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
+from virtlayer.errors import Internal, Libvirt, VirtlayerError, VolumeExists
+from virtlayer.keeper.beneath import Identity, identity, link, open_directory, open_regular, opened
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.keeper.removal import remove_tree
+from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.protocol.pools import Pool, Volume
 
 LAYER_MODE = 0o444
 """Nobody writes to a layer again: others' images are built on it."""
 _LAYER_FORMATS = ("qcow2",)
+
+
+class FlushedFile:
+    """A finished file that is on disk, open; to be closed, which leaving its context does.
+
+    It is closed as well when nothing refers to it: a cancelled caller never sees it.
+    """
+
+    def __init__(self, descriptor: int, staging: StagingDirectory) -> None:
+        self.descriptor = descriptor
+        self.staging = staging
+
+    def close(self) -> None:
+        """Close it; nothing happens if it is closed."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +64,44 @@ class Placed:
     Attributes:
         path: The file.
         ours: False if another process had finished the same volume before, and won.
+        identity: What was placed, whatever has the name now.
     """
 
     path: Path
     ours: bool
+    identity: Identity
 
 
-async def flush_volume(pool: Pool, staged: Path, *, mode: int = LAYER_MODE) -> None:
-    """Give a finished file its permissions, and wait until all of it is on disk.
+async def flush_volume(
+    pool: Pool, staging: StagingDirectory, name: str, *, mode: int = LAYER_MODE
+) -> FlushedFile:
+    """Give a finished file its owner and permissions, and wait until all of it is on disk.
 
     Args:
         pool: The pool, for error messages.
-        staged: The file, in a staging directory of that pool.
+        staging: A staging directory of that pool.
+        name: The file's name there.
         mode: The permissions.
 
     Raises:
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written.
         PoolInactive: The pool's directory does not exist any more.
+        Internal: The name stands for something else than a new file.
     """
     try:
-        await asyncio.to_thread(_flush, staged, mode)
+        return await asyncio.to_thread(_flush, staging, name, mode)
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
 
-async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
+async def place_volume(pool: Pool, flushed: FlushedFile, name: str) -> Placed:
     """Give a flushed file its name in the pool, for good when this returns.
 
     Args:
         pool: The pool.
-        staged: The file, in a staging directory of that pool. It keeps that name beside the new
-            one until the directory goes: whoever is about to open it there still can.
+        flushed: The file. It keeps the name in its staging directory in addition to the new one
+            until the directory is removed: a program that is about to open it there still can.
         name: The volume's name. If a volume of that name is there, it stays: layer volumes of one
             name have one content.
 
@@ -74,7 +111,7 @@ async def place_volume(pool: Pool, staged: Path, name: str) -> Placed:
         PoolInactive: The pool's directory does not exist any more.
     """
     try:
-        return await to_completion(asyncio.to_thread(_place, staged, pool.path / name))
+        return await to_completion(asyncio.to_thread(_place, flushed, pool.path / name))
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -153,14 +190,11 @@ async def register_chain(
 async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
     """Remove a placed file again, if it is ours, and let libvirt forget it if it does so soon."""
     if placed.ours:
-        await to_completion(_withdraw(pools, pool, placed.path))
+        await to_completion(_withdraw(pools, pool, placed))
 
 
-async def _withdraw(pools: Pools, pool: Pool, path: Path) -> None:
-    if await asyncio.to_thread(path.is_dir):
-        await remove_tree(path)
-    else:
-        await asyncio.to_thread(_unlink, path)
+async def _withdraw(pools: Pools, pool: Pool, placed: Placed) -> None:
+    await asyncio.to_thread(_remove, pool.path, placed)
     async with soon_or_never():
         await pools.refresh(pool)
 
@@ -198,33 +232,41 @@ def _check(
     )
 
 
-def _flush(staged: Path, mode: int) -> None:
-    with _opened(staged, os.O_RDONLY) as descriptor:
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
-
-
-def _place(staged: Path, target: Path) -> Placed:
+def _flush(staging: StagingDirectory, name: str, mode: int) -> FlushedFile:
+    flushed = FlushedFile(open_regular(staging.descriptor, name), staging)
     try:
-        # Unlike rename(2), link(2) never replaces a file.
-        os.link(staged, target)
+        _take_over(flushed.descriptor, staging.owner, name)
+        os.fchmod(flushed.descriptor, mode)
+        os.fsync(flushed.descriptor)
+    except BaseException:
+        flushed.close()
+        raise
+    return flushed
+
+
+def _take_over(file: int, owner: int, name: str) -> None:
+    """Make this process's user the owner of a file that another user's program has written."""
+    info = os.fstat(file)
+    if info.st_uid not in (os.geteuid(), owner) or info.st_nlink != 1:
+        raise Internal(
+            f"The new file {name} belongs to uid {info.st_uid} and has {info.st_nlink} names, so "
+            "it is not the one that was written. It was not used."
+        )
+    if info.st_uid != os.geteuid():
+        os.fchown(file, os.geteuid(), os.getegid())
+
+
+def _place(flushed: FlushedFile, target: Path) -> Placed:
+    directory = flushed.staging.pool_directory
+    try:
+        link(flushed.descriptor, directory, target.name)
         ours = True
     except FileExistsError:
         ours = False
-    with _opened(target.parent, os.O_RDONLY | os.O_DIRECTORY) as directory:
-        os.fsync(directory)
-    return Placed(target, ours)
+    os.fsync(directory)
+    return Placed(target, ours, identity(flushed.descriptor))
 
 
-def _unlink(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
-@contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _remove(pool_path: Path, placed: Placed) -> None:
+    with contextlib.suppress(OSError), opened(open_directory(pool_path)) as pool:
+        remove_tree(pool, placed.path.name, only=placed.identity)

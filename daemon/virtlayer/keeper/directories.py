@@ -11,9 +11,11 @@ from pathlib import Path
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, PoolUnsupported, VolumeExists
+from virtlayer.keeper.beneath import identity
+from virtlayer.keeper.calls import sync_filesystem
 from virtlayer.keeper.commit import Placed
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.programs import ProgramFailed, run
+from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.protocol.pools import Pool
 
 _WRITABLE = 0o700
@@ -38,24 +40,31 @@ async def check_is_closed(pool: Pool) -> None:
         )
 
 
-async def flush_directory(directory: Path) -> None:
+async def flush_directory(directory: int) -> None:
     """Wait until all that is in a directory is on disk.
 
+    Args:
+        directory: A descriptor of it.
+
     Raises:
-        Internal: That cannot be had.
+        Internal: It cannot be written.
     """
     try:
-        await run(["sync", "--file-system", "--", directory])
-    except ProgramFailed as error:
-        raise Internal(f"Writing {directory} to its disk failed: {error}.") from error
+        await asyncio.to_thread(sync_filesystem, directory)
+    except OSError as error:
+        raise Internal(f"Writing the directory to its disk failed: {error.strerror}.") from error
 
 
-async def place_directory(pool: Pool, staged: Path, name: str) -> Placed:
+async def place_directory(
+    pool: Pool, staging: StagingDirectory, staged: str, directory: int, name: str
+) -> Placed:
     """Give a flushed directory its name in the pool, for good when this returns.
 
     Args:
         pool: The pool.
-        staged: The directory, in a staging directory of that pool; it is gone afterwards.
+        staging: A staging directory of that pool, which only this process's user may enter.
+        staged: The directory's name there, which it loses.
+        directory: A descriptor of it.
         name: The volume's name.
 
     Raises:
@@ -65,7 +74,9 @@ async def place_directory(pool: Pool, staged: Path, name: str) -> Placed:
         PoolInactive: The pool's directory does not exist any more.
     """
     try:
-        return await to_completion(asyncio.to_thread(_place, staged, pool.path / name))
+        return await to_completion(
+            asyncio.to_thread(_place, staging, staged, directory, pool.path / name)
+        )
     except OSError as error:
         if error.errno in _TAKEN:
             raise VolumeExists(
@@ -83,35 +94,30 @@ def _is_open(directory: Path) -> bool:
     return all(path.stat().st_mode & stat.S_IXOTH for path in (way, *way.parents))
 
 
-def _place(staged: Path, target: Path) -> Placed:
+def _place(staging: StagingDirectory, staged: str, directory: int, target: Path) -> Placed:
+    pool = staging.pool_directory
     # rename(2) replaces an empty directory, and nothing else: this one is to be replaced.
-    target.mkdir(_WRITABLE)
+    os.mkdir(target.name, _WRITABLE, dir_fd=pool)
     try:
-        with _movable(staged):
-            staged.rename(target)
+        with _movable(directory):
+            os.rename(staged, target.name, src_dir_fd=staging.descriptor, dst_dir_fd=pool)
     except BaseException:
         with contextlib.suppress(OSError):
-            target.rmdir()
+            os.rmdir(target.name, dir_fd=pool)
         raise
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return Placed(target, ours=True)
+    os.fsync(pool)
+    return Placed(target, ours=True, identity=identity(directory))
 
 
 @contextlib.contextmanager
-def _movable(directory: Path) -> Iterator[None]:
+def _movable(directory: int) -> Iterator[None]:
     """Let a directory be moved whose mode forbids that to its owner: its ``..`` changes."""
-    mode = stat.S_IMODE(directory.lstat().st_mode)
+    mode = stat.S_IMODE(os.fstat(directory).st_mode)
     if mode & _WRITABLE == _WRITABLE:
         yield
         return
-    directory.chmod(_WRITABLE)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    os.fchmod(directory, _WRITABLE)
     try:
         yield
     finally:
-        os.fchmod(descriptor, mode)
-        os.close(descriptor)
+        os.fchmod(directory, mode)

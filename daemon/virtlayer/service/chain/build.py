@@ -24,6 +24,7 @@ from virtlayer.errors import (
     VolumeNotFound,
 )
 from virtlayer.keeper.commit import (
+    FlushedFile,
     Placed,
     flush_volume,
     place_volume,
@@ -31,7 +32,7 @@ from virtlayer.keeper.commit import (
     withdraw_volume,
 )
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import staging_directory
+from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
@@ -103,6 +104,14 @@ class _Turn:
             event.set()
 
 
+@dataclass(frozen=True, slots=True)
+class _Workplace:
+    """Where the volumes of a build are written, and what writes them."""
+
+    staging: StagingDirectory
+    images: Images
+
+
 class _Build:
     """One call of ``ChainBuilder.build``."""
 
@@ -137,10 +146,10 @@ class _Build:
     async def _make_missing(self, plan: Sequence[PlannedVolume]) -> None:
         async with AsyncExitStack() as stack:
             finding = await stack.enter_async_context(meanwhile(self._find(plan)))
-            images = None
+            place = None
             if not await asyncio.to_thread(self._has_files, plan):
                 # While libvirt tells what there is.
-                images = await self._images(stack)
+                place = await self._workplace(stack)
             self._found = await finding
             missing = [planned for planned in plan if planned.name not in self._found]
             self._refuse_recompressed(missing)
@@ -148,7 +157,7 @@ class _Build:
             self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
             self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
             if missing:
-                await self._make_all(missing, images or await self._images(stack))
+                await self._make_all(missing, place or await self._workplace(stack))
 
     def _refuse_recompressed(self, missing: Iterable[PlannedVolume]) -> None:
         for planned in missing:
@@ -161,21 +170,22 @@ class _Build:
     def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
         return all((self._pool.path / planned.name).exists() for planned in plan)
 
-    async def _images(self, stack: AsyncExitStack) -> Images:
+    async def _workplace(self, stack: AsyncExitStack) -> _Workplace:
         staging = await stack.enter_async_context(
             staging_directory(self._pools, self._pool, self._request.job_id)
         )
         async with self._explained():
-            return await stack.enter_async_context(images_in(staging))
+            images = await stack.enter_async_context(images_in(staging.descriptor))
+            return _Workplace(staging, images)
 
-    async def _make_all(self, missing: Sequence[PlannedVolume], images: Images) -> None:
+    async def _make_all(self, missing: Sequence[PlannedVolume], place: _Workplace) -> None:
         async with asyncio.TaskGroup() as group:
             before = _Turn()
             before.set_all()
             for planned in missing:
                 turn = _Turn(planned.name)
                 is_last = planned is missing[-1]
-                group.create_task(self._make(planned, before, turn, images, is_last=is_last))
+                group.create_task(self._make(planned, before, turn, place, is_last=is_last))
                 before = turn
 
     async def _make(
@@ -183,10 +193,11 @@ class _Build:
         planned: PlannedVolume,
         before: _Turn,
         turn: _Turn,
-        images: Images,
+        place: _Workplace,
         *,
         is_last: bool,
     ) -> None:
+        images = place.images
         await before.queued.wait()
         async with self._lock(self._pool, planned.volume_id):
             # A file that is not there needs no question to libvirt.
@@ -202,7 +213,7 @@ class _Build:
                     group.create_task(self._lender.lend(loan))
                 # While the volumes before are still written.
                 async with self._explained():
-                    parent = self._parent(planned, before)
+                    parent = await self._parent(planned, before, place.staging)
                     large = sum(layer.size for layer in planned.layers) >= _LARGE
                     image = await images.create(self._request.virtual_size, parent, large=large)
                 turn.image = image
@@ -218,15 +229,16 @@ class _Build:
                 if is_last:
                     # Those before were finished before this one was served: one command at a time.
                     images.let_go()
-                await flush_volume(self._pool, image.path)
-            await before.placed.wait()
-            await to_completion(self._place(planned, image.path))
+                flushed = await flush_volume(self._pool, place.staging, image.name)
+            with flushed:
+                await before.placed.wait()
+                await to_completion(self._place(planned, flushed))
             turn.placed.set()
             for _ in planned.layers:
                 self._tools.progress.layer_done()
 
-    async def _place(self, planned: PlannedVolume, staged: Path) -> None:
-        placed = await place_volume(self._pool, staged, planned.name)
+    async def _place(self, planned: PlannedVolume, flushed: FlushedFile) -> None:
+        placed = await place_volume(self._pool, flushed, planned.name)
         try:
             await self._tools.record(planned)
         except VirtlayerError:
@@ -288,11 +300,16 @@ class _Build:
             self._tools.progress.add_applied(layer.size)
             self._tools.progress.layer_done()
 
-    def _parent(self, planned: PlannedVolume, before: _Turn) -> Parent | None:
+    async def _parent(
+        self, planned: PlannedVolume, before: _Turn, staging: StagingDirectory
+    ) -> Parent | None:
         if planned.parent is None:
             return None
-        image = before.image if before.name == planned.parent else None
-        return Parent(planned.parent, image or self._pool.path / planned.parent)
+        if before.name == planned.parent and before.image is not None:
+            return Parent(planned.parent, before.image)
+        names = [one.name for one in self._request.plan]
+        below = names[: names.index(planned.name)]
+        return Parent(planned.parent, await asyncio.to_thread(link_chain, staging, below))
 
     def _backing(self, planned: PlannedVolume) -> Path | None:
         return None if planned.parent is None else self._pool.path / planned.parent

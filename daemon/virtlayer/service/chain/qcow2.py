@@ -50,11 +50,12 @@ class Parent:
 
     Attributes:
         name: The bare name by which it will be found next to the image, in the pool.
-        image: Where it is now: one of the same ``Images``, finished or not, or a file.
+        image: Where it is now: one of the same ``Images``, finished or not, or the name of a file,
+            as seen from their directory.
     """
 
     name: str
-    image: "NewImage | Path"
+    image: "NewImage | str"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,12 @@ class NewImage:
     """An image that ``Images`` has made.
 
     Attributes:
-        path: Its file.
+        name: The name of its file in the directory.
         node: What qemu calls it; the file in it, and what it stands on, are called after it.
         backing: What qemu calls the image that it is an overlay of; None if of none.
     """
 
-    path: Path
+    name: str
     node: str
     backing: str | None
 
@@ -104,8 +105,8 @@ class Images:
             OSError: There can be no new file in the directory.
         """
         node = f"v{next(self._numbers)}"
-        image = NewImage(self._daemon.directory / node, node, _backing_node(node, parent))
-        can_be_direct = await asyncio.to_thread(_make_empty, image.path)
+        image = NewImage(node, node, _backing_node(node, parent))
+        can_be_direct = await asyncio.to_thread(_make_empty, self._daemon.directory, image.name)
         await self._write_header(image, virtual_size, parent)
         await self._open(image, parent, direct=large and can_be_direct)
         return image
@@ -157,7 +158,7 @@ class Images:
     ) -> None:
         options = {
             "driver": "qcow2",
-            "file": {"driver": "file", "filename": image.path.name, "cache": _NOT_SYNCED},
+            "file": {"driver": "file", "filename": image.name, "cache": _NOT_SYNCED},
             "size": virtual_size,
         }
         if parent is not None:
@@ -182,25 +183,26 @@ class Images:
 
         The name in its header is right once the file is in the pool, so what it stands on is told.
         """
-        file = {"driver": "file", "node-name": image.file_node, "filename": image.path.name}
+        file = {"driver": "file", "node-name": image.file_node, "filename": image.name}
         options: dict[str, object] = {"driver": "qcow2", "node-name": image.node, "file": file}
         options["cache"] = _NOT_SYNCED | ({"direct": True} if direct else {})
         match parent:
             case Parent(image=NewImage(node=node)):
                 options["backing"] = node
-            case Parent(image=Path() as path):
-                file = {"driver": "file", "filename": str(path)}
+            case Parent(image=str(name)):
+                file = {"driver": "file", "filename": name}
                 backing = {"driver": "qcow2", "node-name": image.backing, "file": file}
                 # Or it would be read as the image is written.
                 options["backing"] = {**backing, "cache": {"direct": False}}
         await self._execute("blockdev-add", options)
 
 
-async def create_overlay(path: Path, virtual_size: int, parent: str) -> None:
+async def create_overlay(directory: int, name: str, virtual_size: int, parent: str) -> None:
     """Make an empty overlay that is not written here: a qemu-img is sooner done than ``Images``.
 
     Args:
-        path: The file, which does not exist.
+        directory: A descriptor of a directory that nobody else may enter.
+        name: The name of the file there, which does not exist.
         virtual_size: In bytes.
         parent: The bare name of the image that it is an overlay of; that is not opened.
 
@@ -210,9 +212,10 @@ async def create_overlay(path: Path, virtual_size: int, parent: str) -> None:
     """
     options = f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "-u", "-b", parent]
+    working_directory = Path(f"/proc/self/fd/{directory}")
     try:
         async with asyncio.timeout(QEMU_SECONDS):
-            await run([*argv, "-F", "qcow2", str(path), str(virtual_size)])
+            await run([*argv, "-F", "qcow2", "--", name, str(virtual_size)], cwd=working_directory)
     except TimeoutError as error:
         raise Internal(
             f"qemu-img did not end within {QEMU_SECONDS:.0f} s. The pool's storage may hang."
@@ -220,8 +223,12 @@ async def create_overlay(path: Path, virtual_size: int, parent: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def images_in(directory: Path) -> AsyncIterator[Images]:
-    """Make images in a directory that nobody else may enter, for as long as the context lasts."""
+async def images_in(directory: int) -> AsyncIterator[Images]:
+    """Make images in a directory for as long as the context lasts.
+
+    Args:
+        directory: A descriptor of it; nobody else may enter it.
+    """
     async with storage_daemon(directory) as daemon:
         yield Images(daemon)
 
@@ -236,11 +243,12 @@ def _backing_node(node: str, parent: Parent | None) -> str | None:
             return f"b{node}"
 
 
-def _make_empty(file: Path) -> bool:
+def _make_empty(directory: int, name: str) -> bool:
     """Make a file; whether it can be written past the page cache."""
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    new = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    os.close(os.open(name, new, 0o600, dir_fd=directory))
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC))
+        os.close(os.open(name, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC, dir_fd=directory))
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -25,12 +25,12 @@ class StorageDaemon:
     """A running qemu-storage-daemon.
 
     Attributes:
-        directory: It works there: a name without a directory is that of a file in this one.
+        directory: A descriptor of where it works: a bare name is that of a file there.
         monitor: Where it is told what to do.
     """
 
     def __init__(
-        self, directory: Path, monitor: Monitor, program: RunningProgram, address: str
+        self, directory: int, monitor: Monitor, program: RunningProgram, address: str
     ) -> None:
         self.directory = directory
         self.monitor = monitor
@@ -62,13 +62,14 @@ class StorageDaemon:
 
 
 @contextlib.asynccontextmanager
-async def storage_daemon(directory: Path) -> AsyncIterator[StorageDaemon]:
+async def storage_daemon(directory: int) -> AsyncIterator[StorageDaemon]:
     """Run a qemu-storage-daemon for as long as the context lasts.
 
     It starts meanwhile. It is killed on leaving: whatever is to last must be in its file by then.
 
     Args:
-        directory: Where the images are; nobody else may enter it, because the socket is there.
+        directory: A descriptor of the directory of the images; nobody else may enter it, because
+            the socket is there.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs, _listening(directory) as (server, address):
@@ -82,7 +83,7 @@ async def storage_daemon(directory: Path) -> AsyncIterator[StorageDaemon]:
             ],
             pass_fds=descriptors,
             env={"GLIBC_TUNABLES": _MEMORY},
-            cwd=directory,
+            cwd=Path(f"/proc/self/fd/{directory}"),
         ) as program:
             # Their ends are the program's alone now, so that its end is seen.
             theirs.close()
@@ -91,18 +92,14 @@ async def storage_daemon(directory: Path) -> AsyncIterator[StorageDaemon]:
 
 
 @contextlib.contextmanager
-def _listening(directory: Path) -> Iterator[tuple[socket.socket, str]]:
-    # A path by descriptor, because that of a socket has at most 107 bytes and a pool's may be long.
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    address = f"/proc/self/fd/{descriptor}/{_ENDPOINT}"
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-            server.bind(address)
-            try:
-                server.listen()
-                yield server, address
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(_ENDPOINT, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
+def _listening(directory: int) -> Iterator[tuple[socket.socket, str]]:
+    # The path of a socket has at most 107 bytes, and a pool's may be long.
+    address = f"/proc/self/fd/{directory}/{_ENDPOINT}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(address)
+        try:
+            server.listen()
+            yield server, address
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_ENDPOINT, dir_fd=directory)

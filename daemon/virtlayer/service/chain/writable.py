@@ -4,12 +4,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import VolumeExists
 from virtlayer.keeper.commit import (
+    FlushedFile,
     Placed,
     flush_volume,
     place_volume,
@@ -17,7 +17,7 @@ from virtlayer.keeper.commit import (
     withdraw_volume,
 )
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import staging_directory
+from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
@@ -46,6 +46,7 @@ class WritableRequest:
         pool: Where.
         name: Under which name.
         backing: The top volume of the image, in the same pool.
+        chain: The names of the image's volumes, base first.
         size: Virtual size in bytes, at least that of ``backing``.
         customization: What is changed in it.
         image: The image, for error messages.
@@ -55,6 +56,7 @@ class WritableRequest:
     pool: Pool
     name: str
     backing: Volume
+    chain: tuple[str, ...]
     size: int
     customization: Customization
     image: str
@@ -86,9 +88,9 @@ async def build_writable(
     ours: list[Placed] = []
     try:
         async with staging_directory(pools, pool, request.job_id) as staging:
-            staged = await _write(pools, request, staging, customizer)
-            on_registering()
-            placed = await to_completion(_place(request, staged, ours))
+            with await _write(pools, request, staging, customizer) as flushed:
+                on_registering()
+                placed = await to_completion(_place(request, flushed, ours))
         # The directory has gone: what libvirt lists now, it need not forget again.
         return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
     except asyncio.CancelledError:
@@ -98,21 +100,24 @@ async def build_writable(
 
 
 async def _write(
-    pools: Pools, request: WritableRequest, staging: Path, customizer: Customizer
-) -> Path:
+    pools: Pools, request: WritableRequest, staging: StagingDirectory, customizer: Customizer
+) -> FlushedFile:
     async with explained(pools, request.pool, f"the volume “{request.name}”"):
         if request.customization:
-            staged = await _customized(request, staging, customizer)
+            name = await _customized(request, staging, customizer)
         else:
-            staged = staging / _STAGED
-            await create_overlay(staged, request.size, request.backing.name)
-        await flush_volume(request.pool, staged, mode=_MODE)
-        return staged
+            name = _STAGED
+            await create_overlay(staging.descriptor, name, request.size, request.backing.name)
+        return await flush_volume(request.pool, staging, name, mode=_MODE)
 
 
-async def _customized(request: WritableRequest, staging: Path, customizer: Customizer) -> Path:
-    async with images_in(staging) as images:
-        parent = Parent(request.backing.name, request.backing.path)
+async def _customized(
+    request: WritableRequest, staging: StagingDirectory, customizer: Customizer
+) -> str:
+    """Make the volume and change what is in it; return its name in the staging directory."""
+    async with images_in(staging.descriptor) as images:
+        backing = await asyncio.to_thread(link_chain, staging, request.chain)
+        parent = Parent(request.backing.name, backing)
         image = await images.create(request.size, parent)
         async with images.exported(image) as connect:
             with await connect() as nbd:
@@ -124,12 +129,12 @@ async def _customized(request: WritableRequest, staging: Path, customizer: Custo
                     )
                 )
         await images.finish(image)
-        return image.path
+        return image.name
 
 
-async def _place(request: WritableRequest, staged: Path, ours: list[Placed]) -> Placed:
+async def _place(request: WritableRequest, flushed: FlushedFile, ours: list[Placed]) -> Placed:
     """Place the file, and note it: a cancellation may leave no time to return it."""
-    placed = await place_volume(request.pool, staged, request.name)
+    placed = await place_volume(request.pool, flushed, request.name)
     if not placed.ours:
         raise VolumeExists(
             f"Another volume “{request.name}” came into the pool “{request.pool.name}” meanwhile. "

@@ -126,6 +126,7 @@ async def create_on(
                 pool=pool,
                 name=wanted.name,
                 backing=backing,
+                chain=tuple(dict.fromkeys(layer.volume for layer in image.layers)),
                 size=size,
                 customization=customization,
                 image=image.name,

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Brings an image into a pool as a directory, for containers of libvirt-LXC."""
 
-import contextlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.keeper.beneath import make_directory, opened
 from virtlayer.keeper.directories import check_is_closed, flush_directory, place_directory
 from virtlayer.keeper.staging import staging_directory
 from virtlayer.protocol.pools import Pool, Volume
@@ -80,13 +78,13 @@ class _PullDirectory(WholeImagePull):
             staging_directory(pools, pool, self.job.id) as staging,
             explained(pools, pool, str(self.request.source)),
         ):
-            staged = staging / _STAGED
-            with _made(staged) as directory:
+            with opened(make_directory(staging.descriptor, _STAGED)) as directory:
                 finished = await self._apply(directory, source)
                 await self._customize(directory)
-            await flush_directory(staged)
-            self.job.report.set_stage(Stage.REGISTERING)
-            placed = await place_directory(pool, staged, self.request.volume.name)
+                await flush_directory(directory)
+                self.job.report.set_stage(Stage.REGISTERING)
+                name = self.request.volume.name
+                placed = await place_directory(pool, staging, _STAGED, directory, name)
             return await self.registered(pool, placed, ["dir"]), finished
 
     async def _apply(self, directory: int, source: OpenImage) -> FinishedDirectory:
@@ -125,14 +123,3 @@ class _PullDirectory(WholeImagePull):
 
 def _is_squashed() -> bool:
     return os.geteuid() != 0
-
-
-@contextlib.contextmanager
-def _made(path: Path) -> Iterator[int]:
-    """Make a directory; a descriptor of it."""
-    path.mkdir(0o700)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Brings the disk that an image carries into a pool, as KubeVirt publishes machines."""
 
-import contextlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from virtlayer.errors import VolumeExists
+from virtlayer.keeper.beneath import open_beneath, opened
 from virtlayer.keeper.commit import flush_volume, place_volume
 from virtlayer.keeper.staging import staging_directory
 from virtlayer.protocol.pools import Pool, Volume
@@ -25,6 +23,7 @@ from virtlayer.service.workers.disk import DiskWorker, FoundDisk
 from virtlayer.service.workers.disk_inspection import inspect_disk
 
 _STAGED = "disk"
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _READABLE = 0o444
 """For a qemu-img without rights; the staging directory lets nobody else come near."""
 _MODE = 0o600
@@ -66,13 +65,12 @@ class _PullDisk(WholeImagePull):
             staging_directory(pools, pool, self.job.id) as staging,
             explained(pools, pool, str(self.request.source)),
         ):
-            staged = staging / _STAGED
-            with _made(staged) as file:
+            with opened(open_beneath(staging.descriptor, _STAGED, _NEW, 0o600)) as file:
                 found = await self._copy(file, source)
                 disk_format = await self._inspect(file, found)
-            await flush_volume(pool, staged, mode=_MODE)
-            self.job.report.set_stage(Stage.REGISTERING)
-            placed = await place_volume(pool, staged, name)
+            with await flush_volume(pool, staging, _STAGED, mode=_MODE) as flushed:
+                self.job.report.set_stage(Stage.REGISTERING)
+                placed = await place_volume(pool, flushed, name)
             if not placed.ours:
                 raise VolumeExists(
                     f"Another volume “{name}” came into the pool “{pool.name}” meanwhile. "
@@ -103,14 +101,3 @@ class _PullDisk(WholeImagePull):
         os.fchmod(file, _READABLE)
         subject = f"The disk /disk/{found.name} of {self.request.source}"
         return await inspect_disk(file, subject)
-
-
-@contextlib.contextmanager
-def _made(path: Path) -> Iterator[int]:
-    """Make a file; a descriptor of it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

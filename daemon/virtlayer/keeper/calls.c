@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * System calls that Python does not have: openat2(2), which opens a name without following a link,
+ * and syncfs(2).
+ */
+
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030d0000
+
+#include <Python.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Opens one name in a directory: no link is followed, and no mount point is entered. */
+static PyObject *open_beneath(PyObject *module, PyObject *arguments)
+{
+    struct open_how how = {
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    };
+    int directory, flags;
+    unsigned int mode;
+    PyObject *name;
+    long descriptor;
+
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "iO&iI", &directory, PyUnicode_FSConverter, &name, &flags,
+                          &mode))
+        return NULL;
+    /* A descriptor for which nobody asked with O_CLOEXEC would go to every program. */
+    how.flags = (unsigned int)flags | O_CLOEXEC | O_NOFOLLOW;
+    how.mode = mode;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        descriptor = syscall(SYS_openat2, directory, PyBytes_AsString(name), &how, sizeof(how));
+        Py_END_ALLOW_THREADS
+    } while (descriptor < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+    Py_DECREF(name);
+    if (descriptor < 0)
+        return PyErr_Occurred() ? NULL : PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromLong(descriptor);
+}
+
+static PyObject *sync_filesystem(PyObject *module, PyObject *argument)
+{
+    long descriptor = PyLong_AsLong(argument);
+    int result;
+
+    (void)module;
+    if (descriptor == -1 && PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = syncfs((int)descriptor);
+    Py_END_ALLOW_THREADS
+    if (result != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    { "open_beneath", open_beneath, METH_VARARGS,
+      "Open a name in a directory (descriptor, name, flags, mode); see the module beneath." },
+    { "sync_filesystem", sync_filesystem, METH_O,
+      "Wait until all that was written to a descriptor's file system is on disk." },
+    { 0 },
+};
+
+static struct PyModuleDef_Slot slots[] = { { 0 } };
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "virtlayer.keeper.calls",
+    .m_doc = "System calls that Python does not have.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit_calls(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A pool whose directory belongs to another user, who swaps names while root's service writes.
+
+Each test stops the service's code at one step and lets the owner act there, as another uid: nothing
+depends on who is faster. Files of root, and what is in a directory of root, stay as they were.
+"""
+
+import asyncio
+import os
+import pwd
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.staging import path_of
+from virtlayer.errors import Internal, PoolUnsupported, VirtlayerError, VolumeExists
+from virtlayer.keeper import staging
+from virtlayer.keeper.beneath import make_directory, opened
+from virtlayer.keeper.commit import Placed, flush_volume, place_volume, withdraw_volume
+from virtlayer.keeper.directories import place_directory
+from virtlayer.keeper.pools import Pools
+from virtlayer.keeper.staging import STAGING_PARENT, link_chain, staging_directory, sweep
+from virtlayer.protocol.pools import Pool
+from virtlayer.service.chain.qcow2 import create_overlay
+
+pytestmark = pytest.mark.root
+
+_GAMES = pwd.getpwnam("games")
+_SECRET = b"of root alone\n"
+
+
+@dataclass
+class Owner:
+    """The user whom the pool's directory belongs to."""
+
+    pool: Path
+
+    def does(self, script: str, *arguments: str | Path) -> None:
+        """Run a shell script in the pool's directory."""
+        drop = [f"--reuid={_GAMES.pw_uid}", f"--regid={_GAMES.pw_gid}", "--clear-groups"]
+        command = ["setpriv", *drop, "--", "sh", "-euc", script, "sh", *arguments]
+        subprocess.run(command, cwd=self.pool, check=True)
+
+    def replaces(self, name: str, target: Path) -> None:
+        """Put a link in the place of a name."""
+        self.does('mv -T -- "$1" "$1.moved" && ln -s -- "$2" "$1"', name, target)
+
+
+@dataclass
+class Victim:
+    """What is root's: a file, and a directory with a file."""
+
+    directory: Path
+    files: dict[str, bytes] = field(default_factory=lambda: {"file": _SECRET, "in": _SECRET})
+
+    def __post_init__(self) -> None:
+        self.directory.chmod(0o755)
+        self.file.write_bytes(_SECRET)
+        self.file.chmod(0o600)
+        (self.directory / "below").mkdir()
+        (self.directory / "below" / "in").write_bytes(_SECRET)
+        self._before = self.state()
+
+    @property
+    def file(self) -> Path:
+        """A file that nobody else may read."""
+        return self.directory / "file"
+
+    def state(self) -> list[tuple[str, int, int, int, int, bytes]]:
+        """Everything about them."""
+        found = []
+        for path in sorted(self.directory.rglob("*")):
+            info = path.lstat()
+            content = path.read_bytes() if path.is_file() else b""
+            times = info.st_mtime_ns
+            found.append((str(path), info.st_mode, info.st_uid, info.st_nlink, times, content))
+        return found
+
+    def check(self) -> None:
+        """See that nothing has changed."""
+        assert self.state() == self._before
+
+
+@pytest.fixture
+def owner(pool: Pool) -> Iterator[Owner]:
+    os.chown(pool.path, _GAMES.pw_uid, _GAMES.pw_gid)
+    owner = Owner(pool.path)
+    yield owner
+    # With his rights: what root has left in a directory of its own, he cannot remove.
+    owner.does("rm -rf .virtlayer-staging*")
+
+
+@pytest.fixture
+def victim(pool: Pool) -> Iterator[Victim]:
+    # On the pool's file system, so that links between them are possible.
+    directory = pool.path.parent / f"{pool.name}-victim"
+    directory.mkdir()
+    found = Victim(directory)
+    yield found
+    found.check()
+    subprocess.run(["rm", "-r", directory], check=True)
+
+
+def at(
+    monkeypatch: pytest.MonkeyPatch, module: object, name: str, action: Callable[[], None]
+) -> None:
+    """Let something happen once, just before a step of the service."""
+    step = getattr(module, name)
+    done = False
+
+    def acted(*args: object, **kwargs: object) -> object:
+        nonlocal done
+        if not done:
+            done = True
+            action()
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, acted)
+
+
+# ---- the staging directory itself ----
+
+
+async def test_a_link_in_the_place_of_the_staging_parent_is_refused(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    owner.does('ln -s "$1" .virtlayer-staging', victim.directory)
+    with pytest.raises(PoolUnsupported, match="is not a directory of the pool"):
+        async with staging_directory(pools, pool, 1):
+            pass
+    assert await sweep(pools, pool) == 0
+
+
+async def test_a_fifo_in_the_place_of_the_staging_parent_is_refused(
+    pools: Pools, pool: Pool, owner: Owner
+) -> None:
+    owner.does("mkfifo .virtlayer-staging")
+    with pytest.raises(PoolUnsupported, match="is not a directory of the pool"):
+        async with staging_directory(pools, pool, 1):
+            pass
+    assert await sweep(pools, pool) == 0
+
+
+async def test_a_staging_parent_that_is_swapped_before_it_is_opened_is_refused(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swap() -> None:
+        owner.replaces(STAGING_PARENT, victim.directory)
+
+    at(monkeypatch, staging, "open_directory_beneath", swap)
+    with pytest.raises(PoolUnsupported, match="is not a directory of the pool"):
+        async with staging_directory(pools, pool, 1):
+            pass
+
+
+@pytest.mark.parametrize(
+    "put",
+    ['ln -s "$1" "$2"', 'mkdir -m 777 "$2"', 'mkdir -m 700 "$2"'],
+    ids=["link", "open directory", "closed directory"],
+)
+async def test_a_new_staging_directory_that_is_swapped_at_once_is_not_used(
+    pools: Pools,
+    pool: Pool,
+    owner: Owner,
+    victim: Victim,
+    monkeypatch: pytest.MonkeyPatch,
+    put: str,
+) -> None:
+    # The parent is the owner's, as if his own service had made it.
+    owner.does("mkdir .virtlayer-staging")
+
+    def swap() -> None:
+        [made] = (pool.path / STAGING_PARENT).iterdir()
+        owner.does(f'cd .virtlayer-staging && mv "$2" moved && {put}', victim.directory, made.name)
+
+    real = os.mkdir
+
+    def mkdir(name: str, *args: int, **kwargs: int) -> None:
+        real(name, *args, **kwargs)
+        if name != STAGING_PARENT:
+            monkeypatch.setattr(os, "mkdir", real)
+            swap()
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(PoolUnsupported):
+        async with staging_directory(pools, pool, 1):
+            pass
+
+
+async def test_a_staging_directory_that_is_swapped_later_is_used_all_the_same(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    async with staging_directory(pools, pool, 1) as made:
+        owner.replaces(STAGING_PARENT, victim.directory)
+        await create_overlay(made.descriptor, "volume.qcow2", 1024**2, "base.qcow2")
+        with await flush_volume(pool, made, "volume.qcow2") as flushed:
+            placed = await place_volume(pool, flushed, "guest.qcow2")
+        assert (placed.ours, placed.path.read_bytes()[:4]) == (True, b"QFI\xfb")
+        assert stat.S_IMODE(placed.path.stat().st_mode) == 0o444
+    # The job's own directory in it is removed.
+    owner.does("rmdir .virtlayer-staging.moved")
+
+
+async def test_a_name_that_is_a_link_already_is_not_overwritten(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    owner.does('ln -s "$1" guest.qcow2', victim.file)
+    async with staging_directory(pools, pool, 1) as made:
+        await create_overlay(made.descriptor, "volume.qcow2", 1024**2, "base.qcow2")
+        with await flush_volume(pool, made, "volume.qcow2") as flushed:
+            placed = await place_volume(pool, flushed, "guest.qcow2")
+    assert not placed.ours
+    assert placed.path.readlink() == victim.file
+
+
+# ---- what the program that writes has left ----
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "device", "directory", "foreign file"])
+async def test_a_finished_file_that_is_something_else_is_refused(
+    pools: Pools, pool: Pool, victim: Victim, kind: str
+) -> None:
+    async with staging_directory(pools, pool, 1, owner=_GAMES.pw_uid) as made:
+        new = path_of(made) / "v1"
+        match kind:
+            case "link":
+                new.symlink_to(victim.file)
+            case "fifo":
+                os.mkfifo(new)
+            case "device":
+                os.mknod(new, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+            case "directory":
+                new.mkdir()
+            case "foreign file":
+                new.touch()
+                os.chown(new, 1, 1)
+        with pytest.raises(VirtlayerError, match="v1"):
+            await flush_volume(pool, made, "v1")
+
+
+async def test_a_finished_file_with_another_name_is_refused(
+    pools: Pools, pool: Pool, victim: Victim
+) -> None:
+    """A second name of one of root's files, where the kernel lets users make one."""
+    before = victim.file.stat()
+    async with staging_directory(pools, pool, 1, owner=_GAMES.pw_uid) as made:
+        os.link(victim.file, path_of(made) / "v1")
+        with pytest.raises(Internal, match="has 2 names"):
+            await flush_volume(pool, made, "v1")
+    assert stat.S_IMODE(before.st_mode) == 0o600
+
+
+async def test_a_finished_file_belongs_to_root_afterwards(pools: Pools, pool: Pool) -> None:
+    games = (_GAMES.pw_uid, _GAMES.pw_gid)
+    async with staging_directory(pools, pool, 1, owner=_GAMES.pw_uid) as made:
+        new = path_of(made) / "v1"
+        new.write_bytes(b"content")
+        os.chown(new, *games)
+        with await flush_volume(pool, made, "v1", mode=0o440) as flushed:
+            # The program's user puts another file there: what was examined is what is placed.
+            Owner(path_of(made)).does("mv v1 away && echo other > v1")
+            placed = await place_volume(pool, flushed, "layer.qcow2")
+    info = placed.path.stat()
+    assert (info.st_uid, stat.S_IMODE(info.st_mode)) == (0, 0o440)
+    assert placed.path.read_bytes() == b"content"
+
+
+# ---- reading the pool's volumes ----
+
+
+async def test_a_base_that_is_swapped_for_a_link_is_not_read(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    owner.does('ln -s "$1" base.qcow2; mkfifo fifo.qcow2', victim.file)
+    async with staging_directory(pools, pool, 1) as made:
+        for name in ("base.qcow2", "fifo.qcow2"):
+            with pytest.raises(OSError, match=r"is a (symbolic link|FIFO)"):
+                link_chain(made, [name])
+
+
+async def test_a_base_stays_the_one_that_was_examined(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    (pool.path / "base.qcow2").write_bytes(b"base")
+    async with staging_directory(pools, pool, 1) as made:
+        name = link_chain(made, ["base.qcow2"])
+        owner.replaces("base.qcow2", victim.file)
+        assert (path_of(made) / name).read_bytes() == b"base"
+    assert (pool.path / "base.qcow2.moved").stat().st_nlink == 1
+
+
+# ---- sweeping ----
+
+
+def own_name(job: int) -> str:
+    return f"{staging._own_prefix()}{job}-0123abcd"
+
+
+async def test_what_a_pools_owner_has_made_is_not_swept(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    owner.does(
+        'mkdir -p .virtlayer-staging/"$1"; ln -s "$3" .virtlayer-staging/"$2"',
+        *(own_name(1), own_name(2), victim.directory),
+    )
+    assert await sweep(pools, pool) == 0
+
+
+async def test_a_sweep_does_not_follow_what_is_swapped_in(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = pool.path / STAGING_PARENT / own_name(1)
+    left.mkdir(parents=True)
+    (left / "v1").write_bytes(b"unfinished")
+    (left / "link").symlink_to(victim.directory)
+    os.chown(left.parent, _GAMES.pw_uid, _GAMES.pw_gid)
+
+    def swap() -> None:
+        owner.does(
+            'cd .virtlayer-staging && mv "$1" moved && ln -s "$2" "$1"',
+            *(left.name, victim.directory),
+        )
+
+    at(monkeypatch, staging, "remove_content", swap)
+    await sweep(pools, pool)
+    assert list((left.parent / "moved").iterdir()) == []
+
+
+# ---- placing and withdrawing directories ----
+
+
+async def placed_directory(pools: Pools, pool: Pool) -> Placed:
+    async with staging_directory(pools, pool, 1) as made:
+        with opened(make_directory(made.descriptor, "root")) as directory:
+            (path_of(made) / "root" / "inside").mkdir()
+            return await place_directory(pool, made, "root", directory, "guest")
+
+
+async def test_a_directory_is_not_placed_in_a_links_target(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    owner.does('ln -s "$1" guest', victim.directory)
+    with pytest.raises(VolumeExists):
+        await placed_directory(pools, pool)
+
+
+async def test_a_directory_in_anothers_place_is_not_withdrawn(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    placed = await placed_directory(pools, pool)
+    # The owner may rename a directory of root's that is in his own one.
+    kept = pool.path / "kept"
+    kept.mkdir()
+    (kept / "file").write_bytes(_SECRET)
+    owner.does("mv -T guest away && mv -T kept guest")
+    await withdraw_volume(pools, pool, placed)
+    assert (pool.path / "guest" / "file").read_bytes() == _SECRET
+    owner.does('mv -T guest kept && ln -s "$1" guest', victim.directory)
+    await withdraw_volume(pools, pool, placed)
+    owner.does("rm guest && mv -T away guest")
+    await withdraw_volume(pools, pool, placed)
+    assert [path.name for path in pool.path.iterdir()] == ["kept"]
+
+
+async def test_a_file_that_is_swapped_before_it_is_withdrawn_stays(
+    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+) -> None:
+    async with staging_directory(pools, pool, 1) as made:
+        (path_of(made) / "v1").write_bytes(b"1")
+        with await flush_volume(pool, made, "v1") as flushed:
+            placed = await place_volume(pool, flushed, "one")
+    owner.replaces("one", victim.file)
+    await withdraw_volume(pools, pool, placed)
+    assert (pool.path / "one").readlink() == victim.file
+
+
+async def test_a_cancelled_flush_closes_its_file(
+    pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
+        real(descriptor)
+
+    async with staging_directory(pools, pool, 1) as made:
+        (path_of(made) / "v1").write_bytes(b"1")
+        monkeypatch.setattr(os, "fsync", fsync)
+        task = asyncio.create_task(flush_volume(pool, made, "v1"))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
