@@ -199,7 +199,7 @@ async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
         (("--format=dir", "--grow"), "make no sense with format=dir"),
         (("--format=disk", "--volume-size=1G"), "make no sense with format=disk"),
         (("--format=disk", "--hostname=a"), "taken as it is in the image"),
-        (("--format=dir", "--volume=a/b"), "cannot be the name of a volume"),
+        (("--format=dir", "--volume=a/b"), "Invalid volume name “a/b”"),
     ],
 )
 async def test_options_that_make_no_sense_are_refused(
@@ -361,6 +361,7 @@ async def test_a_machine_on_such_a_disk_boots_by_itself(user: PoolUser, disks: P
 
     user.host.virsh("vol-delete", "own", "--pool", user.pool)
     (user.path / "own").write_bytes(b"another")
+    user.host.virsh("pool-refresh", user.pool)
     assert "<kernel>" in await user.tell("xml", "own", user.pool, "--kernel=/dev/null")
 
 
