@@ -116,7 +116,7 @@ async def test_whom_a_rule_bars_may_not(system: Bus, tmp_path: Path) -> None:
     async with polkitd(system, rule("NO")), virtlayerd(system, tmp_path):
         assert "does not allow org.virtlayer1.pull to you" in await call_as_nobody(system, *PULL)
         inspect = await call_as_nobody(system, "Inspect", "sa{sv}", SOURCE, "0")
-        assert "does not allow org.virtlayer1.pull to you" in inspect
+        assert "does not allow org.virtlayer1.inspect to you" in inspect
         assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
         assert "/job/1" in await ask_as_root(system, *PULL)
 
@@ -170,6 +170,7 @@ async def test_a_local_image_can_be_inspected_by_whoever_can_read_it(system: Bus
         ("create-volume", ("CreateVolume", "sssa{sv}", "nowhere", "image", "volume", "0")),
         ("remove", ("RemoveImage", "ssa{sv}", "nowhere", "image", "0")),
         ("prune", ("Prune", "sa{sv}", "nowhere", "0")),
+        ("rescan", ("Rescan", "sa{sv}", "nowhere", "0")),
         ("populate", ("Populate", "a{sv}", "0")),
     ],
 )
@@ -192,7 +193,20 @@ def test_the_policy_has_the_actions_that_are_asked_for() -> None:
     }
     # Nobody is asked for a password because of it.
     assert defaults.pop(Action.READ_DETAILS) == ("no", "no", "no")
-    assert {*defaults.values()} == {("auth_admin", "auth_admin", "auth_admin_keep")}
+    # What is kept is good for any image and pool.
+    kept = {Action.INSPECT, Action.POPULATE}
+    for action, default in defaults.items():
+        active = "auth_admin_keep" if action in kept else "auth_admin"
+        assert default == ("auth_admin", "auth_admin", active), action
+
+
+def test_every_action_has_texts_of_its_own_and_lets_the_service_tell_details() -> None:
+    policy = ElementTree.parse(POLICIES / "org.virtlayer1.policy")  # noqa: S314 -- our own file
+    for text in ("message", "description"):
+        texts = [each.text for each in policy.iter(text)]
+        assert len({*texts}) == len(texts) == len(Action)
+    owners = [(each.attrib["key"], each.text) for each in policy.iter("annotate")]
+    assert owners == [("org.freedesktop.policykit.owner", "unix-user:virtlayer")] * len(Action)
 
 
 def test_a_user_is_in_the_groups_of_the_account() -> None:

@@ -31,6 +31,8 @@ async def test_operators_pull_from_one_registry_into_one_pool(tmp_path: Path) ->
             assert _STARTED in await pull(_GIVEN, "machines")
             assert "does not allow org.virtlayer1.pull" in await pull(_GIVEN, "default")
             assert "does not allow org.virtlayer1.pull" in await pull(_OTHER, "machines")
+            without_tls = ("ssa{sv}", _GIVEN, "machines", "1", "tls-verify", "b", "false")
+            assert "does not allow" in await call_as_nobody(bus, "Pull", *without_tls)
             volume = ("sssa{sv}", "machines", "web:1", "web.qcow2", "0")
             assert _STARTED in await call_as_nobody(bus, "CreateVolume", *volume)
             removal = ("ssa{sv}", "machines", "web:1", "0")

@@ -28,11 +28,13 @@ _ALLOW_USER_INTERACTION = 1
 class Action(StrEnum):
     """The polkit actions."""
 
+    INSPECT = "org.virtlayer1.inspect"
     PULL = "org.virtlayer1.pull"
     PULL_LOCAL = "org.virtlayer1.pull-local"
     REMOVE = "org.virtlayer1.remove"
     PRUNE = "org.virtlayer1.prune"
     POPULATE = "org.virtlayer1.populate"
+    RESCAN = "org.virtlayer1.rescan"
     CREATE_VOLUME = "org.virtlayer1.create-volume"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
     READ_DETAILS = "org.virtlayer1.read-details"
@@ -58,6 +60,15 @@ class Authority(Protocol):
 
         Raises:
             NotAuthorized: The caller may not.
+        """
+
+    async def allows(self, call: Call, action: Action, details: Mapping[str, str]) -> bool:
+        """Tell whether a call may do something, without asking a person.
+
+        Args:
+            call: Whose caller is asked about.
+            action: What it might do.
+            details: What rules can see of it.
         """
 
     async def identity(self, call: Call) -> Identity | None:
@@ -90,6 +101,10 @@ class SessionAuthority:
 
     async def authorize(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> None:
         """Allow everything to who was admitted."""
+
+    async def allows(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> bool:
+        """Allow everything to who was admitted."""
+        return True
 
     async def identity(self, _call: Call) -> Identity | None:
         """Return None: the daemon can read what the caller can, and no more."""
@@ -135,22 +150,22 @@ class SystemAuthority:
                 )
             )
 
+    async def allows(self, call: Call, action: Action, details: Mapping[str, str]) -> bool:
+        """Tell whether polkit allows it without a prompt. Without polkit, only root may do it."""
+        if await self.uid(call) == 0:
+            return True
+        try:
+            allowed, _ = await self._check(call.sender, action, details, interactive=False)
+        except BusError:
+            return False
+        return allowed
+
     async def viewer(self, call: Call) -> Viewer:
         """Return the caller, who is a manager if polkit says so without a prompt."""
         uid = await self.uid(call)
         if uid == 0:
             return SeesAll()
-
-        async def is_manager() -> bool:
-            try:
-                allowed, _ = await self._check(
-                    call.sender, Action.READ_DETAILS, {}, interactive=False
-                )
-            except BusError:
-                return False
-            return allowed
-
-        return OrdinaryUser(uid, is_manager)
+        return OrdinaryUser(uid, lambda: self.allows(call, Action.READ_DETAILS, {}))
 
     async def _check(
         self, sender: str, action: Action, details: Mapping[str, str], *, interactive: bool

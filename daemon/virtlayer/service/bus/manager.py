@@ -11,6 +11,7 @@ from virtlayer.dbus import names
 from virtlayer.protocol.names import parse_image_name, parse_pool_name, parse_volume_name
 from virtlayer.service.bus.authority import Action, Authority
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.image import ImageObjects
 from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
 from virtlayer.service.bus.options import (
@@ -23,6 +24,7 @@ from virtlayer.service.bus.options import (
     parse_options,
 )
 from virtlayer.service.bus.pull_request import pull_request
+from virtlayer.service.bus.replacing import may_replace
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.turns import Turns
@@ -75,11 +77,23 @@ class Manager(Interface):
         with contextlib.ExitStack() as belongings:
             given = parse_options(PullOptions, options, call, belongings)
             request = pull_request(parse_reference(source), parse_pool_name(pool), given)
-            await self._authorize(call, request.source, {"pool": pool})
+            details = details_of(
+                given,
+                source=str(request.source),
+                pool=pool,
+                name=request.image_name,
+                image=request.image_name,
+                **({} if request.volume is None else {"volume": request.volume.name}),
+            )
+            await self._authority.authorize(call, _pull_action(request.source), details)
             if isinstance(request, PullRequest):
                 check_volume_size(self._services.settings, request)
+                replacing = await may_replace(
+                    self._authority, self._services.catalog, call, request, details
+                )
+                request = dataclasses.replace(request, may_replace=replacing)
             if request.volume is not None:
-                await self._authorize_volume(call, pool, str(request.source), request.volume.name)
+                await self._authority.authorize(call, Action.CREATE_VOLUME, details)
             access = await self._settled(call, request.source, given)
             request = dataclasses.replace(request, access=access)
             if request.volume is not None:
@@ -110,7 +124,8 @@ class Manager(Interface):
                 image=parse_image_name(image),
                 volume=given.new_volume(volume, given.size),
             )
-            await self._authorize_volume(call, pool, image, volume)
+            details = details_of(given, pool=pool, image=image, volume=volume)
+            await self._authority.authorize(call, Action.CREATE_VOLUME, details)
             await check_size(self._services, request)
             request = dataclasses.replace(request, volume=await request.volume.settled())
             job = self._services.jobs.start(
@@ -136,7 +151,8 @@ class Manager(Interface):
                 access=given.access,
             )
             if request.source.local_path is None:
-                await self._authorize(call, request.source, {})
+                details = details_of(given, source=str(request.source))
+                await self._authority.authorize(call, Action.INSPECT, details)
             # A local one is read with the caller's rights, who can look at it as well without us.
             async with self._inspections.slot(await self._authority.uid(call)):
                 access = await self._settled(call, request.source, given)
@@ -152,9 +168,10 @@ class Manager(Interface):
         self, call: Call, pool: str, image: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
         """Start a job that removes an image."""
-        parse_options(NoOptions, options, call)
+        given = parse_options(NoOptions, options, call)
         request = RemoveRequest(pool=parse_pool_name(pool), image=parse_image_name(image))
-        await self._authority.authorize(call, Action.REMOVE, {"pool": pool, "source": image})
+        details = details_of(given, pool=pool, image=image)
+        await self._authority.authorize(call, Action.REMOVE, details)
         return await self._start(
             call,
             "remove",
@@ -168,7 +185,7 @@ class Manager(Interface):
         """Start a job that deletes the layers that nothing needs."""
         given = parse_options(PruneOptions, options, call)
         request = PruneRequest(pool=parse_pool_name(pool), dry_run=given.dry_run)
-        await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
+        await self._authority.authorize(call, Action.PRUNE, details_of(given, pool=pool))
         return await self._start(
             call, "prune", lambda job: prune(self._services, request, job), pool=pool
         )
@@ -176,8 +193,9 @@ class Manager(Interface):
     @method("Populate", takes={"options": "a{sv}"}, gives={"id": "u", "job": "o"})
     async def populate(self, call: Call, options: Mapping[str, Variant]) -> tuple[int, str]:
         """Start a job that brings the configured images up to date."""
-        request = PopulateRequest(due=parse_options(PopulateOptions, options, call).due)
-        await self._authority.authorize(call, Action.POPULATE, {})
+        given = parse_options(PopulateOptions, options, call)
+        request = PopulateRequest(due=given.due)
+        await self._authority.authorize(call, Action.POPULATE, details_of(given))
         return await self._start(
             call,
             "populate",
@@ -191,9 +209,9 @@ class Manager(Interface):
         self, call: Call, pool: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
         """Start a job that makes the catalogue say what a pool holds."""
-        parse_options(NoOptions, options, call)
+        given = parse_options(NoOptions, options, call)
         request = RescanRequest(pool=parse_pool_name(pool))
-        await self._authority.authorize(call, Action.PRUNE, {"pool": pool, "source": ""})
+        await self._authority.authorize(call, Action.RESCAN, details_of(given, pool=pool))
         return await self._start(
             call, "rescan", lambda job: rescan(self._services, request, job), pool=pool
         )
@@ -300,20 +318,13 @@ class Manager(Interface):
         )
         return job.id, names.job_path(job.id)
 
-    async def _authorize_volume(self, call: Call, pool: str, source: str, volume: str) -> None:
-        details = {"pool": pool, "source": source, "volume": volume}
-        await self._authority.authorize(call, Action.CREATE_VOLUME, details)
-
-    async def _authorize(self, call: Call, source: Reference, details: Mapping[str, str]) -> None:
-        await self._authority.authorize(
-            call,
-            Action.PULL if source.local_path is None else Action.PULL_LOCAL,
-            {"source": str(source), **details},
-        )
-
     async def _settled(self, call: Call, source: Reference, options: SourceOptions) -> Access:
         """How the source of an authorized call is reached, whatever the caller does after it."""
         identity = None
         if source.local_path is not None or options.paths:
             identity = await self._authority.identity(call)
         return await dataclasses.replace(options.access, identity=identity).settled()
+
+
+def _pull_action(source: Reference) -> Action:
+    return Action.PULL if source.local_path is None else Action.PULL_LOCAL

@@ -19,12 +19,15 @@ from virtlayer.service.source.access import Access
 from virtlayer.service.source.platform import Platform, parse_platform
 from virtlayer.sizes import check_virtual_size
 
+CONFIDENTIAL = "confidential"
+"""The key in a field's metadata that tells whether neither logs nor rules of polkit may see it."""
 _SIGNATURE = "signature"
 _DESCRIPTOR = "h"
 
 
 def _option(signature: str, *, default: object = None, secret: bool = False) -> Any:
-    return dataclasses.field(default=default, metadata={_SIGNATURE: signature}, repr=not secret)
+    metadata = {_SIGNATURE: signature, CONFIDENTIAL: secret}
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class SourceOptions:
     username: str | None = _option("s")
     password: str | None = _option("s", secret=True)
     authfile: str | None = _option("s")
-    auth_fd: int | None = _option(_DESCRIPTOR)
+    auth_fd: int | None = _option(_DESCRIPTOR, secret=True)
     tls_verify: bool = _option("b", default=True)
     cert_dir: str | None = _option("s")
 
@@ -72,7 +75,7 @@ class CustomizationOptions:
 
     grow_filesystem: bool = _option("b", default=False)
     root_password: str | None = _option("s", secret=True)
-    root_password_fd: int | None = _option(_DESCRIPTOR)
+    root_password_fd: int | None = _option(_DESCRIPTOR, secret=True)
     ssh_authorized_keys: Sequence[str] | None = _option("as")
     hostname: str | None = _option("s")
     uid_map: Sequence[Sequence[int]] | None = _option("a(uuu)")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from virtlayer.errors import NotAuthorized
 from virtlayer.service.catalog import built_layers, former_versions, provenance, pullers
 from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltLayers, BuiltVolume
 from virtlayer.service.catalog.database import Database
@@ -179,19 +180,28 @@ class Catalog(Database):
         self.built_layers = BuiltLayers(self)
         self.pullers = Pullers(self)
 
-    async def put(self, record: ImageRecord, *, keep: int | None = None) -> ImageRecord:
+    async def put(
+        self, record: ImageRecord, *, keep: int | None = None, replace: bool = True
+    ) -> ImageRecord:
         """Record an image, in the place of one of the same name in the same pool.
 
         Args:
             record: The image. One of other volumes becomes a former version of the name.
             keep: How many former versions are to be kept; None to keep those that are kept now.
+            replace: Whether the name may stand for another source or version so far.
 
         Returns:
             The record with its id.
+
+        Raises:
+            NotAuthorized: It stands for another one, which must not be replaced.
         """
 
         def put(connection: sqlite3.Connection) -> ImageRecord:
             place = (record.pool, record.name)
+            if not replace:
+                for present in _select(connection, "WHERE pool = ? AND name = ?", place):
+                    check_same(present, record)
             now = time.time_ns() // 1000
             former_versions.supersede(connection, *place, record.volume, now, kept=keep is not None)
             if keep is not None:
@@ -305,6 +315,24 @@ class Catalog(Database):
             built_layers.forget_unused(connection)
 
         await self.run(remove)
+
+
+def check_same(present: ImageRecord, record: ImageRecord) -> None:
+    """See that putting a record would not replace another source or version.
+
+    Raises:
+        NotAuthorized: It would.
+    """
+    if (present.source, present.digest, present.volume) != (
+        record.source,
+        record.digest,
+        record.volume,
+    ):
+        raise NotAuthorized(
+            f"The name “{record.name}” in the pool “{record.pool}” stands for another image or "
+            "version. To replace it you need the right to remove it (org.virtlayer1.remove). "
+            "Give another name."
+        )
 
 
 def _put(connection: sqlite3.Connection, record: ImageRecord) -> ImageRecord:

@@ -20,7 +20,13 @@ from virtlayer.cancellation import meanwhile
 from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume, ImageLayer, ImageRecord
+from virtlayer.service.catalog.catalog import (
+    BuiltLayer,
+    BuiltVolume,
+    ImageLayer,
+    ImageRecord,
+    check_same,
+)
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.presence import whole_chain
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
@@ -59,6 +65,7 @@ class PullRequest:
         keep: How many former versions of the name are kept; None to keep those that are kept now,
             and not the one that this pull may replace.
         volume: A writable volume to be made on the image; None for none.
+        may_replace: Whether an image of another source or version may lose the name to this one.
 
     Raises:
         InvalidArgument: No volume can have this size.
@@ -73,6 +80,12 @@ class PullRequest:
     size: int | None = None
     keep: int | None = None
     volume: NewVolume | None = None
+    may_replace: bool = True
+
+    @property
+    def image_name(self) -> ImageName:
+        """What the image is called in the pool."""
+        return self.source.short_name if self.name is None else self.name
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -131,7 +144,7 @@ class _Pull:
         self._services = services
         self._request = request
         self._job = job
-        self._name = request.name or request.source.short_name
+        self._name = request.image_name
         self._size = request.size or services.settings.storage.virtual_size
         self._downloaded: set[Layer] = set()
         self._digest = ""
@@ -209,12 +222,15 @@ class _Pull:
                 planning = SharedPlanning(services, pool, self._size, claims)
                 plan = await planning.plan(image.layers)
                 await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
+                await self._check_replacing(plan, image)
                 chain = await self._build(pool, plan, source, worker)
             else:
                 self._job.report.set_total(0, 0)
             source.let_go()
             self._job.report.set_stage(Stage.REGISTERING)
-            record = await services.catalog.put(self._record(plan, image), keep=request.keep)
+            record = await services.catalog.put(
+                self._record(plan, image), keep=request.keep, replace=request.may_replace
+            )
             made = chain.volumes[-1]
             if request.volume is not None:
                 made = await create_on(services, pool, record, request.volume, self._job)
@@ -290,6 +306,12 @@ class _Pull:
             caller_uid=self._job.started_by,
             **more,
         )
+
+    async def _check_replacing(self, plan: tuple[PlannedVolume, ...], image: Image) -> None:
+        """See early that the name is not another's; the catalogue sees it for certain, and late."""
+        record = await self._services.catalog.get(self._request.pool, self._name)
+        if record is not None and not self._request.may_replace:
+            check_same(record, self._record(plan, image))
 
     def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
         return ImageRecord(

@@ -65,6 +65,11 @@ class WholeImageRequest:
     access: Access = field(default_factory=Access)
     cache: bool = True
 
+    @property
+    def image_name(self) -> ImageName:
+        """What the image is called."""
+        return self.source.short_name if self.name is None else self.name
+
     def __post_init__(self) -> None:
         if self.volume.size is not None or self.volume.grow_filesystem:
             raise InvalidArgument(
@@ -128,7 +133,7 @@ class WholeImagePull:
     @property
     def name(self) -> str:
         """What the image is called."""
-        return self.request.name or self.request.source.short_name
+        return self.request.image_name
 
     @property
     def bytes_downloaded(self) -> int:

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What polkit's rules and prompts can see of a call: everything but secrets."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from virtlayer.service.bus.options import CONFIDENTIAL
+
+
+def details_of(options: object, **arguments: str) -> dict[str, str]:
+    """The arguments and options of a call as texts, by their names on the bus.
+
+    Options that were not given are there with their defaults, where they have any. Of a descriptor
+    it is only told that it was given.
+
+    Args:
+        options: What ``parse_options`` returned.
+        arguments: What else is known of the call; more important than options of these names.
+    """
+    assert dataclasses.is_dataclass(options)
+    texts = {
+        field.name: _text(getattr(options, field.name))
+        for field in dataclasses.fields(options)
+        if not field.metadata[CONFIDENTIAL] and getattr(options, field.name) is not None
+    }
+    return {name.replace("_", "-"): text for name, text in (texts | arguments).items()}
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str() | int():
+            return str(value)
+        case Mapping():
+            return ", ".join(value)
+        case [*several]:
+            return ", ".join(_part(one) for one in several)
+    raise AssertionError(f"nobody said how polkit sees {type(value)}")
+
+
+def _part(value: object) -> str:
+    """One of several values; a range of ids as the command takes it."""
+    return ":".join(str(number) for number in value) if isinstance(value, list) else str(value)
