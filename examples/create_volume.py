@@ -17,7 +17,7 @@ def main(image: str, volume: str, pool: str = "default") -> None:
     loop = GLib.MainLoop()
     ended: dict[str, tuple[str, str, str]] = {}
 
-    def on_removed(*signal: Any) -> None:
+    def on_finished(*signal: Any) -> None:
         _number, path, result, error, message = signal[-1].unpack()
         ended[path] = (result, error, message)
         loop.quit()
@@ -25,7 +25,7 @@ def main(image: str, volume: str, pool: str = "default") -> None:
     manager = ("org.virtlayer1", "/org/virtlayer1", "org.virtlayer1.Manager")
     service, path, interface = manager
     nothing = Gio.DBusSignalFlags.NONE
-    bus.signal_subscribe(service, interface, "JobRemoved", path, None, nothing, on_removed)
+    bus.signal_subscribe(service, interface, "JobFinished", path, None, nothing, on_finished)
 
     # An "h" is the index of a descriptor in the list that goes with the message.
     descriptors = Gio.UnixFDList.new()

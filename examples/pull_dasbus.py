@@ -17,12 +17,12 @@ def main(source: str, pool: str = "default") -> None:
     loop = EventLoop()
     ended: dict[str, tuple[str, str, str]] = {}
 
-    def on_removed(_number: int, path: str, result: str, error: str, message: str) -> None:
+    def on_finished(_number: int, path: str, result: str, error: str, message: str) -> None:
         ended[path] = (result, error, message)
         loop.quit()
 
     # A small job may be over when the reply arrives: ask for this before it is there.
-    manager.JobRemoved.connect(on_removed)
+    manager.JobFinished.connect(on_finished)
     try:
         _number, job = manager.Pull(source, pool, {"cache": get_variant(Bool, False)})
     except DBusError as refused:

@@ -48,7 +48,7 @@ def test_root_pulls_from_a_registry_with_tls_and_a_password(system: System, sour
     command = ("virtlayer", "pull", source, *ACCESS, "--json")
     with system.monitor() as monitor:
         result = json.loads(system.run(*command, stdin=PASSWORD))
-        signals = monitor.signals_until("JobRemoved")
+        signals = monitor.signals_until("JobFinished")
     assert (result["layers-built"], result["layers-reused"]) == (3, 0)
     assert_chain(system, result["volumes"])
     assert_signals(signals)

@@ -43,6 +43,10 @@ class ScriptedJob(Interface):
     def __init__(self) -> None:
         super().__init__()
         self.cancelled = asyncio.Event()
+        self.awaited = asyncio.Event()
+        """Set when a client waits for the job: it has asked for the signals before."""
+        self._over = asyncio.Event()
+        self._progress: tuple[float, str, int, int] = (0.0, "", 0, 0)
         self._state = "running"
         self._error = self._message = ""
         self._result: dict[str, Variant] = {}
@@ -53,19 +57,19 @@ class ScriptedJob(Interface):
 
     @dbus_property("Stage", "s")
     def stage(self) -> str:
-        return ""
+        return self._progress[1]
 
     @dbus_property("Progress", "d", emits=Emits.NOTHING)
     def progress(self) -> float:
-        return 0.0
+        return self._progress[0]
 
     @dbus_property("BytesDone", "t", emits=Emits.NOTHING)
     def bytes_done(self) -> int:
-        return 0
+        return self._progress[2]
 
     @dbus_property("BytesTotal", "t", emits=Emits.NOTHING)
     def bytes_total(self) -> int:
-        return 0
+        return self._progress[3]
 
     @dbus_property("Error", "s")
     def error(self) -> str:
@@ -87,9 +91,20 @@ class ScriptedJob(Interface):
     def finished(self, result: str, error: str, message: str) -> None:
         """The job is over."""
 
+    @method("Wait", gives={"state": "s", "error": "s", "message": "s", "result": "a{sv}"})
+    async def wait(self, _call: Call) -> tuple[str, str, str, dict[str, Variant]]:
+        self.awaited.set()
+        await self._over.wait()
+        return self._state, self._error, self._message, self._result
+
     @method("Cancel")
     async def cancel(self, _call: Call) -> None:
         self.cancelled.set()
+
+    def get_on(self, progress: float, stage: str, done: int, total: int) -> None:
+        """Have new values, and tell them."""
+        self._progress = (progress, stage, done, total)
+        self.progress_changed(*self._progress)
 
     def end(self, state: str, error: str = "", message: str = "") -> None:
         """Be over."""
@@ -98,6 +113,7 @@ class ScriptedJob(Interface):
             self._result = variants(RESULT)
         self.announce("state", "error", "message", "result")
         self.finished(state, error, message)
+        self._over.set()
 
 
 type Script = Callable[[ScriptedJob], Awaitable[None]]

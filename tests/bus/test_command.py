@@ -19,8 +19,8 @@ PASSWORD = "swordfish-7hk3"
 
 
 async def succeed(job: ScriptedJob) -> None:
-    job.progress_changed(0.25, "downloading", 1024, 4096)
-    job.progress_changed(0.75, "applying", 4096, 4096)
+    job.get_on(0.25, "downloading", 1024, 4096)
+    job.get_on(0.75, "applying", 4096, 4096)
     job.end("done")
 
 
@@ -29,7 +29,7 @@ async def fail(job: ScriptedJob) -> None:
 
 
 async def run_until_cancelled(job: ScriptedJob) -> None:
-    job.progress_changed(0.5, "downloading", 2048, 4096)
+    job.get_on(0.5, "downloading", 2048, 4096)
     await job.cancelled.wait()
     job.end("cancelled", "Cancelled", "The job was cancelled.")
 
@@ -44,7 +44,7 @@ async def test_a_job_that_ends_before_pull_has_replied_is_not_missed(bus: Bus) -
 
 async def test_progress_is_plain_lines_in_a_pipe(bus: Bus) -> None:
     async def slowly(job: ScriptedJob) -> None:
-        await asyncio.sleep(0.05)
+        await job.awaited.wait()
         await succeed(job)
 
     async with stand_in(bus.address, slowly):
@@ -57,7 +57,7 @@ async def test_progress_is_plain_lines_in_a_pipe(bus: Bus) -> None:
 
 async def test_json_is_one_document_on_stdout_and_lines_on_stderr(bus: Bus) -> None:
     async def slowly(job: ScriptedJob) -> None:
-        await asyncio.sleep(0.05)
+        await job.awaited.wait()
         await succeed(job)
 
     async with stand_in(bus.address, slowly):
@@ -76,7 +76,7 @@ async def test_json_is_one_document_on_stdout_and_lines_on_stderr(bus: Bus) -> N
 
 async def test_a_terminal_gets_a_bar(bus: Bus) -> None:
     async def slowly(job: ScriptedJob) -> None:
-        job.progress_changed(0.5, "downloading", 2048, 4096)
+        job.get_on(0.5, "downloading", 2048, 4096)
         await asyncio.sleep(0.4)
         job.end("done")
 
@@ -138,13 +138,13 @@ async def test_a_daemon_that_dies_is_told(bus: Bus) -> None:
             await service.connection.close()
             _, stderr = await process.communicate()
             assert process.returncode == 5
-        assert stderr.decode().startswith("virtlayer: virtlayerd ended before job 7 did.")
+        assert stderr.decode().startswith("virtlayer: virtlayerd stopped before job 7 finished.")
         service.job.cancelled.set()
 
 
 async def test_the_end_of_the_bus_is_told(bus: Bus) -> None:
     async def wait_for_the_end(job: ScriptedJob) -> None:
-        job.progress_changed(0.5, "downloading", 2048, 4096)
+        job.get_on(0.5, "downloading", 2048, 4096)
 
     async with (
         stand_in(bus.address, wait_for_the_end),
@@ -161,7 +161,7 @@ async def test_the_end_of_the_bus_is_told(bus: Bus) -> None:
 
 async def test_signals_of_strangers_are_not_believed(bus: Bus) -> None:
     async def lied_about(job: ScriptedJob) -> None:
-        job.progress_changed(0.5, "downloading", 2048, 4096)
+        job.get_on(0.5, "downloading", 2048, 4096)
         stranger = await Connection.opened(session=True, address=bus.address)
         [recipients] = await stranger.ask(
             names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE, "ListNames"
@@ -169,6 +169,7 @@ async def test_signals_of_strangers_are_not_believed(bus: Bus) -> None:
         for recipient in recipients:
             to = ("emit", "--destination", recipient, names.job_path(7))
             bus.busctl(*to, names.JOB, "Finished", "sss", "failed", "Internal", "a lie")
+            bus.busctl(*to, names.JOB, "ProgressChanged", "dstt", "0.9", "a lie", "1", "1")
             values = ("2", "State", "s", "failed", "Message", "s", "a lie")
             bus.busctl(
                 *to, names.PROPERTIES, "PropertiesChanged", "sa{sv}as", names.JOB, *values, "0"
@@ -179,6 +180,7 @@ async def test_signals_of_strangers_are_not_believed(bus: Bus) -> None:
     async with stand_in(bus.address, lied_about):
         ended = await virtlayer("--user", "pull", "d", env=bus.environment)
     assert ended.status == 0, ended.stderr
+    assert "a lie" not in ended.stderr
 
 
 @pytest.fixture

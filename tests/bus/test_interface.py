@@ -14,6 +14,7 @@ from virtlayer.service.bus.introspection import describe
 from virtlayer.service.bus.job import JobObject
 from virtlayer.service.bus.manager import Manager
 from virtlayer.service.bus.members import Interface
+from virtlayer.version import VERSION
 
 FILES = Path(__file__).parent.parent.parent / "dbus"
 
@@ -45,6 +46,32 @@ def test_every_member_is_documented_in_its_file(kind: type[Interface]) -> None:
     file = (FILES / f"{kind.interface}.xml").read_text()
     for member in (*kind.methods, *kind.signals, *kind.properties):
         assert re.search(rf"<!--\s+{member}:", file), member
+
+
+WITHOUT_SINCE = {
+    Manager: (
+        "Pull CreateVolume Inspect RemoveImage Prune Populate Rescan DescribeVolume ListConfigured "
+        "ListJobs ListImages JobAdded Version LibvirtUri"
+    ),
+    JobObject: (
+        "Cancel ProgressChanged Finished Id Kind Source Pool State Stage Progress BytesDone "
+        "BytesTotal LayersDone LayersTotal Error Message Result StartedBy StartedAt FinishedAt"
+    ),
+    ImageObject: (
+        "Name Pool Source Digest ImageId Os Architecture Volume Layers Config Size PulledAt"
+    ),
+}
+"""The members of the first interface. No member is added here."""
+
+
+@pytest.mark.parametrize("kind", [Manager, JobObject, ImageObject])
+def test_every_newer_member_says_since_when_it_exists(kind: type[Interface]) -> None:
+    file = (FILES / f"{kind.interface}.xml").read_text()
+    members = {*kind.methods, *kind.signals, *kind.properties}
+    for member in members - set(WITHOUT_SINCE[kind].split()):
+        [comment] = re.findall(rf"<!--\s+{member}:.*?-->", file, re.DOTALL)
+        [since] = re.findall(r"\n\n +Since: ([0-9.]+)\s", comment)
+        assert tuple(map(int, since.split("."))) <= tuple(map(int, VERSION.split("."))), member
 
 
 async def test_the_root_object_is_the_one_in_the_file(bus: Bus, tmp_path: Path) -> None:

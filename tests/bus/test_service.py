@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from tests.bus.daemon import (
@@ -114,7 +115,7 @@ async def test_the_signals_of_a_job_come_once_and_after_what_they_tell(
 
         def note(message: object) -> None:
             told.append((message.path, message.member))  # type: ignore[attr-defined]
-            if told[-1][1] == "JobRemoved":
+            if told[-1][1] == "JobFinished":
                 over.set()
 
         daemon.client.on_signal = note
@@ -129,17 +130,59 @@ async def test_the_signals_of_a_job_come_once_and_after_what_they_tell(
         assert told[-3:] == [
             (path, "PropertiesChanged"),
             (path, "Finished"),
-            (ROOT, "JobRemoved"),
+            (ROOT, "JobFinished"),
         ]
-        assert len([member for _, member in told if member in {"Finished", "JobRemoved"}]) == 2
+        ends = {"Finished", "JobFinished", "JobRemoved"}
+        assert len([member for _, member in told if member in ends]) == 2
+
+
+async def test_wait_replies_when_the_job_has_ended(bus: Bus, tmp_path: Path) -> None:
+    """The source accepts the connection and says nothing."""
+    connected = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await _reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, virtlayerd(bus, tmp_path) as daemon:
+        source = f"docker://127.0.0.1:{port}/x"
+        _, path = await daemon.ask("Pull", "ssa{sv}", source, "default-pool", {})
+        waiting = [
+            asyncio.create_task(daemon.ask("Wait", path=path, interface=JOB)) for _ in range(3)
+        ]
+        await daemon.ask("Cancel", path=path, interface=JOB)
+        expected = ["cancelled", "org.virtlayer1.Error.Cancelled", "Job 1 was cancelled.", {}]
+        for one in waiting:
+            assert await one == expected
+        assert await daemon.ask("Wait", path=path, interface=JOB) == expected
+        gone = f"{ROOT}/job/2"
+        assert await daemon.refused("Wait", path=gone, interface=JOB) == "UnknownObject"
 
 
 async def test_a_forgotten_job_is_removed(bus: Bus, tmp_path: Path) -> None:
     async with virtlayerd(bus, tmp_path, settings="[jobs]\nkeep-seconds = 0\n") as daemon:
-        await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
-        while await daemon.ask("ListJobs"):
-            await asyncio.sleep(0.01)
+        told: asyncio.Queue[Message] = asyncio.Queue()
+        daemon.client.on_signal = told.put_nowait
+        await daemon.client.ask(
+            *("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"),
+            *("AddMatch", "s", [f"type='signal',sender='{SERVICE}',path='{ROOT}'"]),
+        )
         path = f"{ROOT}/job/1"
+        assert await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {}) == [1, path]
+        signals = [await told.get() for _ in range(5)]
+        assert [signal.member for signal in signals] == [
+            "InterfacesAdded",
+            "JobAdded",
+            "JobFinished",
+            "InterfacesRemoved",
+            "JobRemoved",
+        ]
+        assert signals[2].body[:3] == [1, path, "failed"]
+        assert signals[4].body == [1, path]
+        assert await daemon.ask("ListJobs") == []
         assert await daemon.refused("Cancel", path=path, interface=JOB) == "UnknownObject"
 
 

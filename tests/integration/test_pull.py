@@ -143,7 +143,7 @@ async def test_signals_tell_the_truth_and_not_too_often(
     begun = watch.of(ROOT, "JobAdded")[0].moment
     assert len(progress) <= 10 * (progress[-1].moment - begun) + 2
     assert len(watch.of(path, "Finished")) == 1
-    assert [told.body[1:] for told in watch.of(ROOT, "JobRemoved")] == [[path, "done", "", ""]]
+    assert [told.body[1:] for told in watch.of(ROOT, "JobFinished")] == [[path, "done", "", ""]]
     stages = [
         told.body[1]["Stage"]
         for told in watch.of(path, "PropertiesChanged")

@@ -165,7 +165,7 @@ async def test_secrets_are_seen_by_nobody(host: LibvirtHost, tmp_path: Path, way
         told = repr((job, managed, watch.told)).encode() + daemon.log.encode()
         await asyncio.sleep(0.1)
     told += (tmp_path / "seen").read_bytes()
-    assert b"JobRemoved" in told
+    assert b"JobFinished" in told
     assert [secret for secret in SECRETS if secret in told] == []
     assert snoop.shown == set()
     assert snoop.open_files == set()

@@ -85,3 +85,6 @@ def test_the_interface_s_page_names_every_member(installed: Path) -> None:
         for member in ElementTree.parse(path).getroot().iter():  # noqa: S314 -- our own file
             if member.tag in {"method", "signal", "property"}:
                 assert str(member.get("name")) in text
+    assert text.count("Since: ") == sum(
+        path.read_text().count("Since: ") for path in (CHECKOUT / "dbus").glob("*.xml")
+    )

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The calling side of ``org.virtlayer1``: plain Python values in and out, our errors raised.
-
-A job's signals can arrive before the reply that tells its path. They are therefore asked for
-before the job is, kept, and sorted out afterwards.
-"""
+"""The calling side of ``org.virtlayer1``: plain Python values in and out, our errors raised."""
 
 import asyncio
 import contextlib
@@ -20,12 +16,9 @@ from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
 from virtlayer.errors import InvalidArgument, ServiceUnavailable, VirtlayerError
 
-_RULES = (
-    f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}'",
-    f"type='signal',sender='{names.SERVICE}',interface='{names.PROPERTIES}',arg0='{names.JOB}'",
-    f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg0='{names.SERVICE}'",
+_PROGRESS_RULE = (
+    f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}',member='ProgressChanged'"
 )
-_ENDED = ("done", "failed", "cancelled")
 
 
 class Client:
@@ -34,8 +27,6 @@ class Client:
     def __init__(self, bus: Connection, *, session: bool) -> None:
         self._bus = bus
         self._session = session
-        self._signals: asyncio.Queue[Message | None] = asyncio.Queue()
-        bus.on_signal = self._signals.put_nowait
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -53,13 +44,8 @@ class Client:
         except ConnectionError as error:
             hint = "" if session else " To use the session bus, say --user."
             raise ServiceUnavailable(f"{error}{hint}") from error
-        client = cls(bus, session=session)
-        end = asyncio.create_task(client._note_end(), name="the end of the bus connection")
-        try:
-            yield client
-        finally:
-            await bus.close()
-            await end
+        async with bus:
+            yield cls(bus, session=session)
 
     async def pull(self, source: str, pool: str, options: Options) -> StartedJob:
         """Start a pull; ``wait`` tells how it goes."""
@@ -76,8 +62,6 @@ class Client:
             arguments: But for the options.
             options: The options.
         """
-        bus = (names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE)
-        await asyncio.gather(*(self._bus.ask(*bus, "AddMatch", "s", [rule]) for rule in _RULES))
         reply = await self._manager(member, signature, *arguments, options=options or {})
         identifier, path = reply.body
         return StartedJob(identifier, path, reply.sender)
@@ -107,8 +91,12 @@ class Client:
         """Where a volume is, and which image it stands on."""
         return plain_dict((await self._manager("DescribeVolume", "ss", pool, volume)).body[0])
 
+    async def image_config(self, path: str) -> str:
+        """The OCI config of an image, JSON."""
+        return str((await self._call(path, names.IMAGE, "GetConfig", "")).body[0])
+
     async def image(self, path: str) -> dict[str, Any]:
-        """The properties of an image."""
+        """The properties of an image; a large config is left out."""
         reply = await self._call(path, names.PROPERTIES, "GetAll", "s", names.IMAGE)
         return plain_dict(reply.body[0])
 
@@ -130,48 +118,59 @@ class Client:
         Raises:
             ServiceUnavailable: The daemon went away before the job was over.
         """
-        known = await self._properties(job)
-        on_progress(
-            Progress(known["Progress"], known["Stage"], known["BytesDone"], known["BytesTotal"])
-        )
-        while known["State"] not in _ENDED:
-            signal = await self._signals.get()
-            if signal is None or _tells_of_the_end_of(job.owner, signal):
-                raise ServiceUnavailable(
-                    f"virtlayerd ended before job {job.id} did. Finished layers and blobs are kept:"
-                    f" run the command again. {self._where_it_logs()}"
-                )
-            if signal.sender != job.owner or signal.path != job.path:
-                continue
-            if signal.member == "ProgressChanged":
+        steps = 0
+
+        def note(signal: Message) -> None:
+            nonlocal steps
+            if (signal.sender, signal.path) == (job.owner, job.path):
+                steps += 1
                 on_progress(Progress(*signal.body))
-            elif signal.member == "PropertiesChanged":
-                # The end changes all that an outcome has, at once.
-                _interface, changed, left_out = signal.body
-                known |= plain_dict(changed)
-                if left_out and known["State"] in _ENDED:
-                    # On the system bus, where others get the signal as well.
-                    known = await self._properties(job)
-        hidden = f"Job {job.id} ended as {known['State']}. Only managers can see its message."
-        return Outcome(
-            known["State"], known["Error"], known.get("Message", hidden), known.get("Result", {})
-        )
+
+        async def show_present() -> None:
+            progress = await self._progress(job)
+            # The values of a signal that came before the reply are newer.
+            if not steps:
+                on_progress(progress)
+
+        self._bus.on_signal = note
+        try:
+            # All at once: a job with nothing to do ends before the first reply.
+            _, _, reply = await asyncio.gather(
+                self._ask_for_progress(),
+                show_present(),
+                self._call(job.path, names.JOB, "Wait", "", destination=job.owner),
+            )
+        except ServiceUnavailable as error:
+            raise ServiceUnavailable(
+                f"virtlayerd stopped before job {job.id} finished. Finished layers and blobs are "
+                f"kept: run the command again. {self._where_it_logs()}"
+            ) from error
+        state, failure, message, result = reply.body
+        if state != "done" and not message:
+            message = f"Job {job.id} ended as {state}. Only managers can see its message."
+        return Outcome(state, failure, message, plain_dict(result))
 
     def _where_it_logs(self) -> str:
         flag = "--user " if self._session else ""
         return f"“journalctl {flag}--unit virtlayerd” may tell why."
 
-    async def _note_end(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            await self._bus.ended()
-        self._signals.put_nowait(None)
+    async def _ask_for_progress(self) -> None:
+        await self._call(
+            names.BUS_PATH,
+            names.BUS_SERVICE,
+            "AddMatch",
+            "s",
+            _PROGRESS_RULE,
+            destination=names.BUS_SERVICE,
+        )
 
-    async def _properties(self, job: StartedJob) -> dict[str, Any]:
+    async def _progress(self, job: StartedJob) -> Progress:
         # By its unique name: the bus would start another daemon, which knows nothing of the job.
         reply = await self._call(
             job.path, names.PROPERTIES, "GetAll", "s", names.JOB, destination=job.owner
         )
-        return plain_dict(reply.body[0])
+        known = plain_dict(reply.body[0])
+        return Progress(known["Progress"], known["Stage"], known["BytesDone"], known["BytesTotal"])
 
     async def _manager(
         self, member: str, signature: str, *arguments: object, options: Options | None = None
@@ -230,11 +229,3 @@ class Client:
             hint = f"Start “{command}”, or see why the bus could not."
             return ServiceUnavailable(f"virtlayerd does not answer ({message.rstrip('.')}). {hint}")
         return error
-
-
-def _tells_of_the_end_of(owner: str, signal: Message) -> bool:
-    return bool(
-        signal.sender == names.BUS_SERVICE
-        and signal.member == "NameOwnerChanged"
-        and signal.body[:2] == [names.SERVICE, owner]
-    )

@@ -52,6 +52,20 @@ class JobObject(Interface):
             )
         await self._jobs.cancel(self._job.id)
 
+    @method(
+        "Wait",
+        gives={"state": "s", "error": "s", "message": "s", "result": "a{sv}"},
+        waits=True,
+    )
+    async def wait(self, call: Call) -> tuple[str, str, str, dict[str, Variant]]:
+        """Wait for the end of the job; its message and result are for those who may see them."""
+        # Asked before the wait: then the caller is still there, and an answer needs no polkit.
+        viewer = await self._authority.viewer(call)
+        is_open = await viewer.sees(self.owners)
+        await self._job.wait()
+        message, result = (self._job.message, self.result()) if is_open else ("", {})
+        return self._job.state, error_name(self._job), message, result
+
     @signal("ProgressChanged", progress="d", stage="s", done="t", total="t")
     def progress_changed(self, progress: float, stage: str, done: int, total: int) -> None:
         """Tell how far it is."""

@@ -269,9 +269,13 @@ class Manager(Interface):
     def job_added(self, number: int, path: str) -> None:
         """Tell that a job was accepted."""
 
-    @signal("JobRemoved", id="u", job="o", result="s", error="s", message="s")
-    def job_removed(self, number: int, path: str, result: str, error: str, message: str) -> None:
-        """Tell that a job is over."""
+    @signal("JobFinished", id="u", job="o", result="s", error="s", message="s")
+    def job_finished(self, number: int, path: str, result: str, error: str, message: str) -> None:
+        """Tell that a job has ended."""
+
+    @signal("JobRemoved", id="u", job="o")
+    def job_removed(self, number: int, path: str) -> None:
+        """Tell that the object of a job no longer exists."""
 
     @dbus_property("Version", "s", emits=Emits.CONST)
     def version(self) -> str:

@@ -95,14 +95,15 @@ class Server:
         )
 
     def finished(self, job: Job) -> None:
-        """Tell that a job is over, to who looks at it and to who looks at all of them."""
+        """Tell the end of a job, by its own object and by the manager."""
         # Everybody gets these signals; the message is for those who may read it in the job.
         message = job.message if self._visibility.signals_are_private else ""
         ending = (str(job.state), error_name(job), message)
         self._objects[job.id].finished(*ending)
-        self._manager.job_removed(job.id, names.job_path(job.id), *ending)
+        self._manager.job_finished(job.id, names.job_path(job.id), *ending)
 
     def removed(self, job: Job) -> None:
         """Stop showing a job."""
         del self._objects[job.id]
         self._exporter.unexport(names.job_path(job.id))
+        self._manager.job_removed(job.id, names.job_path(job.id))
