@@ -50,8 +50,9 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
     config = ""
     volume = name
     if name in images:
-        image = await client.image(images[name].path)
-        volume, config = image["Volume"], image.get("Config", "")
+        path = images[name].path
+        volume = (await client.image(path))["Volume"]
+        config = await client.image_config(path)
     found = await client.describe_volume(pool, volume)
     config = config or found["config"]
     if found["image"] and not config:

@@ -22,7 +22,7 @@ from virtlayer.service.bus.standard import (
     bare_interfaces,
     standard_interfaces,
 )
-from virtlayer.service.bus.visibility import NOTHING_HIDDEN, Visibility
+from virtlayer.service.bus.visibility import NOTHING_HIDDEN, Visibility, check_visible
 from virtlayer.service.jobs.engine import defect
 
 _log = logging.getLogger(__name__)
@@ -138,6 +138,8 @@ class Exporter:
         await self._admit(call)
         if self._quotas is not None:
             await self._quotas.identify(call)
+        if method.private:
+            await check_visible(self._visibility, call, interface, method.name)
         function = getattr(interface, method.function)
         result: object = await function(call, *call.message.body)
         return result

@@ -4,9 +4,15 @@
 from collections.abc import Collection
 
 from virtlayer.dbus import names
+from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.exporter import Exporter
-from virtlayer.service.bus.members import Interface, dbus_property
+from virtlayer.service.bus.members import Interface, dbus_property, method
 from virtlayer.service.catalog.catalog import Catalog, ImageRecord
+from virtlayer.sizes import KIB
+
+_CONFIG_LIMIT = 64 * KIB
+"""Bytes of a config that is a property: one message has the properties of all images. A config can
+have 8 MiB."""
 
 
 class ImageObject(Interface):
@@ -81,7 +87,13 @@ class ImageObject(Interface):
 
     @dbus_property("Config", "s", private=True)
     def config(self) -> str:
-        """The OCI config, as JSON."""
+        """The OCI config, as JSON, unless it is large."""
+        config = self.record.config
+        return config if len(config.encode()) <= _CONFIG_LIMIT else ""
+
+    @method("GetConfig", gives={"config": "s"}, private=True)
+    async def get_config(self, _call: Call) -> str:
+        """Return the OCI config, however large it is."""
         return self.record.config
 
     @dbus_property("Size", "t")

@@ -28,6 +28,7 @@ class Method:
 
     Attributes:
         waits: Whether it waits for a job, and is counted apart from other calls.
+        private: Whether it is for the owners of its object and managers only.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Method:
     gives: tuple[Argument, ...]
     function: str = ""
     waits: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +134,25 @@ def method[**P, R](
     takes: Mapping[str, str] | None = None,
     gives: Mapping[str, str] | None = None,
     waits: bool = False,
+    private: bool = False,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-    """Declare a method; one that waits for a job says so.
+    """Declare a method.
 
     The function gets the call (``exporter.Call``) and the arguments, and returns None, the one
     value, or a tuple of values.
+
+    Args:
+        name: Of the method.
+        takes: Its arguments.
+        gives: What it returns.
+        waits: Whether it waits for a job.
+        private: Whether it is for ``Interface.owners`` and managers only.
     """
 
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-        member = Method(name, _arguments(takes), _arguments(gives), _name_of(function), waits)
+        member = Method(
+            name, _arguments(takes), _arguments(gives), _name_of(function), waits, private
+        )
         setattr(function, _MARK, member)
         return function
 

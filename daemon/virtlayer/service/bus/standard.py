@@ -8,12 +8,11 @@ from pathlib import Path
 from dbus_next.signature import Variant
 
 from virtlayer.dbus import names
-from virtlayer.errors import NotAuthorized
 from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.introspection import describe
 from virtlayer.service.bus.members import Emits, Interface, method, signal
 from virtlayer.service.bus.objects import Interfaces, ObjectTree, read, read_all
-from virtlayer.service.bus.visibility import Viewer, Visibility
+from virtlayer.service.bus.visibility import Viewer, Visibility, check_visible
 
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
@@ -72,13 +71,7 @@ class Properties(Interface):
         for interface in self._named(interface_name):
             if member := interface.properties.get(property_name):
                 if member.private:
-                    viewer = await self._visibility.viewer(call)
-                    if not await viewer.sees(interface.owners):
-                        raise NotAuthorized(
-                            f"{property_name} is only shown to the owner of {self._path} and to "
-                            "managers. To be a manager, be root or ask for a polkit rule that "
-                            "allows org.virtlayer1.read-details."
-                        )
+                    await check_visible(self._visibility, call, interface, property_name)
                 return read(interface, member)
         raise _unknown_property(interface_name, property_name)
 

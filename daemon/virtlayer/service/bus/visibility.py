@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from virtlayer.errors import NotAuthorized
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.members import Interface
 
 
 class Viewer(Protocol):
@@ -60,6 +62,22 @@ class Visibility:
 
     viewer: Callable[[Call], Awaitable[Viewer]]
     signals_are_private: bool
+
+
+async def check_visible(
+    visibility: Visibility, call: Call, interface: Interface, member: str
+) -> None:
+    """Check that a caller may see a private member of an object.
+
+    Raises:
+        NotAuthorized: The caller is neither an owner of the object nor a manager.
+    """
+    viewer = await visibility.viewer(call)
+    if not await viewer.sees(interface.owners):
+        raise NotAuthorized(
+            f"{member} is only shown to the owner of {call.message.path} and to managers. To be a "
+            "manager, be root or ask for a polkit rule that allows org.virtlayer1.read-details."
+        )
 
 
 async def _anybody(_call: Call) -> Viewer:

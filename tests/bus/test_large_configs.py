@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images with large configs: nobody else's calls fail because of them."""
+
+import json
+from pathlib import Path
+
+from tests.bus.daemon import ROOT, virtlayerd
+from tests.support.bus_daemon import Bus
+from virtlayer.service.catalog.catalog import Catalog, ImageRecord
+
+IMAGE = "org.virtlayer1.Image"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+LARGE, SMALL = 3_900_000, 64 * 1024
+
+
+def config_of(size: int) -> str:
+    """A config of so many bytes."""
+    empty = json.dumps({"config": {"Env": ["X="]}})
+    return json.dumps({"config": {"Env": [f"X={'x' * (size - len(empty))}"]}})
+
+
+def record(number: int, config: str) -> ImageRecord:
+    return ImageRecord(
+        pool="default",
+        name=f"large:{number}",
+        source="docker://x.test/large",
+        digest="sha256:" + "d" * 64,
+        image_id="sha256:" + f"{number:064}",
+        os="linux",
+        architecture="amd64",
+        variant="",
+        config=config,
+        size=64 * 1024**2,
+        layers=(),
+        volume="layer",
+        pulled_at=1,
+    )
+
+
+async def test_nine_large_configs_do_not_break_the_list_of_objects(
+    bus: Bus, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    configs = [config_of(LARGE)] * 9 + [config_of(SMALL), config_of(SMALL + 1)]
+    async with Catalog(tmp_path / "state" / "catalog.sqlite") as catalog:
+        paths = {}
+        for number, config in enumerate(configs):
+            put = await catalog.put(record(number, config), keep=None)
+            paths[f"{ROOT}/image/{put.id}"] = config
+    async with virtlayerd(bus, tmp_path) as daemon:
+        objects = await daemon.ask(
+            "GetManagedObjects", interface="org.freedesktop.DBus.ObjectManager"
+        )
+        assert objects.keys() == paths.keys()
+        for path, config in paths.items():
+            shown = objects[path][IMAGE]["Config"].value
+            assert shown == (config if len(config) <= SMALL else "")
+            assert await daemon.ask("GetConfig", path=path, interface=IMAGE) == config
+            [values] = await daemon.client.ask(
+                "org.virtlayer1", path, PROPERTIES, "GetAll", "s", [IMAGE]
+            )
+            assert values["Config"].value == shown
