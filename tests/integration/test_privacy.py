@@ -175,9 +175,27 @@ async def test_single_hidden_values_are_refused(world: World) -> None:
             await world.nobody.ask(*get, path=path, interface=PROPERTIES)
 
 
+async def test_wait_tells_others_no_message_and_no_result(world: World) -> None:
+    not_found = "org.virtlayer1.Error.ImageNotFound"
+    failed = await world.games.ask("Wait", path=world.failed, interface=JOB)
+    assert failed == ["failed", not_found, "", {}]
+    assert await world.games.ask("Wait", path=world.done, interface=JOB) == ["done", "", "", {}]
+    for who in (world.nobody, world.news):
+        state, error, message, result = await who.ask("Wait", path=world.failed, interface=JOB)
+        assert (state, error, "absent" in message, result) == ("failed", not_found, True, {})
+        assert "digest" in (await who.ask("Wait", path=world.done, interface=JOB))[3]
+
+
+async def test_the_config_of_an_image_is_returned_to_its_owners_only(world: World) -> None:
+    error, text = await world.games.refused("GetConfig", path=world.image, interface=IMAGE)
+    assert (error, "org.virtlayer1.read-details" in text) == ("NotAuthorized", True)
+    for who in (world.nobody, world.news):
+        assert SECRET in await who.ask("GetConfig", path=world.image, interface=IMAGE)
+
+
 async def test_signals_to_everybody_have_nothing_private(world: World) -> None:
     members = [message.member for message in world.games.signals]
-    assert {"InterfacesAdded", "JobAdded", "PropertiesChanged", "Finished", "JobRemoved"} <= {
+    assert {"InterfacesAdded", "JobAdded", "PropertiesChanged", "Finished", "JobFinished"} <= {
         *members
     }
     assert world.private_parts(*world.all_signals(world.games)) == []
