@@ -39,6 +39,22 @@ def test_certificates_of_the_caller_verify_nothing(access: Access) -> None:
     assert not how_obtained(REGISTRY, access, {}, insecure=False).verified
 
 
+def test_certificates_of_a_configured_image_count(tmp_path: Path) -> None:
+    access = Access(cert_dir=tmp_path, configured=True)
+    obtained = how_obtained(REGISTRY, access, {}, insecure=False)
+    assert (obtained.verified, obtained.with_credentials) == (True, False)
+    assert not how_obtained(REGISTRY, access, {}, insecure=True).verified
+
+
+def test_client_key_is_a_credential(tmp_path: Path) -> None:
+    in_memory = Access(certificates={"client.cert": b"", "client.key": b""})
+    (tmp_path / "client.key").touch()
+    for access in (in_memory, Access(cert_dir=tmp_path), Access(cert_dir=tmp_path / "absent")):
+        assert how_obtained(REGISTRY, access, {}, insecure=False).with_credentials
+    only_a_ca = Access(certificates={"ca.crt": b""})
+    assert not how_obtained(REGISTRY, only_a_ca, {}, insecure=False).with_credentials
+
+
 def test_insecure_registry_of_the_host_verifies_nothing() -> None:
     assert not how_obtained(REGISTRY, Access(), {}, insecure=True).verified
 

@@ -79,7 +79,10 @@ class ImageFile:
                 name=name,
                 platform=platform,
                 access=Access(
-                    authfile=self.authfile, tls_verify=self.tls_verify, cert_dir=self.cert_dir
+                    authfile=self.authfile,
+                    tls_verify=self.tls_verify,
+                    cert_dir=self.cert_dir,
+                    configured=True,
                 ),
                 cache=self.cache,
                 size=self.size,

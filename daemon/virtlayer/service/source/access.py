@@ -49,6 +49,8 @@ class Access:
     """A directory with CA certificates (``*.crt``) and client certificates (``*.cert, *.key``)."""
     certificates: Certificates | None = field(default=None, repr=False)
     """The files of such a directory."""
+    configured: bool = False
+    """Whether the administrator of this host gives all this, not a caller."""
     identity: Identity | None = None
     """The user who named the paths; None for one who may read all that this process may."""
 
@@ -70,6 +72,18 @@ class Access:
     def has_certificates(self) -> bool:
         """Whether the caller gives certificates."""
         return self.cert_dir is not None or self.certificates is not None
+
+    @property
+    def has_client_key(self) -> bool:
+        """Whether the certificates may have a key that a registry takes for credentials."""
+        names = list(self.certificates or ())
+        if self.cert_dir is not None:
+            # What cannot be listed is a matter of skopeo's; until then it may have one.
+            try:
+                names += [path.name for path in self.cert_dir.iterdir()]
+            except OSError:
+                return True
+        return any(name.endswith((".cert", ".key")) for name in names)
 
     def logins_at(self, registry: str) -> Logins:
         """What there is to log in with, once it is settled.

@@ -20,10 +20,10 @@ class Obtained:
     Attributes:
         registry: ``host[:port]``; None for a local source, which belongs to its caller.
         repository: ``host[:port]/path``; None for a local source.
-        with_credentials: Whether skopeo had a login for the registry. Whether the registry asked
-            for it is unknown.
-        verified: Whether TLS was verified with the CAs of this host, and with nothing that the
-            caller gave.
+        with_credentials: Whether skopeo had a login or a client key of the caller for the registry.
+            Whether the registry asked for it is unknown.
+        verified: Whether TLS was verified with the CAs of this host or those of a configured image,
+            and with nothing that a caller gave.
     """
 
     registry: str | None
@@ -48,6 +48,10 @@ def how_obtained(
     return Obtained(
         registry=reference.domain,
         repository=reference.repository,
-        with_credentials=bool(logins),
-        verified=access.tls_verify and not access.has_certificates and not insecure,
+        with_credentials=bool(logins) or access.has_client_key,
+        verified=(
+            access.tls_verify
+            and not insecure
+            and (access.configured or not access.has_certificates)
+        ),
     )
