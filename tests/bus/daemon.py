@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ async def virtlayerd(
     settings: str = "",
     env: Mapping[str, str] | None = None,
     configuration: Path | None = None,
+    wrapper: Sequence[str | Path] = (),
 ) -> AsyncIterator[Daemon]:
     """Run a daemon; it is gone afterwards.
 
@@ -92,6 +93,7 @@ async def virtlayerd(
         settings: The content of its virtlayerd.toml.
         env: Further variables.
         configuration: A directory that the system's daemon sees as /etc/virtlayer.
+        wrapper: A program that runs the daemon, on the system bus.
     """
     config = directory / "virtlayerd.toml"
     config.write_text(settings)
@@ -100,7 +102,8 @@ async def virtlayerd(
     # The system's daemon is root's: on the private system bus as well.
     command: list[str | Path] = ["env", *settings_of_env, PROGRAM, "--session"]
     if not bus.session:
-        command = as_root(*_seeing(configuration), "env", ROOTS_SETTING, *settings_of_env, PROGRAM)
+        wrapper = (*wrapper, *_seeing(configuration))
+        command = as_root(*wrapper, "env", ROOTS_SETTING, *settings_of_env, PROGRAM)
     process = await asyncio.create_subprocess_exec(
         *command,
         "--connect",

@@ -15,7 +15,7 @@ from tests.support.images import directory, file, layer, whiteout
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.volumes import assert_sound
-from virtlayer.errors import VolumeExists
+from virtlayer.errors import ImageNotFound, VolumeExists
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
@@ -154,6 +154,71 @@ async def test_a_missing_lower_volume_is_built_again(
     assert store.fetched == [contents[1].digest]
     assert [volume.name for volume in again.volumes] == [volume.name for volume in built.volumes]
     assert raw_copy(again.volumes[-1].path, tmp_path / "after.raw").read_bytes() == before
+
+
+async def test_volumes_of_others_are_reused_after_their_blobs_were_downloaded(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(4)
+    builder = ChainBuilder(pools)
+    built = await builder.build(request_for(pool, contents[:3]), Store(contents, worker).tools())
+    others = [contents[0].digest, contents[2].digest]
+    store = Store(contents, worker, others=others)
+    reused = await builder.build(request_for(pool, contents), store.tools())
+    assert (reused.layers_built, reused.layers_reused) == (1, 3)
+    assert reused.volumes[:3] == built.volumes
+    assert sorted(store.fetched) == sorted([*others, contents[3].digest])
+    assert store.applied == [contents[3].diff_id]
+    size = sum(contents[number].size for number in (0, 2, 3))
+    assert (store.bytes_total, store.bytes_downloaded, store.bytes_applied) == (size,) * 3
+    assert (store.layers_total, store.layers_done) == (3, 3)
+    assert store.stages[0] == "downloading"
+    assert store.lent == 0
+
+
+async def test_nothing_is_built_on_volumes_of_others_whose_blobs_do_not_come(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(2)
+    builder = ChainBuilder(pools)
+    await builder.build(request_for(pool, contents[:1]), Store(contents, worker).tools())
+    volumes = host.volumes(pool.name)
+
+    def fail(_digest: str) -> None:
+        raise ImageNotFound("The registry does not have it.")
+
+    store = Store(contents, worker, others=[contents[0].digest], before_fetch=fail)
+    with pytest.raises(ImageNotFound):
+        await builder.build(request_for(pool, contents), store.tools())
+    assert (store.fetched, store.applied) == ([contents[0].digest], [])
+    assert host.volumes(pool.name) == volumes
+
+
+async def test_volume_of_others_that_is_built_meanwhile_is_proven_too(
+    pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(2)
+    builder = ChainBuilder(pools)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_digest: str) -> None:
+        started.set()
+        await go_on.wait()
+
+    slow = Store(contents, worker, before_fetch=wait)
+    other = Store(contents, worker, others=[content.digest for content in contents])
+    first = asyncio.create_task(builder.build(request_for(pool, contents), slow.tools()))
+    await started.wait()
+    second = asyncio.create_task(builder.build(request_for(pool, contents), other.tools()))
+    while not other.layers_total:
+        await asyncio.sleep(0)
+    go_on.set()
+    assert (await first).layers_built == 2
+    assert (await second).layers_reused == 2
+    assert sorted(other.fetched) == sorted(content.digest for content in contents)
+    assert other.applied == []
+    assert other.bytes_downloaded == other.bytes_applied == other.bytes_total
+    assert (other.layers_total, other.layers_done) == (2, 2)
 
 
 async def test_jobs_that_need_the_same_layers_build_them_once(

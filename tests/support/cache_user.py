@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tests.support.borrowers import Borrower
 from tests.support.pouring import pour
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.image import Layer
@@ -47,7 +48,11 @@ async def use(directory: Path, size_limit: int, seed: int) -> None:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         layer = Layer(digest, len(content), "", digest)
         async with cache.borrow(
-            layer, functools.partial(_download, content), keep=True, on_bytes=lambda _: None
+            layer,
+            functools.partial(_download, content),
+            Borrower(),
+            keep=True,
+            on_bytes=lambda _: None,
         ) as blob:
             await blob.verified()
             if os.pread(blob.descriptor, len(content) + 1, 0) != content:

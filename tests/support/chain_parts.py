@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from tests.support.images import LayerContent, directory, file, layer
@@ -51,7 +51,8 @@ class Store:
     """Blobs in memory, a worker, and a record of what was asked of them.
 
     ``before_fetch``, ``half_way`` (half of a blob is there) and ``before_apply`` are awaited with
-    the digest: a test can wait there, count there, or fail there.
+    the digest: a test can wait there, count there, or fail there. ``others`` are digests of blobs
+    that the build may reuse only after it has downloaded them.
     """
 
     contents: Iterable[LayerContent]
@@ -59,6 +60,7 @@ class Store:
     before_fetch: Callable[[str], object] = lambda _digest: None
     half_way: Callable[[str], object] = lambda _digest: None
     before_apply: Callable[[str], object] = lambda _diff_id: None
+    others: Collection[str] = ()
     fetched: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
     lent: int = 0
@@ -75,12 +77,17 @@ class Store:
         """What a build is given."""
         return BuildTools(
             fetch=self.fetch,
+            unproven=self.unproven,
             applier=self,
             progress=self,
             on_stage=self.stages.append,
             on_applied=self.note_applied,
             record=self.record,
         )
+
+    async def unproven(self, volumes: Iterable[PlannedVolume]) -> tuple[Layer, ...]:
+        layers = (layer for volume in volumes for layer in volume.layers)
+        return tuple(layer for layer in layers if layer.digest in self.others)
 
     @contextlib.asynccontextmanager
     async def fetch(self, wanted: Layer) -> AsyncIterator[Blob]:

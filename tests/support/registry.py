@@ -133,6 +133,11 @@ class Registry:
         blobs = self.storage / "docker/registry/v2/blobs"
         return blobs / algorithm / hexadecimal[:2] / hexadecimal / "data"
 
+    def lose(self, *digests: str) -> None:
+        """Take blobs or manifests out of the storage; whatever names them stays."""
+        for digest in digests:
+            self.blob_path(digest).unlink()
+
     def push(self, source: str, name: str, *options: str) -> str:
         """Copy an image that skopeo can read (``oci:/path:tag``) here; return its reference."""
         command = ["skopeo", "copy", "--all", *options]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.sources import PLAIN
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.names import parse_pool_name, parse_volume_name
@@ -74,27 +75,34 @@ def some_job(*, uid: int = 0) -> Job:
     )
 
 
-async def pulled(services: Services, source: str, pool: str, **more: Any) -> PullResult:
-    """Pull an image from a registry without TLS."""
+async def pulled(
+    services: Services,
+    source: str,
+    pool: str,
+    *,
+    uid: int = 0,
+    access: Access = PLAIN,
+    **more: Any,
+) -> PullResult:
+    """Pull an image."""
     request = PullRequest(
-        source=parse_reference(source),
-        pool=parse_pool_name(pool),
-        access=Access(tls_verify=False),
-        **more,
+        source=parse_reference(source), pool=parse_pool_name(pool), access=access, **more
     )
-    return await pull(services, request, some_job())
+    return await pull(services, request, some_job(uid=uid))
 
 
-async def pulled_disk(services: Services, source: str, pool: str, volume: str) -> WholeImageResult:
-    """Pull the disk in an image from a registry without TLS."""
+async def pulled_disk(
+    services: Services, source: str, pool: str, volume: str, *, uid: int = 0
+) -> WholeImageResult:
+    """Pull the disk in an image."""
     request = WholeImageRequest(
         source=parse_reference(source),
         pool=parse_pool_name(pool),
         format=Format.DISK,
         volume=NewVolume(name=parse_volume_name(volume)),
-        access=Access(tls_verify=False),
+        access=PLAIN,
     )
-    return await pull_disk(services, request, some_job())
+    return await pull_disk(services, request, some_job(uid=uid))
 
 
 class _Silent:

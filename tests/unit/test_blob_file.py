@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.borrowers import Borrower
 from tests.support.leftovers import nothing_left
 from tests.support.small_filesystem import small_filesystem
 from tests.unit.test_announcement import read_all
@@ -40,7 +41,7 @@ async def lent(directory: Path, content: bytes, *, keep: bool = True) -> tuple[b
     cache = BlobCache(directory, 1024 * MIB)
     async with (
         cache.borrow(
-            layer_of(content), Source(content), keep=keep, on_bytes=lambda _: None
+            layer_of(content), Source(content), Borrower(), keep=keep, on_bytes=lambda _: None
         ) as blob,
         announced(blob) as announcements,
     ):
@@ -68,7 +69,7 @@ async def test_a_worker_that_waited_for_all_of_it_reads_it_to_its_end(
     content = os.urandom(size)
     cache = BlobCache(tmp_path, 1024 * MIB)
     async with cache.borrow(
-        layer_of(content), Source(content), keep=True, on_bytes=lambda _: None
+        layer_of(content), Source(content), Borrower(), keep=True, on_bytes=lambda _: None
     ) as blob:
         await blob.verified()
         assert is_direct(blob.descriptor)
@@ -98,7 +99,7 @@ async def test_other_bytes_are_refused(tmp_path: Path) -> None:
     cache = BlobCache(tmp_path, 1024 * MIB)
     for wrong in (content[:-1], content[:-4096], content + b"x", bytes(len(content)), content * 2):
         async with cache.borrow(
-            layer_of(content), Source(wrong), keep=True, on_bytes=lambda _: None
+            layer_of(content), Source(wrong), Borrower(), keep=True, on_bytes=lambda _: None
         ) as blob:
             with pytest.raises(DigestMismatch):
                 await blob.verified()
@@ -130,7 +131,9 @@ async def test_a_download_that_is_given_up_waits_for_its_last_write(
     monkeypatch.setattr(os, "write", write_slowly)
     source = Source(os.urandom(5 * MIB), pause=asyncio.Event())
     cache = BlobCache(tmp_path, 1024 * MIB)
-    borrowing = cache.borrow(layer_of(source.content), source, keep=True, on_bytes=lambda _: None)
+    borrowing = cache.borrow(
+        layer_of(source.content), source, Borrower(), keep=True, on_bytes=lambda _: None
+    )
     async with borrowing:
         await begun.wait()
         loop.call_later(0.1, released.set)

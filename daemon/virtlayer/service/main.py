@@ -123,6 +123,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
     cache = BlobCache(blobs, settings.cache.size_limit)
     await asyncio.to_thread(cache.sweep)
     async with Catalog(state / "catalog.sqlite") as catalog, contextlib.AsyncExitStack() as stack:
+        await catalog.owners.keep(await asyncio.to_thread(cache.digests))
         # Opened by the first job: who only asks for the list of jobs needs no libvirtd.
         hypervisor = Hypervisor(arguments.uri)
         stack.push_async_callback(hypervisor.close)

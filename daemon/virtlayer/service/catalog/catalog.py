@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from virtlayer.errors import NotAuthorized
-from virtlayer.service.catalog import built_layers, former_versions, provenance, pullers
+from virtlayer.service.catalog import built_layers, former_versions, owners, provenance, pullers
 from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltLayers, BuiltVolume
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.former_versions import Version
+from virtlayer.service.catalog.owners import Owners
 from virtlayer.service.catalog.provenance import Origin
 from virtlayer.service.catalog.pullers import Pullers
 
@@ -79,6 +80,7 @@ _MIGRATIONS = (
     provenance.TABLES,
     built_layers.TABLES,
     pullers.TABLES,
+    owners.TABLES,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
@@ -173,12 +175,14 @@ class Catalog(Database):
     Attributes:
         built_layers: What the layer volumes were built from.
         pullers: Who pulled what.
+        owners: Whose content is whose.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _MIGRATIONS)
         self.built_layers = BuiltLayers(self)
         self.pullers = Pullers(self)
+        self.owners = Owners(self)
 
     async def put(
         self, record: ImageRecord, *, keep: int | None = None, replace: bool = True

@@ -16,13 +16,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from virtlayer.cancellation import meanwhile, to_completion
-from virtlayer.errors import (
-    DigestMismatch,
-    LayerTooLarge,
-    MalformedLayer,
-    VirtlayerError,
-    VolumeNotFound,
-)
+from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
 from virtlayer.keeper.commit import (
     FlushedFile,
     Placed,
@@ -37,10 +31,12 @@ from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.prefetch import Lender, Loan, first_failure
-from virtlayer.service.chain.presence import check_layer
+from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
+from virtlayer.service.chain.proof import prove
 from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 from virtlayer.settings import MIB
 
@@ -152,20 +148,19 @@ class _Build:
                 place = await self._workplace(stack)
             self._found = await finding
             missing = [planned for planned in plan if planned.name not in self._found]
-            self._refuse_recompressed(missing)
-            layers = [layer for planned in missing for layer in planned.layers]
+            refuse_to_build_recompressed(missing, self._request)
+            unproven = await self._unproven(plan)
+            layers = [*unproven, *(layer for planned in missing for layer in planned.layers)]
             self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
-            self._reused = sum(len(planned.layers) for planned in plan) - len(layers)
+            self._reused = sum(len(planned.layers) for planned in plan if planned not in missing)
+            # Before anything is built on them.
+            await prove(unproven, self._tools)
             if missing:
                 await self._make_all(missing, place or await self._workplace(stack))
 
-    def _refuse_recompressed(self, missing: Iterable[PlannedVolume]) -> None:
-        for planned in missing:
-            if planned.is_recompressed:
-                raise VolumeNotFound(
-                    f"The volume {planned.name} was deleted from the pool “{self._pool.name}” "
-                    f"while {self._request.description} was pulled. Pull it again."
-                )
+    async def _unproven(self, plan: Iterable[PlannedVolume]) -> tuple[Layer, ...]:
+        found = [planned for planned in plan if planned.name in self._found]
+        return await self._tools.unproven(found)
 
     def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
         return all((self._pool.path / planned.name).exists() for planned in plan)
@@ -197,45 +192,63 @@ class _Build:
         *,
         is_last: bool,
     ) -> None:
-        images = place.images
         await before.queued.wait()
         async with self._lock(self._pool, planned.volume_id):
-            # A file that is not there needs no question to libvirt.
-            path = self._pool.path / planned.name
-            if await asyncio.to_thread(path.exists) and (found := await self._find([planned])):
-                self._found |= found
-                self._count_reused(planned)
-                turn.set_all()
+            if not await self._is_there_now(planned):
+                await self._build(planned, before, turn, place, is_last=is_last)
                 return
-            async with asyncio.TaskGroup() as group:
-                loans = [Loan(layer) for layer in planned.layers]
-                for loan in loans:
-                    group.create_task(self._lender.lend(loan))
-                # While the volumes before are still written.
-                async with self._explained():
-                    parent = await self._parent(planned, before, place.staging)
-                    large = sum(layer.size for layer in planned.layers) >= _LARGE
-                    image = await images.create(self._request.virtual_size, parent, large=large)
-                turn.image = image
-                turn.queued.set()
-                await before.written.wait()
-                async with self._explained(), images.exported(image) as connect:
-                    await self._write(planned, loans, connect)
-            turn.written.set()
-            if is_last:
-                self._tools.on_applied()
+        # Another job has built it. The lock is free meanwhile: a download may take long.
+        unproven = await self._unproven([planned])
+        await prove(unproven, self._tools)
+        self._count_reused(planned, unproven)
+        turn.set_all()
+
+    async def _is_there_now(self, planned: PlannedVolume) -> bool:
+        # A file that is not there needs no question to libvirt.
+        path = self._pool.path / planned.name
+        found = await self._find([planned]) if await asyncio.to_thread(path.exists) else {}
+        self._found |= found
+        return bool(found)
+
+    async def _build(
+        self,
+        planned: PlannedVolume,
+        before: _Turn,
+        turn: _Turn,
+        place: _Workplace,
+        *,
+        is_last: bool,
+    ) -> None:
+        images = place.images
+        async with asyncio.TaskGroup() as group:
+            loans = [Loan(layer) for layer in planned.layers]
+            for loan in loans:
+                group.create_task(self._lender.lend(loan))
+            # While the volumes before are still written.
             async with self._explained():
-                await images.finish(image)
-                if is_last:
-                    # Those before were finished before this one was served: one command at a time.
-                    images.let_go()
-                flushed = await flush_volume(self._pool, place.staging, image.name)
-            with flushed:
-                await before.placed.wait()
-                await to_completion(self._place(planned, flushed))
-            turn.placed.set()
-            for _ in planned.layers:
-                self._tools.progress.layer_done()
+                parent = await self._parent(planned, before, place.staging)
+                large = sum(layer.size for layer in planned.layers) >= _LARGE
+                image = await images.create(self._request.virtual_size, parent, large=large)
+            turn.image = image
+            turn.queued.set()
+            await before.written.wait()
+            async with self._explained(), images.exported(image) as connect:
+                await self._write(planned, loans, connect)
+        turn.written.set()
+        if is_last:
+            self._tools.on_applied()
+        async with self._explained():
+            await images.finish(image)
+            if is_last:
+                # Those before were finished before this one was served: one command at a time.
+                images.let_go()
+            flushed = await flush_volume(self._pool, place.staging, image.name)
+        with flushed:
+            await before.placed.wait()
+            await to_completion(self._place(planned, flushed))
+        turn.placed.set()
+        for _ in planned.layers:
+            self._tools.progress.layer_done()
 
     async def _place(self, planned: PlannedVolume, flushed: FlushedFile) -> None:
         placed = await place_volume(self._pool, flushed, planned.name)
@@ -293,9 +306,11 @@ class _Build:
             check_layer(volume, self._pool, self._request.virtual_size)
         return volumes
 
-    def _count_reused(self, planned: PlannedVolume) -> None:
+    def _count_reused(self, planned: PlannedVolume, proven: Sequence[Layer]) -> None:
         self._reused += len(planned.layers)
         for layer in planned.layers:
+            if layer in proven:
+                continue
             self._tools.progress.add_downloaded(layer.size)
             self._tools.progress.add_applied(layer.size)
             self._tools.progress.layer_done()

@@ -3,11 +3,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from virtlayer.errors import VolumeExists
+from virtlayer.errors import VolumeExists, VolumeNotFound
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.plan import PlannedVolume
-from virtlayer.service.chain.request import BuiltChain
+from virtlayer.service.chain.request import BuiltChain, ChainRequest
 
 
 def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
@@ -35,6 +35,20 @@ def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
             f"that name: it is {volume.format} of {volume.capacity} bytes on {backing}, not "
             f"qcow2 of {virtual_size} bytes on a layer of this pool. Delete it, then try again."
         )
+
+
+def refuse_to_build_recompressed(missing: Iterable[PlannedVolume], request: ChainRequest) -> None:
+    """See that volumes to be built are to be built from the blobs that the image has.
+
+    Raises:
+        VolumeNotFound: One was found when the chain was planned, and can only be reused.
+    """
+    for planned in missing:
+        if planned.is_recompressed:
+            raise VolumeNotFound(
+                f"The volume {planned.name} was deleted from the pool “{request.pool.name}” while "
+                f"{request.description} was pulled. Pull it again."
+            )
 
 
 def whole_chain(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a build of a chain is asked for, what it works with, and what comes of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -14,6 +14,9 @@ from virtlayer.service.workers.layer import LayerRequest
 
 type Fetch = Callable[[Layer], AbstractAsyncContextManager[Blob]]
 """Lends a layer's blob, which may still be arriving, for as long as the context lasts."""
+
+type Unproven = Callable[[Iterable[PlannedVolume]], Awaitable[tuple[Layer, ...]]]
+"""Tells which layers must be downloaded before volumes that the pool has may be reused."""
 
 type BuildStage = Literal["downloading", "applying", "registering"]
 
@@ -29,7 +32,7 @@ class BuildProgress(Protocol):
     """The part of ``jobs.progress.Progress`` that is used here."""
 
     def set_total(self, size: int, layers: int) -> None:
-        """Say how many compressed bytes and layers must be built."""
+        """Say how many compressed bytes and layers must be downloaded or built."""
 
     def add_downloaded(self, size: int) -> None:
         """Count compressed bytes that need no download any more."""
@@ -81,6 +84,7 @@ class BuildTools:
 
     Attributes:
         fetch: Gets the blobs, and counts their bytes as downloaded.
+        unproven: Tells what must be downloaded of volumes that the pool has.
         applier: Puts one layer after another into a volume.
         progress: Told the figures.
         on_stage: Told what the job waits for.
@@ -89,6 +93,7 @@ class BuildTools:
     """
 
     fetch: Fetch
+    unproven: Unproven
     applier: Applier
     progress: BuildProgress
     on_stage: Callable[[BuildStage], None]

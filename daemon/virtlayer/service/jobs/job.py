@@ -108,17 +108,17 @@ class Job:
 
     @property
     def bytes_total(self) -> int:
-        """Compressed bytes of the layers that must be built."""
+        """Compressed bytes of the layers that must be downloaded or built."""
         return self.report.bytes_total
 
     @property
     def layers_done(self) -> int:
-        """Layers that are built."""
+        """Layers that are downloaded or built."""
         return self.report.layers_done
 
     @property
     def layers_total(self) -> int:
-        """Layers that must be built."""
+        """Layers that must be downloaded or built."""
         return self.report.layers_total
 
     async def wait(self) -> None:

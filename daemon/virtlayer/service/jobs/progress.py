@@ -79,8 +79,8 @@ class _Part:
 class Progress:
     """The figures of one job; they never fall.
 
-    ``bytes_total`` are the compressed bytes of the layers that the job must build. Each counts
-    twice in ``fraction``: when it has been downloaded, and when it has been applied.
+    ``bytes_total`` are the compressed bytes of the layers that the job must download or build.
+    Each counts twice in ``fraction``: when it has been downloaded, and when it has been applied.
 
     Args:
         changed: Told the names of figures that change seldom, each time.
@@ -124,7 +124,7 @@ class Progress:
         """Say how much there is to do, in this part if there are parts.
 
         Args:
-            size: Compressed bytes of all layers that must be built.
+            size: Compressed bytes of all layers that must be downloaded or built.
             layers: How many layers that are.
         """
         self.bytes_total = self._part.bytes_before + size

@@ -33,6 +33,7 @@ from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.operations.applier import WorkerOnDemand
+from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free, create_on
 from virtlayer.service.operations.layers import volumes_of
 from virtlayer.service.operations.new_volume import NewVolume
@@ -122,6 +123,8 @@ class PullResult:
 async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
     """Bring an image into a pool. What the pool has is neither downloaded nor built.
 
+    Layers that belong to others are downloaded all the same, and not built (``belonging``).
+
     Raises:
         VirtlayerError: It did not work; which one says why. Finished volumes and blobs stay.
     """
@@ -160,8 +163,10 @@ class _Pull:
             ):
                 if record is None:
                     worker.prepare()
-                opened = await source.open(self._services.catalog.config)
-                return await self._bring(pool, opened, former, worker)
+                belonging = belonging_of(self._services, source.obtained, self._job)
+                opened = await source.open(belonging.known_config)
+                await belonging.opened(opened.image)
+                return await self._bring(pool, opened, belonging, former, worker)
 
     async def _usable_pool(self) -> Pool:
         request, services = self._request, self._services
@@ -207,6 +212,7 @@ class _Pull:
         self,
         pool: Pool,
         source: OpenImage,
+        belonging: Belonging,
         former: Awaitable[Mapping[str, Volume]],
         worker: WorkerOnDemand,
     ) -> PullResult:
@@ -219,11 +225,12 @@ class _Pull:
             await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
             chain = whole_chain(plan, await former, pool, self._size)
             if chain is None:
-                planning = SharedPlanning(services, pool, self._size, claims)
+                planning = SharedPlanning(services, belonging, pool, self._size, claims)
                 plan = await planning.plan(image.layers)
                 await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
+            if chain is None or await belonging.unproven(plan):
                 await self._check_replacing(plan, image)
-                chain = await self._build(pool, plan, source, worker)
+                chain = await self._build(pool, plan, source, belonging, worker)
             else:
                 self._job.report.set_total(0, 0)
             source.let_go()
@@ -251,6 +258,7 @@ class _Pull:
         pool: Pool,
         plan: tuple[PlannedVolume, ...],
         source: OpenImage,
+        belonging: Belonging,
         worker: WorkerOnDemand,
     ) -> BuiltChain:
         def download(layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
@@ -262,6 +270,7 @@ class _Pull:
             return self._services.cache.borrow(
                 layer,
                 lambda: download(layer),
+                belonging,
                 keep=self._request.cache,
                 on_bytes=self._job.report.add_downloaded,
             )
@@ -276,6 +285,7 @@ class _Pull:
             ),
             BuildTools(
                 fetch=fetch,
+                unproven=belonging.unproven,
                 applier=worker,
                 progress=self._job.report,
                 on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),

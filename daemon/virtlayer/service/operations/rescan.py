@@ -3,8 +3,8 @@
 
 Layer volumes are known by their names and what they stand on: those that the catalogue lost come
 back, and those that the pool lost are forgotten, with the images that needed them. Which image a
-layer belongs to is written in no pool. A pull says it again, which reads a manifest and downloads
-nothing that is there. Volumes that running jobs claim are left to these jobs.
+layer belongs to is written in no pool. A pull says it again, which builds nothing that is there.
+Volumes that running jobs claim are left to these jobs.
 """
 
 import logging

@@ -5,7 +5,8 @@ The id of a volume names the blob that it was built from, so the same layer, com
 program, would be built once more. A volume with the same diff ids is shared nevertheless when this
 service has seen for itself that the blob which it was built from unpacks to the diff id: the word
 of the worker that built it is not enough (``chain.identity``). That takes the blob, so it must
-still be in the cache.
+still be in the cache. And the pull must be one that may use that blob: it has another one, and by
+downloading that, it would not prove that it may have this one.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.operations.belonging import Belonging
 from virtlayer.service.operations.services import Services
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.unpacking import UnpackingWorker
@@ -29,15 +31,22 @@ class SharedPlanning:
 
     Args:
         services: The daemon's parts.
+        belonging: What the pull may use.
         pool: Where the chain is to be.
         size: Of the volumes, in bytes.
         claims: Holds the claims on the volumes that are found.
     """
 
     def __init__(
-        self, services: Services, pool: Pool, size: int, claims: contextlib.AsyncExitStack
+        self,
+        services: Services,
+        belonging: Belonging,
+        pool: Pool,
+        size: int,
+        claims: contextlib.AsyncExitStack,
     ) -> None:
         self._services = services
+        self._belonging = belonging
         self._pool = pool
         self._size = size
         self._claims = claims
@@ -72,7 +81,12 @@ class SharedPlanning:
         self, planned: PlannedVolume, built: Sequence[BuiltVolume]
     ) -> BuiltVolume | None:
         for volume in built:
-            if await self._is_there(volume) and await self._is_right(planned, volume):
+            others = {built.blob for built in volume.layers}.difference(planned.blobs)
+            if (
+                await self._belonging.may_use(others) == others
+                and await self._is_there(volume)
+                and await self._is_right(planned, volume)
+            ):
                 return volume
         return None
 

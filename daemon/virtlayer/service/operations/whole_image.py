@@ -19,6 +19,7 @@ from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
@@ -129,6 +130,7 @@ class WholeImagePull:
         self.request = request
         self.job = job
         self._downloaded: set[Layer] = set()
+        self._belonging: Belonging | None = None
 
     @property
     def name(self) -> str:
@@ -184,6 +186,8 @@ class WholeImagePull:
             self.request.platform,
             self.services.workspace,
         ) as source:
+            self._belonging = belonging = belonging_of(self.services, source.obtained, self.job)
+            await belonging.opened(source.image)
             layers = source.image.layers
             self.job.report.set_total(sum(layer.size for layer in layers), len(layers))
             yield source
@@ -195,9 +199,11 @@ class WholeImagePull:
             self._downloaded.add(layer)
             return source.blob(layer)
 
+        assert self._belonging is not None, "the image is open"
         return self.services.cache.borrow(
             layer,
             download,
+            self._belonging,
             keep=self.request.cache,
             on_bytes=self.job.report.add_downloaded,
         )

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The blob cache: files named by their digest, shared by jobs and processes.
 
-``<directory>/<algorithm>/<hex>`` is a complete blob, and ``<directory>/partial/<hex>`` one that
-somebody is downloading. flock(2) on the file itself says who has it: exclusive on a partial one
-while it is written, shared on a complete one while it is used. A process that dies leaves no lock
-behind. A lock counts only if the name still leads to the locked file, because another process may
-have renamed or removed it in between.
+``<directory>/<algorithm>/<hex>`` is a complete blob, and ``<directory>/partial/<hex>-<source>`` one
+that somebody is downloading. flock(2) on the file itself says who has it: exclusive on a partial
+one while it is written, shared on a complete one while it is used. A process that dies leaves no
+lock behind. A lock counts only if the name still leads to the locked file, because another process
+may have renamed or removed it in between.
+
+A blob is lent from the cache only to somebody who may use it. Others download it themselves, and
+wait for nobody: only downloads from the same source wait for each other.
 
 Nothing here is synced to disk: each process verifies a file once before it trusts it.
 """
@@ -13,6 +16,8 @@ Nothing here is synced to disk: each process verifies a file once before it trus
 import asyncio
 import contextlib
 import fcntl
+import functools
+import hashlib
 import os
 import tempfile
 import time
@@ -20,7 +25,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from virtlayer.service.source.arriving_blob import Blob, arriving
-from virtlayer.service.source.blob_writing import Opener, digest_of_file, fill
+from virtlayer.service.source.blob_transfer import Borrower, Transfer
+from virtlayer.service.source.blob_writing import Opener, digest_of_file
 from virtlayer.service.source.digest import ALGORITHMS
 from virtlayer.service.source.image import Layer
 
@@ -47,6 +53,7 @@ class BlobCache:
         self,
         layer: Layer,
         download: Opener,
+        borrower: Borrower,
         *,
         keep: bool,
         on_bytes: Callable[[int], None],
@@ -61,6 +68,7 @@ class BlobCache:
         Args:
             layer: Whose blob.
             download: Opens the stream that the blob comes from, if it is not here.
+            borrower: Who needs it.
             keep: False: download it in any case, to a file that never has a name.
             on_bytes: Told how many more bytes are here; all at once for a cached blob.
         """
@@ -68,8 +76,9 @@ class BlobCache:
         if not self._swept:
             self._swept = True
             self.sweep()
+        transfer = Transfer(layer, download, borrower, on_bytes)
         lending = self._kept if keep else self._nameless
-        async with lending(layer, download, on_bytes) as blob:
+        async with lending(transfer) as blob:
             yield blob
 
     @contextlib.asynccontextmanager
@@ -77,6 +86,14 @@ class BlobCache:
         """Lend a blob that is here and right, for reading at offset 0; None if it is not here."""
         with contextlib.ExitStack() as files:
             yield await self._cached(layer, files)
+
+    def digests(self) -> frozenset[str]:
+        """The digests of the blobs that are here."""
+        return frozenset(
+            f"{algorithm}:{path.name}"
+            for algorithm in ALGORITHMS
+            for path in _files(self.directory / algorithm)
+        )
 
     def sweep(self) -> None:
         """Remove what writers that died have left; done before the first blob is lent as well."""
@@ -86,50 +103,54 @@ class BlobCache:
                     path.unlink()
 
     @contextlib.asynccontextmanager
-    async def _nameless(
-        self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
-    ) -> AsyncIterator[Blob]:
-        async def write(on_written: Callable[[int], None]) -> None:
-            await fill(file.fileno(), descriptor, layer, download, _both(on_bytes, on_written))
-
+    async def _nameless(self, transfer: Transfer) -> AsyncIterator[Blob]:
         with (
             tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
             _read_only(file.fileno()) as descriptor,
         ):
+            write = functools.partial(transfer.run, file.fileno(), descriptor)
             async with arriving(descriptor, write) as blob:
                 yield blob
 
     @contextlib.asynccontextmanager
-    async def _kept(
-        self, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
-    ) -> AsyncIterator[Blob]:
+    async def _kept(self, transfer: Transfer) -> AsyncIterator[Blob]:
+        layer = transfer.layer
         async with contextlib.AsyncExitStack() as afterwards:
             while True:
                 with contextlib.ExitStack() as files:
-                    if (descriptor := await self._cached(layer, files)) is not None:
-                        on_bytes(layer.size)
+                    if (descriptor := await self._usable(transfer, files)) is not None:
+                        transfer.on_bytes(layer.size)
                         yield Blob.complete(descriptor, layer.size)
                         return
-                with self._partial(layer) as partial:
-                    if partial is not None and not self._path(layer).exists():
+                with self._partial(layer, transfer.borrower.source) as partial:
+                    # While this one waited, another may have downloaded it from the same source.
+                    if partial is not None and not await self._is_usable(transfer):
                         await asyncio.to_thread(self._evict, layer.size)
                         afterwards.push_async_callback(asyncio.to_thread, self._evict, 0)
-                        async with self._downloaded(partial, layer, download, on_bytes) as blob:
+                        async with self._downloaded(partial, transfer) as blob:
                             yield blob
                         return
                 await asyncio.sleep(_POLL_SECONDS)
 
     @contextlib.asynccontextmanager
-    async def _downloaded(
-        self, partial: int, layer: Layer, download: Opener, on_bytes: Callable[[int], None]
-    ) -> AsyncIterator[Blob]:
+    async def _downloaded(self, partial: int, transfer: Transfer) -> AsyncIterator[Blob]:
         async def write(on_written: Callable[[int], None]) -> None:
-            await fill(partial, descriptor, layer, download, _both(on_bytes, on_written))
-            self._publish(partial, descriptor, layer)
+            await transfer.run(partial, descriptor, on_written)
+            self._publish(partial, descriptor, transfer)
 
         with _read_only(partial) as descriptor:
             async with arriving(descriptor, write) as blob:
                 yield blob
+
+    async def _is_usable(self, transfer: Transfer) -> bool:
+        path = self._path(transfer.layer)
+        return path.exists() and await transfer.may_be_left_out()
+
+    async def _usable(self, transfer: Transfer, files: contextlib.ExitStack) -> int | None:
+        """Open a blob of the cache that is right, and that the borrower may use."""
+        if not await self._is_usable(transfer):
+            return None
+        return await self._cached(transfer.layer, files)
 
     async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
         """Open a complete blob that is in the cache and right; a wrong one is removed."""
@@ -158,9 +179,9 @@ class BlobCache:
         return True
 
     @contextlib.contextmanager
-    def _partial(self, layer: Layer) -> Iterator[int | None]:
+    def _partial(self, layer: Layer, source: str) -> Iterator[int | None]:
         """The partial file of a blob, empty and ours alone; None while it is another's."""
-        path = self.directory / _PARTIAL / layer.digest.partition(":")[2]
+        path = self._partial_path(layer, source)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with _locked(path, fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT) as descriptor:
             if descriptor is None:
@@ -174,7 +195,8 @@ class BlobCache:
                 if _is_at(descriptor, path):
                     path.unlink()
 
-    def _publish(self, partial: int, blob: int, layer: Layer) -> None:
+    def _publish(self, partial: int, blob: int, transfer: Transfer) -> None:
+        layer = transfer.layer
         os.fchmod(partial, 0o400)
         fcntl.flock(partial, fcntl.LOCK_SH)
         fcntl.flock(blob, fcntl.LOCK_SH)
@@ -183,7 +205,12 @@ class BlobCache:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Who empties the cache meanwhile takes the name, not the bytes.
         with contextlib.suppress(FileNotFoundError):
-            (self.directory / _PARTIAL / path.name).rename(path)
+            self._partial_path(layer, transfer.borrower.source).rename(path)
+
+    def _partial_path(self, layer: Layer, source: str) -> Path:
+        # A source's name may be longer than a file's.
+        key = hashlib.sha256(source.encode()).hexdigest()[:32]
+        return self.directory / _PARTIAL / f"{layer.digest.partition(':')[2]}-{key}"
 
     def _path(self, layer: Layer) -> Path:
         algorithm, _, hexadecimal = layer.digest.partition(":")
@@ -205,14 +232,6 @@ class BlobCache:
                 if descriptor is not None:
                     path.unlink()
                     excess -= size
-
-
-def _both(one: Callable[[int], None], other: Callable[[int], None]) -> Callable[[int], None]:
-    def tell(length: int) -> None:
-        one(length)
-        other(length)
-
-    return tell
 
 
 def _identity(descriptor: int, layer: Layer) -> tuple[str, int, int]:

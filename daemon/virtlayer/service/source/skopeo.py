@@ -109,6 +109,11 @@ class Source:
         self._proxies = proxies
         self._life = life
 
+    @property
+    def obtained(self) -> Obtained:
+        """How the image is obtained, which decides who else may use its content."""
+        return self._skopeo.obtained
+
     async def open(self, known: KnownConfigs | None = None) -> OpenImage:
         """Open the image, once.
 

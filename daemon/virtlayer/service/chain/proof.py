@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Downloads of blobs whose volumes are there, where that alone gives the right to use these."""
+
+from collections.abc import Sequence
+
+from virtlayer.service.chain.prefetch import lent
+from virtlayer.service.chain.request import BuildTools
+from virtlayer.service.source.image import Layer
+
+
+async def prove(layers: Sequence[Layer], tools: BuildTools) -> None:
+    """Download the blobs of layers, and see that they are right; nothing is built.
+
+    Args:
+        layers: What ``BuildTools.unproven`` gives.
+        tools: Of the build that is to use their volumes.
+
+    Raises:
+        VirtlayerError: A blob does not come, or is something else: its volume must not be used.
+    """
+    async with lent(layers, tools.fetch) as loans:
+        for loan in loans:
+            if not loan.is_here:
+                tools.on_stage("downloading")
+            await loan.verified()
+            loan.over.set()
+            tools.progress.add_applied(loan.layer.size)
+            tools.progress.layer_done()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whose content is whose in the catalogue, and what a pull may use of it."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_catalog import DEMO
+from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltVolume
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.catalog.owners import EVERYBODY, Owner, OwnerKind
+from virtlayer.service.chain.plan import plan_chain
+from virtlayer.service.operations.belonging import Belonging
+from virtlayer.service.source.image import Layer
+from virtlayer.service.source.obtained import Obtained
+
+A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+TEAM = Obtained(
+    registry="registry.example",
+    repository="registry.example/team",
+    with_credentials=True,
+    verified=True,
+)
+OTHER = dataclasses.replace(TEAM, repository="registry.example/other")
+ANONYMOUS = dataclasses.replace(OTHER, with_credentials=False)
+UNVERIFIED = dataclasses.replace(TEAM, verified=False)
+LOCAL = Obtained(registry=None, repository=None, with_credentials=False, verified=False)
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
+    async with Catalog(tmp_path / "catalog.sqlite") as catalog:
+        yield catalog
+
+
+def pull(catalog: Catalog, obtained: Obtained, *, uid: int = 1000) -> Belonging:
+    return Belonging(catalog, obtained, uid, shared=False)
+
+
+async def may_use(belonging: Belonging, digest: str = A) -> bool:
+    return await belonging.may_use([digest]) == {digest}
+
+
+async def test_content_of_nobody_is_used_by_nobody(catalog: Catalog) -> None:
+    for obtained in (TEAM, ANONYMOUS, LOCAL):
+        assert not await may_use(pull(catalog, obtained))
+
+
+async def test_content_belongs_to_its_repository(catalog: Catalog) -> None:
+    await pull(catalog, TEAM).downloaded(A)
+    assert await may_use(pull(catalog, TEAM, uid=1001))
+    assert await may_use(pull(catalog, dataclasses.replace(TEAM, with_credentials=False)))
+    for obtained in (OTHER, ANONYMOUS, UNVERIFIED, LOCAL):
+        assert not await may_use(pull(catalog, obtained))
+    assert await pull(catalog, TEAM).may_use([A, B]) == {A}
+
+
+async def test_repository_that_was_not_verified_owns_nothing(catalog: Catalog) -> None:
+    await pull(catalog, UNVERIFIED).downloaded(A)
+    for obtained in (TEAM, UNVERIFIED):
+        assert not await may_use(pull(catalog, obtained))
+
+
+async def test_second_repository_owns_what_was_downloaded_from_it_too(catalog: Catalog) -> None:
+    for obtained in (TEAM, OTHER, OTHER):
+        await pull(catalog, obtained).downloaded(A)
+    for obtained in (TEAM, OTHER):
+        assert await may_use(pull(catalog, obtained))
+
+
+@pytest.mark.parametrize("verified", [True, False])
+async def test_content_obtained_without_credentials_is_shared(
+    catalog: Catalog, verified: bool
+) -> None:
+    await pull(catalog, TEAM).downloaded(A)
+    await pull(catalog, dataclasses.replace(ANONYMOUS, verified=verified)).downloaded(A)
+    for obtained in (TEAM, OTHER, ANONYMOUS, UNVERIFIED, LOCAL):
+        assert await may_use(pull(catalog, obtained))
+
+
+async def test_content_of_a_local_source_belongs_to_its_caller(catalog: Catalog) -> None:
+    await pull(catalog, LOCAL, uid=1000).downloaded(A)
+    assert await may_use(pull(catalog, LOCAL, uid=1000))
+    assert not await may_use(pull(catalog, LOCAL, uid=1001))
+    assert not await may_use(pull(catalog, LOCAL, uid=0))
+    assert not await may_use(pull(catalog, TEAM, uid=1000))
+
+
+async def test_everything_is_shared_in_a_session(catalog: Catalog) -> None:
+    session = Belonging(catalog, TEAM, 1000, shared=True)
+    assert await session.may_use([A, B]) == {A, B}
+    await session.downloaded(A)
+    assert not await may_use(pull(catalog, TEAM))
+
+
+async def test_config_is_known_only_to_whom_it_belongs(catalog: Catalog) -> None:
+    await catalog.put(DEMO)
+    await pull(catalog, TEAM).downloaded(DEMO.image_id)
+    assert await pull(catalog, TEAM).known_config(DEMO.image_id) == DEMO.config
+    assert await pull(catalog, OTHER).known_config(DEMO.image_id) is None
+
+
+async def test_layers_of_others_are_unproven(catalog: Catalog) -> None:
+    layers = [Layer(digest, 1, "", digest.upper()) for digest in (A, B, A)]
+    plan = plan_chain(layers, 2**30, 16)
+    await pull(catalog, TEAM).downloaded(B)
+    assert await pull(catalog, TEAM).unproven(plan) == (layers[0],)
+    assert await pull(catalog, OTHER).unproven(plan) == tuple(layers[:2])
+    # That volume was planned because the pull may use the blob C.
+    recompressed = plan_chain(layers[:1], 2**30, 16, [C])
+    assert await pull(catalog, OTHER).unproven(recompressed) == ()
+
+
+async def test_owners_are_forgotten_of_what_is_kept_nowhere(catalog: Catalog) -> None:
+    for digest in (A, B, C, DEMO.image_id):
+        await catalog.owners.add(digest, EVERYBODY)
+    await catalog.put(DEMO)
+    volume = BuiltVolume("default", "layer-b", "below", (BuiltLayer("diff", B, 1),))
+    await catalog.built_layers.put(volume)
+    await catalog.owners.keep([A])
+    kept = await catalog.owners.belonging([A, B, C, DEMO.image_id], [EVERYBODY])
+    assert kept == {A, B, DEMO.image_id}
+
+
+async def test_owner_of_one_kind_is_not_that_of_another(catalog: Catalog) -> None:
+    await catalog.owners.add(A, Owner(OwnerKind.USER, "1000"))
+    assert await catalog.owners.belonging([A], [Owner(OwnerKind.REPOSITORY, "1000")]) == frozenset()
