@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import tests.worker
+from tests.foreign.reasons import reasons
+from tests.foreign.tools import TOOLS
 from tests.worker.cases import Case
 
 _TEXT = (Path(__file__).parents[2] / "docs/layers.md").read_text()
@@ -27,3 +29,12 @@ def test_differences_from_umoci_are_listed() -> None:
 
     assert {*listed} - {"why", "---"} == {case.umoci for case in _cases() if case.umoci}
     assert f"\n{len(_cases())} archives" in section
+
+
+def test_reasons_for_differences_with_archives_of_others_can_be_read() -> None:
+    section = _TEXT.split("\n## Archives and images of others\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `.*$", section, re.MULTILINE)
+    found = reasons()
+
+    assert len({reason.why for reason in found}) == len(rows)
+    assert {reason.tool for reason in found} == set(TOOLS)
