@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A connection to the bus that stays up, on dbus-next's low level.
 
-What it changes in dbus-next 0.2.3: the writer and the reader (see ``wire``), the dispatch, which
-there answers calls with tracebacks and forgets descriptors, and the end of a connection, which
-there leaves the socket open.
+What it changes in dbus-next 0.2.3: the writer and the reader (``wire``, ``reader``), the dispatch,
+which there answers calls with tracebacks and forgets descriptors, and the end of a connection,
+which there leaves the socket open.
 """
 
 import asyncio
@@ -24,8 +24,10 @@ from dbus_next.message import Message
 
 from virtlayer.dbus import names
 from virtlayer.dbus.addresses import bus_address
+from virtlayer.dbus.reader import Reader, RefusedMessage
 from virtlayer.dbus.received import close_received
-from virtlayer.dbus.wire import MessageTooLarge, Reader, Writer
+from virtlayer.dbus.structure import MessageLimits
+from virtlayer.dbus.wire import MessageTooLarge, Writer
 
 __all__ = ["BusError", "Connection", "MessageTooLarge", "caller_uid"]
 
@@ -34,6 +36,9 @@ _CLOSE_PATIENCE = 2.0
 _MESSAGES_A_TURN = 64
 """So many messages are taken in before the event loop serves others: one client's flood of calls
 does not hold up the rest."""
+
+_REFUSED_CALL = f"{names.ERROR_PREFIX}InvalidArgument"
+_REFUSED_REPLY = f"{names.STANDARD_ERROR_PREFIX}LimitsExceeded"
 
 
 class BusError(Exception):
@@ -56,33 +61,37 @@ class Connection(MessageBus):
     ``on_call`` gets every method call, and owns its descriptors; ``on_signal`` gets every signal.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, limits: MessageLimits | None) -> None:
         try:
             super().__init__(address, negotiate_unix_fd=True)
         except OSError:
             if hasattr(self, "_sock"):
                 self._close_socket()
             raise
-        self._incoming = Reader(self._sock)
+        self._incoming = Reader(self._sock, limits)
         self._outgoing = Writer(self._sock, self._loop)
         self._writer = self._outgoing  # type: ignore[assignment] # with the method that it calls
         self.on_call: Callable[[Message], None] = _close
         self.on_signal: Callable[[Message], None] = _close
 
     @classmethod
-    async def opened(cls, *, session: bool, address: str | None = None) -> "Connection":
+    async def opened(
+        cls, *, session: bool, address: str | None = None, limits: MessageLimits | None = None
+    ) -> "Connection":
         """Connect.
 
         Args:
             session: Whether to the session bus; otherwise to the system bus.
             address: Where the bus is, if not where the environment says.
+            limits: What a received message may contain. A call beyond them is answered with
+                InvalidArgument. None to accept what the bus lets through.
 
         Raises:
             ConnectionError: There is no bus, or it does not let us in.
         """
         address = address or bus_address(session=session)
         try:
-            connection = cls(address)
+            connection = cls(address, limits)
         except (OSError, ValueError) as error:
             raise ConnectionError(f"There is no bus at {address}: {error}.") from error
         try:
@@ -203,7 +212,10 @@ class Connection(MessageBus):
                 message = self._incoming.read()
                 if message is None:
                     return
-                self._dispatch(message)
+                if isinstance(message, RefusedMessage):
+                    self._refuse(message)
+                else:
+                    self._dispatch(message)
         except (OSError, EOFError) as error:
             self._finalize(error)
 
@@ -218,6 +230,17 @@ class Connection(MessageBus):
                 close_received(message.unix_fds)
             else:
                 handler(message, None)
+
+    def _refuse(self, refused: RefusedMessage) -> None:
+        """Answer a call that was not parsed; or fail our own call, if that was the reply to it."""
+        header = refused.header
+        if header.kind == MessageType.METHOD_CALL.value:
+            if not header.flags & MessageFlag.NO_REPLY_EXPECTED:
+                self.send(_error(header.sender, header.serial, _REFUSED_CALL, refused.reason))
+        elif handler := self._method_return_handlers.pop(header.reply_serial, None):
+            own_name = str(self.unique_name)
+            error = _error(own_name, header.reply_serial, _REFUSED_REPLY, refused.reason)
+            handler(error, None)
 
     def _finalize(self, err: BaseException | None = None) -> None:
         super()._finalize(err)  # type: ignore[no-untyped-call] # dbus-next
@@ -245,6 +268,17 @@ async def caller_uid(connection: Connection, sender: str) -> int:
         [sender],
     )
     return int(uid)
+
+
+def _error(destination: str, serial: int, name: str, text: str) -> Message:
+    return Message(
+        message_type=MessageType.ERROR,
+        destination=destination,
+        reply_serial=serial,
+        error_name=name,
+        signature="s",
+        body=[text],
+    )
 
 
 def _close(message: Message) -> None:

@@ -1,42 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Messages from and to the socket of a bus connection.
+"""Messages to the socket of a bus connection.
 
-dbus-next 0.2.3 loses the connection when the socket is full (its writer takes EAGAIN for an error)
-and when it does not understand a message; it also lets descriptors through to child programs. This
-reader and this writer take the place of its own. The framing is that of the D-Bus Specification
-0.43, "Message Protocol".
+dbus-next 0.2.3 loses the connection when the socket is full: its writer takes EAGAIN for an error.
+This one takes its place.
 """
 
 import array
 import asyncio
 import contextlib
-import io
 import logging
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.message import Message
-from dbus_next.signature import SignatureTree
-
-from virtlayer.dbus.received import close_received
 
 _log = logging.getLogger(__name__)
 
-_FIXED_HEADER = 16
-_MESSAGE_LIMIT = 128 * 1024 * 1024
-"""The specification's maximum, in bytes."""
 SEND_LIMIT = 32 * 1024 * 1024
 """Bytes of a message above which a system bus, as it comes, disconnects the sender."""
-_DESCRIPTOR_LIMIT = 253
+DESCRIPTOR_LIMIT = 253
 """Descriptors in one message; the kernel passes no more at once (SCM_MAX_FD)."""
 _CHUNK = 256 * 1024
-_SIGNATURES_KEPT = 1000
-"""dbus-next keeps every signature that it ever saw, and callers can invent them."""
 
 
 class MessageTooLarge(ValueError):
@@ -48,83 +35,6 @@ def _close_copies(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
             os.close(descriptor)
-
-
-class Reader:
-    """Reads whole messages from a non-blocking socket."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._buffer = bytearray()
-        self._descriptors: list[int] = []
-
-    def read(self) -> Message | None:
-        """Return the next message, or None if it has not arrived in whole.
-
-        A message that dbus-next cannot represent, such as one of a type that is yet to be invented,
-        is dropped. Whoever gets a message owns its descriptors.
-
-        Raises:
-            EOFError: The bus has closed the connection.
-            OSError: The connection broke.
-        """
-        # Only ever the bytes of one message are asked for: the kernel hands descriptors out
-        # together with the first byte of the message that they came with.
-        while self._fill(_FIXED_HEADER) and self._fill(self._message_size()):
-            content, descriptors = bytes(self._buffer), self._descriptors
-            self._buffer, self._descriptors = bytearray(), []
-            message = _parsed(content, descriptors)
-            if message is not None:
-                return message
-        return None
-
-    def close(self) -> None:
-        """Forget what has been read in part."""
-        close_received(self._descriptors)
-        self._descriptors.clear()
-
-    def _fill(self, size: int) -> bool:
-        while (missing := size - len(self._buffer)) > 0:
-            try:
-                data, ancillary, _flags, _address = self._socket.recvmsg(
-                    min(missing, _CHUNK),
-                    socket.CMSG_SPACE(_DESCRIPTOR_LIMIT * array.array("i").itemsize),
-                    socket.MSG_CMSG_CLOEXEC,
-                )
-            except BlockingIOError:
-                return False
-            for level, kind, content in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    received = array.array("i")
-                    received.frombytes(content[: len(content) - len(content) % received.itemsize])
-                    self._descriptors.extend(received)
-            if not data:
-                raise EOFError("the bus closed the connection")
-            self._buffer += data
-        return True
-
-    def _message_size(self) -> int:
-        order = "<" if self._buffer[:1] == b"l" else ">"
-        body, _serial, fields = struct.unpack_from(f"{order}III", self._buffer, 4)
-        size = int(_FIXED_HEADER + fields + -fields % 8 + body)
-        if size > _MESSAGE_LIMIT:
-            raise EOFError(f"the bus sent a message of {size} bytes")
-        return size
-
-
-def _parsed(content: bytes, descriptors: list[int]) -> Message | None:
-    if len(SignatureTree._cache) > _SIGNATURES_KEPT:  # noqa: SLF001 -- it has no bound of its own
-        SignatureTree._cache.clear()  # noqa: SLF001
-    parser = Unmarshaller(io.BytesIO(content))
-    parser.unix_fds = descriptors
-    try:
-        message: Message | None = parser.unmarshall()
-    except Exception as error:  # whatever its parser trips over, the next message is another one
-        _log.warning("A message was dropped: %r", error)
-        message = None
-    if message is None:
-        close_received(descriptors)
-    return message
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from virtlayer import allocation, journal
 from virtlayer.dbus.connection import Connection
+from virtlayer.dbus.structure import CALL_LIMITS
 from virtlayer.errors import VirtlayerError
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
@@ -99,7 +100,7 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    connection = await Connection.opened(session=arguments.session)
+    connection = await Connection.opened(session=arguments.session, limits=CALL_LIMITS)
     async with connection, _services(arguments, settings) as services:
         server = Server(connection, services)
         life = Life(connection, server, services.jobs, settings.service)
