@@ -47,7 +47,7 @@ setup(
     ],
     cffi_modules=[
         "build_extensions.py:archive",
-        "daemon/virtlayer/worker/ext4/build_extension.py:ffi",
+        "build_extensions.py:ext4",
         "build_extensions.py:sandbox",
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from tests.support.volumes import SIZE, format_volume, served
 from virtlayer.worker.apply import path_in_question
 from virtlayer.worker.ext4.filesystem import ROOT, Ext4Filesystem
-from virtlayer.worker.ext4.library import Ext4Error
+from virtlayer.worker.ext4.library import Ext4Error, check, ffi, lib
 from virtlayer.worker.tree import FIFO, Metadata
 
 _PATHS = [f"usr/lib/{part}/{name}".encode() for part in range(40) for name in range(100)]
@@ -59,7 +59,7 @@ def found(filesystem: Ext4Filesystem, path: bytes) -> bool:
         if child is None:
             return False
         node = child.node
-    filesystem.target(node)
+    check(lib.vl_read_node(filesystem._writer, node, ffi.new("struct vl_node *")))
     return True
 
 

@@ -16,8 +16,7 @@ from typing import Any
 from virtlayer.protocol.customization import Customization
 from virtlayer.worker.customize.files import CannotCustomize
 from virtlayer.worker.customize.perform import customize
-from virtlayer.worker.ext4.editing import EditableExt4
-from virtlayer.worker.ext4.grow import CannotGrow
+from virtlayer.worker.ext4.editing import CannotGrow, EditableExt4
 from virtlayer.worker.ext4.library import FilesystemFull
 from virtlayer.worker.ext4.refusal import STOPS, refusal
 from virtlayer.worker.refusal import INVALID, NO_SPACE, Refused

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from virtlayer.worker.directory.attributes import DEFAULT_ACL, Attributes
 from virtlayer.worker.directory.node_table import Places
-from virtlayer.worker.ext4.inode import decode_time, encode_time
+from virtlayer.worker.times import nanoseconds_of, storable_time
 from virtlayer.worker.tree import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -288,4 +288,4 @@ def _set_time(descriptor: int, mtime: int) -> None:
 
 def _storable(mtime: int) -> int:
     """The time as ext4 would have it, so that a directory and a disk agree."""
-    return decode_time(*encode_time(mtime))
+    return nanoseconds_of(*storable_time(mtime))

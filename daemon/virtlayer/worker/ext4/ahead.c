@@ -6,8 +6,6 @@
  * process waits for the other; many at a time take half of that each. What is damaged is left for
  * those who ask for it.
  */
-#include "ahead.h"
-
 #include "directory_writing.h"
 #include "nbd_io.h"
 
@@ -48,22 +46,23 @@ static blk64_t place_of_inode(ext2_filsys fs, ext2_ino_t number)
 
 static void add_directory_blocks(ext2_filsys fs, struct places *places, ext2_ino_t number)
 {
-    union vl_inode inode;
+    union inode inode;
     blk64_t place, blocks;
 
-    if (ext2fs_read_inode_full(fs, number, &inode.small, VL_INODE_SIZE) ||
+    if (vl_read_inode(fs, number, &inode) ||
         !LINUX_S_ISDIR(inode.fields.i_mode))
         return;
     blocks = EXT2_I_SIZE(&inode.fields) / fs->blocksize;
     for (blk64_t logical = 0; logical < blocks && places->count < MOST; logical++) {
-        if (vl_find_block(fs, number, &inode, logical, &place))
+        if (vl_find_directory_block(fs, number, &inode, logical, &place))
             return;
         add_place(places, place);
     }
 }
 
-errcode_t vl_read_nodes_ahead(ext2_filsys fs, const ext2_ino_t *numbers, size_t count)
+long vl_read_ahead(struct vl_writer *writer, const uint32_t *numbers, size_t count)
 {
+    ext2_filsys fs = writer->fs;
     struct places places;
     errcode_t failure;
 

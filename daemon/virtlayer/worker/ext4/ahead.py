@@ -4,32 +4,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from virtlayer.worker.ext4.directories import Directories
 from virtlayer.worker.ext4.library import check, ffi, lib
 from virtlayer.worker.tree import DIRECTORY
 
+if TYPE_CHECKING:
+    from virtlayer.worker.ext4._ext4 import Writer
+
 type _Paths = dict[bytes, _Paths]
 """Names, and the paths below each."""
 
 
-def read_paths_ahead(
-    filesystem: Any, root: int, directories: Directories, paths: Iterable[bytes]
-) -> None:
+def read_paths_ahead(writer: Writer, directories: Directories, paths: Iterable[bytes]) -> None:
     """Have in memory what lies on these paths, as far as they lead without a symlink.
 
     Args:
-        filesystem: An open ext2_filsys.
-        root: Where they begin.
+        writer: The file system.
         directories: Those of the file system.
         paths: Of names with slashes between them; what is not there is passed over.
 
     Raises:
         Ext4Error: A directory cannot be read.
     """
-    level = {root: _joined(paths)}
-    _read_ahead(filesystem, [root])
+    level = {lib.VL_ROOT: _joined(paths)}
+    _read_ahead(writer, [lib.VL_ROOT])
     while level:
         nodes: list[int] = []
         below: dict[int, _Paths] = {}
@@ -41,12 +41,12 @@ def read_paths_ahead(
                     nodes.append(child.node)
                     if rest and child.kind == DIRECTORY:
                         below[child.node] = rest
-        _read_ahead(filesystem, nodes)
+        _read_ahead(writer, nodes)
         level = below
 
 
-def _read_ahead(filesystem: Any, nodes: list[int]) -> None:
-    check(lib.vl_read_nodes_ahead(filesystem, ffi.new("ext2_ino_t[]", nodes), len(nodes)))
+def _read_ahead(writer: Writer, nodes: list[int]) -> None:
+    check(lib.vl_read_ahead(writer, ffi.new("uint32_t[]", nodes), len(nodes)))
 
 
 def _joined(paths: Iterable[bytes]) -> _Paths:

@@ -7,16 +7,12 @@
  * between the names are one string, because Python splits and joins one faster than it makes
  * anything of its own; "/" is what no name has in it.
  */
-#include "directories.h"
+#include "directory_writing.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <ext2fs/ext3_extents.h>
-
-#include "directory_writing.h"
-
-#define MANY_LINKS 65000
 
 static bool has_no_blocks(const struct ext2_inode_large *inode)
 {
@@ -25,17 +21,40 @@ static bool has_no_blocks(const struct ext2_inode_large *inode)
     return inode->i_flags & EXT4_EXTENTS_FL && !tree->eh_entries;
 }
 
-/* Has the directory have that many blocks, if it has them already, or none. */
-static errcode_t size_directory(struct writing *writing, struct vl_room *room, blk64_t blocks)
+static void set_size(union inode *inode, uint64_t size)
 {
-    struct ext2_inode_large *inode = &writing->inode.fields;
-    uint64_t size = blocks * writing->fs->blocksize;
-    blk64_t start = room->block;
+    inode->fields.i_size = (uint32_t)size;
+    inode->fields.i_size_high = (uint32_t)(size >> 32);
+}
 
-    if (EXT2_I_SIZE(inode) == size)
+/* Gives a directory other blocks, and that many. */
+static errcode_t replace_blocks(struct writing *writing, uint64_t size)
+{
+    struct vl_segment all = {.length = size};
+    errcode_t failure = vl_free_blocks(writing->fs, writing->number, &writing->inode);
+
+    if (!failure)
+        failure = vl_take_runs(writing->writer, &all, 1);
+    if (failure)
+        return failure;
+    writing->inode.fields.i_flags |= EXT4_EXTENTS_FL;
+    vl_set_empty_tree(&writing->inode);
+    set_size(&writing->inode, size);
+    return vl_set_runs(writing->writer, writing->number, &writing->inode);
+}
+
+/* Has the directory have that many blocks: those that it has, if they are as many. */
+static errcode_t size_directory(struct writing *writing, blk64_t blocks)
+{
+    union inode *inode = &writing->inode;
+    uint64_t size = blocks * VL_BLOCK_SIZE;
+    blk64_t start = writing->writer->room.block;
+
+    if (EXT2_I_SIZE(&inode->fields) == size)
         return 0;
-    if (!has_no_blocks(inode) || vl_give_blocks(writing->fs, room, inode, size))
-        return EXT2_ET_DIR_NO_SPACE;
+    if (!has_no_blocks(&inode->fields) || vl_give_blocks(writing->writer, inode, size))
+        return replace_blocks(writing, size);
+    set_size(inode, size);
     writing->fresh = start;
     return 0;
 }
@@ -48,7 +67,7 @@ static uint16_t count_links(const struct names *names)
     for (size_t i = 0; i < names->count; i++)
         links += (names->values[i] & 7) == EXT2_FT_DIR;
     /* "dir_nlink": 1 says that they are too many to count. */
-    return links < MANY_LINKS ? (uint16_t)links : 1;
+    return links < VL_LINK_LIMIT ? (uint16_t)links : 1;
 }
 
 static errcode_t write_inode(struct writing *writing, const struct names *names, bool indexed)
@@ -59,8 +78,7 @@ static errcode_t write_inode(struct writing *writing, const struct names *names,
     inode->i_flags &= ~(uint32_t)EXT2_INDEX_FL;
     if (indexed)
         inode->i_flags |= EXT2_INDEX_FL;
-    return ext2fs_write_inode_full(writing->fs, writing->number, &writing->inode.small,
-                                   VL_INODE_SIZE);
+    return vl_write_inode(writing->fs, writing->number, &writing->inode);
 }
 
 static errcode_t write_list(struct writing *writing, const struct names *names)
@@ -77,13 +95,10 @@ static errcode_t write_list(struct writing *writing, const struct names *names)
     return vl_end_block(writing, 0);
 }
 
-static errcode_t write_as_list(struct writing *writing, struct vl_room *room,
-                               const struct names *names, blk64_t *blocks)
+static errcode_t write_as_list(struct writing *writing, const struct names *names)
 {
-    errcode_t failure;
+    errcode_t failure = size_directory(writing, 1);
 
-    *blocks = 1;
-    failure = size_directory(writing, room, *blocks);
     if (!failure)
         failure = write_inode(writing, names, false);
     if (!failure)
@@ -91,8 +106,7 @@ static errcode_t write_as_list(struct writing *writing, struct vl_room *room,
     return failure;
 }
 
-static errcode_t write_as_tree(struct writing *writing, struct vl_room *room,
-                               const struct names *names, blk64_t *blocks)
+static errcode_t write_as_tree(struct writing *writing, const struct names *names)
 {
     struct hashed *hashed = calloc(names->count, sizeof(*hashed));
     struct shape shape;
@@ -103,10 +117,8 @@ static errcode_t write_as_tree(struct writing *writing, struct vl_room *room,
     failure = vl_hash_names(writing->fs, names, hashed);
     if (!failure)
         failure = vl_shape_tree(writing->fs, hashed, names->count, &shape);
-    if (!failure) {
-        *blocks = shape.blocks;
-        failure = size_directory(writing, room, *blocks);
-    }
+    if (!failure)
+        failure = size_directory(writing, shape.blocks);
     if (!failure)
         failure = write_inode(writing, names, true);
     if (!failure)
@@ -128,29 +140,29 @@ static errcode_t measure(const struct names *names, uint64_t *used)
         *used += vl_entry_length(name.length);
     }
     /* What struct hashed can say; four times what a hash tree can find. */
-    return *used > UINT32_MAX ? EFBIG : 0;
+    return *used > UINT32_MAX ? VL_CODE_DIRECTORY_TOO_LARGE : 0;
 }
 
-errcode_t vl_write_directory(ext2_filsys fs, struct vl_room *room, ext2_ino_t number,
-                             ext2_ino_t parent, const char *names, size_t length,
-                             const uint64_t *values, size_t count, blk64_t *blocks)
+long vl_write_directory(struct vl_writer *writer, uint32_t number, uint32_t parent,
+                        const char *names, size_t length, const uint64_t *values, size_t count)
 {
     struct names all = {names, length, values, count};
-    struct writing writing = {.fs = fs, .number = number, .parent = parent};
+    struct writing writing = {
+        .writer = writer, .fs = writer->fs, .number = number, .parent = parent};
     uint64_t used;
     errcode_t failure = measure(&all, &used);
 
     if (!failure)
-        failure = ext2fs_read_inode_full(fs, number, &writing.inode.small, VL_INODE_SIZE);
+        failure = vl_read_inode(writer->fs, number, &writing.inode);
     if (failure)
         return failure;
-    writing.block = malloc(fs->blocksize);
+    writing.block = malloc(VL_BLOCK_SIZE);
     if (!writing.block)
         return ENOMEM;
-    if (used <= vl_room_of(fs))
-        failure = write_as_list(&writing, room, &all, blocks);
+    if (used <= vl_room_of(writer->fs))
+        failure = write_as_list(&writing, &all);
     else
-        failure = write_as_tree(&writing, room, &all, blocks);
+        failure = write_as_tree(&writing, &all);
     free(writing.block);
     return failure;
 }

@@ -27,12 +27,11 @@ unsigned vl_room_of(ext2_filsys fs)
     return fs->blocksize - (unsigned)sizeof(struct ext2_dir_entry_tail);
 }
 
-errcode_t vl_find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, blk64_t logical,
-                     blk64_t *place)
+errcode_t vl_find_directory_block(ext2_filsys fs, ext2_ino_t number, union inode *inode,
+                                  blk64_t logical, blk64_t *place)
 {
-    errcode_t failure = ext2fs_bmap2(fs, number, &inode->small, NULL, 0, logical, NULL, place);
+    errcode_t failure = vl_find_block(fs, number, inode, logical, place);
 
-    /* A directory has no holes. */
     return !failure && !*place ? EXT2_ET_DIR_CORRUPTED : failure;
 }
 
@@ -86,7 +85,7 @@ errcode_t vl_write_block(struct writing *writing, blk64_t logical)
 
     if (writing->fresh)
         return write_fresh_block(writing, writing->fresh + logical);
-    failure = vl_find_block(writing->fs, writing->number, &writing->inode, logical, &place);
+    failure = vl_find_directory_block(writing->fs, writing->number, &writing->inode, logical, &place);
     if (failure)
         return failure;
     return ext2fs_write_dir_block4(writing->fs, place, writing->block, 0, writing->number);

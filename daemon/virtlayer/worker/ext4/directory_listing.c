@@ -4,35 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "directories.h"
 #include "directory_writing.h"
 
 #define HEADER EXT2_DIR_ENTRY_HEADER_LEN
 
-/* Has an array hold at least that many elements of that size. */
-static errcode_t grow(void *array, size_t *room, size_t needed, size_t size)
-{
-    void **place = array;
-    size_t wanted = needed > 2 * *room ? needed : 2 * *room;
-    void *grown;
-
-    if (needed <= *room)
-        return 0;
-    grown = realloc(*place, wanted * size);
-    if (!grown)
-        return ENOMEM;
-    *place = grown;
-    *room = wanted;
-    return 0;
-}
-
 /* Room for what fills a block, which is as much as most directories have. */
 static errcode_t begin_listing(struct vl_listing *listing, size_t block_size)
 {
-    errcode_t failure = grow(&listing->names, &listing->names_room, block_size, 1);
+    errcode_t failure = vl_make_room(&listing->names, &listing->names_room, block_size, 1);
 
     if (!failure)
-        failure = grow(&listing->values, &listing->values_room, block_size / DOT_LENGTH,
+        failure = vl_make_room(&listing->values, &listing->values_room, block_size / DOT_LENGTH,
                        sizeof(*listing->values));
     return failure;
 }
@@ -44,9 +26,9 @@ static errcode_t list_name(struct vl_listing *listing, const char *name, size_t 
 
     if (memchr(name, '/', length))
         return EXT2_ET_DIR_CORRUPTED;
-    failure = grow(&listing->names, &listing->names_room, listing->length + length + 1, 1);
+    failure = vl_make_room(&listing->names, &listing->names_room, listing->length + length + 1, 1);
     if (!failure)
-        failure = grow(&listing->values, &listing->values_room, listing->count + 1,
+        failure = vl_make_room(&listing->values, &listing->values_room, listing->count + 1,
                        sizeof(*listing->values));
     if (failure)
         return failure;
@@ -59,7 +41,7 @@ static errcode_t list_name(struct vl_listing *listing, const char *name, size_t 
 
 /* The blocks of an index look like blocks without names. Whatever else a block holds, nothing
  * beyond it is looked at: a damaged one has names that end with it, or fewer of them. */
-static errcode_t list_block(struct vl_listing *listing, const char *block, size_t size)
+long vl_list_block(struct vl_listing *listing, const char *block, size_t size)
 {
     struct ext2_dir_entry entry;
     errcode_t failure = 0;
@@ -87,33 +69,35 @@ static errcode_t list_block(struct vl_listing *listing, const char *block, size_
 static errcode_t list_blocks(ext2_filsys fs, ext2_ino_t number, struct vl_listing *listing,
                              char *block)
 {
-    union vl_inode inode;
+    union inode inode;
     blk64_t place, blocks;
     errcode_t failure = begin_listing(listing, fs->blocksize);
 
     if (!failure)
-        failure = ext2fs_read_inode_full(fs, number, &inode.small, VL_INODE_SIZE);
+        failure = vl_read_inode(fs, number, &inode);
+    if (!failure && !LINUX_S_ISDIR(inode.fields.i_mode))
+        failure = VL_CODE_KIND;
     if (failure)
         return failure;
     blocks = EXT2_I_SIZE(&inode.fields) / fs->blocksize;
     for (blk64_t logical = 0; logical < blocks && !failure; logical++) {
-        failure = vl_find_block(fs, number, &inode, logical, &place);
+        failure = vl_find_directory_block(fs, number, &inode, logical, &place);
         if (!failure)
             failure = ext2fs_read_dir_block4(fs, place, block, 0, number);
         if (!failure)
-            failure = list_block(listing, block, fs->blocksize);
+            failure = vl_list_block(listing, block, fs->blocksize);
     }
     return failure;
 }
 
-errcode_t vl_read_directory(ext2_filsys fs, ext2_ino_t number, struct vl_listing *listing)
+long vl_read_directory(struct vl_writer *writer, uint32_t number, struct vl_listing *listing)
 {
-    char *block = malloc(fs->blocksize);
+    char *block = malloc(VL_BLOCK_SIZE);
     errcode_t failure = ENOMEM;
 
     memset(listing, 0, sizeof(*listing));
     if (block)
-        failure = list_blocks(fs, number, listing, block);
+        failure = list_blocks(writer->fs, number, listing, block);
     free(block);
     if (failure)
         vl_forget_listing(listing);

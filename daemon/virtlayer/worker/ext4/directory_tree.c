@@ -74,7 +74,7 @@ errcode_t vl_shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t coun
     shape->node_limit = index_limit(fs, NODE_INDEX);
     shape->nodes = shape->leaves <= root_limit ? 0 : (shape->leaves - 1) / shape->node_limit + 1;
     shape->blocks = 1 + shape->nodes + shape->leaves;
-    return shape->nodes > root_limit ? EFBIG : 0;
+    return shape->nodes > root_limit ? VL_CODE_DIRECTORY_TOO_LARGE : 0;
 }
 
 

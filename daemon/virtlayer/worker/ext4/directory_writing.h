@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <ext2fs/ext2fs.h>
 
-#include "nodes.h"
+#include "state.h"
 
 #define DOT_LENGTH 12u  /* of the entry "." or ".." */
 
@@ -25,10 +25,11 @@ struct name {
 
 /* A directory that is being written, a block at a time. */
 struct writing {
+    struct vl_writer *writer;
     ext2_filsys fs;
     ext2_ino_t number;
     ext2_ino_t parent;
-    union vl_inode inode;
+    union inode inode;
     blk64_t fresh;          /* where its blocks begin, if it has just been given them */
     char *block;
     unsigned used;          /* of the block, by entries */
@@ -54,9 +55,9 @@ errcode_t vl_write_block(struct writing *writing, blk64_t logical);
 /* Writes a block of entries, of which the last one reaches to the tail. */
 errcode_t vl_end_block(struct writing *writing, blk64_t logical);
 
-/* Where a block of a directory is on the disk. */
-errcode_t vl_find_block(ext2_filsys fs, ext2_ino_t number, union vl_inode *inode, blk64_t logical,
-                     blk64_t *place);
+/* Where a block of a directory is on the disk. A directory has no holes. */
+errcode_t vl_find_directory_block(ext2_filsys fs, ext2_ino_t number, union inode *inode,
+                                  blk64_t logical, blk64_t *place);
 
 /* ---- directory_tree.c ---- */
 
@@ -79,7 +80,7 @@ struct shape {
 /* As many as there are names, in the order of their hashes. */
 errcode_t vl_hash_names(ext2_filsys fs, const struct names *names, struct hashed *hashed);
 
-/* What tree they make. Answers EFBIG where there are more than it can find. */
+/* What tree they make. VL_CODE_DIRECTORY_TOO_LARGE if there are more than it can find. */
 errcode_t vl_shape_tree(ext2_filsys fs, const struct hashed *hashed, size_t count,
                      struct shape *shape);
 

@@ -1,40 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An ext4 on an NBD export, as the tree that a layer is applied to."""
+"""An ext4 on an NBD export, as the tree that a layer is applied to.
+
+What goes where is decided here; how an ext4 stores it is the writer's to know, which is in C.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import stat
+import hashlib
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from virtlayer.protocol.deadlines import QEMU_SECONDS
 from virtlayer.worker.ext4.ahead import read_paths_ahead
-from virtlayer.worker.ext4.attributes import write_attributes
-from virtlayer.worker.ext4.blocks import (
-    BLOCK_SIZE,
-    EMPTY_TREE,
-    SECTORS_PER_BLOCK,
-    BlockAllocator,
-    Run,
-    inline_extents,
-    insert_extents,
-    runs_for,
-)
-from virtlayer.worker.ext4.content import put, write_content
+from virtlayer.worker.ext4.attributes import encoded, write_attributes
 from virtlayer.worker.ext4.directories import Directories
-from virtlayer.worker.ext4.format import FIXED_TIME, format_filesystem
-from virtlayer.worker.ext4.inode import EXTENTS_FLAG, encode_device, encode_inode
-from virtlayer.worker.ext4.inodes import Inodes
 from virtlayer.worker.ext4.library import Ext4Error, check, ffi, lib
+from virtlayer.worker.times import storable_time
 from virtlayer.worker.tree import (
-    BLOCK_DEVICE,
-    CHARACTER_DEVICE,
     DIRECTORY,
-    FIFO,
     REGULAR,
-    SOCKET,
     SYMLINK,
     Child,
     Content,
@@ -45,45 +31,27 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
-ROOT = 2
-LINK_LIMIT = 65000
-_FAST_SYMLINK = 60
-_FILE_TYPES = {
-    CHARACTER_DEVICE: stat.S_IFCHR,
-    BLOCK_DEVICE: stat.S_IFBLK,
-    FIFO: stat.S_IFIFO,
-    SOCKET: stat.S_IFSOCK,
-}
+    from virtlayer.worker.ext4._ext4 import Bytes, Node, Space, Writer
 
+ROOT = lib.VL_ROOT
+LINK_LIMIT = lib.VL_LINK_LIMIT
 
-class TooManyLinks(Exception):
-    """A file has as many names as ext4 can count."""
+assert (lib.VL_REGULAR, lib.VL_SYMLINK) == (REGULAR, SYMLINK)
 
 
 class Ext4Filesystem:
-    """An ext4 that is open for writing.
+    """An ext4 that is open for writing; made by ``formatted`` and ``opened``.
 
-    As a context manager it lets the file system go at the end. What should stay is written by
+    As a context manager it closes the file system at the end. What should stay is written by
     ``finish`` before: without it, nothing that was done is complete.
     """
 
     root = ROOT
 
-    def __init__(self, filesystem: Any) -> None:
-        self._fs = filesystem
-        self._fs.now = FIXED_TIME
-        # The kernel does not keep the backups of the superblock up to date either.
-        self._fs.flags |= lib.EXT2_FLAG_MASTER_SB_ONLY
-        self._io = filesystem.io
-        self._begin()
-
-    def _begin(self) -> None:
-        """Know nothing but what the file system says: what is done next depends on that alone."""
-        filesystem = self._fs
-        room = ffi.new("struct vl_room *")
-        self._blocks = BlockAllocator(filesystem, room)
-        self._inodes = Inodes(filesystem, room)
-        self._directories = Directories(filesystem, self._inodes, self._blocks, room)
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._number = ffi.new("uint32_t *")
+        self._directories = Directories(writer)
 
     @classmethod
     def formatted(
@@ -100,13 +68,11 @@ class Ext4Filesystem:
         Raises:
             Ext4Error: It could not be made.
         """
-        with device:
-            filesystem = format_filesystem(_device_name(device, deadline), size, identity)
-        # The backups of the superblock are written once, here.
-        check_or_free(filesystem, lib.ext2fs_flush2(filesystem, lib.EXT2_FLAG_FLUSH_NO_SYNC))
-        made = cls(filesystem)
-        made.set_directory_metadata(ROOT, Metadata(0o755, 0, 0, 0))
-        return made
+        writer = ffi.new("struct vl_writer **")
+        digest = hashlib.sha256(f"virtlayer ext4 {identity}".encode()).digest()
+        assert len(digest) == lib.VL_IDENTITY_SIZE
+        check(lib.vl_format(device.detach(), _milliseconds(deadline), size, digest, writer))
+        return cls(writer[0])
 
     @classmethod
     def opened(cls, device: socket.socket, deadline: float = QEMU_SECONDS) -> Self:
@@ -117,16 +83,12 @@ class Ext4Filesystem:
             deadline: Seconds in which the server must make progress.
 
         Raises:
+            ForeignFilesystem: It is not one that ``formatted`` has made.
             Ext4Error: There is no ext4, or it cannot be read.
         """
-        result = ffi.new("ext2_filsys *")
-        flags = lib.EXT2_FLAG_RW | lib.EXT2_FLAG_64BITS | lib.EXT2_FLAG_EXCLUSIVE
-        with device:
-            name = _device_name(device, deadline)
-            check(lib.ext2fs_open(name, flags, 0, 0, lib.vl_nbd_manager, result))
-        check_or_free(result[0], lib.vl_read_bitmaps_ahead(result[0]))
-        check_or_free(result[0], lib.ext2fs_read_bitmaps(result[0]))
-        return cls(result[0])
+        writer = ffi.new("struct vl_writer **")
+        check(lib.vl_open(device.detach(), _milliseconds(deadline), writer))
+        return cls(writer[0])
 
     def __enter__(self) -> Self:
         return self
@@ -137,22 +99,22 @@ class Ext4Filesystem:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        lib.ext2fs_free(self._fs)
+        lib.vl_close(self._writer)
 
     @property
     def free_bytes(self) -> int:
         """How much can still be stored."""
-        return int(lib.ext2fs_free_blocks_count(self._fs.super)) * BLOCK_SIZE
+        return self._space.free_bytes
 
     @property
     def free_inodes(self) -> int:
         """How many nodes can still be made."""
-        return int(self._fs.super.s_free_inodes_count)
+        return self._space.free_inodes
 
     @property
     def size(self) -> int:
         """The size of the file system in bytes."""
-        return int(lib.ext2fs_blocks_count(self._fs.super)) * BLOCK_SIZE
+        return self._space.size
 
     def finish(self) -> None:
         """Write what is still in memory, and wait until the server has it on its disk.
@@ -161,17 +123,15 @@ class Ext4Filesystem:
             Ext4Error: Something could not be written.
         """
         self._directories.write_all()
-        # At once: nobody uses a volume that has not been finished, in whatever order it is written.
-        check(lib.ext2fs_flush2(self._fs, lib.EXT2_FLAG_FLUSH_NO_SYNC))
-        check(lib.io_channel_flush(self._io))
+        check(lib.vl_flush(self._writer))
 
     def leave(self) -> None:
-        """Let the volume go, after ``finish``; nothing else can be done before ``go_on``.
+        """End the connection, after ``finish``; nothing else can be done before ``go_on``.
 
         Raises:
             Ext4Error: The server failed.
         """
-        check(lib.vl_nbd_leave(self._io))
+        check(lib.vl_leave(self._writer))
 
     def go_on(self, device: socket.socket) -> None:
         """Continue on another volume, as if its file system had been opened, but without reading.
@@ -183,16 +143,16 @@ class Ext4Filesystem:
         Raises:
             Ext4Error: The server failed, or the volume is of another size.
         """
-        check(lib.vl_nbd_go_on(self._io, device.detach()))
-        self._begin()
+        check(lib.vl_go_on(self._writer, device.detach()))
+        self._directories = Directories(self._writer)
 
     # ---- reading ----
 
     def expect(self, paths: Iterable[bytes]) -> None:
-        """Hear which paths will be asked for soon."""
-        # What cannot be read is told to those who ask for it, who know why they do.
+        """Read in advance what lies on paths that will be asked for soon."""
+        # What cannot be read is an error for the caller that asks for it.
         with contextlib.suppress(Ext4Error):
-            read_paths_ahead(self._fs, ROOT, self._directories, paths)
+            read_paths_ahead(self._writer, self._directories, paths)
 
     def find(self, directory: int, name: bytes) -> Child | None:
         """See ``Tree``."""
@@ -204,67 +164,38 @@ class Ext4Filesystem:
 
     def target(self, symlink: int) -> bytes:
         """See ``Tree``."""
-        inode = self._inodes.read(symlink)
-        if not self._inodes.has_blocks(inode):
-            return inode.block[: inode.size]
-        block = ffi.new("char[]", BLOCK_SIZE)
-        check(
-            lib.io_channel_read_blk64(self._io, self._inodes.block_of(symlink, inode, 0), 1, block)
-        )
-        return bytes(ffi.buffer(block, inode.size))
+        return self._content(symlink, lib.VL_BLOCK_SIZE)
 
     # ---- adding ----
 
     def add_directory(self, directory: int, name: bytes, metadata: Metadata) -> int:
         """See ``Tree``."""
-        number = self._inodes.add(
-            encode_inode(metadata, stat.S_IFDIR, links=2, flags=EXTENTS_FLAG, block=EMPTY_TREE),
-            metadata.attributes,
-            is_directory=True,
-        )
+        number = self._add(DIRECTORY, metadata)
         self._directories.create(number, directory)
         self._directories.get(directory).add(name, number, DIRECTORY)
         return number
 
     def add_file(self, directory: int, name: bytes, metadata: Metadata, content: Content) -> None:
         """See ``Tree``."""
-        whole = content.whole() if self._blocks.are_set_aside(content.size) else None
+        whole = content.whole()
         if whole is not None:
-            inode = _empty_file(metadata.mode, metadata.uid, metadata.gid, metadata.mtime)
-            number = self._inodes.add_file(inode, metadata.attributes, whole)
+            number = self._add(REGULAR, metadata, ffi.from_buffer(whole), len(whole))
         else:
-            number = self._inodes.take()
-            segments = list(content.segments)
-            runs = runs_for(segments, self._blocks)
-            self._write_file_inode(number, metadata, content.size, runs)
-            write_content(self._io, content, segments, runs)
+            number = self._add_in_pieces(metadata, content)
         self._directories.get(directory).add(name, number, REGULAR)
 
     def add_symlink(self, directory: int, name: bytes, metadata: Metadata, target: bytes) -> None:
         """See ``Tree``."""
-        if len(target) < _FAST_SYMLINK:
-            inode = encode_inode(metadata, stat.S_IFLNK, size=len(target), block=target)
-        else:
-            ((start, _),) = self._blocks.take(1)
-            put(self._io, start * BLOCK_SIZE, memoryview(target.ljust(BLOCK_SIZE, b"\0")))
-            inode = encode_inode(
-                metadata,
-                stat.S_IFLNK,
-                size=len(target),
-                sectors=SECTORS_PER_BLOCK,
-                flags=EXTENTS_FLAG,
-                block=inline_extents([Run(0, start, 1)]) or b"",
-            )
-        number = self._inodes.add(inode, metadata.attributes)
+        number = self._add(SYMLINK, metadata, ffi.from_buffer(target), len(target))
         self._directories.get(directory).add(name, number, SYMLINK)
 
     def add_special(
         self, directory: int, name: bytes, metadata: Metadata, kind: int, major: int, minor: int
     ) -> None:
         """See ``Tree``."""
-        block = encode_device(major, minor) if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else b""
-        inode = encode_inode(metadata, _FILE_TYPES[kind], block=block)
-        number = self._inodes.add(inode, metadata.attributes)
+        node = _new_node(kind, metadata.mode, metadata.uid, metadata.gid, metadata.mtime)
+        node.major, node.minor = major, minor
+        number = self._add_node(node, metadata, ffi.NULL, 0)
         self._directories.get(directory).add(name, number, kind)
 
     def add_link(self, directory: int, name: bytes, child: Child) -> None:
@@ -273,21 +204,16 @@ class Ext4Filesystem:
         Raises:
             TooManyLinks: ext4 counts no further.
         """
-        inode = self._inodes.read(child.node)
-        if inode.links >= LINK_LIMIT:
-            raise TooManyLinks
-        inode.links += 1
-        self._inodes.store(child.node, inode)
+        check(lib.vl_add_link(self._writer, child.node))
         self._directories.get(directory).add(name, child.node, child.kind)
 
     def set_directory_metadata(self, directory: int, metadata: Metadata) -> None:
         """See ``Tree``."""
-        inode = self._inodes.read(directory)
-        inode.set_metadata(metadata)
-        # libext2fs would keep the block, if only to write into it that there is nothing.
-        self._inodes.free_attributes(directory, inode)
-        self._inodes.store(directory, inode)
-        write_attributes(self._fs, directory, metadata.attributes)
+        node = _new_node(DIRECTORY, metadata.mode, metadata.uid, metadata.gid, metadata.mtime)
+        node.number = directory
+        with encoded(metadata.attributes) as attributes:
+            count = len(metadata.attributes)
+            check(lib.vl_set_metadata(self._writer, node, attributes, count))
 
     # ---- removing ----
 
@@ -304,43 +230,75 @@ class Ext4Filesystem:
                 below = self._directories.get(node)
                 waiting.extend(Child(packed >> 3, packed & 7) for packed in below.entries.values())
                 self._directories.forget(node)
-            self._inodes.release(node, is_directory=kind == DIRECTORY)
+            check(lib.vl_remove_link(self._writer, node, kind == DIRECTORY))
 
-    # ---- content ----
+    # ---- nodes ----
 
-    def _write_file_inode(
-        self, number: int, metadata: Metadata, size: int, runs: list[Run]
-    ) -> None:
-        tree = inline_extents(runs)
-        inode = bytearray(
-            encode_inode(
-                metadata,
-                stat.S_IFREG,
-                size=size,
-                sectors=sum(run.length for run in runs) * SECTORS_PER_BLOCK,
-                flags=EXTENTS_FLAG,
-                block=EMPTY_TREE if tree is None else tree,
-            )
-        )
-        if tree is None:
-            pointer = ffi.from_buffer("struct ext2_inode *", inode)
-            insert_extents(self._fs, number, pointer, runs)
-        self._inodes.write(number, bytes(inode), metadata.attributes)
+    def _add(
+        self, kind: int, metadata: Metadata, content: Bytes = ffi.NULL, length: int = 0
+    ) -> int:
+        mode, uid, gid, mtime, _ = metadata
+        return self._add_node(_common_node(kind, mode, uid, gid, mtime), metadata, content, length)
+
+    def _add_node(self, node: Node, metadata: Metadata, content: Bytes, length: int) -> int:
+        check(lib.vl_add_node(self._writer, node, content, length, self._number))
+        number = self._number[0]
+        if metadata.attributes:
+            write_attributes(self._writer, number, metadata.attributes)
+        return number
+
+    def _add_in_pieces(self, metadata: Metadata, content: Content) -> int:
+        mode, uid, gid, mtime, attributes = metadata
+        node = _common_node(REGULAR, mode, uid, gid, mtime)
+        segments = list(content.segments)
+        array = ffi.new("struct vl_segment[]", segments)
+        check(lib.vl_add_file(self._writer, node, content.size, array, len(segments), self._number))
+        number = self._number[0]
+        if attributes:
+            write_attributes(self._writer, number, attributes)
+        for _, length in segments:
+            for piece in content.pieces(length):
+                check(lib.vl_write_file(self._writer, ffi.from_buffer(piece), len(piece)))
+        return number
+
+    def _content(self, node: int, room: int) -> bytes:
+        """The content of a file, or the target of a symlink.
+
+        Raises:
+            Ext4Error: It is neither, or longer than there is room for.
+        """
+        content = ffi.new("char[]", room)
+        length = ffi.new("size_t *")
+        check(lib.vl_read_content(self._writer, node, content, room, length))
+        return bytes(ffi.buffer(content, length[0]))
+
+    @property
+    def _space(self) -> Space:
+        space = ffi.new("struct vl_space *")
+        lib.vl_measure(self._writer, space)
+        return space
+
+
+def _new_node(kind: int, mode: int, uid: int, gid: int, mtime: int) -> Node:
+    seconds, nanoseconds = storable_time(mtime)
+    return ffi.new(
+        "struct vl_node *",
+        {
+            "kind": kind,
+            "mode": mode,
+            "uid": uid,
+            "gid": gid,
+            "seconds": seconds,
+            "nanoseconds": nanoseconds,
+        },
+    )
 
 
 @functools.lru_cache(maxsize=1024)
-def _empty_file(mode: int, uid: int, gid: int, mtime: int) -> bytes:
-    """The inode of an empty file. Most files of a package have one owner, mode and time."""
-    metadata = Metadata(mode, uid, gid, mtime)
-    return encode_inode(metadata, stat.S_IFREG, flags=EXTENTS_FLAG, block=EMPTY_TREE)
+def _common_node(kind: int, mode: int, uid: int, gid: int, mtime: int) -> Node:
+    """A node that is not changed. Most files of a package have one owner, mode and time."""
+    return _new_node(kind, mode, uid, gid, mtime)
 
 
-def _device_name(device: socket.socket, deadline: float) -> bytes:
-    return b"%d,%d" % (device.fileno(), deadline * 1000)
-
-
-def check_or_free(filesystem: Any, code: int) -> None:
-    """Like ``check``, and let the file system go before raising."""
-    if code:
-        lib.ext2fs_free(filesystem)
-        check(code)
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

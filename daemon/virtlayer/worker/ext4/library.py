@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""libext2fs, and its error codes as exceptions."""
+"""The writer in C, and its error codes as exceptions."""
 
-import errno
-
-from virtlayer.worker.ext4._ext2fs import ffi, lib
+from virtlayer.worker.ext4._ext4 import ffi, lib
 
 __all__ = [
     "AttributesTooLarge",
@@ -11,24 +9,24 @@ __all__ = [
     "DirectoryTooLarge",
     "Ext4Error",
     "FilesystemFull",
+    "ForeignFilesystem",
     "ServerHangs",
+    "TooManyLinks",
     "check",
     "ffi",
     "lib",
 ]
 
-lib.initialize_ext2_error_table()
-
 
 class Ext4Error(Exception):
-    """A function of libext2fs failed.
+    """The writer failed.
 
     Args:
-        code: Its errcode_t: a number of libext2fs's table (ext2_err.et), or an errno.
+        code: What it returned; see ``errors.h``.
     """
 
     def __init__(self, code: int) -> None:
-        super().__init__(ffi.string(lib.error_message(code)).decode(errors="replace"))
+        super().__init__(ffi.string(lib.vl_message_of(code)).decode(errors="replace"))
         self.code = code
 
 
@@ -44,6 +42,10 @@ class ServerHangs(Ext4Error):
     """The server of the volume made no progress until the deadline."""
 
 
+class ForeignFilesystem(Ext4Error):
+    """The file system is not one that was made here."""
+
+
 class AttributesTooLarge(Ext4Error):
     """The extended attributes do not fit beside the inode and into one block."""
 
@@ -52,27 +54,31 @@ class DirectoryTooLarge(Ext4Error):
     """More names than a hash tree of two levels can find."""
 
 
-_OUT_OF_MEMORY = (errno.ENOMEM, lib.EXT2_ET_NO_MEMORY)
+class TooManyLinks(Ext4Error):
+    """A file has as many names as ext4 can count."""
+
+
 _MEANINGS: dict[int, type[Ext4Error]] = {
-    lib.EXT2_ET_BLOCK_ALLOC_FAIL: FilesystemFull,
-    lib.EXT2_ET_INODE_ALLOC_FAIL: FilesystemFull,
-    lib.EXT2_ET_EA_NO_SPACE: AttributesTooLarge,
-    errno.EFBIG: DirectoryTooLarge,
-    errno.ENOSPC: DeviceFull,
-    errno.EDQUOT: DeviceFull,
-    errno.ETIMEDOUT: ServerHangs,
+    lib.VL_FILESYSTEM_FULL: FilesystemFull,
+    lib.VL_DEVICE_FULL: DeviceFull,
+    lib.VL_SERVER_HANGS: ServerHangs,
+    lib.VL_FOREIGN_FILESYSTEM: ForeignFilesystem,
+    lib.VL_ATTRIBUTES_TOO_LARGE: AttributesTooLarge,
+    lib.VL_DIRECTORY_TOO_LARGE: DirectoryTooLarge,
+    lib.VL_TOO_MANY_LINKS: TooManyLinks,
 }
 
 
 def check(code: int) -> None:
-    """Turn an errcode_t into an exception.
+    """Turn what the writer returned into an exception.
 
     Raises:
         Ext4Error: The code is not 0; one of the subclasses where it has a meaning of its own.
-        MemoryError: There was no memory for what libext2fs or the io_manager had to do.
+        MemoryError: There was not enough memory.
     """
     if not code:
         return
-    if code in _OUT_OF_MEMORY:
+    meaning = lib.vl_meaning_of(code)
+    if meaning == lib.VL_NO_MEMORY:
         raise MemoryError
-    raise _MEANINGS.get(code, Ext4Error)(code)
+    raise _MEANINGS.get(meaning, Ext4Error)(code)

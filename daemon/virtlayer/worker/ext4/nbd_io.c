@@ -178,6 +178,11 @@ io_manager vl_nbd_manager = &manager;
 
 /* ---- what the layer code calls itself ---- */
 
+uint64_t vl_nbd_size(io_channel channel)
+{
+    return device_of(channel)->size;
+}
+
 errcode_t vl_nbd_assume_zeroes(io_channel channel)
 {
     struct device *device = device_of(channel);

@@ -11,6 +11,9 @@
 #define VL_NBD_NAME "%d,%d"
 extern io_manager vl_nbd_manager;
 
+/* The bytes of the export. */
+uint64_t vl_nbd_size(io_channel channel);
+
 /* Says, before the first write, that the whole export reads as zeroes: it is not read to know it. */
 errcode_t vl_nbd_assume_zeroes(io_channel channel);
 

@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 from virtlayer.worker import refusal as common
-from virtlayer.worker.ext4.filesystem import LINK_LIMIT, Ext4Filesystem, TooManyLinks
+from virtlayer.worker.ext4.filesystem import LINK_LIMIT, Ext4Filesystem
 from virtlayer.worker.ext4.library import (
     AttributesTooLarge,
     DeviceFull,
     DirectoryTooLarge,
     Ext4Error,
     FilesystemFull,
+    ForeignFilesystem,
     ServerHangs,
+    TooManyLinks,
 )
 from virtlayer.worker.problems import quoted
 from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
 
-STOPS = (*common.STOPS, TooManyLinks, Ext4Error)
+STOPS = (*common.STOPS, Ext4Error)
 """What ``refusal`` knows."""
 
 
@@ -42,6 +44,9 @@ def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None
         case ServerHangs():
             problem = "cannot be written: the volume's server makes no progress, maybe because the"
             return Refused(INTERNAL, f"{problem} pool's storage hangs")
+        case ForeignFilesystem():
+            problem = "cannot be written: the volume has a file system that virtlayer did not make"
+            return Refused(INTERNAL, f"{problem}: {error}")
         case FilesystemFull() if filesystem is not None:
             return Refused(
                 NO_SPACE,
@@ -52,6 +57,6 @@ def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None
         case Ext4Error() if filesystem is None:
             return Refused(INTERNAL, f"has no file system to go to: {error}")
         case Ext4Error():
-            return Refused(INTERNAL, about(name, f"libext2fs says “{error}”"))
+            return Refused(INTERNAL, about(name, f"ext4 cannot store it: {error}"))
         case _:
             return common.refusal(error)
