@@ -39,6 +39,11 @@ class Small(Interface):
     async def giant(self, _call: Call) -> str:
         return "x" * (33 * 1024 * 1024)
 
+    @method("Many", takes={"size": "u"}, gives={"text": "s", "size": "u"}, large=True)
+    async def many(self, _call: Call, size: int) -> tuple[str, int]:
+        self.entered.set()
+        return "x" * size, size
+
     @method("Raise", takes={"what": "s"})
     async def fail(self, _call: Call, what: str) -> None:
         errors: Mapping[str, BaseException] = {

@@ -6,8 +6,9 @@ import logging
 from xml.etree import ElementTree as ET
 
 import pytest
+from dbus_next.message import Message
 
-from tests.bus.service import IFACE, NAME, ROOT, Broken, Small, pair
+from tests.bus.service import IFACE, NAME, ROOT, Broken, Small, no_reply, pair
 from tests.support.bus_daemon import Bus
 
 pytestmark = pytest.mark.usefixtures("descriptors")
@@ -104,6 +105,33 @@ async def test_a_slow_call_holds_up_no_other(bus: Bus) -> None:
         assert await both.value("Echo", "s", ["x"]) == "x"
         await both.exporter.finish(0)
         await waiting
+
+
+async def test_large_answer_is_made_and_another_caller_answered_meanwhile(bus: Bus) -> None:
+    async with pair(bus) as both:
+        size = 8 * 1024 * 1024
+        reply = asyncio.create_task(both.call("Many", "u", [size]))
+        await both.root.entered.wait()
+        assert await both.value("Echo", "s", ["x"]) == "x"
+        text, told = (await reply).body
+        assert (len(text), told) == (size, size)
+
+
+async def test_large_answer_beyond_the_limit_of_a_bus_is_an_error(bus: Bus) -> None:
+    async with pair(bus) as both:
+        refused = await both.error("Many", "u", [33 * 1024 * 1024])
+        assert refused == "org.freedesktop.DBus.Error.LimitsExceeded"
+        assert await both.value("Echo", "s", ["x"]) == "x"
+
+
+async def test_large_answer_that_nobody_wants_is_not_made(bus: Bus) -> None:
+    async with pair(bus) as both:
+        many = Message(destination=NAME, path=ROOT, interface=IFACE, member="Many")
+        many.signature, many.body = "u", [33 * 1024 * 1024]
+        both.client.send(no_reply(many))
+        await both.root.entered.wait()
+        assert await both.value("Echo", "s", ["x"]) == "x"
+        assert both.exporter.calls == 0
 
 
 async def test_who_is_not_admitted_is_not_served(bus: Bus) -> None:

@@ -27,7 +27,7 @@ from virtlayer.dbus.addresses import bus_address
 from virtlayer.dbus.reader import Reader, RefusedMessage
 from virtlayer.dbus.received import close_received
 from virtlayer.dbus.structure import MessageLimits
-from virtlayer.dbus.wire import MessageTooLarge, Writer
+from virtlayer.dbus.wire import MessageTooLarge, Writer, marshalled
 
 __all__ = ["BusError", "Connection", "MessageTooLarge", "caller_uid"]
 
@@ -200,6 +200,37 @@ class Connection(MessageBus):
         """
         if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
             self.send(Message.new_method_return(call, signature, list(body)))
+
+    async def marshalled_reply(
+        self, call: Message, signature: str, body: Callable[[], Sequence[object]]
+    ) -> bytearray:
+        """Make the reply to a call in a thread, because it is large.
+
+        Args:
+            call: The call.
+            signature: Of the body.
+            body: Makes it, in the thread.
+
+        Returns:
+            What ``send_marshalled`` takes.
+
+        Raises:
+            MessageTooLarge: The bus would disconnect us for it.
+            ValueError: The body does not match the signature.
+        """
+        serial = self.next_serial()
+
+        def make() -> bytearray:
+            reply = Message.new_method_return(call, signature, list(body()))
+            reply.serial = serial
+            return marshalled(reply)
+
+        return await asyncio.to_thread(make)
+
+    def send_marshalled(self, content: bytearray) -> None:
+        """Queue the bytes of a message."""
+        if not self._disconnected:
+            self._outgoing.add_marshalled(content)
 
     def reply_error(self, call: Message, name: str, text: str) -> None:
         """Answer a call with an error, if its sender wants to know."""

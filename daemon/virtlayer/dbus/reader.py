@@ -40,6 +40,16 @@ _SIGNATURES_KEPT = 1000
 """dbus-next keeps every signature that it ever saw, and callers can invent them."""
 
 
+class _Signatures(dict[str, SignatureTree]):
+    """dbus-next's memory of signatures; it can be emptied while a thread makes a message."""
+
+    def __missing__(self, signature: str) -> SignatureTree:
+        return SignatureTree(signature)
+
+
+SignatureTree._cache = _Signatures()  # noqa: SLF001
+
+
 @dataclass(frozen=True, slots=True)
 class RefusedMessage:
     """A message that was not parsed. Its descriptors are closed.

@@ -37,6 +37,21 @@ def _close_copies(descriptors: Iterable[int]) -> None:
             os.close(descriptor)
 
 
+def marshalled(message: Message) -> bytearray:
+    """The bytes of a message that has its serial; for any thread.
+
+    Raises:
+        MessageTooLarge: The bus would disconnect us for it.
+        ValueError: The body does not match the signature.
+    """
+    content: bytearray = message._marshall(negotiate_unix_fd=True)  # noqa: SLF001
+    if len(content) > SEND_LIMIT:
+        raise MessageTooLarge(
+            f"The message has {len(content)} bytes, over the {SEND_LIMIT} that a bus takes."
+        )
+    return content
+
+
 @dataclass(slots=True)
 class _Outgoing:
     content: memoryview
@@ -65,13 +80,16 @@ class Writer:
             MessageTooLarge: The bus would disconnect us for it.
             ValueError: The body does not match the signature.
         """
-        content: bytearray = message._marshall(negotiate_unix_fd=True)  # noqa: SLF001
-        if len(content) > SEND_LIMIT:
-            raise MessageTooLarge(
-                f"The message has {len(content)} bytes, over the {SEND_LIMIT} that a bus takes."
-            )
+        content = marshalled(message)
         copies = [os.dup(descriptor) for descriptor in message.unix_fds or ()]
-        self._queue.append(_Outgoing(memoryview(content), copies))
+        self._append(_Outgoing(memoryview(content), copies))
+
+    def add_marshalled(self, content: bytearray) -> None:
+        """Take the bytes of a message without descriptors over."""
+        self._append(_Outgoing(memoryview(content), []))
+
+    def _append(self, outgoing: _Outgoing) -> None:
+        self._queue.append(outgoing)
         self._drained.clear()
         self._watch()
 

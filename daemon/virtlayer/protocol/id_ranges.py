@@ -60,12 +60,13 @@ class IdMap:
     __slots__ = ("_starts", "ranges")
 
     def __init__(self, ranges: Iterable[IdRange], name: str) -> None:
-        self.ranges = tuple(sorted(ranges))
-        self._starts = [one.start for one in self.ranges]
-        if len(self.ranges) > _RANGES_LIMIT:
+        given = tuple(ranges)
+        if len(given) > _RANGES_LIMIT:
             raise InvalidArgument(
-                f"The {name} has {len(self.ranges)} ranges; {_RANGES_LIMIT} are the most."
+                f"The {name} has {len(given)} ranges; {_RANGES_LIMIT} are the most."
             )
+        self.ranges = tuple(sorted(given))
+        self._starts = [one.start for one in self.ranges]
         for one in self.ranges:
             _check(one, name)
         _check_apart([(one.start, one) for one in self.ranges], name, "start")

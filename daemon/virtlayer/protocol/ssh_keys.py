@@ -27,17 +27,17 @@ def checked_keys(keys: Iterable[str]) -> tuple[str, ...]:
             because it may be a private one.
     """
     checked = tuple(key.strip() for key in keys)
+    if sum(len(key) + 1 for key in checked) > BYTES_LIMIT:
+        raise InvalidArgument(
+            f"The ssh-authorized-keys have more than {BYTES_LIMIT} bytes together. "
+            "Give fewer, or use a certificate authority (“cert-authority” in sshd(8))."
+        )
     for number, key in enumerate(checked, start=1):
         if not _is_key(key):
             raise InvalidArgument(
                 f"Number {number} of the ssh-authorized-keys is no public key. It must be one line "
                 "as in a .pub file, such as “ssh-ed25519 AAAA… comment”."
             )
-    if sum(len(key) + 1 for key in checked) > BYTES_LIMIT:
-        raise InvalidArgument(
-            f"The ssh-authorized-keys have more than {BYTES_LIMIT} bytes together. "
-            "Give fewer, or use a certificate authority (“cert-authority” in sshd(8))."
-        )
     return checked
 
 

@@ -59,6 +59,11 @@ class Call:
         return self.message.sender or ""
 
     @property
+    def wants_reply(self) -> bool:
+        """Whether the caller waits for an answer."""
+        return not self.message.flags & MessageFlag.NO_REPLY_EXPECTED
+
+    @property
     def interactive(self) -> bool:
         """Whether the caller allows that a person is asked (ALLOW_INTERACTIVE_AUTHORIZATION)."""
         return bool(self.message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)

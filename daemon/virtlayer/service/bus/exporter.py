@@ -5,6 +5,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from dbus_next.message import Message
 
@@ -16,6 +17,7 @@ from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.members import Interface, Method, Signal, signature_of
 from virtlayer.service.bus.objects import Interfaces, ObjectTree
 from virtlayer.service.bus.quotas import Quotas
+from virtlayer.service.bus.rounds import Rounds
 from virtlayer.service.bus.standard import (
     ObjectManager,
     Properties,
@@ -24,10 +26,23 @@ from virtlayer.service.bus.standard import (
 )
 from virtlayer.service.bus.visibility import NOTHING_HIDDEN, Visibility, check_visible
 from virtlayer.service.jobs.engine import defect
+from virtlayer.service.jobs.turns import Turns
 
 _log = logging.getLogger(__name__)
 
+_NOBODY_IN_PARTICULAR = -1
+"""The uid of all callers where they are not counted."""
+_LARGE_ANSWERS = 1
+"""Large answers that are made at a time: each takes memory, and the interpreter."""
+
 type Admission = Callable[[Call], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Marshalled:
+    """A reply as the bytes of its message."""
+
+    content: bytearray
 
 
 class Exporter:
@@ -57,6 +72,8 @@ class Exporter:
         self._root = root
         self._manager = ObjectManager(self._tree, root, visibility)
         self._calls: set[asyncio.Task[object]] = set()
+        self._large = Turns(_LARGE_ANSWERS)
+        self._rounds = Rounds()
         self._loop = asyncio.get_running_loop()
         self.last_call = self._loop.time()
         """When the last call was answered, by the clock of the event loop."""
@@ -136,13 +153,28 @@ class Exporter:
 
     async def _serve(self, call: Call, interface: Interface, method: Method) -> object:
         await self._admit(call)
+        uid = _NOBODY_IN_PARTICULAR
         if self._quotas is not None:
-            await self._quotas.identify(call)
+            uid = await self._quotas.identify(call)
+        await self._rounds.turn(uid)
         if method.private:
             await check_visible(self._visibility, call, interface, method.name)
         function = getattr(interface, method.function)
+        if method.large and call.wants_reply:
+            async with self._large.slot(uid):
+                return await self._marshalled(
+                    call, method, await function(call, *call.message.body)
+                )
         result: object = await function(call, *call.message.body)
         return result
+
+    async def _marshalled(self, call: Call, method: Method, result: object) -> _Marshalled:
+        signature = signature_of(method.gives)
+        return _Marshalled(
+            await self._connection.marshalled_reply(
+                call.message, signature, lambda: _body(method, result)
+            )
+        )
 
     def _end(self, call: Call, method: Method, task: asyncio.Task[object]) -> None:
         self._calls.discard(task)
@@ -150,9 +182,12 @@ class Exporter:
             self._refuse(call, Cancelled("The call was given up: the service is stopping."))
             return
         try:
-            self._connection.reply(
-                call.message, signature_of(method.gives), _body(method, task.result())
-            )
+            result = task.result()
+            if isinstance(result, _Marshalled):
+                self._connection.send_marshalled(result.content)
+            elif call.wants_reply:
+                body = _body(method, result)
+                self._connection.reply(call.message, signature_of(method.gives), body)
         except Exception as error:  # whatever it is, the caller gets an answer
             self._refuse(call, error)
         else:

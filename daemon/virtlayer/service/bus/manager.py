@@ -253,7 +253,7 @@ class Manager(Interface):
             )
         return listed
 
-    @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
+    @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"}, large=True)
     async def list_images(self, call: Call, pool: str) -> list[tuple[str, str, str, str, str]]:
         """List the images of a pool, or of every pool."""
         if pool:

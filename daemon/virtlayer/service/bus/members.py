@@ -29,6 +29,7 @@ class Method:
     Attributes:
         waits: Whether it waits for a job, and is counted apart from other calls.
         private: Whether it is for the owners of its object and managers only.
+        large: Whether what it gives can be so much that it is made in a thread.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Method:
     function: str = ""
     waits: bool = False
     private: bool = False
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def method[**P, R](
     gives: Mapping[str, str] | None = None,
     waits: bool = False,
     private: bool = False,
+    large: bool = False,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Declare a method.
 
@@ -143,15 +146,22 @@ def method[**P, R](
 
     Args:
         name: Of the method.
-        takes: Its arguments.
-        gives: What it returns.
+        takes: The signatures of its arguments by their names.
+        gives: The signatures of its results by their names.
         waits: Whether it waits for a job.
         private: Whether it is for ``Interface.owners`` and managers only.
+        large: Whether its results can be many; what the function returns is not changed any more.
     """
 
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         member = Method(
-            name, _arguments(takes), _arguments(gives), _name_of(function), waits, private
+            name,
+            _arguments(takes),
+            _arguments(gives),
+            _name_of(function),
+            waits=waits,
+            private=private,
+            large=large,
         )
         setattr(function, _MARK, member)
         return function

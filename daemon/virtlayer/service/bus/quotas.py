@@ -70,15 +70,20 @@ class Quotas:
             amounts[Quota.DESCRIPTORS] = call.open_descriptors
         call.lease = Lease(self, call.sender if uid is None else uid, amounts)
 
-    async def identify(self, call: Call) -> None:
+    async def identify(self, call: Call) -> int:
         """Count a call for its user from now on.
+
+        Returns:
+            The user's uid.
 
         Raises:
             Busy: The user has too many already.
             NotAuthorized: The caller has left the bus.
         """
         assert call.lease is not None, "a call is counted when it arrives"
-        call.lease.move(await self._callers.uid(call.sender))
+        uid = await self._callers.uid(call.sender)
+        call.lease.move(uid)
+        return uid
 
     def take(self, holder: _Holder, amounts: Counter[Quota]) -> None:
         """Count these for somebody; for leases.

@@ -14,6 +14,8 @@ from virtlayer.service.bus.members import Emits, Interface, method, signal
 from virtlayer.service.bus.objects import Interfaces, ObjectTree, read, read_all
 from virtlayer.service.bus.visibility import Viewer, Visibility, check_visible
 
+_OBJECTS_A_TURN = 64
+"""So many objects are read before the event loop serves others: some two milliseconds."""
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -148,13 +150,16 @@ class ObjectManager(Interface):
     @method(
         "GetManagedObjects",
         gives={"objpath_interfaces_and_properties": "a{oa{sa{sv}}}"},
+        large=True,
     )
     async def get_managed_objects(self, call: Call) -> dict[str, dict[str, dict[str, Variant]]]:
         """Return every object, with its interfaces and their properties."""
         viewer = await self._visibility.viewer(call)
         found: dict[str, dict[str, dict[str, Variant]]] = {}
-        # Objects can come and go while polkit is asked.
-        for path, interfaces in list(self._tree.below(self._path)):
+        # Objects can come and go while polkit is asked, and others are served.
+        for number, (path, interfaces) in enumerate(list(self._tree.below(self._path))):
+            if number % _OBJECTS_A_TURN == 0:
+                await asyncio.sleep(0)
             found[path] = {
                 name: read_all(interface, private=await _is_open(interface, viewer))
                 for name, interface in _ours(interfaces).items()

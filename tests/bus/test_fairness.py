@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One user's calls, however many and costly, leave the service free to answer another's."""
+
+import asyncio
+import pwd
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from dbus_next.message import Message
+from dbus_next.signature import Variant
+
+from tests.bus.daemon import virtlayerd
+from tests.bus.polkit import open_directory, polkitd
+from tests.bus.users import ROOT, User, user
+from tests.support.bus_daemon import Bus, system_bus
+from virtlayer.service.catalog.catalog import Catalog, ImageLayer, ImageRecord
+from virtlayer.settings import QuotaSettings
+
+pytestmark = pytest.mark.root
+PEER = "org.freedesktop.DBus.Peer"
+ALLOW = "polkit.addRule(function (action) { return polkit.Result.YES; });\n"
+MANY_KEYS = {"ssh-authorized-keys": Variant("as", ["ssh-rsa AAAA"] * 30_000)}
+OBJECTS = "org.freedesktop.DBus.ObjectManager"
+NODES = "org.freedesktop.DBus.Introspectable"
+COSTLY: Mapping[str, Callable[[User], Awaitable[Message]]] = {
+    "objects": lambda who: who.call("GetManagedObjects", interface=OBJECTS),
+    "nodes": lambda who: who.call("Introspect", path=f"{ROOT}/image", interface=NODES),
+    "images": lambda who: who.call("ListImages", "s", ""),
+    "options": lambda who: who.call(
+        "CreateVolume", "sssa{sv}", "pool", "image", "volume", MANY_KEYS
+    ),
+}
+
+
+@pytest.fixture
+def system() -> Iterator[Bus]:
+    with (
+        open_directory() as directory,
+        system_bus(directory, others=["org.freedesktop.PolicyKit1.conf"]) as running,
+    ):
+        yield running
+
+
+async def fill(state: Path, owner: int) -> None:
+    """Make a catalogue with many images of a user."""
+    async with Catalog(state / "catalog.sqlite") as catalog:
+        for number in range(400):
+            digest = f"sha256:{number:064x}"
+            await catalog.put(
+                ImageRecord(
+                    pool="default",
+                    name=f"image{number}:1",
+                    source=f"docker://registry.example/image{number}:1",
+                    digest=digest,
+                    image_id=digest,
+                    os="linux",
+                    architecture="amd64",
+                    variant="",
+                    config="{}",
+                    size=1 << 30,
+                    layers=tuple(ImageLayer(digest, f"layer-{n}", n) for n in range(8)),
+                    volume="layer-7",
+                    pulled_at=1,
+                    pulled_by=frozenset({owner}),
+                )
+            )
+
+
+@pytest.mark.parametrize("what", COSTLY)
+async def test_another_user_is_answered_before_all_costly_calls_are(
+    system: Bus, tmp_path: Path, what: str
+) -> None:
+    await fill(tmp_path / "state", pwd.getpwnam("nobody").pw_uid)
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path),
+        user(system, "nobody") as nobody,
+        user(system, "games") as games,
+    ):
+        for one in (nobody, games):
+            await one.ask("Ping", interface=PEER)
+        calls = [asyncio.ensure_future(COSTLY[what](nobody)) for _ in range(QuotaSettings().calls)]
+        # They are on their way when the other call is made.
+        await asyncio.sleep(0)
+        answer = await games.call("Ping", interface=PEER)
+        answers = await asyncio.gather(*calls)
+        # The service numbers its messages in the order in which it makes them.
+        assert answer.serial < max(one.serial for one in answers)
+        assert {one.error_name for one in answers} <= {
+            None,
+            "org.virtlayer1.Error.InvalidArgument",
+        }
