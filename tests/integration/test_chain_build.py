@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
     for below, volume in zip([None, *built.volumes], built.volumes, strict=False):
         assert (volume.format, volume.capacity) == ("qcow2", SIZE)
         assert volume.backing_path == (None if below is None else below.path)
-        assert stat.S_IMODE(volume.path.stat().st_mode) == 0o444
+        assert stat.S_IMODE(volume.path.stat().st_mode) == 0o440
         subprocess.run(["qemu-img", "check", "-q", volume.path], check=True)
         assert_sound(raw_copy(volume.path, tmp_path / volume.name))
     top = tmp_path / names[-1]
@@ -75,6 +76,32 @@ async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
     assert store.stages[-1] == "registering"
     assert store.all_applied
     assert store.lent == 0
+
+
+@pytest.mark.root
+async def test_layer_can_be_read_by_qemu_and_by_no_other_user(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(2)
+    built = await ChainBuilder(pools).build(
+        request_for(pool, contents), Store(contents, worker).tools()
+    )
+    capabilities = ElementTree.fromstring(host.virsh("capabilities"))  # noqa: S314 -- libvirt's
+    [label] = [
+        one.findtext("baselabel[@type='kvm']") or ""
+        for one in capabilities.iterfind("host/secmodel[model='dac']")
+    ]
+    uid, gid = label.replace("+", "").split(":")
+    assert 0 not in (int(uid), int(gid))
+    for volume in built.volumes:
+        info = volume.path.stat()
+        assert (info.st_uid, info.st_gid) == (0, int(gid))
+        read = ("head", "-c1", str(volume.path))
+        qemu = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
+        assert subprocess.run([*qemu, *read], capture_output=True, check=True).stdout == b"Q"
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        refused = subprocess.run([*nobody, *read], capture_output=True, check=False)
+        assert b"Permission denied" in refused.stderr
 
 
 async def test_what_is_there_is_neither_fetched_nor_built(

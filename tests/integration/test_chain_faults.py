@@ -208,6 +208,7 @@ def small_host() -> Iterator[tuple[LibvirtHost, Path]]:
     with session_host() as host:
         path = host.pool_directory("small")
         with small_filesystem(path, 24 * MIB):
+            host.hand_over(path)
             host.start_pool("small", path)
             yield host, path
             host.stop_pool("small")

@@ -193,6 +193,7 @@ async def test_a_full_pool_is_told_and_as_it_was_before() -> None:
     with session_host() as host:
         path = host.pool_directory("full")
         with small_filesystem(path, 24 * MIB):
+            host.hand_over(path)
             host.start_pool("full", path)
             await _meet_full_pool(host, path)
             host.stop_pool("full")

@@ -200,7 +200,7 @@ async def test_a_staging_directory_that_is_swapped_later_is_used_all_the_same(
         with await flush_volume(pool, made, "volume.qcow2") as flushed:
             placed = await place_volume(pool, flushed, "guest.qcow2")
         assert (placed.ours, placed.path.read_bytes()[:4]) == (True, b"QFI\xfb")
-        assert stat.S_IMODE(placed.path.stat().st_mode) == 0o444
+        assert stat.S_IMODE(placed.path.stat().st_mode) == 0o440
     # The job's own directory in it is removed.
     owner.does("rmdir .virtlayer-staging.moved")
 

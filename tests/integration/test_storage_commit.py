@@ -78,7 +78,7 @@ async def test_a_chain_is_committed_volume_by_volume(
                 assert os.path.samestat(found, top.path.stat())
         assert host.volumes("default") == ["base.qcow2", "top.qcow2"]
         assert top.backing_path == base.path == pool.path / "base.qcow2"
-        assert stat.S_IMODE(top.path.stat().st_mode) == 0o444
+        assert stat.S_IMODE(top.path.stat().st_mode) == 0o440
         assert top.path.stat().st_nlink == 1
 
 
@@ -198,7 +198,7 @@ async def test_a_cancellation_leaves_all_of_a_volume_or_nothing(
         if names:
             kept += 1
             assert names == ["base.qcow2"]
-            assert stat.S_IMODE((pool.path / "base.qcow2").stat().st_mode) == 0o444
+            assert stat.S_IMODE((pool.path / "base.qcow2").stat().st_mode) == 0o440
             (pool.path / "base.qcow2").unlink()
     assert kept > 0
 

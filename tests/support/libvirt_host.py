@@ -19,13 +19,14 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.ordinary_user import as_user
+from tests.support.ordinary_user import CHECKOUT, as_user
 
 _PATIENCE = 20.0
 """Seconds after which a libvirtd that does not answer fails the test."""
@@ -37,6 +38,11 @@ _PRIVATE = (
     "/var/cache/libvirt",
     "/var/log/libvirt",
 )
+
+
+_CAPABILITIES = CHECKOUT / ".cache" / "qemu-capabilities"
+"""What system libvirtds have found out about the QEMU programs of this machine, which takes them
+8 s. libvirt sees when it does not hold any more."""
 
 
 class LibvirtHost:
@@ -70,6 +76,9 @@ class LibvirtHost:
             "home",
         ):
             self._make_directory(directory / name, 0o700 if session else 0o755)
+        self._capabilities = directory / "private/var/cache/libvirt/qemu/capabilities"
+        if not session and _CAPABILITIES.exists():
+            shutil.copytree(_CAPABILITIES, self._capabilities)
         self._configure()
         kind = "session" if session else "system"
         self.uri = f"qemu+unix:///{kind}?socket={self._socket_directory / 'libvirt-sock'}"
@@ -114,6 +123,10 @@ class LibvirtHost:
                 self.kill()
                 raise AssertionError("libvirtd does not start:\n" + self.log())
             time.sleep(0.02)
+        if not self.session:
+            # Before this, it would keep the first question about its QEMU waiting for 8 s.
+            self.virsh("capabilities")
+            _keep_capabilities(self._capabilities)
 
     def kill(self) -> None:
         """End libvirtd as a crash would. (Asked politely, it takes up to 30 s without a bus.)"""
@@ -229,9 +242,26 @@ class LibvirtHost:
     def _make_directory(self, path: Path, mode: int) -> Path:
         path.mkdir(exist_ok=True)
         path.chmod(mode)
-        if self.owner != os.geteuid():
-            os.chown(path, self.owner, -1)
+        self.hand_over(path)
         return path
+
+    def hand_over(self, directory: Path) -> None:
+        """Give a directory to the user of libvirtd, who can read what root makes in it."""
+        if self.owner != os.geteuid():
+            os.chown(directory, self.owner, pwd.getpwuid(self.owner).pw_gid)
+            directory.chmod(directory.stat().st_mode | stat.S_ISGID)
+
+
+def _keep_capabilities(found: Path) -> None:
+    """Copy what a libvirtd has found out for those that come after."""
+    if not _CAPABILITIES.exists():
+        _CAPABILITIES.parent.mkdir(exist_ok=True)
+        copy = Path(tempfile.mkdtemp(dir=_CAPABILITIES.parent))
+        shutil.copytree(found, copy, dirs_exist_ok=True)
+        try:
+            copy.rename(_CAPABILITIES)
+        except OSError:  # Another test run was faster.
+            shutil.rmtree(copy)
 
 
 def _group_of_kvm() -> str:

@@ -26,8 +26,8 @@ from virtlayer.keeper.removal import remove_tree
 from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.protocol.pools import Pool, Volume
 
-LAYER_MODE = 0o444
-"""Nobody writes to a layer again: others' images are built on it."""
+LAYER_MODE = 0o440
+"""Nobody writes to a layer again: others' images are built on it. Only QEMU reads it."""
 _LAYER_FORMATS = ("qcow2",)
 
 
@@ -73,7 +73,12 @@ class Placed:
 
 
 async def flush_volume(
-    pool: Pool, staging: StagingDirectory, name: str, *, mode: int = LAYER_MODE
+    pool: Pool,
+    staging: StagingDirectory,
+    name: str,
+    *,
+    mode: int = LAYER_MODE,
+    group: int | None = None,
 ) -> FlushedFile:
     """Give a finished file its owner and permissions, and wait until all of it is on disk.
 
@@ -82,6 +87,7 @@ async def flush_volume(
         staging: A staging directory of that pool.
         name: The file's name there.
         mode: The permissions.
+        group: The gid that it gets, which for a layer is ``qemu_group``; None to leave it.
 
     Raises:
         NoSpace: The pool is full.
@@ -90,7 +96,7 @@ async def flush_volume(
         Internal: The name stands for something else than a new file.
     """
     try:
-        return await asyncio.to_thread(_flush, staging, name, mode)
+        return await asyncio.to_thread(_flush, staging, name, mode, group)
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -232,10 +238,10 @@ def _check(
     )
 
 
-def _flush(staging: StagingDirectory, name: str, mode: int) -> FlushedFile:
+def _flush(staging: StagingDirectory, name: str, mode: int, group: int | None) -> FlushedFile:
     flushed = FlushedFile(open_regular(staging.descriptor, name), staging)
     try:
-        _take_over(flushed.descriptor, staging.owner, name)
+        _take_over(flushed.descriptor, staging.owner, name, group)
         os.fchmod(flushed.descriptor, mode)
         os.fsync(flushed.descriptor)
     except BaseException:
@@ -244,7 +250,7 @@ def _flush(staging: StagingDirectory, name: str, mode: int) -> FlushedFile:
     return flushed
 
 
-def _take_over(file: int, owner: int, name: str) -> None:
+def _take_over(file: int, owner: int, name: str, group: int | None) -> None:
     """Make this process's user the owner of a file that another user's program has written."""
     info = os.fstat(file)
     if info.st_uid not in (os.geteuid(), owner) or info.st_nlink != 1:
@@ -252,8 +258,10 @@ def _take_over(file: int, owner: int, name: str) -> None:
             f"The new file {name} belongs to uid {info.st_uid} and has {info.st_nlink} names, so "
             "it is not the one that was written. It was not used."
         )
-    if info.st_uid != os.geteuid():
-        os.fchown(file, os.geteuid(), os.getegid())
+    if group is None:
+        group = info.st_gid if info.st_uid == os.geteuid() else os.getegid()
+    if (info.st_uid, info.st_gid) != (os.geteuid(), group):
+        os.fchown(file, os.geteuid(), group)
 
 
 def _place(flushed: FlushedFile, target: Path) -> Placed:

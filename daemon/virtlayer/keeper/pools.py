@@ -11,6 +11,7 @@ from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, VirtlayerError
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.failures import refused_by_system, says_busy
+from virtlayer.keeper.qemu_group import qemu_group
 from virtlayer.keeper.xml import parse_pool, parse_volume
 from virtlayer.protocol.pools import Pool, Volume
 
@@ -104,6 +105,10 @@ class Pools:
             PoolInactive: The pool was stopped meanwhile.
         """
         await self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool)).request()
+
+    async def qemu_group(self) -> int | None:
+        """The gid of QEMU's processes, which read layers (``qemu_group.qemu_group``)."""
+        return await qemu_group(self._hypervisor)
 
     async def space(self, pool: Pool) -> int:
         """How many bytes can still be written into the pool's directory.

@@ -102,10 +102,11 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Workplace:
-    """Where the volumes of a build are written, and what writes them."""
+    """Where the volumes of a build are written, what writes them, and which group reads them."""
 
     staging: StagingDirectory
     images: Images
+    readers: asyncio.Task[int | None]
 
 
 class _Build:
@@ -169,9 +170,10 @@ class _Build:
         staging = await stack.enter_async_context(
             staging_directory(self._pools, self._pool, self._request.job_id)
         )
+        readers = await stack.enter_async_context(meanwhile(self._pools.qemu_group()))
         async with self._explained():
             images = await stack.enter_async_context(images_in(staging.descriptor))
-            return _Workplace(staging, images)
+            return _Workplace(staging, images, readers)
 
     async def _make_all(self, missing: Sequence[PlannedVolume], place: _Workplace) -> None:
         async with asyncio.TaskGroup() as group:
@@ -242,7 +244,9 @@ class _Build:
             if is_last:
                 # Those before were finished before this one was served: one command at a time.
                 images.let_go()
-            flushed = await flush_volume(self._pool, place.staging, image.name)
+            flushed = await flush_volume(
+                self._pool, place.staging, image.name, group=await place.readers
+            )
         with flushed:
             await before.placed.wait()
             await to_completion(self._place(planned, flushed))
