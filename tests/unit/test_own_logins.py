@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from virtlayer.client.logins import content_descriptor, usual_logins
+from virtlayer.client.logins import usual_logins
+from virtlayer.client.memory import content_descriptor
 from virtlayer.errors import InvalidArgument
 
 

@@ -8,22 +8,26 @@ authfile is read here, with the rights of the caller, so that the daemon gets it
 import contextlib
 import getpass
 import os
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 from virtlayer.client.bus.values import OptionValue
-from virtlayer.client.logins import content_descriptor, given_logins, usual_logins
+from virtlayer.client.logins import given_logins, usual_logins
+from virtlayer.client.memory import content_descriptor
+from virtlayer.client.sending import LOCAL, Sending, sending
 from virtlayer.errors import InvalidArgument
 
-_LOCAL = re.compile(r"(oci|oci-archive|docker-archive|dir):(.+)", re.DOTALL)
+_CERTIFICATES = (".crt", ".cert", ".key")
+"""Of the files that count in a directory of certificates (containers-certs.d(5))."""
+_CERTIFICATES_LIMIT = 12
+"""A message carries 16 descriptors."""
 
 
 def absolute_source(source: str) -> str:
     """A source whose path, if it has one, starts at the root: the daemon works elsewhere."""
-    match = _LOCAL.fullmatch(source)
+    match = LOCAL.fullmatch(source)
     return f"{match[1]}:{Path(match[2]).absolute()}" if match else source
 
 
@@ -51,11 +55,16 @@ def read_password(arguments: Namespace) -> str | None:
 
 
 @contextlib.contextmanager
-def access_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
+def access_options(arguments: Namespace) -> Iterator[tuple[dict[str, OptionValue], Sending]]:
     """The options that the access arguments ask for; their descriptors are open meanwhile.
 
+    The service of the system does not have the caller's rights, so it gets no path.
+
+    Yields:
+        The options, and what becomes of a source that is sent.
+
     Raises:
-        InvalidArgument: A file with logins cannot be read.
+        VirtlayerError: A file of the caller's cannot be read.
     """
     with contextlib.ExitStack() as open_files:
         options: dict[str, OptionValue] = {}
@@ -68,15 +77,44 @@ def access_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
             options["password"] = arguments.password
         if not arguments.tls_verify:
             options["tls-verify"] = False
-        if arguments.cert_dir:
+        if arguments.cert_dir and arguments.session:
             options["cert-dir"] = str(arguments.cert_dir.absolute())
-        yield options
+        elif arguments.cert_dir:
+            options["cert-fds"] = {
+                name: open_files.enter_context(content_descriptor(content))
+                for name, content in certificates_in(arguments.cert_dir).items()
+            }
+        sent = Sending()
+        if LOCAL.fullmatch(arguments.source) and not arguments.session:
+            source = absolute_source(arguments.source)
+            options["source-fd"], sent = open_files.enter_context(sending(source))
+        yield options, sent
+
+
+def certificates_in(directory: Path) -> dict[str, bytes]:
+    """The certificates and keys of a directory, by the names of their files.
+
+    Raises:
+        InvalidArgument: One of them cannot be read, or there are too many.
+    """
+    try:
+        paths = sorted(path for path in directory.iterdir() if path.name.endswith(_CERTIFICATES))
+        if len(paths) > _CERTIFICATES_LIMIT:
+            raise InvalidArgument(
+                f"--cert-dir {directory} has {len(paths)} certificates; the limit is "
+                f"{_CERTIFICATES_LIMIT}."
+            )
+        return {path.name: path.read_bytes() for path in paths}
+    except OSError as error:
+        raise InvalidArgument(
+            f"--cert-dir {error.filename} cannot be read: {error.strerror}."
+        ) from error
 
 
 def _logins(arguments: Namespace) -> bytes | None:
     """The logins to pass; what the command line says comes before the caller's usual files."""
     if arguments.authfile:
         return given_logins(Path(arguments.authfile), "The authfile")
-    if arguments.username or _LOCAL.fullmatch(arguments.source):
+    if arguments.username or LOCAL.fullmatch(arguments.source):
         return None
     return usual_logins(os.environ)

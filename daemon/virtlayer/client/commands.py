@@ -15,18 +15,24 @@ from virtlayer.client.upkeep import populate, prune, remove, rescan, status
 from virtlayer.client.volumes import create_volume, customization_options
 from virtlayer.client.waiting import finished, started
 from virtlayer.client.xml import xml
+from virtlayer.errors import VirtlayerError
 
 
 async def pull(client: Client, arguments: Namespace) -> None:
     """``virtlayer pull``."""
     source = absolute_source(arguments.source)
-    with access_options(arguments) as access, customization_options(arguments) as changes:
+    with access_options(arguments) as (access, sent), customization_options(arguments) as changes:
         options = access | changes | _pull_options(arguments)
         job = await started(client, client.pull(source, arguments.pool, options))
     if not arguments.wait:
         _print_started(job, as_json=arguments.json)
+        await sent.finished()
         return
-    result = await finished(client, job, as_json=arguments.json)
+    try:
+        result = await finished(client, job, as_json=arguments.json)
+    except VirtlayerError:
+        sent.check()
+        raise
     if arguments.json:
         print_json(result)
     else:
@@ -35,8 +41,13 @@ async def pull(client: Client, arguments: Namespace) -> None:
 
 async def inspect(client: Client, arguments: Namespace) -> None:
     """``virtlayer inspect``."""
-    with access_options(arguments) as options:
-        inspection = await client.inspect(absolute_source(arguments.source), options)
+    with access_options(arguments) as (options, sent):
+        inspecting = client.inspect(absolute_source(arguments.source), options)
+        try:
+            inspection = await inspecting
+        except VirtlayerError:
+            sent.check()
+            raise
     print_inspection(inspection, as_json=arguments.json)
 
 

@@ -5,14 +5,12 @@ The service has none of its own to send for a caller. So the command reads the c
 the caller's rights, and passes what is in them through a descriptor.
 """
 
-import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from virtlayer.client.bus.values import Descriptor
 from virtlayer.errors import InvalidArgument
 
 _LIMIT = 1024 * 1024
@@ -62,19 +60,6 @@ def usual_logins(environment: Mapping[str, str]) -> bytes | None:
         known = [_normalized(key) for key in found]
         found |= {key: login for key, login in logins.items() if not _covered(key, known)}
     return json.dumps({"auths": found}).encode() if found else None
-
-
-@contextlib.contextmanager
-def content_descriptor(content: bytes) -> Iterator[Descriptor]:
-    """Pass some content to the service, in memory that no other user can read."""
-    descriptor = os.memfd_create("virtlayer", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(content)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield Descriptor(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _usual_files(environment: Mapping[str, str]) -> tuple[Path, ...]:

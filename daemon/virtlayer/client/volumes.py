@@ -4,7 +4,6 @@
 import argparse
 import contextlib
 import getpass
-import os
 import re
 import sys
 from argparse import ArgumentParser, Namespace
@@ -12,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virtlayer.client.bus.caller import Client
-from virtlayer.client.bus.values import Descriptor, OptionValue
+from virtlayer.client.bus.values import OptionValue
+from virtlayer.client.memory import content_descriptor
 from virtlayer.client.output import print_json, print_line
 from virtlayer.client.waiting import finished, started
 from virtlayer.errors import InvalidArgument
@@ -101,7 +101,7 @@ def customization_options(arguments: Namespace) -> Iterator[dict[str, OptionValu
     with contextlib.ExitStack() as stack:
         if arguments.root_password is not None:
             # Not in the message, which who watches the bus can read.
-            descriptor = stack.enter_context(_in_memory(arguments.root_password))
+            descriptor = stack.enter_context(content_descriptor(arguments.root_password.encode()))
             options["root-password-fd"] = descriptor
         yield options
 
@@ -139,16 +139,6 @@ def _keys(path: Path) -> list[str]:
     if not keys or "PRIVATE KEY" in text:
         raise InvalidArgument(f"There is no public key in {path}; did you mean {path}.pub?")
     return keys
-
-
-@contextlib.contextmanager
-def _in_memory(text: str) -> Iterator[Descriptor]:
-    descriptor = os.memfd_create("password")
-    try:
-        os.write(descriptor, text.encode())
-        yield Descriptor(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _id_range(text: str) -> IdRange:

@@ -15,7 +15,9 @@ class Descriptor:
     number: int
 
 
-type OptionValue = str | bool | int | Descriptor | list[str] | list[tuple[int, int, int]]
+type OptionValue = (
+    str | bool | int | Descriptor | dict[str, Descriptor] | list[str] | list[tuple[int, int, int]]
+)
 type Options = Mapping[str, OptionValue]
 
 
@@ -28,6 +30,10 @@ def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
             case Descriptor(number):
                 encoded[key] = Variant("h", len(descriptors))
                 descriptors.append(number)
+            case dict():
+                numbers = range(len(descriptors), len(descriptors) + len(value))
+                encoded[key] = Variant("a{sh}", dict(zip(value, numbers, strict=True)))
+                descriptors += [one.number for one in value.values()]
             case bool():
                 encoded[key] = Variant("b", value)
             case int():
