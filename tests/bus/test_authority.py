@@ -3,8 +3,9 @@
 
 import asyncio
 import contextlib
-import pwd
-import subprocess
+import json
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,10 +23,12 @@ from tests.bus.polkit import (
     polkitd,
 )
 from tests.support.bus_daemon import Bus, session_bus, system_bus
+from tests.support.command import COMMAND, Ended
 from tests.support.images import file, image, layer, write_layout
+from tests.support.ordinary_user import as_user
 from tests.support.privileges import as_root
 from virtlayer.dbus.connection import Connection
-from virtlayer.service.bus.authority import Action, identity_of
+from virtlayer.service.bus.authority import Action
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.members import Interface, method
@@ -133,35 +136,74 @@ async def test_who_would_have_to_authenticate_is_told(
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "instead"),
     [
-        ("Inspect", "sa{sv}", "oci:/root/secret", "0"),
-        ("Inspect", "sa{sv}", "docker-archive:/root/secret", "0"),
-        ("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "authfile", "s", "/root/auth.json"),
-        ("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "cert-dir", "s", "/root/certs"),
+        (("Inspect", "sa{sv}", "oci:/root/secret", "0"), "source-fd"),
+        (("Pull", "ssa{sv}", "docker-archive:/root/secret", "nowhere", "0"), "source-fd"),
+        (("Pull", "ssa{sv}", SOURCE, "nowhere", "1", "authfile", "s", "/root/auth"), "auth-fd"),
+        (("Inspect", "sa{sv}", SOURCE, "1", "cert-dir", "s", "/root/certs"), "cert-fds"),
     ],
 )
-async def test_roots_files_are_opened_for_nobody_else(
-    system: Bus, tmp_path: Path, call: tuple[str, ...]
+async def test_path_alone_is_refused_on_the_system_bus(
+    system: Bus, tmp_path: Path, call: tuple[str, ...], instead: str
 ) -> None:
+    """Whoever calls: the service has the rights of its own user, not of the caller."""
     async with polkitd(system, rule("YES")), virtlayerd(system, tmp_path):
-        answer = await call_as_nobody(system, *call)
-        assert "/root/" in answer
-        assert "permission denied" in answer.lower()
+        for answer in (await call_as_nobody(system, *call), await refused_to_root(system, *call)):
+            assert f"pass it as {instead}" in answer
+        assert "a(uosssd) 0" in await call_as_nobody(system, "ListJobs")
 
 
-async def test_a_local_image_can_be_inspected_by_whoever_can_read_it(system: Bus) -> None:
+async def refused_to_root(bus: Bus, member: str, *arguments: str) -> str:
+    call = ("call", "org.virtlayer1", "/org/virtlayer1", "org.virtlayer1.Manager", member)
+    command = map(str, as_root("busctl", f"--address={bus.address}", *call, *arguments))
+    return await asyncio.to_thread(lambda: bus.run(*command, check=False))
+
+
+@pytest.mark.root
+async def test_private_image_is_sent_by_the_command(system: Bus) -> None:
+    """The service never has the caller's rights; the command reads the files."""
     content = image([layer(file("x"))])
     with open_directory() as place:
         layout = write_layout(place / "layout", {"1": content})
-        inspect = ("Inspect", "sa{sv}", f"oci:{layout}:1", "0")
-        async with polkitd(system, rule("NO")), virtlayerd(system, place):
-            assert content.digest in await call_as_nobody(system, *inspect)
-            layout.chmod(0o700)
-            assert "permission denied" in await call_as_nobody(system, *inspect)
-            pull = ("Pull", "ssa{sv}", inspect[2], "nowhere", "0")
-            denied = "does not allow org.virtlayer1.pull-local to you"
-            assert denied in await call_as_nobody(system, *pull)
+        for path in (layout, *layout.rglob("*")):
+            shutil.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+        layout.chmod(0o700)
+        inspect = ("--json", "inspect", f"oci:{layout}:1")
+        async with polkitd(system, rule("YES")), virtlayerd(system, place):
+            ended = await virtlayer_as(NOBODY.pw_uid, system, *inspect)
+            assert json.loads(ended.stdout)["digest"] == content.digest, ended.stderr
+            # It says what it cannot read itself.
+            layout.chmod(0)
+            ended = await virtlayer_as(NOBODY.pw_uid, system, *inspect)
+            assert ended.status == 3
+            assert f"{layout}/index.json cannot be read: Permission denied" in ended.stderr
+
+
+@pytest.mark.root
+async def test_pull_of_a_local_image_has_its_action(system: Bus) -> None:
+    with open_directory() as place:
+        layout = write_layout(place / "layout", {"1": image([layer(file("x"))])})
+        pull = ("pull", f"oci:{layout}:1", "nowhere")
+        rules = rule("NO", "org.virtlayer1.pull-local") + rule("YES")
+        async with polkitd(system, rules), virtlayerd(system, place):
+            ended = await virtlayer_as(NOBODY.pw_uid, system, *pull)
+            assert "org.virtlayer1.pull-local" in ended.stderr
+
+
+async def virtlayer_as(uid: int, bus: Bus, *arguments: str) -> Ended:
+    """Run the command as another user, on a system bus."""
+    command = as_user(uid, COMMAND, *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={"PATH": os.environ["PATH"], "DBUS_SYSTEM_BUS_ADDRESS": bus.address},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), errors.decode())
 
 
 @pytest.mark.parametrize(
@@ -207,16 +249,6 @@ def test_every_action_has_texts_of_its_own_and_lets_the_service_tell_details() -
         assert len({*texts}) == len(texts) == len(Action)
     owners = [(each.attrib["key"], each.text) for each in policy.iter("annotate")]
     assert owners == [("org.freedesktop.policykit.owner", "unix-user:virtlayer")] * len(Action)
-
-
-def test_a_user_is_in_the_groups_of_the_account() -> None:
-    for account in pwd.getpwall():
-        identity = identity_of(account.pw_uid)
-        told = subprocess.run(
-            ["id", "--groups", account.pw_name], check=True, capture_output=True, text=True
-        ).stdout
-        assert set(identity.groups) == set(map(int, told.split()))
-        assert identity.gid == account.pw_gid
 
 
 class SlowAgent(Interface):

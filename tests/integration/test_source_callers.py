@@ -1,235 +1,253 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What another user's call names is read with that user's rights. These tests are root."""
+"""Sources that callers pass by descriptors, and how the command sends them."""
 
 import asyncio
-import base64
 import gzip
-import json
 import os
-import pwd
-import shutil
 import subprocess
-import sys
+import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.bus.polkit import open_directory
 from tests.support import images
-from tests.support.leftovers import children, nothing_left
+from tests.support.leftovers import nothing_left
 from tests.support.registry import Registry
-from tests.support.sources import Sources
-from virtlayer.errors import InvalidArgument, VirtlayerError
-from virtlayer.programs import Identity
+from tests.support.sources import PLAIN, Sources
+from virtlayer.client.sending import sending
+from virtlayer.errors import (
+    ImageNotFound,
+    InvalidArgument,
+    MalformedLayer,
+    NoSpace,
+    VirtlayerError,
+)
+from virtlayer.service.source import caller_source
 from virtlayer.service.source.access import Access
 
-pytestmark = pytest.mark.root
-NOBODY = Identity(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, ())
 LAYERS = [images.layer(images.file("data", os.urandom(400_000))) for _ in range(2)]
 CONTENT = images.image(LAYERS)
-USER, PASSWORD = "me", "hunter2-Σ"
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that everyone may enter; pytest's are private."""
-    with open_directory() as path:
-        yield path
-
-
-@pytest.fixture
-def sources(place: Path) -> Iterator[Sources]:
-    sources = Sources(place / "service")
+def sources(tmp_path: Path) -> Iterator[Sources]:
+    sources = Sources(tmp_path / "service")
     with nothing_left():
         yield sources
     assert sources.left() == []
 
 
-@pytest.fixture(params=["oci", "oci-archive", "docker-archive", "dir", "schema-1"])
-def local_image(request: pytest.FixtureRequest, place: Path) -> tuple[str, Path]:
-    """A local image and its file or directory, one of every transport."""
-    layout = images.write_layout(place / "layout", {"1": CONTENT})
-    path = place / "image"
-    if request.param == "oci":
-        return f"oci:{layout}:1", layout
-    if request.param == "docker-archive":
-        # A compressed archive is unpacked to a temporary file first.
-        plain = images.write_docker_archive(place / "plain", "demo:1", LAYERS)
-        path.write_bytes(gzip.compress(plain.read_bytes(), 1))
-        return f"docker-archive:{path}", path
-    if request.param == "schema-1":
-        with Registry(place / "registry", schema1=True) as registry:
-            old = registry.push(f"oci:{layout}:1", "old:1", "--format=v2s1")
-            _skopeo_copy(old, f"dir:{path}", "--src-tls-verify=false")
-        return f"dir:{path}", path
-    source = f"{request.param}:{path}"
-    _skopeo_copy(f"oci:{layout}:1", source)
-    return source, path
-
-
-def _skopeo_copy(source: str, target: str, *options: str) -> None:
+def skopeo_copy(source: str, target: str, *options: str) -> None:
     subprocess.run(["skopeo", "copy", "--quiet", *options, source, target], check=True)
 
 
-def give(path: Path, *, mode: int) -> None:
-    """Make a tree nobody's own, with this mode at its top."""
-    for each in (path, *path.rglob("*")):
-        shutil.chown(each, NOBODY.uid, NOBODY.gid)
-    path.chmod(mode)
+@pytest.fixture(
+    params=["oci", "oci@", "oci-archive", "docker-archive", "gzip", "dir", "dir-docker", "schema-1"]
+)
+def local_image(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A local image, one of every kind."""
+    layout = images.write_layout(tmp_path / "layout", {"1": CONTENT, "2": images.image(LAYERS[:1])})
+    path = tmp_path / "image"
+    match request.param:
+        case "oci":
+            return f"oci:{layout}:1"
+        case "oci@":
+            return f"oci:{layout}:@0"
+        case "docker-archive":
+            return f"docker-archive:{images.write_docker_archive(path, 'demo:1', LAYERS)}"
+        case "gzip":
+            # A compressed archive is unpacked to a temporary file first.
+            plain = images.write_docker_archive(tmp_path / "plain", "demo:1", LAYERS)
+            path.write_bytes(gzip.compress(plain.read_bytes(), 1))
+            return f"docker-archive:{path}"
+        case "schema-1":
+            with Registry(tmp_path / "registry", schema1=True) as registry:
+                old = registry.push(f"oci:{layout}:1", "old:1", "--format=v2s1")
+                skopeo_copy(old, f"dir:{path}", "--src-tls-verify=false")
+            return f"dir:{path}"
+        case "dir-docker":
+            skopeo_copy(f"oci:{layout}:1", f"dir:{path}", "--format=v2s2")
+            return f"dir:{path}"
+    source = f"{request.param}:{path}"
+    skopeo_copy(f"oci:{layout}:1", source)
+    return source
 
 
-async def test_the_users_own_images_are_read(
-    sources: Sources, local_image: tuple[str, Path]
+def uncompressed(blobs: list[bytes]) -> list[bytes]:
+    return [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in blobs]
+
+
+EXPECTED = uncompressed([layer.blob for layer in LAYERS])
+
+
+async def test_image_that_the_command_sends_is_read(sources: Sources, local_image: str) -> None:
+    with nothing_left(), sending(local_image) as (descriptor, sent):
+        blobs = await sources.blobs(local_image, Access(source_fd=descriptor.number))
+        await sent.finished()
+    assert uncompressed(blobs) == EXPECTED
+
+
+async def test_archive_is_passed_as_a_file(sources: Sources, tmp_path: Path) -> None:
+    path = images.write_docker_archive(tmp_path / "archive", "demo:1", LAYERS)
+    with path.open("rb") as file:
+        # The caller may change or remove it: what is read is a copy.
+        file.seek(0, os.SEEK_END)
+        access = Access(source_fd=file.fileno())
+        async with sources.open(f"docker-archive:{path}:demo:1", access) as opened:
+            path.write_bytes(b"")
+            assert len(opened.image.layers) == 2
+
+
+@pytest.mark.parametrize("transport", ["oci", "dir"])
+async def test_directory_is_read_where_it_is(
+    sources: Sources, tmp_path: Path, transport: str
 ) -> None:
-    source, path = local_image
-    give(path, mode=0o700)
-    blobs = await sources.blobs(source, Access(identity=NOBODY))
-    assert [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in blobs] == [
-        gzip.decompress(layer.blob) for layer in LAYERS
-    ]
+    layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
+    source = f"oci:{layout}:1"
+    if transport == "dir":
+        skopeo_copy(source, f"dir:{tmp_path}/image")
+        source = f"dir:{tmp_path}/image"
+    descriptor = os.open(source.split(":")[1], os.O_RDONLY | os.O_DIRECTORY)
+    blobs = await sources.blobs(source, Access(source_fd=descriptor))
+    os.close(descriptor)
+    assert uncompressed(blobs) == EXPECTED
 
 
-async def test_images_of_others_are_not(sources: Sources, local_image: tuple[str, Path]) -> None:
-    source, path = local_image
-    path.chmod(0o700)
-    with pytest.raises(VirtlayerError, match="permission denied"):
-        await sources.blobs(source, Access(identity=NOBODY))
-    assert len(await sources.blobs(source, Access())) == 2
+async def test_errors_name_what_the_caller_named(sources: Sources, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    descriptor = os.open(tmp_path / "empty", os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(ImageNotFound, match=f"{tmp_path}/empty") as caught:
+        await sources.image(f"oci:{tmp_path}/empty:1", Access(source_fd=descriptor))
+    os.close(descriptor)
+    assert "/proc/" not in str(caught.value)
 
 
-async def test_links_out_of_an_image_lead_no_further_than_the_users_rights(
-    sources: Sources, place: Path
+async def test_directory_is_no_archive(sources: Sources, tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(InvalidArgument, match="source-fd is a directory"):
+        await sources.image(f"docker-archive:{tmp_path}:demo:1", Access(source_fd=descriptor))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/proc/self/environ"])
+async def test_other_files_are_refused(sources: Sources, path: str) -> None:
+    with Path(path).open("rb") as file, pytest.raises(InvalidArgument, match="source-fd"):
+        await sources.image("oci-archive:/x:1", Access(source_fd=file.fileno()))
+
+
+async def test_archive_without_end_is_given_up(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = images.write_layout(place / "layout", {"1": CONTENT})
-    blob = layout / "blobs" / LAYERS[0].digest.replace(":", "/")
-    secret = place / "secret"
-    blob.rename(secret)
-    secret.chmod(0o600)
-    blob.symlink_to(secret)
-    assert len(await sources.blobs(f"oci:{layout}:1", Access())) == 2
-    with pytest.raises(VirtlayerError, match="permission denied"):
-        await sources.blobs(f"oci:{layout}:1", Access(identity=NOBODY))
+    monkeypatch.setattr(caller_source, "_SECONDS", 0.2)
+    reading, writing = os.pipe()
+    os.write(writing, b"some")
+    with pytest.raises(InvalidArgument, match=r"gave nothing for .* seconds"):
+        await sources.image("oci-archive:/x:1", Access(source_fd=reading))
+    os.close(reading)
+    os.close(writing)
 
 
-async def test_the_program_has_nothing_but_the_users_rights(sources: Sources, place: Path) -> None:
-    layout = images.write_layout(place / "layout", {"1": CONTENT})
-    groups = (NOBODY.gid, 12345)
-    identity = Identity(NOBODY.uid, NOBODY.gid, groups)
-    before = children()
-    async with sources.open(f"oci:{layout}:1", Access(identity=identity)):
-        (pid,) = children() - before
-        process = Path(f"/proc/{pid}")
-        status = dict(
-            line.split(":", 1) for line in (process / "status").read_text().splitlines() if line
-        )
-        names = {
-            variable.partition(b"=")[0]
-            for variable in (process / "environ").read_bytes().split(b"\0")
-        }
-    assert status["Uid"].split() == [str(NOBODY.uid)] * 4
-    assert status["Gid"].split() == [str(NOBODY.gid)] * 4
-    assert status["Groups"].split() == sorted(map(str, groups))
-    assert {status[name].strip("\t0") for name in ("CapPrm", "CapEff", "CapAmb")} == {""}
-    assert status["NoNewPrivs"].strip() == "1"
-    assert names == {b"PATH", b"LANG", b"HOME", b""}
+async def test_archive_that_is_larger_than_the_room_is_refused(tmp_path: Path) -> None:
+    sources = Sources(tmp_path, room=1_000_000)
+    with nothing_left(), Path("/dev/zero").open("rb") as zero:
+        reading, writing = os.pipe()
+
+        def feed() -> None:
+            with os.fdopen(writing, "wb", buffering=0) as pipe:
+                try:
+                    while True:
+                        pipe.write(zero.read(65536))
+                except BrokenPipeError:
+                    return
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        with pytest.raises(NoSpace, match="1000000 bytes"):
+            await sources.image("oci-archive:/x:1", Access(source_fd=reading))
+        os.close(reading)
+        feeding.join()
+        assert sources.left() == []
+        # The room is free again.
+        path = images.write_docker_archive(tmp_path / "archive", "demo:1", LAYERS)
+        with path.open("rb") as file:
+            image = await sources.image(
+                f"docker-archive:{path}:demo:1", Access(source_fd=file.fileno())
+            )
+        assert len(image.layers) == 2
 
 
-async def test_a_program_of_another_user_dies_with_ours() -> None:
-    """A kernel may forget the signal of a parent's death when a process changes its user."""
-    script = (
-        "import asyncio\n"
-        "from virtlayer.programs import Identity, running\n"
-        "async def main():\n"
-        f"    identity = Identity({NOBODY.uid}, {NOBODY.gid}, ())\n"
-        "    async with running(['sleep', '1000'], identity=identity) as program:\n"
-        "        print(program.pid, flush=True)\n"
-        "        await asyncio.sleep(1000)\n"
-        "asyncio.run(main())\n"
-    )
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
-    )
-    assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    while b"sleep" not in Path(f"/proc/{pid}/cmdline").read_bytes()[:6]:
+async def test_cancelled_copy_leaves_nothing(sources: Sources) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"some")
+    opening = asyncio.create_task(sources.image("oci-archive:/x:1", Access(source_fd=reading)))
+    while not sources.left():
         await asyncio.sleep(0.01)
-    parent.kill()
-    await parent.wait()
-    async with asyncio.timeout(20):
-        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text():
-            await asyncio.sleep(0.01)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    os.close(reading)
+    os.close(writing)
 
 
-@pytest.fixture
-def secured(place: Path) -> Iterator[Registry]:
-    """A registry with TLS and a password."""
-    with Registry(place / "registry", tls=True, htpasswd=(USER, PASSWORD)) as registry:
-        registry.store(CONTENT, "team/demo:1")
-        yield registry
+def test_only_the_image_and_its_blobs_are_sent(tmp_path: Path) -> None:
+    other = images.image([images.layer(images.file("other", os.urandom(100_000)))])
+    layout = images.write_layout(tmp_path / "layout", {"1": CONTENT, "other": other})
+    with (
+        sending(f"oci:{layout}:1") as (descriptor, _sent),
+        os.fdopen(os.dup(descriptor.number), "rb") as pipe,
+        tarfile.open(fileobj=pipe, mode="r|") as archive,
+    ):
+        names = {member.name for member in archive}
+    digests = {CONTENT.digest, CONTENT.config_digest, *(layer.digest for layer in LAYERS)}
+    blobs = {f"blobs/{digest.replace(':', '/')}" for digest in digests}
+    assert names == {"oci-layout", "index.json", *blobs}
 
 
-def write_authfile(registry: Registry, path: Path) -> Path:
-    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    path.write_text(json.dumps({"auths": {registry.host: {"auth": pair}}}))
-    path.chmod(0o600)
-    return path
-
-
-async def test_the_users_own_files_are_taken_when_the_call_comes(
-    secured: Registry, sources: Sources, place: Path
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ("oci:{place}/none:1", ImageNotFound, "none/index.json cannot be read: No such file"),
+        ("oci:{place}/layout:3", ImageNotFound, "has no image “3”"),
+        ("oci:{place}/layout:@7", ImageNotFound, "has no image “@7”"),
+        ("oci:{place}/layout", ImageNotFound, "has 2 images. Name one"),
+        ("oci:{place}/broken:1", MalformedLayer, "broken/index.json is not a JSON object"),
+        ("oci:{place}/fifo:1", MalformedLayer, "fifo/index.json is not a regular file"),
+        ("oci:{place}/lacking:1", ImageNotFound, "lacks the blob sha256:"),
+        ("dir:{place}/none", ImageNotFound, "none/manifest.json cannot be read"),
+        ("docker-archive:{place}/none.tar:x", ImageNotFound, "none.tar cannot be read"),
+        ("oci-archive:{place}/layout", ImageNotFound, "layout is not a regular file"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(
+    tmp_path: Path, source: str, error: type[VirtlayerError], words: str
 ) -> None:
-    authfile = write_authfile(secured, place / "auth.json")
-    certificates = place / "own-certs"
-    shutil.copytree(secured.cert_dir, certificates)
-    (certificates / "notes.txt").write_text("no certificate")
-    for path in (authfile, certificates):
-        give(path, mode=0o700)
-    access = Access(authfile=authfile, cert_dir=certificates, identity=NOBODY)
-    settled = await access.settled()
-    # From now on nothing that happens to them matters.
-    shutil.rmtree(certificates)
-    authfile.unlink()
-    assert PASSWORD not in repr(settled)
-    assert "CERTIFICATE" not in repr(settled)
-    assert (await sources.image(secured.reference("team/demo:1"), settled)).digest == CONTENT.digest
+    images.write_layout(tmp_path / "layout", {"1": CONTENT, "2": images.image(LAYERS[:1])})
+    lacking = images.write_layout(tmp_path / "lacking", {"1": CONTENT})
+    (lacking / "blobs" / LAYERS[0].digest.replace(":", "/")).unlink()
+    for name in ("broken", "fifo"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken" / "index.json").write_text("[")
+    os.mkfifo(tmp_path / "fifo" / "index.json")
+    with nothing_left(), pytest.raises(error) as caught, sending(source.format(place=tmp_path)):
+        pass
+    assert words in str(caught.value)
 
 
-async def test_files_of_others_are_not_taken(
-    secured: Registry, sources: Sources, place: Path
-) -> None:
-    reference = secured.reference("team/demo:1")
-    authfile = write_authfile(secured, place / "auth.json")
-    link = place / "link"
-    link.symlink_to(authfile)
-    for path in (authfile, link):
-        with pytest.raises(InvalidArgument, match="cannot be read with your rights"):
-            await sources.image(reference, Access(authfile=path, identity=NOBODY))
-    secured.cert_dir.chmod(0o700)
-    with pytest.raises(InvalidArgument, match=r"cert-dir .* cannot be read with your rights"):
-        await sources.image(reference, Access(cert_dir=secured.cert_dir, identity=NOBODY))
-    secured.cert_dir.chmod(0o755)
-    (secured.cert_dir / "ca.crt").chmod(0o600)
-    with pytest.raises(InvalidArgument, match=r"certificate .* cannot be read with your rights"):
-        await sources.image(reference, Access(cert_dir=secured.cert_dir, identity=NOBODY))
+async def test_file_that_shrinks_while_it_is_sent_is_named(tmp_path: Path) -> None:
+    layer = images.layer(images.file("data", os.urandom(3_000_000)), compression="none")
+    layout = images.write_layout(tmp_path / "layout", {"1": images.image([layer])})
+    blob = layout / "blobs" / layer.digest.replace(":", "/")
+    with sending(f"oci:{layout}:1") as (descriptor, sent):
+        # More than a pipe holds is still to come.
+        os.truncate(blob, 1_500_000)
+        with os.fdopen(os.dup(descriptor.number), "rb") as pipe:
+            pipe.read()
+        with pytest.raises(ImageNotFound, match=f"{blob} cannot be read"):
+            await sent.finished()
 
 
-async def test_files_without_end_hold_nobody_up(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("virtlayer.service.source.foreign_files._SECONDS", 0.2)
-    os.mkfifo(place / "fifo", mode=0o666)
-    with nothing_left():
-        with pytest.raises(InvalidArgument, match="does not end"):
-            await Access(authfile=place / "fifo", identity=NOBODY).settled()
-        with pytest.raises(InvalidArgument, match="too long"):
-            await Access(authfile=Path("/dev/zero"), identity=NOBODY).settled()
-
-
-async def test_a_directory_of_very_many_files_is_refused(place: Path) -> None:
-    directory = place / "certs"
-    directory.mkdir(mode=0o755)
-    for number in range(40):
-        (directory / f"{number}.crt").touch()
-    with nothing_left(), pytest.raises(InvalidArgument, match="more than 32 certificates"):
-        await Access(cert_dir=directory, identity=NOBODY).settled()
+async def test_path_without_a_descriptor_is_for_sessions(sources: Sources, tmp_path: Path) -> None:
+    layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
+    assert len(await sources.blobs(f"oci:{layout}:1", PLAIN)) == 2

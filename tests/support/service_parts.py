@@ -28,6 +28,7 @@ from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest, WholeImageResult
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.reference import parse_reference
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import GIB, Settings, StorageSettings
@@ -51,7 +52,9 @@ async def service_parts(
         yield Services(
             settings=settings,
             session=session,
-            workspace=Workspace(runtime=directory / "run", scratch=directory / "scratch"),
+            workspace=Workspace(
+                runtime=directory / "run", scratch=directory / "scratch", room=ArchiveRoom(GIB)
+            ),
             hypervisor=hypervisor,
             pools=pools,
             sweeper=Sweeper(pools),

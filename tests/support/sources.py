@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.support.leftovers import children
 from tests.support.pouring import Gathered
 from virtlayer.service.source.access import Access
+from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import parse_platform
 from virtlayer.service.source.reference import parse_reference
@@ -21,7 +22,7 @@ from virtlayer.service.source.skopeo import (
     started_source,
 )
 from virtlayer.service.source.workspace import PATIENCE, Workspace
-from virtlayer.settings import MIB
+from virtlayer.settings import GIB, MIB
 
 PLAIN = Access(tls_verify=False)
 
@@ -29,7 +30,8 @@ PLAIN = Access(tls_verify=False)
 class Sources:
     """Opens images with directories of its own, and knows what is left in them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, room: int = GIB) -> None:
+        self._room = ArchiveRoom(room)
         self._runtime = directory / "run"
         self._scratch = directory / "scratch"
 
@@ -56,7 +58,9 @@ class Sources:
         return started_source(parse_reference(reference), PLAIN, None, self._workspace())
 
     def _workspace(self, patience: float = PATIENCE) -> Workspace:
-        return Workspace(runtime=self._runtime, scratch=self._scratch, patience=patience)
+        return Workspace(
+            runtime=self._runtime, scratch=self._scratch, room=self._room, patience=patience
+        )
 
     async def image(
         self, reference: str, access: Access = PLAIN, *, platform: str | None = None

@@ -14,6 +14,7 @@ import pytest
 from tests.support.leftovers import nothing_left
 from virtlayer.errors import InvalidArgument
 from virtlayer.service.source.access import Access, skopeo_flags
+from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.reference import parse_reference
 
 HOST = parse_reference("host:5000/team/image")
@@ -70,7 +71,7 @@ async def test_flags(tmp_path: Path) -> None:
 
 async def test_paths_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="/no is missing"):
-        await Access(authfile=Path("/no")).settled()
+        await Access(authfile=Path("/no")).settled(secrets_deadline())
     with pytest.raises(InvalidArgument, match="/no is not a directory"):
         async with skopeo_flags(Access(cert_dir=Path("/no")), {}, HOST, tmp_path):
             pass
@@ -102,7 +103,7 @@ async def test_a_descriptor_gives_an_authfile(make: Callable[[bytes], int]) -> N
     content = json.dumps({"auths": auths, "credHelpers": {"host:5000": "a-program"}}).encode()
     with nothing_left():
         descriptor = make(content)
-        access = await Access(auth_fd=descriptor).settled()
+        access = await Access(auth_fd=descriptor).settled(secrets_deadline())
         os.close(descriptor)
     assert access == Access(logins=auths)
     assert "bWU6" not in repr(access)
@@ -112,7 +113,7 @@ async def test_a_descriptor_gives_an_authfile(make: Callable[[bytes], int]) -> N
 async def test_a_descriptor_that_gives_something_else(content: bytes) -> None:
     descriptor = _memfd(content)
     with pytest.raises(InvalidArgument) as caught:
-        await Access(auth_fd=descriptor).settled()
+        await Access(auth_fd=descriptor).settled(secrets_deadline())
     os.close(descriptor)
     assert "hunter2" not in str(caught.value)
 
@@ -122,11 +123,11 @@ async def test_a_descriptor_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> 
     with nothing_left():
         reading, writing = os.pipe()
         with pytest.raises(InvalidArgument, match="Close its other end"):
-            await Access(auth_fd=reading).settled()
+            await Access(auth_fd=reading).settled(secrets_deadline())
         os.close(reading)
         os.close(writing)
 
 
 async def test_a_descriptor_that_is_none() -> None:
     with pytest.raises(InvalidArgument, match="cannot be read"):
-        await Access(auth_fd=10_000).settled()
+        await Access(auth_fd=10_000).settled(secrets_deadline())

@@ -11,6 +11,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.names import parse_volume_name
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.passwords import hash_password
+from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.sizes import MIB, TIB
 
 PASSWORD = "swordfish-2kd8"
@@ -90,7 +91,8 @@ async def test_a_password_comes_from_a_descriptor(content: str) -> None:
     os.write(sender, content.encode())
     os.close(sender)
     try:
-        made = await NewVolume(name=V, root_password_fd=receiver).customization(MIB)
+        volume = NewVolume(name=V, root_password_fd=receiver)
+        made = await (await volume.settled(secrets_deadline())).customization(MIB)
     finally:
         os.close(receiver)
     assert made.root_password_hash is not None
@@ -102,7 +104,7 @@ async def test_a_descriptor_that_gives_no_text_is_refused_without_showing_it() -
     try:
         os.write(descriptor, b"SECRET\xff")
         with pytest.raises(InvalidArgument) as caught:
-            await NewVolume(name=V, root_password_fd=descriptor).customization(MIB)
+            await NewVolume(name=V, root_password_fd=descriptor).settled(secrets_deadline())
     finally:
         os.close(descriptor)
     assert "SECRET" not in caught.value.message

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.options import PullOptions, SourceOptions, parse_options
 from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.source.access import Access
 from virtlayer.service.source.platform import Platform
-from virtlayer.service.source.reference import parse_reference
+from virtlayer.service.source.reference import Reference, parse_reference
 from virtlayer.sizes import MIB, TIB
 
 POOL = parse_pool_name("default")
@@ -56,7 +58,7 @@ def test_every_option_has_its_place() -> None:
     assert given.wanted_platform == Platform("linux", "arm64", "v8")
     assert (given.access.username, given.access.password) == ("me", "swordfish")
     assert not given.access.tls_verify
-    assert [str(path) for path in given.paths] == ["/certs"]
+    assert given.access.cert_dir == Path("/certs")
     assert "swordfish" not in repr(given)
     assert "swordfish" not in repr(given.access)
 
@@ -143,3 +145,55 @@ def test_a_size_of_zero_is_a_size(image_format: str, sizes: dict[str, Any]) -> N
     source = parse_reference("docker://debian")
     with pytest.raises(InvalidArgument):
         pull_request(source, POOL, PullOptions(format=image_format, **sizes))
+
+
+LOCAL, REMOTE = parse_reference("oci:/srv/layout:1"), parse_reference("docker://x.test/y")
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "instead"),
+    [
+        (LOCAL, {}, "source-fd"),
+        (REMOTE, {"authfile": Variant("s", "/auth.json")}, "auth-fd"),
+        (REMOTE, {"cert-dir": Variant("s", "/certs")}, "cert-fds"),
+    ],
+)
+def test_paths_are_for_a_session_alone(
+    source: Reference, options: dict[str, Variant], instead: str
+) -> None:
+    given = parse(options)
+    given.check_paths(source, session=True)
+    with pytest.raises(InvalidArgument, match=f"pass it as {instead};.*virtlayer"):
+        given.check_paths(source, session=False)
+
+
+def test_descriptor_of_an_image_in_a_registry_makes_no_sense() -> None:
+    reading, writing = os.pipe()
+    given = parse({"source-fd": Variant("h", 0)}, descriptors=(reading,))
+    given.check_paths(LOCAL, session=False)
+    with pytest.raises(InvalidArgument, match="in a registry"):
+        given.check_paths(REMOTE, session=True)
+    os.close(writing)
+    wait_until_closed()
+
+
+def test_certificates_are_named_descriptors() -> None:
+    ends = os.pipe()
+    given = parse(
+        {"cert-fds": Variant("a{sh}", {"ca.crt": 0, "me.key": 1})},
+        descriptors=ends,
+    )
+    assert given.access.cert_fds == {"ca.crt": ends[0], "me.key": ends[1]}
+    assert given.access.has_certificates
+    wait_until_closed()
+
+
+@pytest.mark.parametrize("name", ["../ca.crt", "ca.pem", "ca\n.crt", ""])
+def test_names_that_are_no_certificates(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="not the name of a certificate"):
+        Access(cert_fds={name: 0})
+
+
+def test_certificates_are_limited_in_number() -> None:
+    with pytest.raises(InvalidArgument, match="13 certificates; the limit is 12"):
+        Access(cert_fds={f"{number}.crt": number for number in range(13)})

@@ -16,7 +16,7 @@ from tests.support.leftovers import nothing_left
 from tests.support.stalled_files import stalled_files
 from virtlayer.errors import InvalidArgument
 from virtlayer.service.source import passed_descriptor
-from virtlayer.service.source.passed_descriptor import content_of, read_passed
+from virtlayer.service.source.passed_descriptor import content_of, read_passed, secrets_deadline
 
 CONTENT = b"secret" * 50_000
 LIMIT = 1_000_000
@@ -71,13 +71,13 @@ def memory_file(content: bytes) -> Iterator[int]:
 @pytest.mark.parametrize("kind", [fed_pipe, fed_socket, memory_file])
 async def test_content_is_read_to_its_end(kind: Giving) -> None:
     with nothing_left(), kind(CONTENT) as descriptor:
-        assert await content_of(descriptor, "auth-fd", LIMIT) == CONTENT
+        assert await content_of(descriptor, "auth-fd", LIMIT, secrets_deadline()) == CONTENT
 
 
 async def test_more_than_the_limit_is_refused() -> None:
     too_much = pytest.raises(InvalidArgument, match="more than 1000 bytes")
     with nothing_left(), memory_file(CONTENT) as descriptor, too_much:
-        await content_of(descriptor, "auth-fd", 1000)
+        await content_of(descriptor, "auth-fd", 1000, secrets_deadline())
 
 
 async def test_file_on_a_disk_is_read_from_its_beginning(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ async def test_file_on_a_disk_is_read_from_its_beginning(tmp_path: Path) -> None
     path.write_bytes(CONTENT)
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
-        assert await content_of(file.fileno(), "auth-fd", LIMIT) == CONTENT
+        assert await content_of(file.fileno(), "auth-fd", LIMIT, secrets_deadline()) == CONTENT
 
 
 @contextlib.contextmanager
@@ -124,7 +124,7 @@ async def test_one_without_an_end_is_given_up(kind: str, tmp_path: Path) -> None
     with nothing_left(), made[kind]() as descriptor:
         assert not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK
         with pytest.raises(InvalidArgument, match="Close its other end"):
-            await content_of(descriptor, "auth-fd", LIMIT)
+            await content_of(descriptor, "auth-fd", LIMIT, secrets_deadline())
 
 
 async def test_cancellation_ends_the_reading() -> None:
@@ -141,7 +141,7 @@ async def test_cancellation_ends_the_reading() -> None:
 async def test_other_files_are_refused(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     with pytest.raises(InvalidArgument, match=r"must be a regular file|could block"):
-        await content_of(descriptor, "auth-fd", LIMIT)
+        await content_of(descriptor, "auth-fd", LIMIT, secrets_deadline())
     os.close(descriptor)
 
 
@@ -149,12 +149,12 @@ async def test_other_files_are_refused(path: str) -> None:
 async def test_other_sockets_are_refused(kind: socket.SocketKind) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
     with ours, theirs, pytest.raises(InvalidArgument, match="stream socket"):
-        await content_of(ours.fileno(), "auth-fd", LIMIT)
+        await content_of(ours.fileno(), "auth-fd", LIMIT, secrets_deadline())
 
 
 async def test_closed_descriptor_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="cannot be read"):
-        await content_of(10_000, "auth-fd", LIMIT)
+        await content_of(10_000, "auth-fd", LIMIT, secrets_deadline())
 
 
 @pytest.mark.root
@@ -163,7 +163,7 @@ async def test_file_whose_reads_hang_is_refused(tmp_path: Path) -> None:
         descriptor = os.open(stalled.file, os.O_RDONLY)
         try:
             with pytest.raises(InvalidArgument, match=r"could block.*memfd"):
-                await content_of(descriptor, "auth-fd", LIMIT)
+                await content_of(descriptor, "auth-fd", LIMIT, secrets_deadline())
         finally:
             os.close(descriptor)
         assert not stalled.asked.is_set()

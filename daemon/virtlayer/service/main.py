@@ -26,6 +26,7 @@ from virtlayer.service.lifetime import Life
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.scratch import sweep_scratch
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import (
@@ -132,7 +133,11 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
         yield Services(
             settings=settings,
             session=session,
-            workspace=Workspace(runtime=runtime, scratch=blobs / "scratch"),
+            workspace=Workspace(
+                runtime=runtime,
+                scratch=blobs / "scratch",
+                room=ArchiveRoom(settings.cache.archives_limit),
+            ),
             hypervisor=hypervisor,
             pools=pools,
             sweeper=Sweeper(pools),

@@ -4,9 +4,7 @@
 A caller is asked about by its unique name on the bus, which no other connection ever gets.
 """
 
-import asyncio
 import os
-import pwd
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
@@ -16,7 +14,6 @@ from dbus_next.signature import Variant
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.errors import NotAuthorized
-from virtlayer.programs import Identity
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.visibility import OrdinaryUser, SeesAll, Viewer
@@ -71,16 +68,6 @@ class Authority(Protocol):
             details: What rules can see of it.
         """
 
-    async def identity(self, call: Call) -> Identity | None:
-        """Return whose rights decide about the paths that a caller names.
-
-        Returns:
-            None if the caller can read everything that the daemon can.
-
-        Raises:
-            NotAuthorized: It is not known which groups the caller is in.
-        """
-
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
 
@@ -105,9 +92,6 @@ class SessionAuthority:
     async def allows(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> bool:
         """Allow everything to who was admitted."""
         return True
-
-    async def identity(self, _call: Call) -> Identity | None:
-        """Return None: the daemon can read what the caller can, and no more."""
 
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
@@ -191,30 +175,6 @@ class SystemAuthority:
         )
         return bool(allowed), bool(challenge)
 
-    async def identity(self, call: Call) -> Identity | None:
-        """Return who the caller is, unless it is root."""
-        uid = await self.uid(call)
-        if uid == 0:
-            return None
-        try:
-            return await asyncio.to_thread(identity_of, uid)
-        except KeyError:
-            raise NotAuthorized(
-                f"The uid {uid} has no account on this host that could say which groups it is in; "
-                "without one, no local path can be read for you."
-            ) from None
-
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
         return await self._callers.uid(call.sender)
-
-
-def identity_of(uid: int) -> Identity:
-    """A user with the groups that the accounts of this host give him (initgroups(3)).
-
-    Raises:
-        KeyError: There is no account of this uid.
-    """
-    account = pwd.getpwuid(uid)
-    groups = os.getgrouplist(account.pw_name, account.pw_gid)
-    return Identity(uid, account.pw_gid, tuple(groups))

@@ -44,7 +44,7 @@ from virtlayer.service.operations.rescan import RescanRequest, rescan
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.status import status
 from virtlayer.service.operations.whole_image import WholeImageRequest
-from virtlayer.service.source.access import Access
+from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.reference import Reference, parse_reference
 from virtlayer.version import VERSION
 
@@ -77,6 +77,7 @@ class Manager(Interface):
         with contextlib.ExitStack() as belongings:
             given = parse_options(PullOptions, options, call, belongings)
             request = pull_request(parse_reference(source), parse_pool_name(pool), given)
+            given.check_paths(request.source, session=self._services.session)
             details = details_of(
                 given,
                 source=str(request.source),
@@ -94,10 +95,12 @@ class Manager(Interface):
                 request = dataclasses.replace(request, may_replace=replacing)
             if request.volume is not None:
                 await self._authority.authorize(call, Action.CREATE_VOLUME, details)
-            access = await self._settled(call, request.source, given)
+            deadline = secrets_deadline()
+            access = await request.access.settled(deadline)
             request = dataclasses.replace(request, access=access)
             if request.volume is not None:
-                request = dataclasses.replace(request, volume=await request.volume.settled())
+                volume = await request.volume.settled(deadline)
+                request = dataclasses.replace(request, volume=volume)
             job = self._services.jobs.start(
                 "pull",
                 source=str(request.source),
@@ -127,7 +130,8 @@ class Manager(Interface):
             details = details_of(given, pool=pool, image=image, volume=volume)
             await self._authority.authorize(call, Action.CREATE_VOLUME, details)
             await check_size(self._services, request)
-            request = dataclasses.replace(request, volume=await request.volume.settled())
+            volume_with_secrets = await request.volume.settled(secrets_deadline())
+            request = dataclasses.replace(request, volume=volume_with_secrets)
             job = self._services.jobs.start(
                 "create-volume",
                 source=image,
@@ -150,12 +154,11 @@ class Manager(Interface):
                 platform=given.wanted_platform,
                 access=given.access,
             )
-            if request.source.local_path is None:
-                details = details_of(given, source=str(request.source))
-                await self._authority.authorize(call, Action.INSPECT, details)
-            # A local one is read with the caller's rights, who can look at it as well without us.
+            given.check_paths(request.source, session=self._services.session)
+            details = details_of(given, source=str(request.source))
+            await self._authority.authorize(call, Action.INSPECT, details)
             async with self._inspections.slot(await self._authority.uid(call)):
-                access = await self._settled(call, request.source, given)
+                access = await request.access.settled(secrets_deadline())
                 request = dataclasses.replace(request, access=access)
                 return result_variants(await inspect(self._services, request))
 
@@ -321,13 +324,6 @@ class Manager(Interface):
             owner=owner,
         )
         return job.id, names.job_path(job.id)
-
-    async def _settled(self, call: Call, source: Reference, options: SourceOptions) -> Access:
-        """How the source of an authorized call is reached, whatever the caller does after it."""
-        identity = None
-        if source.local_path is not None or options.paths:
-            identity = await self._authority.identity(call)
-        return await dataclasses.replace(options.access, identity=identity).settled()
 
 
 def _pull_action(source: Reference) -> Action:

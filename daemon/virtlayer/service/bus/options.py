@@ -17,12 +17,15 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.platform import Platform, parse_platform
+from virtlayer.service.source.reference import Reference
 from virtlayer.sizes import check_virtual_size
 
 CONFIDENTIAL = "confidential"
 """The key in a field's metadata that tells whether neither logs nor rules of polkit may see it."""
 _SIGNATURE = "signature"
 _DESCRIPTOR = "h"
+_DESCRIPTORS = "a{sh}"
+"""Descriptors by names."""
 
 
 def _option(signature: str, *, default: object = None, secret: bool = False) -> Any:
@@ -41,6 +44,8 @@ class SourceOptions:
     auth_fd: int | None = _option(_DESCRIPTOR, secret=True)
     tls_verify: bool = _option("b", default=True)
     cert_dir: str | None = _option("s")
+    cert_fds: Mapping[str, int] | None = _option(_DESCRIPTORS)
+    source_fd: int | None = _option(_DESCRIPTOR)
 
     @property
     def wanted_platform(self) -> Platform | None:
@@ -51,10 +56,32 @@ class SourceOptions:
         """
         return None if self.platform is None else parse_platform(self.platform)
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files and directories that they name."""
-        return tuple(Path(one) for one in (self.authfile, self.cert_dir) if one is not None)
+    def check_paths(self, source: Reference, *, session: bool) -> None:
+        """Refuse paths that the service cannot read for a caller.
+
+        Args:
+            source: The source of the call.
+            session: Whether the service runs as the caller.
+
+        Raises:
+            InvalidArgument: There is one, or a descriptor without need.
+        """
+        if source.local_path is None and self.source_fd is not None:
+            raise InvalidArgument(f"source-fd is for local sources, and {source} is in a registry.")
+        if session:
+            return
+        has_descriptor = self.source_fd is not None
+        for name, value, option in (
+            ("path of the source", None if has_descriptor else source.local_path, "source-fd"),
+            ("option authfile", self.authfile, "auth-fd"),
+            ("option cert-dir", self.cert_dir, "cert-fds"),
+        ):
+            if value is not None:
+                raise InvalidArgument(
+                    f"The {name} ({value}) is not read on the system bus, because the service does "
+                    f"not have your rights. Open it and pass it as {option}; the command virtlayer "
+                    "does so."
+                )
 
     @property
     def access(self) -> Access:
@@ -66,6 +93,8 @@ class SourceOptions:
             auth_fd=self.auth_fd,
             tls_verify=self.tls_verify,
             cert_dir=None if self.cert_dir is None else Path(self.cert_dir),
+            cert_fds=self.cert_fds,
+            source_fd=self.source_fd,
         )
 
 
@@ -202,5 +231,8 @@ def parse_options[T](
         if expected == _DESCRIPTOR:
             assert belongings is not None, f"somebody must own the descriptor of “{key}”"
             value = call.take_descriptor(value, belongings)
+        elif expected == _DESCRIPTORS:
+            assert belongings is not None, f"somebody must own the descriptors of “{key}”"
+            value = {name: call.take_descriptor(at, belongings) for name, at in value.items()}
         values[field.name] = value
     return kind(**values)

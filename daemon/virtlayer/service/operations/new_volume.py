@@ -73,13 +73,16 @@ class NewVolume:
             )
         return size
 
-    async def settled(self) -> "NewVolume":
+    async def settled(self, deadline: float) -> "NewVolume":
         """Read what the descriptor gives, while it is open.
+
+        Args:
+            deadline: From ``secrets_deadline``.
 
         Raises:
             InvalidArgument: It gives no password.
         """
-        password = await self._password()
+        password = await self._password(deadline)
         return dataclasses.replace(self, root_password=password, root_password_fd=None)
 
     async def customization(self, size: int) -> Customization:
@@ -91,8 +94,9 @@ class NewVolume:
         Raises:
             InvalidArgument: The password is none.
         """
+        assert self.root_password_fd is None, "its secrets were not read"
         changes = self._without_password(size if self.grow_filesystem else None)
-        password = await self._password()
+        password = self.root_password
         if password is None:
             return changes
         # Only here: ctypes would cost every idle daemon 0.7 MB.
@@ -111,10 +115,11 @@ class NewVolume:
             filesystem_size=filesystem_size,
         )
 
-    async def _password(self) -> str | None:
-        if self.root_password_fd is None:
+    async def _password(self, deadline: float) -> str | None:
+        descriptor = self.root_password_fd
+        if descriptor is None:
             return self.root_password
-        content = await content_of(self.root_password_fd, "root-password-fd", _PASSWORD_LIMIT)
+        content = await content_of(descriptor, "root-password-fd", _PASSWORD_LIMIT, deadline)
         try:
             return content.removesuffix(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError:

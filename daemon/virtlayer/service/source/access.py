@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a source is reached: credentials, certificates, TLS; and with whose rights.
+"""How a source is reached: credentials, certificates, TLS, and the descriptor of a local one.
 
 Credentials reach skopeo through an authfile (containers-auth.json(5)) with mode 0600 in a
 directory of its own, never on a command line or in an environment. There always is one: without
 it, skopeo would send the logins of the user that it runs as.
-
-What another user's call names is read with that user's rights: files beside a registry by a small
-program that runs as him, before his call is answered, and a local image by a skopeo that does.
 """
 
 import asyncio
@@ -16,15 +13,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.programs import Identity
-from virtlayer.service.source.foreign_files import Certificates, certificates_as, content_as
+from virtlayer.service.source.host_certificates import SUFFIXES
 from virtlayer.service.source.logins import Logins, authfile, login_of, parse_logins
 from virtlayer.service.source.passed_descriptor import content_of
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.scratch import scratch_directory
-from virtlayer.settings import MIB
+from virtlayer.settings import KIB, MIB
+
+type Certificates = Mapping[str, bytes]
+"""Certificates and keys by the names of their files."""
 
 _AUTHFILE_LIMIT = MIB
+_CERTIFICATES_LIMIT = 12
+"""A message of D-Bus carries 16 descriptors."""
+_CERTIFICATE_LIMIT = 256 * KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +49,14 @@ class Access:
     """False: accept any certificate, and plain HTTP."""
     cert_dir: Path | None = None
     """A directory with CA certificates (``*.crt``) and client certificates (``*.cert, *.key``)."""
+    cert_fds: Mapping[str, int] | None = None
+    """Descriptors of the files of such a directory; they stay the caller's to close."""
     certificates: Certificates | None = field(default=None, repr=False)
     """The files of such a directory."""
     configured: bool = False
     """Whether the administrator of this host gives all this, not a caller."""
-    identity: Identity | None = None
-    """The user who named the paths; None for one who may read all that this process may."""
+    source_fd: int | None = None
+    """The file or directory of a local source; it stays the caller's to close."""
 
     def __post_init__(self) -> None:
         if (self.username is None) != (self.password is None):
@@ -64,19 +68,22 @@ class Access:
             raise InvalidArgument(
                 "Give the credentials in one way: username and password, authfile, or auth-fd."
             )
+        if self.cert_dir is not None and self.cert_fds is not None:
+            raise InvalidArgument("Give the certificates as cert-dir or as cert-fds, not as both.")
         for name, path in (("authfile", self.authfile), ("cert-dir", self.cert_dir)):
             if path is not None and not path.is_absolute():
                 raise InvalidArgument(f"The path of {name} must be absolute.")
+        _check_file_names(tuple(self.cert_fds or ()))
 
     @property
     def has_certificates(self) -> bool:
         """Whether the caller gives certificates."""
-        return self.cert_dir is not None or self.certificates is not None
+        return (self.cert_dir, self.cert_fds, self.certificates) != (None, None, None)
 
     @property
     def has_client_key(self) -> bool:
         """Whether the certificates may have a key that a registry takes for credentials."""
-        names = list(self.certificates or ())
+        names = [*(self.certificates or ()), *(self.cert_fds or ())]
         if self.cert_dir is not None:
             # What cannot be listed is a matter of skopeo's; until then it may have one.
             try:
@@ -100,30 +107,34 @@ class Access:
         anonymous = (self.username, self.authfile, self.auth_fd, self.logins) == (None,) * 4
         return replace(self, authfile=path) if anonymous else self
 
-    async def settled(self) -> "Access":
-        """Read what may change or close after a call: descriptors and files.
+    async def settled(self, deadline: float) -> "Access":
+        """Read the secrets that come by descriptors, and the authfile.
+
+        Args:
+            deadline: From ``secrets_deadline``.
 
         Returns:
-            What needs none of them but the directory of certificates, and that only where no other
-            user named it.
+            What needs none of them any longer.
 
         Raises:
-            InvalidArgument: They do not have what they should have, or the user may not read them.
+            InvalidArgument: They do not have what they should have.
         """
-        access, identity = self, self.identity
+        access = self
         if access.auth_fd is not None:
-            content = await content_of(access.auth_fd, "auth-fd", _AUTHFILE_LIMIT)
+            content = await content_of(access.auth_fd, "auth-fd", _AUTHFILE_LIMIT, deadline)
             access = replace(access, auth_fd=None, logins=parse_logins(content, "auth-fd"))
         if access.authfile is not None:
             name = f"The authfile {access.authfile}"
-            if identity is None:
-                content = await asyncio.to_thread(_content_of_file, access.authfile, name)
-            else:
-                content = await content_as(identity, access.authfile, "authfile", _AUTHFILE_LIMIT)
+            content = await asyncio.to_thread(_content_of_file, access.authfile, name)
             access = replace(access, authfile=None, logins=parse_logins(content, name))
-        if identity is not None and access.cert_dir is not None:
-            certificates = await certificates_as(identity, access.cert_dir)
-            access = replace(access, cert_dir=None, certificates=certificates)
+        if access.cert_fds is not None:
+            certificates = {
+                name: await content_of(
+                    descriptor, f"“{name}” of cert-fds", _CERTIFICATE_LIMIT, deadline
+                )
+                for name, descriptor in access.cert_fds.items()
+            }
+            access = replace(access, cert_fds=None, certificates=certificates)
         return access
 
 
@@ -159,6 +170,19 @@ async def skopeo_flags(
                 _write_private(directory, access.certificates)
                 flags.append(f"--cert-dir={directory}")
         yield tuple(flags)
+
+
+def _check_file_names(names: tuple[str, ...]) -> None:
+    if len(names) > _CERTIFICATES_LIMIT:
+        raise InvalidArgument(
+            f"cert-fds has {len(names)} certificates; the limit is {_CERTIFICATES_LIMIT}."
+        )
+    for name in names:
+        if "/" in name or not name.isprintable() or not name.endswith(SUFFIXES):
+            raise InvalidArgument(
+                f"“{name[:80]!a}” in cert-fds is not the name of a certificate or key: "
+                f"*{', *'.join(SUFFIXES)}."
+            )
 
 
 def _write_private(directory: Path, contents: Mapping[str, bytes]) -> None:

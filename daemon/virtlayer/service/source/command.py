@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import ImageNotFound, RegistryUnavailable, VirtlayerError
-from virtlayer.programs import Identity, ProgramFailed, running
+from virtlayer.programs import ProgramFailed, running
 from virtlayer.service.source.access import Access, skopeo_flags
+from virtlayer.service.source.caller_source import Place, placed
 from virtlayer.service.source.failures import failure
 from virtlayer.service.source.host_certificates import check_host_certificates
 from virtlayer.service.source.logins import Logins, logins_for
 from virtlayer.service.source.obtained import Obtained, how_obtained
+from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.patience import Progress, patiently
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.proxy import Proxy, started_proxy
@@ -33,12 +35,13 @@ class Skopeo:
     """What every run of skopeo for one source has in common."""
 
     reference: Reference
+    """What the caller calls the image."""
+    target: Reference
+    """What skopeo opens."""
+    pass_fds: tuple[int, ...]
+    """Descriptors that ``target`` is about."""
     scratch: Path
-    """A directory of this source's own, for files of ours."""
-    temporary: Path
-    """Likewise, for large temporary files of skopeo's."""
-    identity: Identity | None
-    """The user whose files it reads, and whom it therefore runs as; None for ours."""
+    """A directory of this source's own, for temporary files."""
     patience: float
     obtained: Obtained
     global_flags: tuple[str, ...]
@@ -53,22 +56,24 @@ class Skopeo:
         """
         flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
         async with contextlib.AsyncExitStack() as life:
-            starting = started_proxy(flags, self.source_flags, self.identity)
+            starting = started_proxy(flags, self.source_flags, self.pass_fds)
             async with self.waiting("start of skopeo"):
                 proxy = await life.enter_async_context(starting)
             yield proxy
 
-    async def raw_manifest(self, reference: Reference) -> bytes:
-        """The manifest, or index, that a reference leads to, as it is.
+    async def raw_manifest(self, digest: str | None = None) -> bytes:
+        """The manifest, or index, that the reference leads to, as it is.
+
+        Args:
+            digest: Of the manifest in a registry; None for what the reference says.
 
         Raises:
             VirtlayerError: skopeo's failure, in our words.
         """
         command = ["skopeo", *self.global_flags, "inspect", "--raw", *self.source_flags]
         return await self._run(
-            [*command, reference.skopeo_name],
+            [*command, self._pinned(digest).skopeo_name],
             "manifest",
-            identity=self.identity,
             moves_bytes=self.reference.local_path is not None,
         )
 
@@ -79,18 +84,24 @@ class Skopeo:
         command: list[str | Path] = ["skopeo", "manifest-digest", path]
         return (await self._run(command, "digest")).decode(errors="replace").strip()
 
-    async def copy_to_layout(self, reference: Reference) -> Reference:
-        """Copy an image to a layout among our temporary files, which makes OCI of anything."""
-        layout = Reference("oci", str(self.temporary / "layout"), "converted", None)
+    async def copy_to_layout(self, digest: str) -> Reference:
+        """Copy the image to a layout among our temporary files, which makes OCI of anything.
+
+        Args:
+            digest: Of the manifest.
+        """
+        layout = Reference("oci", str(self.scratch / "layout"), "converted", None)
         flags = [flag.replace("--", "--src-", 1) for flag in self.source_flags]
         command = ["skopeo", *self.global_flags, "copy", "--quiet", "--format=oci", *flags]
         await self._run(
-            [*command, reference.skopeo_name, layout.skopeo_name],
+            [*command, self._pinned(digest).skopeo_name, layout.skopeo_name],
             "conversion",
-            identity=self.identity,
             moves_bytes=True,
         )
         return layout
+
+    def _pinned(self, digest: str | None) -> Reference:
+        return self.target if digest is None else self.target.pinned(digest)
 
     def unpacking(self, proxy: Proxy) -> Progress | None:
         """What tells of the progress of a proxy that may have to unpack an archive first."""
@@ -125,6 +136,9 @@ class Skopeo:
 
     def failure(self, text: str) -> VirtlayerError:
         """What a message of skopeo means."""
+        if self.target.local_path is not None:
+            # A caller knows neither our copy of an archive nor our number of a descriptor.
+            text = text.replace(self.target.repository, self.reference.repository)
         return failure(self.reference, text)
 
     async def _run(
@@ -132,12 +146,11 @@ class Skopeo:
         command: list[str | Path],
         what: str,
         *,
-        identity: Identity | None = None,
         moves_bytes: bool = False,
     ) -> bytes:
         try:
             async with (
-                running(command, stdout=PIPE, identity=identity) as program,
+                running(command, stdout=PIPE, pass_fds=self.pass_fds) as program,
                 self.waiting(what, program.bytes_moved if moves_bytes else None),
             ):
                 return await program.output(_OUTPUT_LIMIT)
@@ -164,7 +177,7 @@ async def skopeo_for(
         InvalidArgument: Files or descriptors of ``access`` are not what they should be.
         RegistryUnavailable: Certificates of this host cannot be read.
     """
-    access = await access.settled()
+    access = await access.settled(secrets_deadline())
     logins: Logins = {}
     insecure = False
     if reference.domain is not None:
@@ -173,26 +186,22 @@ async def skopeo_for(
         route = await asyncio.to_thread(route_of, reference)
         logins = logins_for(access.logins_at(reference.domain), route.registries)
         insecure = route.insecure
-    # A registry is reached as ourselves: the user's files are in the flags by then.
-    identity = access.identity if reference.local_path is not None else None
-    async with (
-        skopeo_flags(access, logins, reference, workspace.runtime) as source_flags,
-        scratch_directory(workspace.scratch) as directory,
-        contextlib.AsyncExitStack() as foreign,
-    ):
-        temporary = directory
-        if identity is not None:
-            temporary = await foreign.enter_async_context(
-                scratch_directory(workspace.scratch, identity)
-            )
+    async with contextlib.AsyncExitStack() as life:
+        place = Place(reference)
+        if access.source_fd is not None:
+            copy = placed(reference, access.source_fd, workspace.scratch, workspace.room)
+            place = await life.enter_async_context(copy)
+        flags = skopeo_flags(access, logins, reference, workspace.runtime)
+        source_flags = await life.enter_async_context(flags)
+        scratch = await life.enter_async_context(scratch_directory(workspace.scratch))
         yield Skopeo(
             reference=reference,
-            scratch=directory,
-            temporary=temporary,
-            identity=identity,
+            target=place.reference,
+            pass_fds=() if place.descriptor is None else (place.descriptor,),
+            scratch=scratch,
             patience=workspace.patience,
             obtained=how_obtained(reference, access, logins, insecure=insecure),
-            global_flags=(f"--tmpdir={temporary}", *_platform_flags(platform)),
+            global_flags=(f"--tmpdir={scratch}", *_platform_flags(platform)),
             source_flags=source_flags,
         )
 

@@ -24,22 +24,29 @@ from virtlayer.settings import KIB
 _SECONDS = 10
 _CHUNK = 64 * KIB
 """What an ordinary pipe holds."""
+_NOTHING = contextlib.nullcontext()
 
 
 class UnsuitableDescriptor(Exception):
     """It is of a kind that is not read; the text completes a sentence."""
 
 
-async def content_of(descriptor: int, name: str, limit: int) -> bytes:
-    """Read everything that a caller's descriptor gives, within ten seconds.
+def secrets_deadline() -> float:
+    """When the secrets of a call must have come that begins now, by the clock of the event loop."""
+    return asyncio.get_running_loop().time() + _SECONDS
+
+
+async def content_of(descriptor: int, name: str, limit: int, deadline: float) -> bytes:
+    """Read everything that a caller's descriptor gives.
 
     Args:
         descriptor: A regular file, a pipe or a stream socket; stays the caller's.
         name: What the caller calls it, for errors.
         limit: The most bytes.
+        deadline: From ``secrets_deadline``.
 
     Raises:
-        InvalidArgument: It cannot be read, does not end, or gives more than the limit.
+        InvalidArgument: It cannot be read, does not end in time, or gives more than the limit.
     """
     content = bytearray()
 
@@ -48,7 +55,7 @@ async def content_of(descriptor: int, name: str, limit: int) -> bytes:
         return len(content) <= limit
 
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout_at(deadline):
             await read_passed(descriptor, take)
     except TimeoutError:
         raise InvalidArgument(
@@ -63,13 +70,18 @@ async def content_of(descriptor: int, name: str, limit: int) -> bytes:
     return bytes(content)
 
 
-async def read_passed(descriptor: int, take: Callable[[bytes], bool]) -> None:
+async def read_passed(
+    descriptor: int,
+    take: Callable[[bytes], bool],
+    needed: contextlib.AbstractContextManager[object] = _NOTHING,
+) -> None:
     """Read a caller's descriptor to its end; a cancellation takes effect at once.
 
     Args:
         descriptor: A regular file, which is read from its beginning, a pipe or a stream socket.
         take: Called in another thread with each piece; False if no more is wanted. After a
             cancellation, it may be called once more.
+        needed: What ``take`` needs; closed after its last call.
 
     Raises:
         Busy: Too many others are being read.
@@ -77,6 +89,7 @@ async def read_passed(descriptor: int, take: Callable[[bytes], bool]) -> None:
         OSError: It cannot be read, or ``take`` raises this.
     """
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        theirs.enter_context(needed)
         copy = _owned(theirs, os.dup(descriptor))
         stop_reading, stop_writing = os.pipe()
         _owned(theirs, stop_reading)

@@ -27,7 +27,7 @@ from typing import Protocol, Self
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import Internal
-from virtlayer.programs import Identity, RunningProgram, running
+from virtlayer.programs import RunningProgram, running
 from virtlayer.service.source.descriptors import readable
 from virtlayer.settings import KIB, MIB
 
@@ -293,14 +293,14 @@ class Proxy:
 
 @contextlib.asynccontextmanager
 async def started_proxy(
-    global_flags: Sequence[str], source_flags: Sequence[str], identity: Identity | None = None
+    global_flags: Sequence[str], source_flags: Sequence[str], pass_fds: Sequence[int] = ()
 ) -> AsyncIterator[Proxy]:
     """Run a proxy for as long as the context lasts.
 
     Args:
         global_flags: Flags of skopeo itself, such as ``--override-arch=…``.
         source_flags: Flags of the command, such as ``--authfile=…``.
-        identity: Whom it runs as; None for this process's user.
+        pass_fds: Descriptors that it inherits.
 
     Raises:
         Internal: skopeo is not installed, or its proxy speaks another version of the protocol.
@@ -311,7 +311,7 @@ async def started_proxy(
         ours.setblocking(False)
         command = ["skopeo", *global_flags, "experimental-image-proxy"]
         command += [f"--sockfd={theirs.fileno()}", *source_flags]
-        async with running(command, pass_fds=[theirs.fileno()], identity=identity) as program:
+        async with running(command, pass_fds=[theirs.fileno(), *pass_fds]) as program:
             theirs.close()
             proxy = Proxy(ours, program)
             try:

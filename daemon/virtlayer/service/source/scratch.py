@@ -15,22 +15,18 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from virtlayer.programs import Identity
-
 _PREFIX = "source-"
 
 
 @contextlib.asynccontextmanager
-async def scratch_directory(place: Path, owner: Identity | None = None) -> AsyncIterator[Path]:
+async def scratch_directory(place: Path) -> AsyncIterator[Path]:
     """Make a private directory in ``place``; it is removed with its content on leaving.
 
     Args:
         place: Made if it is not there, in a directory of ours.
-        owner: The user whose directory it becomes: his programs write there, and nothing of ours
-            does. None for this process's user.
     """
     with contextlib.ExitStack() as files:
-        directory, dead = _claimed(place, owner, files)
+        directory, dead = _claimed(place, files)
         try:
             await _remove(dead)
             yield directory
@@ -53,21 +49,14 @@ async def sweep_scratch(place: Path) -> int:
     return len(dead)
 
 
-def _claimed(
-    place: Path, owner: Identity | None, files: contextlib.ExitStack
-) -> tuple[Path, list[Path]]:
+def _claimed(place: Path, files: contextlib.ExitStack) -> tuple[Path, list[Path]]:
     """Make and lock a directory; return it, and those that nobody has locked."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if owner is not None:
-        for passed in (place.parent, place):
-            passed.chmod(0o711)
     with _locked(place):
         dead = _dead_in(place)
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         descriptor = files.enter_context(_opened(directory))
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if owner is not None:
-            os.fchown(descriptor, owner.uid, owner.gid)
     return directory, dead
 
 

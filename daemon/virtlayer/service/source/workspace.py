@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtlayer.service.source.caller_source import ArchiveRoom
+
 PATIENCE = 120.0
 """Seconds without any sign of life from a registry after which it counts as gone."""
 
@@ -15,9 +17,11 @@ class Workspace:
     Attributes:
         runtime: A directory in memory, for credentials.
         scratch: A directory on disk, for what skopeo unpacks or converts.
+        room: The space for copies of callers' archives.
         patience: Seconds without a sign of life after which a registry counts as gone.
     """
 
     runtime: Path
     scratch: Path
+    room: ArchiveRoom
     patience: float = PATIENCE
