@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Manifests, indexes and configs from strangers."""
 
+import contextlib
 import json
 from collections.abc import Callable
 
@@ -278,5 +279,6 @@ def test_one_wrong_value_in_a_right_manifest(data: st.DataObject) -> None:
 @given(st.binary(max_size=200))
 def test_noise(content: bytes) -> None:
     for parse in PARSERS:
-        with pytest.raises(MalformedLayer):
-            parse(content)
+        # Noise can be an object of JSON, which is not an index and not of schema 1.
+        with contextlib.suppress(MalformedLayer):
+            assert parse(content) in {None, False}
