@@ -240,9 +240,10 @@ async def test_file_that_shrinks_while_it_is_sent_is_named(tmp_path: Path) -> No
     layout = images.write_layout(tmp_path / "layout", {"1": images.image([layer])})
     blob = layout / "blobs" / layer.digest.replace(":", "/")
     with sending(f"oci:{layout}:1") as (descriptor, sent):
-        # More than a pipe holds is still to come.
-        os.truncate(blob, 1_500_000)
         with os.fdopen(os.dup(descriptor.number), "rb") as pipe:
+            # Its size is sent by then, and more than a pipe holds is still to come.
+            pipe.read(64 * 1024)
+            os.truncate(blob, 0)
             pipe.read()
         with pytest.raises(ImageNotFound, match=f"{blob} cannot be read"):
             await sent.finished()
