@@ -145,6 +145,7 @@ async def check(case: Case, worker: LayerWorker, work: Path) -> None:
         with pytest.raises(case.outcome.kind, match=case.outcome.match) as caught:
             await build_volume(worker, volume, case.contents(), size=SIZE)
         assert type(caught.value) is case.outcome.kind
+        assert "b'" not in str(caught.value), "names and values are shown as text"
         return
     await build_volume(worker, volume, case.contents(), size=SIZE)
     mismatches = _mismatches(case.outcome, tree_of(volume))

@@ -226,7 +226,7 @@ _SPARSE = [
         "unknown version",
         archive(pax({"GNU.sparse.major": "2", "GNU.sparse.minor": "0"}), entry("bad")),
         MalformedLayer,
-        "“bad”.*unknown version",
+        "“bad”.*unknown version “2.0”",
         umoci="Go takes it for a plain file",
     ),
     fails(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from virtlayer.worker.archive.header import BLOCK, BadHeader, number
 from virtlayer.worker.archive.pax import parse_number
-from virtlayer.worker.problems import TooLarge
+from virtlayer.worker.problems import TooLarge, quoted
 
 _LONGEST_LINE = 21
 """Bytes of a number in a map of GNU.sparse 1.0, with its newline."""
@@ -79,7 +79,7 @@ def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes], limit: in
     """
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
     if version != (b"1", b"0"):
-        raise BadMap(f"a sparse map of the unknown version {version}")
+        raise BadMap(f"a sparse map of the unknown version {quoted(b'.'.join(version))}")
     text = more()
     while b"\n" not in text:
         if len(text) > BLOCK:
