@@ -8,6 +8,7 @@ QEMU emulates the processor (TCG), so it works where there is no KVM.
         machine.send("root")
 """
 
+import codecs
 import contextlib
 import os
 import shutil
@@ -66,6 +67,7 @@ class Machine:
         self.name = name
         self.said = ""
         self._console = console
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._read = 0
 
     def wait_for(self, text: str) -> str:
@@ -94,7 +96,8 @@ class Machine:
             return False  # QEMU ended with a line that it had not read
         except TimeoutError:
             raise AssertionError(f"{self.name} says no more than:\n{self.said}") from None
-        self.said += chunk.decode(errors="replace").replace("\r", "")
+        # What arrives may end within a character.
+        self.said += self._decoder.decode(chunk).replace("\r", "")
         return bool(chunk)
 
 
