@@ -41,6 +41,26 @@ argument <>
 argument <a=b c>
 root writable
 """
+HOSTILE: dict[str, object] = {
+    "Entrypoint": ["show", "x ro init=/evil\tinit=/evil\ninit=/evil panic=9"],
+    "Cmd": ["--", "init=/evil", 'a" init=/evil "b', "é\xa0init=/evil \x1b", "\n"],
+    "Env": ["PATH=/bin", "root=/dev/nowhere", "init=/evil", "GREETING=$init $(id) %s \\040"],
+    "WorkingDir": "/work here",
+}
+HOSTILE_SHOWN = """\
+user 0:0
+directory /work here
+greeting $init $(id) %s \\040
+argument <x ro init=/evil\tinit=/evil
+init=/evil panic=9>
+argument <-->
+argument <init=/evil>
+argument <a" init=/evil "b>
+argument <é\xa0init=/evil \x1b>
+argument <
+>
+root writable
+"""
 INIT = """\
 #!/bin/sh
 touch written 2>/dev/null && root=writable || root=read-only
@@ -71,6 +91,8 @@ def bootable(config: dict[str, object]) -> Content:
         file("bin/show", SHOW.encode(), mode=0o755),
         file("etc/passwd", b"root:x:0:0::/:/bin/sh\nworker:x:1000:1001::/:/bin/false\n"),
         file("sbin/init", INIT.encode(), mode=0o755),
+        # A volume has the config of an image that it stands on: each config its own volume.
+        file("config", repr(config).encode()),
     )
     return image([base], config={"config": config})
 
@@ -113,6 +135,32 @@ async def test_an_image_boots_read_only_and_an_init_is_started_itself(user: Pool
     config: dict[str, object] = {"Cmd": ["/sbin/init", "two words"], "Env": ["GREETING=good day"]}
     await user.pull(bootable(config), "system")
     assert "init two words as 1, good day, read-only\n" in await booted_console(user, "system")
+
+
+async def test_nothing_of_an_image_is_a_parameter_of_the_kernel(user: PoolUser) -> None:
+    [top] = await user.pull(bootable(HOSTILE), "hostile")
+    user.overlay(user.path / "hostile.qcow2", Path(top))
+    user.host.virsh("pool-refresh", user.pool)
+    assert HOSTILE_SHOWN in await booted_console(user, "hostile.qcow2")
+
+    config: dict[str, object] = {
+        "Cmd": ["/sbin/init", "x init=/evil"],
+        "Env": ["init=/evil", "root=/dev/nowhere", "GREETING=hello\nrw"],
+    }
+    await user.pull(bootable(config), "init")
+    assert "init x init=/evil as 1, hello\nrw, read-only\n" in await booted_console(user, "init")
+
+
+async def test_control_characters_are_exact_for_machines_and_refused_for_containers(
+    user: PoolUser,
+) -> None:
+    await user.pull(bootable({"Cmd": ["show", "\x1b[31m\r"]}), "control")
+    printed = await user.tell("xml", "control", user.pool, "--kernel=/bin/busybox")
+    root = ElementTree.fromstring(printed)  # noqa: S314 -- our own
+    assert r"\033[31m\015" in (root.findtext("os/cmdline") or "")
+    ended = await user.fail("xml", "control", user.pool, "--type=lxc")
+    assert ended.status == 2
+    assert r"“\x1b[31m\x0d” has a control character" in ended.stderr
 
 
 async def test_a_volume_has_the_config_of_the_version_that_it_stands_on(user: PoolUser) -> None:

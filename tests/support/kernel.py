@@ -29,7 +29,6 @@ for word in $(/bin/busybox cat /proc/cmdline); do
   case $word in
     init=*) init=${{word#init=}};;
     ro) mode=ro;;
-    --) break;;
   esac
 done
 /bin/busybox umount /proc
@@ -73,7 +72,9 @@ def debian_kernel() -> Kernel:
 def initramfs(kernel: Kernel) -> bytes:
     """An archive with what it takes to go on with the ext4 on /dev/vda.
 
-    It obeys ``ro`` and ``init=`` (otherwise /sbin/init), with the arguments after ``--``.
+    It obeys ``ro`` and ``init=`` (otherwise /sbin/init), with the arguments after ``--``. As that
+    of Debian's initramfs-tools, it looks for these words everywhere, also in quotes and after
+    ``--``.
 
     In the kernel's documentation: driver-api/early-userspace/buffer-format.rst.
     """

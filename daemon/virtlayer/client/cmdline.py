@@ -2,11 +2,19 @@
 """A kernel's command line that starts what an image wants.
 
 The kernel starts one program, as root, in ``/`` (Documentation/admin-guide/kernel-parameters.rst,
-``init=``); what follows ``--`` are its arguments. For anything else the image's shell is started,
-and goes on from there; when that ends, the machine is switched off.
+``init=``); what follows ``--`` are its arguments. Anything but an init without arguments and
+environment is started by the image's shell. Where that is not an init, the machine is switched off
+when it ends.
 
-A double quote can only stand around a whole argument there, so none may be inside.
+Nothing of an image may add a parameter. Not everybody who reads a command line follows the kernel's
+rules for quotes and ``--``: initial file systems (initramfs-tools) and parts of the kernel (x86's
+cmdline_find_option) only look for words between blanks. Therefore the text of an image is one word,
+which begins with a quote: a script, as the argument of printf, with escapes for blanks and for all
+that is not printable ASCII.
 """
+
+import re
+import shlex
 
 from virtlayer.client.startup import Startup
 from virtlayer.errors import InvalidArgument
@@ -14,11 +22,15 @@ from virtlayer.errors import InvalidArgument
 LIMIT = 2047
 """The longest command line of x86's kernels, in bytes."""
 
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._+-]*")
 _MOUNTS = (
-    "mount -t proc proc /proc",
-    "mount -t sysfs sysfs /sys",
-    "mount -t devtmpfs devtmpfs /dev",
+    "mount -t proc proc /proc 2>/dev/null",
+    "mount -t sysfs sysfs /sys 2>/dev/null",
+    "mount -t devtmpfs devtmpfs /dev 2>/dev/null",
 )
+_POWER_OFF = ("echo o >/proc/sysrq-trigger", "sleep 9")
+_LITERALLY = ("set -f", "IFS=")
+"""The shell takes what printf prints as it is: one word, in which nothing is a pattern."""
 
 
 def kernel_command_line(startup: Startup, *, console: str, writable: bool) -> str:
@@ -30,30 +42,46 @@ def kernel_command_line(startup: Startup, *, console: str, writable: bool) -> st
         writable: Whether the root file system is mounted for writing.
 
     Raises:
-        InvalidArgument: It cannot be said on a command line.
+        InvalidArgument: It is too long.
     """
-    words = [f"console={console}", "root=/dev/vda", "rw" if writable else "ro"]
-    if startup.is_init:
-        words += [_word(f"{name}={value}") for name, value in startup.environment]
-        arguments = [_word(argument) for argument in startup.command[1:]]
-        words += [f"init={startup.command[0]}", *(["--", *arguments] if arguments else [])]
-    else:
-        words += ["panic=-1", "init=/bin/sh", "--", "-c", _word(_script(startup))]
-    line = " ".join(words)
-    if len(line.encode()) > LIMIT:
+    line = " ".join(
+        [
+            f"console={console}",
+            "root=/dev/vda",
+            "rw" if writable else "ro",
+            *_first_program(startup),
+        ]
+    )
+    if len(line) > LIMIT:
         raise InvalidArgument(
-            f"What this image starts makes a kernel command line of {len(line.encode())} bytes; "
+            f"What this image starts makes a kernel command line of {len(line)} bytes; "
             f"{LIMIT} are possible. Put it into a script in the image."
         )
     return line
 
 
+def _first_program(startup: Startup) -> list[str]:
+    shell = f"/bin/sh -c {_printed(_script(startup))}"
+    if not startup.is_init:
+        return ["panic=-1", *_by_shell(*_LITERALLY, *_MOUNTS, shell, *_POWER_OFF)]
+    [program, *arguments] = startup.command
+    if arguments or startup.environment or not _PLAIN_PATH.fullmatch(program):
+        return _by_shell(*_LITERALLY, f"exec {shell}")
+    return [f"init={program}"]
+
+
+def _by_shell(*steps: str) -> list[str]:
+    """The shell as the first program. The kernel takes what is between double quotes for a word."""
+    return ["init=/bin/sh", "--", "-c", f'"{";".join(steps)}"']
+
+
 def _script(startup: Startup) -> str:
-    quiet = [f"{mount} 2>/dev/null" for mount in _MOUNTS]
-    exports = [f"export {name}={_quoted(value)}" for name, value in startup.environment]
-    command = " ".join(_quoted(word) for word in startup.command)
-    steps = [*quiet, *exports, f"cd {_quoted(startup.directory)}", _as_user(startup, command)]
-    return "; ".join([*steps, "echo o >/proc/sysrq-trigger", "sleep 9"])
+    command = shlex.join(startup.command)
+    exports = [f"export {shlex.quote(f'{name}={value}')}" for name, value in startup.environment]
+    if startup.is_init:
+        return ";".join([*exports, f"exec {command}"])
+    directory = f"cd {shlex.quote(startup.directory)}"
+    return ";".join([*exports, directory, f"exec {_as_user(startup, command)}"])
 
 
 def _as_user(startup: Startup, command: str) -> str:
@@ -61,22 +89,21 @@ def _as_user(startup: Startup, command: str) -> str:
     if not user:
         return command
     if not group and not user.isdecimal():
-        return f"su -s /bin/sh {_quoted(user)} -c {_quoted(command)}"
+        return f"su -s /bin/sh {shlex.quote(user)} -c {shlex.quote(command)}"
     groups = "--clear-groups" if user.isdecimal() else "--init-groups"
-    return f"setpriv --reuid={_quoted(user)} --regid={_quoted(group or user)} {groups} -- {command}"
+    ids = f"--reuid={shlex.quote(user)} --regid={shlex.quote(group or user)}"
+    return f"setpriv {ids} {groups} -- {command}"
 
 
-def _quoted(text: str) -> str:
-    """A word for the shell, without a double quote in it."""
-    inner = text.replace("'", r"'\''").replace('"', r"'$(printf '\042')'")
-    return f"'{inner}'"
+def _printed(text: str) -> str:
+    """Words for the shell that it replaces by the text, whatever is in that."""
+    return f"$(printf '{''.join(map(_in_format, text.encode()))}')"
 
 
-def _word(text: str) -> str:
-    """A word for the kernel."""
-    if '"' in text or "\n" in text:
-        raise InvalidArgument(
-            f"“{text}” has a double quote or a line break, which no kernel command line can have. "
-            "Put it into a script in the image."
-        )
-    return f'"{text}"' if not text or any(character.isspace() for character in text) else text
+def _in_format(byte: int) -> str:
+    """A byte of the format of printf (POSIX.1-2024, "File Format Notation")."""
+    character = chr(byte)
+    if character in "\\%":
+        return character * 2
+    is_plain = character.isascii() and character.isprintable() and character not in " '\""
+    return character if is_plain else f"\\{byte:03o}"

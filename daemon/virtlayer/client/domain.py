@@ -5,6 +5,7 @@ The format is libvirt's (https://libvirt.org/formatdomain.html "Direct kernel bo
 boot", "Hard drives, floppy disks, CDROMs" and "Filesystems").
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -12,6 +13,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from virtlayer.client.cmdline import kernel_command_line
 from virtlayer.client.kernels import Kernel
 from virtlayer.client.startup import Startup
+from virtlayer.errors import InvalidArgument
+from virtlayer.printable import printable
 from virtlayer.protocol.names import DomainName
 from virtlayer.settings import KIB
 
@@ -24,6 +27,9 @@ _ARCHITECTURES = {
     "s390x": "s390x",
     "riscv64": "riscv64",
 }
+_NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""XML 1.0, "Characters"."""
+_SHOWN = 80
 _CONSOLES = {"aarch64": "ttyAMA0", "armv7l": "ttyAMA0", "ppc64le": "hvc0", "s390x": "ttysclp0"}
 
 
@@ -65,7 +71,7 @@ def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> str:
         kvm: Whether the processor of the host runs it.
 
     Raises:
-        InvalidArgument: What the image starts cannot be said on a kernel's command line.
+        InvalidArgument: What the image starts is too long for a kernel's command line.
     """
     architecture = _ARCHITECTURES.get(guest.architecture, "")
     domain = _domain("kvm" if kvm else "qemu", guest)
@@ -97,7 +103,11 @@ def _add_kernel(system: Element, guest: Guest, kernel: Kernel, console: str) -> 
 
 
 def lxc_domain(guest: Guest) -> str:
-    """A container on the volume. libvirt mounts a qcow2 through the kernel's nbd driver."""
+    """A container on the volume. libvirt mounts a qcow2 through the kernel's nbd driver.
+
+    Raises:
+        InvalidArgument: What the image starts has characters that XML cannot have.
+    """
     startup = guest.startup
     domain = _domain("lxc", guest)
     system = SubElement(domain, "os")
@@ -147,6 +157,12 @@ def _absolute(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _add(parent: Element, tag: str, text: str, **attributes: str) -> None:
+    # A carriage return would be read as a newline.
+    if _NOT_IN_XML.search(text):
+        raise InvalidArgument(
+            f"“{printable(text[:_SHOWN])}” has a control character, which domain XML cannot have. "
+            "Put it into a script in the image."
+        )
     SubElement(parent, tag, attributes).text = text
 
 

@@ -10,8 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from virtlayer.errors import InvalidArgument
+from virtlayer.printable import printable
+
 _INITS = ("init", "systemd")
 _DEFAULT_INIT = "/sbin/init"
+_SHOWN = 80
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """POSIX.1-2024, "Environment Variable Definition"; shells and libvirt's schema want no other."""
 
@@ -49,19 +53,43 @@ def parse_startup(config: str) -> Startup:
 
     Args:
         config: JSON, or "" if there is none.
+
+    Raises:
+        InvalidArgument: A value has a character that the value of no program can have.
     """
     document = json.loads(config) if config else {}
     section = document.get("config") if isinstance(document, dict) else None
     given: dict[str, Any] = section if isinstance(section, dict) else {}
     user, _, group = _text(given.get("User")).partition(":")
     variables = (variable.partition("=") for variable in _texts(given.get("Env")))
-    return Startup(
+    startup = Startup(
         command=(_texts(given.get("Entrypoint")) + _texts(given.get("Cmd"))) or (_DEFAULT_INIT,),
         environment=tuple((name, value) for name, _, value in variables if _NAME.fullmatch(name)),
         directory=_text(given.get("WorkingDir")) or "/",
         user="" if user in {"root", "0"} else user,
         group=group,
     )
+    _check(startup)
+    return startup
+
+
+def _check(startup: Startup) -> None:
+    variables = (f"{name}={value}" for name, value in startup.environment)
+    for text in (*startup.command, *variables, startup.directory, startup.user, startup.group):
+        if "\0" in text or not _is_unicode(text):
+            raise InvalidArgument(
+                f"The image's configuration has “{printable(text[:_SHOWN])}”, which no program can "
+                "be given: it has a NUL or is not valid Unicode. Build the image again without it."
+            )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can say."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(value: object) -> str:
