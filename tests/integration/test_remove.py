@@ -2,6 +2,8 @@
 """Removing and pruning, with everything real: what goes, and what is found that needs it."""
 
 import asyncio
+import os
+import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -169,6 +171,46 @@ async def test_a_disk_that_cannot_be_read_stops_everything(user: PoolUser, tmp_p
     with user.domain(tmp_path / "broken.qcow2"):
         ended = await user.fail("prune", user.pool)
         assert (ended.status, "broken.qcow2" in ended.stderr) == (IN_USE, True)
+
+
+def write_overlay(path: Path, name: bytes) -> None:
+    """Write the header of an overlay of any name, as qemu-img would not.
+
+    Without the format of the backing file, libvirtd opens that to guess, and hangs on a FIFO.
+    """
+    start = struct.pack(">4sIQIIQ", b"QFI\xfb", 2, 112, len(name), 16, 1 << 26)
+    backing_format = struct.pack(">II8s", 0xE2792ACA, 5, b"qcow2")
+    path.write_bytes((start.ljust(72, b"\0") + backing_format).ljust(112, b"\0") + name)
+
+
+@pytest.mark.root
+async def test_fifo_that_a_header_names_is_not_opened(user: PoolUser, tmp_path: Path) -> None:
+    [volume] = await user.pull(some_image("one"), "demo")
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    write_overlay(user.path / "odd.qcow2", bytes(tmp_path / "fifo"))
+    with user.domain(tmp_path / "fifo"):
+        assert (await user.run("prune", user.pool))["volumes"] == []
+        assert (await user.run("remove", "demo", user.pool))["volumes"] == [volume]
+
+
+@pytest.mark.parametrize("name", [b"json:{", b"json:" + b"[" * 99, b"file:x", b"x\0".ljust(1024)])
+async def test_header_without_a_path_stops_everything(user: PoolUser, name: bytes) -> None:
+    await user.pull(some_image("base"), "demo")
+    before = user.volumes
+    write_overlay(user.path / "odd.qcow2", name)
+    for command in (("prune", user.pool), ("remove", "demo", user.pool)):
+        ended = await user.fail(*command)
+        assert (ended.status, str(user.path / "odd.qcow2") in ended.stderr) == (IN_USE, True)
+    (user.path / "odd.qcow2").unlink()
+    assert user.volumes == before
+
+
+async def test_volumes_that_back_each_other_end_the_search(user: PoolUser) -> None:
+    [volume] = await user.pull(some_image("one"), "demo")
+    write_overlay(user.path / "a.qcow2", b"b.qcow2")
+    write_overlay(user.path / "b.qcow2", b"a.qcow2")
+    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert (await user.run("remove", "demo", user.pool))["volumes"] == [volume]
 
 
 async def test_prune_deletes_only_layers_that_nothing_needs(user: PoolUser) -> None:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * System calls that Python does not have: openat2(2), which opens a name without following a link,
- * and syncfs(2).
+ * syncfs(2), and fstatfs(2).
  */
 
 #define _GNU_SOURCE
@@ -11,8 +11,10 @@
 #include <Python.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Opens one name in a directory: no link is followed, and no mount point is entered. */
@@ -60,7 +62,35 @@ static PyObject *sync_filesystem(PyObject *module, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+/* Whether a file is one that the kernel makes up: reading some of them blocks or has effects. */
+static PyObject *is_made_by_kernel(PyObject *module, PyObject *argument)
+{
+    static const long types[] = {
+        PROC_SUPER_MAGIC,  SYSFS_MAGIC,        DEBUGFS_MAGIC,      TRACEFS_MAGIC,
+        SECURITYFS_MAGIC,  CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PSTOREFS_MAGIC,
+        EFIVARFS_MAGIC,    BPF_FS_MAGIC,       BINFMTFS_MAGIC,     SELINUX_MAGIC,
+    };
+    long descriptor = PyLong_AsLong(argument);
+    struct statfs info;
+    int result;
+
+    (void)module;
+    if (descriptor == -1 && PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = fstatfs((int)descriptor, &info);
+    Py_END_ALLOW_THREADS
+    if (result != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if ((long)info.f_type == types[i])
+            Py_RETURN_TRUE;
+    Py_RETURN_FALSE;
+}
+
 static PyMethodDef methods[] = {
+    { "is_made_by_kernel", is_made_by_kernel, METH_O,
+      "Whether a descriptor's file is in a file system such as /proc, /sys or debugfs." },
     { "open_beneath", open_beneath, METH_VARARGS,
       "Open a name in a directory (descriptor, name, flags, mode); see the module beneath." },
     { "sync_filesystem", sync_filesystem, METH_O,

@@ -3,9 +3,9 @@
 
 libvirt deletes a volume that overlays still need without a word, so everything is looked at that
 libvirt can name: the volumes of the active pools, after a refresh, because overlays are also made
-behind libvirt's back; the files in the directories of inactive ones; and the domains. A chain is
-followed through libvirt's volumes, and by the headers of files where it leaves them. What no pool
-and no domain knows cannot be found.
+behind libvirt's back; the files in the directories of inactive ones; and the domains. From our own
+layers on, a chain is followed as libvirt describes them, otherwise by the headers of the files (see
+``image_files``). What no pool and no domain knows cannot be found.
 
 Files are compared by device and inode, because a directory can have several paths and pools.
 """
@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import InUse, PoolInactive, PoolNotFound, PoolUnsupported, VirtlayerError
-from virtlayer.keeper.backing import Backing, may_be_overlay, read_backing
+from virtlayer.keeper.beneath import Identity
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.disks import Disk, all_disks
+from virtlayer.keeper.headers import HeaderReader, header_reader
+from virtlayer.keeper.image_files import ImageFiles, Reference
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.xml import parse_pool, parse_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
-
-type _File = tuple[int, int] | str
-"""A file's device and inode, or the path of one that is not there."""
 
 
 async def usage_of(
@@ -43,18 +42,20 @@ async def usage_of(
         InUse: There is something whose chain cannot be read.
         VirtlayerError: libvirt cannot look at the pool.
     """
-    survey = _Survey()
-    for known in await hypervisor.call(_known_pools):
-        await _look_at(survey, hypervisor, pools, known)
+    async with header_reader() as reader:
+        survey = _Survey(reader)
+        for known in await hypervisor.call(_known_pools):
+            own_layers = layers if known.uuid == pool.uuid else ()
+            await _look_at(survey, hypervisor, pools, known, own_layers)
+        for disk in await all_disks(hypervisor):
+            survey.add_disk(disk)
+        users = await survey.users()
     volumes = survey.volumes.get(pool.name, {})
     own = await asyncio.to_thread(
         lambda: {name: _file(volume.path) for name, volume in volumes.items()}
     )
-    await survey.follow_overlays(except_of={own[name] for name in layers if name in own})
-    for disk in await all_disks(hypervisor):
-        await survey.follow_disk(disk)
-    users = {name: tuple(sorted(survey.users.get(file, ()))) for name, file in own.items()}
-    return Usage(volumes, {name: found for name, found in users.items() if found})
+    used = {name: sorted(users.get(file, ())) for name, file in own.items() if file is not None}
+    return Usage(volumes, {name: tuple(found) for name, found in used.items() if found})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,18 @@ class _KnownPool:
 
 
 async def _look_at(
-    survey: "_Survey", hypervisor: Hypervisor, pools: Pools, known: _KnownPool
+    survey: "_Survey",
+    hypervisor: Hypervisor,
+    pools: Pools,
+    known: _KnownPool,
+    layers: Collection[str],
 ) -> None:
     pool = _pool_of_files(known)
     texts = await _refreshed(hypervisor, pools, known, pool) if known.active else None
     if texts is not None:
         volumes = [parse_volume(text) for text in texts]
-        await survey.add_volumes(known.name, volumes, are_files=pool is not None)
+        are_files = pool is not None
+        await survey.add_volumes(known.name, volumes, are_files=are_files, layers=layers)
     elif pool is not None:
         await survey.add_directory(known.name, pool.path)
 
@@ -89,8 +95,8 @@ async def _refreshed(
         return None
     except VirtlayerError as error:
         raise InUse(
-            f"Nothing is removed, because it cannot be told what the pool “{known.name}” needs: "
-            f"{error.message} Stop that pool if it is out of order."
+            f"Nothing was removed: cannot determine which layers the pool “{known.name}” needs: "
+            f"{error.message} Stop that pool if it does not work."
         ) from error
 
 
@@ -111,91 +117,113 @@ async def volumes_in(hypervisor: Hypervisor, pool: Pool) -> list[Volume]:
     return [parse_volume(text) for text in await hypervisor.call(_descriptions, pool.uuid)]
 
 
+@dataclass(frozen=True, slots=True)
+class _User:
+    """A volume, which needs what is below it, or a domain, which needs its disk as well."""
+
+    name: str
+    image: Reference
+    is_domain: bool = False
+
+
 class _Survey:
     """What was found, and who uses which file."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: HeaderReader) -> None:
         self.volumes: dict[str, dict[str, Volume]] = {}
-        self.users: dict[_File, set[str]] = {}
-        self._backing: dict[_File, tuple[Backing, ...]] = {}
-        self._overlays: list[tuple[str, _File, tuple[Backing, ...]]] = []
+        self._files = ImageFiles(reader)
+        self._layers: set[Identity] = set()
+        self._users: list[_User] = []
 
-    async def add_volumes(self, pool: str, volumes: list[Volume], *, are_files: bool) -> None:
+    async def add_volumes(
+        self, pool: str, volumes: list[Volume], *, are_files: bool, layers: Collection[str]
+    ) -> None:
         """Take note of what libvirt knows of an active pool.
 
         Args:
             pool: Its name.
             volumes: Its volumes.
-            are_files: Whether libvirt looks into their headers, which it does with files only.
+            are_files: Whether they are files in a directory.
+            layers: Those that are no users of others, and whose backing libvirt reports as we made
+                it.
         """
         self.volumes[pool] = {volume.name: volume for volume in volumes}
-        files = await asyncio.to_thread(lambda: [_file(volume.path) for volume in volumes])
-        for volume, file in zip(volumes, files, strict=True):
-            backing: tuple[Backing, ...] = ()
-            if volume.backing_path is not None:
-                backing = (Backing(volume.backing_path, volume.backing_format),)
-                self._overlays.append((f"the volume “{volume.name}” in “{pool}”", file, backing))
-            if are_files:
-                self._backing[file] = backing
+        if not are_files:
+            return
+        known = [volume for volume in volumes if volume.name in layers]
+        found = await asyncio.to_thread(lambda: [_file(volume.path) for volume in known])
+        for volume, file in zip(known, found, strict=True):
+            if file is not None:
+                self._layers.add(file)
+                self._files.add(file, _backing(volume))
+        self._users += [
+            _User(f"the volume “{volume.name}” in “{pool}”", Reference(volume.path, None))
+            for volume in volumes
+            if volume.name not in layers
+        ]
 
     async def add_directory(self, pool: str, directory: Path) -> None:
-        """Take note of the overlays in the directory of a pool that is not active."""
-        for path in await asyncio.to_thread(_overlays_in, directory):
-            backing = await read_backing(path, None)
-            file = await asyncio.to_thread(_file, path)
-            self._backing[file] = backing
-            if backing:
-                user = f"the file “{path.name}” in the inactive pool “{pool}”"
-                self._overlays.append((user, file, backing))
+        """Take note of the files in the directory of a pool that is not active."""
+        for path in await asyncio.to_thread(_files_in, directory):
+            user = f"the file “{path.name}” in the inactive pool “{pool}”"
+            self._users.append(_User(user, Reference(path, None)))
 
-    async def follow_overlays(self, except_of: Collection[_File]) -> None:
-        """Find what the overlays need, but for these."""
-        for user, file, backing in self._overlays:
-            if file not in except_of:
-                for image in backing:
-                    await self._follow(user, image.path, image.format)
-
-    async def follow_disk(self, disk: Disk) -> None:
-        """Find what a domain's disk needs."""
-        if disk.path is not None:
-            await self._follow(disk.user, disk.path, disk.format)
-        elif disk.volume is not None:
+    def add_disk(self, disk: Disk) -> None:
+        """Take note of a domain's disk."""
+        path = disk.path
+        if disk.volume is not None:
             pool, name = disk.volume
-            # A volume of a pool that is not active has no path; its file was looked at.
-            if volume := self.volumes.get(pool, {}).get(name):
-                await self._follow(disk.user, volume.path, disk.format)
+            # A volume of a pool that is not active has no path; its file is looked at.
+            volume = self.volumes.get(pool, {}).get(name)
+            path = volume.path if volume else None
+        if path is not None:
+            image = Reference(path, disk.format, may_be_device=True)
+            self._users.append(_User(disk.user, image, is_domain=True))
 
-    async def _follow(self, user: str, path: Path, image_format: str | None) -> None:
-        file = await asyncio.to_thread(_file, path)
-        users = self.users.setdefault(file, set())
-        if user in users:
-            return
-        users.add(user)
-        if file not in self._backing:
-            self._backing[file] = await read_backing(path, image_format)
-        for image in self._backing[file]:
-            await self._follow(user, image.path, image.format)
+    async def users(self) -> dict[Identity, set[str]]:
+        """Find out who needs which file.
+
+        Raises:
+            InUse: There is something of which that cannot be determined.
+        """
+        await self._files.look_at(user.image for user in self._users)
+        users: dict[Identity, set[str]] = {}
+        for user in self._users:
+            needed = self._files.needed_by(user.image)
+            if not user.is_domain:
+                # Another pool may have the same directory, with our layers.
+                file = next(needed, None)
+                if file in self._layers:
+                    continue
+            for file in needed:
+                users.setdefault(file, set()).add(user.name)
+        return users
 
 
-def _file(path: Path) -> _File:
+def _backing(volume: Volume) -> tuple[Reference, ...]:
+    if volume.backing_path is None:
+        return ()
+    return (Reference(volume.backing_path, volume.backing_format),)
+
+
+def _file(path: Path) -> Identity | None:
     try:
         state = path.stat()
     except OSError:
-        return str(path.resolve())
+        return None
     return state.st_dev, state.st_ino
 
 
-def _overlays_in(directory: Path) -> list[Path]:
+def _files_in(directory: Path) -> list[Path]:
     try:
-        files = [path for path in directory.iterdir() if path.is_file()]
+        return sorted(directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InUse(
-            f"Nothing is removed, because it cannot be told what is in {directory}, the directory "
-            f"of a pool that is not active: {error.strerror}. Start that pool, or undefine it."
+            f"Nothing was removed: cannot determine what is in {directory}, the directory of a "
+            f"pool that is not active: {error.strerror}. Start that pool, or undefine it."
         ) from error
-    return [path for path in sorted(files) if may_be_overlay(path)]
 
 
 def _known_pools(connection: Connection) -> list[_KnownPool]:
