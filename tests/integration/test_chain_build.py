@@ -248,6 +248,30 @@ async def test_volume_of_others_that_is_built_meanwhile_is_proven_too(
     assert (other.layers_total, other.layers_done) == (2, 2)
 
 
+async def test_build_from_a_slow_source_holds_up_no_other(
+    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+) -> None:
+    contents = small_layers(2)
+    builder = ChainBuilder(pools)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_digest: str) -> None:
+        started.set()
+        await go_on.wait()
+
+    slow, quick = Store(contents, worker, half_way=wait), Store(contents, worker)
+    async with LayerWorker.started(LayerSettings()) as other_worker:
+        slow.applier = other_worker
+        requests = [request_for(pool, contents, source=source) for source in ("slow", "quick")]
+        first = asyncio.create_task(builder.build(requests[0], slow.tools()))
+        await started.wait()
+        built = await builder.build(requests[1], quick.tools())
+        go_on.set()
+        assert (await first).volumes == built.volumes
+    assert (built.layers_built, quick.layers_done) == (2, 2)
+    assert host.volumes(pool.name) == sorted(volume.name for volume in built.volumes)
+
+
 async def test_jobs_that_need_the_same_layers_build_them_once(
     pools: Pools, pool: Pool, worker: LayerWorker
 ) -> None:

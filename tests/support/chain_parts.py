@@ -34,7 +34,12 @@ def small_layers(number: int, *, first: int = 0) -> list[LayerContent]:
 
 
 def request_for(
-    pool: Pool, contents: Iterable[LayerContent], *, depth_limit: int = 16, size: int = SIZE
+    pool: Pool,
+    contents: Iterable[LayerContent],
+    *,
+    depth_limit: int = 16,
+    size: int = SIZE,
+    source: str = "",
 ) -> ChainRequest:
     """The request for a chain of these layers."""
     return ChainRequest(
@@ -43,6 +48,7 @@ def request_for(
         virtual_size=size,
         description="docker://registry.example/demo:1",
         job_id=7,
+        source=source,
     )
 
 

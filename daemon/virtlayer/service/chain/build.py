@@ -4,11 +4,13 @@
 Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
 while the ones before get on disk. A finished volume is placed at once, but never before the one
 that it stands on: it stays when a later one fails. libvirt looks once, at all of them. Two jobs
-that need the same volume in the same pool build it once: the second waits, and then finds it.
+from the same source that need the same volume in the same pool build it once: the second waits, and
+then finds it. From different sources, both build it, and the one that is placed first stays.
 """
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -27,7 +29,7 @@ from virtlayer.keeper.commit import (
 )
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.prefetch import Lender, Loan, first_failure
@@ -51,7 +53,8 @@ class ChainBuilder:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock]
+        self._locks = WeakValueDictionary()
 
     async def build(self, request: ChainRequest, tools: BuildTools) -> BuiltChain:
         """Build the volumes of a chain that its pool does not have.
@@ -64,14 +67,15 @@ class ChainBuilder:
             VolumeNotFound: A volume that can only be reused is not there.
             VirtlayerError: What ``tools`` raise, or libvirt.
         """
-        build = _Build(self._pools, self._lock, request, tools)
+        build = _Build(self._pools, functools.partial(self._lock, request), request, tools)
         try:
             return await build.run()
         except BaseExceptionGroup as group:
             raise first_failure(group) from group
 
-    def _lock(self, pool: Pool, volume_id: str) -> asyncio.Lock:
-        return self._locks.setdefault((pool.uuid, volume_id), asyncio.Lock())
+    def _lock(self, request: ChainRequest, volume_id: str) -> asyncio.Lock:
+        key = (request.pool.uuid, request.source, volume_id)
+        return self._locks.setdefault(key, asyncio.Lock())
 
 
 @dataclass(slots=True)
@@ -115,7 +119,7 @@ class _Build:
     def __init__(
         self,
         pools: Pools,
-        lock: Callable[[Pool, str], asyncio.Lock],
+        lock: Callable[[str], asyncio.Lock],
         request: ChainRequest,
         tools: BuildTools,
     ) -> None:
@@ -195,7 +199,7 @@ class _Build:
         is_last: bool,
     ) -> None:
         await before.queued.wait()
-        async with self._lock(self._pool, planned.volume_id):
+        async with self._lock(planned.volume_id):
             if not await self._is_there_now(planned):
                 await self._build(planned, before, turn, place, is_last=is_last)
                 return

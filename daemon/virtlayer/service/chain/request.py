@@ -54,6 +54,8 @@ class ChainRequest:
         virtual_size: What the plan was made for, in bytes.
         description: The image, for error messages.
         job_id: For the name of the staging directory.
+        source: Where the blobs come from. A job waits for a volume that another one builds only if
+            it has the same source: any other may be as slow as somebody likes.
     """
 
     pool: Pool
@@ -61,6 +63,7 @@ class ChainRequest:
     virtual_size: int
     description: str
     job_id: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

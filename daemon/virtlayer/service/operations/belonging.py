@@ -38,8 +38,9 @@ class Belonging:
         self._origin = _origin(obtained, uid)
         self._owner = _owner(obtained, uid)
         self._used: set[str] = set()
-        self.source = f"uid:{uid}" if obtained.repository is None else obtained.repository
-        """Where the content comes from: what is the same for two pulls belongs to the same."""
+        self.source = "" if shared else obtained.repository or f"uid:{uid}"
+        """Where the content comes from. Pulls with the same may use the same content, and wait for
+        each other's downloads and volumes; a source of others may be as slow as they like."""
 
     async def may_use(self, digests: Iterable[str]) -> frozenset[str]:
         """Those of the digests of blobs and configs that the pull may use without a download."""

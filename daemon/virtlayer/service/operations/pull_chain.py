@@ -282,6 +282,7 @@ class _Pull:
                 virtual_size=self._size,
                 description=str(self._request.source),
                 job_id=self._job.id,
+                source=belonging.source,
             ),
             BuildTools(
                 fetch=fetch,
