@@ -34,17 +34,20 @@ the message says what failed, on what, and what to do next, and never contains a
     └── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
 """
 
+from virtlayer.printable import printable
+
 
 class VirtlayerError(Exception):
     """The root of the tree; only its subclasses are raised.
 
     Args:
-        message: One or two sentences for the user: what failed, on what, what to do next.
+        message: One or two sentences for the user: what failed, on what, what to do next. What
+            callers, images and other programs have put into it is escaped here.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
 
     @property
     def name(self) -> str:

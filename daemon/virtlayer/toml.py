@@ -93,7 +93,7 @@ def _converted(hint: object, value: object, place: str, key: str) -> object:
             raise Misfit(key, f"“{place}” must be a text in quotation marks.")
         return value
     assert hint is Path, f"no conversion for {place}: {hint}"
-    if not isinstance(value, str) or not value.startswith("/"):
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise Misfit(key, f"“{place}” must be an absolute path.")
     return Path(value)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Arguments that no call may have are refused by the call itself, and forge nothing in the log."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from dbus_next.signature import Variant
 from tests.bus.daemon import Daemon, virtlayerd
 from tests.support.bus_daemon import Bus
 from virtlayer.dbus.connection import BusError
+from virtlayer.service.bus.options import PullOptions, SourceOptions
 
 MIB = 1024**2
+JOB = "org.virtlayer1.Job"
 SOURCE = "docker://x.test/y"
 FORGED = "default\nINFO: Job 77: done"
 INVALID_NAMES = (FORGED, "a/b", "x" * 300, "", "\x1b[2J", "a\u2028b", "..")
@@ -99,3 +102,51 @@ async def test_a_volume_smaller_than_its_image_is_refused_by_the_call(
         message = await message_of(daemon, "Pull", "ssa{sv}", SOURCE, "default", options)
         assert f"{128 * MIB}" in message
         assert await daemon.ask("ListJobs") == []
+
+
+WORDS = (
+    "",
+    "..",
+    "\n",
+    "x" * 300,
+    "/" + "x" * 300,
+    "/" + "x/" * 3000,
+    "/a\nb",
+    "\x1b[2J",
+    "%s",
+    "/dev",
+)
+SOURCES = ("oci:/" + "x" * 300, "dir:/" + "x/" * 3000, "oci-archive:/dev/full", "oci:/", "oci:/\n")
+
+
+async def outcome(daemon: Daemon, member: str, signature: str, *body: Any) -> tuple[str, str]:
+    """Call a method, and wait for the job if it starts one; return the error and its text."""
+    try:
+        answer = await daemon.ask(member, signature, *body)
+    except BusError as error:
+        return error.name, error.text
+    _state, name, text, _result = await daemon.ask("Wait", path=answer[1], interface=JOB)
+    return name, text
+
+
+@pytest.mark.parametrize("member", ["Pull", "Inspect"])
+async def test_no_text_of_a_caller_makes_a_defect(bus: Bus, tmp_path: Path, member: str) -> None:
+    kind, more = {"Pull": (PullOptions, "sa{sv}"), "Inspect": (SourceOptions, "a{sv}")}[member]
+    source = "docker://127.0.0.1:1/x"
+    before_options = ["default-pool"] if member == "Pull" else []
+    needed = {"hostname": "volume", "root-password": "volume", "username": "password"}
+    calls: list[list[Any]] = [[one, *before_options, {}] for one in SOURCES]
+    for field in dataclasses.fields(kind):
+        name = field.name.replace("_", "-")
+        if field.metadata["signature"] == "s":
+            other = {needed[name]: Variant("s", "x")} if name in needed else {}
+            calls += [[source, *before_options, {name: Variant("s", w)} | other] for w in WORDS]
+    async with virtlayerd(bus, tmp_path) as daemon:
+        for body in calls:
+            error, text = await outcome(daemon, member, f"s{more}", *body)
+            assert error.rpartition(".")[2] not in {"", "Internal"}, (body, text)
+            assert text.isprintable(), body
+        daemon.process.terminate()
+        _status, log = await daemon.wait()
+    assert "Traceback" not in log
+    assert all(line.startswith(("INFO: ", "WARNING: ")) for line in log.splitlines())

@@ -72,9 +72,10 @@ async def test_flags(tmp_path: Path) -> None:
 async def test_paths_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="/no is missing"):
         await Access(authfile=Path("/no")).settled(secrets_deadline())
-    with pytest.raises(InvalidArgument, match="/no is not a directory"):
-        async with skopeo_flags(Access(cert_dir=Path("/no")), {}, HOST, tmp_path):
-            pass
+    for path, problem in (("/no", "/no is not a directory"), ("/" + "x" * 300, "cannot be read")):
+        with pytest.raises(InvalidArgument, match=problem):
+            async with skopeo_flags(Access(cert_dir=Path(path)), {}, HOST, tmp_path):
+                pass
 
 
 def _memfd(content: bytes) -> int:

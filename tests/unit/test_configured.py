@@ -80,6 +80,7 @@ def test_everything_that_can_be_said(images: Path) -> None:
         ('source = "docker://a/b"\ntls_verify = true', "line 2: unknown key “tls_verify”"),
         ('source = "docker://a/b"\ntls-verify = "no"', "line 2: “tls-verify” must be true or"),
         ('source = "docker://a/b"\nauthfile = "auth"', "line 2: “authfile” must be an absolute"),
+        ('source = "docker://a/b"\nauthfile = "/a\\u0000"', "line 2: “authfile” must be an abs"),
         ('source = "docker://a/b"\npassword = "secret"', "line 2: unknown key “password”"),
     ],
 )

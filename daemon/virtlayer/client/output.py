@@ -44,7 +44,7 @@ def print_error(error: VirtlayerError, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": error.name, "message": error.message}), file=sys.stderr)
     else:
-        print(f"virtlayer: {printable(error.message)}", file=sys.stderr)
+        print(f"virtlayer: {error.message}", file=sys.stderr)
 
 
 def _print_fitted(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -10,7 +10,6 @@ a slash could lead out of a pool.
 from typing import NewType
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.printable import printable
 
 PoolName = NewType("PoolName", str)
 VolumeName = NewType("VolumeName", str)
@@ -69,7 +68,7 @@ def _checked(kind: str, text: str, *, slash: bool = False) -> str:
         and (slash or "/" not in text)
     )
     if not valid:
-        shown = printable(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")
+        shown = text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")
         rule = "" if slash else ", and has no slash"
         raise InvalidArgument(
             f"Invalid {kind} name “{shown}”: a name is printable, at most {NAME_LIMIT} bytes "

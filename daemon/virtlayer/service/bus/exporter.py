@@ -11,8 +11,9 @@ from dbus_next.message import Message
 
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection, MessageTooLarge
-from virtlayer.dbus.values import text, wire_value
+from virtlayer.dbus.values import wire_value
 from virtlayer.errors import Busy, Cancelled, VirtlayerError
+from virtlayer.printable import printable
 from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.members import Interface, Method, Signal, signature_of
 from virtlayer.service.bus.objects import Interfaces, ObjectTree
@@ -204,9 +205,9 @@ class Exporter:
     def _error(self, call: Call, error: Exception) -> tuple[str, str]:
         match error:
             case StandardError():
-                return error.name, text(error.text)
+                return error.name, printable(error.text)
             case VirtlayerError():
-                return names.ERROR_PREFIX + error.name, text(error.message)
+                return names.ERROR_PREFIX + error.name, error.message
             case MessageTooLarge():
                 return names.STANDARD_ERROR_PREFIX + "LimitsExceeded", str(error)
         place = f"{call.message.interface}.{call.message.member}"

@@ -162,8 +162,7 @@ async def skopeo_flags(
                 # Not given otherwise: registries.conf may then say that a registry is insecure.
                 flags.append("--tls-verify=false")
             if access.cert_dir is not None:
-                if not access.cert_dir.is_dir():
-                    raise InvalidArgument(f"The cert-dir {access.cert_dir} is not a directory.")
+                _check_directory(access.cert_dir)
                 flags.append(f"--cert-dir={access.cert_dir}")
             if access.certificates is not None:
                 directory = await files.enter_async_context(scratch_directory(runtime))
@@ -183,6 +182,15 @@ def _check_file_names(names: tuple[str, ...]) -> None:
                 f"“{name[:80]!a}” in cert-fds is not the name of a certificate or key: "
                 f"*{', *'.join(SUFFIXES)}."
             )
+
+
+def _check_directory(path: Path) -> None:
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise InvalidArgument(f"The cert-dir {path} cannot be read: {error.strerror}.") from error
+    if not is_directory:
+        raise InvalidArgument(f"The cert-dir {path} is not a directory.")
 
 
 def _write_private(directory: Path, contents: Mapping[str, bytes]) -> None:
