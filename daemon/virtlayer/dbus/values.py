@@ -29,6 +29,19 @@ def wire_value(value: object) -> object:
     return value
 
 
+def size_of(value: object) -> int:
+    """About how many bytes a value has in a message."""
+    if isinstance(value, str):
+        return len(value.encode()) + 8
+    if isinstance(value, Variant):
+        return size_of(value.value) + 8
+    if isinstance(value, Mapping):
+        return sum(size_of(key) + size_of(item) + 8 for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(size_of, value)) + 8
+    return 8
+
+
 def variants(named: Mapping[str, tuple[str, object]]) -> dict[str, Variant]:
     """Return an ``a{sv}``.
 

@@ -80,12 +80,12 @@ class ImageObject(Interface):
         """The top volume."""
         return self.record.volume
 
-    @dbus_property("Layers", "a(sst)", private=True)
+    @dbus_property("Layers", "a(sst)", private=True, bulky=True)
     def layers(self) -> tuple[tuple[str, str, int], ...]:
         """Diff id, volume and bytes of each layer, base first."""
         return self.record.layers
 
-    @dbus_property("Config", "s", private=True)
+    @dbus_property("Config", "s", private=True, bulky=True)
     def config(self) -> str:
         """The OCI config, as JSON, unless it is large."""
         config = self.record.config

@@ -139,7 +139,7 @@ class JobObject(Interface):
         """What went wrong."""
         return self._job.message
 
-    @dbus_property("Result", "a{sv}", private=True)
+    @dbus_property("Result", "a{sv}", private=True, bulky=True)
     def result(self) -> dict[str, Variant]:
         """What came out."""
         return result_variants(self._job.result)

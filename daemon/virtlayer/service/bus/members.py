@@ -63,6 +63,7 @@ class Property:
 
     Attributes:
         private: Whether it is for the owners of its object and managers only.
+        bulky: Whether a reply about all objects leaves it out when the reply becomes too large.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Property:
     emits: Emits
     function: str = ""
     private: bool = False
+    bulky: bool = False
 
 
 def signature_of(arguments: tuple[Argument, ...]) -> str:
@@ -170,7 +172,12 @@ def method[**P, R](
 
 
 def dbus_property[**P, R](
-    name: str, signature: str, *, emits: Emits = Emits.VALUE, private: bool = False
+    name: str,
+    signature: str,
+    *,
+    emits: Emits = Emits.VALUE,
+    private: bool = False,
+    bulky: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a property; the function returns its value.
 
@@ -179,10 +186,12 @@ def dbus_property[**P, R](
         signature: Of its value.
         emits: What happens on the bus when it changes.
         private: Whether it is for ``Interface.owners`` and managers only.
+        bulky: Whether a reply about all objects leaves it out when the reply becomes too large.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        setattr(function, _MARK, Property(name, signature, emits, _name_of(function), private))
+        member = Property(name, signature, emits, _name_of(function), private, bulky)
+        setattr(function, _MARK, member)
         return function
 
     return decorate

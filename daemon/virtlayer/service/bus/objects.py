@@ -52,16 +52,17 @@ def read(interface: Interface, member: Property) -> Variant:
     return Variant(member.signature, wire_value(value))
 
 
-def read_all(interface: Interface, *, private: bool) -> dict[str, Variant]:
+def read_all(interface: Interface, *, private: bool, bulky: bool = True) -> dict[str, Variant]:
     """Return the values of all properties; one that cannot be read does not hide the others.
 
     Args:
         interface: Has the properties.
         private: Whether private ones are returned, too.
+        bulky: Whether bulky ones are returned, too.
     """
     values: dict[str, Variant] = {}
     for name, member in interface.properties.items():
-        if member.private and not private:
+        if (member.private and not private) or (member.bulky and not bulky):
             continue
         try:
             values[name] = read(interface, member)

@@ -8,14 +8,19 @@ from pathlib import Path
 from dbus_next.signature import Variant
 
 from virtlayer.dbus import names
+from virtlayer.dbus.values import size_of
 from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.introspection import describe
 from virtlayer.service.bus.members import Emits, Interface, method, signal
 from virtlayer.service.bus.objects import Interfaces, ObjectTree, read, read_all
 from virtlayer.service.bus.visibility import Viewer, Visibility, check_visible
+from virtlayer.sizes import MIB
 
 _OBJECTS_A_TURN = 64
 """So many objects are read before the event loop serves others: some two milliseconds."""
+_BULKY_ROOM = 16 * MIB
+"""Bytes of a reply about all objects after which it leaves out bulky properties. A system bus
+disconnects a sender of 32 MiB."""
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -156,14 +161,16 @@ class ObjectManager(Interface):
         """Return every object, with its interfaces and their properties."""
         viewer = await self._visibility.viewer(call)
         found: dict[str, dict[str, dict[str, Variant]]] = {}
+        room = _BULKY_ROOM
         # Objects can come and go while polkit is asked, and others are served.
         for number, (path, interfaces) in enumerate(list(self._tree.below(self._path))):
             if number % _OBJECTS_A_TURN == 0:
                 await asyncio.sleep(0)
             found[path] = {
-                name: read_all(interface, private=await _is_open(interface, viewer))
+                name: read_all(interface, private=await _is_open(interface, viewer), bulky=room > 0)
                 for name, interface in _ours(interfaces).items()
             }
+            room -= size_of(found[path])
         return found
 
     @signal("InterfacesAdded", object_path="o", interfaces_and_properties="a{sa{sv}}")
