@@ -12,6 +12,7 @@ from tests.support.faulty_registry import FaultyRegistry
 from tests.support.images import Content, file, image, layer, write_layout
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.registry import Registry
 from tests.support.service_parts import pulled, pulled_disk, service_parts
 from virtlayer.errors import DigestMismatch, ImageNotFound, VirtlayerError
 from virtlayer.protocol.pools import Pool
@@ -118,6 +119,21 @@ async def test_what_nobody_owns_is_used_again_after_it_was_public(
         result = await pulled(services, source, pool.name, access=access)
         counts.append((result.layers_built, result.bytes_downloaded))
     assert counts == [(1, GZIP.size), (0, GZIP.size), (0, GZIP.size), (0, 0)]
+
+
+@pytest.mark.parametrize("configured", [True, False])
+async def test_cas_of_a_configured_image_count_and_those_of_a_caller_do_not(
+    services: Services, pool: Pool, tmp_path: Path, configured: bool
+) -> None:
+    with Registry(tmp_path / "registry", tls=True, htpasswd=("alice", "swordfish")) as private:
+        source = private.store(image([GZIP]), "team/demo:1")
+        access = dataclasses.replace(
+            LOGIN, tls_verify=True, cert_dir=private.cert_dir, configured=configured
+        )
+        results = [await pulled(services, source, pool.name, access=access) for _ in range(2)]
+    again = 0 if configured else GZIP.size
+    assert [result.bytes_downloaded for result in results] == [GZIP.size, again]
+    assert results[1].layers_built == 0
 
 
 async def test_failed_pull_gives_no_right(
