@@ -7,6 +7,7 @@ These tests need root; what a user gets is tried as another user too.
 import asyncio
 import itertools
 import json
+import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -174,6 +175,16 @@ async def test_a_pool_that_others_can_enter_gets_no_setuid_programs(user: PoolUs
     ended = await user.fail(*_pull(user, _stored(user, _root_filesystem()), "--format=dir"))
     assert "cannot enter (chmod o-x)" in ended.stderr
     assert user.volumes == []
+
+
+@pytest.mark.root
+async def test_closed_pool_of_another_user_gets_no_setuid_programs(user: PoolUser) -> None:
+    path = user.path
+    os.chown(path, 5, 60)
+    path.chmod(0o700)
+    ended = await user.fail(*_pull(user, _stored(user, _root_filesystem()), "--format=dir"))
+    assert f"{path} belongs to uid 5 and has mode 0700" in ended.stderr
+    assert [*path.iterdir()] == []
 
 
 async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal, PoolUnsupported, VolumeExists
+from virtlayer.errors import Internal, VolumeExists
 from virtlayer.keeper.beneath import identity
 from virtlayer.keeper.calls import sync_filesystem
 from virtlayer.keeper.commit import Placed
@@ -20,24 +20,6 @@ from virtlayer.protocol.pools import Pool
 
 _WRITABLE = 0o700
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
-
-
-async def check_is_closed(pool: Pool) -> None:
-    """See that users of this host cannot get at what is in a pool.
-
-    The files of an image belong to root and to anybody, run with their owners' rights, and are
-    devices: in a container that is what it is, and outside it would be a way to become root.
-
-    Raises:
-        PoolUnsupported: They can.
-    """
-    if await asyncio.to_thread(_is_open, pool.path):
-        raise PoolUnsupported(
-            f"Every user of this host can enter the directory of the pool “{pool.name}” "
-            f"({pool.path}), and would have the image's setuid programs and devices there. Use a "
-            "pool whose directory others cannot enter (chmod o-x), or one that is mounted with "
-            "nosuid and nodev."
-        )
 
 
 async def flush_directory(directory: int) -> None:
@@ -84,14 +66,6 @@ async def place_directory(
                 "Take another name, or delete it."
             ) from error
         raise refused_by_system(error, pool.name, pool.path) from error
-
-
-def _is_open(directory: Path) -> bool:
-    flags = os.statvfs(directory).f_flag
-    if flags & os.ST_NOSUID and flags & os.ST_NODEV:
-        return False
-    way = directory.resolve()
-    return all(path.stat().st_mode & stat.S_IXOTH for path in (way, *way.parents))
 
 
 def _place(staging: StagingDirectory, staged: str, directory: int, target: Path) -> Placed:

@@ -5,7 +5,8 @@ import os
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.keeper.beneath import make_directory, opened
-from virtlayer.keeper.directories import check_is_closed, flush_directory, place_directory
+from virtlayer.keeper.directories import flush_directory, place_directory
+from virtlayer.keeper.safe_places import check_place
 from virtlayer.keeper.staging import staging_directory
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
@@ -47,7 +48,7 @@ class _PullDirectory(WholeImagePull):
         self._check_rights()
         async with self.pool() as pool:
             if not _is_squashed():
-                await check_is_closed(pool)
+                await check_place(pool, others_may_enter=False)
             async with self.opened() as source:
                 volume, finished = await self._build(pool, source)
                 await self.remember(source.image, volume)
