@@ -13,6 +13,7 @@ help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
 	@echo 'make fuzz    random and damaged layers for ten minutes'
+	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
 	@echo 'make soak    what finds rare faults: kills, load, fuzzing; about an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
 	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
@@ -50,6 +51,10 @@ check: dev
 fuzz: dev
 	$(BIN)/python -m tests.worker.fuzz 10
 
+.PHONY: sanitize
+sanitize: dev
+	tests/sanitize/run
+
 .PHONY: soak
 soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
@@ -77,7 +82,7 @@ acceptance: dev deb
 
 .PHONY: clean
 clean:
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-sanitize build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find daemon -name '*.so' -delete
 	rm -f daemon/virtlayer/guard
 	find daemon -name '*.egg-info' -prune -exec rm -rf {} +

@@ -18,8 +18,10 @@ if "STRICT" in os.environ:
     # For developers and the gate. A distribution's compiler may know more warnings than ours.
     # Debian's analyzer takes memory for lost that a structure of the caller's holds.
     FLAGS += ["-Werror", "-fanalyzer", "-Wno-analyzer-malloc-leak"]
+LINKER_FLAGS = []
 if "SANITIZE" in os.environ:
-    FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+    LINKER_FLAGS = ["-fsanitize=address,undefined"]
+    FLAGS += [*LINKER_FLAGS, "-fno-sanitize-recover=all", "-g"]
 
 _ROOT = Path(__file__).parent
 _FOR_THE_COMPILER_ALONE = ("#include", "#pragma")
@@ -46,7 +48,7 @@ def extension(folder: str, module: str, headers: Sequence[str], libraries: Seque
         include_dirs=[str(_ROOT / path)],
         depends=[str(file) for file in (_ROOT / path).glob("*.h")],
         extra_compile_args=[*FLAGS, *_pkg_config("--cflags", libraries)],
-        extra_link_args=[*_sanitizers(), *_pkg_config("--libs", libraries)],
+        extra_link_args=[*LINKER_FLAGS, *_pkg_config("--libs", libraries)],
     )
     return ffi
 
@@ -61,10 +63,6 @@ def _pkg_config(flag: str, libraries: Sequence[str]) -> list[str]:
         return []
     command = ["/usr/bin/env", "pkg-config", flag, *libraries]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-
-
-def _sanitizers() -> list[str]:
-    return [flag for flag in FLAGS if flag.startswith("-fsanitize")]
 
 
 archive = extension("worker/archive", "_plain", ["plain"], [])

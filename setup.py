@@ -11,7 +11,7 @@ from setuptools.command.build_ext import build_ext
 
 # pip runs this file without its folder in the path.
 sys.path.insert(0, str(Path(__file__).parent))
-from build_extensions import FLAGS
+from build_extensions import FLAGS, LINKER_FLAGS
 
 GUARD = "daemon/virtlayer/guard.c"
 
@@ -24,7 +24,7 @@ class BuildCompiled(build_ext):
         super().run()
         objects = self.compiler.compile([GUARD], self.build_temp, extra_postargs=FLAGS)
         # Distributions harden what they link; setuptools tells its linker of libraries only.
-        flags = shlex.split(os.environ.get("LDFLAGS", ""))
+        flags = [*LINKER_FLAGS, *shlex.split(os.environ.get("LDFLAGS", ""))]
         place, name = os.path.split(self._guard())
         self.compiler.link_executable(objects, name, place, extra_postargs=flags)
 
@@ -39,7 +39,13 @@ class BuildCompiled(build_ext):
 setup(
     cmdclass={"build_ext": BuildCompiled},
     ext_modules=[
-        Extension(f"virtlayer.{name}", [source], extra_compile_args=FLAGS, py_limited_api=True)
+        Extension(
+            f"virtlayer.{name}",
+            [source],
+            extra_compile_args=FLAGS,
+            extra_link_args=LINKER_FLAGS,
+            py_limited_api=True,
+        )
         for name, source in (
             ("allocation", "daemon/virtlayer/allocation.c"),
             ("keeper.calls", "daemon/virtlayer/keeper/calls.c"),

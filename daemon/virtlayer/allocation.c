@@ -10,30 +10,38 @@
 #include <Python.h>
 #include <malloc.h>
 
-/* Sets the size from which on blocks are mapped, and whether so many freed bytes are kept. */
-static PyObject *set_threshold(PyObject *argument, long largest, int kept_blocks)
+/* A size up to the largest one; 0 with an exception set if it is not one. */
+static int size_of(PyObject *argument, long largest)
 {
     long size = PyLong_AsLong(argument);
 
     if (size == -1 && PyErr_Occurred())
-        return NULL;
-    if (size < 1 || size > largest || mallopt(M_MMAP_THRESHOLD, (int)size) == 0)
-        return PyErr_Format(PyExc_ValueError, "malloc does not take %ld as a threshold", size);
-    if (kept_blocks)
-        mallopt(M_TRIM_THRESHOLD, kept_blocks * (int)size);
-    Py_RETURN_NONE;
+        return 0;
+    if (size >= 1 && size <= largest)
+        return (int)size;
+    PyErr_Format(PyExc_ValueError, "malloc does not take %ld as a threshold", size);
+    return 0;
 }
 
 static PyObject *map_from(PyObject *module, PyObject *argument)
 {
+    int size = size_of(argument, INT_MAX);
+
     (void)module;
-    return set_threshold(argument, INT_MAX, 0);
+    if (size && mallopt(M_MMAP_THRESHOLD, size) == 0)
+        return PyErr_Format(PyExc_ValueError, "malloc does not take %d as a threshold", size);
+    return size ? Py_NewRef(Py_None) : NULL;
 }
 
+/* With a malloc of somebody else's, which takes no options, a process is only slower. */
 static PyObject *keep_freed(PyObject *module, PyObject *argument)
 {
+    int size = size_of(argument, INT_MAX / 2);
+
     (void)module;
-    return set_threshold(argument, INT_MAX / 2, 2);
+    if (size && mallopt(M_MMAP_THRESHOLD, size))
+        mallopt(M_TRIM_THRESHOLD, 2 * size);
+    return size ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyMethodDef methods[] = {
