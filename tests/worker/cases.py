@@ -131,13 +131,6 @@ def fails(
     return Case(name, only, Fails(kind, match), **more)
 
 
-def parametrized(cases: list[Case]) -> pytest.MarkDecorator:
-    """One test a case."""
-    names = [case.name for case in cases]
-    assert len(set(names)) == len(names), "every case has its own name"
-    return pytest.mark.parametrize("case", cases, ids=names)
-
-
 async def check(case: Case, worker: LayerWorker, work: Path) -> None:
     """Apply the layers of a case, and compare."""
     volume = work / "volume"

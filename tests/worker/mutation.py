@@ -2,17 +2,14 @@
 """Archives with something wrong in them: those of the conformance cases, and what chance does."""
 
 import gzip
-import importlib
 import os
-import pkgutil
 import random
 from collections.abc import Iterator
 
 import zstandard
 
-import tests.worker
 from tests.support.archives import BLOCK, base256
-from tests.worker.cases import Case
+from tests.worker.conformance import all_cases
 from tests.worker.memory_tree import MemoryTree
 from virtlayer.protocol.layer_limits import LayerLimits
 from virtlayer.worker.apply import LayerApplication
@@ -44,10 +41,8 @@ _FIELDS = (0, 100, 108, 116, 124, 136, 156, 157, 257, 329, 345, 386, 482, 483)
 def corpus() -> list[bytes]:
     """The archives of all conformance cases that are not too large."""
     archives: dict[bytes, None] = {}
-    for module in pkgutil.iter_modules(tests.worker.__path__, "tests.worker."):
-        if "test_conformance" in module.name:
-            cases: list[Case] = importlib.import_module(module.name)._CASES
-            archives |= dict.fromkeys(raw for case in cases for raw in case.layers)
+    for cases in all_cases().values():
+        archives |= dict.fromkeys(raw for case in cases for raw in case.layers)
     return [raw for raw in archives if 0 < len(raw) <= _LARGEST]
 
 

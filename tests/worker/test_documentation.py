@@ -1,26 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """docs/layers.md says what the cases say."""
 
-import importlib
-import pkgutil
 import re
 from pathlib import Path
 
-import tests.worker
 from tests.foreign.reasons import reasons
 from tests.foreign.tools import TOOLS
 from tests.worker.cases import Case
+from tests.worker.conformance import all_cases
 
 _TEXT = (Path(__file__).parents[2] / "docs/layers.md").read_text()
 
 
 def _cases() -> list[Case]:
-    modules = [
-        importlib.import_module(module.name)
-        for module in pkgutil.iter_modules(tests.worker.__path__, "tests.worker.")
-        if "test_conformance" in module.name
-    ]
-    return [case for module in modules for case in module._CASES]
+    return [case for cases in all_cases().values() for case in cases]
 
 
 def test_differences_from_umoci_are_listed() -> None:

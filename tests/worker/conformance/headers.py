@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Headers of every kind, v7, ustar, star and GNU, and the numbers in them."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
-
 from tests.support.archives import (
     GNU,
     TIME,
@@ -23,19 +18,13 @@ from tests.support.archives import (
 )
 from tests.worker.cases import (
     DEV,
-    Case,
     D,
     F,
     L,
-    check,
-    check_umoci,
     fails,
-    parametrized,
     tree,
 )
 from virtlayer.errors import MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import LayerSettings
 
 _SECOND = 10**9
 _LONG = "n" * 255
@@ -306,17 +295,4 @@ _NUMBERS = [
     fails("text", b"this is no archive".ljust(1024), MalformedLayer, "at its beginning"),
 ]
 
-_CASES = [*_FORMATS, *_NUMBERS]
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = [*_FORMATS, *_NUMBERS]

@@ -3,10 +3,6 @@
 
 import base64
 import struct
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
 
 from tests.support.archives import (
     acl,
@@ -16,10 +12,8 @@ from tests.support.archives import (
     pax,
     symlink,
 )
-from tests.worker.cases import Case, D, F, L, check, check_umoci, fails, parametrized, tree
+from tests.worker.cases import Case, D, F, L, fails, tree
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import LayerSettings
 
 _ENOTSUP = "setxattr(2) says ENOTSUP here, which umoci takes for leave to go on"
 _EMPTY = "Go's archive/tar takes an empty value for none"
@@ -238,17 +232,4 @@ _ATTRIBUTES = [
 ]
 
 
-_CASES = _ATTRIBUTES
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = _ATTRIBUTES

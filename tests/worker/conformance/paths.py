@@ -1,26 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What an entry replaces, and what its path leads through."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
-
 from tests.support.archives import archive, directory, entry, pax, symlink
 from tests.worker.base import BASE, base_but, on_base, whiteout
 from tests.worker.cases import (
-    Case,
     D,
     F,
     L,
-    check,
-    check_umoci,
     fails,
-    parametrized,
     tree,
 )
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
 _PATHS = [
@@ -201,17 +191,4 @@ _PATHS = [
     ),
 ]
 
-_CASES = _PATHS
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = _PATHS

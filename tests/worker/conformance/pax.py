@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """pax headers, local and global."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
-
 from tests.support.archives import (
     archive,
     entry,
@@ -17,9 +12,8 @@ from tests.support.archives import (
     record,
     symlink,
 )
-from tests.worker.cases import Case, D, F, L, check, check_umoci, fails, parametrized, tree
+from tests.worker.cases import D, F, L, fails, tree
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
 _SECOND = 10**9
@@ -254,17 +248,4 @@ _PAX = [
     ),
 ]
 
-_CASES = _PAX
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = _PAX

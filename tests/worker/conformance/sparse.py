@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Sparse files in the four ways of GNU tar."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
-
 from tests.support.archives import (
     GNU,
     archive,
@@ -19,9 +14,8 @@ from tests.support.archives import (
     sparse_0_1,
     sparse_1_0,
 )
-from tests.worker.cases import Case, F, check, check_umoci, fails, parametrized, tree
+from tests.worker.cases import F, fails, tree
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
 _TYPE_S = "umoci does not know type S"
@@ -257,17 +251,4 @@ _SPARSE = [
 ]
 
 
-_CASES = _SPARSE
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = _SPARSE

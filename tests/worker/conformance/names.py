@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Names and kinds of entries, devices and times."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
-
 from tests.support.archives import (
     archive,
     base256,
@@ -20,19 +15,13 @@ from tests.support.archives import (
 from tests.worker.cases import (
     DEV,
     PIPE,
-    Case,
     D,
     F,
     L,
-    check,
-    check_umoci,
     fails,
-    parametrized,
     tree,
 )
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import LayerSettings
 
 _SECOND = 10**9
 _LONG = "n" * 255
@@ -229,17 +218,4 @@ _NODES = [
     ),
 ]
 
-_CASES = [*_NAMES, *_NODES]
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = [*_NAMES, *_NODES]

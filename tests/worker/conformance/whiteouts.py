@@ -1,26 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Whiteouts and opaque directories (OCI image-spec, "layer.md"; docs/layers.md has the choices)."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
-import pytest
-
 from tests.support.archives import archive, directory, entry, hardlink, pax
 from tests.worker.base import BASE, base_but, on_base, opaque, whiteout
 from tests.worker.cases import (
-    Case,
     D,
     F,
-    check,
-    check_umoci,
     fails,
-    parametrized,
     tree,
 )
 from virtlayer.errors import MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import LayerSettings
 
 _AUFS = "umoci does not know what aufs kept beside its files"
 _ANY = "umoci takes any name"
@@ -194,17 +183,4 @@ _OPAQUES = [
 ]
 
 
-_CASES = [*_WHITEOUTS, *_OPAQUES]
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = [*_WHITEOUTS, *_OPAQUES]

@@ -4,10 +4,7 @@
 import bz2
 import gzip
 import lzma
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-import pytest
 import zstandard
 
 from tests.support.archives import (
@@ -20,14 +17,10 @@ from tests.support.archives import (
 from tests.worker.cases import (
     Case,
     F,
-    check,
-    check_umoci,
     fails,
-    parametrized,
     tree,
 )
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer
-from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
 
@@ -188,17 +181,4 @@ _COMPRESSED = [
     ),
 ]
 
-_CASES = [*_ENDS, *_COMPRESSED]
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@parametrized(_CASES)
-async def test_case(
-    case: Case, worker_for: Callable[[LayerSettings], Awaitable[LayerWorker]], tmp_path: Path
-) -> None:
-    await check(case, await worker_for(case.settings), tmp_path)
-
-
-@parametrized(_CASES)
-def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
-    check_umoci(case, tmp_path)
+CASES = [*_ENDS, *_COMPRESSED]
