@@ -267,7 +267,8 @@ def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
 
 async def _with_measured_sizes(skopeo: Skopeo, opened: OpenedProxy, manifest: Manifest) -> Manifest:
     try:
-        return await docker_archive.with_measured_sizes(opened, manifest)
+        async with skopeo.waiting("sizes of layers", skopeo.unpacking(opened.proxy)):
+            return await docker_archive.with_measured_sizes(opened, manifest)
     except ProxyFailed as error:
         raise skopeo.failure(f"sizes of layers: {error}") from error
 
