@@ -15,7 +15,17 @@ from dbus_next.signature import Variant
 
 from tests.support.bus_daemon import session_bus
 from tests.support.faulty_registry import Fault, FaultyRegistry
-from tests.support.images import Content, LayerContent, directory, file, image, layer, tar, whiteout
+from tests.support.images import (
+    Content,
+    LayerContent,
+    directory,
+    file,
+    image,
+    layer,
+    tar,
+    whiteout,
+    write_linked_docker_archive,
+)
 from tests.support.job_watch import IMAGE, JOB, MANAGER, ROOT, SERVICE, Watch, watching
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
@@ -220,6 +230,23 @@ async def test_images_share_their_first_layers(
     second = await watch.finished(await watch.pull(two, pool))
     assert second["Result"]["volumes"][:2] == first["Result"]["volumes"][:2]
     assert (second["Result"]["layers-built"], second["Result"]["layers-reused"]) == (1, 2)
+
+
+async def test_images_of_a_docker_archive_share_a_layer_that_is_a_symlink(
+    watch: Watch, pool: str, tmp_path: Path
+) -> None:
+    contents = [
+        layer(raw=tar(file(name, bytes(8 * MIB))), compression="none") for name in ("base", "top")
+    ]
+    archive = write_linked_docker_archive(tmp_path / "images.tar", *contents)
+    # The second image first, so that the layer is read where skopeo does not know its size.
+    second = await watch.finished(await watch.pull(f"docker-archive:{archive}:@1", pool))
+    first = await watch.finished(await watch.pull(f"docker-archive:{archive}:@0", pool))
+
+    assert (second["State"], first["State"]) == ("done", "done"), (second, first)
+    assert second["BytesDone"] == second["BytesTotal"] == sum(one.size for one in contents)
+    assert (second["Result"]["layers-built"], first["Result"]["layers-built"]) == (2, 0)
+    assert second["Result"]["volumes"][:1] == first["Result"]["volumes"]
 
 
 async def test_jobs_at_a_time_build_each_layer_once(
