@@ -62,6 +62,17 @@ class RegistrySettings:
     authfile: Path | None = None
     """Logins for configured images, as ``skopeo login`` writes them; by default there are none. A
     call never gets them."""
+    policy: Path | None = None
+    """Whose signatures images need, as containers-policy.json(5) has it. By default
+    /etc/containers/policy.json; for a user's own service ~/.config/containers/policy.json if it
+    exists."""
+    signatures: str = "policy"
+    """“policy”: what the policy accepts is accepted. “required”: images are refused for which it
+    accepts unsigned ones."""
+
+    def __post_init__(self) -> None:
+        if self.signatures not in {"policy", "required"}:
+            raise Misfit("signatures", "“registries.signatures” must be “policy” or “required”.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +187,14 @@ def configuration_directory(*, session: bool) -> Path:
 def images_directory(*, session: bool) -> Path:
     """Where the images are configured that Populate brings up to date."""
     return configuration_directory(session=session) / "images.d"
+
+
+def policy_file(settings: Settings, *, session: bool) -> Path:
+    """The policy.json that decides about signatures."""
+    if settings.registries.policy is not None:
+        return settings.registries.policy
+    own = Path.home() / ".config" / "containers" / "policy.json"
+    return own if session and own.exists() else Path("/etc/containers/policy.json")
 
 
 def state_directory(settings: Settings, *, session: bool) -> Path:

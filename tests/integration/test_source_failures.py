@@ -25,6 +25,7 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
+from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.proxy import check_protocol
 
 LAYER = images.layer(images.file("data", os.urandom(3_000_000)))
@@ -152,14 +153,12 @@ async def test_policy(
     sources: Sources,
     registry: Registry,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     policy: object,
     error: type[VirtlayerError],
 ) -> None:
-    file = tmp_path / "home/.config/containers/policy.json"
-    file.parent.mkdir(parents=True)
+    file = tmp_path / "policy.json"
     file.write_text(json.dumps(policy))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    sources.policy = SignaturePolicy(file=file)
     reference = registry.store(CONTENT, "demo:1")
     with pytest.raises(error, match=r"policy\.json"):
         await sources.image(reference)

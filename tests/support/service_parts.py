@@ -29,6 +29,7 @@ from virtlayer.service.operations.whole_image import Format, WholeImageRequest, 
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.caller_source import ArchiveRoom
+from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.reference import parse_reference
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import GIB, Settings, StorageSettings
@@ -53,7 +54,10 @@ async def service_parts(
             settings=settings,
             session=session,
             workspace=Workspace(
-                runtime=directory / "run", scratch=directory / "scratch", room=ArchiveRoom(GIB)
+                runtime=directory / "run",
+                scratch=directory / "scratch",
+                room=ArchiveRoom(GIB),
+                policy=SignaturePolicy(file=Path("/etc/containers/policy.json")),
             ),
             hypervisor=hypervisor,
             pools=pools,

@@ -13,6 +13,7 @@ from virtlayer.service.source.access import Access
 from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import parse_platform
+from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.reference import parse_reference
 from virtlayer.service.source.skopeo import (
     BlobStream,
@@ -32,6 +33,7 @@ class Sources:
 
     def __init__(self, directory: Path, *, room: int = GIB) -> None:
         self._room = ArchiveRoom(room)
+        self.policy = SignaturePolicy(file=Path("/etc/containers/policy.json"))
         self._runtime = directory / "run"
         self._scratch = directory / "scratch"
 
@@ -59,7 +61,11 @@ class Sources:
 
     def _workspace(self, patience: float = PATIENCE) -> Workspace:
         return Workspace(
-            runtime=self._runtime, scratch=self._scratch, room=self._room, patience=patience
+            runtime=self._runtime,
+            scratch=self._scratch,
+            room=self._room,
+            policy=self.policy,
+            patience=patience,
         )
 
     async def image(

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The commands of virtlayer: what each asks of virtlayerd, and what it prints."""
 
+import asyncio
 import dataclasses
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from virtlayer.client.access import absolute_source, access_options
-from virtlayer.client.bus.answers import StartedJob
+from virtlayer.client.bus.answers import ImageSummary, StartedJob
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.bus.values import OptionValue
 from virtlayer.client.inspection import print_inspection
@@ -54,13 +56,23 @@ async def inspect(client: Client, arguments: Namespace) -> None:
 async def images(client: Client, arguments: Namespace) -> None:
     """``virtlayer images``."""
     listed = await client.list_images(arguments.pool)
+    details = await asyncio.gather(*(_details(client, image) for image in listed))
     if arguments.json:
-        print_json([dataclasses.asdict(image) for image in listed])
-    else:
-        print_table(
-            ("POOL", "NAME", "DIGEST", "SOURCE"),
-            [(image.pool, image.name, image.digest[:19], image.source) for image in listed],
-        )
+        print_json([_image_fields(*one) for one in zip(listed, details, strict=True)])
+        return
+    print_table(
+        ("POOL", "NAME", "DIGEST", "SIGNATURES", "SOURCE"),
+        [
+            (
+                image.pool,
+                image.name,
+                image.digest[:19],
+                "not required" if shown.get("UnsignedAccepted", True) else "required",
+                image.source,
+            )
+            for image, shown in zip(listed, details, strict=True)
+        ],
+    )
 
 
 async def jobs(client: Client, arguments: Namespace) -> None:
@@ -99,6 +111,22 @@ COMMANDS: dict[str, Callable[[Client, Namespace], Awaitable[None]]] = {
     "rescan": rescan,
     "xml": xml,
 }
+
+
+async def _details(client: Client, image: ImageSummary) -> dict[str, Any]:
+    """The properties of an image; none if it was removed meanwhile."""
+    try:
+        return await client.image(image.path)
+    except VirtlayerError:
+        return {}
+
+
+def _image_fields(image: ImageSummary, shown: dict[str, Any]) -> dict[str, object]:
+    """An image for programs; a daemon may be older than this command."""
+    return dataclasses.asdict(image) | {
+        "policy-scope": shown.get("PolicyScope", ""),
+        "unsigned-accepted": shown.get("UnsignedAccepted", True),
+    }
 
 
 def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:

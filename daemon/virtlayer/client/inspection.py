@@ -33,9 +33,18 @@ def print_inspection(inspection: dict[str, Any], *, as_json: bool) -> None:
             *_below_one_another("available for", inspection["platforms"]),
             *_below_one_another("layers", blobs),
             ("size", f"{human_size(inspection['size'])}, compressed"),
+            *_signatures(inspection),
             *([("disk", "a machine's; pull it with --format=disk")] if is_disk else []),
         ]
     )
+
+
+def _signatures(inspection: dict[str, Any]) -> list[tuple[str, str]]:
+    scope = inspection.get("policy-scope")  # a daemon may be older
+    if not scope:
+        return []
+    what = "not required" if inspection["unsigned-accepted"] else "required"
+    return [("signatures", f"{what} by the policy for {scope}")]
 
 
 def _below_one_another(name: str, values: list[str]) -> list[tuple[str, str]]:

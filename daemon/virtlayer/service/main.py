@@ -27,6 +27,7 @@ from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.caller_source import ArchiveRoom
+from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.scratch import sweep_scratch
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import (
@@ -35,6 +36,7 @@ from virtlayer.settings import (
     blob_directory,
     configuration_directory,
     load_settings,
+    policy_file,
     runtime_directory,
     state_directory,
 )
@@ -137,6 +139,10 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
                 runtime=runtime,
                 scratch=blobs / "scratch",
                 room=ArchiveRoom(settings.cache.archives_limit),
+                policy=SignaturePolicy(
+                    file=policy_file(settings, session=session),
+                    required=settings.registries.signatures == "required",
+                ),
             ),
             hypervisor=hypervisor,
             pools=pools,

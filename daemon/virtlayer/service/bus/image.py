@@ -96,6 +96,16 @@ class ImageObject(Interface):
         """Return the OCI config, however large it is."""
         return self.record.config
 
+    @dbus_property("PolicyScope", "s", private=True)
+    def policy_scope(self) -> str:
+        """Which scope of the signature policy accepted it."""
+        return self.record.policy_scope
+
+    @dbus_property("UnsignedAccepted", "b")
+    def unsigned_accepted(self) -> bool:
+        """Whether that scope accepted unsigned images."""
+        return self.record.unsigned_accepted
+
     @dbus_property("Size", "t")
     def size(self) -> int:
         """The virtual size in bytes."""

@@ -91,6 +91,8 @@ def _(result: Inspection) -> dict[str, Variant]:
             "layers": ("a(sst)", result.layers),
             "size": ("t", result.size),
             "config": ("s", result.config),
+            "policy-scope": ("s", result.policy_scope),
+            "unsigned-accepted": ("b", result.unsigned_accepted),
             "container-disk": ("b", result.container_disk),
         }
     )

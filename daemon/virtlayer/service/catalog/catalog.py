@@ -81,6 +81,10 @@ _MIGRATIONS = (
     built_layers.TABLES,
     pullers.TABLES,
     owners.TABLES,
+    """
+    ALTER TABLE image ADD COLUMN policy_scope TEXT NOT NULL DEFAULT '';
+    ALTER TABLE image ADD COLUMN unsigned_accepted INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 
@@ -119,6 +123,8 @@ class ImageRecord:
         layers: Base first.
         volume: The name of the top volume.
         pulled_at: Microseconds since 1970.
+        policy_scope: Which scope of the signature policy accepted it; "" if unknown.
+        unsigned_accepted: Whether that accepted unsigned images.
         pulled_by: The uids of those who pulled this manifest from this source into this pool.
             Putting a record adds them to those that are known.
     """
@@ -137,6 +143,8 @@ class ImageRecord:
     layers: tuple[ImageLayer, ...]
     volume: str
     pulled_at: int
+    policy_scope: str = ""
+    unsigned_accepted: bool = True
     pulled_by: frozenset[int] = frozenset()
 
 
@@ -369,6 +377,7 @@ def _select(
 
 
 def _record(connection: sqlite3.Connection, columns: dict[str, Any]) -> ImageRecord:
+    columns["unsigned_accepted"] = bool(columns["unsigned_accepted"])
     return ImageRecord(
         **columns,
         layers=_layers(connection, columns["id"]),

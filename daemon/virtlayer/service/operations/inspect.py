@@ -40,6 +40,8 @@ class Inspection:
         layers: Digest, diff id and compressed bytes of each, base first.
         size: Compressed bytes of all layers.
         config: The OCI config, JSON.
+        policy_scope: Which scope of the signature policy is about the image.
+        unsigned_accepted: Whether it accepts unsigned images.
         container_disk: Whether the config says that the image carries a machine's disk.
     """
 
@@ -52,6 +54,8 @@ class Inspection:
     layers: tuple[tuple[str, str, int], ...]
     size: int
     config: str
+    policy_scope: str
+    unsigned_accepted: bool
     container_disk: bool
 
 
@@ -79,5 +83,7 @@ async def inspect(services: Services, request: InspectRequest) -> Inspection:
             layers=tuple((layer.digest, layer.diff_id, layer.size) for layer in image.layers),
             size=sum(layer.size for layer in image.layers),
             config=image.config.raw,
+            policy_scope=source.policy.name,
+            unsigned_accepted=source.policy.accepts_unsigned,
             container_disk=says_container_disk(image.config.raw),
         )

@@ -43,6 +43,7 @@ from virtlayer.service.source.access import Access
 from virtlayer.service.source.arriving_blob import Blob
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.policy import PolicyScope
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.skopeo import BlobStream, OpenImage, Source, started_source
 from virtlayer.settings import Settings
@@ -151,6 +152,7 @@ class _Pull:
         self._size = request.size or services.settings.storage.virtual_size
         self._downloaded: set[Layer] = set()
         self._digest = ""
+        self._policy: PolicyScope | None = None
 
     async def run(self) -> PullResult:
         async with meanwhile(self._usable_pool()) as usable, self._source(usable) as source:
@@ -217,7 +219,7 @@ class _Pull:
         worker: WorkerOnDemand,
     ) -> PullResult:
         request, services, image = self._request, self._services, source.image
-        self._digest = image.digest
+        self._digest, self._policy = image.digest, source.policy
         _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
         plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
         # From before it is looked for until the catalogue says who needs it.
@@ -325,6 +327,7 @@ class _Pull:
             check_same(record, self._record(plan, image))
 
     def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
+        assert self._policy is not None, "the image is open"
         return ImageRecord(
             pool=self._request.pool,
             name=self._name,
@@ -342,6 +345,8 @@ class _Pull:
                 for layer in planned.layers
             ),
             volume=plan[-1].name,
+            policy_scope=self._policy.name,
+            unsigned_accepted=self._policy.accepts_unsigned,
             pulled_at=time.time_ns() // 1000,
             pulled_by=frozenset({self._job.owner}),
         )

@@ -19,6 +19,7 @@ from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.patience import Progress, patiently
 from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.policy import PolicyScope, policy_scope
 from virtlayer.service.source.proxy import Proxy, started_proxy
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.registries import route_of
@@ -44,6 +45,9 @@ class Skopeo:
     """A directory of this source's own, for temporary files."""
     patience: float
     obtained: Obtained
+    policy: PolicyScope
+    accepted: bool
+    """Whether the image was accepted already, and this is a conversion of it."""
     global_flags: tuple[str, ...]
     source_flags: tuple[str, ...]
 
@@ -54,6 +58,7 @@ class Skopeo:
         Args:
             policy: Whether it asks policy.json.
         """
+        policy = policy and not self.accepted
         flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
         async with contextlib.AsyncExitStack() as life:
             starting = started_proxy(flags, self.source_flags, self.pass_fds)
@@ -175,6 +180,8 @@ async def skopeo_for(
 
     Raises:
         InvalidArgument: Files or descriptors of ``access`` are not what they should be.
+        PolicyRejected: The signature policy cannot be used, or accepts unsigned images and must
+            not.
         RegistryUnavailable: Certificates of this host cannot be read.
     """
     access = await access.settled(secrets_deadline())
@@ -194,6 +201,7 @@ async def skopeo_for(
         flags = skopeo_flags(access, logins, reference, workspace.runtime)
         source_flags = await life.enter_async_context(flags)
         scratch = await life.enter_async_context(scratch_directory(workspace.scratch))
+        policy = workspace.policy
         yield Skopeo(
             reference=reference,
             target=place.reference,
@@ -201,7 +209,13 @@ async def skopeo_for(
             scratch=scratch,
             patience=workspace.patience,
             obtained=how_obtained(reference, access, logins, insecure=insecure),
-            global_flags=(f"--tmpdir={scratch}", *_platform_flags(platform)),
+            policy=await asyncio.to_thread(policy_scope, policy, place.reference, reference),
+            accepted=False,
+            global_flags=(
+                f"--policy={policy.file}",
+                f"--tmpdir={scratch}",
+                *_platform_flags(platform),
+            ),
             source_flags=source_flags,
         )
 

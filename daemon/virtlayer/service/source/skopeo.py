@@ -31,6 +31,7 @@ from virtlayer.service.source.image import (
 )
 from virtlayer.service.source.obtained import Obtained
 from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.policy import PolicyScope
 from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.streams import BlobStream, OpenedProxy, Proxies
@@ -54,6 +55,11 @@ class OpenImage:
     def obtained(self) -> Obtained:
         """How it is obtained, which decides who else may use its content."""
         return self._skopeo.obtained
+
+    @property
+    def policy(self) -> PolicyScope:
+        """The requirements that it met."""
+        return self._skopeo.policy
 
     async def index(self) -> Index:
         """What the reference leads to: the index with all its platforms, or just this image.
@@ -286,7 +292,7 @@ async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:
         raise RegistryUnavailable(f"{skopeo.reference} was changed while it was read. Try again.")
     digest = await skopeo.manifest_digest(raw)
     layout = await skopeo.copy_to_layout(digest)
-    return digest, replace(skopeo, reference=layout, target=layout, pass_fds=())
+    return digest, replace(skopeo, reference=layout, target=layout, pass_fds=(), accepted=True)
 
 
 def _check_platform(image: Image, platform: Platform | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.service.source.caller_source import ArchiveRoom
+from virtlayer.service.source.policy import SignaturePolicy
 
 PATIENCE = 120.0
 """Seconds without any sign of life from a registry after which it counts as gone."""
@@ -18,10 +19,12 @@ class Workspace:
         runtime: A directory in memory, for credentials.
         scratch: A directory on disk, for what skopeo unpacks or converts.
         room: The space for copies of callers' archives.
+        policy: Whose signatures images need.
         patience: Seconds without a sign of life after which a registry counts as gone.
     """
 
     runtime: Path
     scratch: Path
     room: ArchiveRoom
+    policy: SignaturePolicy
     patience: float = PATIENCE
