@@ -85,7 +85,8 @@ class JobSettings:
     keep_seconds: int = 300
     """How long a finished job stays readable."""
     keep_number: int = 200
-    """How many finished jobs stay readable at most."""
+    """How many finished jobs stay readable at most; beyond that, the user with most of them loses
+    the oldest."""
 
     def __post_init__(self) -> None:
         if self.running_limit < 1:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtlayer.errors import Cancelled, ImageNotFound, NoSuchJob
+from virtlayer.errors import Busy, Cancelled, ImageNotFound, NoSuchJob
 from virtlayer.service.jobs.engine import Jobs, Operation
 from virtlayer.service.jobs.job import Job, JobState
 from virtlayer.service.jobs.progress import Progress, Stage
@@ -55,12 +55,18 @@ def make(**settings: int) -> tuple[Jobs, Witness]:
     return jobs, witness
 
 
-def begin(jobs: Jobs, operation: Operation, belongings: contextlib.ExitStack | None = None) -> Job:
+def begin(
+    jobs: Jobs,
+    operation: Operation,
+    belongings: contextlib.ExitStack | None = None,
+    *,
+    uid: int = 1000,
+) -> Job:
     return jobs.start(
         "pull",
         source="docker://example.org/a:1",
         pool="default",
-        started_by=1000,
+        started_by=uid,
         operation=operation,
         belongings=belongings,
     )
@@ -235,6 +241,33 @@ async def test_finished_jobs_are_kept_up_to_a_number() -> None:
     assert [event for event, _ in witness.of(1)].count("removed") == 1
     with pytest.raises(NoSuchJob):
         jobs.get(1)
+
+
+async def test_finished_jobs_of_one_user_do_not_displace_those_of_another() -> None:
+    jobs, _ = make(keep_number=3)
+    other = begin(jobs, forever, uid=1001)
+    await jobs.cancel(other.id)
+    for _ in range(5):
+        job = begin(jobs, forever)
+        await jobs.cancel(job.id)
+    assert [job.id for job in jobs.list()] == [other.id, 5, 6]
+
+
+async def test_queue_of_a_user_is_limited_and_what_a_refused_job_owns_is_closed() -> None:
+    jobs = Jobs(JobSettings(running_limit=1), queue_limit=2, unlimited=frozenset({0}))
+    started = [begin(jobs, forever)]
+    await asyncio.sleep(0)
+    started += [begin(jobs, forever) for _ in range(2)]
+    belongings = contextlib.ExitStack()
+    closed: list[bool] = []
+    belongings.callback(closed.append, True)
+    with pytest.raises(Busy, match="2 jobs in the queue"):
+        begin(jobs, forever, belongings)
+    assert closed == [True]
+    started += [begin(jobs, forever, uid=0) for _ in range(3)]
+    started += [begin(jobs, forever, uid=1001)]
+    for job in reversed(started):
+        await jobs.cancel(job.id)
 
 
 async def test_finished_jobs_are_kept_for_a_time() -> None:

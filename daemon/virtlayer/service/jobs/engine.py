@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from virtlayer import journal
@@ -231,8 +232,13 @@ class Jobs:
             self._settings.keep_seconds, self._forget, job
         )
         while len(self._finished) > max(self._settings.keep_number, 1):
-            oldest = next(iter(self._finished))
-            self._forget(self._jobs[oldest])
+            self._forget(self._jobs[self._most_expendable()])
+
+    def _most_expendable(self) -> int:
+        """The oldest finished job of the user who has most: others' stay readable."""
+        numbers = Counter(self._jobs[number].started_by for number in self._finished)
+        [(uid, _)] = numbers.most_common(1)
+        return next(one for one in self._finished if self._jobs[one].started_by == uid)
 
     def _forget(self, job: Job) -> None:
         self._finished.pop(job.id).cancel()
