@@ -146,6 +146,34 @@ async def test_sixty_inspections_of_one_user_start_two_and_delay_nobody(
         end(calls)
 
 
+async def test_inspections_end_when_their_caller_leaves_the_bus(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    inspect = ("Inspect", "sa{sv}", silent.reference, PLAIN)
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as staying,
+    ):
+        async with user(system, "nobody") as leaving:
+            calls = [asyncio.create_task(leaving.call(*inspect)) for _ in range(2)]
+            await silent.has(2)
+            last = asyncio.create_task(staying.call(*inspect))
+            await staying.ask("ListJobs")
+            assert silent.connections == 2
+            end(calls)
+        # Their places are free, and so are their programs gone.
+        await silent.has(3)
+        async with asyncio.timeout(20):
+            while programs(daemon, "skopeo") != 1:
+                await asyncio.sleep(0.01)
+        end([last])
+        await staying.connection.close()
+        async with asyncio.timeout(20):
+            while programs(daemon, "skopeo"):
+                await asyncio.sleep(0.01)
+
+
 async def test_a_flood_from_a_new_connection_is_limited_before_its_user_is_known(
     system: Bus, tmp_path: Path, silent: SilentRegistry
 ) -> None:

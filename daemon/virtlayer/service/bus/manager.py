@@ -11,6 +11,7 @@ from virtlayer.dbus import names
 from virtlayer.protocol.names import parse_image_name, parse_pool_name, parse_volume_name
 from virtlayer.service.bus.authority import Action, Authority
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.image import ImageObjects
 from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
@@ -57,11 +58,18 @@ class Manager(Interface):
 
     interface = names.MANAGER
 
-    def __init__(self, services: Services, authority: Authority, images: ImageObjects) -> None:
+    def __init__(
+        self,
+        services: Services,
+        authority: Authority,
+        images: ImageObjects,
+        departures: Departures,
+    ) -> None:
         super().__init__()
         self._services = services
         self._authority = authority
         self._images = images
+        self._departures = departures
         each = services.settings.quota.inspections
         self._inspections = Turns(_USERS_THAT_INSPECT * each, per_user=each)
 
@@ -157,7 +165,10 @@ class Manager(Interface):
             given.check_paths(request.source, session=self._services.session)
             details = details_of(given, source=str(request.source))
             await self._authority.authorize(call, Action.INSPECT, details)
-            async with self._inspections.slot(await self._authority.uid(call)):
+            async with (
+                self._departures.ending_with(call.sender),
+                self._inspections.slot(await self._authority.uid(call)),
+            ):
                 access = await request.access.settled(secrets_deadline())
                 request = dataclasses.replace(request, access=access)
                 return result_variants(await inspect(self._services, request))

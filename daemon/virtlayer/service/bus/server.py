@@ -5,6 +5,7 @@ from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
 from virtlayer.service.bus.authority import Authority, SessionAuthority, SystemAuthority
 from virtlayer.service.bus.callers import Callers
+from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.image import ImageObjects
 from virtlayer.service.bus.job import JobObject, error_name
@@ -40,7 +41,7 @@ class Server:
             connection, names.ROOT, self._authority.admit, quotas, self._visibility
         )
         self._images = ImageObjects(services.catalog, self._exporter)
-        self._manager = Manager(services, self._authority, self._images)
+        self._manager = Manager(services, self._authority, self._images, Departures(connection))
         self._objects: dict[int, JobObject] = {}
 
     async def start(self) -> bool:

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Ends work that is done for a caller alone when the caller leaves the bus."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from dbus_next.constants import MessageFlag
+from dbus_next.message import Message
+
+from virtlayer.dbus import names
+from virtlayer.dbus.connection import Connection
+from virtlayer.dbus.received import close_received
+from virtlayer.errors import Cancelled
+
+_BUS = (names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE)
+
+
+class Departures:
+    """Hears from the bus who leaves it.
+
+    Args:
+        connection: The bus; its signals come here from now on.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._watched: dict[str, set[asyncio.Task[object]]] = {}
+        connection.on_signal = self._note
+
+    @contextlib.asynccontextmanager
+    async def ending_with(self, caller: str) -> AsyncIterator[None]:
+        """Cancel the current task in the context when a caller leaves the bus.
+
+        Args:
+            caller: The unique name of the caller's connection.
+
+        Raises:
+            Cancelled: The caller has left already.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "only a task can be cancelled"
+        tasks = self._watched.setdefault(caller, set())
+        tasks.add(task)
+        try:
+            # In the stream of the bus, the answer to the question is behind the signal.
+            answers = await asyncio.gather(
+                self._connection.ask(*_BUS, "AddMatch", "s", [_rule(caller)]),
+                self._connection.ask(*_BUS, "NameHasOwner", "s", [caller]),
+            )
+            if answers[1] != [True]:
+                raise Cancelled("The caller has left the bus.")
+            yield
+        finally:
+            tasks.discard(task)
+            if not tasks:
+                self._watched.pop(caller, None)
+            self._remove_match(caller)
+
+    def _remove_match(self, caller: str) -> None:
+        destination, path, interface = _BUS
+        self._connection.send(
+            Message(
+                destination=destination,
+                path=path,
+                interface=interface,
+                member="RemoveMatch",
+                flags=MessageFlag.NO_REPLY_EXPECTED,
+                signature="s",
+                body=[_rule(caller)],
+            )
+        )
+
+    def _note(self, message: Message) -> None:
+        close_received(message.unix_fds)
+        if message.sender == names.BUS_SERVICE and message.member == "NameOwnerChanged":
+            name, _before, now = message.body
+            if not now:
+                for task in self._watched.get(name, ()):
+                    task.cancel()
+
+
+def _rule(caller: str) -> str:
+    return f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg0='{caller}'"
