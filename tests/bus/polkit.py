@@ -34,8 +34,10 @@ def open_directory() -> Iterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def polkitd(bus: Bus, rules: str) -> AsyncIterator[None]:
+async def polkitd(bus: Bus, rules: str) -> AsyncIterator[int]:
     """Run polkitd with the shipped actions and these rules; it is gone afterwards.
+
+    The context gives its process id, if root runs the tests.
 
     Args:
         bus: A system bus with polkit's own policy.
@@ -60,7 +62,7 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[None]:
                 ):
                     assert process.returncode is None, "polkitd does not start"
                     await asyncio.sleep(0.02)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             await process.wait()

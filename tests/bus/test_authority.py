@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from tests.bus.daemon import Daemon, virtlayerd
@@ -22,14 +24,17 @@ from tests.bus.polkit import (
     open_directory,
     polkitd,
 )
+from tests.bus.users import user
 from tests.support.bus_daemon import Bus, session_bus, system_bus
 from tests.support.command import COMMAND, Ended
 from tests.support.images import file, image, layer, write_layout
 from tests.support.ordinary_user import as_user
 from tests.support.privileges import as_root
 from virtlayer.dbus.connection import Connection
-from virtlayer.service.bus.authority import Action
+from virtlayer.errors import NotAuthorized
+from virtlayer.service.bus.authority import Action, SystemAuthority
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.members import Interface, method
 
@@ -335,6 +340,32 @@ async def test_a_prompt_holds_up_nobody_else(system: Bus, tmp_path: Path) -> Non
         await process.wait()
         agent.withdrawn.set()
         await exporter.finish(5)
+
+
+@pytest.mark.root
+async def test_polkit_that_hangs_delays_only_who_needs_it_and_not_for_ever(
+    system: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("virtlayer.service.bus.authority._ANSWER_SECONDS", 0.2)
+    async with (
+        polkitd(system, rule("YES")) as pid,
+        await Connection.opened(session=False, address=system.address) as service,
+        user(system, "nobody") as nobody,
+    ):
+        authority = SystemAuthority(service, Callers(service))
+        call = Call(Message(path="/", member="Pull", sender=str(nobody.connection.unique_name)))
+        await authority.authorize(call, Action.PULL, {})
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(NotAuthorized, match="polkit did not answer"):
+                await authority.authorize(call, Action.PULL, {})
+            assert not await authority.allows(call, Action.REMOVE, {})
+            viewer = await authority.viewer(call)
+            assert await viewer.sees({NOBODY.pw_uid})
+            assert not await viewer.sees({0})
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await authority.authorize(call, Action.PULL, {})
 
 
 @contextlib.asynccontextmanager

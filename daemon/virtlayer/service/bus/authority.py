@@ -4,6 +4,7 @@
 A caller is asked about by its unique name on the bus, which no other connection ever gets.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 from enum import StrEnum
@@ -18,6 +19,8 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.visibility import OrdinaryUser, SeesAll, Viewer
 
+_ANSWER_SECONDS = 20
+"""For polkit to run its rules; a call that waits for ever would be counted for ever."""
 _ALLOW_USER_INTERACTION = 1
 """Of CheckAuthorizationFlags."""
 
@@ -157,22 +160,30 @@ class SystemAuthority:
         """Whether polkit allows something, and whether it would after a prompt.
 
         Raises:
-            BusError: polkit does not answer.
+            BusError: polkit does not answer, or not in time where it asks nobody.
         """
-        [(allowed, challenge, _details)] = await self._connection.ask(
-            names.POLKIT_SERVICE,
-            names.POLKIT_PATH,
-            names.POLKIT_AUTHORITY,
-            "CheckAuthorization",
-            "(sa{sv})sa{ss}us",
-            [
-                ["system-bus-name", {"name": Variant("s", sender)}],
-                str(action),
-                dict(details),
-                _ALLOW_USER_INTERACTION if interactive else 0,
-                "",
-            ],
-        )
+        question = [
+            ["system-bus-name", {"name": Variant("s", sender)}],
+            str(action),
+            dict(details),
+            _ALLOW_USER_INTERACTION if interactive else 0,
+            "",
+        ]
+        try:
+            # A person may take any time.
+            async with asyncio.timeout(None if interactive else _ANSWER_SECONDS):
+                [(allowed, challenge, _details)] = await self._connection.ask(
+                    names.POLKIT_SERVICE,
+                    names.POLKIT_PATH,
+                    names.POLKIT_AUTHORITY,
+                    "CheckAuthorization",
+                    "(sa{sv})sa{ss}us",
+                    question,
+                )
+        except TimeoutError:
+            raise BusError(
+                names.STANDARD_ERROR_PREFIX + "NoReply", f"nothing in {_ANSWER_SECONDS} seconds"
+            ) from None
         return bool(allowed), bool(challenge)
 
     async def uid(self, call: Call) -> int:
