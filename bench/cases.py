@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contestants import Cold, NewVolume, Sharing, Together, Unchanged
+from bench.fresh import OnFreshFilesystem
 from bench.inputs import MANY, STEPS
 from bench.measure import Arena, Series
 from bench.ours import Machine
@@ -49,9 +50,9 @@ def big(setting: Setting) -> Outcome:
     series = setting.arena.compete(
         {
             OURS: (Cold(setting.machine, setting.kept), image),
-            Umoci.title: (Umoci(inputs), image),
+            Umoci.title: (OnFreshFilesystem(Umoci(inputs)), image),
             Loop.title: (Loop(inputs), image),
-            Podman.title: (Podman(inputs), image),
+            Podman.title: (OnFreshFilesystem(Podman(inputs)), image),
             Limit.title: (Limit(inputs, setting.kept), image),
         }
     )
@@ -104,7 +105,7 @@ def layered(setting: Setting) -> Outcome:
     series = setting.arena.compete(
         {
             OURS: (Cold(setting.machine), second),
-            Umoci.title: (Umoci(inputs), second),
+            Umoci.title: (OnFreshFilesystem(Umoci(inputs)), second),
             sharing: (Sharing(setting.machine, first), second),
             unchanged: (Unchanged(setting.machine), second),
         }
