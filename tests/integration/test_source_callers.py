@@ -89,6 +89,15 @@ async def test_image_that_the_command_sends_is_read(sources: Sources, local_imag
     assert uncompressed(blobs) == EXPECTED
 
 
+@pytest.mark.parametrize("tag", ["2", "@1", "@x", "@", "@-1", f"@{'9' * 30}"])
+def test_layout_without_such_image_is_reported_before_anything_is_sent(
+    tmp_path: Path, tag: str
+) -> None:
+    layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
+    with pytest.raises(ImageNotFound, match=f"no image “{tag}”"), sending(f"oci:{layout}:{tag}"):
+        pass
+
+
 async def test_archive_is_passed_as_a_file(sources: Sources, tmp_path: Path) -> None:
     path = images.write_docker_archive(tmp_path / "archive", "demo:1", LAYERS)
     with path.open("rb") as file:

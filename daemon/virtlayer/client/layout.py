@@ -22,6 +22,7 @@ _LIMIT = 4 * 1024 * 1024
 _DEEPEST = 4
 """Indexes in indexes."""
 _DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)")
+_POSITION = re.compile(r"@([0-9]{1,9})")
 _NAME = "org.opencontainers.image.ref.name"
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -173,8 +174,8 @@ def _chosen(entries: object, tag: str | None, directory: Path) -> Mapping[str, A
                 f"{directory} has {len(images)} images. Name one, as in oci:{directory}:TAG."
             )
         return images[0]
-    if tag.startswith("@"):
-        found = images[int(tag[1:]) : int(tag[1:]) + 1]
+    if position := _POSITION.fullmatch(tag):
+        found = images[int(position[1]) :][:1]
     else:
         found = [one for one in images if _name_of(one) == tag]
     if not found:
