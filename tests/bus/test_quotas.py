@@ -298,3 +298,28 @@ async def test_root_may_have_any_number_of_calls(
         # But no more programs than anybody else.
         assert programs(daemon, "skopeo") == 2
         end(calls)
+
+
+async def test_calls_that_wait_for_a_job_are_limited_apart_from_others(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as nobody,
+        user(system, "games") as games,
+    ):
+        _number, job = await nobody.ask("Pull", "ssa{sv}", silent.reference, "default-pool", PLAIN)
+        where = {"path": job, "interface": JOB}
+        waits = [asyncio.create_task(nobody.call("Wait", **where)) for _ in range(64)]
+        # Calls of one connection arrive in order: when this is answered, all of them wait.
+        await nobody.ask("ListJobs")
+        error, text = await nobody.refused("Wait", **where)
+        assert (error, "64 calls that wait for jobs" in text) == ("Busy", True), text
+        # Others can wait as well.
+        other = asyncio.create_task(games.call("Wait", **where))
+        await games.ask("ListJobs")
+        await daemon.ask("Cancel", **where)
+        for wait in [*waits, other]:
+            async with asyncio.timeout(20):
+                assert (await wait).body[0] == "cancelled"

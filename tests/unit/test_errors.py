@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The message of an error is one printable line, whoever wrote the names and texts in it."""
+"""The message of an error is one printable line, with the names and texts of others escaped."""
 
 import pytest
 

@@ -188,7 +188,7 @@ def test_certificates_are_named_descriptors() -> None:
     wait_until_closed()
 
 
-@pytest.mark.parametrize("name", ["../ca.crt", "ca.pem", "ca\n.crt", ""])
+@pytest.mark.parametrize("name", ["../ca.crt", "ca.pem", "ca\n.crt", "", "x" * 252 + ".crt"])
 def test_names_that_are_no_certificates(name: str) -> None:
     with pytest.raises(InvalidArgument, match="not the name of a certificate"):
         Access(cert_fds={name: 0})

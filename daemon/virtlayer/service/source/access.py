@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.names import NAME_LIMIT
 from virtlayer.service.source.host_certificates import SUFFIXES
 from virtlayer.service.source.logins import Logins, authfile, login_of, parse_logins
 from virtlayer.service.source.passed_descriptor import content_of
@@ -177,9 +178,10 @@ def _check_file_names(names: tuple[str, ...]) -> None:
             f"cert-fds has {len(names)} certificates; the limit is {_CERTIFICATES_LIMIT}."
         )
     for name in names:
-        if "/" in name or not name.isprintable() or not name.endswith(SUFFIXES):
+        is_file_name = name.isprintable() and "/" not in name and len(name.encode()) <= NAME_LIMIT
+        if not is_file_name or not name.endswith(SUFFIXES):
             raise InvalidArgument(
-                f"“{name[:80]!a}” in cert-fds is not the name of a certificate or key: "
+                f"“{name[:80]}” in cert-fds is not the name of a certificate or key: "
                 f"*{', *'.join(SUFFIXES)}."
             )
 
