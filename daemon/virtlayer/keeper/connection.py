@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from virtlayer.errors import Libvirt
 from virtlayer.keeper.binding import libvirt
-from virtlayer.keeper.failures import translated
+from virtlayer.keeper.failures import translated, undecodable
 
 type Connection = libvirt.virConnect
 """What the functions that ``Hypervisor.call`` runs get first."""
@@ -104,12 +104,16 @@ class Hypervisor:
             return await self._in_thread(_if_alive, connection, call)
         except _Lost:
             pass
+        except UnicodeDecodeError as error:
+            raise undecodable(error) from error
         except libvirt.libvirtError as error:
             if await self._in_thread(_is_alive, connection):
                 raise translated(error) from error
         connection = await self._connected(instead_of=connection)
         try:
             return await self._in_thread(function, connection, *args, **kwargs)
+        except UnicodeDecodeError as error:
+            raise undecodable(error) from error
         except libvirt.libvirtError as error:
             raise translated(error) from error
 

@@ -23,6 +23,8 @@ from virtlayer.keeper.binding import libvirt
 type LibvirtError = libvirt.libvirtError
 type _Meaning = tuple[type[VirtlayerError], str]
 
+_SHOWN = 200
+"""Bytes that are shown on each side of a damaged character."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _BY_CODE: Mapping[str, _Meaning] = {
@@ -83,6 +85,21 @@ def translated(error: LibvirtError) -> VirtlayerError:
         known = _of(code, _BY_CODE_IN_STORAGE) or known
     kind, advice = known or (Libvirt, "")
     return kind(f"{text}. {advice}".strip())
+
+
+def undecodable(error: UnicodeDecodeError) -> Libvirt:
+    """The error for text of libvirt's that libvirt-python cannot decode.
+
+    libvirt passes on the names of files in a pool and those in the headers of images as they are.
+    """
+    # The text is a name, or XML with a name in it.
+    before = error.object[: error.start].rpartition(b">")[2][-_SHOWN:]
+    after = error.object[error.start :].partition(b"<")[0][:_SHOWN]
+    shown = (before + after).decode(errors="backslashreplace")
+    return Libvirt(
+        f"libvirt returned the name “{shown}”, which is not valid UTF-8. Rename the file in the "
+        "pool, or remove the image whose header has the name."
+    )
 
 
 def _of(code: int, table: Mapping[str, _Meaning]) -> _Meaning | None:

@@ -6,12 +6,15 @@ The formats are libvirt's storage pool and volume XML
 libvirt writes them in bytes, whatever unit the volume was defined with.
 """
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 from virtlayer.errors import Libvirt, PoolUnsupported
 from virtlayer.protocol.pools import Pool, Volume
 
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 excludes ("Char")."""
 POOL_KINDS = ("dir", "fs", "netfs")
 """The types of pool whose volumes are files in one directory: a backing chain needs that."""
 
@@ -22,7 +25,7 @@ def parse_pool(text: str) -> Pool:
     Raises:
         PoolUnsupported: Its volumes are no files in a directory.
     """
-    root = ElementTree.fromstring(text)  # noqa: S314 -- libvirt wrote it
+    root = _parsed(text)
     name = _text(root, "name")
     kind = root.get("type", "")
     if kind not in POOL_KINDS:
@@ -35,7 +38,7 @@ def parse_pool(text: str) -> Pool:
 
 def parse_volume(text: str) -> Volume:
     """Read the description of a volume."""
-    root = ElementTree.fromstring(text)  # noqa: S314 -- libvirt wrote it
+    root = _parsed(text)
     backing = root.findtext("backingStore/path")
     return Volume(
         name=_text(root, "name"),
@@ -46,6 +49,13 @@ def parse_volume(text: str) -> Volume:
         backing_path=Path(backing) if backing else None,
         backing_format=_format(root, "backingStore/format"),
     )
+
+
+def _parsed(text: str) -> ElementTree.Element:
+    # libvirt 11.3 writes the control characters in the backing name of an image as they are. XML
+    # cannot contain them, and no file of ours has a name with one.
+    legal = _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text)
+    return ElementTree.fromstring(legal)  # noqa: S314 -- libvirt wrote it
 
 
 def _text(root: ElementTree.Element, path: str) -> str:
