@@ -16,6 +16,8 @@ from virtlayer.sizes import MIB as MIB
 from virtlayer.sizes import check_virtual_size
 from virtlayer.toml import Misfit, read_toml
 
+CONTAINER_IDS = 65536
+"""How many ids a container has: from 0 on, and as many on the host."""
 DEEPEST_CHAIN = 24
 """Layer volumes. libvirt 11.3 started a machine on 24 of them with its overlay on top, and on no 25
 (libvirt and qemu nest as deep as the chain; 12.0 takes 200)."""
@@ -140,6 +142,23 @@ class LayerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectorySettings:
+    """``[directory]``: directories of images, which containers run on."""
+
+    id_base: int = 1_048_576
+    """What the id 0 of an image becomes with the option id-map; the next 65535 ids follow it. No
+    user of the host may have one of them."""
+
+    def __post_init__(self) -> None:
+        if not CONTAINER_IDS <= self.id_base <= 2**32 - 1 - CONTAINER_IDS:
+            raise Misfit(
+                "id-base",
+                f"“directory.id-base” must be from {CONTAINER_IDS} to "
+                f"{2**32 - 1 - CONTAINER_IDS}: the ids below are the host's own.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """``[service]``: the daemon itself."""
 
@@ -159,6 +178,7 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     quota: QuotaSettings = field(default_factory=QuotaSettings)
     layer: LayerSettings = field(default_factory=LayerSettings)
+    directory: DirectorySettings = field(default_factory=DirectorySettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
 
 

@@ -12,6 +12,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -128,14 +129,14 @@ async def test_an_image_becomes_a_directory_that_libvirt_lists(user: PoolUser) -
 async def test_a_directory_knows_what_a_container_runs(user: PoolUser) -> None:
     source = _stored(user, _root_filesystem())
     await user.run(*_pull(user, source, "--format=dir", "--volume=web"))
-    xml = await user.tell("xml", "web", user.pool, "--type=lxc")
+    xml = await user.tell("xml", "web", user.pool, "--type=lxc", "--privileged")
     assert f'<source dir="{user.path / "web"}" />' in xml
     assert "<init>/bin/app</init>" in xml
     assert "<initdir>/srv</initdir>" in xml
 
     (user.path / "web").rename(user.path / "away")
     (user.path / "web").mkdir()
-    other = await user.tell("xml", "web", user.pool, "--type=lxc")
+    other = await user.tell("xml", "web", user.pool, "--type=lxc", "--privileged")
     assert "/bin/app" not in other
 
 
@@ -155,6 +156,46 @@ async def test_a_directory_is_customized(user: PoolUser) -> None:
     app = found[b"bin/app"]
     assert (app.uid, app.gid, app.mode) == (100_007, 8, 0o4755)
     assert found[b""].uid == 100_000
+
+
+@pytest.mark.root
+async def test_directory_with_an_id_map_can_be_where_others_may_enter(user: PoolUser) -> None:
+    path = user.path
+    path.chmod(0o711)
+    source = _stored(user, _root_filesystem())
+    options = ("--format=dir", "--volume=web", "--id-map=auto", "--hostname=web")
+    result = await user.run(*_pull(user, source, *options))
+    assert (result["squashed"], result["skipped-devices"]) == (False, 1)
+    found = scan(path / "web")
+    app = found[b"bin/app"]
+    assert (app.uid, app.gid, app.mode) == (1_048_576 + 7, 1_048_576 + 8, 0o4755)
+    assert {found[name].uid for name in (b"", b"etc/passwd", b"etc/hostname")} == {1_048_576}
+    assert b"null" not in found
+
+    printed = await user.tell("xml", "web", user.pool, "--type=lxc")
+    root = ElementTree.fromstring(printed)  # noqa: S314 -- our own
+    expected = {"start": "0", "target": "1048576", "count": "65536"}
+    for tag in ("uid", "gid"):
+        [one] = root.findall(f"idmap/{tag}")
+        assert one.attrib == expected
+    description = user.host.directory / f"{user.pool}.xml"
+    description.write_text(printed)
+    subprocess.run(["virt-xml-validate", description, "domain"], check=True)
+
+    # Another directory in its place is not the one whose ids were mapped.
+    (path / "web").rename(path / "away")
+    (path / "web").mkdir()
+    ended = await user.fail("xml", "web", user.pool, "--type=lxc")
+    assert (ended.status, "--id-map=auto" in ended.stderr) == (2, True)
+
+
+@pytest.mark.root
+async def test_image_with_ids_that_a_container_has_not_is_refused(user: PoolUser) -> None:
+    content = image([layer(file("su", b"", mode=0o4755, uid=100_000))])
+    pull = _pull(user, _stored(user, content), "--format=dir", "--id-map=auto")
+    ended = await user.fail(*pull)
+    assert (ended.status, "has a file of user 100000" in ended.stderr) == (2, True)
+    assert user.volumes == []
 
 
 async def test_a_name_that_is_taken_is_refused(user: PoolUser) -> None:
@@ -210,6 +251,9 @@ async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
         (("--format=dir", "--grow"), "make no sense with format=dir"),
         (("--format=disk", "--volume-size=1G"), "make no sense with format=disk"),
         (("--format=disk", "--hostname=a"), "taken as it is in the image"),
+        (("--id-map=auto",), "id-map is for format=dir"),
+        (("--format=disk", "--id-map=auto"), "id-map is for format=dir"),
+        (("--format=dir", "--id-map=auto", "--uid-map=0:1:1"), "but not both"),
         (("--format=dir", "--volume=a/b"), "Invalid volume name “a/b”"),
     ],
 )
@@ -281,6 +325,8 @@ async def test_a_users_directory_is_his_and_that_is_said(
     assert "; 1 devices left out" in ended.stdout
 
     ended = await asyncio.to_thread(run, "--format=dir", "--volume=c", "--uid-map=0:1:1")
+    assert (ended.returncode, "belongs to you" in ended.stderr) == (2, True)
+    ended = await asyncio.to_thread(run, "--format=dir", "--volume=c", "--id-map=auto")
     assert (ended.returncode, "belongs to you" in ended.stderr) == (2, True)
     assert users_host.volumes("default") == ["a", "b"]
     assert sorted(one.name for one in path.iterdir()) == ["a", "b"]

@@ -168,7 +168,7 @@ async def test_a_volume_has_the_config_of_the_version_that_it_stands_on(user: Po
     [top] = await user.pull(old, "moving")
     user.overlay(user.path / "older.qcow2", Path(top))
     await user.pull(image([layer(file("new", b""))], config={"config": {"Cmd": ["new"]}}), "moving")
-    arguments = ("older.qcow2", user.pool, "--type=lxc")
+    arguments = ("older.qcow2", user.pool, "--type=lxc", "--privileged")
     root = ElementTree.fromstring((await user.run("xml", *arguments))["xml"])  # noqa: S314
     words = [root.findtext("os/init"), *(one.text for one in root.findall("os/initarg"))]
     assert words == ["/bin/sh", "-c", 'exec "$0" "$@"', "old"]
@@ -181,7 +181,9 @@ async def test_a_container_has_it_in_its_own_elements(user: PoolUser, tmp_path: 
         "WorkingDir": "/work",
     }
     [top] = await user.pull(bootable(config), "program")
-    printed = await user.tell("xml", "program", user.pool, "--type=lxc")
+    ended = await user.fail("xml", "program", user.pool, "--type=lxc")
+    assert (ended.status, "--privileged" in ended.stderr) == (2, True)
+    printed = await user.tell("xml", "program", user.pool, "--type=lxc", "--privileged")
     assert_valid(printed, tmp_path / "domain.xml")
     root = ElementTree.fromstring(printed)  # noqa: S314 -- our own
     assert (root.get("type"), root.findtext("os/type")) == ("lxc", "exe")

@@ -54,7 +54,8 @@ async def build_directory(
             return await worker.finish("The image “demo:1”")
 
 
-async def customize(path: Path, customization: Customization) -> None:
-    """Customize a directory."""
+async def customize(path: Path, customization: Customization) -> int:
+    """Customize a directory; return how many devices were removed."""
+    subject = "The image “demo:1”"
     with open_directory(path) as descriptor:
-        await customize_directory(LayerSettings(), descriptor, customization, "The image “demo:1”")
+        return await customize_directory(LayerSettings(), descriptor, customization, subject)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.hostname import checked_hostname
-from virtlayer.protocol.id_ranges import IdMap, IdRange, Owners
+from virtlayer.protocol.id_ranges import IdMap, IdRange, Owners, UnmappedId
 from virtlayer.protocol.ssh_keys import checked_keys, with_keys
 from virtlayer.worker.customize.accounts import (
     Account,
@@ -256,6 +256,44 @@ _OWNERS = Owners(
 )
 def test_ids_in_attributes_are_mapped(name: bytes, value: bytes, expected: bytes) -> None:
     assert _OWNERS.attribute(name, value) == expected
+
+
+_CONTAINED = Customization(
+    uid_map=(IdRange(0, 100_000, 1000),), gid_map=(IdRange(0, 200_000, 1000),), contained=True
+).owners
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            struct.pack("<I16s", 0x02000001, b"m" * 16),
+            struct.pack("<I16sI", 0x03000001, b"m" * 16, 100_000),
+        ),
+        (
+            struct.pack("<I8s", 0x01000000, b"m" * 8),
+            struct.pack("<I16sI", 0x03000000, b"m" * 8 + bytes(8), 100_000),
+        ),
+        (
+            struct.pack("<I16sI", 0x03000001, b"m" * 16, 7),
+            struct.pack("<I16sI", 0x03000001, b"m" * 16, 100_007),
+        ),
+    ],
+)
+def test_capabilities_hold_only_in_the_user_namespace_of_a_container(
+    value: bytes, expected: bytes
+) -> None:
+    assert _CONTAINED.attribute(b"security.capability", value) == expected
+
+
+def test_id_that_a_container_has_not_is_an_error() -> None:
+    assert _CONTAINED.uids(999) == 100_999
+    with pytest.raises(UnmappedId, match="1000") as caught:
+        _CONTAINED.gids(1000)
+    assert caught.value.name == "gid-map"
+    acl = struct.pack("<IHHI", 2, 2, 4, 5000)
+    with pytest.raises(UnmappedId, match="5000"):
+        _CONTAINED.attribute(b"system.posix_acl_default", acl)
 
 
 def test_a_customization_survives_its_way_to_the_worker_and_hides_its_secret() -> None:

@@ -17,6 +17,7 @@ from tests.support import archives
 from tests.support.directories import build_directory, customize, open_directory
 from tests.support.directory_user import NOBODY, as_nobody, build_as_user, users_directory
 from tests.support.images import (
+    Entry,
     LayerContent,
     device,
     directory,
@@ -356,3 +357,85 @@ async def test_attributes_that_only_the_kernels_root_sets_are_counted(tmp_path: 
     finished = await build_directory(tmp_path / "root", [layer(file("a", b"", xattrs=attributes))])
     assert finished.skipped_attributes == 2
     assert scan(tmp_path / "root")[b"a"].attributes == ((b"user.kept", b"2"),)
+
+
+_BASE = 1_048_576
+_IDS = (IdRange(0, _BASE, 65536),)
+_CONTAINER = Customization(uid_map=_IDS, gid_map=_IDS, contained=True)
+# VFS_CAP_REVISION_2 with cap_net_raw, as images have it.
+_CAPABILITY_2 = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
+
+
+async def test_directory_for_a_container_has_nothing_that_works_on_the_host(tmp_path: Path) -> None:
+    capability = {"security.capability": _CAPABILITY_2}
+    layers = [
+        layer(
+            directory("bin", mode=0o2755, gid=8),
+            file("bin/su", b"", mode=0o6755),
+            file("bin/ping", b"", mode=0o755, xattrs=capability),
+            file("last", b"", uid=65535, gid=65535),
+            symlink("link", "bin/su"),
+            device("null", "c", 1, 3, mode=0o666),
+            hardlink("null-too", "null"),
+            device("disk", "b", 8, 0, uid=7),
+        )
+    ]
+    await build_directory(tmp_path / "root", layers)
+    removed = await customize(tmp_path / "root", _CONTAINER)
+
+    found = scan(tmp_path / "root")
+    assert removed == 3
+    assert found.keys() == {b"", b"bin", b"bin/su", b"bin/ping", b"last", b"link"}
+    assert {
+        (node.uid, node.gid) for path, node in found.items() if path not in (b"last", b"bin")
+    } == {(_BASE, _BASE)}
+    assert (found[b"bin"].uid, found[b"bin"].gid, found[b"bin"].mode) == (_BASE, _BASE + 8, 0o2755)
+    assert (found[b"last"].uid, found[b"last"].gid) == (_BASE + 65535, _BASE + 65535)
+    assert found[b"bin/su"].mode == 0o6755
+    # Of revision 3, for the namespace whose root is the first of these ids.
+    expected = struct.pack("<IIIIII", 0x03000001, 1 << 13, 0, 0, 0, _BASE)
+    assert found[b"bin/ping"].attributes == ((b"security.capability", expected),)
+
+
+@pytest.mark.parametrize(
+    ("entry", "whose"),
+    [
+        (file("a", b"", uid=65536, mode=0o4755), "user 65536"),
+        (file("a", b"", gid=70_000), "group 70000"),
+        (symlink("a", "b", uid=1_048_576), "user 1048576"),
+        (
+            file(
+                "a",
+                b"",
+                xattrs={
+                    "system.posix_acl_access": struct.pack(
+                        "<IHHIHHIHHIHHIHHI",
+                        2,
+                        1,
+                        6,
+                        2**32 - 1,
+                        2,
+                        4,
+                        100_000,
+                        4,
+                        4,
+                        2**32 - 1,
+                        16,
+                        4,
+                        2**32 - 1,
+                        32,
+                        0,
+                        2**32 - 1,
+                    )
+                },
+            ),
+            "user 100000",
+        ),
+    ],
+)
+async def test_id_that_a_container_has_not_is_refused(
+    tmp_path: Path, entry: Entry, whose: str
+) -> None:
+    await build_directory(tmp_path / "root", [layer(entry)])
+    with pytest.raises(InvalidArgument, match=f"has a file of {whose}, which is beyond the ids"):
+        await customize(tmp_path / "root", _CONTAINER)

@@ -46,6 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
         default="qcow2",
         help="a chain of volumes (default), one directory, or the disk that is in the image",
     )
+    pull.add_argument(
+        "--id-map",
+        choices=("auto",),
+        help="with --format=dir: give the files the ids of a container with a user namespace",
+    )
     pull.add_argument("--size", type=_virtual_size, help="virtual size of the volumes, such as 20G")
     pull.add_argument(
         "--no-cache", dest="cache", action="store_false", help="keep none of the downloaded blobs"
@@ -104,6 +109,11 @@ def build_parser() -> argparse.ArgumentParser:
     xml.add_argument("name", metavar="IMAGE|VOLUME", help="an image is started read-only")
     _add_pool(xml)
     xml.add_argument("--type", choices=("qemu", "lxc"), default="qemu", help="(default: qemu)")
+    xml.add_argument(
+        "--privileged",
+        action="store_true",
+        help="with --type=lxc: allow that root of the container is root of the host",
+    )
     xml.add_argument("--kernel", type=Path, help="(default: the newest one in /boot)")
     xml.add_argument("--initrd", type=Path, help="(default: the one of that kernel)")
     xml.add_argument(

@@ -135,6 +135,8 @@ def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
         options["name"] = arguments.name
     if arguments.format != "qcow2":
         options["format"] = arguments.format
+    if arguments.id_map is not None:
+        options["id-map"] = arguments.id_map
     if arguments.size:
         options["size"] = arguments.size
     if not arguments.cache:

@@ -15,6 +15,7 @@ from virtlayer.client.kernels import Kernel
 from virtlayer.client.startup import Startup
 from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
+from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.names import DomainName
 from virtlayer.settings import KIB
 
@@ -48,6 +49,8 @@ class Guest:
         architecture: As the OCI config names it; "" if that is not known.
         startup: What the image wants to be run.
         memory: In bytes.
+        uid_map: Which users of a container are which of the host; empty if all are the same.
+        gid_map: Which groups.
     """
 
     name: DomainName
@@ -60,6 +63,8 @@ class Guest:
     architecture: str
     startup: Startup
     memory: int
+    uid_map: tuple[IdRange, ...] = ()
+    gid_map: tuple[IdRange, ...] = ()
 
 
 def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> str:
@@ -110,6 +115,8 @@ def lxc_domain(guest: Guest) -> str:
     """
     startup = guest.startup
     domain = _domain("lxc", guest)
+    if guest.uid_map and guest.gid_map:
+        _add_id_map(domain, guest)
     system = SubElement(domain, "os")
     _add(system, "type", "exe")
     program, *arguments = _absolute(startup.command)
@@ -136,6 +143,15 @@ def lxc_domain(guest: Guest) -> str:
         SubElement(root, "readonly")
     SubElement(devices, "console", type="pty")
     return _text(domain)
+
+
+def _add_id_map(domain: Element, guest: Guest) -> None:
+    maps = SubElement(domain, "idmap")
+    for tag, ranges in (("uid", guest.uid_map), ("gid", guest.gid_map)):
+        for one in ranges:
+            SubElement(
+                maps, tag, start=str(one.start), target=str(one.target), count=str(one.count)
+            )
 
 
 def _domain(kind: str, guest: Guest) -> Element:

@@ -15,6 +15,7 @@ from virtlayer.client.kernels import Kernel, newest_kernel
 from virtlayer.client.output import print_json
 from virtlayer.client.startup import parse_startup
 from virtlayer.errors import InvalidArgument, NotAuthorized
+from virtlayer.protocol.customization import id_ranges
 from virtlayer.protocol.names import DomainName, parse_domain_name
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -30,6 +31,12 @@ async def xml(client: Client, arguments: Namespace) -> None:
                 "Use --type qemu."
             )
         text = lxc_domain(guest)
+        if not (guest.uid_map and guest.gid_map) and not arguments.privileged:
+            raise InvalidArgument(
+                f"The files of “{guest.volume}” have the image's own owners, so root of the "
+                "container would be root of this host. Pull the image as a directory with "
+                "--format=dir --id-map=auto, or accept that with --privileged."
+            )
     else:
         if guest.format == "dir":
             raise InvalidArgument(
@@ -73,6 +80,8 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
         architecture=_architecture(config),
         startup=parse_startup("" if disk else config),
         memory=arguments.memory,
+        uid_map=id_ranges(found.get("uid-map", ())),
+        gid_map=id_ranges(found.get("gid-map", ())),
     )
 
 

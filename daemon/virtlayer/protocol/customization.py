@@ -23,6 +23,8 @@ class Customization:
         hostname: The machine's name.
         uid_map: Ranges of user ids.
         gid_map: Ranges of group ids.
+        contained: Whether these maps are those of a user namespace: every id must be in one, the
+            capabilities of files hold only in it, and there are no devices.
         filesystem_size: What the file system grows to, in bytes.
 
     Raises:
@@ -34,6 +36,7 @@ class Customization:
     hostname: str | None = None
     uid_map: tuple[IdRange, ...] = ()
     gid_map: tuple[IdRange, ...] = ()
+    contained: bool = False
     filesystem_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +51,12 @@ class Customization:
     @property
     def owners(self) -> Owners:
         """The maps of ids."""
-        return Owners(IdMap(self.uid_map, "uid-map"), IdMap(self.gid_map, "gid-map"))
+        contained = self.contained
+        return Owners(
+            IdMap(self.uid_map, "uid-map", is_complete=contained),
+            IdMap(self.gid_map, "gid-map", is_complete=contained),
+            contained,
+        )
 
     def message(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
@@ -58,6 +66,7 @@ class Customization:
             "hostname": self.hostname,
             "uid_map": [dataclasses.astuple(one) for one in self.uid_map],
             "gid_map": [dataclasses.astuple(one) for one in self.gid_map],
+            "contained": self.contained,
             "filesystem_size": self.filesystem_size,
         }
 
@@ -70,6 +79,7 @@ class Customization:
             hostname=message["hostname"],
             uid_map=id_ranges(message["uid_map"]),
             gid_map=id_ranges(message["gid_map"]),
+            contained=message["contained"],
             filesystem_size=message["filesystem_size"],
         )
 

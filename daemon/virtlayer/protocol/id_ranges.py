@@ -28,6 +28,7 @@ MAPPED_ATTRIBUTES = (_CAPABILITY, *_ACLS)
 
 # struct vfs_ns_cap_data (linux/capability.h): magic and flags, two times two masks, root id.
 _CAPABILITY_WITH_ROOT = struct.Struct("<I16sI")
+_CAPABILITY_OF_REVISION_1, _CAPABILITY_OF_REVISION_2 = struct.Struct("<I8s"), struct.Struct("<I16s")
 _REVISION_MASK, _REVISION_3 = 0xFF000000, 0x03000000
 
 # struct posix_acl_xattr_header and _entry (linux/posix_acl_xattr.h), which setxattr(2) takes.
@@ -45,26 +46,42 @@ class IdRange:
     count: int
 
 
+class UnmappedId(Exception):
+    """An id that is in no range of a map that must have all.
+
+    Args:
+        name: What the caller calls the map.
+        number: The id.
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(name, number)
+        self.name = name
+        self.number = number
+
+
 class IdMap:
     """A map of ids.
 
     Args:
         ranges: In any order.
         name: What the caller calls it, for errors.
+        is_complete: Whether an id in no range is an error, instead of staying what it is.
 
     Raises:
         InvalidArgument: A range is empty or leaves the ids, two of them overlap, or they are more
             than the kernel takes.
     """
 
-    __slots__ = ("_starts", "ranges")
+    __slots__ = ("_is_complete", "_name", "_starts", "ranges")
 
-    def __init__(self, ranges: Iterable[IdRange], name: str) -> None:
+    def __init__(self, ranges: Iterable[IdRange], name: str, *, is_complete: bool = False) -> None:
         given = tuple(ranges)
         if len(given) > _RANGES_LIMIT:
             raise InvalidArgument(
                 f"The {name} has {len(given)} ranges; {_RANGES_LIMIT} are the most."
             )
+        self._name, self._is_complete = name, is_complete
         self.ranges = tuple(sorted(given))
         self._starts = [one.start for one in self.ranges]
         for one in self.ranges:
@@ -76,30 +93,48 @@ class IdMap:
         return bool(self.ranges)
 
     def __call__(self, number: int) -> int:
-        """What an id becomes."""
+        """What an id becomes.
+
+        Raises:
+            UnmappedId: It is in no range, and the map must have all.
+        """
         at = bisect.bisect_right(self._starts, number) - 1
         if at >= 0:
             found = self.ranges[at]
             if number - found.start < found.count:
                 return found.target + number - found.start
+        if self._is_complete:
+            raise UnmappedId(self._name, number)
         return number
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """The maps of users and groups together."""
+    """The maps of users and groups together.
+
+    Attributes:
+        uids: Of users.
+        gids: Of groups.
+        contained: Whether they are those of a user namespace. Then capabilities hold only in a
+            namespace whose root is what 0 becomes.
+    """
 
     uids: IdMap
     gids: IdMap
+    contained: bool = False
 
     def attribute(self, name: bytes, value: bytes) -> bytes:
         """An extended attribute with the ids in it mapped.
 
-        Capabilities of revision 2 stay: they name no root, and hold in every user namespace.
+        Capabilities of revision 2 name no root, and hold in every user namespace. They stay, unless
+        the maps are those of one.
 
         Args:
             name: Its full name.
             value: As setxattr(2) takes it.
+
+        Raises:
+            UnmappedId: It has an id that is in no range, and the map must have all.
         """
         if name == _CAPABILITY:
             return self._capability(value)
@@ -108,6 +143,12 @@ class Owners:
         return value
 
     def _capability(self, value: bytes) -> bytes:
+        if self.contained and len(value) == _CAPABILITY_OF_REVISION_1.size:
+            value = value.ljust(_CAPABILITY_OF_REVISION_2.size, b"\0")
+        if self.contained and len(value) == _CAPABILITY_OF_REVISION_2.size:
+            magic, masks = _CAPABILITY_OF_REVISION_2.unpack(value)
+            magic = magic & ~_REVISION_MASK | _REVISION_3
+            return _CAPABILITY_WITH_ROOT.pack(magic, masks, self.uids(0))
         if len(value) != _CAPABILITY_WITH_ROOT.size:
             return value
         magic, masks, root = _CAPABILITY_WITH_ROOT.unpack(value)

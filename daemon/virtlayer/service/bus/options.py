@@ -150,6 +150,7 @@ class PullOptions(SourceOptions, CustomizationOptions):
     size: int | None = _option("t")
     volume: str | None = _option("s")
     volume_size: int | None = _option("t")
+    id_map: str | None = _option("s")
 
     def __post_init__(self) -> None:
         # Here, where it is known what the option is called.

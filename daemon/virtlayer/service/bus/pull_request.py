@@ -2,11 +2,15 @@
 """What a call of Pull asks for, as a request to the operation of its format."""
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.printable import printable
 from virtlayer.protocol.names import PoolName, parse_image_name
 from virtlayer.service.bus.options import PullOptions
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest
 from virtlayer.service.source.reference import Reference
+
+_AUTOMATIC = "auto"
+"""The id-map that the service makes."""
 
 
 def pull_request(
@@ -19,6 +23,7 @@ def pull_request(
     """
     wanted = _format(given.format)
     name = source.short_name if given.name is None else parse_image_name(given.name)
+    _check_id_map(given.id_map, wanted)
     if wanted is Format.CHAIN:
         return PullRequest(
             source=source,
@@ -41,7 +46,22 @@ def pull_request(
         platform=given.wanted_platform,
         access=given.access,
         cache=given.cache,
+        id_map=given.id_map is not None,
     )
+
+
+def _check_id_map(id_map: str | None, wanted: Format) -> None:
+    if id_map is None:
+        return
+    if id_map != _AUTOMATIC:
+        raise InvalidArgument(
+            f"Invalid id-map “{printable(id_map[:80])}”: the only one is “{_AUTOMATIC}”."
+        )
+    if wanted is not Format.DIRECTORY:
+        raise InvalidArgument(
+            f"The option id-map is for format=dir, and this pull has format={wanted}. Use uid-map "
+            "and gid-map, or leave it out."
+        )
 
 
 def _format(name: str) -> Format:

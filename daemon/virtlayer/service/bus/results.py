@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What operations return, as ``a{sv}``."""
 
+import dataclasses
 import functools
 
 from dbus_next.signature import Variant
@@ -141,6 +142,10 @@ def _(result: Rescanned) -> dict[str, Variant]:
 
 @result_variants.register
 def _(result: VolumeDescription) -> dict[str, Variant]:
+    maps = {}
+    if result.ids is not None:
+        ids = ("a(uuu)", [[*dataclasses.astuple(result.ids)]])
+        maps = {"uid-map": ids, "gid-map": ids}
     return variants(
         {
             "path": ("s", str(result.path)),
@@ -150,6 +155,7 @@ def _(result: VolumeDescription) -> dict[str, Variant]:
             "digest": ("s", result.digest),
             "config": ("s", result.config),
             "disk": ("b", result.disk),
+            **maps,
         }
     )
 

@@ -85,6 +85,7 @@ _MIGRATIONS = (
     ALTER TABLE image ADD COLUMN policy_scope TEXT NOT NULL DEFAULT '';
     ALTER TABLE image ADD COLUMN unsigned_accepted INTEGER NOT NULL DEFAULT 1;
     """,
+    provenance.ID_BASE,
 )
 """Script n brings a catalogue of version n to version n + 1; those that were released stay."""
 

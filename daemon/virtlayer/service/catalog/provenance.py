@@ -22,6 +22,8 @@ TABLES = """
     ) STRICT;
 """
 """A part of the catalogue's migration to version 3."""
+ID_BASE = "ALTER TABLE origin ADD COLUMN id_base INTEGER;"
+"""The migration to version 8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Origin:
         source: The reference that it was pulled by.
         digest: Of its manifest.
         config: The config's JSON text.
+        id_base: What the id 0 of the image became in a directory whose ids were mapped for a
+            container; None if they were not.
     """
 
     pool: str
@@ -45,13 +49,15 @@ class Origin:
     source: str
     digest: str
     config: str
+    id_base: int | None = None
 
 
 def insert(connection: sqlite3.Connection, origin: Origin) -> None:
     """Record an origin, in the place of one of a volume of that name."""
     connection.execute(
-        "INSERT OR REPLACE INTO origin (pool, volume, inode, image, source, digest, config)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO origin"
+        " (pool, volume, inode, image, source, digest, config, id_base)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             origin.pool,
             origin.volume,
@@ -60,6 +66,7 @@ def insert(connection: sqlite3.Connection, origin: Origin) -> None:
             origin.source,
             origin.digest,
             origin.config,
+            origin.id_base,
         ),
     )
 
@@ -75,7 +82,7 @@ def keep(connection: sqlite3.Connection, pool: str, volumes: Collection[str]) ->
 def select(connection: sqlite3.Connection, pool: str, volume: str) -> Origin | None:
     """The origin of a volume of that name, which may be another one by now."""
     row = connection.execute(
-        "SELECT pool, volume, inode, image, source, digest, config FROM origin"
+        "SELECT pool, volume, inode, image, source, digest, config, id_base FROM origin"
         " WHERE pool = ? AND volume = ?",
         (pool, volume),
     ).fetchone()
@@ -89,4 +96,5 @@ def select(connection: sqlite3.Connection, pool: str, volume: str) -> Origin | N
         source=row[4],
         digest=row[5],
         config=row[6],
+        id_base=row[7],
     )

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import VolumeNotFound
+from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName, VolumeName
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.operations.services import Services
+from virtlayer.settings import CONTAINER_IDS
 
 _LONGEST_CHAIN = 200
 """Volumes. libvirt and QEMU open no longer one."""
@@ -30,6 +33,8 @@ class VolumeDescription:
         config: That image's OCI config, JSON; likewise. Of the version that it stands on, even
             if the name means a newer one by now.
         disk: Whether it is a machine's whole disk out of an image, which boots by itself.
+        ids: How the image's users and groups were mapped in a directory, for a container; None if
+            they were not.
     """
 
     path: Path
@@ -39,6 +44,7 @@ class VolumeDescription:
     digest: str = ""
     config: str = ""
     disk: bool = False
+    ids: IdRange | None = None
 
 
 async def describe_volume(
@@ -71,12 +77,16 @@ async def describe_volume(
         ]
     }
     below = await _first_of(images, services, pool, volume)
-    is_disk = False
+    is_disk, ids = False, None
     if below is not None:
         image, digest, config = images[below]
+    elif origin := await _origin(services, pool, volume):
+        image, digest, config = origin.image, origin.digest, origin.config
+        is_disk = volume.format != "dir"
+        if origin.id_base is not None:
+            ids = IdRange(0, origin.id_base, CONTAINER_IDS)
     else:
-        image, digest, config = await _origin(services, pool, volume)
-        is_disk = bool(digest) and volume.format != "dir"
+        image = digest = config = ""
     return VolumeDescription(
         path=volume.path,
         format=volume.format,
@@ -85,16 +95,17 @@ async def describe_volume(
         digest=digest,
         config=config,
         disk=is_disk,
+        ids=ids,
     )
 
 
-async def _origin(services: Services, pool: Pool, volume: Volume) -> tuple[str, str, str]:
-    """Name, digest and config of the image that a volume without a chain was made of."""
+async def _origin(services: Services, pool: Pool, volume: Volume) -> Origin | None:
+    """The image that a volume without a chain was made of; None if that is not known."""
     origin = await services.catalog.origin(pool.name, volume.name)
     with contextlib.suppress(OSError):
         if origin and origin.inode == (await asyncio.to_thread(volume.path.lstat)).st_ino:
-            return origin.image, origin.digest, origin.config
-    return "", "", ""
+            return origin
+    return None
 
 
 async def _first_of(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Brings an image into a pool as a directory, for containers of libvirt-LXC."""
 
+import dataclasses
 import os
 
 from virtlayer.errors import InvalidArgument
@@ -8,6 +9,7 @@ from virtlayer.keeper.beneath import make_directory, opened
 from virtlayer.keeper.directories import flush_directory, place_directory
 from virtlayer.keeper.safe_places import check_place
 from virtlayer.keeper.staging import staging_directory
+from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.prefetch import lent
@@ -26,6 +28,7 @@ from virtlayer.service.workers.directory import (
     FinishedDirectory,
     customize_directory,
 )
+from virtlayer.settings import CONTAINER_IDS
 
 _STAGED = "root"
 
@@ -48,10 +51,10 @@ class _PullDirectory(WholeImagePull):
         self._check_rights()
         async with self.pool() as pool:
             if not _is_squashed():
-                await check_place(pool, others_may_enter=False)
+                await check_place(pool, others_may_enter=self.request.id_map)
             async with self.opened() as source:
                 volume, finished = await self._build(pool, source)
-                await self.remember(source.image, volume)
+                await self.remember(source.image, volume, id_base=self._id_base)
                 return WholeImageResult(
                     digest=source.image.digest,
                     name=self.name,
@@ -65,12 +68,18 @@ class _PullDirectory(WholeImagePull):
                     skipped_attributes=finished.skipped_attributes,
                 )
 
+    @property
+    def _id_base(self) -> int | None:
+        """What the image's id 0 becomes, if its ids are mapped for a container."""
+        return self.services.settings.directory.id_base if self.request.id_map else None
+
     def _check_rights(self) -> None:
         volume = self.request.volume
-        if _is_squashed() and (volume.uid_map or volume.gid_map):
+        if _is_squashed() and (volume.uid_map or volume.gid_map or self.request.id_map):
             raise InvalidArgument(
-                "uid-map and gid-map make no sense for a directory of yours: everything in it "
-                "belongs to you. Leave them out, or let the virtlayerd of the system make it."
+                "The options id-map, uid-map and gid-map are not for a directory of yours: "
+                "everything in it belongs to you. Leave them out, or let the virtlayerd of the "
+                "system make it."
             )
 
     async def _build(self, pool: Pool, source: OpenImage) -> tuple[Volume, FinishedDirectory]:
@@ -81,7 +90,9 @@ class _PullDirectory(WholeImagePull):
         ):
             with opened(make_directory(staging.descriptor, _STAGED)) as directory:
                 finished = await self._apply(directory, source)
-                await self._customize(directory)
+                removed = await self._customize(directory)
+                devices = finished.skipped_devices + removed
+                finished = dataclasses.replace(finished, skipped_devices=devices)
                 await flush_directory(directory)
                 self.job.report.set_stage(Stage.REGISTERING)
                 name = self.request.volume.name
@@ -110,16 +121,23 @@ class _PullDirectory(WholeImagePull):
                 report.layer_done()
             return await worker.finish(f"The image {subject}")
 
-    async def _customize(self, directory: int) -> None:
+    async def _customize(self, directory: int) -> int:
+        """Change what is in the directory; return how many devices were removed."""
         customization = await self.request.volume.customization(0)
+        if self._id_base is not None:
+            ids = (IdRange(0, self._id_base, CONTAINER_IDS),)
+            customization = dataclasses.replace(
+                customization, uid_map=ids, gid_map=ids, contained=True
+            )
         if customization:
             self.job.report.set_stage(Stage.CUSTOMIZING)
-            await customize_directory(
+            return await customize_directory(
                 self.services.settings.layer,
                 directory,
                 customization,
                 f"The image {self.request.source}",
             )
+        return 0
 
 
 def _is_squashed() -> bool:

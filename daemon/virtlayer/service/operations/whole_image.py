@@ -52,6 +52,7 @@ class WholeImageRequest:
         platform: Which of its platforms; None for this host's.
         access: Credentials and trust.
         cache: Whether downloaded blobs are kept.
+        id_map: Whether a directory gets the ids of a user namespace, instead of the image's.
 
     Raises:
         InvalidArgument: The volume cannot be like that in this format.
@@ -65,6 +66,7 @@ class WholeImageRequest:
     platform: Platform | None = None
     access: Access = field(default_factory=Access)
     cache: bool = True
+    id_map: bool = False
 
     @property
     def image_name(self) -> ImageName:
@@ -72,6 +74,8 @@ class WholeImageRequest:
         return self.source.short_name if self.name is None else self.name
 
     def __post_init__(self) -> None:
+        if self.id_map and (self.volume.uid_map or self.volume.gid_map):
+            raise InvalidArgument("Use id-map, or uid-map and gid-map, but not both.")
         if self.volume.size is not None or self.volume.grow_filesystem:
             raise InvalidArgument(
                 f"The options size, volume-size and grow-filesystem make no sense with "
@@ -208,8 +212,14 @@ class WholeImagePull:
             on_bytes=self.job.report.add_downloaded,
         )
 
-    async def remember(self, image: Image, volume: Volume) -> None:
-        """Record which image the volume was made of."""
+    async def remember(self, image: Image, volume: Volume, *, id_base: int | None = None) -> None:
+        """Record which image the volume was made of.
+
+        Args:
+            image: The image.
+            volume: The volume.
+            id_base: What the id 0 of the image became, if its ids were mapped for a container.
+        """
         info = await asyncio.to_thread(volume.path.lstat)
         await self.services.catalog.put_origin(
             Origin(
@@ -220,6 +230,7 @@ class WholeImagePull:
                 source=str(self.request.source),
                 digest=image.digest,
                 config=image.config.raw,
+                id_base=id_base,
             ),
             pulled_by=self.job.owner,
         )

@@ -109,7 +109,7 @@ class DirectoryWorker(Worker):
 
 async def customize_directory(
     settings: LayerSettings, directory: int, customization: Customization, description: str
-) -> None:
+) -> int:
     """Change what is in a directory whose layers are all there.
 
     Args:
@@ -118,6 +118,9 @@ async def customize_directory(
         customization: The changes; a file system cannot grow here.
         description: The image as an error should call it, at the beginning of a sentence.
 
+    Returns:
+        How many devices were removed, because a container must not have them.
+
     Raises:
         InvalidArgument: The image is not such that it could be changed like this.
         NoSpace: The pool is full.
@@ -125,7 +128,11 @@ async def customize_directory(
     """
     module = "virtlayer.worker.directory.customizer"
     async with _running(Worker, module, settings, directory) as worker:
-        await worker.ask({"customization": customization.message()}, [], description)
+        match await worker.ask({"customization": customization.message()}, [], description):
+            case {"skipped_devices": int(devices)}:
+                return devices
+            case _:
+                raise senseless(description)
 
 
 def _running[Kind: Worker](

@@ -7,6 +7,7 @@ import dataclasses
 
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.hostname import hostname_file
+from virtlayer.protocol.id_ranges import UnmappedId
 from virtlayer.protocol.ssh_keys import with_keys
 from virtlayer.worker.customize.accounts import (
     Account,
@@ -50,7 +51,18 @@ def customize(tree: EditableTree, customization: Customization, now: int) -> Non
         files.write(_HOSTNAME, dataclasses.replace(there, content=content))
     # At last, so that files which came above are mapped like those of the image.
     if customization.uid_map or customization.gid_map:
+        _map_owners(tree, customization)
+
+
+def _map_owners(tree: EditableTree, customization: Customization) -> None:
+    try:
         tree.map_owners(customization.owners)
+    except UnmappedId as error:
+        kind = "user" if error.name == "uid-map" else "group"
+        raise CannotCustomize(
+            f"has a file of {kind} {error.number}, which is beyond the ids of a container: it can "
+            "be pulled without id-map only"
+        ) from error
 
 
 def _set_password(files: ImageFiles, hashed: bytes, now: int) -> None:

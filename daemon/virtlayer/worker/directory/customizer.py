@@ -38,7 +38,7 @@ def _answer(
         raise Refused(INVALID, error.problem) from error
     except STOPS as error:
         raise refusal(error, b"") from error
-    return {}
+    return {"skipped_devices": tree.skipped_devices}
 
 
 if __name__ == "__main__":

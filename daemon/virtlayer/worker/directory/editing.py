@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from virtlayer.protocol.id_ranges import MAPPED_ATTRIBUTES, Owners
-from virtlayer.worker.directory.tree import DirectoryTree
+from virtlayer.worker.directory.tree import DEVICES, DirectoryTree
 from virtlayer.worker.tree import DIRECTORY, REGULAR, SYMLINK, Child, Metadata
 
 _SETS_IDS = stat.S_ISUID | stat.S_ISGID
@@ -53,6 +53,10 @@ class EditableDirectory(DirectoryTree):
         assert not self.squashed, "there are no owners to map"
         several_names = set()
         for directory, name, child, info in self._everything():
+            if owners.contained and child.kind in DEVICES:
+                os.unlink(name, dir_fd=self._places.descriptor(directory))
+                self.skipped_devices += 1
+                continue
             if child.kind != DIRECTORY and info.st_nlink > 1:
                 if child.node in several_names:
                     continue

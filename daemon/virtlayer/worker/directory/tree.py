@@ -39,7 +39,7 @@ _KINDS = {
     stat.S_IFLNK: SYMLINK,
 }
 _TYPES = {kind: file_type for file_type, kind in _KINDS.items()}
-_DEVICES = (CHARACTER_DEVICE, BLOCK_DEVICE)
+DEVICES = (CHARACTER_DEVICE, BLOCK_DEVICE)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WORKABLE = 0o700
 _SETS_IDS = stat.S_ISUID | stat.S_ISGID
@@ -159,9 +159,9 @@ class DirectoryTree:
     ) -> None:
         """See ``Tree``."""
         parent = self._changed(directory)
-        device = os.makedev(major, minor) if kind in _DEVICES else 0
+        device = os.makedev(major, minor) if kind in DEVICES else 0
         try:
-            if self.squashed and kind in _DEVICES:
+            if self.squashed and kind in DEVICES:
                 raise PermissionError
             mode = _TYPES[kind] | self._file_mode(metadata.mode)
             os.mknod(name, mode, device, dir_fd=parent)  # the process has no umask
