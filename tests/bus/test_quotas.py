@@ -286,6 +286,27 @@ async def test_descriptors_of_a_user_are_limited(system: Bus, tmp_path: Path) ->
             assert name == "InvalidArgument"
 
 
+async def test_secrets_of_queued_jobs_keep_no_descriptor(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    authfile = tmp_path / "auth.json"
+    authfile.write_text('{"auths": {}}')
+    settings = "[jobs]\nrunning-limit = 1\n[quota]\ndescriptors = 2\n"
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path, settings=settings) as daemon,
+        user(system, "nobody") as nobody,
+    ):
+        options = PLAIN | {"auth-fd": Variant("h", 0)}
+        pull = ("Pull", "ssa{sv}", silent.reference, "default-pool", options)
+        with authfile.open() as file:
+            for _ in range(5):
+                await nobody.ask(*pull, descriptors=[file.fileno()])
+                await until_copies(daemon, file.fileno(), 0)
+        states = [row[3] for row in await nobody.ask("ListJobs")]
+        assert states.count("queued") == 4
+
+
 async def test_root_may_have_any_number_of_calls(
     system: Bus, tmp_path: Path, silent: SilentRegistry
 ) -> None:

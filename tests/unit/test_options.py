@@ -14,6 +14,7 @@ from tests.support.closing import wait_until_closed
 from virtlayer.errors import InvalidArgument, UnknownOption
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.options import PullOptions, SourceOptions, parse_options
 from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.operations.pull_chain import PullRequest
@@ -32,8 +33,10 @@ def parse(
     descriptors: tuple[int, ...] = (),
 ) -> PullOptions | SourceOptions:
     message = Message(path="/", member="Pull", unix_fds=list(descriptors))
+    call = Call(message)
     with contextlib.ExitStack() as belongings:
-        return parse_options(kind, options, Call(message), belongings)
+        belongings.callback(call.close)
+        return parse_options(kind, options, call, belongings)
 
 
 def test_no_options_are_the_defaults() -> None:
@@ -106,12 +109,13 @@ def test_descriptors_are_taken_once_and_closed_with_their_owner() -> None:
 @pytest.mark.parametrize("index", [1, 99])
 def test_a_descriptor_that_did_not_come_is_an_error(index: int) -> None:
     reading, writing = os.pipe()
-    try:
-        with pytest.raises(InvalidArgument, match="did not come"):
-            parse({"auth-fd": Variant("h", index)}, descriptors=(reading,))
-    finally:
-        os.close(reading)
-        os.close(writing)
+    os.close(writing)
+    with pytest.raises(InvalidArgument, match="did not come"):
+        parse({"auth-fd": Variant("h", index)}, descriptors=(reading,))
+    # The one that came and was not named is closed with the call.
+    wait_until_closed()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reading)
 
 
 @pytest.mark.parametrize("size", [0, 1, 63 * MIB, 64 * MIB + 1, 100 * MIB + 512, 64 * TIB, 2**63])
@@ -197,3 +201,31 @@ def test_names_that_are_no_certificates(name: str) -> None:
 def test_certificates_are_limited_in_number() -> None:
     with pytest.raises(InvalidArgument, match="13 certificates; the limit is 12"):
         Access(cert_fds={f"{number}.crt": number for number in range(13)})
+
+
+def test_only_the_source_is_kept_open_after_the_call() -> None:
+    reading, writing = os.pipe()
+    source = os.dup(reading)
+    message = Message(path="/", member="Pull", unix_fds=[reading, source])
+    call = Call(message)
+    with contextlib.ExitStack() as belongings:
+        options = {"auth-fd": Variant("h", 0), "source-fd": Variant("h", 1)}
+        parse_options(PullOptions, options, call, belongings)
+        call.close()
+        wait_until_closed()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(reading)
+        os.fstat(source)
+    os.close(writing)
+    wait_until_closed()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(source)
+
+
+def test_details_tell_of_descriptors_only_that_they_were_given() -> None:
+    given = PullOptions(source_fd=11, auth_fd=12, cert_fds={"ca.crt": 13, "client.key": 14})
+    details = details_of(given, source="oci-archive:/x")
+    assert details["source-fd"] == "given"
+    assert details["cert-fds"] == "ca.crt, client.key"
+    assert details["source"] == "oci-archive:/x"
+    assert details.keys().isdisjoint({"auth-fd", "password", "root-password", "root-password-fd"})

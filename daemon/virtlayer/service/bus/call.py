@@ -52,6 +52,7 @@ class Call:
         self.lease: Lease | None = None
         """Ended with the call; None if nothing is counted."""
         self._descriptors: list[int | None] = list(message.unix_fds)
+        self._lent: set[int] = set()
 
     @property
     def sender(self) -> str:
@@ -73,21 +74,35 @@ class Call:
         """How many descriptors came with it that nobody has taken."""
         return sum(descriptor is not None for descriptor in self._descriptors)
 
+    def lend_descriptor(self, index: int) -> int:
+        """Return a descriptor by its place in the message; it is closed with the call.
+
+        Args:
+            index: The place.
+
+        Raises:
+            InvalidArgument: The message has no such descriptor, or it was lent or taken.
+        """
+        descriptor = self._descriptors[index] if index < len(self._descriptors) else None
+        if descriptor is None or descriptor in self._lent:
+            raise InvalidArgument(
+                f"Descriptor {index} did not come with the call, or is named twice in it."
+            )
+        self._lent.add(descriptor)
+        return descriptor
+
     def take_descriptor(self, index: int, belongings: contextlib.ExitStack) -> int:
-        """Return a descriptor by its place in the message.
+        """Return a descriptor by its place in the message, for longer than the call lasts.
 
         Args:
             index: The place.
             belongings: Owns the descriptor from now on, and closes it.
 
         Raises:
-            InvalidArgument: The message has no such descriptor, or it was taken.
+            InvalidArgument: The message has no such descriptor, or it was lent or taken.
         """
-        descriptor = self._descriptors[index] if index < len(self._descriptors) else None
-        if descriptor is None:
-            raise InvalidArgument(
-                f"Descriptor {index} did not come with the call, or is named twice in it."
-            )
+        descriptor = self.lend_descriptor(index)
+        self._lent.discard(descriptor)
         self._descriptors[index] = None
         belongings.callback(self._close, [descriptor])
         return descriptor

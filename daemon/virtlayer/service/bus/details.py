@@ -4,7 +4,9 @@
 import dataclasses
 from collections.abc import Mapping
 
-from virtlayer.service.bus.options import CONFIDENTIAL
+from virtlayer.service.bus.options import CONFIDENTIAL, is_descriptor
+
+_GIVEN = "given"
 
 
 def details_of(options: object, **arguments: str) -> dict[str, str]:
@@ -19,7 +21,7 @@ def details_of(options: object, **arguments: str) -> dict[str, str]:
     """
     assert dataclasses.is_dataclass(options)
     texts = {
-        field.name: _text(getattr(options, field.name))
+        field.name: _GIVEN if is_descriptor(field) else _text(getattr(options, field.name))
         for field in dataclasses.fields(options)
         if not field.metadata[CONFIDENTIAL] and getattr(options, field.name) is not None
     }

@@ -128,26 +128,24 @@ class Manager(Interface):
         self, call: Call, pool: str, image: str, volume: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
         """Start a job that makes a writable volume on an image."""
-        with contextlib.ExitStack() as belongings:
-            given = parse_options(CreateVolumeOptions, options, call, belongings)
-            request = CreateVolumeRequest(
-                pool=parse_pool_name(pool),
-                image=parse_image_name(image),
-                volume=given.new_volume(volume, given.size),
-            )
-            details = details_of(given, pool=pool, image=image, volume=volume)
-            await self._authority.authorize(call, Action.CREATE_VOLUME, details)
-            await check_size(self._services, request)
-            volume_with_secrets = await request.volume.settled(secrets_deadline())
-            request = dataclasses.replace(request, volume=volume_with_secrets)
-            job = self._services.jobs.start(
-                "create-volume",
-                source=image,
-                pool=pool,
-                started_by=await self._authority.uid(call),
-                operation=lambda job: create_volume(self._services, request, job),
-                belongings=belongings.pop_all(),
-            )
+        given = parse_options(CreateVolumeOptions, options, call)
+        request = CreateVolumeRequest(
+            pool=parse_pool_name(pool),
+            image=parse_image_name(image),
+            volume=given.new_volume(volume, given.size),
+        )
+        details = details_of(given, pool=pool, image=image, volume=volume)
+        await self._authority.authorize(call, Action.CREATE_VOLUME, details)
+        await check_size(self._services, request)
+        volume_with_secrets = await request.volume.settled(secrets_deadline())
+        request = dataclasses.replace(request, volume=volume_with_secrets)
+        job = self._services.jobs.start(
+            "create-volume",
+            source=image,
+            pool=pool,
+            started_by=await self._authority.uid(call),
+            operation=lambda job: create_volume(self._services, request, job),
+        )
         return job.id, names.job_path(job.id)
 
     @method("Inspect", takes={"source": "s", "options": "a{sv}"}, gives={"image": "a{sv}"})

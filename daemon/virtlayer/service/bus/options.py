@@ -22,15 +22,24 @@ from virtlayer.sizes import check_virtual_size
 
 CONFIDENTIAL = "confidential"
 """The key in a field's metadata that tells whether neither logs nor rules of polkit may see it."""
+_FOR_JOB = "for job"
+"""The key that tells whether a descriptor is needed after the call, too."""
 _SIGNATURE = "signature"
 _DESCRIPTOR = "h"
 _DESCRIPTORS = "a{sh}"
 """Descriptors by names."""
 
 
-def _option(signature: str, *, default: object = None, secret: bool = False) -> Any:
-    metadata = {_SIGNATURE: signature, CONFIDENTIAL: secret}
+def _option(
+    signature: str, *, default: object = None, secret: bool = False, for_job: bool = False
+) -> Any:
+    metadata = {_SIGNATURE: signature, CONFIDENTIAL: secret, _FOR_JOB: for_job}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+def is_descriptor(field: dataclasses.Field[Any]) -> bool:
+    """Whether an option is a descriptor."""
+    return bool(field.metadata[_SIGNATURE] == _DESCRIPTOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +54,7 @@ class SourceOptions:
     tls_verify: bool = _option("b", default=True)
     cert_dir: str | None = _option("s")
     cert_fds: Mapping[str, int] | None = _option(_DESCRIPTORS)
-    source_fd: int | None = _option(_DESCRIPTOR)
+    source_fd: int | None = _option(_DESCRIPTOR, for_job=True)
 
     @property
     def wanted_platform(self) -> Platform | None:
@@ -208,7 +217,8 @@ def parse_options[T](
         kind: ``auth_fd`` there is ``auth-fd`` on the bus.
         options: What the caller sent.
         call: Where descriptors come from.
-        belongings: Who closes the descriptors that the value has; None for options without.
+        belongings: Owns the descriptors that are needed after the call, too; None for options
+            without such ones. The others are closed with the call.
 
     Raises:
         UnknownOption: The call has no such option.
@@ -229,11 +239,12 @@ def parse_options[T](
                 f"The option “{key}” must be of type “{expected}”, not “{given.signature}”."
             )
         value = given.value
-        if expected == _DESCRIPTOR:
+        if expected == _DESCRIPTOR and field.metadata[_FOR_JOB]:
             assert belongings is not None, f"somebody must own the descriptor of “{key}”"
             value = call.take_descriptor(value, belongings)
+        elif expected == _DESCRIPTOR:
+            value = call.lend_descriptor(value)
         elif expected == _DESCRIPTORS:
-            assert belongings is not None, f"somebody must own the descriptors of “{key}”"
-            value = {name: call.take_descriptor(at, belongings) for name, at in value.items()}
+            value = {name: call.lend_descriptor(at) for name, at in value.items()}
         values[field.name] = value
     return kind(**values)
