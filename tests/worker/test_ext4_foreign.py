@@ -13,6 +13,7 @@ from tests.support.images import layer
 from tests.support.volumes import SIZE, apply_layer, format_volume, served
 from virtlayer.errors import Internal
 from virtlayer.service.workers.layer import LayerWorker
+from virtlayer.settings import LayerSettings
 from virtlayer.worker.ext4.editing import EditableExt4
 from virtlayer.worker.ext4.filesystem import ROOT, Ext4Filesystem
 from virtlayer.worker.ext4.library import Ext4Error, ForeignFilesystem
@@ -220,6 +221,24 @@ async def test_a_number_that_is_no_inode_is_an_error(volume: Path) -> None:
                 filesystem.metadata(number)
 
     await _use(volume, see)
+
+
+async def test_removing_a_directory_that_is_in_itself_ends(volume: Path) -> None:
+    def remove(filesystem: EditableExt4) -> None:
+        with pytest.raises(Ext4Error, match="an inode that is not in use"):
+            filesystem.remove(ROOT, b"directory")
+
+    _debugfs(volume, "ln /directory /directory/loop")
+    await _use(volume, remove)
+
+
+async def test_hiding_what_is_below_a_directory_that_is_in_itself_ends(volume: Path) -> None:
+    """An archive that has something in a directory, and a whiteout of it."""
+    parts = [entry("directory/loop/new", b"1"), entry(".wh.directory")]
+    content = layer(raw=archive(*parts), compression="none")
+    _debugfs(volume, "ln /directory /directory/loop")
+    async with LayerWorker.started(LayerSettings(cpu_limit=20)) as worker:
+        await apply_layer(worker, volume, content, format_size=None)
 
 
 async def test_blocks_that_were_never_written_read_as_zeroes(volume: Path) -> None:

@@ -178,7 +178,8 @@ class LayerApplication:
         """Remove what lower layers have below a name, and keep what this one has put there."""
         tree = self._tree
         waiting = [(directory, name)]
-        cleared = []
+        # A damaged file system may have a directory below itself.
+        cleared: set[int] = set()
         while waiting:
             directory, name = waiting.pop()
             child = tree.find(directory, name)
@@ -186,9 +187,9 @@ class LayerApplication:
                 continue
             is_upper = self._is_upper(directory, name)
             if child.kind == DIRECTORY and (is_upper or child.node in self._passed):
-                if child.node not in self._upper_directories:
+                if child.node not in self._upper_directories and child.node not in cleared:
                     waiting += [(child.node, below) for below in tree.names(child.node)]
-                    cleared.append(child.node)
+                    cleared.add(child.node)
             elif not is_upper:
                 self._remove(directory, name, child.kind)
         self._upper_directories.update(cleared)

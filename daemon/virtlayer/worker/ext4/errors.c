@@ -18,6 +18,7 @@ static const struct {
     {VL_CODE_SIZE, VL_FOREIGN_FILESYSTEM, "it is larger than its volume"},
     {VL_CODE_SYMLINK, VL_OTHER_ERROR, "the size of a symlink is wrong"},
     {VL_CODE_KIND, VL_OTHER_ERROR, "a directory entry and its inode disagree about the type"},
+    {VL_CODE_UNUSED, VL_OTHER_ERROR, "a name leads to an inode that is not in use"},
     {VL_CODE_CONTENT_TOO_LARGE, VL_OTHER_ERROR, "a file is larger than expected"},
     {VL_CODE_SEGMENTS, VL_OTHER_ERROR, "the segments of a sparse file do not ascend"},
     {VL_CODE_DIRECTORY_TOO_LARGE, VL_DIRECTORY_TOO_LARGE, "a directory has too many names"},

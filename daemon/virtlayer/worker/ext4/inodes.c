@@ -19,7 +19,11 @@ static const uint16_t type_bits[] = {
 
 errcode_t vl_read_inode(ext2_filsys fs, ext2_ino_t number, union inode *inode)
 {
-    return ext2fs_read_inode_full(fs, number, &inode->small, INODE_SIZE);
+    errcode_t failure = ext2fs_read_inode_full(fs, number, &inode->small, INODE_SIZE);
+
+    if (!failure && !inode->fields.i_links_count)
+        failure = VL_CODE_UNUSED;
+    return failure;
 }
 
 errcode_t vl_write_inode(ext2_filsys fs, ext2_ino_t number, union inode *inode)

@@ -25,6 +25,7 @@ enum vl_code {
     VL_CODE_SIZE,
     VL_CODE_SYMLINK,
     VL_CODE_KIND,
+    VL_CODE_UNUSED,
     VL_CODE_CONTENT_TOO_LARGE,
     VL_CODE_SEGMENTS,
     VL_CODE_DIRECTORY_TOO_LARGE,
@@ -117,6 +118,8 @@ void vl_set_empty_tree(union inode *inode);
 
 /* ---- inodes.c ---- */
 
+/* Reads an inode that a name leads to: of a damaged file system, it may be one that is not in use,
+ * such as that of a directory that is in itself and has been removed. */
 errcode_t vl_read_inode(ext2_filsys fs, ext2_ino_t number, union inode *inode);
 errcode_t vl_write_inode(ext2_filsys fs, ext2_ino_t number, union inode *inode);
 
