@@ -12,7 +12,7 @@ COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -nam
 help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
-	@echo 'make fuzz    random and damaged layers for ten minutes'
+	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
 	@echo 'make soak    what finds rare faults: kills, load, fuzzing; about an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'

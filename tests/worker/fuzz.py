@@ -16,6 +16,7 @@ from pathlib import Path
 import hypothesis
 
 from tests.support.images import layer
+from tests.worker.damage import DamageBench
 from tests.worker.mutation import attempts
 from tests.worker.properties import LAYERS, Bench, RandomLayer
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, NoSpace
@@ -24,6 +25,8 @@ _MUTATIONS = 4000
 _TO_EXT4 = 100
 """Every so many mutated archives, one goes to the real worker as well."""
 _SEQUENCES = 20
+_DAMAGED = 1000
+"""Attempts in a round with damaged file systems."""
 
 
 @dataclass(slots=True)
@@ -35,9 +38,11 @@ class Tally:
     mutations: int = 0
     applied: int = 0
     on_ext4: int = 0
+    damaged: int = 0
+    readable: int = 0
 
 
-def run_round(bench: Bench, seed: int, tally: Tally) -> None:
+def run_round(bench: Bench, damage: DamageBench, seed: int, tally: Tally) -> None:
     """Some of everything; raises what it finds."""
     print(f"seed {seed}", end="\r", file=sys.stderr)  # noqa: T201 -- a program of its own
 
@@ -64,6 +69,9 @@ def run_round(bench: Bench, seed: int, tally: Tally) -> None:
                 bench.apply(layer(raw=raw, compression="none", blob=blob), first=True)
             except (MalformedLayer, LayerTooLarge, DigestMismatch, NoSpace):
                 continue
+    for number in range(_DAMAGED):
+        tally.damaged += 1
+        tally.readable += damage.attempt(seed * _DAMAGED + number)
 
 
 def main() -> None:
@@ -74,9 +82,13 @@ def main() -> None:
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.minutes * 60
     tally, seed = Tally(), arguments.seed
-    with tempfile.TemporaryDirectory() as directory, Bench(Path(directory)) as bench:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Bench(Path(directory)) as bench,
+        DamageBench(Path(directory)) as damage,
+    ):
         while time.monotonic() < end:
-            run_round(bench, seed, tally)
+            run_round(bench, damage, seed, tally)
             seed += 1
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(tally, f"seeds {arguments.seed} to {seed - 1}, {memory} KiB, nothing found")  # noqa: T201

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.trees import mounted
 from tests.support.volumes import assert_sound, format_volume, served
+from tests.worker.damage import crc32c
 from virtlayer.worker.ext4.filesystem import LINK_LIMIT, ROOT, Ext4Filesystem
 from virtlayer.worker.ext4.library import Ext4Error, check, ffi, lib
 from virtlayer.worker.tree import FIFO, Child, Metadata
@@ -262,27 +263,14 @@ def test_name_with_a_slash_is_refused(block: bytes) -> None:
         _listed(block)
 
 
-def _crc32c(value: int, data: bytes) -> int:
-    for byte in data:
-        value = _CRC32C[(value ^ byte) & 0xFF] ^ value >> 8
-    return value
-
-
-def _crc32c_of_byte(value: int) -> int:
-    for _ in range(8):
-        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-    return value
-
-
-_CRC32C = [_crc32c_of_byte(byte) for byte in range(256)]
 _TAIL = struct.Struct("<IHBBI")
 
 
 def _sealed(block: bytes, uuid: bytes, inode: int) -> bytes:
     """A block with the checksum of a directory's (struct ext2_dir_entry_tail) in its last bytes."""
     content = block[: _BLOCK - _TAIL.size]
-    seed = _crc32c(_crc32c(0xFFFFFFFF, uuid), struct.pack("<II", inode, 0))
-    return content + _TAIL.pack(0, _TAIL.size, 0, 0xDE, _crc32c(seed, content))
+    seed = crc32c(crc32c(0xFFFFFFFF, uuid), struct.pack("<II", inode, 0))
+    return content + _TAIL.pack(0, _TAIL.size, 0, 0xDE, crc32c(seed, content))
 
 
 async def _read_sealed(volume: Path, blocks: list[bytes]) -> int:
