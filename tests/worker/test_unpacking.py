@@ -3,6 +3,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,17 @@ async def test_process_that_dies_is_reported() -> None:
             os.kill(worker.pid, signal.SIGKILL)
             with pytest.raises(Internal, match="ended while it worked on the blob"):
                 await worker.digest(blob, "sha256", "the blob")
+
+
+async def test_process_is_in_the_sandbox_while_it_reads_a_blob() -> None:
+    with open_blob(layer(DATA).blob) as blob:
+        async with UnpackingWorker.started(LayerSettings()) as worker:
+            await worker.digest(blob, "sha256", "the blob")
+            process = Path(f"/proc/{worker.pid}")
+            lines = (process / "status").read_text().splitlines()
+            status = {key: value.split() for key, value in (line.split(":", 1) for line in lines)}
+            assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
+            assert status["CapPrm"] == status["CapEff"] == ["0" * 16]
+            assert os.geteuid() or "0" not in status["Uid"]
+            # It keeps neither the blob nor the pipe.
+            assert {path.name for path in (process / "fd").iterdir()} == {"0", "1", "2"}
