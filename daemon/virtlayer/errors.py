@@ -8,7 +8,7 @@ the message says what failed, on what, and what to do next, and never contains a
 
     VirtlayerError
     ├── InvalidReference      the source does not parse
-    ├── InvalidArgument       an argument or option has a value that makes no sense
+    ├── InvalidArgument       an argument or option has an invalid value
     ├── UnknownOption         an option key that this call does not have
     ├── ImageNotFound         the registry, file or catalogue does not have the image
     ├── PlatformNotFound      the image exists, but not for that platform
@@ -60,7 +60,7 @@ class InvalidReference(VirtlayerError):
 
 
 class InvalidArgument(VirtlayerError):
-    """An argument or option has a value that makes no sense."""
+    """An argument or option has an invalid value."""
 
 
 class UnknownOption(VirtlayerError):

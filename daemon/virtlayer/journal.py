@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What systemd hears from the daemon: the journal, with fields, and the state of the service.
 
-Without systemd, the same lines go to standard error, and nobody hears about the state.
+Without systemd, the same lines go to standard error, and the state is not reported.
 
 Messages and fields contain names and texts of callers, images and other programs. They are escaped
 here and nowhere else, so that none of them can look like a message of its own.

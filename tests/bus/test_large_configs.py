@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Images with large configs: nobody else's calls fail because of them."""
+"""Images with large configs or many layers: the list of all objects can still be read."""
 
 import json
 from pathlib import Path

@@ -139,7 +139,7 @@ async def test_the_limit_is_the_same_on_every_path_and_member(bus: Bus, tmp_path
 
 
 async def test_the_path_of_an_excessive_header_is_skipped(bus: Bus, tmp_path: Path) -> None:
-    """Who sends a header that does not fit is not answered; everybody else is."""
+    """The sender of a header that does not fit gets no answer; other callers do."""
     call = replace(CALL, path="/" + "x" * 2 * MIB, signature="s", body=text(""))
     async with virtlayerd(bus, tmp_path) as daemon, raw_connection(bus.address) as raw:
         await raw.send(bytes(call))

@@ -88,7 +88,7 @@ class Client:
         return [plain_dict(image) for image in reply.body[0]]
 
     async def describe_volume(self, pool: str, volume: str) -> dict[str, Any]:
-        """Where a volume is, and which image it stands on."""
+        """Where a volume is, and which image it is based on."""
         return plain_dict((await self._manager("DescribeVolume", "ss", pool, volume)).body[0])
 
     async def image_config(self, path: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Tells what a volume is: its file, and the image that it stands on."""
+"""Describes a volume: its file, and the image that it is based on."""
 
 import asyncio
 import contextlib
@@ -27,10 +27,10 @@ class VolumeDescription:
     Attributes:
         path: Its file or directory.
         format: Such as qcow2, or dir.
-        layer: Whether it is a layer, which nobody writes to.
-        image: The name of the image that it stands on, is, or was made of; "" if none is known.
-        digest: Of that image's manifest; likewise.
-        config: That image's OCI config, JSON; likewise. Of the version that it stands on, even
+        layer: Whether it is a layer, which is never written to.
+        image: The name of the image that it is, is based on, or was made of; "" if unknown.
+        digest: Of that image's manifest; "" if unknown.
+        config: That image's OCI config, JSON; "" if unknown. Of the version that it uses, even
             if the name means a newer one by now.
         disk: Whether it is a machine's whole disk out of an image, which boots by itself.
         ids: How the image's users and groups were mapped in a directory, for a container; None if
