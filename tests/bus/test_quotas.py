@@ -337,6 +337,8 @@ async def test_calls_that_wait_for_a_job_are_limited_apart_from_others(
         await nobody.ask("ListJobs")
         error, text = await nobody.refused("Wait", **where)
         assert (error, "64 calls that wait for jobs" in text) == ("Busy", True), text
+        async with user(system, "nobody") as second:
+            assert (await second.refused("Wait", **where))[0] == "Busy"
         # Others can wait as well.
         other = asyncio.create_task(games.call("Wait", **where))
         await games.ask("ListJobs")
@@ -344,3 +346,32 @@ async def test_calls_that_wait_for_a_job_are_limited_apart_from_others(
         for wait in [*waits, other]:
             async with asyncio.timeout(20):
                 assert (await wait).body[0] == "cancelled"
+
+
+async def test_calls_that_wait_end_with_their_connection(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    async with (
+        polkitd(system, ALLOW),
+        virtlayerd(system, tmp_path) as daemon,
+        user(system, "nobody") as nobody,
+    ):
+        _number, job = await nobody.ask("Pull", "ssa{sv}", silent.reference, "default-pool", PLAIN)
+        where = {"path": job, "interface": JOB}
+        async with user(system, "nobody") as leaving:
+            waits = [asyncio.create_task(leaving.call("Wait", **where)) for _ in range(64)]
+            await leaving.ask("ListJobs")
+            assert (await nobody.refused("Wait", **where))[0] == "Busy"
+        assert all(
+            isinstance(end, EOFError)
+            for end in await asyncio.gather(*waits, return_exceptions=True)
+        )
+        async with asyncio.timeout(20):
+            # The service learns from the bus that the connection has ended; until then it is Busy.
+            while True:
+                wait = asyncio.create_task(nobody.call("Wait", **where))
+                await nobody.ask("ListJobs")
+                if not wait.done():
+                    break
+        await daemon.ask("Cancel", **where)
+        assert (await wait).body[0] == "cancelled"

@@ -8,6 +8,7 @@ from dbus_next.signature import Variant
 from virtlayer.dbus import names
 from virtlayer.service.bus.authority import Action, Authority
 from virtlayer.service.bus.call import Call
+from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.engine import Jobs
@@ -24,11 +25,12 @@ class JobObject(Interface):
 
     interface = names.JOB
 
-    def __init__(self, job: Job, jobs: Jobs, authority: Authority) -> None:
+    def __init__(self, job: Job, jobs: Jobs, authority: Authority, departures: Departures) -> None:
         super().__init__()
         self._job = job
         self._jobs = jobs
         self._authority = authority
+        self._departures = departures
 
     @property
     def owners(self) -> Collection[int]:
@@ -62,7 +64,10 @@ class JobObject(Interface):
         # Asked before the wait: then the caller is still there, and an answer needs no polkit.
         viewer = await self._authority.viewer(call)
         is_open = await viewer.sees(self.owners)
-        await self._job.wait()
+        if not self._job.state.is_over:
+            # The calls of a user are limited: those of connections that have ended do not count.
+            async with self._departures.ending_with(call.sender):
+                await self._job.wait()
         message, result = (self._job.message, self.result()) if is_open else ("", {})
         return self._job.state, error_name(self._job), message, result
 

@@ -41,7 +41,8 @@ class Server:
             connection, names.ROOT, self._authority.admit, quotas, self._visibility
         )
         self._images = ImageObjects(services.catalog, self._exporter)
-        self._manager = Manager(services, self._authority, self._images, Departures(connection))
+        self._departures = Departures(connection)
+        self._manager = Manager(services, self._authority, self._images, self._departures)
         self._objects: dict[int, JobObject] = {}
 
     async def start(self) -> bool:
@@ -80,7 +81,7 @@ class Server:
 
     def added(self, job: Job) -> None:
         """Show a job."""
-        shown = JobObject(job, self._services.jobs, self._authority)
+        shown = JobObject(job, self._services.jobs, self._authority, self._departures)
         self._objects[job.id] = shown
         self._exporter.export(names.job_path(job.id), shown)
         self._manager.job_added(job.id, names.job_path(job.id))
