@@ -149,7 +149,7 @@ async def test_users_see_names_and_states_of_others(world: World) -> None:
     image = await properties(games, world.image, IMAGE)
     assert image["Name"] == "shown"
     assert image.keys() == {
-        *("Name", "Pool", "Os", "Architecture", "Volume", "Size", "PulledAt"),
+        *("Name", "Pool", "Os", "Architecture", "Volume", "Size", "PulledAt", "UnsignedAccepted"),
     }
     job = await properties(games, world.failed, JOB)
     assert (job["State"], job["Error"]) == ("failed", "org.virtlayer1.Error.ImageNotFound")
