@@ -173,6 +173,31 @@ async def test_a_disk_that_cannot_be_read_stops_everything(user: PoolUser, tmp_p
         assert (ended.status, "broken.qcow2" in ended.stderr) == (IN_USE, True)
 
 
+@pytest.mark.root
+async def test_links_of_a_pools_owner_lead_the_service_nowhere(
+    user: PoolUser, tmp_path: Path
+) -> None:
+    await user.pull(some_image("one"), "demo")
+    before, content = user.volumes, some_image("two")
+    source = user.registry.store(content, "two:1")
+    (tmp_path / "victim").mkdir()
+    staging = user.path / ".virtlayer-staging"
+    os.chown(user.path, 5, 60)
+    staging.symlink_to(tmp_path / "victim")
+    try:
+        for command in (
+            ("create-volume", "demo", "guest", user.pool),
+            ("create-volume", "demo", "guest", user.pool, "--hostname=web"),
+            ("pull", source, user.pool, "--tls-verify=false"),
+        ):
+            ended = await user.fail(*command)
+            assert f"{staging} is not a directory of the pool" in ended.stderr
+    finally:
+        staging.unlink()
+    assert [*(tmp_path / "victim").iterdir()] == []
+    assert user.volumes == before
+
+
 def write_overlay(path: Path, name: bytes) -> None:
     """Write the header of an overlay of any name, as qemu-img would not.
 

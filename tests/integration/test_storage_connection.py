@@ -4,6 +4,7 @@
 import asyncio
 import os
 import signal
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -160,3 +161,22 @@ async def test_other_failures_of_libvirt_keep_its_words(host: LibvirtHost) -> No
         with pytest.raises(Libvirt, match=r"libvirt: .*name") as raised:
             await hypervisor.call(fail)
     assert isinstance(raised.value.__cause__, libvirt.libvirtError)
+
+
+def refresh(libvirt_connection: Connection, name: str) -> None:
+    libvirt_connection.storagePoolLookupByName(name).refresh()
+
+
+async def test_libvirtd_that_does_not_answer_is_reported(
+    mortal_host: LibvirtHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # libvirtd itself opens the backing file to guess its format, and waits for a writer.
+    path = mortal_host.start_pool("odd")
+    os.mkfifo(path / "fifo", 0o666)
+    header = struct.pack(">4sIQIIQ", b"QFI\xfb", 2, 112, 4, 16, 1 << 26).ljust(112, b"\0")
+    (path / "overlay.qcow2").write_bytes(header + b"fifo")
+    async with Hypervisor(mortal_host.uri) as hypervisor:
+        monkeypatch.setattr(connection, "_ANSWER_SECONDS", 0.5)
+        with pytest.raises(Libvirt, match="did not answer within 0 s"):
+            await hypervisor.call(refresh, "odd")
+        mortal_host.kill()

@@ -28,6 +28,9 @@ _CLOSE_SECONDS = 1.0
 _RECONNECT_SECONDS = 5.0
 """How long a lost libvirtd may take to come back: the time of a service restart."""
 _RECONNECT_PAUSE = 0.1
+_ANSWER_SECONDS = 120.0
+"""How long libvirtd may take to answer. Version 11.3 hangs for good when it refreshes a pool with
+an overlay whose backing file is a FIFO, of no stated format; it answers pings meanwhile."""
 
 
 class _Lost(Exception):
@@ -96,8 +99,25 @@ class Hypervisor:
             kwargs: And by name.
 
         Raises:
+            Libvirt: libvirtd does not answer. The thread waits until libvirtd ends.
             VirtlayerError: What libvirt's error means, by ``failures.translated``.
         """
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self._called(function, *args, **kwargs)
+        except TimeoutError as error:
+            raise Libvirt(
+                f"libvirtd did not answer within {_ANSWER_SECONDS:.0f} s. If “virsh pool-list” "
+                "does not answer either, restart libvirtd. Images in pools whose backing file is a "
+                "FIFO make it hang: delete them."
+            ) from error
+
+    async def _called[**P, T](
+        self,
+        function: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         connection = await self._connected()
         try:
             call = partial(function, connection, *args, **kwargs)
