@@ -164,7 +164,7 @@ async def test_users_see_names_and_states_of_others(world: World) -> None:
 
 async def test_single_hidden_values_are_refused(world: World) -> None:
     for path, interface, names in (
-        (world.image, IMAGE, ("Source", "Digest", "ImageId", "Layers", "Config")),
+        (world.image, IMAGE, ("Source", "Digest", "ImageId", "Layers", "Config", "PolicyScope")),
         (world.failed, JOB, ("Source", "Message", "Result")),
     ):
         for name in names:
