@@ -21,6 +21,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── PoolNotFound          libvirt has no such pool
     ├── PoolInactive          the pool is defined but not started
     ├── PoolUnsupported       the pool's type cannot hold backing chains of files
+    ├── PoolUnavailable       virtlayer-keeper, which has access to the pools, cannot be reached
     ├── VolumeExists          a volume of that name is there
     ├── VolumeNotFound        no volume of that name is there
     ├── InUse                 something still needs what should be removed
@@ -109,6 +110,10 @@ class PoolInactive(VirtlayerError):
 
 class PoolUnsupported(VirtlayerError):
     """The pool's type cannot hold backing chains of files."""
+
+
+class PoolUnavailable(VirtlayerError):
+    """virtlayer-keeper cannot be reached, or ended during the job."""
 
 
 class VolumeExists(VirtlayerError):

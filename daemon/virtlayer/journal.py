@@ -47,11 +47,16 @@ def fields(message_id: str | None = None, **values: object) -> dict[str, object]
     return {_ATTRIBUTE: named}
 
 
-def configure_logging(level: int = logging.INFO) -> None:
-    """Send log messages to the journal if standard error goes there, else to standard error."""
+def configure_logging(identifier: str, level: int = logging.INFO) -> None:
+    """Send log messages to the journal if standard error goes there, else to standard error.
+
+    Args:
+        identifier: What the journal calls this process (SYSLOG_IDENTIFIER).
+        level: The lowest level that is logged.
+    """
     handler: logging.Handler
     if _stderr_is_journal():
-        handler = _JournalHandler()
+        handler = _JournalHandler(identifier)
         handler.setFormatter(_Escaped())
     else:
         handler = logging.StreamHandler(sys.stderr)
@@ -94,6 +99,10 @@ class _Escaped(logging.Formatter):
 
 
 class _JournalHandler(logging.Handler):
+    def __init__(self, identifier: str) -> None:
+        super().__init__()
+        self._identifier = identifier
+
     def emit(self, record: logging.LogRecord) -> None:
         extra: dict[str, str] = getattr(record, _ATTRIBUTE, {})
         try:
@@ -104,7 +113,7 @@ class _JournalHandler(logging.Handler):
                 CODE_FILE=record.pathname,
                 CODE_LINE=record.lineno,
                 CODE_FUNC=record.funcName,
-                SYSLOG_IDENTIFIER="virtlayerd",
+                SYSLOG_IDENTIFIER=self._identifier,
                 **extra,
             )
         except OSError:

@@ -16,6 +16,7 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path, PurePath
 
 STDERR_KEPT = 8 * 1024
@@ -30,6 +31,18 @@ _GUARD = Path(__file__).with_name("guard")
 _SAME_USER = "-"
 _NO_HOME = "/nonexistent"
 """The home of a program that runs as somebody else: neither his settings nor ours are for it."""
+
+
+class Confinement(StrEnum):
+    """What the kernel keeps a program from, as guard.c calls it."""
+
+    NO_NEW_RIGHTS = "no-new-rights"
+    """It gains no rights by running another program."""
+    WORKING_DIRECTORY = "working-directory"
+    """In addition, it writes no file and lists no directory outside of its working directory, reads
+    only programs, libraries and configuration there, and has limits of memory and core dumps."""
+    NONE = "none"
+    """It may do what this process may: libvirtd, which it may start, must be able to as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +172,8 @@ class RunningProgram:
             await self._drain
 
     async def _keep_tail(self) -> None:
-        assert self._process.stderr is not None
+        if self._process.stderr is None:
+            return
         while chunk := await self._process.stderr.read(4096):
             self._tail += chunk
             del self._tail[:-STDERR_KEPT]
@@ -171,11 +185,13 @@ async def running(
     *,
     stdin: int = DEVNULL,
     stdout: int = DEVNULL,
+    stderr: int | None = PIPE,
     pass_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
     bare: bool = False,
     cwd: Path | None = None,
     identity: Identity | None = None,
+    confinement: Confinement = Confinement.NO_NEW_RIGHTS,
 ) -> AsyncIterator[RunningProgram]:
     """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
 
@@ -183,17 +199,19 @@ async def running(
         argv: The program and its arguments.
         stdin: A descriptor for its standard input.
         stdout: A descriptor for its standard output, or ``PIPE``.
+        stderr: ``PIPE`` to keep the end of it; None for this process's.
         pass_fds: Descriptors that it inherits under their own numbers.
         env: Variables beside the few that every child gets.
         bare: Not even those few.
         cwd: The directory that it works in; None for this process's.
         identity: Whom it runs as; None for this process's user. Only root can choose.
+        confinement: What the kernel keeps it from.
     """
     process = await asyncio.create_subprocess_exec(
-        *(_GUARD, str(os.getpid()), _described(identity), *argv),
+        *(_GUARD, str(os.getpid()), _described(identity), confinement, *argv),
         stdin=stdin,
         stdout=stdout,
-        stderr=PIPE,
+        stderr=stderr,
         pass_fds=pass_fds,
         env=({} if bare else environment(identity)) | dict(env or {}),
         cwd=cwd,

@@ -23,6 +23,7 @@ from tests.bus.daemon import (
     virtlayerd,
 )
 from tests.support.bus_daemon import Bus, session_bus
+from tests.support.leftovers import children_of, is_keeper
 from virtlayer.dbus.connection import Connection
 from virtlayer.version import VERSION
 
@@ -49,14 +50,15 @@ async def test_it_says_what_it_is(bus: Bus, tmp_path: Path) -> None:
         assert await daemon.ask("ListImages", "s", "") == []
 
 
-async def test_libvirt_is_loaded_by_the_first_job(bus: Bus, tmp_path: Path) -> None:
+async def test_the_first_job_starts_the_keeper(bus: Bus, tmp_path: Path) -> None:
     async with virtlayerd(bus, tmp_path) as daemon:
-        mapped = Path(f"/proc/{daemon.process.pid}/maps")
         assert await daemon.ask("ListImages", "s", "") == []
-        assert "libvirtmod" not in mapped.read_text()
+        assert children_of(daemon.process.pid) == set()
         _, path = await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
         await finished(daemon.client, path)
-        assert "libvirtmod" in mapped.read_text()
+        [keeper] = filter(is_keeper, children_of(daemon.process.pid))
+        assert "libvirtmod" in Path(f"/proc/{keeper}/maps").read_text()
+        assert "libvirtmod" not in Path(f"/proc/{daemon.process.pid}/maps").read_text()
 
 
 async def test_version_is_an_option() -> None:

@@ -19,6 +19,7 @@ from tests.foreign.comparison import Check, Refusal, compared
 from tests.foreign.corpus import ForeignArchive, archives, images, unpacked
 from tests.foreign.reasons import Reason, reasons, unexplained, unneeded
 from tests.foreign.tools import TOOLS, UMOCI, umoci_of_image
+from tests.support.keeper import LocalPrograms
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -28,7 +29,7 @@ async def main() -> int:
     given = _arguments()
     known = reasons()
     with unpacked(given.corpus) as corpus:
-        async with LayerWorker.started(LayerSettings()) as worker:
+        async with LayerWorker.started(LocalPrograms(), LayerSettings()) as worker:
             of_archives = [
                 check
                 for archive in archives(corpus)

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.libvirt_host import LibvirtHost, private_host
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
+from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -31,9 +33,16 @@ async def pools(host: LibvirtHost) -> AsyncIterator[Pools]:
 
 
 @pytest.fixture
+async def keeper(host: LibvirtHost) -> AsyncIterator[Keeper]:
+    """A keeper process for that libvirtd."""
+    async with running_keeper(host.uri) as keeper:
+        yield keeper
+
+
+@pytest.fixture
 async def worker() -> AsyncIterator[LayerWorker]:
     """What applies layers."""
-    async with LayerWorker.started(LayerSettings()) as started:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as started:
         yield started
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.chain_parts import Store, request_for
 from tests.support.images import LayerContent, file, layer
+from tests.support.keeper import LocalPrograms
 from tests.support.libvirt_host import LibvirtHost
 from virtlayer.errors import DigestMismatch, MalformedLayer, RegistryUnavailable, VirtlayerError
-from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -39,7 +40,7 @@ def large() -> LayerContent:
 
 
 async def test_half_a_blob_is_applied_before_the_other_half_is_there(
-    pools: Pools, pool: Pool, worker: LayerWorker, large: LayerContent
+    keeper: Keeper, pool: Pool, worker: LayerWorker, large: LayerContent
 ) -> None:
     store = Store([large], worker)
     seen: list[int] = []
@@ -51,7 +52,7 @@ async def test_half_a_blob_is_applied_before_the_other_half_is_there(
         assert [path.name for path in contents_in(pool)] == [".virtlayer-staging"]
 
     store.half_way = half_way
-    built = await ChainBuilder(pools).build(request_for(pool, [large]), store.tools())
+    built = await ChainBuilder(keeper).build(request_for(pool, [large]), store.tools())
     assert 0 < seen[0] <= large.size // 2
     assert [volume.path for volume in built.volumes] == contents_in(pool)
     assert store.stages == ["downloading", "applying", "registering"]
@@ -62,7 +63,7 @@ async def test_half_a_blob_is_applied_before_the_other_half_is_there(
 )
 async def test_a_blob_that_is_not_verified_is_never_committed(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     pool: Pool,
     worker: LayerWorker,
     large: LayerContent,
@@ -76,7 +77,7 @@ async def test_a_blob_that_is_not_verified_is_never_committed(
 
     store.half_way = half_way
     with pytest.raises(type(failure), match=str(failure)):
-        await ChainBuilder(pools).build(request_for(pool, [large]), store.tools())
+        await ChainBuilder(keeper).build(request_for(pool, [large]), store.tools())
     assert contents_in(pool) == []
     assert host.volumes(pool.name) == []
     assert store.recorded == []
@@ -84,7 +85,7 @@ async def test_a_blob_that_is_not_verified_is_never_committed(
 
 
 async def test_the_digest_says_more_than_what_the_worker_made_of_a_wrong_blob(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     broken = layer(blob=b"no archive at all " * 100_000, diff_id="sha256:" + "0" * 64)
     store = Store([broken], worker)
@@ -97,11 +98,11 @@ async def test_the_digest_says_more_than_what_the_worker_made_of_a_wrong_blob(
 
     store.half_way = half_way
     with pytest.raises(DigestMismatch, match="another blob"):
-        await ChainBuilder(pools).build(request_for(pool, [broken]), store.tools())
+        await ChainBuilder(keeper).build(request_for(pool, [broken]), store.tools())
 
-    async with LayerWorker.started(LayerSettings()) as other:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other:
         with pytest.raises(MalformedLayer):
-            await ChainBuilder(pools).build(
+            await ChainBuilder(keeper).build(
                 request_for(pool, [broken]), Store([broken], other).tools()
             )
     assert contents_in(pool) == []

@@ -13,14 +13,14 @@ import pytest
 
 from tests.support.chain_parts import SIZE, Store, request_for, small_layers
 from tests.support.images import directory, file, layer, whiteout
+from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.volumes import assert_sound
 from virtlayer.errors import ImageNotFound, VolumeExists
-from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -45,7 +45,7 @@ def file_in(raw: Path, path: str) -> str:
 
 
 async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker, tmp_path: Path
 ) -> None:
     contents = [
         layer(directory("etc"), file("etc/a", b"one"), file("etc/b", b"base")),
@@ -53,7 +53,7 @@ async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
         layer(whiteout("etc/b"), file("etc/c", b"top"), compression="none"),
     ]
     store = Store(contents, worker)
-    built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
 
     assert (built.layers_built, built.layers_reused) == (3, 0)
     names = [volume.name for volume in built.volumes]
@@ -80,10 +80,10 @@ async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
 
 @pytest.mark.root
 async def test_layer_can_be_read_by_qemu_and_by_no_other_user(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    built = await ChainBuilder(pools).build(
+    built = await ChainBuilder(keeper).build(
         request_for(pool, contents), Store(contents, worker).tools()
     )
     capabilities = ElementTree.fromstring(host.virsh("capabilities"))  # noqa: S314 -- libvirt's
@@ -105,11 +105,11 @@ async def test_layer_can_be_read_by_qemu_and_by_no_other_user(
 
 
 async def test_what_is_there_is_neither_fetched_nor_built(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(3)
     first, again, longer = (Store(contents, worker) for _ in range(3))
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     built = await builder.build(request_for(pool, contents[:2]), first.tools())
     inodes = [volume.path.stat().st_ino for volume in built.volumes]
 
@@ -125,11 +125,11 @@ async def test_what_is_there_is_neither_fetched_nor_built(
 
 
 async def test_forty_layers_are_sixteen_volumes_that_can_be_moved(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker, tmp_path: Path
 ) -> None:
     contents = small_layers(40)
     store = Store(contents, worker)
-    built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     assert len(built.volumes) == 16
     assert (built.layers_built, built.layers_reused) == (40, 0)
     assert len(host.volumes(pool.name)) == 16
@@ -147,11 +147,11 @@ async def test_forty_layers_are_sixteen_volumes_that_can_be_moved(
 
 
 async def test_another_last_layer_of_a_deep_image_is_all_that_is_built(
-    pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+    keeper: Keeper, pool: Pool, worker: LayerWorker, tmp_path: Path
 ) -> None:
     contents = small_layers(41)
     first, second = (Store(contents, worker) for _ in range(2))
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     old = await builder.build(request_for(pool, contents[:40]), first.tools())
     new = await builder.build(request_for(pool, contents[:39] + contents[40:]), second.tools())
     assert second.fetched == [contents[40].digest]
@@ -166,15 +166,15 @@ async def test_another_last_layer_of_a_deep_image_is_all_that_is_built(
 
 
 async def test_a_missing_lower_volume_is_built_again(
-    pools: Pools, pool: Pool, worker: LayerWorker, tmp_path: Path
+    keeper: Keeper, pool: Pool, worker: LayerWorker, tmp_path: Path
 ) -> None:
     contents = small_layers(3)
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     store = Store(contents, worker)
     built = await builder.build(request_for(pool, contents), store.tools())
     before = raw_copy(built.volumes[-1].path, tmp_path / "before.raw").read_bytes()
     built.volumes[1].path.unlink()
-    await pools.refresh(pool)
+    await keeper.pools.refresh(pool)
 
     store = Store(contents, worker)
     again = await builder.build(request_for(pool, contents), store.tools())
@@ -184,10 +184,10 @@ async def test_a_missing_lower_volume_is_built_again(
 
 
 async def test_volumes_of_others_are_reused_after_their_blobs_were_downloaded(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(4)
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     built = await builder.build(request_for(pool, contents[:3]), Store(contents, worker).tools())
     others = [contents[0].digest, contents[2].digest]
     store = Store(contents, worker, others=others)
@@ -204,10 +204,10 @@ async def test_volumes_of_others_are_reused_after_their_blobs_were_downloaded(
 
 
 async def test_nothing_is_built_on_volumes_of_others_whose_blobs_do_not_come(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     await builder.build(request_for(pool, contents[:1]), Store(contents, worker).tools())
     volumes = host.volumes(pool.name)
 
@@ -222,10 +222,10 @@ async def test_nothing_is_built_on_volumes_of_others_whose_blobs_do_not_come(
 
 
 async def test_volume_of_others_that_is_built_meanwhile_is_proven_too(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_digest: str) -> None:
@@ -249,10 +249,10 @@ async def test_volume_of_others_that_is_built_meanwhile_is_proven_too(
 
 
 async def test_build_from_a_slow_source_holds_up_no_other(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_digest: str) -> None:
@@ -260,7 +260,7 @@ async def test_build_from_a_slow_source_holds_up_no_other(
         await go_on.wait()
 
     slow, quick = Store(contents, worker, half_way=wait), Store(contents, worker)
-    async with LayerWorker.started(LayerSettings()) as other_worker:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other_worker:
         slow.applier = other_worker
         requests = [request_for(pool, contents, source=source) for source in ("slow", "quick")]
         first = asyncio.create_task(builder.build(requests[0], slow.tools()))
@@ -273,11 +273,11 @@ async def test_build_from_a_slow_source_holds_up_no_other(
 
 
 async def test_jobs_that_need_the_same_layers_build_them_once(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(4)
-    builder = ChainBuilder(pools)
-    async with LayerWorker.started(LayerSettings()) as other_worker:
+    builder = ChainBuilder(keeper)
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other_worker:
         stores = [Store(contents, worker), Store(contents, other_worker)]
         requests = [request_for(pool, contents), request_for(pool, contents[:3])]
         results = await asyncio.gather(
@@ -295,10 +295,10 @@ async def test_jobs_that_need_the_same_layers_build_them_once(
 
 
 async def test_a_job_that_waited_for_one_that_fails_builds_itself(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(pools)
+    builder = ChainBuilder(keeper)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail(_digest: str) -> None:
@@ -321,16 +321,16 @@ async def test_a_job_that_waited_for_one_that_fails_builds_itself(
 
 
 async def test_two_daemons_in_one_pool_do_each_others_work_no_harm(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(4)
     with nothing_left():
         async with (
-            Hypervisor(host.uri) as hypervisor,
-            LayerWorker.started(LayerSettings()) as other_worker,
+            running_keeper(host.uri) as other_keeper,
+            LayerWorker.started(LocalPrograms(), LayerSettings()) as other_worker,
         ):
             stores = [Store(contents, worker), Store(contents, other_worker)]
-            builders = [ChainBuilder(pools), ChainBuilder(Pools(hypervisor))]
+            builders = [ChainBuilder(keeper), ChainBuilder(other_keeper)]
             one, other = await asyncio.gather(
                 *(
                     builder.build(request_for(pool, contents), store.tools())
@@ -343,7 +343,7 @@ async def test_two_daemons_in_one_pool_do_each_others_work_no_harm(
 
 
 async def test_blobs_arrive_ahead_but_not_all_at_a_time(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(8)
     arriving: set[str] = set()
@@ -365,13 +365,13 @@ async def test_blobs_arrive_ahead_but_not_all_at_a_time(
         await all_have_arrived.wait()
 
     store = Store(contents, worker, before_fetch=count, before_apply=wait_for_all)
-    await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     assert most == 3
     assert store.fetched == [content.digest for content in contents]
 
 
 async def test_something_else_under_a_layers_name_is_not_touched(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(1)
     request = request_for(pool, contents)
@@ -382,6 +382,6 @@ async def test_something_else_under_a_layers_name_is_not_touched(
         )
         inode = path.stat().st_ino
         with pytest.raises(VolumeExists, match="Delete it, then try again"):
-            await ChainBuilder(pools).build(request, Store(contents, worker).tools())
+            await ChainBuilder(keeper).build(request, Store(contents, worker).tools())
         assert path.stat().st_ino == inode
         path.unlink()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.chain_parts import Store, request_for, small_layers
 from tests.support.images import LayerContent, directory, file, layer
+from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
@@ -24,11 +25,10 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
-from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.staging import STAGING_PARENT
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -44,21 +44,26 @@ def names_in(pool: Pool) -> list[str]:
 
 
 async def test_a_layer_that_fails_keeps_what_is_finished(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     good = small_layers(2)
     bad = layer(file("x"), diff_id="sha256:" + "0" * 64)
     contents = [*good, bad, *small_layers(2, first=5)]
-    store = Store(contents, worker)
+
+    async def until_finished(diff_id: str) -> None:
+        while diff_id == bad.diff_id and len(store.recorded) < len(good):
+            await asyncio.sleep(0)
+
+    store = Store(contents, worker, before_apply=until_finished)
     with pytest.raises(DigestMismatch, match=r"layer sha256:.* of docker://registry"):
-        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     assert host.volumes(pool.name) == names_in(pool) == names_of(pool, good)
     assert sorted(store.recorded) == names_of(pool, good)
     assert store.lent == 0
 
 
 async def test_a_download_that_fails_ends_the_build(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(6)
 
@@ -68,7 +73,7 @@ async def test_a_download_that_fails_ends_the_build(
 
     store = Store(contents, worker, before_fetch=fail)
     with pytest.raises(RegistryUnavailable, match="it died"):
-        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     assert set(names_in(pool)) <= set(names_of(pool, contents[:3]))
     assert host.volumes(pool.name) == names_in(pool)
     assert store.lent == 0
@@ -76,7 +81,7 @@ async def test_a_download_that_fails_ends_the_build(
 
 @pytest.mark.parametrize("stage", ["before_fetch", "before_apply"])
 async def test_cancelling_leaves_only_finished_volumes(
-    host: LibvirtHost, pools: Pools, pool: Pool, worker: LayerWorker, stage: str
+    host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker, stage: str
 ) -> None:
     contents = small_layers(4)
     reached = asyncio.Event()
@@ -90,7 +95,7 @@ async def test_cancelling_leaves_only_finished_volumes(
     setattr(store, stage, hang)
     before = children()
     task = asyncio.create_task(
-        ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     )
     await reached.wait()
     task.cancel()
@@ -104,22 +109,22 @@ async def test_cancelling_leaves_only_finished_volumes(
     assert host.volumes(pool.name) == names_in(pool)
 
     # A worker belongs to one job: after a cancellation it is somewhere in the middle.
-    async with LayerWorker.started(LayerSettings()) as other:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other:
         finish = Store(contents, other)
-        await ChainBuilder(pools).build(request_for(pool, contents), finish.tools())
+        await ChainBuilder(keeper).build(request_for(pool, contents), finish.tools())
     assert names_in(pool) == names_of(pool, contents)
 
 
 async def test_cancelling_at_any_moment_leaves_a_sound_pool(
-    host: LibvirtHost, pools: Pools, pool: Pool
+    host: LibvirtHost, keeper: Keeper, pool: Pool
 ) -> None:
     contents = small_layers(3)
     before = children()
     for moment in range(0, 120, 12):
-        async with LayerWorker.started(LayerSettings()) as worker:
+        async with LayerWorker.started(LocalPrograms(), LayerSettings()) as worker:
             store = Store(contents, worker)
             task = asyncio.create_task(
-                ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+                ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
             )
             await asyncio.sleep(moment / 1000)
             task.cancel()
@@ -128,15 +133,15 @@ async def test_cancelling_at_any_moment_leaves_a_sound_pool(
         assert children() == before
         assert set(names_in(pool)) <= set(names_of(pool, contents))
         assert host.volumes(pool.name) == names_in(pool)
-    async with LayerWorker.started(LayerSettings()) as worker:
-        built = await ChainBuilder(pools).build(
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as worker:
+        built = await ChainBuilder(keeper).build(
             request_for(pool, contents), Store(contents, worker).tools()
         )
     assert len(built.volumes) == 3
 
 
 async def test_a_server_that_dies_is_an_error_and_not_a_hang(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = [layer(file("large", os.urandom(8 * MIB)))]
     before = children()
@@ -147,7 +152,7 @@ async def test_a_server_that_dies_is_an_error_and_not_a_hang(
 
     store = Store(contents, worker, before_apply=kill_server)
     with pytest.raises(VirtlayerError) as raised:
-        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     assert isinstance(raised.value, Internal)
     assert names_in(pool) == []
 
@@ -157,14 +162,14 @@ async def test_a_server_that_dies_is_an_error_and_not_a_hang(
 )
 async def test_a_pool_that_goes_during_the_build_is_told(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     worker: LayerWorker,
     command: str,
     error: type[VirtlayerError],
 ) -> None:
     name = f"mortal-{command}"
     path = host.start_pool(name)
-    pool = await pools.get(name)
+    pool = await keeper.pools.get(name)
     contents = small_layers(2)
 
     def stop(diff_id: str) -> None:
@@ -175,7 +180,7 @@ async def test_a_pool_that_goes_during_the_build_is_told(
 
     store = Store(contents, worker, before_apply=stop)
     with pytest.raises(error):
-        await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     assert [entry.name for entry in path.iterdir() if entry.name == STAGING_PARENT] == []
     # What is finished stays: whole, for when the pool comes back.
     assert set(names_in(pool)) <= set(names_of(pool, contents))
@@ -194,11 +199,10 @@ async def test_a_libvirtd_that_restarts_during_the_build_is_no_matter(
             if diff_id == contents[1].diff_id:
                 mortal.restart()
 
-        async with Hypervisor(mortal.uri) as hypervisor:
-            pools = Pools(hypervisor)
-            pool = await pools.get("default")
+        async with running_keeper(mortal.uri) as keeper:
+            pool = await keeper.pools.get("default")
             store = Store(contents, worker, before_apply=restart)
-            built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+            built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
         assert mortal.volumes("default") == sorted(volume.name for volume in built.volumes)
 
 
@@ -222,14 +226,13 @@ async def test_a_full_pool_is_no_space_and_as_it_was_before(
     contents = [*base, layer(directory("d"), file("d/large", os.urandom(40 * MIB)))]
     with nothing_left():
         async with (
-            Hypervisor(host.uri) as hypervisor,
-            LayerWorker.started(LayerSettings()) as worker,
+            running_keeper(host.uri) as keeper,
+            LayerWorker.started(LocalPrograms(), LayerSettings()) as worker,
         ):
-            pools = Pools(hypervisor)
-            pool = await pools.get("small")
+            pool = await keeper.pools.get("small")
             store = Store(contents, worker)
             with pytest.raises(NoSpace, match=r"The pool “small” .* is full: \d+ bytes"):
-                await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+                await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
             # The layer does not stop at the size of the file system that it is in, but of the pool.
             assert host.volumes("small") == names_in(pool) == names_of(pool, base)
             free = os.statvfs(path)
@@ -237,11 +240,11 @@ async def test_a_full_pool_is_no_space_and_as_it_was_before(
 
 
 async def test_a_layer_that_does_not_fit_its_volume_is_no_space_with_sizes(
-    pools: Pools, pool: Pool, worker: LayerWorker
+    keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = [layer(file("large", os.urandom(80 * MIB), mode=0o644), compression="none")]
     with pytest.raises(NoSpace, match=r"\d"):
-        await ChainBuilder(pools).build(
+        await ChainBuilder(keeper).build(
             request_for(pool, contents), Store(contents, worker).tools()
         )
     assert names_in(pool) == []

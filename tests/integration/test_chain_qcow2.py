@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -15,21 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.directories import open_directory
+from tests.support.keeper import local_staging
 from tests.support.leftovers import children, nothing_left
 from tests.support.small_filesystem import memory_filesystem, small_filesystem
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.volume_format import CLUSTER_SIZE
 from virtlayer.service.chain import qcow2, qmp
 from virtlayer.service.chain.qcow2 import (
-    CLUSTER_SIZE,
     Images,
     NewImage,
     Parent,
     create_overlay,
+    images_in,
 )
 from virtlayer.service.chain.qmp import CommandFailed
-from virtlayer.service.chain.storage_daemon import storage_daemon
+from virtlayer.service.chain.storage_daemon import StorageDaemon, storage_daemon
 from virtlayer.settings import KIB, MIB
 
 _OPTION_EXPORT_NAME = 1
@@ -76,11 +77,19 @@ class NbdClient:
 
 
 @contextlib.asynccontextmanager
-async def images_in(directory: Path) -> AsyncIterator[Images]:
-    """Make images in a directory."""
-    with open_directory(directory) as descriptor:
-        async with qcow2.images_in(descriptor) as images:
+async def images_at(directory: Path) -> AsyncIterator[Images]:
+    """Images in a directory, made by QEMU's user."""
+    with local_staging(directory) as staging:
+        async with images_in(staging) as images:
             yield images
+
+
+@contextlib.asynccontextmanager
+async def daemon_at(directory: Path) -> AsyncIterator[StorageDaemon]:
+    """A qemu-storage-daemon in a directory."""
+    with local_staging(directory) as staging:
+        async with storage_daemon(staging) as daemon:
+            yield daemon
 
 
 async def write(images: Images, image: NewImage, offset: int, data: bytes) -> None:
@@ -132,7 +141,7 @@ async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path, large: b
     options = ["-o", f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"]
     command = ["qemu-img", "create", "-q", "-f", "qcow2", *options]
     overlay = ["-u", "-b", "base.qcow2", "-F", "qcow2"]
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         base = await images.create(64 * MIB, None, large=large)
         top = await images.create(64 * MIB, Parent("base.qcow2", base), large=large)
         for image, arguments in ((base, []), (top, overlay)):
@@ -142,7 +151,7 @@ async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path, large: b
 
 
 async def test_an_overlay_names_its_parent_barely(directory: Path) -> None:
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         base = await images.create(64 * MIB, None)
         top = await images.create(64 * MIB, Parent("base.qcow2", base))
     output = subprocess.check_output(["qemu-img", "info", "--output=json", directory / top.name])
@@ -160,14 +169,15 @@ async def test_an_overlay_is_written_on_a_parent_elsewhere(tmp_path: Path, name:
     pool = tmp_path / name
     staging = pool / "staging"
     staging.mkdir(parents=True)
-    async with images_in(staging) as images:
+    async with images_at(staging) as images:
         base = await images.create(64 * MIB, None)
         await write(images, base, 0, b"\1" * 2 * MIB)
     (staging / base.name).rename(pool / "base.qcow2")
-    async with images_in(staging) as images:
-        top = await images.create(64 * MIB, Parent("base.qcow2", "../base.qcow2"))
+    os.link(pool / "base.qcow2", staging / "base.qcow2")
+    async with images_at(staging) as images:
+        top = await images.create(64 * MIB, Parent("base.qcow2", "base.qcow2"))
         await write(images, top, MIB, b"\2" * MIB)
-    assert [entry.name for entry in staging.iterdir()] == [top.name]
+    assert {entry.name for entry in staging.iterdir()} == {"base.qcow2", top.name}
     (staging / top.name).rename(pool / "top.qcow2")
     assert reads(pool / "top.qcow2", 0, 1, MIB)
     assert reads(pool / "top.qcow2", MIB, 2, MIB)
@@ -178,7 +188,7 @@ async def test_an_overlay_is_written_on_a_parent_elsewhere(tmp_path: Path, name:
 async def test_a_chain_is_written_by_one_process(directory: Path, large: bool) -> None:
     names = [f"{number}.qcow2" for number in range(20)]
     before = children()
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         parent: Parent | None = None
         chain = []
         # All of them before anything is written, as a job does it.
@@ -199,12 +209,13 @@ async def test_a_large_image_is_written_past_the_page_cache(tmp_path: Path) -> N
     staging, base = tmp_path / "staging", tmp_path / "base.qcow2"
     staging.mkdir()
     before = children()
-    async with images_in(staging) as images:
+    async with images_at(staging) as images:
         made = await images.create(64 * MIB, None)
         await write(images, made, 0, b"\1" * MIB)
     (staging / made.name).rename(base)
-    async with images_in(staging) as images:
-        image = await images.create(64 * MIB, Parent("base.qcow2", "../base.qcow2"), large=True)
+    os.link(base, staging / base.name)
+    async with images_at(staging) as images:
+        image = await images.create(64 * MIB, Parent(base.name, base.name), large=True)
         async with images.exported(image) as connect:
             (child,) = children() - before
             flags = open_files(child)
@@ -229,27 +240,26 @@ async def test_a_large_image_is_written_past_the_page_cache(tmp_path: Path) -> N
 
 async def test_a_file_system_that_has_only_a_page_cache(tmp_path: Path) -> None:
     with memory_filesystem(tmp_path):
-        async with images_in(tmp_path) as images:
+        async with images_at(tmp_path) as images:
             image = await images.create(64 * MIB, None, large=True)
             await write(images, image, 0, b"\1" * MIB)
         assert reads(tmp_path / image.name, 0, 1, MIB)
 
 
 async def test_the_reply_to_a_command_that_was_given_up_is_nobodys(directory: Path) -> None:
-    with open_directory(directory) as descriptor:
-        async with storage_daemon(descriptor) as daemon:
-            assert await daemon.monitor.execute("query-jobs") == []
-            for turns in range(20):
-                given_up = asyncio.create_task(daemon.monitor.execute("query-version"))
-                waiting = asyncio.create_task(daemon.monitor.execute("query-block-exports"))
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                given_up.cancel()
-                assert await waiting == []
+    async with daemon_at(directory) as daemon:
+        assert await daemon.monitor.execute("query-jobs") == []
+        for turns in range(20):
+            given_up = asyncio.create_task(daemon.monitor.execute("query-version"))
+            waiting = asyncio.create_task(daemon.monitor.execute("query-block-exports"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            assert await waiting == []
 
 
 async def test_one_export_serves_one_client_after_the_other(directory: Path) -> None:
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)
         async with images.exported(image) as connect:
             for number in range(5):
@@ -267,7 +277,7 @@ async def test_what_is_flushed_is_in_the_file(directory: Path, large: bool) -> N
 
     async def work() -> None:
         before = children()
-        async with images_in(directory) as images:
+        async with images_at(directory) as images:
             base = await images.create(64 * MIB, None, large=large)
             top = await images.create(64 * MIB, Parent(base.name, base), large=large)
             paths.append(directory / top.name)
@@ -289,7 +299,7 @@ async def test_what_is_flushed_is_in_the_file(directory: Path, large: bool) -> N
 
 async def test_a_finished_image_is_open_for_reading_only(directory: Path) -> None:
     before = children()
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)
         (daemon,) = children() - before
         assert open_files(daemon)[image.name] & os.O_ACCMODE == os.O_RDWR
@@ -304,7 +314,7 @@ async def test_a_finished_image_is_open_for_reading_only(directory: Path) -> Non
 
 async def test_the_daemon_ends_while_its_caller_does_the_rest(directory: Path) -> None:
     before = children()
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)
         await write(images, image, 8 * MIB, b"\1" * MIB)
         as_finished = (directory / image.name).read_bytes()
@@ -319,32 +329,32 @@ async def test_the_daemon_ends_while_its_caller_does_the_rest(directory: Path) -
 async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> None:
     broken = directory / "broken.qcow2"
     broken.write_bytes(b"no qcow2")
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         with pytest.raises(CommandFailed, match="not in qcow2 format"):
             await images.create(64 * MIB, Parent("broken.qcow2", broken.name))
         with pytest.raises(CommandFailed, match=r"gone\.qcow2"):
             await images.create(64 * MIB, Parent("gone.qcow2", "gone.qcow2"))
 
 
-async def test_a_file_that_cannot_be_made_is_said_in_the_systems_words(directory: Path) -> None:
-    async with images_in(directory) as images:
-        shutil.rmtree(directory)
-        with pytest.raises(FileNotFoundError):
+async def test_a_file_that_cannot_be_made_is_said_in_qemus_words(directory: Path) -> None:
+    async with images_at(directory) as images:
+        directory.rmdir()
+        with pytest.raises(CommandFailed, match="No such file or directory"):
             await images.create(64 * MIB, None)
 
 
 async def test_a_full_disk_is_said_in_qemus_words(directory: Path) -> None:
     with small_filesystem(directory, 128 * KIB):
-        async with images_in(directory) as images:
+        async with images_at(directory) as images:
             with pytest.raises(CommandFailed, match="No space left on device"):
                 await images.create(64 * MIB, None)
 
 
-async def test_a_directory_that_was_removed_is_the_systems_error(directory: Path) -> None:
-    with open_directory(directory) as descriptor:
-        directory.rmdir()
+async def test_a_missing_directory_for_sockets_is_the_systems_error(directory: Path) -> None:
+    with local_staging(directory) as staging:
+        staging.runtime = directory / "nowhere"
         with pytest.raises(FileNotFoundError):
-            async with qcow2.images_in(descriptor):
+            async with images_in(staging):
                 pass
 
 
@@ -359,7 +369,7 @@ async def test_a_daemon_that_is_killed_is_a_program_that_failed(
             kill_new_child(before)
 
     async def work() -> None:
-        async with images_in(directory) as images:
+        async with images_at(directory) as images:
             kill_at("create")
             image = await images.create(64 * MIB, None)
             kill_at("export")
@@ -378,7 +388,7 @@ async def test_a_daemon_that_hangs_is_told(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = children()
-    async with images_in(directory) as images:
+    async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)
         (daemon,) = children() - before
         os.kill(daemon, signal.SIGSTOP)
@@ -393,10 +403,10 @@ async def test_qemu_img_that_hangs_is_an_error(
     before = children()
     monkeypatch.setattr(qcow2, "QEMU_SECONDS", 0)
     with (
-        open_directory(directory) as descriptor,
+        local_staging(directory, Purpose.VOLUME) as staging,
         pytest.raises(Internal, match="qemu-img did not end within 0 s"),
     ):
-        await create_overlay(descriptor, "overlay.qcow2", 64 * MIB, "base.qcow2")
+        await create_overlay(staging, 64 * MIB, f"layer-{'0' * 64}.qcow2")
     assert children() == before
 
 
@@ -404,7 +414,7 @@ async def test_cancelling_ends_the_daemon(directory: Path) -> None:
     serving = asyncio.Event()
 
     async def work() -> None:
-        async with images_in(directory) as images:
+        async with images_at(directory) as images:
             image = await images.create(64 * MIB, None)
             async with images.exported(image) as connect:
                 with await connect() as connection:
@@ -425,7 +435,7 @@ async def test_cancelling_ends_the_daemon(directory: Path) -> None:
 
 async def test_cancelling_at_any_moment_of_the_start_leaves_nothing(directory: Path) -> None:
     async def work() -> None:
-        async with images_in(directory):
+        async with images_at(directory):
             await asyncio.sleep(1000)
 
     for milliseconds in range(0, 12, 2):

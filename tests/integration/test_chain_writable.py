@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.chain_parts import SIZE, Store, request_for, small_layers
+from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import children
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
-from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.chain.writable import WritableRequest, build_writable
+from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import MIB, LayerSettings
@@ -43,17 +43,17 @@ async def nothing() -> None:
 
 @pytest.fixture
 async def customizer(
-    pools: Pools,  # noqa: ARG001 -- it must end before pools looks for what is left
+    keeper: Keeper,  # noqa: ARG001 -- it must end before keeper looks for what is left
 ) -> AsyncIterator[CustomizationWorker]:
-    async with CustomizationWorker.started(LayerSettings()) as started:
+    async with CustomizationWorker.started(LocalPrograms(), LayerSettings()) as started:
         yield started
 
 
 @pytest.fixture
-async def chain(pools: Pools, pool: Pool, worker: LayerWorker) -> tuple[Volume, ...]:
+async def chain(keeper: Keeper, pool: Pool, worker: LayerWorker) -> tuple[Volume, ...]:
     contents = small_layers(2)
     store = Store(contents, worker)
-    built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+    built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
     return built.volumes
 
 
@@ -71,23 +71,23 @@ def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> WritableRe
 
 
 async def build(
-    pools: Pools,
+    keeper: Keeper,
     wanted: WritableRequest,
     worker: CustomizationWorker,
     first: Callable[[], Awaitable[None]] = nothing,
 ) -> Volume:
     customizer = Customizer(worker, first)
-    return await build_writable(pools, wanted, customizer, on_registering=lambda: None)
+    return await build_writable(keeper, wanted, customizer, on_registering=lambda: None)
 
 
 async def test_a_volume_belongs_to_its_owner_alone(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     pool: Pool,
     chain: tuple[Volume, ...],
     customizer: CustomizationWorker,
 ) -> None:
-    volume = await build(pools, request(pool, chain, hostname="web"), customizer)
+    volume = await build(keeper, request(pool, chain, hostname="web"), customizer)
     assert (volume.format, volume.capacity) == ("qcow2", SIZE)
     assert (volume.backing_path, volume.backing_format) == (chain[-1].path, "qcow2")
     info = volume.path.stat()
@@ -97,22 +97,22 @@ async def test_a_volume_belongs_to_its_owner_alone(
 
 async def test_a_customization_that_fails_leaves_nothing(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     pool: Pool,
     chain: tuple[Volume, ...],
     customizer: CustomizationWorker,
 ) -> None:
     before = host.volumes(pool.name)
     with pytest.raises(InvalidArgument, match="The image “demo:1” has no /etc/passwd"):
-        await build(pools, request(pool, chain, root_password_hash="$6$x"), customizer)
+        await build(keeper, request(pool, chain, root_password_hash="$6$x"), customizer)
     assert host.volumes(pool.name) == before
     # The worker goes on after it has refused something.
-    await build(pools, request(pool, chain, hostname="web"), customizer)
+    await build(keeper, request(pool, chain, hostname="web"), customizer)
 
 
 async def test_a_cancelled_customization_leaves_nothing(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     pool: Pool,
     chain: tuple[Volume, ...],
     customizer: CustomizationWorker,
@@ -124,7 +124,7 @@ async def test_a_cancelled_customization_leaves_nothing(
         reached.set()
         await asyncio.sleep(1000)
 
-    task = asyncio.create_task(build(pools, request(pool, chain, hostname="a"), customizer, hang))
+    task = asyncio.create_task(build(keeper, request(pool, chain, hostname="a"), customizer, hang))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -136,7 +136,7 @@ async def test_a_cancelled_customization_leaves_nothing(
 @pytest.mark.parametrize("late", [0, 0.0005, 0.002, 0.01, 0.02])
 async def test_a_cancellation_at_the_end_leaves_nothing_either(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     pool: Pool,
     chain: tuple[Volume, ...],
     customizer: CustomizationWorker,
@@ -146,7 +146,7 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
     registering = asyncio.Event()
     wanted = request(pool, chain)
     task = asyncio.create_task(
-        build_writable(pools, wanted, customizer, on_registering=registering.set)
+        build_writable(keeper, wanted, customizer, on_registering=registering.set)
     )
     await registering.wait()
     await asyncio.sleep(late)
@@ -158,7 +158,7 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
 
 
 async def test_another_s_file_of_that_name_stays(
-    pools: Pools, pool: Pool, chain: tuple[Volume, ...], customizer: CustomizationWorker
+    keeper: Keeper, pool: Pool, chain: tuple[Volume, ...], customizer: CustomizationWorker
 ) -> None:
     wanted = request(pool, chain, hostname="web")
     other = pool.path / wanted.name
@@ -167,13 +167,13 @@ async def test_another_s_file_of_that_name_stays(
         other.write_bytes(b"other")
 
     with pytest.raises(VolumeExists, match="meanwhile"):
-        await build(pools, wanted, customizer, overtaken)
+        await build(keeper, wanted, customizer, overtaken)
     assert other.read_bytes() == b"other"
 
 
 async def test_a_worker_that_dies_is_told(
     host: LibvirtHost,
-    pools: Pools,
+    keeper: Keeper,
     pool: Pool,
     chain: tuple[Volume, ...],
     customizer: CustomizationWorker,
@@ -184,7 +184,9 @@ async def test_a_worker_that_dies_is_told(
         os.kill(customizer.pid, 9)
 
     with pytest.raises(Internal, match="SIGKILL"):
-        await build(pools, request(pool, chain, root_password_hash="$6$SECRET"), customizer, killed)
+        await build(
+            keeper, request(pool, chain, root_password_hash="$6$SECRET"), customizer, killed
+        )
     assert host.volumes(pool.name) == before
 
 
@@ -207,17 +209,16 @@ async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
 
     contents = small_layers(1)
     async with (
-        Hypervisor(host.uri) as hypervisor,
-        LayerWorker.started(LayerSettings()) as worker,
-        CustomizationWorker.started(LayerSettings()) as customizer,
+        running_keeper(host.uri) as keeper,
+        LayerWorker.started(LocalPrograms(), LayerSettings()) as worker,
+        CustomizationWorker.started(LocalPrograms(), LayerSettings()) as customizer,
     ):
-        pools = Pools(hypervisor)
-        pool = await pools.get("full")
+        pool = await keeper.pools.get("full")
         store = Store(contents, worker)
-        built = await ChainBuilder(pools).build(request_for(pool, contents), store.tools())
+        built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
         wanted = request(pool, built.volumes, hostname="web")
         before = host.volumes("full")
         with pytest.raises(NoSpace, match=r"The pool “full” .* is full"):
-            await build(pools, wanted, customizer, fill)
+            await build(keeper, wanted, customizer, fill)
         (path / "filler").unlink()
         assert host.volumes("full") == before

@@ -17,7 +17,7 @@ from virtlayer.programs import Identity, ProgramFailed, run
 GUARD = Path(programs.__file__).with_name("guard")
 STARTER = f"""
 import os, subprocess, sys, time
-program = subprocess.Popen(["{GUARD}", str(os.getpid()), "-", "sleep", "1000"])
+program = subprocess.Popen(["{GUARD}", str(os.getpid()), "-", "none", "sleep", "1000"])
 while b"sleep" not in open(f"/proc/{{program.pid}}/cmdline", "rb").read():
     time.sleep(0.001)
 print(program.pid, flush=True)
@@ -39,7 +39,7 @@ def test_a_program_goes_with_who_started_it() -> None:
 def test_a_program_whose_starter_has_gone_already_does_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     another = os.getppid()
-    done = subprocess.run([GUARD, str(another), "-", "touch", mark], check=False)
+    done = subprocess.run([GUARD, str(another), "-", "none", "touch", mark], check=False)
     assert done.returncode == 126
     assert not mark.exists()
 
@@ -67,7 +67,7 @@ async def test_a_program_has_the_identity_that_it_is_given_and_no_capability() -
 def test_an_identity_that_is_none_runs_nothing(tmp_path: Path, identity: str) -> None:
     mark = tmp_path / "ran"
     done = subprocess.run(
-        [GUARD, str(os.getpid()), identity, "touch", mark], capture_output=True, check=False
+        [GUARD, str(os.getpid()), identity, "none", "touch", mark], capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (126, b"identity: Invalid argument\n")
     assert not mark.exists()

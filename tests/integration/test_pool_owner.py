@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.keeper import LocalStaging
 from tests.support.staging import path_of
 from virtlayer.errors import Internal, PoolUnsupported, VirtlayerError, VolumeExists
 from virtlayer.keeper import staging
@@ -23,7 +24,15 @@ from virtlayer.keeper.beneath import make_directory, opened
 from virtlayer.keeper.commit import Placed, flush_volume, place_volume, withdraw_volume
 from virtlayer.keeper.directories import place_directory
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import STAGING_PARENT, link_chain, staging_directory, sweep
+from virtlayer.keeper.staging import (
+    STAGING_PARENT,
+    StagingDirectory,
+    link_chain,
+    staging_directory,
+    sweep,
+)
+from virtlayer.keeper.users import qemu_uid
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.qcow2 import create_overlay
 
@@ -122,6 +131,12 @@ def at(
     monkeypatch.setattr(module, name, acted)
 
 
+async def make_overlay(made: StagingDirectory) -> None:
+    """Let QEMU's program write a file into a staging directory."""
+    place = LocalStaging(made.descriptor, Purpose.VOLUME)
+    await create_overlay(place, 1024**2, f"layer-{'0' * 64}.qcow2")
+
+
 # ---- the staging directory itself ----
 
 
@@ -194,9 +209,9 @@ async def test_a_new_staging_directory_that_is_swapped_at_once_is_not_used(
 async def test_a_staging_directory_that_is_swapped_later_is_used_all_the_same(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_directory(pools, pool, 1, owner=qemu_uid()) as made:
         owner.replaces(STAGING_PARENT, victim.directory)
-        await create_overlay(made.descriptor, "volume.qcow2", 1024**2, "base.qcow2")
+        await make_overlay(made)
         with await flush_volume(pool, made, "volume.qcow2") as flushed:
             placed = await place_volume(pool, flushed, "guest.qcow2")
         assert (placed.ours, placed.path.read_bytes()[:4]) == (True, b"QFI\xfb")
@@ -209,8 +224,8 @@ async def test_a_name_that_is_a_link_already_is_not_overwritten(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
     owner.does('ln -s "$1" guest.qcow2', victim.file)
-    async with staging_directory(pools, pool, 1) as made:
-        await create_overlay(made.descriptor, "volume.qcow2", 1024**2, "base.qcow2")
+    async with staging_directory(pools, pool, 1, owner=qemu_uid()) as made:
+        await make_overlay(made)
         with await flush_volume(pool, made, "volume.qcow2") as flushed:
             placed = await place_volume(pool, flushed, "guest.qcow2")
     assert not placed.ours

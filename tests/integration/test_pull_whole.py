@@ -266,8 +266,9 @@ async def test_options_that_make_no_sense_are_refused(
 
 async def test_a_cancelled_pull_leaves_no_directory(user: PoolUser) -> None:
     many = image([layer(*(file(f"{number:05}", b"x" * 200) for number in range(20_000)))])
-    started = await user.run(*_pull(user, _stored(user, many), "--format=dir", "--no-wait"))
     staging = user.path / ".virtlayer-staging"
+    staging.parent.chmod(0o700)
+    started = await user.run(*_pull(user, _stored(user, many), "--format=dir", "--no-wait"))
     while not [*staging.glob("*/root/0*")]:
         await asyncio.sleep(0.01)
     await user.run("cancel", str(started["id"]))
@@ -456,7 +457,7 @@ async def test_layers_are_read_like_a_file_system(user: PoolUser, disks: Path) -
         ("extents", "is of the format VMDK"),
         ("vmdk", "is of the format VMDK"),
         ("vdi", "is of the format VDI"),
-        ("broken", "is no qcow2 that qemu-img can read"),
+        ("broken", "is not a disk that qemu-img can read"),
         ("short", "ends within its qcow2 header"),
     ],
 )

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.support.images import LayerContent
+from tests.support.keeper import LocalStaging
 from tests.support.volumes import open_blob
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
 from virtlayer.service.workers.directory import (
     DirectoryLayer,
@@ -47,7 +49,7 @@ async def build_directory(
     """Apply layers to a new directory."""
     path.mkdir()
     with open_directory(path) as descriptor:
-        starting = DirectoryWorker.started(settings or LayerSettings(), descriptor)
+        starting = DirectoryWorker.started(place_of(descriptor), settings or LayerSettings())
         async with starting as worker:
             for content in layers:
                 await apply_to(worker, content)
@@ -58,4 +60,10 @@ async def customize(path: Path, customization: Customization) -> int:
     """Customize a directory; return how many devices were removed."""
     subject = "The image “demo:1”"
     with open_directory(path) as descriptor:
-        return await customize_directory(LayerSettings(), descriptor, customization, subject)
+        place = place_of(descriptor)
+        return await customize_directory(place, LayerSettings(), customization, subject)
+
+
+def place_of(directory: int) -> LocalStaging:
+    """An open directory as what a worker writes."""
+    return LocalStaging(directory, Purpose.DIRECTORY, output=directory)

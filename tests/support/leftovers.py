@@ -67,12 +67,33 @@ def assert_no_staging_left() -> None:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and not reaped."""
+    """The processes that this one, or a keeper of its own, has started and not reaped."""
+    own = children_of("self")
+    return own.union(*(children_of(pid) for pid in own if is_keeper(pid)))
+
+
+def programs_of(process: int) -> set[int]:
+    """The children of a service, without its keeper, and those of its keeper."""
+    own = children_of(process)
+    keepers = {pid for pid in own if is_keeper(pid)}
+    return (own - keepers).union(*map(children_of, keepers))
+
+
+def children_of(process: int | str) -> set[int]:
+    """The processes that one has started and not reaped."""
     pids: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            pids.update(map(int, (task / "children").read_text().split()))
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            with contextlib.suppress(OSError):
+                pids.update(map(int, (task / "children").read_text().split()))
     return pids
+
+
+def is_keeper(pid: int) -> bool:
+    """Whether a process is a keeper that a service has started."""
+    with contextlib.suppress(OSError):
+        return b"\0virtlayer.keeper\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def _left(descriptors: dict[int, str], processes: set[int]) -> tuple[dict[int, str], set[int]]:

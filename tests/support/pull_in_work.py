@@ -28,10 +28,9 @@ def content_of(*sizes: int) -> Content:
 
 
 def programs_of(daemon: Daemon) -> dict[str, int]:
-    """The daemon's children by their names."""
-    listed = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
+    """The programs of the daemon and its keeper by their names."""
     found = {}
-    for pid in map(int, listed.split()):
+    for pid in daemon.programs:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             name = Path(words[0]).name

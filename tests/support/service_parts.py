@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.keeper import running_keeper
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.sources import PLAIN
-from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.names import parse_pool_name, parse_volume_name
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
@@ -46,12 +45,12 @@ async def service_parts(
         (directory / name).mkdir(mode=0o700, exist_ok=True)
     settings = Settings(storage=StorageSettings(virtual_size=64 * 1024**2))
     async with (
-        Hypervisor(host.uri) as hypervisor,
+        running_keeper(host.uri) as keeper,
         Catalog(directory / "catalog.sqlite") as catalog,
     ):
-        pools = Pools(hypervisor)
         yield Services(
             settings=settings,
+            libvirt_uri=host.uri,
             session=session,
             workspace=Workspace(
                 runtime=directory / "run",
@@ -59,10 +58,9 @@ async def service_parts(
                 room=ArchiveRoom(GIB),
                 policy=SignaturePolicy(file=Path("/etc/containers/policy.json")),
             ),
-            hypervisor=hypervisor,
-            pools=pools,
-            sweeper=Sweeper(pools),
-            chains=ChainBuilder(pools),
+            keeper=keeper,
+            sweeper=Sweeper(keeper.pools),
+            chains=ChainBuilder(keeper),
             cache=BlobCache(directory / "blobs", GIB),
             catalog=catalog,
             jobs=Jobs(settings.jobs, queue_limit=settings.quota.queued_jobs),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.bus_daemon import Bus
+from tests.support.leftovers import programs_of
 from tests.support.libvirt_host import LibvirtHost
 
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
@@ -39,6 +40,11 @@ class Daemon:
     bus: Bus
     environment: dict[str, str]
     directory: Path
+
+    @property
+    def programs(self) -> set[int]:
+        """What the daemon and its keeper have started and not reaped."""
+        return programs_of(self.process.pid)
 
     @property
     def log(self) -> str:

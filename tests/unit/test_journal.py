@@ -24,7 +24,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:
     journald.bind(str(place))
     status = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
-    journal.configure_logging()
+    journal.configure_logging("virtlayerd")
     fields = journal.fields(journal.JOB_ENDED, job=7, pool="default", error="")
     logging.getLogger("virtlayer.x").warning("Job %d: over", 7, extra=fields)
     sys.stdout.buffer.write(journald.recv(65536))
@@ -54,7 +54,7 @@ def test_the_journal_gets_fields() -> None:
 def test_without_a_journal_it_is_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "1:1")
     code = (
-        "import logging; from virtlayer import journal; journal.configure_logging();"
+        "import logging; from virtlayer import journal; journal.configure_logging('virtlayerd');"
         "logging.getLogger().info('Job 7: over', extra=journal.fields(job=7))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
@@ -95,7 +95,7 @@ FORGED = "x\nINFO: Job 7: done\u2028\x1b[31m\ud800"
 
 def test_a_message_of_somebody_else_cannot_forge_a_line() -> None:
     code = (
-        "import logging; from virtlayer import journal; journal.configure_logging();"
+        "import logging; from virtlayer import journal; journal.configure_logging('virtlayerd');"
         f"text = {FORGED!r};"
         "logging.error('pool %s', text);"
         "\ntry: raise ValueError(text)"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
+from tests.support.keeper import LocalPrograms
 from tests.support.leftovers import shared_by_tests
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
@@ -14,7 +15,7 @@ from virtlayer.settings import LayerSettings
 
 @pytest.fixture
 async def worker() -> AsyncIterator[LayerWorker]:
-    async with LayerWorker.started(LayerSettings()) as started:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as started:
         yield started
 
 
@@ -27,7 +28,7 @@ async def worker_for() -> AsyncIterator[Callable[[LayerSettings], Awaitable[Laye
         async def get(settings: LayerSettings) -> LayerWorker:
             if settings not in workers:
                 with shared_by_tests():
-                    starting = LayerWorker.started(settings)
+                    starting = LayerWorker.started(LocalPrograms(), settings)
                     workers[settings] = await stack.enter_async_context(starting)
             return workers[settings]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.support.archives import END, header
 from tests.support.images import OCI_LAYER, LayerContent, digest_of
+from tests.support.keeper import LocalPrograms
 from tests.support.volumes import apply_layer, assert_sound
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
@@ -87,7 +88,7 @@ async def peak_memory(content: LayerContent, volume: Path, size: int) -> tuple[i
     """Apply a layer with a worker of its own; its peak of memory in bytes, and the seconds."""
     volume.write_bytes(b"")
     os.truncate(volume, size)
-    async with LayerWorker.started(LayerSettings()) as worker:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as worker:
         started = time.monotonic()
         await apply_layer(worker, volume, content, format_size=size)
         seconds = time.monotonic() - started

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.archives import archive, entry, pax
 from tests.support.images import LayerContent, layer
+from tests.support.keeper import LocalPrograms
 from tests.support.trees import differences
 from tests.support.volumes import apply_layer, assert_sound, build_at_once, tree_of
 from tests.worker.model import Malformed, Model, Op
@@ -102,7 +103,7 @@ class Bench:
         self._worker: LayerWorker | None = None
 
     def __enter__(self) -> Self:
-        starting = LayerWorker.started(LayerSettings())
+        starting = LayerWorker.started(LocalPrograms(), LayerSettings())
         self._worker = self._runner.run(self._stack.enter_async_context(starting))
         return self
 

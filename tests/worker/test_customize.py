@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import Entry, directory, file, hardlink, layer, symlink
+from tests.support.keeper import LocalPrograms
 from tests.support.privileges import call_as_root
 from tests.support.trees import Node, differences, mounted
 from tests.support.volumes import apply_layer, assert_sound, build_volume, served, tree_of
@@ -30,7 +31,7 @@ _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZ
 async def _customize(volume: Path, customization: Customization) -> None:
     async with (
         served(volume) as connection,
-        CustomizationWorker.started(LayerSettings()) as worker,
+        CustomizationWorker.started(LocalPrograms(), LayerSettings()) as worker,
     ):
         await worker.customize(
             CustomizationRequest(

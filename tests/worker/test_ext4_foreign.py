@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.archives import archive, entry
 from tests.support.images import layer
+from tests.support.keeper import LocalPrograms
 from tests.support.volumes import SIZE, apply_layer, format_volume, served
 from virtlayer.errors import Internal
 from virtlayer.service.workers.layer import LayerWorker
@@ -237,7 +238,7 @@ async def test_hiding_what_is_below_a_directory_that_is_in_itself_ends(volume: P
     parts = [entry("directory/loop/new", b"1"), entry(".wh.directory")]
     content = layer(raw=archive(*parts), compression="none")
     _debugfs(volume, "ln /directory /directory/loop")
-    async with LayerWorker.started(LayerSettings(cpu_limit=20)) as worker:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings(cpu_limit=20)) as worker:
         await apply_layer(worker, volume, content, format_size=None)
 
 

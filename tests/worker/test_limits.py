@@ -25,6 +25,7 @@ from tests.support.archives import (
     symlink,
 )
 from tests.support.images import LayerContent, layer
+from tests.support.keeper import LocalPrograms
 from tests.support.trees import mounted
 from tests.support.volumes import build_volume, open_blob, served
 from tests.worker.large import (
@@ -125,7 +126,7 @@ def _zstd_bomb(name: str) -> bytes:
 async def test_decompression_bomb(blob: bytes, tmp_path: Path) -> None:
     assert len(blob) < 12 * MIB
     settings = LayerSettings(bytes_limit=GIB, memory_limit=256 * MIB)
-    async with LayerWorker.started(settings) as worker:
+    async with LayerWorker.started(LocalPrograms(), settings) as worker:
         content = layer(raw=b"", blob=blob)
         with pytest.raises(LayerTooLarge, match=r"layer\.bytes-limit"):
             await build_volume(worker, tmp_path / "volume", [content], size=16 * GIB)
@@ -160,7 +161,7 @@ async def test_bomb(name: str, tmp_path: Path) -> None:
     raw, problem = _BOMBS[name]
     settings = LayerSettings(entries_limit=5000, memory_limit=128 * MIB)
     content = layer(raw=raw + END)
-    async with LayerWorker.started(settings) as worker:
+    async with LayerWorker.started(LocalPrograms(), settings) as worker:
         building = build_volume(worker, tmp_path / "volume", [content])
         if problem is None:
             await building
@@ -171,7 +172,7 @@ async def test_bomb(name: str, tmp_path: Path) -> None:
 
 async def test_processor_time_has_a_limit(tmp_path: Path) -> None:
     many = repeated([(headers(f"{n:08}" for n in range(60_000)), 50), (END, 1)])
-    async with LayerWorker.started(LayerSettings(cpu_limit=2)) as worker:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings(cpu_limit=2)) as worker:
         with pytest.raises(LayerTooLarge, match=r"layer\.cpu-limit"):
             await build_volume(worker, tmp_path / "volume", [many], size=4 * GIB)
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.keeper import LocalStaging
 from virtlayer import programs
 from virtlayer.errors import MalformedLayer
+from virtlayer.protocol.calls import Purpose
 from virtlayer.service.workers.disk_inspection import inspect_disk
 
 _INSIDE = """
@@ -77,7 +79,10 @@ async def test_qemu_img_tells_the_format(disk: Path, image_format: str) -> None:
     subprocess.run(["qemu-img", "create", "-q", "-f", image_format, disk, "64M"], check=True)
     descriptor = os.open(disk, os.O_RDONLY)
     try:
-        assert await inspect_disk(descriptor, "The disk") == image_format
+        assert (
+            await inspect_disk(LocalStaging(descriptor, Purpose.DISK, descriptor), "The disk")
+            == image_format
+        )
     finally:
         os.close(descriptor)
 
@@ -89,7 +94,7 @@ async def test_damaged_disk_is_refused_in_the_words_of_qemu_img(disk: Path) -> N
         stream.write(b"\xff" * 8)
     descriptor = os.open(disk, os.O_RDONLY)
     try:
-        with pytest.raises(MalformedLayer, match=r"qcow2 that qemu-img can read: .*L1"):
-            await inspect_disk(descriptor, "The disk")
+        with pytest.raises(MalformedLayer, match=r"disk that qemu-img can read: .*L1"):
+            await inspect_disk(LocalStaging(descriptor, Purpose.DISK, descriptor), "The disk")
     finally:
         os.close(descriptor)

@@ -17,6 +17,7 @@ from tests.support.archives import (
     symlink,
 )
 from tests.support.images import LayerContent, layer
+from tests.support.keeper import LocalPrograms
 from tests.support.volumes import SIZE, apply_layer, assert_sound, fingerprint, tree_of
 from virtlayer.errors import Internal, MalformedLayer
 from virtlayer.service.workers.layer import LayerWorker
@@ -59,7 +60,7 @@ async def test_going_on_gives_the_same_bytes_as_opening_anew(
         volume.touch()
         os.truncate(volume, SIZE)
 
-    async with LayerWorker.started(LayerSettings()) as other:
+    async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other:
         for number, content in enumerate(_LAYERS):
             size = None if number else SIZE
             names = {"base": str(number - 1), "result": str(number)}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import file, layer
+from tests.support.keeper import LocalPrograms
 from tests.support.volumes import SIZE, apply_layer, build_volume
 from virtlayer import programs
 from virtlayer.errors import Internal, LayerTooLarge
@@ -130,10 +131,14 @@ async def test_worker_has_no_privileges_and_nothing_but_its_socket(
 async def test_worker_dies_with_its_parent() -> None:
     script = (
         "import asyncio\n"
+        "from virtlayer.keeper import programs\n"
         "from virtlayer.settings import LayerSettings\n"
         "from virtlayer.service.workers.layer import LayerWorker\n"
+        "class Programs:\n"
+        "    def running(self, request, descriptors):\n"
+        "        return programs.running(request, descriptors, None)\n"
         "async def main():\n"
-        "    async with LayerWorker.started(LayerSettings()) as worker:\n"
+        "    async with LayerWorker.started(Programs(), LayerSettings()) as worker:\n"
         "        print(worker.pid, flush=True)\n"
         "        await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
@@ -167,6 +172,8 @@ async def test_layer_that_needs_too_much_memory_is_refused(tmp_path: Path) -> No
     os.truncate(volume, size)
     many = layer(*(file(f"d/{number:06}{'n' * 200}") for number in range(60_000)))
 
-    async with LayerWorker.started(LayerSettings(memory_limit=96 * 1024 * 1024)) as worker:
+    async with LayerWorker.started(
+        LocalPrograms(), LayerSettings(memory_limit=96 * 1024 * 1024)
+    ) as worker:
         with pytest.raises(LayerTooLarge, match="more memory"):
             await apply_layer(worker, volume, many, format_size=size)

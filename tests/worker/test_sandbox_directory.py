@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.directories import apply_to, open_directory
+from tests.support.directories import apply_to, open_directory, place_of
 from tests.support.directory_user import as_nobody, users_directory
 from tests.support.images import device, file, layer
 from virtlayer.service.workers.directory import DirectoryWorker
@@ -153,7 +153,7 @@ def test_who_makes_devices_opens_none(place: Path) -> None:
 async def test_worker_keeps_the_capabilities_that_it_needs_and_no_others(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     with open_directory(tmp_path / "root") as descriptor:
-        async with DirectoryWorker.started(LayerSettings(), descriptor) as worker:
+        async with DirectoryWorker.started(place_of(descriptor), LayerSettings()) as worker:
             await apply_to(worker, layer(file("a"), device("null", "c", 1, 3)))
             process = Path(f"/proc/{worker.pid}")
             lines = (process / "status").read_text().splitlines()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import Compression, file, layer
+from tests.support.keeper import LocalPrograms
 from tests.support.leftovers import nothing_left
 from tests.support.volumes import open_blob
 from virtlayer.errors import Internal, LayerTooLarge, MalformedLayer
@@ -19,7 +20,7 @@ DATA = file("data", os.urandom(MIB) * 5)
 
 async def digest_of(content: bytes, algorithm: str = "sha256", **limits: int) -> str:
     with nothing_left(), open_blob(content) as blob:
-        async with UnpackingWorker.started(LayerSettings(**limits)) as worker:
+        async with UnpackingWorker.started(LocalPrograms(), LayerSettings(**limits)) as worker:
             return await worker.digest(blob, algorithm, "The blob")
 
 
@@ -47,7 +48,7 @@ async def test_output_beyond_the_limit_is_refused() -> None:
 
 async def test_process_that_does_not_go_on_is_given_up() -> None:
     with nothing_left(), open_blob(layer(DATA).blob) as blob:
-        async with UnpackingWorker.started(LayerSettings()) as worker:
+        async with UnpackingWorker.started(LocalPrograms(), LayerSettings()) as worker:
             os.kill(worker.pid, signal.SIGSTOP)
             with pytest.raises(Internal, match="gave nothing for 0 s"):
                 await worker.digest(blob, "sha256", "the blob", patience=0.1)
@@ -55,7 +56,7 @@ async def test_process_that_does_not_go_on_is_given_up() -> None:
 
 async def test_process_that_dies_is_reported() -> None:
     with nothing_left(), open_blob(layer(DATA).blob) as blob:
-        async with UnpackingWorker.started(LayerSettings()) as worker:
+        async with UnpackingWorker.started(LocalPrograms(), LayerSettings()) as worker:
             os.kill(worker.pid, signal.SIGKILL)
             with pytest.raises(Internal, match="ended while it worked on the blob"):
                 await worker.digest(blob, "sha256", "the blob")
@@ -63,7 +64,7 @@ async def test_process_that_dies_is_reported() -> None:
 
 async def test_process_is_in_the_sandbox_while_it_reads_a_blob() -> None:
     with open_blob(layer(DATA).blob) as blob:
-        async with UnpackingWorker.started(LayerSettings()) as worker:
+        async with UnpackingWorker.started(LocalPrograms(), LayerSettings()) as worker:
             await worker.digest(blob, "sha256", "the blob")
             process = Path(f"/proc/{worker.pid}")
             lines = (process / "status").read_text().splitlines()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 
 from virtlayer import programs
+from virtlayer.keeper.users import worker_identity
 from virtlayer.protocol.image_headers import BATCH, PACKET_LIMIT, ImageHeader, parse_packet
 from virtlayer.settings import MIB
 
@@ -79,6 +80,8 @@ async def _worker() -> AsyncIterator[socket.socket]:
     with ours, theirs:
         ours.setblocking(False)
         argv = [sys.executable, "-I", "-m", _MODULE, str(_MEMORY), str(_CPU_SECONDS)]
-        async with programs.running(argv, stdin=theirs.fileno(), bare=True):
+        async with programs.running(
+            argv, stdin=theirs.fileno(), bare=True, identity=worker_identity()
+        ):
             theirs.close()
             yield ours

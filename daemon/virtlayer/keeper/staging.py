@@ -29,7 +29,6 @@ from pathlib import Path
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
-    by_descriptor,
     find_regular,
     identity,
     link,
@@ -66,11 +65,6 @@ class StagingDirectory:
     pool_directory: int
     owner: int
     name: str
-
-    @property
-    def working_directory(self) -> Path:
-        """The path by which a program of this process can start in it."""
-        return Path(by_descriptor(self.descriptor))
 
 
 @contextlib.asynccontextmanager
@@ -128,6 +122,8 @@ def link_chain(staging: StagingDirectory, names: Sequence[str]) -> str:
     Args:
         staging: The directory.
         names: The volumes' names in the pool, which are those of the links as well; base first.
+            Those that the pool does not have are left out, but for the last one: somebody may have
+            shortened the chain.
 
     Returns:
         By which name a program that works in the directory finds the last one.
@@ -137,8 +133,12 @@ def link_chain(staging: StagingDirectory, names: Sequence[str]) -> str:
     """
     try:
         for name in names:
-            with contextlib.suppress(FileExistsError), _found(staging, name) as volume:
-                link(volume, staging.descriptor, name)
+            try:
+                with contextlib.suppress(FileExistsError), _found(staging, name) as volume:
+                    link(volume, staging.descriptor, name)
+            except FileNotFoundError:
+                if name == names[-1]:
+                    raise
     except PermissionError:
         # One is another user's. A process that is not root's can open no more by the pool's names
         # than it may.

@@ -38,6 +38,7 @@ class Life:
         self._server = server
         self._jobs = jobs
         self._idle_timeout = settings.idle_timeout
+        self._status = _Status(jobs)
         self._clock = asyncio.get_running_loop().time
 
     async def last(self, stop: asyncio.Event) -> int:
@@ -49,7 +50,7 @@ class Life:
         Returns:
             The exit status: not 0 if the bus was lost, so that systemd starts the daemon again.
         """
-        self._jobs.subscribe(_Status(self._jobs))
+        self._jobs.subscribe(self._status)
         journal.notify(READY=1, STATUS=_status(self._jobs))
         lost = asyncio.create_task(self._lost(), name="loss of the bus")
         told = asyncio.create_task(stop.wait(), name="stop signal")
@@ -75,11 +76,13 @@ class Life:
 
     async def _give_up(self) -> int:
         _log.critical("The connection to the bus is lost; virtlayerd ends.")
+        self._status.is_final = True
         journal.notify(STOPPING=1, STATUS="Lost the bus")
         await self._jobs.close(_STOP_PATIENCE)
         return 1
 
     async def _stop(self) -> int:
+        self._status.is_final = True
         journal.notify(STOPPING=1, STATUS="Told to end")
         with contextlib.suppress(OSError, EOFError):
             await self._server.withdraw()
@@ -124,14 +127,17 @@ class _Status:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
+        self.is_final = False
+        """Whether the status says that the daemon stops: then it does not change any more."""
 
     def added(self, _job: Job) -> None:
         """Tell the new number of jobs."""
-        journal.notify(STATUS=_status(self._jobs))
+        if not self.is_final:
+            journal.notify(STATUS=_status(self._jobs))
 
     def changed(self, _job: Job, names: frozenset[str]) -> None:
         """Tell the new number of running jobs."""
-        if "state" in names:
+        if "state" in names and not self.is_final:
             journal.notify(STATUS=_status(self._jobs))
 
     def progressed(self, _job: Job) -> None:

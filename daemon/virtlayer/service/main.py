@@ -16,12 +16,13 @@ from virtlayer import allocation, journal
 from virtlayer.dbus.connection import Connection
 from virtlayer.dbus.structure import CALL_LIMITS
 from virtlayer.errors import VirtlayerError
-from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pools
 from virtlayer.service.bus.server import Server
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.keeper.connection import Connect
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
@@ -57,7 +58,8 @@ class Arguments:
     """The command line."""
 
     session: bool
-    uri: str
+    uri: str | None
+    """Of libvirt, for a keeper that this process starts; None for the keeper of the system."""
     config: Path
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     arguments = _parse_arguments()
     allocation.map_from(_MAPPED_FROM)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    journal.configure_logging()
+    journal.configure_logging("virtlayerd")
     try:
         settings = load_settings(arguments.config)
         code = asyncio.run(_serve(arguments, settings))
@@ -86,7 +88,9 @@ def _parse_arguments() -> Arguments:
     parser.add_argument(
         "--session", action="store_true", help="serve on the session bus, with qemu:///session"
     )
-    parser.add_argument("--connect", metavar="URI", help="the libvirt URI to use instead")
+    parser.add_argument(
+        "--connect", metavar="URI", help="use this libvirt, and start a keeper for it"
+    )
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="the settings to read instead of the usual ones"
     )
@@ -94,7 +98,7 @@ def _parse_arguments() -> Arguments:
     given = parser.parse_args()
     return Arguments(
         session=given.session,
-        uri=given.connect or ("qemu:///session" if given.session else "qemu:///system"),
+        uri=given.connect or ("qemu:///session" if given.session else None),
         config=given.config or configuration_directory(session=given.session) / "virtlayerd.toml",
     )
 
@@ -128,12 +132,12 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
     await asyncio.to_thread(cache.sweep)
     async with Catalog(state / "catalog.sqlite") as catalog, contextlib.AsyncExitStack() as stack:
         await catalog.owners.keep(await asyncio.to_thread(cache.digests))
-        # Opened by the first job: who only asks for the list of jobs needs no libvirtd.
-        hypervisor = Hypervisor(arguments.uri)
-        stack.push_async_callback(hypervisor.close)
-        pools = Pools(hypervisor)
+        # Reached by the first job: a list of jobs needs no keeper and no libvirtd.
+        keeper = Keeper(_connect(arguments), runtime)
+        stack.push_async_callback(keeper.close)
         yield Services(
             settings=settings,
+            libvirt_uri=arguments.uri or "qemu:///system",
             session=session,
             workspace=Workspace(
                 runtime=runtime,
@@ -144,10 +148,9 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
                     required=settings.registries.signatures == "required",
                 ),
             ),
-            hypervisor=hypervisor,
-            pools=pools,
-            sweeper=Sweeper(pools),
-            chains=ChainBuilder(pools),
+            keeper=keeper,
+            sweeper=Sweeper(keeper.pools),
+            chains=ChainBuilder(keeper),
             cache=cache,
             catalog=catalog,
             jobs=Jobs(
@@ -156,6 +159,13 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
                 unlimited=frozenset({trusted_uid(session=session)}),
             ),
         )
+
+
+def _connect(arguments: Arguments) -> Connect:
+    """How the keeper is reached: that of the system, or one of this process's own."""
+    if arguments.uri is None:
+        return system_keeper()
+    return own_keeper(arguments.uri, arguments.config)
 
 
 if __name__ == "__main__":

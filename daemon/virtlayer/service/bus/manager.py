@@ -297,7 +297,7 @@ class Manager(Interface):
     @dbus_property("LibvirtUri", "s", emits=Emits.CONST)
     def libvirt_uri(self) -> str:
         """Which libvirt it uses."""
-        return self._services.hypervisor.uri
+        return self._services.libvirt_uri
 
     async def _pull(self, request: PullRequest | WholeImageRequest, job: Job) -> object:
         result = await pull_image(self._services, request, job)

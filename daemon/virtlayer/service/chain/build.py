@@ -14,21 +14,11 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
-from virtlayer.keeper.commit import (
-    FlushedFile,
-    Placed,
-    flush_volume,
-    place_volume,
-    register_chain,
-    withdraw_volume,
-)
-from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
+from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
@@ -37,6 +27,8 @@ from virtlayer.service.chain.presence import check_layer, refuse_to_build_recomp
 from virtlayer.service.chain.proof import prove
 from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.source.arriving_blob import Blob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
@@ -49,10 +41,10 @@ _WRONG_LAYERS = (DigestMismatch, LayerTooLarge, MalformedLayer)
 
 
 class ChainBuilder:
-    """Builds chains in the pools of one connection, each volume once at a time."""
+    """Builds chains in the pools of a keeper, each volume once at a time."""
 
-    def __init__(self, pools: Pools) -> None:
-        self._pools = pools
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
         self._locks: WeakValueDictionary[tuple[str, str, str], asyncio.Lock]
         self._locks = WeakValueDictionary()
 
@@ -67,7 +59,7 @@ class ChainBuilder:
             VolumeNotFound: A volume that can only be reused is not there.
             VirtlayerError: What ``tools`` raise, or libvirt.
         """
-        build = _Build(self._pools, functools.partial(self._lock, request), request, tools)
+        build = _Build(self._keeper, functools.partial(self._lock, request), request, tools)
         try:
             return await build.run()
         except BaseExceptionGroup as group:
@@ -106,11 +98,10 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Workplace:
-    """Where the volumes of a build are written, what writes them, and which group reads them."""
+    """Where the volumes of a build are written, and what writes them."""
 
-    staging: StagingDirectory
+    staging: Staging
     images: Images
-    readers: asyncio.Task[int | None]
 
 
 class _Build:
@@ -118,12 +109,13 @@ class _Build:
 
     def __init__(
         self,
-        pools: Pools,
+        keeper: Keeper,
         lock: Callable[[str], asyncio.Lock],
         request: ChainRequest,
         tools: BuildTools,
     ) -> None:
-        self._pools = pools
+        self._keeper = keeper
+        self._pools = keeper.pools
         self._lock = lock
         self._request = request
         self._pool = request.pool
@@ -131,15 +123,17 @@ class _Build:
         self._lender = Lender(tools.fetch)
         self._reused = 0
         self._found: dict[str, Volume] = {}
-        self._placed: dict[Placed, Path | None] = {}
+        self._placed: dict[Placed, str | None] = {}
+        self._staging: Staging | None = None
 
     async def run(self) -> BuiltChain:
         plan = self._request.plan
         await self._make_missing(plan)
         found = self._found
         if self._placed:
+            assert self._staging is not None
             self._tools.on_stage("registering")
-            found = found | await register_chain(self._pools, self._pool, self._placed)
+            found = found | await self._staging.register_chain(self._placed)
         total = sum(len(planned.layers) for planned in plan)
         volumes = tuple(found[planned.name] for planned in plan)
         return BuiltChain(volumes, total - self._reused, self._reused)
@@ -148,7 +142,7 @@ class _Build:
         async with AsyncExitStack() as stack:
             finding = await stack.enter_async_context(meanwhile(self._find(plan)))
             place = None
-            if not await asyncio.to_thread(self._has_files, plan):
+            if not await self._has_files(plan):
                 # While libvirt tells what there is.
                 place = await self._workplace(stack)
             self._found = await finding
@@ -167,17 +161,18 @@ class _Build:
         found = [planned for planned in plan if planned.name in self._found]
         return await self._tools.unproven(found)
 
-    def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
-        return all((self._pool.path / planned.name).exists() for planned in plan)
+    async def _has_files(self, plan: Iterable[PlannedVolume]) -> bool:
+        names = [planned.name for planned in plan]
+        return len(await self._pools.inodes(self._pool, names)) == len(names)
 
     async def _workplace(self, stack: AsyncExitStack) -> _Workplace:
         staging = await stack.enter_async_context(
-            staging_directory(self._pools, self._pool, self._request.job_id)
+            self._keeper.staging(self._pool, self._request.job_id, Purpose.LAYERS)
         )
-        readers = await stack.enter_async_context(meanwhile(self._pools.qemu_group()))
+        self._staging = staging
         async with self._explained():
-            images = await stack.enter_async_context(images_in(staging.descriptor))
-            return _Workplace(staging, images, readers)
+            images = await stack.enter_async_context(images_in(staging))
+            return _Workplace(staging, images)
 
     async def _make_all(self, missing: Sequence[PlannedVolume], place: _Workplace) -> None:
         async with asyncio.TaskGroup() as group:
@@ -211,8 +206,7 @@ class _Build:
 
     async def _is_there_now(self, planned: PlannedVolume) -> bool:
         # A file that is not there needs no question to libvirt.
-        path = self._pool.path / planned.name
-        found = await self._find([planned]) if await asyncio.to_thread(path.exists) else {}
+        found = await self._find([planned]) if await self._has_files([planned]) else {}
         self._found |= found
         return bool(found)
 
@@ -248,24 +242,21 @@ class _Build:
             if is_last:
                 # Those before were finished before this one was served: one command at a time.
                 images.let_go()
-            flushed = await flush_volume(
-                self._pool, place.staging, image.name, group=await place.readers
-            )
-        with flushed:
-            await before.placed.wait()
-            await to_completion(self._place(planned, flushed))
+            await place.staging.flush(image.name)
+        await before.placed.wait()
+        await to_completion(self._place(planned, place.staging, image.name))
         turn.placed.set()
         for _ in planned.layers:
             self._tools.progress.layer_done()
 
-    async def _place(self, planned: PlannedVolume, flushed: FlushedFile) -> None:
-        placed = await place_volume(self._pool, flushed, planned.name)
+    async def _place(self, planned: PlannedVolume, staging: Staging, staged: str) -> None:
+        placed = await staging.place(staged, planned.name)
         try:
             await self._tools.record(planned)
         except VirtlayerError:
-            await withdraw_volume(self._pools, self._pool, placed)
+            await staging.withdraw(placed)
             raise
-        self._placed[placed] = self._backing(planned)
+        self._placed[placed] = planned.parent
 
     async def _write(self, planned: PlannedVolume, loans: Sequence[Loan], connect: Connect) -> None:
         with contextlib.ExitStack() as connection:
@@ -324,7 +315,7 @@ class _Build:
             self._tools.progress.layer_done()
 
     async def _parent(
-        self, planned: PlannedVolume, before: _Turn, staging: StagingDirectory
+        self, planned: PlannedVolume, before: _Turn, staging: Staging
     ) -> Parent | None:
         if planned.parent is None:
             return None
@@ -332,10 +323,7 @@ class _Build:
             return Parent(planned.parent, before.image)
         names = [one.name for one in self._request.plan]
         below = names[: names.index(planned.name)]
-        return Parent(planned.parent, await asyncio.to_thread(link_chain, staging, below))
-
-    def _backing(self, planned: PlannedVolume) -> Path | None:
-        return None if planned.parent is None else self._pool.path / planned.parent
+        return Parent(planned.parent, await staging.link(below))
 
     def _explained(self) -> AbstractAsyncContextManager[None]:
         return explained(

@@ -5,11 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from virtlayer.errors import Internal, NoSpace, VirtlayerError
-from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.pools import Pools
 from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.qmp import CommandFailed
+from virtlayer.service.keeper.pools import Pools
 from virtlayer.settings import MIB
 
 _FULL_BELOW = 16 * MIB
@@ -24,7 +23,7 @@ async def explained(
     """Turn what a full, stopped or deleted pool does to programs into its error.
 
     Args:
-        pools: The pools of the connection.
+        pools: The pools that there are.
         pool: The one that is written to.
         subject: What is written.
         advice: A sentence for who has a full pool.
@@ -47,6 +46,4 @@ async def explained(
             ) from error
         if isinstance(error, VirtlayerError):
             raise
-        if isinstance(error, OSError):
-            raise refused_by_system(error, pool.name, pool.path) from error
         raise Internal(f"Writing {subject} failed: {error}.") from error

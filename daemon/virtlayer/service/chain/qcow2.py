@@ -18,25 +18,18 @@ is 6 ms and 8 ms, 3 ms of them for reading commands (see ``qmp``). It starts in 
 
 import asyncio
 import contextlib
-import errno
 import itertools
-import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from virtlayer.errors import Internal
-from virtlayer.programs import run
 from virtlayer.protocol.deadlines import QEMU_SECONDS
+from virtlayer.protocol.programs import Kind, StartProgram
 from virtlayer.service.chain.qmp import CommandFailed, Event
-from virtlayer.service.chain.storage_daemon import StorageDaemon, storage_daemon
-from virtlayer.settings import KIB
-
-CLUSTER_SIZE = 64 * KIB
-"""What qemu takes where it is not told. 16 KiB would save a part of a tiny layer's 0.6 MB, but make
-four times the tables and allocations of a large one, in every machine that runs on it."""
+from virtlayer.service.chain.storage_daemon import StorageDaemon, Workplace, storage_daemon
+from virtlayer.service.keeper.programs import Programs
 
 type Connect = Callable[[], Awaitable[socket.socket]]
 """Connects to the NBD server; the socket is before the handshake, and the caller's to close."""
@@ -64,7 +57,7 @@ class NewImage:
 
     Attributes:
         name: The name of its file in the directory.
-        node: What qemu calls it; the file in it, and what it stands on, are called after it.
+        node: What qemu calls it; the file in it, and what it is backed by, are called after it.
         backing: What qemu calls the image that it is an overlay of; None if of none.
     """
 
@@ -102,13 +95,14 @@ class Images:
         Raises:
             CommandFailed: qemu cannot make it, or not open what it is an overlay of.
             ProgramFailed: qemu has ended.
-            OSError: There can be no new file in the directory.
         """
         node = f"v{next(self._numbers)}"
         image = NewImage(node, node, _backing_node(node, parent))
-        can_be_direct = await asyncio.to_thread(_make_empty, self._daemon.directory, image.name)
+        # The file first: qemu makes no format in one that does not exist.
+        file = {"driver": "file", "filename": image.name, "size": 0}
+        await self._run_job(image.file_node, file)
         await self._write_header(image, virtual_size, parent)
-        await self._open(image, parent, direct=large and can_be_direct)
+        await self._open(image, parent, direct=large and self._daemon.direct)
         return image
 
     @contextlib.asynccontextmanager
@@ -163,16 +157,20 @@ class Images:
         }
         if parent is not None:
             options |= {"backing-file": parent.name, "backing-fmt": "qcow2"}
+        await self._run_job(image.node, options)
+
+    async def _run_job(self, job_id: str, options: Mapping[str, object]) -> None:
+        """Have a file or an image made in one."""
         changes = await self._execute(
             "blockdev-create",
-            {"job-id": image.node, "options": options},
-            until=Event("JOB_STATUS_CHANGE", {"id": image.node, "status": "concluded"}),
+            {"job-id": job_id, "options": options},
+            until=Event("JOB_STATUS_CHANGE", {"id": job_id, "status": "concluded"}),
         )
         # A job is asked about only when it has failed, and dismissed by the program's end: each
         # command takes a good part of a millisecond.
-        aborting = {"id": image.node, "status": "aborting"}
+        aborting = {"id": job_id, "status": "aborting"}
         if any(aborting.items() <= change.items() for change in changes):
-            await self._raise_error_of(image.node)
+            await self._raise_error_of(job_id)
 
     async def _raise_error_of(self, job_id: str) -> NoReturn:
         jobs = {job["id"]: job for job in await self._execute("query-jobs")}
@@ -197,25 +195,22 @@ class Images:
         await self._execute("blockdev-add", options)
 
 
-async def create_overlay(directory: int, name: str, virtual_size: int, parent: str) -> None:
+async def create_overlay(staging: Programs, virtual_size: int, parent: str) -> None:
     """Make an empty overlay that is not written here: a qemu-img is sooner done than ``Images``.
 
     Args:
-        directory: A descriptor of a directory that nobody else may enter.
-        name: The name of the file there, which does not exist.
+        staging: The staging directory where it becomes ``STAGED_OVERLAY``.
         virtual_size: In bytes.
-        parent: The bare name of the image that it is an overlay of; that is not opened.
+        parent: The name of the layer that it is an overlay of; that is not opened.
 
     Raises:
         ProgramFailed: It could not be made.
         Internal: It was not made within ``QEMU_SECONDS``.
     """
-    options = f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"
-    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "-u", "-b", parent]
-    working_directory = Path(f"/proc/self/fd/{directory}")
+    request = StartProgram(kind=Kind.OVERLAY, size=virtual_size, backing=parent)
     try:
-        async with asyncio.timeout(QEMU_SECONDS):
-            await run([*argv, "-F", "qcow2", "--", name, str(virtual_size)], cwd=working_directory)
+        async with asyncio.timeout(QEMU_SECONDS), staging.running(request, []) as program:
+            await program.check()
     except TimeoutError as error:
         raise Internal(
             f"qemu-img did not end within {QEMU_SECONDS:.0f} s. The pool's storage may hang."
@@ -223,13 +218,9 @@ async def create_overlay(directory: int, name: str, virtual_size: int, parent: s
 
 
 @contextlib.asynccontextmanager
-async def images_in(directory: int) -> AsyncIterator[Images]:
-    """Make images in a directory for as long as the context lasts.
-
-    Args:
-        directory: A descriptor of it; nobody else may enter it.
-    """
-    async with storage_daemon(directory) as daemon:
+async def images_in(staging: Workplace) -> AsyncIterator[Images]:
+    """Make images in a staging directory for as long as the context lasts."""
+    async with storage_daemon(staging) as daemon:
         yield Images(daemon)
 
 
@@ -241,16 +232,3 @@ def _backing_node(node: str, parent: Parent | None) -> str | None:
             return below
         case Parent():
             return f"b{node}"
-
-
-def _make_empty(directory: int, name: str) -> bool:
-    """Make a file; whether it can be written past the page cache."""
-    new = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    os.close(os.open(name, new, 0o600, dir_fd=directory))
-    try:
-        os.close(os.open(name, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC, dir_fd=directory))
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return False
-    return True

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from virtlayer.errors import Internal
-from virtlayer.programs import RunningProgram
 from virtlayer.protocol.deadlines import QEMU_SECONDS
+from virtlayer.service.keeper.programs import Program
 from virtlayer.settings import KIB
 
 _READ_SIZE = 64 * KIB
@@ -50,7 +50,7 @@ class Monitor:
         program: The program.
     """
 
-    def __init__(self, connection: socket.socket, program: RunningProgram) -> None:
+    def __init__(self, connection: socket.socket, program: Program) -> None:
         self._connection = connection
         self._program = program
         self._turn = asyncio.Lock()

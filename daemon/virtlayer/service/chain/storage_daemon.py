@@ -1,38 +1,42 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One process for the images of a job: qemu-storage-daemon, which makes and serves all of them.
 
-It is told what to do over a socket that it inherits, and serves NBD on another one, which has a
-name in the directory of the images, for this user alone.
+It gets its commands over a socket that it inherits, and serves NBD on another one, which has a name
+in the service's own directory for sockets: nobody else can connect.
 """
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Protocol
 
-from virtlayer.programs import RunningProgram, running
+from virtlayer.protocol.programs import Kind, StartProgram
 from virtlayer.service.chain.qmp import Monitor
+from virtlayer.service.keeper.programs import Program, Programs
 
-_PROGRAM = "qemu-storage-daemon"
-_ENDPOINT = "nbd"
-_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
-"""The program allocates memory for each request. Left alone, malloc(3) maps what is as large as a
-write, and the kernel clears it: a third of all that the program does."""
+
+class Workplace(Programs, Protocol):
+    """The part of ``service.keeper.staging.Staging`` that is used here."""
+
+    direct: bool
+    """Whether files in it can be written past the page cache."""
+    runtime: Path
+    """A directory for sockets."""
 
 
 class StorageDaemon:
     """A running qemu-storage-daemon.
 
     Attributes:
-        directory: A descriptor of where it works: a bare name is that of a file there.
+        direct: Whether its files can be written past the page cache.
         monitor: Where it is told what to do.
     """
 
-    def __init__(
-        self, directory: int, monitor: Monitor, program: RunningProgram, address: str
-    ) -> None:
-        self.directory = directory
+    def __init__(self, monitor: Monitor, program: Program, address: str, *, direct: bool) -> None:
+        self.direct = direct
         self.monitor = monitor
         self._program = program
         self._address = address
@@ -62,44 +66,41 @@ class StorageDaemon:
 
 
 @contextlib.asynccontextmanager
-async def storage_daemon(directory: int) -> AsyncIterator[StorageDaemon]:
+async def storage_daemon(staging: Workplace) -> AsyncIterator[StorageDaemon]:
     """Run a qemu-storage-daemon for as long as the context lasts.
 
     It starts meanwhile. It is killed on leaving: whatever is to last must be in its file by then.
 
     Args:
-        directory: A descriptor of the directory of the images; nobody else may enter it, because
-            the socket is there.
+        staging: The staging directory that it works in: a bare name is that of a file there.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with ours, theirs, _listening(directory) as (server, address):
+    with ours, theirs, _listening(staging.runtime) as (server, address):
         ours.setblocking(False)
+        request = StartProgram(kind=Kind.STORAGE_DAEMON)
         descriptors = [theirs.fileno(), server.fileno()]
-        async with running(
-            [
-                *(_PROGRAM, "--chardev", f"socket,id=qmp,fd={theirs.fileno()}"),
-                *("--monitor", "chardev=qmp"),
-                *("--nbd-server", f"addr.type=fd,addr.str={server.fileno()}"),
-            ],
-            pass_fds=descriptors,
-            env={"GLIBC_TUNABLES": _MEMORY},
-            cwd=Path(f"/proc/self/fd/{directory}"),
-        ) as program:
+        async with staging.running(request, descriptors) as program:
             # Their ends are the program's alone now, so that its end is seen.
             theirs.close()
             server.close()
-            yield StorageDaemon(directory, Monitor(ours, program), program, address)
+            yield StorageDaemon(Monitor(ours, program), program, address, direct=staging.direct)
 
 
 @contextlib.contextmanager
-def _listening(directory: int) -> Iterator[tuple[socket.socket, str]]:
-    # The path of a socket has at most 107 bytes, and a pool's may be long.
-    address = f"/proc/self/fd/{directory}/{_ENDPOINT}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        server.bind(address)
-        try:
-            server.listen()
-            yield server, address
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(_ENDPOINT, dir_fd=directory)
+def _listening(directory: Path) -> Iterator[tuple[socket.socket, str]]:
+    # A path by descriptor, because that of a socket has at most 107 bytes and a directory's may be
+    # longer.
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = f"nbd-{secrets.token_hex(8)}"
+    address = f"/proc/self/fd/{descriptor}/{name}"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.bind(address)
+            try:
+                server.listen()
+                yield server, address
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)

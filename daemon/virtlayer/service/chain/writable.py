@@ -8,27 +8,15 @@ from typing import Protocol
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import VolumeExists
-from virtlayer.keeper.commit import (
-    FlushedFile,
-    Placed,
-    flush_volume,
-    place_volume,
-    register_volume,
-    withdraw_volume,
-)
-from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
+from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.programs import STAGED_OVERLAY
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.qcow2 import Parent, create_overlay, images_in
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.workers.customization import CustomizationRequest
-
-_MODE = 0o600
-"""For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
-session mode the user, who is QEMU's user as well. What is in it may be secret."""
-_STAGED = "volume.qcow2"
-"""Its name until it has its own, which may be anything."""
 
 
 class Customizer(Protocol):
@@ -64,7 +52,7 @@ class WritableRequest:
 
 
 async def build_writable(
-    pools: Pools,
+    keeper: Keeper,
     request: WritableRequest,
     customizer: Customizer,
     *,
@@ -73,7 +61,7 @@ async def build_writable(
     """Build a volume and register it; when this fails or is cancelled, nothing is left.
 
     Args:
-        pools: The pools of the connection.
+        keeper: The process that has access to the pool.
         request: What to build.
         customizer: Asked only if there is something to change.
         on_registering: Called when all that is left to do is to register it.
@@ -84,40 +72,40 @@ async def build_writable(
         InvalidArgument: The image does not allow the changes.
         VirtlayerError: libvirt fails, or a program.
     """
-    pool = request.pool
     ours: list[Placed] = []
+    staging = None
     try:
-        async with staging_directory(pools, pool, request.job_id) as staging:
-            with await _write(pools, request, staging, customizer) as flushed:
-                on_registering()
-                placed = await to_completion(_place(request, flushed, ours))
-        # The directory has gone: what libvirt lists now, it need not forget again.
-        return await register_volume(pools, pool, placed, expected_backing=request.backing.path)
+        async with keeper.staging(request.pool, request.job_id, Purpose.VOLUME) as staging:
+            staged = await _write(keeper, request, staging, customizer)
+            on_registering()
+            placed = await to_completion(_place(request, staging, staged, ours))
+        # The directory is removed: what libvirt lists now, it need not forget again.
+        return await staging.register_volume(placed, backing=request.backing.name)
     except asyncio.CancelledError:
         for placed in ours:
-            await withdraw_volume(pools, pool, placed)
+            assert staging is not None
+            await staging.withdraw(placed)
         raise
 
 
 async def _write(
-    pools: Pools, request: WritableRequest, staging: StagingDirectory, customizer: Customizer
-) -> FlushedFile:
-    async with explained(pools, request.pool, f"the volume “{request.name}”"):
-        if request.customization:
-            name = await _customized(request, staging, customizer)
-        else:
-            name = _STAGED
-            await create_overlay(staging.descriptor, name, request.size, request.backing.name)
-        return await flush_volume(request.pool, staging, name, mode=_MODE)
-
-
-async def _customized(
-    request: WritableRequest, staging: StagingDirectory, customizer: Customizer
+    keeper: Keeper, request: WritableRequest, staging: Staging, customizer: Customizer
 ) -> str:
-    """Make the volume and change what is in it; return its name in the staging directory."""
-    async with images_in(staging.descriptor) as images:
-        backing = await asyncio.to_thread(link_chain, staging, request.chain)
-        parent = Parent(request.backing.name, backing)
+    async with explained(keeper.pools, request.pool, f"the volume “{request.name}”"):
+        if request.customization:
+            staged = await _customized(request, staging, customizer)
+        else:
+            staged = STAGED_OVERLAY
+            await create_overlay(staging, request.size, request.backing.name)
+        await staging.flush(staged)
+        return staged
+
+
+async def _customized(request: WritableRequest, staging: Staging, customizer: Customizer) -> str:
+    """Make the volume and change what is in it; its name in the staging directory."""
+    backing = request.backing.name
+    async with images_in(staging) as images:
+        parent = Parent(backing, await staging.link(request.chain))
         image = await images.create(request.size, parent)
         async with images.exported(image) as connect:
             with await connect() as nbd:
@@ -132,9 +120,11 @@ async def _customized(
         return image.name
 
 
-async def _place(request: WritableRequest, flushed: FlushedFile, ours: list[Placed]) -> Placed:
+async def _place(
+    request: WritableRequest, staging: Staging, staged: str, ours: list[Placed]
+) -> Placed:
     """Place the file, and note it: a cancellation may leave no time to return it."""
-    placed = await place_volume(request.pool, flushed, request.name)
+    placed = await staging.place(staged, request.name)
     if not placed.ours:
         raise VolumeExists(
             f"Another volume “{request.name}” came into the pool “{request.pool.name}” meanwhile. "

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.operations.on_demand import OnDemand
 from virtlayer.service.workers.layer import AppliedLayer, LayerRequest, LayerWorker
 from virtlayer.settings import LayerSettings
@@ -12,11 +13,12 @@ class WorkerOnDemand(OnDemand[LayerWorker]):
     """Applies layers.
 
     Args:
+        programs: What runs the worker.
         settings: The limits.
     """
 
-    def __init__(self, settings: LayerSettings) -> None:
-        super().__init__(LayerWorker.started(settings))
+    def __init__(self, programs: Programs, settings: LayerSettings) -> None:
+        super().__init__(LayerWorker.started(programs, settings))
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         """Apply a layer (``LayerWorker.apply``)."""

@@ -116,12 +116,12 @@ async def create_on(
         )
     size = wanted.size_on(backing.capacity, image.name)
     customization = await wanted.customization(size)
-    async with CustomizerOnDemand(services.settings.layer) as customizer:
+    async with CustomizerOnDemand(services.keeper.programs, services.settings.layer) as customizer:
         if customization:
             customizer.prepare()
             job.report.set_stage(Stage.CUSTOMIZING)
         return await build_writable(
-            services.pools,
+            services.keeper,
             WritableRequest(
                 pool=pool,
                 name=wanted.name,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The worker that customizes the volume of a job, on demand."""
 
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.operations.on_demand import OnDemand
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
 from virtlayer.settings import LayerSettings
@@ -10,11 +11,12 @@ class CustomizerOnDemand(OnDemand[CustomizationWorker]):
     """Customizes volumes.
 
     Args:
+        programs: What runs the worker.
         settings: The limits.
     """
 
-    def __init__(self, settings: LayerSettings) -> None:
-        super().__init__(CustomizationWorker.started(settings))
+    def __init__(self, programs: Programs, settings: LayerSettings) -> None:
+        super().__init__(CustomizationWorker.started(programs, settings))
 
     async def customize(self, request: CustomizationRequest) -> None:
         """Customize a volume (``CustomizationWorker.customize``)."""

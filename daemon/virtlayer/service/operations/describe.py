@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Describes a volume: its file, and the image that it is based on."""
 
-import asyncio
-import contextlib
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +100,9 @@ async def describe_volume(
 async def _origin(services: Services, pool: Pool, volume: Volume) -> Origin | None:
     """The image that a volume without a chain was made of; None if that is not known."""
     origin = await services.catalog.origin(pool.name, volume.name)
-    with contextlib.suppress(OSError):
-        if origin and origin.inode == (await asyncio.to_thread(volume.path.lstat)).st_ino:
+    if origin:
+        inodes = await services.pools.inodes(pool, [volume.name])
+        if origin.inode == inodes.get(volume.name):
             return origin
     return None
 

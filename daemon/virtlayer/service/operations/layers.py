@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from virtlayer import journal
 from virtlayer.cancellation import to_completion
-from virtlayer.keeper.deletion import delete_volume
-from virtlayer.keeper.usage import usage_of
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
 from virtlayer.service.catalog.catalog import ImageRecord, Version
@@ -115,7 +113,7 @@ async def look_at_layers(services: Services, pool: Pool) -> PoolLayers:
     return PoolLayers(
         pool=pool,
         known=known,
-        usage=await usage_of(services.hypervisor, services.pools, pool, known),
+        usage=await services.pools.usage(pool, known),
         images=await services.catalog.list(pool.name),
         versions=await services.catalog.versions(pool.name),
     )
@@ -134,8 +132,7 @@ async def delete_layers(services: Services, layers: PoolLayers, doomed: tuple[st
         InUse: libvirt is working with one of them. Those before it are gone.
         VirtlayerError: libvirt cannot delete one of them; likewise.
     """
-    for name in doomed:
-        await to_completion(_delete(services, layers.pool, name))
+    await to_completion(_delete(services, layers.pool, doomed))
     needed = layers.needed()
     for version in layers.versions:
         # One that is a part of an image by now has nothing of its own that could go later.
@@ -144,12 +141,15 @@ async def delete_layers(services: Services, layers: PoolLayers, doomed: tuple[st
     return would_free(layers, doomed)
 
 
-async def _delete(services: Services, pool: Pool, name: str) -> None:
-    await delete_volume(services.hypervisor, pool, name)
-    await services.catalog.remove_volume(pool.name, name)
-    _log.info(
-        "Deleted the layer volume %s in the pool “%s”",
-        name,
-        pool.name,
-        extra=journal.fields(pool=pool.name, volume=name),
-    )
+async def _delete(services: Services, pool: Pool, doomed: tuple[str, ...]) -> None:
+    deletion = await services.pools.delete(pool, doomed)
+    for name in deletion.names:
+        await services.catalog.remove_volume(pool.name, name)
+        _log.info(
+            "Deleted the layer volume %s in the pool “%s”",
+            name,
+            pool.name,
+            extra=journal.fields(pool=pool.name, volume=name),
+        )
+    if deletion.error is not None:
+        raise deletion.error

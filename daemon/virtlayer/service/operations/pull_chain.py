@@ -161,7 +161,9 @@ class _Pull:
             record = await self._services.catalog.get(pool.name, self._name)
             async with (
                 self._volumes_of(record, pool) as former,
-                WorkerOnDemand(self._services.settings.layer) as worker,
+                WorkerOnDemand(
+                    self._services.keeper.programs, self._services.settings.layer
+                ) as worker,
             ):
                 if record is None:
                     worker.prepare()

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Brings the disk that an image carries into a pool, as KubeVirt publishes machines."""
 
-import os
-
 from virtlayer.errors import VolumeExists
-from virtlayer.keeper.beneath import open_beneath, opened
-from virtlayer.keeper.commit import flush_volume, place_volume
-from virtlayer.keeper.staging import staging_directory
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.programs import STAGED_DISK
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.prefetch import lent
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.whole_image import (
     WholeImagePull,
@@ -22,12 +20,6 @@ from virtlayer.service.source.skopeo import OpenImage
 from virtlayer.service.workers.disk import DiskWorker, FoundDisk
 from virtlayer.service.workers.disk_inspection import inspect_disk
 
-_STAGED = "disk"
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
-_READABLE = 0o444
-"""For a qemu-img without rights; the staging directory lets nobody else come near."""
-_MODE = 0o600
-"""See ``chain.writable``."""
 _SEEN_AS = {"qcow2": ("qcow2",), "raw": ("raw", "iso")}
 """What libvirt may take a disk of a format for: what it calls iso is raw."""
 
@@ -47,7 +39,7 @@ class _PullDisk(WholeImagePull):
     async def run(self) -> WholeImageResult:
         async with self.pool() as pool, self.opened() as source:
             volume, disk_format = await self._build(pool, source)
-            await self.remember(source.image, volume)
+            await self.remember(pool, source.image, volume)
             return WholeImageResult(
                 digest=source.image.digest,
                 name=self.name,
@@ -60,30 +52,29 @@ class _PullDisk(WholeImagePull):
             )
 
     async def _build(self, pool: Pool, source: OpenImage) -> tuple[Volume, str]:
-        pools, name = self.services.pools, self.request.volume.name
+        keeper, name = self.services.keeper, self.request.volume.name
         async with (
-            staging_directory(pools, pool, self.job.id) as staging,
-            explained(pools, pool, str(self.request.source)),
+            keeper.staging(pool, self.job.id, Purpose.DISK) as staging,
+            explained(keeper.pools, pool, str(self.request.source)),
         ):
-            with opened(open_beneath(staging.descriptor, _STAGED, _NEW, 0o600)) as file:
-                found = await self._copy(file, source)
-                disk_format = await self._inspect(file, found)
-            with await flush_volume(pool, staging, _STAGED, mode=_MODE) as flushed:
-                self.job.report.set_stage(Stage.REGISTERING)
-                placed = await place_volume(pool, flushed, name)
+            found = await self._copy(staging, source)
+            disk_format = await self._inspect(staging, found)
+            await staging.flush(STAGED_DISK)
+            self.job.report.set_stage(Stage.REGISTERING)
+            placed = await staging.place(STAGED_DISK, name)
             if not placed.ours:
                 raise VolumeExists(
                     f"Another volume “{name}” came into the pool “{pool.name}” meanwhile. "
                     "Take another name, or delete it."
                 )
-            return await self.registered(pool, placed, _SEEN_AS[disk_format]), disk_format
+            return await self.registered(staging, placed, _SEEN_AS[disk_format]), disk_format
 
-    async def _copy(self, file: int, source: OpenImage) -> FoundDisk:
+    async def _copy(self, staging: Staging, source: OpenImage) -> FoundDisk:
         image, report = source.image, self.job.report
         subject = str(self.request.source)
         from_the_top = image.layers[::-1]
         async with (
-            DiskWorker.started(self.services.settings.layer, file) as worker,
+            DiskWorker.started(staging, self.services.settings.layer) as worker,
             lent(from_the_top, lambda layer: self.fetch(source, layer)) as loans,
         ):
             for loan in loans:
@@ -97,7 +88,6 @@ class _PullDisk(WholeImagePull):
                 report.layer_done()
             return await worker.found(f"The image {subject}")
 
-    async def _inspect(self, file: int, found: FoundDisk) -> str:
-        os.fchmod(file, _READABLE)
+    async def _inspect(self, staging: Staging, found: FoundDisk) -> str:
         subject = f"The disk /disk/{found.name} of {self.request.source}"
-        return await inspect_disk(file, subject)
+        return await inspect_disk(staging, subject)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from virtlayer import journal
 from virtlayer.errors import PoolNotFound
-from virtlayer.keeper.usage import volumes_in
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName
 from virtlayer.protocol.pools import Pool, Volume
@@ -71,7 +70,7 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
     async with services.claims.deleting(pool) as claimed:
         known = await services.catalog.volumes(pool.name)
         await services.pools.refresh(pool)
-        volumes = await volumes_in(services.hypervisor, pool)
+        volumes = await services.pools.all_volumes(pool)
         names = claimed.union(volume.name for volume in volumes)
         await services.catalog.keep_origins(pool.name, names)
         layers = frozenset(volume.name for volume in volumes if _is_layer(pool, volume))

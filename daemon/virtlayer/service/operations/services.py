@@ -4,12 +4,12 @@
 import os
 from dataclasses import dataclass, field
 
-from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.pools import Pools
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.chain.claims import Claims
 from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.blobs import BlobCache
 from virtlayer.service.source.workspace import Workspace
@@ -22,10 +22,10 @@ class Services:
 
     Attributes:
         settings: Of the daemon.
+        libvirt_uri: Of the libvirt whose pools these are.
         session: Whether it serves a user on a session bus.
         workspace: What opening an image needs.
-        hypervisor: The libvirt connection.
-        pools: Its pools.
+        keeper: The process that has access to the pools.
         sweeper: Removes leftovers from those pools.
         chains: Builds in those pools.
         cache: The downloaded blobs.
@@ -35,10 +35,10 @@ class Services:
     """
 
     settings: Settings
+    libvirt_uri: str
     session: bool
     workspace: Workspace
-    hypervisor: Hypervisor
-    pools: Pools
+    keeper: Keeper
     sweeper: Sweeper
     chains: ChainBuilder
     cache: BlobCache
@@ -50,6 +50,11 @@ class Services:
     def configuration_owner(self) -> int:
         """The uid of the user whose files configure images: root, or the session's user."""
         return trusted_uid(session=self.session)
+
+    @property
+    def pools(self) -> Pools:
+        """The pools that the keeper has."""
+        return self.keeper.pools
 
 
 def trusted_uid(*, session: bool) -> int:

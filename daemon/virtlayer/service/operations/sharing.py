@@ -133,10 +133,11 @@ class SharedPlanning:
         async with self._services.cache.cached(blob) as descriptor:
             if descriptor is None:
                 return None
+            programs = self._services.keeper.programs
             settings = self._services.settings.layer
             algorithm = layer.diff_id.partition(":")[0]
             try:
-                async with UnpackingWorker.started(settings) as worker:
+                async with UnpackingWorker.started(programs, settings) as worker:
                     return await worker.digest(descriptor, algorithm, f"The blob {layer.blob}")
             except VirtlayerError as error:
                 _log.warning("The blob %s cannot be decompressed: %s", layer.blob, error)

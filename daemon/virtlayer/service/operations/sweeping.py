@@ -5,9 +5,8 @@ import asyncio
 import logging
 
 from virtlayer import journal
-from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import sweep
 from virtlayer.protocol.pools import Pool
+from virtlayer.service.keeper.pools import Pools
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ class Sweeper:
         """Sweep the pool, unless that was done."""
         async with self._lock:
             if pool.uuid not in self._swept:
-                number = await sweep(self._pools, pool)
+                number = await self._pools.sweep(pool)
                 self._swept.add(pool.uuid)
                 if number:
                     _log.warning(

@@ -14,11 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.keeper.commit import Placed, register_volume, withdraw_volume
+from virtlayer.protocol.calls import Placed
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
@@ -161,24 +162,23 @@ class WholeImagePull:
             await check_name_is_free(services, pool, name)
             yield pool
 
-    async def registered(self, pool: Pool, placed: Placed, formats: Collection[str]) -> Volume:
+    async def registered(
+        self, staging: Staging, placed: Placed, formats: Collection[str]
+    ) -> Volume:
         """Let libvirt find the volume; a cancelled job leaves none.
 
         Args:
-            pool: Where it was placed.
+            staging: Where it was placed from.
             placed: The volume.
             formats: What libvirt may take it for.
 
         Raises:
-            VirtlayerError: libvirt does not see it, or sees something else; it is gone then.
+            VirtlayerError: libvirt does not see it, or sees something else; it is removed then.
         """
-        pools = self.services.pools
         try:
-            return await register_volume(
-                pools, pool, placed, expected_backing=None, formats=formats
-            )
+            return await staging.register_volume(placed, backing=None, formats=formats)
         except asyncio.CancelledError:
-            await withdraw_volume(pools, pool, placed)
+            await staging.withdraw(placed)
             raise
 
     @contextlib.asynccontextmanager
@@ -212,20 +212,23 @@ class WholeImagePull:
             on_bytes=self.job.report.add_downloaded,
         )
 
-    async def remember(self, image: Image, volume: Volume, *, id_base: int | None = None) -> None:
+    async def remember(
+        self, pool: Pool, image: Image, volume: Volume, *, id_base: int | None = None
+    ) -> None:
         """Record which image the volume was made of.
 
         Args:
+            pool: The pool.
             image: The image.
             volume: The volume.
             id_base: What the id 0 of the image became, if its ids were mapped for a container.
         """
-        info = await asyncio.to_thread(volume.path.lstat)
+        inodes = await self.services.pools.inodes(pool, [volume.name])
         await self.services.catalog.put_origin(
             Origin(
                 pool=self.request.pool,
                 volume=volume.name,
-                inode=info.st_ino,
+                inode=inodes.get(volume.name, 0),
                 image=self.name,
                 source=str(self.request.source),
                 digest=image.digest,

@@ -11,12 +11,13 @@ import contextlib
 import json
 import logging
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Self
 
-from virtlayer import errors, programs
+from virtlayer import errors
 from virtlayer.protocol.layer_limits import LayerLimits
+from virtlayer.protocol.programs import Kind, StartProgram
+from virtlayer.service.keeper.programs import Program, Programs
 from virtlayer.settings import LayerSettings
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Worker:
 
     def __init__(
         self,
-        program: programs.RunningProgram,
+        program: Program,
         control: socket.socket,
         settings: LayerSettings,
         advice: Advice,
@@ -85,32 +86,23 @@ class Worker:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls,
-        module: str,
-        settings: LayerSettings,
-        advice: Advice,
-        *,
-        arguments: Sequence[str] = (),
-        pass_fds: Sequence[int] = (),
+        cls, programs: Programs, kind: Kind, settings: LayerSettings, advice: Advice
     ) -> AsyncIterator[Self]:
         """Run a process for as long as the context lasts.
 
         Args:
-            module: Its main module, whose first arguments are the limits of memory and processor
-                time.
-            settings: Those limits, and those of a layer.
+            programs: What runs it.
+            kind: Which.
+            settings: The limits of its memory and processor time, and those of a layer.
             advice: Sentences to end the messages of errors with.
-            arguments: More arguments.
-            pass_fds: Descriptors that it inherits.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.setblocking(False)
-            limits = (str(settings.memory_limit), str(settings.cpu_limit))
-            argv = [sys.executable, "-I", "-m", module, *limits, *arguments]
-            async with programs.running(
-                argv, stdin=theirs.fileno(), bare=True, pass_fds=pass_fds
-            ) as program:
+            request = StartProgram(
+                kind=kind, memory=settings.memory_limit, cpu_seconds=settings.cpu_limit
+            )
+            async with programs.running(request, [theirs.fileno()]) as program:
                 theirs.close()
                 yield cls(program, ours, settings, advice)
 

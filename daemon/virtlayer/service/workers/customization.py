@@ -11,6 +11,8 @@ from typing import Self
 
 from virtlayer import errors
 from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.programs import Kind
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.conversation import Advice, Worker
 from virtlayer.settings import LayerSettings
 
@@ -32,9 +34,11 @@ class CustomizationWorker(Worker):
     """A worker process that customizes volumes, one after the other."""
 
     @classmethod
-    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
+    def started(
+        cls, programs: Programs, settings: LayerSettings
+    ) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts."""
-        return cls.running("virtlayer.worker.customize.worker", settings, _ADVICE)
+        return cls.running(programs, Kind.CUSTOMIZER, settings, _ADVICE)
 
     async def customize(self, request: CustomizationRequest) -> None:
         """Change what is in a volume; when this returns, it is complete and flushed.

@@ -13,6 +13,8 @@ from typing import Self
 
 from virtlayer import errors
 from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.programs import Kind
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
@@ -50,14 +52,16 @@ class DirectoryWorker(Worker):
     """A worker process that applies the layers of one image to one directory."""
 
     @classmethod
-    def started(cls, settings: LayerSettings, directory: int) -> AbstractAsyncContextManager[Self]:
+    def started(
+        cls, staging: Programs, settings: LayerSettings
+    ) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts.
 
         Args:
+            staging: The staging directory that has the directory which it writes.
             settings: The limits.
-            directory: A descriptor of an empty directory; stays the caller's.
         """
-        return _running(cls, "virtlayer.worker.directory.worker", settings, directory)
+        return cls.running(staging, Kind.DIRECTORY_WORKER, settings, _ADVICE)
 
     async def apply(self, layer: DirectoryLayer, on_bytes: Callable[[int], None]) -> int:
         """Apply a layer, on top of those before.
@@ -108,13 +112,13 @@ class DirectoryWorker(Worker):
 
 
 async def customize_directory(
-    settings: LayerSettings, directory: int, customization: Customization, description: str
+    staging: Programs, settings: LayerSettings, customization: Customization, description: str
 ) -> int:
     """Change what is in a directory whose layers are all there.
 
     Args:
+        staging: The staging directory that has it.
         settings: The limits.
-        directory: A descriptor; stays the caller's.
         customization: The changes; a file system cannot grow here.
         description: The image as an error should call it, at the beginning of a sentence.
 
@@ -126,16 +130,10 @@ async def customize_directory(
         NoSpace: The pool is full.
         Internal: The worker ended.
     """
-    module = "virtlayer.worker.directory.customizer"
-    async with _running(Worker, module, settings, directory) as worker:
+    starting = Worker.running(staging, Kind.DIRECTORY_CUSTOMIZER, settings, _ADVICE)
+    async with starting as worker:
         match await worker.ask({"customization": customization.message()}, [], description):
             case {"skipped_devices": int(devices)}:
                 return devices
             case _:
                 raise senseless(description)
-
-
-def _running[Kind: Worker](
-    kind: type[Kind], module: str, settings: LayerSettings, directory: int
-) -> AbstractAsyncContextManager[Kind]:
-    return kind.running(module, settings, _ADVICE, arguments=[str(directory)], pass_fds=[directory])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from virtlayer import errors
+from virtlayer.protocol.programs import Kind
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
@@ -38,20 +40,16 @@ class DiskWorker(Worker):
     """A worker process that searches the layers of one image, from the top one down."""
 
     @classmethod
-    def started(cls, settings: LayerSettings, output: int) -> AbstractAsyncContextManager[Self]:
+    def started(
+        cls, staging: Programs, settings: LayerSettings
+    ) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts.
 
         Args:
+            staging: The staging directory in which it writes the disk.
             settings: The limits.
-            output: A descriptor of the file that the disk is written to; stays the caller's.
         """
-        return cls.running(
-            "virtlayer.worker.disk.worker",
-            settings,
-            _ADVICE,
-            arguments=[str(output)],
-            pass_fds=[output],
-        )
+        return cls.running(staging, Kind.DISK_WORKER, settings, _ADVICE)
 
     async def search(
         self, blob: int, diff_id: str, description: str, on_bytes: Callable[[int], None]

@@ -1,28 +1,30 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether a disk that came out of an image is one that a machine may get."""
+"""Whether a disk that came out of an image is one that a machine may get.
 
-from __future__ import annotations
+A sandboxed process reads the disk's header and then becomes qemu-img, which reads all of it. What
+the process writes to its pipe is ``{"problem": text}`` or what qemu-img prints.
+"""
 
 import asyncio
 import json
 import os
-import sys
-from asyncio.subprocess import PIPE
 from typing import Any
 
 from virtlayer.errors import Internal, MalformedLayer
-from virtlayer.programs import ProgramFailed, running
+from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.deadlines import QEMU_SECONDS
-from virtlayer.worker.disk.header import HEADER_READ, BadDisk, disk_format
+from virtlayer.protocol.programs import Kind, StartProgram
+from virtlayer.service.keeper.programs import Programs
 
 _ANSWER_LIMIT = 1024 * 1024
+_FORMATS = ("qcow2", "raw")
 
 
-async def inspect_disk(disk: int, description: str) -> str:
-    """Look at a disk: its header here, all of it with qemu-img in a sandbox.
+async def inspect_disk(staging: Programs, description: str) -> str:
+    """Look at a disk.
 
     Args:
-        disk: A descriptor of the file, which everybody may read; stays the caller's.
+        staging: The staging directory that has it.
         description: The disk as an error should call it, at the beginning of a sentence.
 
     Returns:
@@ -33,14 +35,10 @@ async def inspect_disk(disk: int, description: str) -> str:
         Internal: qemu-img did not end, or its answer is invalid.
     """
     try:
-        image_format = disk_format(await asyncio.to_thread(os.pread, disk, HEADER_READ, 0))
-    except BadDisk as error:
-        raise MalformedLayer(f"{description} {error}.") from error
-    try:
-        answer = await _ask_qemu_img(disk, image_format)
+        answer = await _ask_inspector(staging)
     except ProgramFailed as error:
         raise MalformedLayer(
-            f"{description} is no {image_format} that qemu-img can read: {error}."
+            f"{description} is not a disk that qemu-img can read: {error}."
         ) from error
     except TimeoutError as error:
         raise Internal(
@@ -48,32 +46,52 @@ async def inspect_disk(disk: int, description: str) -> str:
             "The pool's storage may hang."
         ) from error
     match answer:
-        case {"format": str(seen)} if seen == image_format:
+        case {"problem": str(problem)}:
+            raise MalformedLayer(f"{description} {problem}.")
+        case {"format": str(image_format)} if image_format in _FORMATS:
             if "backing-filename" in answer or "data-file" in _specific(answer):
                 raise MalformedLayer(f"{description} refers to another file.")
             if _specific(answer).get("corrupt"):
                 raise MalformedLayer(f"{description} is marked as corrupt.")
             return image_format
         case _:
-            raise Internal(f"qemu-img said something senseless about {description}.")
+            raise Internal(f"qemu-img answered with invalid JSON about {description}.")
 
 
-async def _ask_qemu_img(disk: int, image_format: str) -> Any:
-    argv = [sys.executable, "-I", "-m", "virtlayer.worker.disk.qemu_img", image_format, str(disk)]
-    async with (
-        asyncio.timeout(QEMU_SECONDS),
-        running(argv, stdout=PIPE, pass_fds=[disk], bare=True) as program,
-    ):
-        answer = b""
-        while chunk := await program.stdout.read(_ANSWER_LIMIT):
-            answer += chunk
-            if len(answer) > _ANSWER_LIMIT:
-                return None
-        await program.check()
+async def _ask_inspector(staging: Programs) -> Any:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with os.fdopen(reading, "rb", buffering=0) as output:
+        try:
+            running = staging.running(StartProgram(kind=Kind.DISK_INSPECTOR), [writing])
+            async with asyncio.timeout(QEMU_SECONDS), running as program:
+                os.close(writing)
+                writing = -1
+                answer = await _all_of(output)
+                await program.check()
+        finally:
+            if writing >= 0:
+                os.close(writing)
     try:
         return json.loads(answer)
     except (ValueError, RecursionError):
         return None
+
+
+async def _all_of(output: Any) -> bytes:
+    """All that comes out of a pipe, or nothing if that is too much."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), output
+    )
+    try:
+        answer = b""
+        while chunk := await reader.read(_ANSWER_LIMIT):
+            answer += chunk
+            if len(answer) > _ANSWER_LIMIT:
+                return b""
+        return answer
+    finally:
+        transport.close()
 
 
 def _specific(answer: dict[str, Any]) -> dict[str, Any]:

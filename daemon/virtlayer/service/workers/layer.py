@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from virtlayer import errors
+from virtlayer.protocol.programs import Kind
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.announcement import ArrivingBlob, announced
 from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
@@ -59,9 +61,11 @@ class LayerWorker(Worker):
     """A worker process that applies layers, one after the other."""
 
     @classmethod
-    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
+    def started(
+        cls, programs: Programs, settings: LayerSettings
+    ) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts."""
-        return cls.running("virtlayer.worker.ext4.worker", settings, _ADVICE)
+        return cls.running(programs, Kind.LAYER_WORKER, settings, _ADVICE)
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         """Apply a layer; when it was the last of a volume, that is complete and flushed.

@@ -14,6 +14,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Self
 
 from virtlayer import errors
+from virtlayer.protocol.programs import Kind
+from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.conversation import MEND_IT, Advice, Worker
 from virtlayer.settings import MIB, LayerSettings
 
@@ -26,9 +28,11 @@ class UnpackingWorker(Worker):
     """A worker process that decompresses blobs."""
 
     @classmethod
-    def started(cls, settings: LayerSettings) -> AbstractAsyncContextManager[Self]:
+    def started(
+        cls, programs: Programs, settings: LayerSettings
+    ) -> AbstractAsyncContextManager[Self]:
         """Run a worker for as long as the context lasts."""
-        return cls.running("virtlayer.worker.unpacking.worker", settings, _ADVICE)
+        return cls.running(programs, Kind.UNPACKER, settings, _ADVICE)
 
     async def digest(
         self, blob: int, algorithm: str, description: str, *, patience: float = _PATIENCE

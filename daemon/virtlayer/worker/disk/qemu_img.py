@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Has qemu-img look at a disk out of an image: without rights, files to write, or a network.
 
-``python -m virtlayer.worker.disk.qemu_img FORMAT DESCRIPTOR`` becomes qemu-img, which prints JSON.
+``python -m virtlayer.worker.disk.qemu_img DESCRIPTOR`` reads the header, and becomes qemu-img,
+which prints JSON. If the header is wrong, it prints ``{"problem": text}``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
+from virtlayer.worker.disk.header import HEADER_READ, BadDisk, disk_format
 from virtlayer.worker.sandbox.enter import Limits, become_nobody, die_with_parent, limit
 from virtlayer.worker.sandbox.landlock import refuse_writing
 from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only, equals, has_bits
 
 _QEMU_IMG = "/usr/bin/qemu-img"
+_OUTPUT = 1
 _LIMITS = Limits(memory=2 * 1024**3, cpu_seconds=10, descriptors=32)
 
 _FLAGS_OF_OPENAT, _NEW_LIMIT = 2, 2
@@ -50,9 +54,14 @@ def enter() -> None:
 
 def main() -> None:
     """Become qemu-img."""
-    image_format, descriptor = sys.argv[1:]
-    os.set_inheritable(int(descriptor), True)
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, True)
     enter()
+    try:
+        image_format = disk_format(os.pread(descriptor, HEADER_READ, 0))
+    except BadDisk as error:
+        os.write(_OUTPUT, json.dumps({"problem": str(error)}).encode())
+        return
     # By the descriptor: this user cannot find the file by its name. Without locks: nobody else has
     # the file, and qemu-img would open /dev/null for writing to find out which locks there are.
     file = f"file.driver=file,file.locking=off,file.filename=/proc/self/fd/{descriptor}"

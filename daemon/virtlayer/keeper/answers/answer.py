@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the answers to all messages have in common."""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from virtlayer.keeper.answers.holdings import Holdings
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.calls import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request.
+
+    Attributes:
+        hypervisor: The connection to libvirt.
+        pools: Its pools.
+        holdings: What the connection of the service holds.
+        descriptors: Those that came with the request. They are closed at its end.
+        reply_descriptors: Those that go with the reply. They are closed when it was sent.
+    """
+
+    hypervisor: Hypervisor
+    pools: Pools
+    holdings: Holdings
+    descriptors: list[int]
+    reply_descriptors: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        for descriptor in (*self.descriptors, *self.reply_descriptors):
+            os.close(descriptor)
+        self.descriptors.clear()
+        self.reply_descriptors.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A message, and the function that answers it."""
+
+    call: Call[Any, Any]
+    function: Callable[[Turn, Any], Awaitable[Any]]
+
+
+def answer[Q, R](call: Call[Q, R], function: Callable[[Turn, Q], Awaitable[R]]) -> Answer:
+    """Say which function answers a message; its types must be those of the message."""
+    return Answer(call, function)

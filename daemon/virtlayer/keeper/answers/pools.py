@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Answers about pools and volumes; the other end is ``service.keeper.pools``."""
+
+import asyncio
+import os
+from collections.abc import Collection
+
+from virtlayer.errors import InUse, VirtlayerError
+from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.holdings import Survey
+from virtlayer.keeper.beneath import open_directory, opened
+from virtlayer.keeper.connection import Connection
+from virtlayer.keeper.deletion import delete_volume
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.staging import sweep
+from virtlayer.keeper.usage import usage_of, volumes_in
+from virtlayer.keeper.users import qemu_uid
+from virtlayer.keeper.xml import parse_pool
+from virtlayer.protocol import calls
+from virtlayer.protocol.pools import Pool, Usage
+
+_SURVEY_SECONDS = 10.0
+"""How long a deletion may rely on what was found before: the service decides in between."""
+
+
+async def pool_of(turn: Turn, uuid: str) -> Pool:
+    """The pool that a request is about, as libvirt described it to this process.
+
+    Raises:
+        PoolNotFound: There is no such pool.
+        PoolUnsupported: Its volumes are not files in a directory.
+    """
+    known = turn.holdings.pools
+    if uuid not in known:
+        known[uuid] = parse_pool(await turn.hypervisor.call(_described, uuid))
+    return known[uuid]
+
+
+async def _hello(_turn: Turn, _request: calls.Nothing) -> calls.Hello:
+    return calls.Hello(root=os.geteuid() == 0)
+
+
+async def _find_pool(turn: Turn, request: calls.NamedPool) -> Pool:
+    pool = await turn.pools.get(request.name)
+    turn.holdings.pools[pool.uuid] = pool
+    return pool
+
+
+async def _find_volumes(turn: Turn, request: calls.NamedVolumes) -> calls.Volumes:
+    pool = await pool_of(turn, request.pool)
+    if request.refresh:
+        return calls.Volumes(tuple((await turn.pools.volumes(pool, request.names)).values()))
+    found = [await turn.pools.listed_volume(pool, name) for name in request.names]
+    return calls.Volumes(tuple(volume for volume in found if volume is not None))
+
+
+async def _list_volumes(turn: Turn, request: calls.KnownPool) -> calls.Volumes:
+    pool = await pool_of(turn, request.pool)
+    return calls.Volumes(tuple(await volumes_in(turn.hypervisor, pool)))
+
+
+async def _find_files(turn: Turn, request: calls.NamedFiles) -> calls.Files:
+    pool = await pool_of(turn, request.pool)
+    try:
+        return calls.Files(await asyncio.to_thread(_inodes, pool, request.names))
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+async def _refresh(turn: Turn, request: calls.KnownPool) -> calls.Nothing:
+    await turn.pools.refresh(await pool_of(turn, request.pool))
+    return calls.Nothing()
+
+
+async def _space(turn: Turn, request: calls.KnownPool) -> calls.Bytes:
+    return calls.Bytes(await turn.pools.space(await pool_of(turn, request.pool)))
+
+
+async def _users(turn: Turn, request: calls.Layers) -> Usage:
+    return await _survey(turn, await pool_of(turn, request.pool), request.names)
+
+
+async def _delete(turn: Turn, request: calls.Layers) -> calls.Deleted:
+    """Delete layers one after the other, up to the first that cannot be deleted.
+
+    What the service says about their users counts for nothing: they are looked for here.
+    """
+    pool = await pool_of(turn, request.pool)
+    usage = await _recent_usage(turn, pool, request.names)
+    volumes = dict(usage.volumes)
+    deleted: list[str] = []
+    for name in request.names:
+        try:
+            _check_unused(pool, name, usage, volumes)
+            await delete_volume(turn.hypervisor, pool, name)
+        except VirtlayerError as error:
+            return calls.Deleted(tuple(deleted), error.name, error.message)
+        volumes.pop(name, None)
+        deleted.append(name)
+    return calls.Deleted(tuple(deleted), "", "")
+
+
+async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
+    pool = await pool_of(turn, request.pool)
+    return calls.Swept(await sweep(turn.pools, pool, owner=qemu_uid()))
+
+
+async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
+    usage = await usage_of(turn.hypervisor, turn.pools, pool, layers)
+    turn.holdings.surveys[pool.uuid] = Survey(usage, asyncio.get_running_loop().time())
+    return usage
+
+
+async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
+    survey = turn.holdings.surveys.get(pool.uuid)
+    if survey and asyncio.get_running_loop().time() - survey.at < _SURVEY_SECONDS:
+        return survey.usage
+    return await _survey(turn, pool, layers)
+
+
+def _check_unused(pool: Pool, name: str, usage: Usage, volumes: Collection[str]) -> None:
+    users = [*usage.users.get(name, ())]
+    users += [
+        f"the volume “{other.name}” in “{pool.name}”"
+        for other in usage.volumes.values()
+        if other.name in volumes and other.backing_path == pool.path / name
+    ]
+    if users:
+        raise InUse(
+            f"The volume {name} in the pool “{pool.name}” is used by {users[0]}. "
+            "Delete or change what uses it first."
+        )
+
+
+def _inodes(pool: Pool, names: tuple[str, ...]) -> dict[str, int]:
+    found = {}
+    with opened(open_directory(pool.path)) as directory:
+        for name in names:
+            try:
+                info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            found[name] = info.st_ino
+    return found
+
+
+def _described(connection: Connection, uuid: str) -> str:
+    text: str = connection.storagePoolLookupByUUIDString(uuid).XMLDesc()
+    return text
+
+
+ANSWERS = (
+    answer(calls.HELLO, _hello),
+    answer(calls.FIND_POOL, _find_pool),
+    answer(calls.FIND_VOLUMES, _find_volumes),
+    answer(calls.LIST_VOLUMES, _list_volumes),
+    answer(calls.FIND_FILES, _find_files),
+    answer(calls.REFRESH, _refresh),
+    answer(calls.SPACE, _space),
+    answer(calls.USERS, _users),
+    answer(calls.DELETE, _delete),
+    answer(calls.SWEEP, _sweep),
+)

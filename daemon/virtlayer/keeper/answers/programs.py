@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Answers about programs; the other end is ``service.keeper.programs``."""
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import Internal
+from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.holdings import Program
+from virtlayer.keeper.programs import Place, running
+from virtlayer.programs import RunningProgram
+from virtlayer.protocol import calls
+from virtlayer.protocol.programs import Ended, Kind, StartProgram
+
+
+async def _start(turn: Turn, request: StartProgram) -> calls.Started:
+    turn.holdings.check_room_for_program()
+    staging = None if request.staging is None else turn.holdings.staging(request.staging)
+    place = None
+    if staging is not None:
+        if staging.is_closed:
+            raise Internal("What was written there is finished.")
+        readers = None
+        if request.kind is Kind.STORAGE_DAEMON and staging.readers is not None:
+            readers = await asyncio.shield(staging.readers)
+        place = Place(staging.purpose, staging.directory.descriptor, staging.output, readers)
+    async with AsyncExitStack() as life:
+        program = await life.enter_async_context(running(request, turn.descriptors, place))
+        turn.reply_descriptors.append(os.pidfd_open(program.pid))
+        number = turn.holdings.add_program(Program(program, life.pop_all()), staging)
+    return calls.Started(number, program.name)
+
+
+async def _wait(turn: Turn, request: calls.KnownProgram) -> Ended:
+    program = turn.holdings.program(request.program).running
+    await program.wait()
+    return _ended(program)
+
+
+async def _end(turn: Turn, request: calls.EndProgram) -> Ended:
+    program = turn.holdings.program(request.program).running
+    if request.kill:
+        await to_completion(turn.holdings.end_program(request.program))
+    else:
+        program.terminate()
+    return _ended(program)
+
+
+def _ended(program: RunningProgram) -> Ended:
+    return Ended(program.returncode or 0, program.stderr_tail)
+
+
+ANSWERS = (
+    answer(calls.START_PROGRAM, _start),
+    answer(calls.WAIT_PROGRAM, _wait),
+    answer(calls.END_PROGRAM, _end),
+)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Answers about staging directories and how volumes get into pools.
+
+The other end is ``service.keeper.staging``.
+"""
+
+import asyncio
+import errno
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from virtlayer.cancellation import meanwhile, to_completion
+from virtlayer.errors import Internal
+from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.holdings import Staging
+from virtlayer.keeper.answers.pools import pool_of
+from virtlayer.keeper.beneath import by_descriptor, make_directory, open_beneath
+from virtlayer.keeper.commit import (
+    LAYER_MODE,
+    Placed,
+    flush_volume,
+    place_volume,
+    register_chain,
+    register_volume,
+    withdraw_volume,
+)
+from virtlayer.keeper.contained import check_contained
+from virtlayer.keeper.directories import flush_directory, place_directory
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.safe_places import check_place
+from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
+from virtlayer.keeper.users import layer_readers, qemu_uid
+from virtlayer.protocol import calls
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.programs import STAGED_DIRECTORY, STAGED_DISK
+
+_VOLUME_MODE = 0o600
+"""For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
+session mode the user, who is QEMU's user as well. What is in it may be secret."""
+DIRECTORY_PURPOSES = (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY)
+QEMU_PURPOSES = (Purpose.LAYERS, Purpose.VOLUME)
+"""What QEMU's programs write: the staging directory is their user's."""
+
+
+async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
+    turn.holdings.check_room_for_staging()
+    pool = await pool_of(turn, request.pool)
+    purpose = request.purpose
+    if purpose in DIRECTORY_PURPOSES and os.geteuid() == 0:
+        contained = purpose is Purpose.CONTAINED_DIRECTORY
+        await check_place(pool, others_may_enter=contained)
+    owner = qemu_uid() if purpose in QEMU_PURPOSES else None
+    async with AsyncExitStack() as life:
+        directory = await life.enter_async_context(
+            staging_directory(turn.pools, pool, request.job, owner=owner)
+        )
+        staging = Staging(pool, purpose, directory, life)
+        if purpose in QEMU_PURPOSES:
+            # A libvirtd that has never looked at its QEMU takes seconds: ask meanwhile.
+            finding = meanwhile(layer_readers(turn.pools))
+            staging.readers = await life.enter_async_context(finding)
+        try:
+            staging.output = _output(directory, purpose)
+            direct = purpose in QEMU_PURPOSES and can_be_direct(directory.descriptor)
+        except OSError as error:
+            raise refused_by_system(error, pool.name, pool.path) from error
+        if staging.output is not None:
+            life.callback(os.close, staging.output)
+        # The open file description has the lock: it is the service's as well.
+        turn.reply_descriptors.append(os.dup(directory.descriptor))
+        staging.life = life.pop_all()
+    return calls.Staged(turn.holdings.add_staging(staging), direct)
+
+
+async def _discard(turn: Turn, request: calls.Discard) -> calls.Nothing:
+    await to_completion(turn.holdings.discard(request.staging, failed=request.failed))
+    return calls.Nothing()
+
+
+async def _link(turn: Turn, request: calls.Link) -> calls.Linked:
+    staging = turn.holdings.staging(request.staging)
+    try:
+        name = await asyncio.to_thread(link_chain, staging.directory, request.names)
+        return calls.Linked(name)
+    except OSError as error:
+        raise refused_by_system(error, staging.pool.name, staging.pool.path) from error
+
+
+async def _flush(turn: Turn, request: calls.Flush) -> calls.Nothing:
+    staging = turn.holdings.staging(request.staging)
+    if staging.purpose in DIRECTORY_PURPOSES:
+        assert staging.output is not None
+        if staging.programs:
+            raise Internal("The directory is still being written.")
+        staging.is_closed = True
+        if staging.purpose is Purpose.CONTAINED_DIRECTORY and os.geteuid() == 0:
+            await check_contained(staging.output)
+        await flush_directory(staging.output)
+        staging.is_finished = True
+        return calls.Nothing()
+    mode, group = _VOLUME_MODE, None
+    if staging.purpose is Purpose.LAYERS:
+        assert staging.readers is not None
+        mode, group = LAYER_MODE, await staging.readers
+    flushed = await flush_volume(
+        staging.pool, staging.directory, request.file, mode=mode, group=group
+    )
+    if request.file in staging.flushed:
+        flushed.close()
+        raise Internal(f"The file {request.file} was flushed before.")
+    staging.flushed[request.file] = flushed
+    return calls.Nothing()
+
+
+async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
+    staging = turn.holdings.staging(request.staging)
+    if is_layer_volume(request.name) != (staging.purpose is Purpose.LAYERS):
+        raise Internal(f"A volume for the purpose {staging.purpose} cannot be “{request.name}”.")
+    if staging.purpose in DIRECTORY_PURPOSES:
+        assert staging.output is not None
+        if not staging.is_finished:
+            raise Internal("The directory was not flushed.")
+        staging.is_finished = False
+        placed = await place_directory(
+            staging.pool, staging.directory, STAGED_DIRECTORY, staging.output, request.name
+        )
+    else:
+        try:
+            flushed = staging.flushed.pop(request.file)
+        except KeyError:
+            raise Internal(f"The file {request.file} was not flushed.") from None
+        with flushed:
+            placed = await place_volume(staging.pool, flushed, request.name)
+    turn.holdings.placed[staging.pool.uuid, request.name] = placed
+    return calls.Placed(request.name, placed.ours)
+
+
+async def _register_volume(turn: Turn, request: calls.RegisterVolume) -> calls.Volumes:
+    pool = await pool_of(turn, request.pool)
+    volume = await register_volume(
+        turn.pools,
+        pool,
+        _placed_here(turn, pool, request.placed.name),
+        expected_backing=_path(pool, request.backing),
+        formats=request.formats,
+    )
+    return calls.Volumes((volume,))
+
+
+async def _register_chain(turn: Turn, request: calls.RegisterChain) -> calls.Volumes:
+    pool = await pool_of(turn, request.pool)
+    chain = {
+        _placed_here(turn, pool, link.placed.name): _path(pool, link.backing)
+        for link in request.chain
+    }
+    return calls.Volumes(tuple((await register_chain(turn.pools, pool, chain)).values()))
+
+
+async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
+    pool = await pool_of(turn, request.pool)
+    await withdraw_volume(turn.pools, pool, _placed_here(turn, pool, request.name))
+    return calls.Nothing()
+
+
+def _placed_here(turn: Turn, pool: Pool, name: str) -> Placed:
+    """What this connection has placed under a name; whether it is ours is known here, too."""
+    try:
+        return turn.holdings.placed[pool.uuid, name]
+    except KeyError:
+        raise Internal(
+            f"The volume “{name}” of the pool “{pool.name}” was not placed on this connection."
+        ) from None
+
+
+def _path(pool: Pool, name: str | None) -> Path | None:
+    return None if name is None else pool.path / name
+
+
+def _output(directory: StagingDirectory, purpose: Purpose) -> int | None:
+    """Make what a worker writes, and open it."""
+    match purpose:
+        case Purpose.DISK:
+            new = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            return open_beneath(directory.descriptor, STAGED_DISK, new, 0o600)
+        case Purpose.DIRECTORY | Purpose.CONTAINED_DIRECTORY:
+            return make_directory(directory.descriptor, STAGED_DIRECTORY)
+        case _:
+            return None
+
+
+def can_be_direct(directory: int) -> bool:
+    """Whether a file in a directory can be written past the page cache.
+
+    Args:
+        directory: A descriptor of it.
+
+    Raises:
+        OSError: There can be no new file in it.
+    """
+    flags = os.O_RDWR | os.O_TMPFILE | os.O_DIRECT | os.O_CLOEXEC
+    try:
+        os.close(os.open(by_descriptor(directory), flags, 0o600))
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+        return False
+    return True
+
+
+ANSWERS = (
+    answer(calls.STAGE, _stage),
+    answer(calls.DISCARD, _discard),
+    answer(calls.LINK, _link),
+    answer(calls.FLUSH, _flush),
+    answer(calls.PLACE, _place),
+    answer(calls.REGISTER_VOLUME, _register_volume),
+    answer(calls.REGISTER_CHAIN, _register_chain),
+    answer(calls.WITHDRAW, _withdraw),
+)

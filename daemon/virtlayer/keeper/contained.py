@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whether a directory can be where other users of the host can enter it.
+
+The ids of an image are mapped for a container by a worker, which the service talks to. Neither is
+trusted with the result: before such a directory gets its name, all of it is looked at here.
+"""
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from virtlayer.errors import PoolUnsupported
+from virtlayer.keeper.beneath import by_descriptor, opened
+
+_CAPABILITIES = "security.capability"
+_OF_NAMESPACE = 3
+"""The version of file capabilities that count in one user namespace (capabilities(7))."""
+_EXECUTABLE = 0o111
+
+
+async def check_contained(directory: int) -> None:
+    """See that no file in a directory is a device, or runs with rights of the host's root.
+
+    Args:
+        directory: A descriptor of it; nobody else may enter it meanwhile.
+
+    Raises:
+        PoolUnsupported: One is or does, or not all can be looked at.
+    """
+    try:
+        found = await asyncio.to_thread(lambda: next(_dangerous(directory), None))
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found is not None:
+        raise PoolUnsupported(
+            f"The directory was not placed, because not all of its ids were mapped: {found}. Use a "
+            "pool whose directory others cannot enter."
+        )
+
+
+def _dangerous(directory: int) -> Iterator[str]:
+    for _path, directories, files, parent in os.fwalk(".", dir_fd=directory, onerror=_raise):
+        for name in (*directories, *files):
+            info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if _is_dangerous(info) or _has_capabilities(parent, name, info):
+                yield f"{name!r} would run as root, or is a device"
+
+
+def _is_dangerous(info: os.stat_result) -> bool:
+    if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
+        return True
+    if stat.S_ISLNK(info.st_mode):
+        return False
+    becomes_root = info.st_mode & stat.S_ISUID and info.st_uid == 0
+    becomes_roots_group = info.st_mode & stat.S_ISGID and info.st_gid == 0
+    return bool(becomes_root or becomes_roots_group)
+
+
+def _has_capabilities(parent: int, name: str, info: os.stat_result) -> bool:
+    """Whether a program gets capabilities outside of the container, too."""
+    if not stat.S_ISREG(info.st_mode) or not info.st_mode & _EXECUTABLE:
+        return False
+    with opened(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as file:
+        try:
+            value = os.getxattr(by_descriptor(file), _CAPABILITIES)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+                return False
+            raise
+    version, root = value[3], int.from_bytes(value[-4:], "little")
+    return version != _OF_NAMESPACE or root == 0
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How each kind of program is started: its arguments, its user, and what it gets.
+
+The service says which kind and passes sockets or a pipe. It chooses no argument, no path and no
+user.
+"""
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtlayer import programs
+from virtlayer.errors import Internal
+from virtlayer.keeper.beneath import by_descriptor
+from virtlayer.keeper.users import qemu_identity, worker_identity
+from virtlayer.programs import Confinement, RunningProgram
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.programs import STAGED_OVERLAY, Kind, StartProgram
+from virtlayer.protocol.volume_format import CLUSTER_SIZE
+
+_MODULES = {
+    Kind.LAYER_WORKER: "virtlayer.worker.ext4.worker",
+    Kind.CUSTOMIZER: "virtlayer.worker.customize.worker",
+    Kind.DIRECTORY_WORKER: "virtlayer.worker.directory.worker",
+    Kind.DIRECTORY_CUSTOMIZER: "virtlayer.worker.directory.customizer",
+    Kind.DISK_WORKER: "virtlayer.worker.disk.worker",
+    Kind.UNPACKER: "virtlayer.worker.unpacking.worker",
+}
+_WRITES_DIRECTORY = (Kind.DIRECTORY_WORKER, Kind.DIRECTORY_CUSTOMIZER)
+_PURPOSES = {
+    Kind.DIRECTORY_WORKER: (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY),
+    Kind.DIRECTORY_CUSTOMIZER: (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY),
+    Kind.DISK_WORKER: (Purpose.DISK,),
+    Kind.DISK_INSPECTOR: (Purpose.DISK,),
+    Kind.STORAGE_DAEMON: (Purpose.LAYERS, Purpose.VOLUME),
+    Kind.OVERLAY: (Purpose.VOLUME,),
+}
+_DISK_READABLE = 0o444
+"""For an inspector without rights; nobody else may enter the staging directory."""
+_QEMU_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
+"""qemu-storage-daemon allocates memory for each request. By default malloc(3) maps what is as large
+as a write, and the kernel clears it: a third of all that the program does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The staging directory that a program works in.
+
+    Attributes:
+        purpose: What is made there.
+        directory: A descriptor of it.
+        output: A descriptor of the file or directory in it that a worker writes; None if none.
+        readers: The gid of the group that reads layers; None if this process's user does.
+    """
+
+    purpose: Purpose
+    directory: int
+    output: int | None
+    readers: int | None = None
+
+
+def running(
+    request: StartProgram, descriptors: Sequence[int], place: Place | None
+) -> AbstractAsyncContextManager[RunningProgram]:
+    """Run a program for as long as the context lasts.
+
+    Args:
+        request: What the service asks for.
+        descriptors: What it passes for it; they stay the caller's.
+        place: The staging directory that it named; None if none.
+
+    Raises:
+        Internal: It may not have that program like this.
+    """
+    kind = request.kind
+    purposes = _PURPOSES.get(kind, (None,))
+    if (place and place.purpose) not in purposes:
+        raise Internal(f"The program {kind} cannot work there.")
+    match kind:
+        case Kind.STORAGE_DAEMON:
+            assert place is not None
+            return _storage_daemon(descriptors, place)
+        case Kind.OVERLAY:
+            assert place is not None
+            return _overlay(request, descriptors, place)
+        case Kind.DISK_INSPECTOR:
+            assert place is not None
+            return _inspector(descriptors, place)
+        case _:
+            return _worker(request, descriptors, place)
+
+
+def _worker(
+    request: StartProgram, descriptors: Sequence[int], place: Place | None
+) -> AbstractAsyncContextManager[RunningProgram]:
+    control = _socket_of(descriptors, 1, 0, socket.SOCK_SEQPACKET)
+    outputs = [] if place is None or place.output is None else [place.output]
+    limits = (request.memory, request.cpu_seconds)
+    module = _MODULES[request.kind]
+    # Root's worker for a directory gives up most of root's rights itself, once it is shut in.
+    identity = None if request.kind in _WRITES_DIRECTORY else worker_identity()
+    return programs.running(
+        [sys.executable, "-I", "-m", module, *map(str, (*limits, *outputs))],
+        stdin=control,
+        pass_fds=outputs,
+        bare=True,
+        identity=identity,
+    )
+
+
+def _inspector(
+    descriptors: Sequence[int], place: Place
+) -> AbstractAsyncContextManager[RunningProgram]:
+    disk = place.output
+    assert disk is not None
+    [pipe] = _checked_number(descriptors, 1)
+    if not stat.S_ISFIFO(os.fstat(pipe).st_mode):
+        raise Internal("The output of a program is not a pipe.")
+    os.fchmod(disk, _DISK_READABLE)
+    module = "virtlayer.worker.disk.qemu_img"
+    return programs.running(
+        [sys.executable, "-I", "-m", module, str(disk)],
+        stdout=pipe,
+        pass_fds=[disk],
+        bare=True,
+        identity=worker_identity(),
+    )
+
+
+def _storage_daemon(
+    descriptors: Sequence[int], place: Place
+) -> AbstractAsyncContextManager[RunningProgram]:
+    monitor = _socket_of(descriptors, 2, 0, socket.SOCK_STREAM)
+    server = _socket_of(descriptors, 2, 1, socket.SOCK_STREAM)
+    return programs.running(
+        [
+            *("qemu-storage-daemon", "--chardev", f"socket,id=qmp,fd={monitor}"),
+            *("--monitor", "chardev=qmp"),
+            *("--nbd-server", f"addr.type=fd,addr.str={server}"),
+        ],
+        pass_fds=[monitor, server],
+        env={"GLIBC_TUNABLES": _QEMU_MEMORY},
+        cwd=Path(by_descriptor(place.directory)),
+        identity=qemu_identity(place.readers),
+        confinement=Confinement.WORKING_DIRECTORY,
+    )
+
+
+def _overlay(
+    request: StartProgram, descriptors: Sequence[int], place: Place
+) -> AbstractAsyncContextManager[RunningProgram]:
+    _checked_number(descriptors, 0)
+    if request.backing is None:
+        raise Internal("An overlay of nothing was asked for.")
+    options = f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"
+    return programs.running(
+        [
+            *("qemu-img", "create", "-q", "-f", "qcow2", "-o", options),
+            # -u: what it is an overlay of is not opened.
+            *("-u", "-b", request.backing, "-F", "qcow2"),
+            *("--", STAGED_OVERLAY, str(request.size)),
+        ],
+        cwd=Path(by_descriptor(place.directory)),
+        identity=qemu_identity(),
+        confinement=Confinement.WORKING_DIRECTORY,
+    )
+
+
+def _socket_of(descriptors: Sequence[int], number: int, index: int, kind: int) -> int:
+    """One of the descriptors, which must be a Unix socket of this type."""
+    descriptor = _checked_number(descriptors, number)[index]
+    if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        with socket.socket(fileno=os.dup(descriptor)) as passed:
+            if (passed.family, passed.type) == (socket.AF_UNIX, kind):
+                return descriptor
+    raise Internal("A descriptor for a program is not a socket of the right type.")
+
+
+def _checked_number(descriptors: Sequence[int], number: int) -> Sequence[int]:
+    if len(descriptors) != number:
+        raise Internal(f"A program takes {number} descriptors, not {len(descriptors)}.")
+    return descriptors

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What each message of ``messages`` takes and returns.
+
+A pool is named by its UUID: the keeper knows its directory from libvirt and from nobody else.
+Staging directories and programs have numbers, which mean something on their connection alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from virtlayer.protocol.checks import (
+    LayerName,
+    Name,
+    Number,
+    PoolName,
+    Uuid,
+    VolumeName,
+)
+from virtlayer.protocol.messages import Message
+from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.programs import Ended, StartProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Call[Q, R]:
+    """A message with the types of its request and of its reply."""
+
+    message: Message
+    request: type[Q]
+    reply: type[R]
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A request or reply that says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who the keeper is.
+
+    Attributes:
+        root: Whether it may give files to other users.
+    """
+
+    root: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPool:
+    """A pool by its name."""
+
+    name: PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPool:
+    """A pool by its UUID."""
+
+    pool: Uuid
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFiles:
+    """Files of a pool's directory, by their names."""
+
+    pool: Uuid
+    names: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedVolumes:
+    """Volumes, by their names.
+
+    Attributes:
+        pool: Their pool.
+        names: The names.
+        refresh: Whether the pool may be refreshed if libvirt and the directory disagree.
+    """
+
+    pool: Uuid
+    names: tuple[Name, ...]
+    refresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """Volumes that were found."""
+
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files that were found in a pool's directory: their inodes by their names."""
+
+    inodes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A number of bytes."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Layer volumes of a pool, by their names; to be deleted in this order."""
+
+    pool: Uuid
+    names: tuple[LayerName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What was deleted.
+
+    Attributes:
+        names: The volumes.
+        error: The name of the error that the next one met; "" if all were deleted.
+        text: What it says.
+    """
+
+    names: tuple[str, ...]
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many staging directories of killed processes were removed."""
+
+    number: int
+
+
+class Purpose(StrEnum):
+    """What is made in a staging directory."""
+
+    LAYERS = "layers"  # by qemu-storage-daemon; the names of the volumes are those of layers
+    VOLUME = "volume"  # by one of QEMU's programs
+    DISK = "disk"  # by a worker that writes to an open file
+    DIRECTORY = "directory"  # by a worker that is shut into it
+    CONTAINED_DIRECTORY = "contained-directory"  # the same; nothing in it runs as root
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A staging directory to be made in a pool, for a job.
+
+    Attributes:
+        pool: The pool.
+        job: The job's number, for the directory's name.
+        purpose: What is made there.
+    """
+
+    pool: Uuid
+    job: Number
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A new staging directory; the descriptor of its lock comes with it.
+
+    Attributes:
+        staging: Its number.
+        direct: Whether files in it can be written past the page cache.
+    """
+
+    staging: Number
+    direct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A staging directory to be removed.
+
+    Attributes:
+        staging: Its number.
+        failed: Whether its job has failed: libvirt is asked to look at what it had finished.
+    """
+
+    staging: Number
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Layers that QEMU's programs in a staging directory shall find there.
+
+    Attributes:
+        staging: The staging directory.
+        names: The layers of a chain, base first. Those that the pool does not have are left out,
+            but for the last one.
+    """
+
+    staging: Number
+    names: tuple[LayerName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """By which name the programs find the last one."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A finished file or directory of a staging directory, by its name there."""
+
+    staging: Number
+    file: VolumeName
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A flushed file, and the name that it gets.
+
+    Attributes:
+        staging: The staging directory.
+        file: The file's name there.
+        name: The name of the volume.
+    """
+
+    staging: Number
+    file: VolumeName
+    name: VolumeName
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A volume's file in the pool's directory.
+
+    Attributes:
+        name: Its name.
+        ours: False if there was one of that name before.
+    """
+
+    name: VolumeName
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterVolume:
+    """A placed volume that libvirt shall find.
+
+    Attributes:
+        pool: The pool.
+        placed: The volume.
+        backing: The name of the layer that it is an overlay of; None if of none.
+        formats: What libvirt may take it for.
+    """
+
+    pool: Uuid
+    placed: Placed
+    backing: LayerName | None
+    formats: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """A placed volume of a chain, and the layer that it is an overlay of; None if of none."""
+
+    placed: Placed
+    backing: LayerName | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterChain:
+    """The placed volumes of a chain, base first, which libvirt shall find."""
+
+    pool: Uuid
+    chain: tuple[ChainLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A volume that was placed, to be removed again."""
+
+    pool: Uuid
+    name: VolumeName
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A program that was started; its pidfd comes with it."""
+
+    program: Number
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProgram:
+    """A program by its number."""
+
+    program: Number
+
+
+@dataclass(frozen=True, slots=True)
+class EndProgram:
+    """A program that shall end.
+
+    Attributes:
+        program: Its number.
+        kill: Whether to kill it, wait for that, and forget it; else it is only asked to end.
+    """
+
+    program: Number
+    kill: bool
+
+
+HELLO = Call(Message.HELLO, Nothing, Hello)
+FIND_POOL = Call(Message.FIND_POOL, NamedPool, Pool)
+FIND_VOLUMES = Call(Message.FIND_VOLUMES, NamedVolumes, Volumes)
+LIST_VOLUMES = Call(Message.LIST_VOLUMES, KnownPool, Volumes)
+FIND_FILES = Call(Message.FIND_FILES, NamedFiles, Files)
+REFRESH = Call(Message.REFRESH, KnownPool, Nothing)
+SPACE = Call(Message.SPACE, KnownPool, Bytes)
+USERS = Call(Message.USERS, Layers, Usage)
+DELETE = Call(Message.DELETE, Layers, Deleted)
+SWEEP = Call(Message.SWEEP, KnownPool, Swept)
+STAGE = Call(Message.STAGE, Stage, Staged)
+DISCARD = Call(Message.DISCARD, Discard, Nothing)
+LINK = Call(Message.LINK, Link, Linked)
+FLUSH = Call(Message.FLUSH, Flush, Nothing)
+PLACE = Call(Message.PLACE, Place, Placed)
+REGISTER_VOLUME = Call(Message.REGISTER_VOLUME, RegisterVolume, Volumes)
+REGISTER_CHAIN = Call(Message.REGISTER_CHAIN, RegisterChain, Volumes)
+WITHDRAW = Call(Message.WITHDRAW, Withdraw, Nothing)
+START_PROGRAM = Call(Message.START_PROGRAM, StartProgram, Started)
+WAIT_PROGRAM = Call(Message.WAIT_PROGRAM, KnownProgram, Ended)
+END_PROGRAM = Call(Message.END_PROGRAM, EndProgram, Ended)

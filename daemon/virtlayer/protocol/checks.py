@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Names and numbers that may cross the border between two processes, as types that check."""
+
+import re
+from typing import Annotated
+
+from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.names import parse_volume_name
+from virtlayer.protocol.packets import Malformed
+from virtlayer.settings import GIB
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NUMBER_LIMIT = 2**53
+
+
+def _is_name(name: str) -> None:
+    try:
+        parse_volume_name(name)
+    except InvalidArgument as error:
+        raise Malformed("not a name") from error
+
+
+def _is_volume(name: str) -> None:
+    _is_name(name)
+    if name.startswith("."):
+        raise Malformed("not a name of a volume")
+
+
+def _is_layer(name: str) -> None:
+    if not is_layer_volume(name):
+        raise Malformed("not a name of a layer")
+
+
+def _is_uuid(text: str) -> None:
+    if not _UUID.fullmatch(text):
+        raise Malformed("not a UUID")
+
+
+def at_most(limit: int, least: int = 0) -> object:
+    """The check of a number: from ``least`` to ``limit``."""
+
+    def check(number: int) -> None:
+        if not least <= number <= limit:
+            raise Malformed(f"not from {least} to {limit}")
+
+    return check
+
+
+PoolName = Annotated[str, _is_name]
+Name = Annotated[str, _is_name]
+VolumeName = Annotated[str, _is_volume]
+"""Of any volume: not of a dot-file, which are the keeper's own."""
+LayerName = Annotated[str, _is_layer]
+Uuid = Annotated[str, _is_uuid]
+Number = Annotated[int, at_most(_NUMBER_LIMIT)]
+"""What the keeper has given a number, such as a staging directory; or a job's."""
+Memory = Annotated[int, at_most(64 * GIB, 1)]
+"""Bytes of address space."""
+Seconds = Annotated[int, at_most(7 * 24 * 60 * 60, 1)]
+VolumeSize = Annotated[int, at_most(2**63 - 1, 1)]
+"""Bytes."""

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Frozen dataclasses as JSON and back; what does not fit is refused where it arrives.
+
+The type of a field says all that may be in it: ``Annotated`` types carry a check of the value. An
+object with a field that is missing, unknown or of another type is refused as a whole.
+"""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from virtlayer.protocol.packets import Malformed
+
+type _Reader = Callable[[Any], object]
+
+
+def encode(value: object) -> Any:
+    """Turn a value into what JSON can hold."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case Path():
+            return str(value)
+        case tuple():
+            return [encode(one) for one in value]
+        case Mapping():
+            return {key: encode(one) for key, one in value.items()}
+    assert dataclasses.is_dataclass(value), f"{type(value)} cannot be sent"
+    return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def decode[T](kind: type[T], data: object) -> T:
+    """Turn what was received into a value.
+
+    Args:
+        kind: A dataclass whose fields are bool, int, str, Path, enums, tuples, mappings of str,
+            dataclasses, optional, or one of these with checks (``Annotated``).
+        data: What JSON gave.
+
+    Raises:
+        Malformed: It does not fit.
+    """
+    return typing.cast(T, _read_object(kind, data))
+
+
+def _read_object(kind: Any, data: object) -> object:
+    readers = _fields(kind)
+    if not isinstance(data, dict) or data.keys() != readers.keys():
+        raise Malformed(f"not the fields of {kind.__name__}")
+    return kind(**{name: read(data[name]) for name, read in readers.items()})
+
+
+@functools.cache
+def _fields(kind: Any) -> dict[str, _Reader]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _reader(hint: Any) -> _Reader:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _checking(_reader(arguments[0]), hint.__metadata__)
+    if origin in (types.UnionType, typing.Union):
+        [inner] = (one for one in arguments if one is not types.NoneType)
+        return _optional(_reader(inner))
+    if origin is tuple:
+        return _many(_reader(arguments[0]))
+    if origin is Mapping:
+        return _mapping(_reader(arguments[1]))
+    if hint is Path:
+        return lambda data: Path(typing.cast(str, _exactly(str, data)))
+    if hint in (bool, int, str):
+        return functools.partial(_exactly, hint)
+    if issubclass(hint, StrEnum):
+        return functools.partial(_member, hint)
+    return functools.partial(_read_object, hint)
+
+
+def _exactly(kind: type, data: object) -> object:
+    # A bool is an int to isinstance().
+    if type(data) is not kind:
+        raise Malformed(f"not of type {kind.__name__}")
+    return data
+
+
+def _member(kind: type[StrEnum], data: object) -> object:
+    try:
+        return kind(typing.cast(str, _exactly(str, data)))
+    except ValueError as error:
+        raise Malformed(f"not one of {kind.__name__}") from error
+
+
+def _checking(read: _Reader, checks: tuple[Callable[[Any], None], ...]) -> _Reader:
+    def checked(data: object) -> object:
+        value = read(data)
+        for check in checks:
+            check(value)
+        return value
+
+    return checked
+
+
+def _optional(read: _Reader) -> _Reader:
+    return lambda data: None if data is None else read(data)
+
+
+def _many(read: _Reader) -> _Reader:
+    return lambda data: tuple(read(one) for one in typing.cast(list[object], _exactly(list, data)))
+
+
+def _mapping(read: _Reader) -> _Reader:
+    def mapping(data: object) -> object:
+        table = typing.cast(dict[str, object], _exactly(dict, data))
+        return {key: read(value) for key, value in table.items()}
+
+    return mapping

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Everything that the service can ask the keeper; ``calls`` has what each takes and returns.
+
+A request is ``{"id": number, "ask": message, "with": {...}}``. The reply has its number, and is
+``{"id": number, "done": {...}}`` or ``{"id": number, "error": name, "text": message}``. Requests
+are answered as they are done, in any order.
+"""
+
+from enum import StrEnum
+
+
+class Message(StrEnum):
+    """The messages; each is checked in ``keeper`` as if the service were compromised."""
+
+    HELLO = "hello"  # who the keeper is: whether root
+    FIND_POOL = "find-pool"  # a pool by its name
+    FIND_VOLUMES = "find-volumes"  # volumes of a pool by their names
+    LIST_VOLUMES = "list-volumes"  # all volumes of a pool
+    FIND_FILES = "find-files"  # which names are in the pool's directory, without libvirt
+    REFRESH = "refresh"  # let libvirt look at a pool's directory again
+    SPACE = "space"  # how much can still be written into a pool
+    USERS = "users"  # who needs the volumes of a pool
+    DELETE = "delete"  # delete layer volumes that nothing uses
+    SWEEP = "sweep"  # remove what killed processes left in a pool
+
+    STAGE = "stage"  # a new staging directory, and the descriptor of its lock
+    DISCARD = "discard"  # remove a staging directory and end the programs in it
+    LINK = "link"  # hard-link layers into a staging directory, for QEMU's programs
+    FLUSH = "flush"  # a finished file or directory: checked, its mode set, on disk
+    PLACE = "place"  # give a flushed file or directory its name in the pool
+    REGISTER_VOLUME = "register-volume"  # let libvirt find a placed volume
+    REGISTER_CHAIN = "register-chain"  # let libvirt find the placed volumes of a chain
+    WITHDRAW = "withdraw"  # remove a volume that this connection has placed
+
+    START_PROGRAM = "start-program"  # a worker or one of QEMU's programs; its pidfd
+    WAIT_PROGRAM = "wait-program"  # its exit status, and the end of its standard error
+    END_PROGRAM = "end-program"  # ask it to end, or kill it

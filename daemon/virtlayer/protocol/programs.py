@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The programs that the keeper starts for the service, and how one ends."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from virtlayer.protocol.checks import LayerName, Memory, Number, Seconds, VolumeSize
+
+
+class Kind(StrEnum):
+    """The programs. Each takes the descriptors that are named here, in this order."""
+
+    LAYER_WORKER = "layer-worker"  # its control socket
+    CUSTOMIZER = "customizer"  # its control socket
+    DIRECTORY_WORKER = "directory-worker"  # its control socket; writes STAGED_DIRECTORY
+    DIRECTORY_CUSTOMIZER = "directory-customizer"  # the same
+    DISK_WORKER = "disk-worker"  # its control socket; writes STAGED_DISK
+    UNPACKER = "unpacker"  # its control socket
+    DISK_INSPECTOR = "disk-inspector"  # a pipe for its output; reads STAGED_DISK
+    STORAGE_DAEMON = "storage-daemon"  # its monitor's socket, a listening socket for NBD
+    OVERLAY = "overlay"  # none; makes STAGED_OVERLAY
+
+
+STAGED_DIRECTORY = "root"
+STAGED_DISK = "disk"
+STAGED_OVERLAY = "volume.qcow2"
+"""Names in a staging directory. What qemu-storage-daemon makes there is called as the service says:
+``v1``, ``v2``, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartProgram:
+    """A program to be started.
+
+    Attributes:
+        kind: Which.
+        staging: The staging directory that it works in; None for a worker that has no files.
+        memory: The most bytes of its address space.
+        cpu_seconds: The most seconds of processor time.
+        size: Of an overlay: its virtual size in bytes.
+        backing: Of an overlay: the name of the layer that it is an overlay of.
+    """
+
+    kind: Kind
+    staging: Number | None = None
+    memory: Memory = 1
+    cpu_seconds: Seconds = 1
+    size: VolumeSize = 1
+    backing: LayerName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        status: Its exit status; negative for a signal, as in ``subprocess``.
+        stderr: The end of what it wrote to standard error.
+    """
+
+    status: int
+    stderr: str

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Asking the keeper; the other end is ``keeper.answers.connection``.
+
+A connection is opened when the first job needs it, and a new one when the keeper has ended. What
+the keeper has given out on a connection (staging directories, programs) ends with it.
+"""
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from virtlayer.errors import Internal, PoolUnavailable, VirtlayerError
+from virtlayer.protocol import packets
+from virtlayer.protocol.calls import Call
+from virtlayer.protocol.codec import decode, encode
+from virtlayer.protocol.packets import REPLY_LIMIT, Malformed, PacketSocket
+
+type Connect = Callable[[], AbstractAsyncContextManager[socket.socket]]
+"""Reaches a keeper; when the context ends, one that was started for it has ended."""
+
+_ERRORS = {kind.__name__: kind for kind in VirtlayerError.__subclasses__()}
+
+
+class KeeperConnection:
+    """One connection to a keeper, on which requests are answered in any order."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._packets = PacketSocket(connection, REPLY_LIMIT, self._accept, self._end)
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[tuple[packets.Message, list[int]]]] = {}
+        self.ended = False
+        """Whether the keeper has closed its end."""
+
+    async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
+        """Ask something that needs no descriptors.
+
+        Raises:
+            VirtlayerError: What the keeper answers instead.
+            PoolUnavailable: The keeper has ended.
+        """
+        reply, descriptors = await self.ask_with(call, request, ())
+        _close(descriptors)
+        return reply
+
+    async def ask_with[Q, R](
+        self, call: Call[Q, R], request: Q, descriptors: Sequence[int]
+    ) -> tuple[R, list[int]]:
+        """Ask something.
+
+        Args:
+            call: The message.
+            request: What it takes.
+            descriptors: What it is about; they stay the caller's.
+
+        Returns:
+            The reply, and the descriptors that came with it, which are the caller's.
+
+        Raises:
+            VirtlayerError: As ``ask``.
+        """
+        number = next(self._numbers)
+        arriving = asyncio.get_running_loop().create_future()
+        if self.ended:
+            raise _ended()
+        self._waiting[number] = arriving
+        message = {"id": number, "ask": call.message, "with": encode(request)}
+        try:
+            await self._packets.send(message, descriptors)
+        except OSError:
+            self._end()
+        except BaseException:
+            del self._waiting[number]
+            raise
+        reply, received = await arriving
+        try:
+            return _value(call, reply), received
+        except BaseException:
+            _close(received)
+            raise
+
+    def close(self) -> None:
+        """Close it; who waits for an answer gets an error."""
+        self._packets.close()
+        self._end()
+
+    def _accept(self, message: packets.Message, descriptors: list[int]) -> None:
+        match message:
+            case {"id": int(number)} if number in self._waiting:
+                arriving = self._waiting.pop(number)
+                if not arriving.done():
+                    arriving.set_result((message, descriptors))
+                    return
+        # The asker was cancelled.
+        _close(descriptors)
+
+    def _end(self) -> None:
+        self.ended = True
+        for arriving in self._waiting.values():
+            if not arriving.done():
+                arriving.set_exception(_ended())
+        self._waiting.clear()
+
+
+class KeeperLink:
+    """The way to the keeper: the connection that there is, or a new one.
+
+    Args:
+        connect: Opens a connection.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._current: KeeperConnection | None = None
+        self._life = AsyncExitStack()
+        self._opening = asyncio.Lock()
+
+    async def connection(self) -> KeeperConnection:
+        """The connection, opened now if there is none.
+
+        Raises:
+            PoolUnavailable: The keeper cannot be reached.
+        """
+        async with self._opening:
+            if self._current is None or self._current.ended:
+                await self.close()
+                connected = await self._life.enter_async_context(self._connect())
+                self._current = KeeperConnection(connected)
+                self._life.callback(self._current.close)
+            return self._current
+
+    async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
+        """Ask something on the connection that there is; see ``KeeperConnection.ask``."""
+        connection = await self.connection()
+        return await connection.ask(call, request)
+
+    async def close(self) -> None:
+        """Close the connection; a keeper that was started for it ends."""
+        await self._life.aclose()
+        self._current = None
+
+
+def _value[Q, R](call: Call[Q, R], reply: packets.Message) -> R:
+    try:
+        match reply:
+            case {"done": content}:
+                return decode(call.reply, content)
+            case {"error": str(name), "text": str(text)}:
+                raise _ERRORS.get(name, Internal)(text)
+    except Malformed as error:
+        raise Internal(f"virtlayer-keeper answered {call.message} wrongly: {error}.") from error
+    raise Internal(f"virtlayer-keeper answered {call.message} wrongly.")
+
+
+def keeper_error(name: str, text: str) -> VirtlayerError:
+    """The error that the keeper has named."""
+    return _ERRORS.get(name, Internal)(text)
+
+
+def _ended() -> PoolUnavailable:
+    return PoolUnavailable(
+        "virtlayer-keeper, which keeps the pools, ended during the job. Try again; finished layers "
+        "are kept. The journal may say why it ended."
+    )
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The keeper, as the operations use it: pools, staging directories and programs."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.pools import Pool
+from virtlayer.service.keeper.connection import Connect, KeeperLink
+from virtlayer.service.keeper.pools import Pools
+from virtlayer.service.keeper.programs import KeeperPrograms
+from virtlayer.service.keeper.staging import Staging, staging_directory
+
+
+class Keeper:
+    """The process that has access to the pools.
+
+    Args:
+        connect: Reaches it, when it is first needed.
+        runtime: A directory for sockets that programs of the keeper serve.
+
+    Attributes:
+        pools: Its pools.
+        programs: Runs programs that need no staging directory.
+    """
+
+    def __init__(self, connect: Connect, runtime: Path) -> None:
+        self._link = KeeperLink(connect)
+        self._runtime = runtime
+        self.pools = Pools(self._link)
+        self.programs = KeeperPrograms(self._link)
+
+    def staging(
+        self, pool: Pool, job_id: int, purpose: Purpose
+    ) -> AbstractAsyncContextManager[Staging]:
+        """A staging directory for as long as the context lasts (``staging_directory``)."""
+        return staging_directory(self._link, pool, job_id, purpose, self._runtime)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Pools and their volumes, as the keeper tells about them; see ``keeper.answers.pools``."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from virtlayer.errors import PoolUnavailable, VirtlayerError
+from virtlayer.protocol import calls
+from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.service.keeper.connection import KeeperLink, keeper_error
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What became of layer volumes that were to be deleted.
+
+    Attributes:
+        names: Those that do not exist any more.
+        error: Why the next one was not deleted; None if all were.
+    """
+
+    names: tuple[str, ...]
+    error: VirtlayerError | None
+
+
+class Pools:
+    """The storage pools that libvirt has."""
+
+    def __init__(self, link: KeeperLink) -> None:
+        self._link = link
+
+    async def keeper_is_root(self) -> bool:
+        """Whether the keeper may give files to other users."""
+        return (await self._link.ask(calls.HELLO, calls.Nothing())).root
+
+    async def get(self, name: str) -> Pool:
+        """Look up a pool that can hold backing chains.
+
+        Raises:
+            PoolNotFound: There is no such pool; the message lists those that there are.
+            PoolUnsupported: It is not of a type whose volumes are files in a directory.
+            PoolInactive: It is not started.
+        """
+        return await self._link.ask(calls.FIND_POOL, calls.NamedPool(name))
+
+    async def volume(self, pool: Pool, name: str) -> Volume | None:
+        """Look up one volume; None if the pool does not have it."""
+        return (await self.volumes(pool, [name])).get(name)
+
+    async def volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
+        """Look up volumes by their names; those that the pool does not have are left out.
+
+        Where libvirt's list and the directory disagree about one of them, because a file came or
+        went behind libvirt's back, the pool is refreshed first.
+
+        Raises:
+            PoolNotFound: The pool does not exist any more.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        wanted = tuple(frozenset(names))
+        if not wanted:
+            return {}
+        request = calls.NamedVolumes(pool.uuid, wanted, refresh=True)
+        found = await self._link.ask(calls.FIND_VOLUMES, request)
+        return {volume.name: volume for volume in found.volumes}
+
+    async def listed_volume(self, pool: Pool, name: str) -> Volume | None:
+        """Look up one volume without a refresh of the pool, which not every caller may cause.
+
+        Returns:
+            None if libvirt does not list the volume or its file does not exist.
+        """
+        request = calls.NamedVolumes(pool.uuid, (name,), refresh=False)
+        found = (await self._link.ask(calls.FIND_VOLUMES, request)).volumes
+        return found[0] if found else None
+
+    async def all_volumes(self, pool: Pool) -> tuple[Volume, ...]:
+        """Every volume of an active pool, as libvirt saw it last.
+
+        Raises:
+            PoolNotFound: The pool does not exist any more.
+            PoolInactive: The pool is not active.
+        """
+        found = await self._link.ask(calls.LIST_VOLUMES, calls.KnownPool(pool.uuid))
+        return found.volumes
+
+    async def inodes(self, pool: Pool, names: Iterable[str]) -> dict[str, int]:
+        """The inodes of those names that the pool's directory has; libvirt is not asked."""
+        request = calls.NamedFiles(pool.uuid, tuple(names))
+        return dict((await self._link.ask(calls.FIND_FILES, request)).inodes)
+
+    async def refresh(self, pool: Pool) -> None:
+        """Let libvirt look at the pool's directory again, at least once from now on.
+
+        Raises:
+            Libvirt: libvirt cannot read the pool, or other work in it does not end.
+            PoolNotFound: The pool does not exist any more.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        await self._link.ask(calls.REFRESH, calls.KnownPool(pool.uuid))
+
+    async def space(self, pool: Pool) -> int:
+        """How many bytes can still be written into the pool's directory."""
+        return (await self._link.ask(calls.SPACE, calls.KnownPool(pool.uuid))).bytes
+
+    async def usage(self, pool: Pool, layers: Collection[str]) -> Usage:
+        """Look at everything that may need a volume of a pool.
+
+        Args:
+            pool: The pool.
+            layers: The names of those of its layers that are not users of others: the known ones.
+
+        Raises:
+            InUse: There is something whose chain cannot be read.
+            VirtlayerError: libvirt cannot look at the pool.
+        """
+        return await self._link.ask(calls.USERS, calls.Layers(pool.uuid, tuple(layers)))
+
+    async def delete(self, pool: Pool, layers: Iterable[str]) -> Deletion:
+        """Delete layer volumes in this order, up to the first that cannot be deleted.
+
+        Args:
+            pool: The pool.
+            layers: Their names, those on top first.
+        """
+        names = tuple(layers)
+        try:
+            done = await self._link.ask(calls.DELETE, calls.Layers(pool.uuid, names))
+        except PoolUnavailable as error:
+            # The keeper ended meanwhile: the pool says how far it got.
+            left = await self.inodes(pool, names)
+            return Deletion(tuple(name for name in names if name not in left), error)
+        reason = keeper_error(done.error, done.text) if done.error else None
+        return Deletion(done.names, reason)
+
+    async def sweep(self, pool: Pool) -> int:
+        """Remove the staging directories that killed keepers left; how many there were."""
+        return (await self._link.ask(calls.SWEEP, calls.KnownPool(pool.uuid))).number

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Programs that the keeper runs for the service; see ``keeper.answers.programs``."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from virtlayer.cancellation import settled
+from virtlayer.errors import PoolUnavailable
+from virtlayer.programs import ProgramFailed
+from virtlayer.protocol import calls
+from virtlayer.protocol.programs import Ended, StartProgram
+from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
+
+_UNKNOWN = -9
+"""The status of a program that ended because its keeper did: the kernel has killed it."""
+
+
+class Program(Protocol):
+    """A running program, whoever runs it; ``virtlayer.programs.RunningProgram`` is one."""
+
+    name: str
+    pid: int
+
+    async def wait(self) -> int:
+        """Wait for its end; its exit status, negative for a signal."""
+
+    async def check(self) -> None:
+        """Wait for its end; raise ProgramFailed if it did not exit with 0."""
+
+    def failure(self) -> ProgramFailed:
+        """What to raise about it when it has ended."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    async def kill(self) -> None:
+        """End it now."""
+
+
+class Programs(Protocol):
+    """What runs programs for as long as a context lasts."""
+
+    def running(
+        self, request: StartProgram, descriptors: Sequence[int]
+    ) -> AbstractAsyncContextManager[Program]:
+        """Run a program; its descriptors stay the caller's."""
+
+
+class KeptProgram:
+    """A program that the keeper runs."""
+
+    def __init__(self, connection: KeeperConnection, started: calls.Started, pidfd: int) -> None:
+        self.name = started.name
+        self.pid = _pid_of(pidfd)
+        self._connection = connection
+        self._number = started.program
+        self._pidfd = pidfd
+        self._ended: Ended | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def wait(self) -> int:
+        """Wait for its end; its exit status, negative for a signal."""
+        if self._ended is None:
+            request = calls.KnownProgram(self._number)
+            try:
+                self._ended = await self._connection.ask(calls.WAIT_PROGRAM, request)
+            except PoolUnavailable as error:
+                await self._gone(error)
+        assert self._ended is not None
+        return self._ended.status
+
+    async def check(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            ProgramFailed: It did not exit with 0.
+        """
+        if await self.wait() != 0:
+            raise self.failure()
+
+    def failure(self) -> ProgramFailed:
+        """What to raise about it when it has ended."""
+        ended = self._ended or Ended(0, "")
+        return ProgramFailed(self.name, ended.status, ended.stderr)
+
+    def terminate(self) -> None:
+        """Ask it to end; nothing happens if it has."""
+        task = asyncio.create_task(self._terminate(), name=f"end of {self.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def kill(self) -> None:
+        """End it and its children now."""
+        for task in tuple(self._tasks):
+            await settled(task)
+        if self._pidfd < 0:
+            return
+        try:
+            request = calls.EndProgram(self._number, kill=True)
+            ended = await self._connection.ask(calls.END_PROGRAM, request)
+            self._ended = self._ended or ended
+        except PoolUnavailable as error:
+            await self._gone(error)
+        finally:
+            pidfd, self._pidfd = self._pidfd, -1
+            os.close(pidfd)
+
+    async def _terminate(self) -> None:
+        with contextlib.suppress(PoolUnavailable):
+            request = calls.EndProgram(self._number, kill=False)
+            await self._connection.ask(calls.END_PROGRAM, request)
+
+    async def _gone(self, error: PoolUnavailable) -> None:
+        """The keeper has ended, and the kernel kills the program: wait for that."""
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        loop.add_reader(self._pidfd, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(self._pidfd)
+        self._ended = self._ended or Ended(_UNKNOWN, error.message)
+
+
+class KeeperPrograms:
+    """Has programs run that need no staging directory.
+
+    Args:
+        link: The way to the keeper.
+    """
+
+    def __init__(self, link: KeeperLink) -> None:
+        self._link = link
+
+    @contextlib.asynccontextmanager
+    async def running(
+        self, request: StartProgram, descriptors: Sequence[int]
+    ) -> AsyncIterator[Program]:
+        """Run a program for as long as the context lasts."""
+        async with running_on(await self._link.connection(), request, descriptors) as program:
+            yield program
+
+
+@contextlib.asynccontextmanager
+async def running_on(
+    connection: KeeperConnection, request: StartProgram, descriptors: Sequence[int]
+) -> AsyncIterator[Program]:
+    """Run a program for as long as the context lasts; on leaving, it is dead.
+
+    Args:
+        connection: Of the keeper that runs it.
+        request: Which.
+        descriptors: What it gets; they stay the caller's.
+
+    Raises:
+        PoolUnavailable: The keeper has ended.
+    """
+    starting = asyncio.ensure_future(connection.ask_with(calls.START_PROGRAM, request, descriptors))
+    try:
+        started, [pidfd] = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await settled(starting)
+        if not starting.cancelled() and starting.exception() is None:
+            started, [pidfd] = starting.result()
+            await KeptProgram(connection, started, pidfd).kill()
+        raise
+    program = KeptProgram(connection, started, pidfd)
+    try:
+        yield program
+    finally:
+        # A second cancellation must not leave the program behind.
+        await asyncio.shield(asyncio.ensure_future(program.kill()))
+
+
+def _pid_of(pidfd: int) -> int:
+    info = Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii")
+    return int(dict(line.split(":", 1) for line in info.splitlines())["Pid"])

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Staging directories, and how volumes get into pools; see ``keeper.answers.staging``.
+
+The service never sees such a directory. It holds a descriptor with its lock, so that the directory
+is not taken for one of a killed process while the service lives, even if the keeper is killed.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from virtlayer.cancellation import settled, to_completion
+from virtlayer.errors import PoolUnavailable, VirtlayerError
+from virtlayer.protocol import calls
+from virtlayer.protocol.calls import Placed, Purpose
+from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.programs import StartProgram
+from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
+from virtlayer.service.keeper.programs import Program, running_on
+
+_LAYER_FORMATS = ("qcow2",)
+
+
+class Staging:
+    """A directory where the unfinished volumes of a job are written.
+
+    Attributes:
+        pool: The pool that they are for.
+        direct: Whether files in it can be written past the page cache.
+        runtime: A directory of the service, for sockets that programs in the directory serve.
+    """
+
+    def __init__(
+        self, connection: KeeperConnection, pool: Pool, staged: calls.Staged, runtime: Path
+    ) -> None:
+        self.pool = pool
+        self.runtime = runtime
+        self.direct = staged.direct
+        self._connection = connection
+        self._number = staged.staging
+
+    def running(
+        self, request: StartProgram, descriptors: Sequence[int]
+    ) -> AbstractAsyncContextManager[Program]:
+        """Run a program that works in the directory; see ``Programs``."""
+        here = replace(request, staging=self._number)
+        return running_on(self._connection, here, descriptors)
+
+    async def link(self, names: Sequence[str]) -> str:
+        """Let the programs in the directory find the layers of a chain.
+
+        Args:
+            names: The layers, base first.
+
+        Returns:
+            By which name they find the last one.
+
+        Raises:
+            VirtlayerError: The pool does not have the last one.
+        """
+        request = calls.Link(self._number, tuple(names))
+        return (await self._connection.ask(calls.LINK, request)).name
+
+    async def flush(self, file: str) -> None:
+        """Check a finished file or directory, and wait until all of it is on disk.
+
+        Args:
+            file: Its name in the directory.
+
+        Raises:
+            NoSpace: The pool is full.
+            PoolUnsupported: The pool's directory cannot be written.
+            PoolInactive: The pool's directory does not exist any more.
+            Internal: The name stands for something else than a new file.
+        """
+        await self._connection.ask(calls.FLUSH, calls.Flush(self._number, file))
+
+    async def place(self, file: str, name: str) -> Placed:
+        """Give a flushed file or directory its name in the pool, for good when this returns.
+
+        Args:
+            file: Its name in the directory.
+            name: The volume's name. If a volume of that name exists, it stays: layer volumes of one
+                name have one content.
+
+        Raises:
+            VolumeExists: A directory was to be placed, and something has the name.
+            VirtlayerError: As ``flush``.
+        """
+        request = calls.Place(self._number, file, name)
+        return await to_completion(self._connection.ask(calls.PLACE, request))
+
+    async def register_volume(
+        self, placed: Placed, *, backing: str | None, formats: Collection[str] = _LAYER_FORMATS
+    ) -> Volume:
+        """Let libvirt find a placed volume, and check that it sees what was made.
+
+        A file that fails here is removed from the pool again. One whose job is cancelled here
+        stays: libvirt finds it with the next refresh.
+
+        Args:
+            placed: What ``place`` returned.
+            backing: The name of the layer that the volume is an overlay of; None if of none.
+            formats: What libvirt may take it for.
+
+        Raises:
+            Libvirt: libvirt does not see the volume, or sees another format or backing store.
+            VolumeExists: Another file has the name, and is another thing.
+            PoolNotFound: The pool does not exist any more.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+        request = calls.RegisterVolume(self.pool.uuid, placed, backing, tuple(formats))
+        [volume] = (await self._connection.ask(calls.REGISTER_VOLUME, request)).volumes
+        return volume
+
+    async def register_chain(self, chain: Mapping[Placed, str | None]) -> dict[str, Volume]:
+        """Let libvirt find the placed volumes of a chain, and check that it sees what was made.
+
+        The first one that it sees otherwise is removed from the pool again, with those that are
+        overlays of it. When libvirt cannot look, or does not see one, all stay: they are whole,
+        and the next refresh finds them.
+
+        Args:
+            chain: What ``place`` returned, base first, and the name of the layer that each is an
+                overlay of; None if of none.
+
+        Returns:
+            The volumes by their names.
+
+        Raises:
+            VirtlayerError: As ``register_volume``.
+        """
+        links = tuple(calls.ChainLink(placed, backing) for placed, backing in chain.items())
+        request = calls.RegisterChain(self.pool.uuid, links)
+        found = await self._connection.ask(calls.REGISTER_CHAIN, request)
+        return {volume.name: volume for volume in found.volumes}
+
+    async def withdraw(self, placed: Placed) -> None:
+        """Remove a placed file again, if it is ours."""
+        if placed.ours:
+            request = calls.Withdraw(self.pool.uuid, placed.name)
+            await to_completion(self._connection.ask(calls.WITHDRAW, request))
+
+    async def discard(self, *, failed: bool) -> None:
+        """Remove the directory; if the job failed, let libvirt look at what it had finished."""
+        with contextlib.suppress(PoolUnavailable):
+            request = calls.Discard(self._number, failed)
+            await self._connection.ask(calls.DISCARD, request)
+
+
+@contextlib.asynccontextmanager
+async def staging_directory(
+    link: KeeperLink, pool: Pool, job_id: int, purpose: Purpose, runtime: Path
+) -> AsyncIterator[Staging]:
+    """Have a directory made for the unfinished volumes of a job; it is removed on leaving.
+
+    Args:
+        link: The way to the keeper.
+        pool: The pool that the volumes are for.
+        job_id: For its name, so that who meets it knows what it belongs to.
+        purpose: What is made there.
+        runtime: A directory for sockets that programs in the directory serve.
+
+    Raises:
+        NoSpace: The pool is full.
+        PoolUnsupported: The pool's directory cannot be written, or is not safe for a directory.
+        PoolInactive: The pool's directory does not exist any more.
+        PoolUnavailable: The keeper has ended.
+    """
+    connection = await link.connection()
+    request = calls.Stage(pool.uuid, job_id, purpose)
+    with contextlib.ExitStack() as lock:
+
+        async def stage() -> Staging:
+            staged, descriptors = await connection.ask_with(calls.STAGE, request, ())
+            for descriptor in descriptors:
+                lock.callback(os.close, descriptor)
+            return Staging(connection, pool, staged, runtime)
+
+        making = asyncio.ensure_future(stage())
+        failed = True
+        try:
+            yield await asyncio.shield(making)
+            failed = False
+        finally:
+            await settled(making)
+            if making.exception() is None:
+                removing = _removed(link, connection, making.result(), lock, failed=failed)
+                await to_completion(removing)
+
+
+async def _removed(
+    link: KeeperLink,
+    connection: KeeperConnection,
+    staging: Staging,
+    lock: contextlib.ExitStack,
+    *,
+    failed: bool,
+) -> None:
+    await staging.discard(failed=failed)
+    lock.close()
+    if connection.ended:
+        # The keeper was killed: what it left is not locked any more, and another one sweeps it.
+        with contextlib.suppress(VirtlayerError):
+            await link.ask(calls.SWEEP, calls.KnownPool(staging.pool.uuid))

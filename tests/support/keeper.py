@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The keeper, as tests use it.
+
+``running_keeper`` is the real process. ``LocalPrograms`` and ``LocalStaging`` start programs with
+the keeper's own code in the test's process, for tests that need no pool.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from virtlayer.keeper.answers.staging import QEMU_PURPOSES, can_be_direct
+from virtlayer.keeper.programs import Place, running
+from virtlayer.keeper.users import qemu_uid
+from virtlayer.programs import RunningProgram
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.programs import StartProgram
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.reaching import own_keeper
+
+NO_LIBVIRT = "test:///default"
+
+
+@contextlib.asynccontextmanager
+async def running_keeper(uri: str = NO_LIBVIRT) -> AsyncIterator[Keeper]:
+    """A keeper process for a libvirt; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="run") as runtime:
+        keeper = Keeper(own_keeper(uri, Path("/nonexistent")), Path(runtime))
+        try:
+            # It starts when it is first asked.
+            await keeper.pools.keeper_is_root()
+            yield keeper
+        finally:
+            await keeper.close()
+
+
+class LocalPrograms:
+    """Starts programs that need no staging directory."""
+
+    place: Place | None = None
+
+    def running(
+        self, request: StartProgram, descriptors: Sequence[int]
+    ) -> AbstractAsyncContextManager[RunningProgram]:
+        """Run a program for as long as the context lasts."""
+        return running(request, descriptors, self.place)
+
+
+class LocalStaging(LocalPrograms):
+    """A directory of the test's own in the place of a staging directory.
+
+    Args:
+        directory: A descriptor of it.
+        purpose: What is made there.
+        output: A descriptor of what a worker writes.
+        runtime: Where sockets are made.
+    """
+
+    def __init__(
+        self,
+        directory: int,
+        purpose: Purpose = Purpose.LAYERS,
+        output: int | None = None,
+        runtime: Path = Path("/tmp"),  # noqa: S108 -- the name of a socket there is random
+    ) -> None:
+        self.place = Place(purpose, directory, output)
+        self.direct = purpose in QEMU_PURPOSES and can_be_direct(directory)
+        self.runtime = runtime
+
+
+@contextlib.contextmanager
+def local_staging(directory: Path, purpose: Purpose = Purpose.LAYERS) -> Iterator[LocalStaging]:
+    """A directory in which QEMU's programs work; it becomes their user's."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if (uid := qemu_uid()) is not None:
+            os.fchown(descriptor, uid, -1)
+        yield LocalStaging(descriptor, purpose)
+    finally:
+        os.close(descriptor)
