@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.bus_daemon import session_bus
 from tests.support.command import COMMAND, virtlayer
+from tests.support.containers import run_container
 from tests.support.directory_user import users_directory
 from tests.support.images import (
     Content,
@@ -187,6 +188,37 @@ async def test_directory_with_an_id_map_can_be_where_others_may_enter(user: Pool
     (path / "web").mkdir()
     ended = await user.fail("xml", "web", user.pool, "--type=lxc")
     assert (ended.status, "--id-map=auto" in ended.stderr) == (2, True)
+
+
+@pytest.mark.root
+async def test_root_of_a_container_with_an_id_map_is_not_root_of_the_host(user: PoolUser) -> None:
+    script = "id >/out; cat /proc/self/uid_map >>/out; su worker -c 'id' >>/out; touch /root/new"
+    content = image(
+        [
+            layer(
+                *map(directory, ("bin", "etc", "tmp")),
+                directory("root", mode=0o700),
+                file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o4755),
+                *(symlink(f"bin/{name}", "busybox") for name in ("sh", "id", "cat", "su", "touch")),
+                file("etc/passwd", b"root::0:0::/root:/bin/sh\nworker::1000:1000::/:/bin/sh\n"),
+                file("etc/group", b"root:x:0:\nworker:x:1000:\n"),
+                file("out", b""),
+            )
+        ],
+        config={"config": {"Entrypoint": ["/bin/sh", "-c", script], "Env": ["PATH=/bin"]}},
+    )
+    pull = _pull(user, _stored(user, content), "--format=dir", "--volume=box", "--id-map=auto")
+    await user.run(*pull)
+    description = user.host.directory / "box.xml"
+    description.write_text(await user.tell("xml", "box", user.pool, "--type=lxc"))
+    user.path.chmod(0o711)
+    await asyncio.to_thread(run_container, description, "box")
+
+    root, mapped, worker = (user.path / "box/out").read_text().splitlines()
+    assert root.startswith("uid=0(root) gid=0(root)")
+    assert mapped.split() == ["0", "1048576", "65536"]
+    assert worker.startswith("uid=1000(worker) gid=1000(worker)")
+    assert (user.path / "box/root/new").stat().st_uid == 1_048_576
 
 
 @pytest.mark.root

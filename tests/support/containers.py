@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Containers of libvirt-LXC, each with a libvirtd of its own; for tests that run as root."""
+
+import subprocess
+from pathlib import Path
+
+_SECONDS = 60
+
+# libvirt 11.3 starts no container where both versions of cgroups are mounted. The state of this
+# libvirtd is in memory, in a mount namespace that ends with the script.
+_SCRIPT = """
+if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi
+for directory in /run /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+    mkdir -p $directory
+    mount -t tmpfs tmpfs $directory
+done
+mkdir -p /run/libvirt /var/lib/libvirt/lxc /var/log/libvirt/lxc
+printf 'auth_unix_rw = "none"\\nauth_unix_ro = "none"\\n' >/etc/libvirt/libvirtd.conf
+libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid 2>/run/log &
+trap 'kill $! && wait $!' EXIT
+export LIBVIRT_DEFAULT_URI=lxc:///system
+until virsh uri >/dev/null 2>&1; do kill -0 $! && sleep 0.02; done
+virsh define "$1"
+virsh start "$2" || { cat /run/log /var/log/libvirt/lxc/*; exit 1; }
+until [ "$(virsh domstate "$2")" = "shut off" ]; do sleep 0.02; done
+"""
+
+
+def run_container(description: Path, name: str) -> None:
+    """Start a container, and wait until its program has ended.
+
+    Args:
+        description: A file with its domain XML.
+        name: The domain's name.
+    """
+    unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    done = subprocess.run(
+        [*unshare, "sh", "-euc", _SCRIPT, "sh", str(description), name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
