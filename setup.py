@@ -13,27 +13,33 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, str(Path(__file__).parent))
 from build_extensions import FLAGS, LINKER_FLAGS
 
-GUARD = "daemon/virtlayer/guard.c"
+PROGRAMS = ("guard", "confine")
+"""Programs in the package's folder, of one file each."""
 
 
 class BuildCompiled(build_ext):
-    """Builds the extensions, and beside the package's modules the program that starts others."""
+    """Builds the extensions, and beside the package's modules the programs that start others."""
 
     def run(self) -> None:
         """Build everything that is compiled."""
         super().run()
-        objects = self.compiler.compile([GUARD], self.build_temp, extra_postargs=FLAGS)
         # Distributions harden what they link; setuptools tells its linker of libraries only.
         flags = [*LINKER_FLAGS, *shlex.split(os.environ.get("LDFLAGS", ""))]
-        place, name = os.path.split(self._guard())
-        self.compiler.link_executable(objects, name, place, extra_postargs=flags)
+        for path in self._programs():
+            place, name = os.path.split(path)
+            source = f"daemon/virtlayer/{name}.c"
+            objects = self.compiler.compile([source], self.build_temp, extra_postargs=FLAGS)
+            self.compiler.link_executable(objects, name, place, extra_postargs=flags)
 
     def get_outputs(self) -> list[str]:
         """Everything that is built, for who keeps account of it."""
-        return [*super().get_outputs(), self._guard()]
+        return [*super().get_outputs(), *self._programs()]
 
-    def _guard(self) -> str:
-        return str(Path(self.get_ext_fullpath("virtlayer.guard")).with_name("guard"))
+    def _programs(self) -> list[str]:
+        return [
+            str(Path(self.get_ext_fullpath(f"virtlayer.{name}")).with_name(name))
+            for name in PROGRAMS
+        ]
 
 
 setup(
@@ -49,6 +55,7 @@ setup(
         for name, source in (
             ("allocation", "daemon/virtlayer/allocation.c"),
             ("keeper.calls", "daemon/virtlayer/keeper/calls.c"),
+            ("service.hidden_memory", "daemon/virtlayer/service/hidden_memory.c"),
         )
     ],
     cffi_modules=[

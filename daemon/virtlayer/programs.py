@@ -11,6 +11,7 @@ what he may see.
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -19,11 +20,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePath
 
+_log = logging.getLogger(__name__)
+
 STDERR_KEPT = 8 * 1024
 """How many bytes of a program's standard error are kept: the last ones."""
 OUTPUT_LIMIT = 8 * 1024 * 1024
 """How many bytes a program may write to standard output, if nothing else is said."""
 
+_KILL_SECONDS = 10
+"""How long a killed program is waited for."""
 _CHUNK = 64 * 1024
 _INHERITED = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -162,14 +167,28 @@ class RunningProgram:
             self._process.terminate()
 
     async def kill(self) -> None:
-        """End it and its children now, and reap it."""
+        """End it and its children now, and reap it.
+
+        One that the kernel does not end, because a file system does not answer, is left alone.
+        """
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-            await self._process.wait()
+            try:
+                async with asyncio.timeout(_KILL_SECONDS):
+                    # asyncio takes it for ended only when its output is read.
+                    await self._discard_output()
+                    await self._process.wait()
+            except TimeoutError:
+                _log.error("%s (process %d) does not end, although killed", self.name, self.pid)
         self._drain.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._drain
+
+    async def _discard_output(self) -> None:
+        if self._process.stdout is not None:
+            while await self._process.stdout.read(_CHUNK):
+                pass
 
     async def _keep_tail(self) -> None:
         if self._process.stderr is None:
@@ -192,6 +211,7 @@ async def running(
     cwd: Path | None = None,
     identity: Identity | None = None,
     confinement: Confinement = Confinement.NO_NEW_RIGHTS,
+    launcher: Sequence[str | os.PathLike[str]] = (),
 ) -> AsyncIterator[RunningProgram]:
     """Run a program for as long as the context lasts; on leaving, it is dead and reaped.
 
@@ -206,9 +226,10 @@ async def running(
         cwd: The directory that it works in; None for this process's.
         identity: Whom it runs as; None for this process's user. Only root can choose.
         confinement: What the kernel keeps it from.
+        launcher: A program with arguments that runs it, after taking rights away.
     """
     process = await asyncio.create_subprocess_exec(
-        *(_GUARD, str(os.getpid()), _described(identity), confinement, *argv),
+        *(_GUARD, str(os.getpid()), _described(identity), confinement, *launcher, *argv),
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,

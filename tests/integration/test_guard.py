@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What starts every program: it does not outlive who started it, and gains no rights."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.leftovers import children, nothing_left
 from tests.support.orphans import adopting, wait_until_only
+from tests.support.stalled_files import stalled_files
 from virtlayer import programs
 from virtlayer.programs import Identity, ProgramFailed, run
 
@@ -77,3 +79,19 @@ async def test_a_program_that_cannot_be_run_is_named() -> None:
     with pytest.raises(ProgramFailed, match="no-such-program: No such file") as caught:
         await run(["no-such-program"])
     assert caught.value.returncode == 127
+
+
+@pytest.mark.root
+async def test_program_that_the_kernel_does_not_end_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a file system of FUSE, in a way that no signal interrupts."""
+    monkeypatch.setattr(programs, "_KILL_SECONDS", 0.2)
+    with stalled_files(tmp_path) as stalled:
+        async with programs.running(["cat", stalled.file]) as program:
+            await asyncio.to_thread(stalled.asked.wait)
+        assert Path(f"/proc/{program.pid}").exists()
+    async with asyncio.timeout(20):
+        while program.returncode is None:
+            await asyncio.sleep(0.01)
+    assert program.returncode == -signal.SIGKILL

@@ -119,6 +119,35 @@ async def test_conversion_of_an_old_image_needs_no_scope_of_its_own(
         assert len((await sources.image(old)).layers) == 1
 
 
+async def test_signature_of_gpg_is_verified(
+    registry: Registry, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gpg runs as skopeo's child, in its sandbox, with a home of its own."""
+    keys, signatures = tmp_path / "keys", tmp_path / "signatures"
+    keys.mkdir(mode=0o700)
+    monkeypatch.setenv("GNUPGHOME", str(keys))
+    quick = ("--batch", "--passphrase", "", "--quick-gen-key", "me@example", "ed25519", "sign")
+    subprocess.run(["gpg", *quick], check=True, capture_output=True)
+    exported = subprocess.run(["gpg", "--export"], check=True, capture_output=True).stdout
+    (tmp_path / "key.gpg").write_bytes(exported)
+    registries = tmp_path / ".config" / "containers" / "registries.d"
+    registries.mkdir(parents=True)
+    place = f"file://{signatures}"
+    (registries / "default.yaml").write_text(f"default-docker:\n  lookaside: {place}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content = images.image([images.layer(images.file("x"))])
+    layout = images.write_layout(tmp_path / "layout", {"1": content})
+    signed = registry.push(f"oci:{layout}:1", "gpg/signed:1", "--sign-by=me@example")
+    subprocess.run(["gpgconf", "--kill", "all"], check=True)
+    requirement = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": f"{tmp_path}/key.gpg"}
+    write({"default": [requirement]}, tmp_path / "policy.json")
+    sources.policy = SignaturePolicy(file=tmp_path / "policy.json", required=True)
+    assert (await sources.image(signed)).digest == content.digest
+    unsigned = registry.store(content, "gpg/unsigned:1")
+    with pytest.raises(PolicyRejected, match="signature was required"):
+        await sources.image(unsigned)
+
+
 async def test_signed_image_with_everything_real(host: LibvirtHost, tmp_path: Path) -> None:
     """As docs/administrators.md has it: a key, a policy, and a registry of attachments."""
     for name in ("bus", "home"):

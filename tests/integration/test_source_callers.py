@@ -261,3 +261,16 @@ async def test_file_that_shrinks_while_it_is_sent_is_named(tmp_path: Path) -> No
 async def test_path_without_a_descriptor_is_for_sessions(sources: Sources, tmp_path: Path) -> None:
     layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
     assert len(await sources.blobs(f"oci:{layout}:1", PLAIN)) == 2
+
+
+async def test_archive_that_unpacks_to_more_than_the_room_is_refused(tmp_path: Path) -> None:
+    sources = Sources(tmp_path / "service", room=1_000_000)
+    layer = images.layer(images.file("zeros", bytes(5_000_000)), compression="none")
+    plain = images.write_docker_archive(tmp_path / "plain", "demo:1", [layer])
+    path = tmp_path / "archive"
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+    with nothing_left(), path.open("rb") as file:
+        access = Access(source_fd=file.fileno())
+        with pytest.raises(NoSpace, match=r"cache\.archives-limit"):
+            await sources.image(f"docker-archive:{path}:demo:1", access)
+    assert sources.left() == []

@@ -12,6 +12,7 @@ from tests.support.leftovers import nothing_left
 from tests.support.sources import Sources
 from virtlayer import programs
 from virtlayer.errors import ImageNotFound, VirtlayerError
+from virtlayer.service.source import skopeo_sandbox
 
 # What the real one would never answer. It answers the second request with what it is given.
 FAKE = """#!/usr/bin/python3 -I
@@ -83,6 +84,8 @@ def pretend(directory: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, kin
     (directory / "answer").write_bytes(answer)
     (directory / "kind").write_text(kind)
     monkeypatch.setattr(programs, "_PATH", str(directory))
+    allowed = (*skopeo_sandbox._PROGRAMS, str(directory))
+    monkeypatch.setattr(skopeo_sandbox, "_PROGRAMS", allowed)
 
 
 @pytest.mark.parametrize("file", ["index.json", "config", "manifest"])

@@ -16,6 +16,7 @@ from virtlayer import allocation, journal
 from virtlayer.dbus.connection import Connection
 from virtlayer.dbus.structure import CALL_LIMITS
 from virtlayer.errors import VirtlayerError
+from virtlayer.service import hidden_memory
 from virtlayer.service.bus.server import Server
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
@@ -67,6 +68,9 @@ def main() -> None:
     """Run the daemon until it has nothing to do, is told to end, or loses its bus."""
     arguments = _parse_arguments()
     allocation.map_from(_MAPPED_FROM)
+    if not arguments.session:
+        # From skopeo, which runs as the same user. In a session, everything of the user's does.
+        hidden_memory.hide()
     sys.setswitchinterval(_SWITCH_SECONDS)
     journal.configure_logging("virtlayerd")
     try:

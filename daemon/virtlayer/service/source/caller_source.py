@@ -36,7 +36,7 @@ class ArchiveRoom:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._taken = 0
         self._lock = threading.Lock()
 
@@ -58,10 +58,10 @@ class ArchiveRoom:
             NoSpace: There is not enough.
         """
         with self._lock:
-            if share.over or self._taken + length > self._limit:
+            if share.over or self._taken + length > self.limit:
                 raise NoSpace(
                     f"There is no room for a copy of this archive: all copies together may have "
-                    f"{self._limit} bytes (cache.archives-limit in the settings)."
+                    f"{self.limit} bytes (cache.archives-limit in the settings)."
                 )
             self._taken += length
             share.taken += length

@@ -19,11 +19,12 @@ from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.patience import Progress, patiently
 from virtlayer.service.source.platform import Platform
-from virtlayer.service.source.policy import PolicyScope, policy_scope
+from virtlayer.service.source.policy import PolicyScope, policy_files, policy_scope
 from virtlayer.service.source.proxy import Proxy, started_proxy
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.registries import route_of
 from virtlayer.service.source.scratch import scratch_directory
+from virtlayer.service.source.skopeo_sandbox import confinement
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import MIB
 
@@ -48,6 +49,8 @@ class Skopeo:
     policy: PolicyScope
     accepted: bool
     """Whether the image was accepted already, and this is a conversion of it."""
+    launcher: tuple[str | Path, ...]
+    """What runs it; see ``running``."""
     global_flags: tuple[str, ...]
     source_flags: tuple[str, ...]
 
@@ -61,7 +64,13 @@ class Skopeo:
         policy = policy and not self.accepted
         flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
         async with contextlib.AsyncExitStack() as life:
-            starting = started_proxy(flags, self.source_flags, self.pass_fds)
+            starting = started_proxy(
+                flags,
+                self.source_flags,
+                self.pass_fds,
+                launcher=self.launcher,
+                temporary=self.scratch,
+            )
             async with self.waiting("start of skopeo"):
                 proxy = await life.enter_async_context(starting)
             yield proxy
@@ -155,7 +164,13 @@ class Skopeo:
     ) -> bytes:
         try:
             async with (
-                running(command, stdout=PIPE, pass_fds=self.pass_fds) as program,
+                running(
+                    command,
+                    stdout=PIPE,
+                    pass_fds=self.pass_fds,
+                    env={"TMPDIR": str(self.scratch)},
+                    launcher=self.launcher,
+                ) as program,
                 self.waiting(what, program.bytes_moved if moves_bytes else None),
             ):
                 return await program.output(_OUTPUT_LIMIT)
@@ -202,6 +217,10 @@ async def skopeo_for(
         source_flags = await life.enter_async_context(flags)
         scratch = await life.enter_async_context(scratch_directory(workspace.scratch))
         policy = workspace.policy
+        reads = [*await asyncio.to_thread(policy_files, policy)]
+        reads += [Path(flag.partition("=")[2]) for flag in source_flags if "=/" in flag]
+        if (path := place.reference.local_path) is not None:
+            reads.append(path)
         yield Skopeo(
             reference=reference,
             target=place.reference,
@@ -211,6 +230,7 @@ async def skopeo_for(
             obtained=how_obtained(reference, access, logins, insecure=insecure),
             policy=await asyncio.to_thread(policy_scope, policy, place.reference, reference),
             accepted=False,
+            launcher=confinement(reads, [scratch], workspace.room.limit),
             global_flags=(
                 f"--policy={policy.file}",
                 f"--tmpdir={scratch}",

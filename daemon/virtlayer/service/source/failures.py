@@ -39,6 +39,11 @@ def _cause(error: type[VirtlayerError], pattern: str, advice: str) -> _Cause:
 _CAUSES = (
     _cause(NoSpace, r"no space left on device|disk quota exceeded", "Make room and try again."),
     _cause(
+        NoSpace,
+        r"short write|file too large",
+        "It unpacks to more than cache.archives-limit in the settings allows.",
+    ),
+    _cause(
         PolicyRejected,
         r"rejected by policy|signature was required|policy\.json|policy verification"
         r"|Invalid GPG signature|cryptographic signature verification failed"

@@ -68,6 +68,28 @@ def policy_scope(policy: SignaturePolicy, target: Reference, reference: Referenc
     return scope
 
 
+def policy_files(policy: SignaturePolicy) -> tuple[Path, ...]:
+    """The policy, and the keys and certificates that it names."""
+    try:
+        named = _paths_in(_parsed(policy.file))
+    except PolicyRejected:
+        # Whoever needs the policy says so.
+        return (policy.file,)
+    return (policy.file, *named)
+
+
+def _paths_in(value: object) -> Iterator[Path]:
+    match value:
+        case str() if value.startswith("/"):
+            yield Path(value)
+        case dict():
+            for one in value.values():
+                yield from _paths_in(one)
+        case list():
+            for one in value:
+                yield from _paths_in(one)
+
+
 def _scope(table: Mapping[str, Any], reference: Reference, file: Path) -> PolicyScope:
     transports = table.get("transports", {})
     scopes = transports.get(reference.transport, {}) if isinstance(transports, dict) else None

@@ -23,6 +23,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 from virtlayer.cancellation import meanwhile
@@ -293,7 +294,12 @@ class Proxy:
 
 @contextlib.asynccontextmanager
 async def started_proxy(
-    global_flags: Sequence[str], source_flags: Sequence[str], pass_fds: Sequence[int] = ()
+    global_flags: Sequence[str],
+    source_flags: Sequence[str],
+    pass_fds: Sequence[int] = (),
+    *,
+    launcher: Sequence[str | Path] = (),
+    temporary: Path | None = None,
 ) -> AsyncIterator[Proxy]:
     """Run a proxy for as long as the context lasts.
 
@@ -301,6 +307,8 @@ async def started_proxy(
         global_flags: Flags of skopeo itself, such as ``--override-arch=…``.
         source_flags: Flags of the command, such as ``--authfile=…``.
         pass_fds: Descriptors that it inherits.
+        launcher: What runs it; see ``running``.
+        temporary: A directory for temporary files.
 
     Raises:
         Internal: skopeo is not installed, or its proxy speaks another version of the protocol.
@@ -311,7 +319,9 @@ async def started_proxy(
         ours.setblocking(False)
         command = ["skopeo", *global_flags, "experimental-image-proxy"]
         command += [f"--sockfd={theirs.fileno()}", *source_flags]
-        async with running(command, pass_fds=[theirs.fileno(), *pass_fds]) as program:
+        descriptors = [theirs.fileno(), *pass_fds]
+        env = {} if temporary is None else {"TMPDIR": str(temporary)}
+        async with running(command, pass_fds=descriptors, env=env, launcher=launcher) as program:
             theirs.close()
             proxy = Proxy(ours, program)
             try:
