@@ -9,6 +9,7 @@ import pytest
 from build_extensions import FLAGS
 
 from virtlayer import allocation
+from virtlayer.keeper import calls
 from virtlayer.worker.archive import _plain
 from virtlayer.worker.ext4 import _ext4
 from virtlayer.worker.sandbox import _sandbox
@@ -48,7 +49,7 @@ def test_what_files_of_c_share_has_our_prefix(source: Path, tmp_path: Path) -> N
     assert {name for name in symbols if not name.startswith("vl_")} == set()
 
 
-@pytest.mark.parametrize("extension", [allocation, _plain, _ext4, _sandbox])
+@pytest.mark.parametrize("extension", [allocation, calls, _plain, _ext4, _sandbox])
 def test_an_extension_exports_nothing_but_its_beginning(extension: ModuleType) -> None:
     assert extension.__file__
     exported = _symbols(Path(extension.__file__), "--dynamic", "--extern-only")
