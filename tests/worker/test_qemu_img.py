@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """qemu-img as it looks at a disk out of an image: what it tells, and what it cannot do."""
 
+import asyncio
+import contextlib
 import errno
 import os
+import pwd
 import subprocess
 import sys
 import tempfile
@@ -14,7 +17,12 @@ import pytest
 from tests.support.keeper import LocalStaging
 from virtlayer import programs
 from virtlayer.errors import MalformedLayer
+from virtlayer.keeper import programs as keeper_programs
+from virtlayer.keeper import users
+from virtlayer.keeper.beneath import opened
+from virtlayer.keeper.programs import Place
 from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.programs import Kind, StartProgram
 from virtlayer.service.workers.disk_inspection import inspect_disk
 
 _INSIDE = """
@@ -98,3 +106,31 @@ async def test_damaged_disk_is_refused_in_the_words_of_qemu_img(disk: Path) -> N
             await inspect_disk(LocalStaging(descriptor, Purpose.DISK, descriptor), "The disk")
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.root
+async def test_root_runs_qemu_img_as_the_user_of_qemus_programs(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "QEMU_USER", "games")
+    monkeypatch.setattr(users, "WORKER_USER", "mail")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"], check=True)
+    reader, writer = os.pipe()
+    with opened(reader), opened(writer), opened(os.open(disk, os.O_RDWR)) as output:
+        _fill(writer)
+        place = Place(Purpose.DISK, output, output)
+        request = StartProgram(kind=Kind.DISK_INSPECTOR)
+        async with keeper_programs.running(request, [writer], place) as program:
+            process = Path(f"/proc/{program.pid}")
+            # Its answer does not fit into the pipe, so it stays.
+            while (process / "comm").read_text() != "qemu-img\n":
+                await asyncio.sleep(0.01)
+            assert process.stat().st_uid == pwd.getpwnam("games").pw_uid
+
+
+def _fill(pipe: int) -> None:
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, bytes(4096))
+    os.set_blocking(pipe, True)

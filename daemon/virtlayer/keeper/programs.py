@@ -128,7 +128,7 @@ def _inspector(
         stdout=pipe,
         pass_fds=[disk],
         bare=True,
-        identity=worker_identity(),
+        identity=qemu_identity(),
     )
 
 
