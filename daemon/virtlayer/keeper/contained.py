@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import by_descriptor, opened
+from virtlayer.settings import CONTAINER_IDS
 
 _CAPABILITIES = "security.capability"
 _OF_NAMESPACE = 3
@@ -21,7 +22,7 @@ _EXECUTABLE = 0o111
 
 
 async def check_contained(directory: int) -> None:
-    """See that no file in a directory is a device, or runs with rights of the host's root.
+    """See that no file in a directory is a device, or runs with rights of a user of the host.
 
     Args:
         directory: A descriptor of it; nobody else may enter it meanwhile.
@@ -45,7 +46,7 @@ def _dangerous(directory: int) -> Iterator[str]:
         for name in (*directories, *files):
             info = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if _is_dangerous(info) or _has_capabilities(parent, name, info):
-                yield f"{name!r} would run as root, or is a device"
+                yield f"{name!r} would run as a user of this host, or is a device"
 
 
 def _is_dangerous(info: os.stat_result) -> bool:
@@ -53,9 +54,10 @@ def _is_dangerous(info: os.stat_result) -> bool:
         return True
     if stat.S_ISLNK(info.st_mode):
         return False
-    becomes_root = info.st_mode & stat.S_ISUID and info.st_uid == 0
-    becomes_roots_group = info.st_mode & stat.S_ISGID and info.st_gid == 0
-    return bool(becomes_root or becomes_roots_group)
+    # The users and groups of containers are above those of the host (directory.id-base).
+    becomes_user = info.st_mode & stat.S_ISUID and info.st_uid < CONTAINER_IDS
+    becomes_group = info.st_mode & stat.S_ISGID and info.st_gid < CONTAINER_IDS
+    return bool(becomes_user or becomes_group)
 
 
 def _has_capabilities(parent: int, name: str, info: os.stat_result) -> bool:
