@@ -118,6 +118,10 @@ def _owned(stack: contextlib.ExitStack, descriptor: int) -> int:
 def _chunks(descriptor: int, stop: int) -> Iterator[bytes]:
     """The content of a descriptor, piece by piece, until its end or until ``stop`` is closed."""
     mode = os.fstat(descriptor).st_mode
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    if flags & os.O_PATH or flags & os.O_ACCMODE == os.O_WRONLY:
+        # The end of a pipe that is written to would never become readable.
+        raise UnsuitableDescriptor("is not open for reading")
     if stat.S_ISREG(mode):
         yield from _chunks_of_file(descriptor, stop)
     elif stat.S_ISFIFO(mode):
