@@ -109,35 +109,38 @@ async def test_archive_is_passed_as_a_file(sources: Sources, tmp_path: Path) -> 
             assert len(opened.image.layers) == 2
 
 
-@pytest.mark.parametrize("transport", ["oci", "dir"])
-async def test_directory_is_read_where_it_is(
-    sources: Sources, tmp_path: Path, transport: str
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_PATH])
+@pytest.mark.parametrize("transport", ["oci", "dir", "docker-archive"])
+async def test_directory_is_refused(
+    sources: Sources, tmp_path: Path, transport: str, flags: int
 ) -> None:
+    """What is in it would be read with the rights of the service, not with the caller's."""
     layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
-    source = f"oci:{layout}:1"
-    if transport == "dir":
-        skopeo_copy(source, f"dir:{tmp_path}/image")
-        source = f"dir:{tmp_path}/image"
-    descriptor = os.open(source.split(":")[1], os.O_RDONLY | os.O_DIRECTORY)
-    blobs = await sources.blobs(source, Access(source_fd=descriptor))
+    descriptor = os.open(layout, flags | os.O_DIRECTORY)
+    with pytest.raises(InvalidArgument, match="Send a directory as an oci-archive"):
+        await sources.image(f"{transport}:/x", Access(source_fd=descriptor))
     os.close(descriptor)
-    assert uncompressed(blobs) == EXPECTED
 
 
 async def test_errors_name_what_the_caller_named(sources: Sources, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    descriptor = os.open(tmp_path / "empty", os.O_RDONLY | os.O_DIRECTORY)
-    with pytest.raises(ImageNotFound, match=f"{tmp_path}/empty") as caught:
-        await sources.image(f"oci:{tmp_path}/empty:1", Access(source_fd=descriptor))
-    os.close(descriptor)
-    assert "/proc/" not in str(caught.value)
+    path = tmp_path / "archive"
+    path.write_bytes(bytes(1024))
+    with path.open("rb") as file, pytest.raises(VirtlayerError, match="oci-archive:/x:1") as caught:
+        await sources.image("oci-archive:/x:1", Access(source_fd=file.fileno()))
+    assert str(tmp_path) not in str(caught.value)
 
 
-async def test_directory_is_no_archive(sources: Sources, tmp_path: Path) -> None:
-    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    with pytest.raises(InvalidArgument, match="source-fd is a directory"):
-        await sources.image(f"docker-archive:{tmp_path}:demo:1", Access(source_fd=descriptor))
-    os.close(descriptor)
+async def test_descriptor_that_is_not_open_for_reading_is_refused(
+    sources: Sources, tmp_path: Path
+) -> None:
+    path = images.write_docker_archive(tmp_path / "archive", "demo:1", LAYERS)
+    reading, writing = os.pipe()
+    descriptors = [os.open(path, os.O_WRONLY), os.open(path, os.O_PATH), writing]
+    for descriptor in descriptors:
+        with pytest.raises(InvalidArgument, match="source-fd is not open for reading"):
+            await sources.image("docker-archive:/x:demo:1", Access(source_fd=descriptor))
+    for descriptor in (*descriptors, reading):
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/proc/self/environ"])

@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A source that a caller passes by a descriptor: an archive, or a directory.
+"""An archive that a caller passes by a descriptor, as a local source.
 
-An archive is copied, because what skopeo reads must not change meanwhile. A directory is read where
-it is, with the rights of the service: its user must be allowed to read it, as any other file of
-others that the service reads.
+It is copied, because what skopeo reads must not change meanwhile. A directory is not taken: what is
+in it would be read with the rights of the service. A descriptor of O_PATH needs no permission to
+read, and a caller's own mount namespace can put any directory of the host below it.
 """
 
-import asyncio
 import contextlib
-import os
-import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument, NoSpace
-from virtlayer.service.source.detached import detached
 from virtlayer.service.source.passed_descriptor import UnsuitableDescriptor, read_passed
 from virtlayer.service.source.patience import patiently
 from virtlayer.service.source.reference import Reference
@@ -84,47 +80,30 @@ class RoomShare:
         self._room.take(self, length)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where skopeo finds an image.
-
-    Attributes:
-        reference: What it opens.
-        descriptor: A directory that it inherits, and that the reference is about.
-    """
-
-    reference: Reference
-    descriptor: int | None = None
-
-
 @contextlib.asynccontextmanager
-async def placed(
+async def copied(
     reference: Reference, descriptor: int, scratch: Path, room: ArchiveRoom
-) -> AsyncIterator[Place]:
-    """Make a caller's source one that skopeo can open; a copy is removed on leaving.
+) -> AsyncIterator[Reference]:
+    """Copy a caller's archive to where skopeo can open it; the copy is removed on leaving.
 
     Args:
         reference: What the caller calls it, with the transport that it has.
-        descriptor: The source; stays the caller's.
-        scratch: A directory on disk, for a copy.
+        descriptor: The archive; stays the caller's.
+        scratch: A directory on disk, for the copy.
         room: The space that copies may take.
 
+    Yields:
+        What skopeo opens.
+
     Raises:
-        InvalidArgument: The descriptor is of another kind, or it gives nothing more.
+        InvalidArgument: The descriptor cannot be read, or it gives nothing more.
         NoSpace: There is no room for a copy.
     """
-    if await _is_directory(descriptor):
-        if reference.transport not in _DIRECTORIES:
-            raise InvalidArgument(
-                f"source-fd is a directory, but {reference.transport}: names an archive."
-            )
-        yield Place(replace(reference, repository=f"/proc/self/fd/{descriptor}"), descriptor)
-        return
     async with scratch_directory(scratch) as directory:
         path = directory / "archive"
         with room.share() as share:
             await _copy(descriptor, path, share)
-            yield Place(_archive(reference, path))
+            yield _archive(reference, path)
 
 
 def _archive(reference: Reference, path: Path) -> Reference:
@@ -134,31 +113,17 @@ def _archive(reference: Reference, path: Path) -> Reference:
     return replace(reference, repository=str(path))
 
 
-async def _is_directory(descriptor: int) -> bool:
-    copy = os.dup(descriptor)
-
-    def look() -> bool:
-        try:
-            return stat.S_ISDIR(os.fstat(copy).st_mode)
-        finally:
-            os.close(copy)
-
-    try:
-        async with asyncio.timeout(_SECONDS):
-            return await detached(look, "looks at a caller's descriptor")
-    except TimeoutError:
-        raise InvalidArgument(
-            f"The file system of source-fd did not answer within {_SECONDS} seconds."
-        ) from None
-
-
 async def _copy(descriptor: int, path: Path, share: RoomShare) -> None:
     file = path.open("xb", buffering=0)
 
     def take(chunk: bytes) -> bool:
         share.take(len(chunk))
-        file.write(chunk)
-        return True
+        try:
+            if file.write(chunk) == len(chunk):
+                return True
+        except OSError as error:
+            raise _no_room(error.strerror) from error
+        raise _no_room("the disk is full")
 
     try:
         async with patiently(_SECONDS, lambda: share.taken):
@@ -169,9 +134,15 @@ async def _copy(descriptor: int, path: Path, share: RoomShare) -> None:
             "is sent."
         ) from None
     except UnsuitableDescriptor as problem:
-        raise InvalidArgument(f"source-fd {problem}, or a directory.") from None
+        raise InvalidArgument(
+            f"source-fd {problem}. Send a directory as an oci-archive through a pipe."
+        ) from None
     except OSError as error:
-        raise NoSpace(
-            f"The archive could not be copied into the cache: {error.strerror}. Make room and try "
-            "again."
-        ) from error
+        raise InvalidArgument(f"source-fd cannot be read: {error.strerror}.") from error
+
+
+def _no_room(cause: str | None) -> NoSpace:
+    return NoSpace(
+        f"The archive could not be copied into the cache: {cause}. Free some space there, and try "
+        "again."
+    )

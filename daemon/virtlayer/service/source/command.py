@@ -11,7 +11,7 @@ from pathlib import Path
 from virtlayer.errors import ImageNotFound, RegistryUnavailable, VirtlayerError
 from virtlayer.programs import ProgramFailed, running
 from virtlayer.service.source.access import Access, skopeo_flags
-from virtlayer.service.source.caller_source import Place, placed
+from virtlayer.service.source.caller_source import copied
 from virtlayer.service.source.failures import failure
 from virtlayer.service.source.host_certificates import check_host_certificates
 from virtlayer.service.source.logins import Logins, logins_for
@@ -40,8 +40,6 @@ class Skopeo:
     """What the caller calls the image."""
     target: Reference
     """What skopeo opens."""
-    pass_fds: tuple[int, ...]
-    """Descriptors that ``target`` is about."""
     scratch: Path
     """A directory of this source's own, for temporary files."""
     patience: float
@@ -67,7 +65,6 @@ class Skopeo:
             starting = started_proxy(
                 flags,
                 self.source_flags,
-                self.pass_fds,
                 launcher=self.launcher,
                 temporary=self.scratch,
             )
@@ -151,8 +148,9 @@ class Skopeo:
     def failure(self, text: str) -> VirtlayerError:
         """What a message of skopeo means."""
         if self.target.local_path is not None:
-            # A caller knows neither our copy of an archive nor our number of a descriptor.
+            # A caller does not know our copy of an archive, and what skopeo unpacks.
             text = text.replace(self.target.repository, self.reference.repository)
+            text = text.replace(f"{self.scratch}/", "")
         return failure(self.reference, text)
 
     async def _run(
@@ -167,7 +165,6 @@ class Skopeo:
                 running(
                     command,
                     stdout=PIPE,
-                    pass_fds=self.pass_fds,
                     env={"TMPDIR": str(self.scratch)},
                     launcher=self.launcher,
                 ) as program,
@@ -209,26 +206,25 @@ async def skopeo_for(
         logins = logins_for(access.logins_at(reference.domain), route.registries)
         insecure = route.insecure
     async with contextlib.AsyncExitStack() as life:
-        place = Place(reference)
+        target = reference
         if access.source_fd is not None:
-            copy = placed(reference, access.source_fd, workspace.scratch, workspace.room)
-            place = await life.enter_async_context(copy)
+            copy = copied(reference, access.source_fd, workspace.scratch, workspace.room)
+            target = await life.enter_async_context(copy)
         flags = skopeo_flags(access, logins, reference, workspace.runtime)
         source_flags = await life.enter_async_context(flags)
         scratch = await life.enter_async_context(scratch_directory(workspace.scratch))
         policy = workspace.policy
         reads = [*await asyncio.to_thread(policy_files, policy)]
         reads += [Path(flag.partition("=")[2]) for flag in source_flags if "=/" in flag]
-        if (path := place.reference.local_path) is not None:
+        if (path := target.local_path) is not None:
             reads.append(path)
         yield Skopeo(
             reference=reference,
-            target=place.reference,
-            pass_fds=() if place.descriptor is None else (place.descriptor,),
+            target=target,
             scratch=scratch,
             patience=workspace.patience,
             obtained=how_obtained(reference, access, logins, insecure=insecure),
-            policy=await asyncio.to_thread(policy_scope, policy, place.reference, reference),
+            policy=await asyncio.to_thread(policy_scope, policy, target, reference),
             accepted=False,
             launcher=confinement(reads, [scratch], workspace.room.limit),
             global_flags=(

@@ -296,7 +296,6 @@ class Proxy:
 async def started_proxy(
     global_flags: Sequence[str],
     source_flags: Sequence[str],
-    pass_fds: Sequence[int] = (),
     *,
     launcher: Sequence[str | Path] = (),
     temporary: Path | None = None,
@@ -306,7 +305,6 @@ async def started_proxy(
     Args:
         global_flags: Flags of skopeo itself, such as ``--override-arch=…``.
         source_flags: Flags of the command, such as ``--authfile=…``.
-        pass_fds: Descriptors that it inherits.
         launcher: What runs it; see ``running``.
         temporary: A directory for temporary files.
 
@@ -319,7 +317,7 @@ async def started_proxy(
         ours.setblocking(False)
         command = ["skopeo", *global_flags, "experimental-image-proxy"]
         command += [f"--sockfd={theirs.fileno()}", *source_flags]
-        descriptors = [theirs.fileno(), *pass_fds]
+        descriptors = [theirs.fileno()]
         env = {} if temporary is None else {"TMPDIR": str(temporary)}
         async with running(command, pass_fds=descriptors, env=env, launcher=launcher) as program:
             theirs.close()

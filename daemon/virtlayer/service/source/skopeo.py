@@ -292,7 +292,7 @@ async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:
         raise RegistryUnavailable(f"{skopeo.reference} was changed while it was read. Try again.")
     digest = await skopeo.manifest_digest(raw)
     layout = await skopeo.copy_to_layout(digest)
-    return digest, replace(skopeo, reference=layout, target=layout, pass_fds=(), accepted=True)
+    return digest, replace(skopeo, reference=layout, target=layout, accepted=True)
 
 
 def _check_platform(image: Image, platform: Platform | None) -> None:
