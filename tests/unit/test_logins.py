@@ -47,6 +47,14 @@ def test_file_of_another_format_is_refused(content: bytes) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_number_of_logins_is_limited() -> None:
+    logins = {str(number): PAIR for number in range(1000)}
+    assert len(parse_logins(json.dumps({"auths": logins}).encode(), "auth-fd")) == 1000
+    logins["one more"] = PAIR
+    with pytest.raises(InvalidArgument, match="auth-fd has 1001 logins; the limit is 1000"):
+        parse_logins(json.dumps({"auths": logins}).encode(), "auth-fd")
+
+
 @pytest.mark.parametrize(
     ("key", "registry"),
     [

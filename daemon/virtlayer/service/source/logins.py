@@ -15,6 +15,8 @@ from virtlayer.errors import InvalidArgument
 type Logins = Mapping[str, Mapping[str, str]]
 """What ``auths`` contains: by registry or namespace, what to send."""
 
+_LIMIT = 1000
+"""Logins of one call: queued jobs keep them, and a parsed one takes many times its text's size."""
 _SENT = ("auth", "identitytoken")
 _ALIASES = {"docker.io": "index.docker.io", "registry-1.docker.io": "index.docker.io"}
 """Names of one registry, which files have used (containers-auth.json(5))."""
@@ -30,16 +32,22 @@ def parse_logins(content: bytes, name: str) -> Logins:
         name: What the caller calls it, for errors.
 
     Raises:
-        InvalidArgument: It has another format.
+        InvalidArgument: It has another format, or too many logins.
     """
     try:
         document: Any = json.loads(content)
-        return {registry: _login(entry) for registry, entry in document["auths"].items()}
+        logins = {registry: _login(entry) for registry, entry in document["auths"].items()}
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         # The content stays out of the message: it is secret.
         raise InvalidArgument(
             f"{name} is not a containers-auth.json(5) file: it must be JSON with “auths”."
         ) from None
+    if len(logins) > _LIMIT:
+        raise InvalidArgument(
+            f"{name} has {len(logins)} logins; the limit is {_LIMIT}. Leave out those that are not "
+            "needed."
+        )
+    return logins
 
 
 def login_of(registry: str, username: str, password: str) -> Logins:
