@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.support.borrowers import Borrower
-from tests.support.pouring import pour
-from virtlayer.service.source.blobs import BlobCache
+from tests.support.receiving import receive
+from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.image import Layer
-from virtlayer.service.source.proxy import Output
+from virtlayer.service.source.skopeo_pipe import Receiver
 from virtlayer.settings import MIB
 
 CONTENTS = tuple(bytes([number]) * (MIB + number) for number in range(6))
@@ -29,10 +29,10 @@ class _Stream:
     def __init__(self, content: bytes) -> None:
         self._rest = content
 
-    async def pour(self, output: Output) -> int:
+    async def receive(self, output: Receiver) -> int:
         await asyncio.sleep(0)
         piece, self._rest = self._rest[:100_000], self._rest[100_000:]
-        return pour(piece, output)
+        return receive(piece, output)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from tests.support.images import LayerContent, directory, file, layer
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.request import Applier, BuildStage, BuildTools, ChainRequest
-from virtlayer.service.source.arriving_blob import Blob, arriving
+from virtlayer.service.source.growing_blob import GrowingBlob, growing
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 
@@ -96,7 +96,7 @@ class Store:
         return tuple(layer for layer in layers if layer.digest in self.others)
 
     @contextlib.asynccontextmanager
-    async def fetch(self, wanted: Layer) -> AsyncIterator[Blob]:
+    async def fetch(self, wanted: Layer) -> AsyncIterator[GrowingBlob]:
         self.fetched.append(wanted.digest)
         await _awaited(self.before_fetch(wanted.digest))
         content = next(item for item in self.contents if item.digest == wanted.digest)
@@ -113,7 +113,7 @@ class Store:
         with tempfile.TemporaryFile() as stored:
             self.lent += 1
             try:
-                async with arriving(stored.fileno(), write) as blob:
+                async with growing(stored.fileno(), write) as blob:
                     yield blob
             finally:
                 self.lent -= 1

@@ -26,7 +26,7 @@ from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest, WholeImageResult
 from virtlayer.service.source.access import Access
-from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.reference import parse_reference

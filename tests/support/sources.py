@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tests.support.leftovers import children
-from tests.support.pouring import Gathered
+from tests.support.receiving import Gathered
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.image import Image, Layer
@@ -112,7 +112,7 @@ async def read_to_end(stream: BlobStream) -> bytes:
 async def read_some(stream: BlobStream) -> bytes:
     """The next bytes of a stream; nothing at the end."""
     output = Gathered(MIB)
-    length = await stream.pour(output)
+    length = await stream.receive(output)
     assert length == len(output.content), "what was counted is what came"
     return output.content
 

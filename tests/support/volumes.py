@@ -15,7 +15,7 @@ from tests.support.images import LayerContent
 from tests.support.privileges import call_as_root
 from tests.support.trees import Node, mounted, scan
 from virtlayer import programs
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.workers.layer import AppliedLayer, LayerRequest, LayerWorker
 from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 
@@ -95,7 +95,7 @@ async def _apply(
     with open_blob(content.blob) as blob:
         return await worker.apply(
             LayerRequest(
-                blob=Blob.complete(blob, len(content.blob)),
+                blob=GrowingBlob.complete(blob, len(content.blob)),
                 nbd=connection,
                 diff_id=content.diff_id,
                 description=f"The layer {content.digest[:19]}",

@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.leftovers import nothing_left
 from virtlayer.errors import RegistryUnavailable
-from virtlayer.service.source.arriving_blob import Blob, arriving
+from virtlayer.service.source.growing_blob import GrowingBlob, growing
 from virtlayer.service.workers.announcement import announced
 from virtlayer.worker.archive.stream import LayerStream
-from virtlayer.worker.blob import ArrivingBlobFile
+from virtlayer.worker.blob_reader import GrowingBlobReader
 from virtlayer.worker.problems import BrokenStream
 
 CONTENT = os.urandom(3_000_000)
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def read_all(descriptor: int, announcements: int) -> bytes:
-    blob, content = ArrivingBlobFile(descriptor, announcements), b""
+    blob, content = GrowingBlobReader(descriptor, announcements), b""
     while piece := blob.read(100_000):
         content += piece
     assert blob.consumed == len(content)
@@ -54,7 +54,7 @@ async def read_while[T](
     try:
         async with (
             asyncio.timeout(TOO_LONG),
-            arriving(descriptor, write) as blob,
+            growing(descriptor, write) as blob,
             announced(blob) as announcements,
         ):
             return await asyncio.to_thread(read, descriptor, announcements)
@@ -76,7 +76,7 @@ async def test_a_blob_is_read_as_it_arrives(file: Path, steps: int) -> None:
 async def test_a_blob_that_is_there_is_read_at_once(file: Path) -> None:
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        async with announced(Blob.complete(descriptor, len(CONTENT))) as announcements:
+        async with announced(GrowingBlob.complete(descriptor, len(CONTENT))) as announcements:
             assert await asyncio.to_thread(read_all, descriptor, announcements) == CONTENT
     finally:
         os.close(descriptor)
@@ -109,7 +109,7 @@ async def test_who_has_read_enough_does_not_wait_for_the_rest(tmp_path: Path) ->
     reached, ended = threading.Event(), threading.Event()
 
     def leave_early(descriptor: int, announcements: int) -> None:
-        blob = ArrivingBlobFile(descriptor, announcements)
+        blob = GrowingBlobReader(descriptor, announcements)
         with LayerStream(blob, "sha256", 2**40) as stream:
             assert stream.read(512) == CONTENT[:512]
             reached.set()
@@ -133,12 +133,12 @@ async def test_a_cut_blob_is_a_broken_stream(tmp_path: Path) -> None:
     file.write_bytes(gzip.compress(CONTENT, 1))
 
     def read(descriptor: int, announcements: int) -> None:
-        with LayerStream(ArrivingBlobFile(descriptor, announcements), "sha256", 2**40) as stream:
+        with LayerStream(GrowingBlobReader(descriptor, announcements), "sha256", 2**40) as stream:
             stream.drain()
 
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        async with announced(Blob.complete(descriptor, 100_000)) as announcements:
+        async with announced(GrowingBlob.complete(descriptor, 100_000)) as announcements:
             with pytest.raises(BrokenStream, match="too early"):
                 await asyncio.to_thread(read, descriptor, announcements)
     finally:

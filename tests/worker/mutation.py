@@ -15,7 +15,7 @@ from virtlayer.protocol.layer_limits import LayerLimits
 from virtlayer.worker.apply import LayerApplication
 from virtlayer.worker.archive.archive import Archive
 from virtlayer.worker.archive.stream import LayerStream
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.problems import (
     BrokenStream,
     LayerProblem,
@@ -119,7 +119,7 @@ def read_all(blob: bytes, tree: MemoryTree) -> int:
     try:
         os.write(descriptor, blob)
         os.lseek(descriptor, 0, os.SEEK_SET)
-        with LayerStream(BlobFile(descriptor), "sha256", LIMITS.bytes) as stream:
+        with LayerStream(BlobReader(descriptor), "sha256", LIMITS.bytes) as stream:
             archive = Archive(stream, LIMITS)
             application = LayerApplication(tree, LIMITS)
             count = 0

@@ -39,7 +39,7 @@ from tests.worker.large import (
     repeated,
 )
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.workers.layer import LayerRequest, LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -185,7 +185,7 @@ async def test_large_file_reports_its_progress(worker: LayerWorker, tmp_path: Pa
         async with served(volume) as connection:
             await worker.apply(
                 LayerRequest(
-                    blob=Blob.complete(blob, content.size),
+                    blob=GrowingBlob.complete(blob, content.size),
                     nbd=connection,
                     diff_id=content.diff_id,
                     description="The layer",

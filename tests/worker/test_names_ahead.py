@@ -22,7 +22,7 @@ from tests.support.volumes import open_blob
 from tests.worker.mutation import LIMITS
 from virtlayer.worker.archive.archive import Archive
 from virtlayer.worker.archive.stream import LayerStream
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.problems import BrokenStream
 
 _MANY = 20_000
@@ -32,7 +32,7 @@ _MANY = 20_000
 def reading(blob: bytes) -> Iterator[Archive]:
     with (
         open_blob(blob) as descriptor,
-        LayerStream(BlobFile(descriptor), "sha256", LIMITS.bytes) as stream,
+        LayerStream(BlobReader(descriptor), "sha256", LIMITS.bytes) as stream,
     ):
         yield Archive(stream, LIMITS)
 

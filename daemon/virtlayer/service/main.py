@@ -27,7 +27,7 @@ from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
-from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.scratch import sweep_scratch

@@ -12,7 +12,7 @@ from typing import Any
 from virtlayer.protocol.layer_limits import LayerLimits
 from virtlayer.worker.archive.archive import Archive, Entry
 from virtlayer.worker.archive.stream import LayerStream
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.problems import TooLarge
 from virtlayer.worker.refusal import WRONG_DIGEST, Refused
 
@@ -37,7 +37,7 @@ class LayerReading:
 
     def read(
         self,
-        blob: BlobFile,
+        blob: BlobReader,
         use: Callable[[Entry, Archive], None],
         expect: Callable[[list[bytes]], None] | None = None,
     ) -> int:

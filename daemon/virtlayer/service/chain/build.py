@@ -22,14 +22,14 @@ from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
-from virtlayer.service.chain.prefetch import Lender, Loan, first_failure
+from virtlayer.service.chain.prefetch import Prefetched, Prefetching, first_failure
 from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
 from virtlayer.service.chain.proof import prove
 from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 from virtlayer.settings import MIB
@@ -120,7 +120,7 @@ class _Build:
         self._request = request
         self._pool = request.pool
         self._tools = tools
-        self._lender = Lender(tools.fetch)
+        self._prefetching = Prefetching(tools.fetch)
         self._reused = 0
         self._found: dict[str, Volume] = {}
         self._placed: dict[Placed, str | None] = {}
@@ -221,9 +221,9 @@ class _Build:
     ) -> None:
         images = place.images
         async with asyncio.TaskGroup() as group:
-            loans = [Loan(layer) for layer in planned.layers]
-            for loan in loans:
-                group.create_task(self._lender.lend(loan))
+            prefetched = [Prefetched(layer) for layer in planned.layers]
+            for fetched in prefetched:
+                group.create_task(self._prefetching.hold(fetched))
             # While the volumes before are still written.
             async with self._explained():
                 parent = await self._parent(planned, before, place.staging)
@@ -233,7 +233,7 @@ class _Build:
             turn.queued.set()
             await before.written.wait()
             async with self._explained(), images.exported(image) as connect:
-                await self._write(planned, loans, connect)
+                await self._write(planned, prefetched, connect)
         turn.written.set()
         if is_last:
             self._tools.on_applied()
@@ -258,45 +258,47 @@ class _Build:
             raise
         self._placed[placed] = planned.parent
 
-    async def _write(self, planned: PlannedVolume, loans: Sequence[Loan], connect: Connect) -> None:
+    async def _write(
+        self, planned: PlannedVolume, prefetched: Sequence[Prefetched], connect: Connect
+    ) -> None:
         with contextlib.ExitStack() as connection:
-            for loan in loans:
-                async with self._arriving(loan) as blob:
-                    first, last = loan is loans[0], loan is loans[-1]
+            for fetched in prefetched:
+                async with self._while_downloaded(fetched) as blob:
+                    first, last = fetched is prefetched[0], fetched is prefetched[-1]
                     request = LayerRequest(
                         blob=blob,
                         nbd=connection.enter_context(await connect()) if first else None,
-                        diff_id=loan.layer.diff_id,
-                        description=f"layer {loan.layer.digest} of {self._request.description}",
+                        diff_id=fetched.layer.diff_id,
+                        description=f"layer {fetched.layer.digest} of {self._request.description}",
                         format_size=None if planned.parent else self._request.virtual_size,
                         base=planned.parent if first else None,
                         result=planned.name if last else None,
                         last=last,
                     )
                     await self._tools.applier.apply(request, self._tools.progress.add_applied)
-                loan.over.set()
+                fetched.used.set()
 
     @contextlib.asynccontextmanager
-    async def _arriving(self, loan: Loan) -> AsyncIterator[Blob]:
+    async def _while_downloaded(self, fetched: Prefetched) -> AsyncIterator[GrowingBlob]:
         """A blob whose layer is applied in the context, which ends when the blob is verified.
 
         Raises:
             VirtlayerError: What the context raises. But where a layer is found wrong whose blob is
                 not the right one, or does not come, that is the reason.
         """
-        if not loan.is_here:
+        if not fetched.is_here:
             self._tools.on_stage("downloading")
-        async with meanwhile(self._tell_when_here(loan)):
-            blob = await loan.lent()
+        async with meanwhile(self._tell_when_here(fetched)):
+            blob = await fetched.begun()
             try:
                 yield blob
             except _WRONG_LAYERS:
-                await loan.verified()
+                await fetched.verified()
                 raise
-            await loan.verified()
+            await fetched.verified()
 
-    async def _tell_when_here(self, loan: Loan) -> None:
-        await loan.verified()
+    async def _tell_when_here(self, fetched: Prefetched) -> None:
+        await fetched.verified()
         self._tools.on_stage("applying")
 
     async def _find(self, plan: Iterable[PlannedVolume]) -> dict[str, Volume]:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Blobs that arrive ahead of their use, and are held until it is over."""
+"""Blobs that are fetched ahead of their use, and held until it is over.
+
+The layers of a chain are applied one after the other. While one is applied, the blobs of the next
+ones are downloaded.
+"""
 
 import asyncio
 import contextlib
@@ -7,34 +11,34 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 
 from virtlayer.service.chain.request import Fetch
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 
 _DOWNLOADS = 3
-"""Blobs that arrive at a time: one through the proxy does not fill a fast network."""
+"""Blobs that are downloaded at a time: one through the proxy does not fill a fast network."""
 
 
-class Loan:
-    """A blob that is downloaded ahead and held until its layer is applied.
+class Prefetched:
+    """A blob that is fetched ahead and held until its layer is applied.
 
     Attributes:
         layer: Whose it is.
-        blob: Lent as soon as some of it may be there.
-        over: Set by who needs it no more.
+        blob: Set as soon as some of it may be there.
+        used: Set by its user when it is no longer needed.
     """
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
-        self.blob: asyncio.Future[Blob] = asyncio.get_running_loop().create_future()
-        self.over = asyncio.Event()
+        self.blob: asyncio.Future[GrowingBlob] = asyncio.get_running_loop().create_future()
+        self.used = asyncio.Event()
 
     @property
     def is_here(self) -> bool:
-        """Whether all of it has arrived."""
+        """Whether all of it is here."""
         return self.blob.done() and self.blob.result().is_over
 
-    async def lent(self) -> Blob:
-        """Wait until some of it may be there. A wait that is cancelled leaves the loan as it is."""
+    async def begun(self) -> GrowingBlob:
+        """Wait until some of it may be there. A wait can be cancelled and repeated."""
         return await asyncio.shield(self.blob)
 
     async def verified(self) -> int:
@@ -44,15 +48,15 @@ class Loan:
             Its descriptor, at offset 0.
 
         Raises:
-            VirtlayerError: It does not come, or is something else.
+            VirtlayerError: It cannot be downloaded, or is something else.
         """
-        blob = await self.lent()
+        blob = await self.begun()
         await blob.verified()
         return blob.descriptor
 
 
-class Lender:
-    """Lends blobs; they arrive in the order in which they are asked for.
+class Prefetching:
+    """Fetches blobs in the order in which they are asked for.
 
     Args:
         fetch: Gets one.
@@ -62,34 +66,36 @@ class Lender:
         self._fetch = fetch
         self._downloads = asyncio.Semaphore(_DOWNLOADS)
 
-    async def lend(self, loan: Loan) -> None:
-        """Get the blob, and hold it until it is given back.
+    async def hold(self, prefetched: Prefetched) -> None:
+        """Get a blob, and hold it until it was used.
 
         Raises:
-            VirtlayerError: It does not come, or is something else.
+            VirtlayerError: It cannot be downloaded, or is something else.
         """
         async with AsyncExitStack() as stack:
             async with self._downloads:
-                blob = await stack.enter_async_context(self._fetch(loan.layer))
-                loan.blob.set_result(blob)
+                blob = await stack.enter_async_context(self._fetch(prefetched.layer))
+                prefetched.blob.set_result(blob)
                 await blob.verified()
-            await loan.over.wait()
+            await prefetched.used.wait()
 
 
 @contextlib.asynccontextmanager
-async def lent(layers: Iterable[Layer], fetch: Fetch) -> AsyncIterator[tuple[Loan, ...]]:
-    """Have the blobs of all these layers arrive, in this order.
+async def prefetched_blobs(
+    layers: Iterable[Layer], fetch: Fetch
+) -> AsyncIterator[tuple[Prefetched, ...]]:
+    """Fetch the blobs of all these layers, in this order.
 
     Raises:
         VirtlayerError: What ``fetch`` raises, also while the caller works on a blob.
     """
-    lender = Lender(fetch)
+    prefetching = Prefetching(fetch)
     try:
         async with asyncio.TaskGroup() as group:
-            loans = tuple(map(Loan, layers))
-            for loan in loans:
-                group.create_task(lender.lend(loan))
-            yield loans
+            blobs = tuple(map(Prefetched, layers))
+            for blob in blobs:
+                group.create_task(prefetching.hold(blob))
+            yield blobs
     except BaseExceptionGroup as failures:
         raise first_failure(failures) from failures
 

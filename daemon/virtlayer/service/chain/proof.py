@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from virtlayer.service.chain.prefetch import lent
+from virtlayer.service.chain.prefetch import prefetched_blobs
 from virtlayer.service.chain.request import BuildTools
 from virtlayer.service.source.image import Layer
 
@@ -18,11 +18,11 @@ async def prove(layers: Sequence[Layer], tools: BuildTools) -> None:
     Raises:
         VirtlayerError: A blob does not come, or is something else: its volume must not be used.
     """
-    async with lent(layers, tools.fetch) as loans:
-        for loan in loans:
-            if not loan.is_here:
+    async with prefetched_blobs(layers, tools.fetch) as prefetched:
+        for fetched in prefetched:
+            if not fetched.is_here:
                 tools.on_stage("downloading")
-            await loan.verified()
-            loan.over.set()
-            tools.progress.add_applied(loan.layer.size)
+            await fetched.verified()
+            fetched.used.set()
+            tools.progress.add_applied(fetched.layer.size)
             tools.progress.layer_done()

@@ -8,11 +8,11 @@ from typing import Literal, Protocol
 
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.plan import PlannedVolume
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 
-type Fetch = Callable[[Layer], AbstractAsyncContextManager[Blob]]
+type Fetch = Callable[[Layer], AbstractAsyncContextManager[GrowingBlob]]
 """Lends a layer's blob, which may still be arriving, for as long as the context lasts."""
 
 type Unproven = Callable[[Iterable[PlannedVolume]], Awaitable[tuple[Layer, ...]]]

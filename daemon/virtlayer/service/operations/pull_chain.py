@@ -40,7 +40,7 @@ from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sharing import SharedPlanning
 from virtlayer.service.source.access import Access
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.policy import PolicyScope
@@ -269,7 +269,7 @@ class _Pull:
             self._downloaded.add(layer)
             return source.blob(layer)
 
-        def fetch(layer: Layer) -> AbstractAsyncContextManager[Blob]:
+        def fetch(layer: Layer) -> AbstractAsyncContextManager[GrowingBlob]:
             worker.prepare()
             return self._services.cache.borrow(
                 layer,

@@ -9,7 +9,7 @@ from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import STAGED_DIRECTORY
 from virtlayer.service.chain.explain import explained
-from virtlayer.service.chain.prefetch import lent
+from virtlayer.service.chain.prefetch import prefetched_blobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.staging import Staging
@@ -104,20 +104,20 @@ class _PullDirectory(WholeImagePull):
         subject = str(self.request.source)
         async with (
             DirectoryWorker.started(staging, self.services.settings.layer) as worker,
-            lent(image.layers, lambda layer: self.fetch(source, layer)) as loans,
+            prefetched_blobs(image.layers, lambda layer: self.fetch(source, layer)) as prefetched,
         ):
-            for loan in loans:
-                if not loan.is_here:
+            for fetched in prefetched:
+                if not fetched.is_here:
                     report.set_stage(Stage.DOWNLOADING)
-                blob = await loan.verified()
+                blob = await fetched.verified()
                 report.set_stage(Stage.APPLYING)
                 layer = DirectoryLayer(
                     blob=blob,
-                    diff_id=loan.layer.diff_id,
-                    description=f"layer {loan.layer.digest} of {subject}",
+                    diff_id=fetched.layer.diff_id,
+                    description=f"layer {fetched.layer.digest} of {subject}",
                 )
                 await worker.apply(layer, report.add_applied)
-                loan.over.set()
+                fetched.used.set()
                 report.layer_done()
             return await worker.finish(f"The image {subject}")
 

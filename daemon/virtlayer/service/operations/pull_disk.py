@@ -6,7 +6,7 @@ from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import STAGED_DISK
 from virtlayer.service.chain.explain import explained
-from virtlayer.service.chain.prefetch import lent
+from virtlayer.service.chain.prefetch import prefetched_blobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.staging import Staging
@@ -75,16 +75,16 @@ class _PullDisk(WholeImagePull):
         from_the_top = image.layers[::-1]
         async with (
             DiskWorker.started(staging, self.services.settings.layer) as worker,
-            lent(from_the_top, lambda layer: self.fetch(source, layer)) as loans,
+            prefetched_blobs(from_the_top, lambda layer: self.fetch(source, layer)) as prefetched,
         ):
-            for loan in loans:
-                if not loan.is_here:
+            for fetched in prefetched:
+                if not fetched.is_here:
                     report.set_stage(Stage.DOWNLOADING)
-                blob = await loan.verified()
+                blob = await fetched.verified()
                 report.set_stage(Stage.APPLYING)
-                description = f"layer {loan.layer.digest} of {subject}"
-                await worker.search(blob, loan.layer.diff_id, description, report.add_applied)
-                loan.over.set()
+                description = f"layer {fetched.layer.digest} of {subject}"
+                await worker.search(blob, fetched.layer.diff_id, description, report.add_applied)
+                fetched.used.set()
                 report.layer_done()
             return await worker.found(f"The image {subject}")
 

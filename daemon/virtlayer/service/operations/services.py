@@ -11,7 +11,7 @@ from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.operations.sweeping import Sweeper
-from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import Settings
 

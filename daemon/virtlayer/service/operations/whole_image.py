@@ -25,7 +25,7 @@ from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
 from virtlayer.service.source.access import Access
-from virtlayer.service.source.arriving_blob import Blob
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import Reference
@@ -196,7 +196,7 @@ class WholeImagePull:
             self.job.report.set_total(sum(layer.size for layer in layers), len(layers))
             yield source
 
-    def fetch(self, source: OpenImage, layer: Layer) -> AbstractAsyncContextManager[Blob]:
+    def fetch(self, source: OpenImage, layer: Layer) -> AbstractAsyncContextManager[GrowingBlob]:
         """Lend the blob of a layer, which may still be arriving."""
 
         def download() -> AbstractAsyncContextManager[BlobStream]:

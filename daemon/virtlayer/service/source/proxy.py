@@ -13,151 +13,30 @@ first that asks policy.json.
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import re
 import socket
 import stat
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram, running
 from virtlayer.service.source.descriptors import readable
-from virtlayer.settings import KIB, MIB
+from virtlayer.service.source.skopeo_pipe import SkopeoPipe
+from virtlayer.settings import KIB
 
 OLDEST_PROTOCOL = (0, 2, 6)
 _PACKET_LIMIT = 256 * KIB
 _DESCRIPTORS_LIMIT = 8
-_PIPE_SIZE = MIB
-"""The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""
-_SMALL = 64 * KIB
-"""Of a manifest, which is seldom longer, at a time."""
-_POURED_AT_ONCE = 8 * MIB
-_POURING_SECONDS = 0.02
-"""How long a thread pours before its caller is told: what a cancellation waits for at most."""
-_AT_ITS_POSITION = -1
-"""For preadv2(2): where the descriptor is, as read(2)."""
-_GATHER_SECONDS = 0.001
-"""skopeo writes 32 KiB at a time, and to wake up for each would cost as much as to hash them. The
-pipe does not fill up meanwhile."""
 
 
 class ProxyFailed(Exception):
     """The proxy refused a request, or ended; the text is skopeo's."""
-
-
-class Output(Protocol):
-    """What a pipe is poured into."""
-
-    def room(self) -> memoryview:
-        """Memory for the bytes that come next; never empty."""
-
-    def append(self, length: int) -> None:
-        """Take that many bytes, which were put into ``room``."""
-
-
-class Pipe:
-    """The reading end of a pipe from the proxy."""
-
-    def __init__(self, descriptor: int) -> None:
-        os.set_blocking(descriptor, False)
-        self._reads_now = True
-        # More than what is left of the user's allowance is refused; the pipe works all the same.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        self._descriptor: int | None = descriptor
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def readable(self) -> None:
-        """Wait until there is something to read, or the end."""
-        await readable(self._open())
-
-    async def read(self, limit: int) -> bytes:
-        """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
-        buffer = bytearray(min(limit, _SMALL))
-        while True:
-            try:
-                return bytes(buffer[: self._read_now(memoryview(buffer))])
-            except BlockingIOError:
-                await self.readable()
-
-    def pour(self, output: Output, limit: int) -> int:
-        """Have written what is there and what comes close behind it, as long as that takes.
-
-        It blocks for ``_POURING_SECONDS`` or a little more, so it belongs into a thread.
-
-        Args:
-            output: Where they go.
-            limit: The most bytes.
-
-        Returns:
-            How many there were; 0 where there are none at present, or at the end.
-        """
-        limit = min(limit, _POURED_AT_ONCE)
-        deadline = time.monotonic() + _POURING_SECONDS
-        poured = 0
-        while poured < limit and time.monotonic() < deadline:
-            length = self._gather(output.room()[: limit - poured])
-            if not length:
-                break
-            output.append(length)
-            poured += length
-        return poured
-
-    def _gather(self, buffer: memoryview) -> int:
-        """Fill a buffer, up to the end or to where nothing more comes for a moment."""
-        filled, idle = 0, False
-        while filled < len(buffer):
-            try:
-                length = self._read_now(buffer[filled:])
-            except BlockingIOError:
-                if idle:
-                    break
-                idle = True
-                time.sleep(_GATHER_SECONDS)
-            else:
-                if not length:
-                    break
-                filled, idle = filled + length, False
-        return filled
-
-    def _read_now(self, buffer: memoryview) -> int:
-        """Read what is there. The writer could have cleared O_NONBLOCK, which is shared.
-
-        Raises:
-            BlockingIOError: Nothing is there at present.
-        """
-        if self._reads_now:
-            try:
-                return os.preadv(self._open(), [buffer], _AT_ITS_POSITION, os.RWF_NOWAIT)
-            except OSError as error:
-                if error.errno != errno.EOPNOTSUPP:
-                    raise
-            # Kernels before 6.4 cannot do so for pipes.
-            self._reads_now = False
-        return os.readv(self._open(), [buffer])
-
-    def _open(self) -> int:
-        assert self._descriptor is not None, "read after close"
-        return self._descriptor
-
-    def close(self) -> None:
-        """Close it; the proxy's writer then ends as well."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +50,7 @@ class OpenedPipe:
     """
 
     value: object
-    pipe: Pipe
+    pipe: SkopeoPipe
     number: int
 
 
@@ -216,7 +95,7 @@ class Proxy:
         with await self._asked(method, arguments) as reply:
             if len(reply.descriptors) != 1 or not _is_pipe(reply.descriptors[0]):
                 raise ProxyFailed(f"{method} was answered without a pipe")
-            pipe = Pipe(reply.descriptors.pop())
+            pipe = SkopeoPipe(reply.descriptors.pop())
             return OpenedPipe(reply.value, pipe, reply.pipe_number)
 
     async def finish(self, opened: OpenedPipe) -> None:

@@ -16,8 +16,9 @@ from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import DigestMismatch, RegistryUnavailable
 from virtlayer.service.source.command import Skopeo
 from virtlayer.service.source.image import Layer
-from virtlayer.service.source.proxy import Output, Pipe, Proxy, ProxyFailed
+from virtlayer.service.source.proxy import Proxy, ProxyFailed
 from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.skopeo_pipe import Receiver, SkopeoPipe
 from virtlayer.settings import MIB
 
 STREAMS = 4
@@ -29,10 +30,10 @@ that takes 25 ms and more of processor time, and a registry that is near gives t
 
 
 class BlobStream:
-    """The bytes of one blob, on their way."""
+    """The bytes of one blob, as skopeo sends them."""
 
     def __init__(
-        self, skopeo: Skopeo, layer: Layer, pipe: Pipe, verdict: asyncio.Future[None]
+        self, skopeo: Skopeo, layer: Layer, pipe: SkopeoPipe, verdict: asyncio.Future[None]
     ) -> None:
         self._skopeo = skopeo
         self._layer = layer
@@ -45,8 +46,8 @@ class BlobStream:
         self.is_compared = True
         """Whether skopeo's verdict on the digest is as good as our own."""
 
-    async def pour(self, output: Output) -> int:
-        """Have the next bytes written, in a thread; the call ends when that does.
+    async def receive(self, receiver: Receiver) -> int:
+        """Give the next bytes to a receiver, in a thread; the call ends when that does.
 
         Returns:
             How many; 0 at the end, and only after a good verdict.
@@ -67,8 +68,8 @@ class BlobStream:
                 )
         length = 0
         if missing:
-            pouring = asyncio.to_thread(self._pipe.pour, output, missing)
-            length = await to_completion(pouring)
+            receiving = asyncio.to_thread(self._pipe.receive, receiver, missing)
+            length = await to_completion(receiving)
         self._received += length
         if not length:
             await self._conclude()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Telling a worker how much of a blob it can read, while the rest arrives.
+"""Telling a worker how much of a blob it can read, while the rest is downloaded.
 
 The worker gets one end of a socket. Each packet says how many bytes there are, in eight of them,
 little-endian. After the last packet there is no more to read, be it that the blob is complete or
@@ -16,8 +16,8 @@ from virtlayer.cancellation import meanwhile
 from virtlayer.errors import VirtlayerError
 
 
-class ArrivingBlob(Protocol):
-    """The part of ``source.arrival.Blob`` that is used here."""
+class ReadableBlob(Protocol):
+    """The part of ``source.growing_blob.GrowingBlob`` that is used here."""
 
     descriptor: int
     """For reading, at offset 0."""
@@ -26,12 +26,12 @@ class ArrivingBlob(Protocol):
         """Wait until more than that many bytes can be read; how many, or the same at the end.
 
         Raises:
-            VirtlayerError: It does not arrive.
+            VirtlayerError: It cannot be downloaded.
         """
 
 
 @contextlib.asynccontextmanager
-async def announced(blob: ArrivingBlob) -> AsyncIterator[int]:
+async def announced(blob: ReadableBlob) -> AsyncIterator[int]:
     """Announce the bytes of a blob for as long as the context lasts.
 
     Yields:
@@ -44,11 +44,11 @@ async def announced(blob: ArrivingBlob) -> AsyncIterator[int]:
             yield theirs.fileno()
 
 
-async def _announce(blob: ArrivingBlob, worker: socket.socket) -> None:
+async def _announce(blob: ReadableBlob, worker: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     told = 0
     try:
-        # Who lends the blob hears why it does not arrive; a worker that wants no more says why.
+        # The download's error is raised elsewhere; a worker that has ended says why.
         with contextlib.suppress(VirtlayerError, BrokenPipeError):
             while (size := await blob.readable(told)) > told:
                 await loop.sock_sendall(worker, size.to_bytes(8, "little"))

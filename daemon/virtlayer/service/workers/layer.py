@@ -14,7 +14,7 @@ from typing import Self
 from virtlayer import errors
 from virtlayer.protocol.programs import Kind
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.announcement import ArrivingBlob, announced
+from virtlayer.service.workers.announcement import ReadableBlob, announced
 from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
@@ -28,7 +28,7 @@ _ADVICE = {
 class LayerRequest:
     """One layer to be applied to the volume behind an NBD connection."""
 
-    blob: ArrivingBlob
+    blob: ReadableBlob
     """May still be arriving. Whether it was the right one is for the caller to find out; where it
     is not, or does not arrive, both the error and the volume mean nothing."""
     nbd: socket.socket | None

@@ -17,7 +17,7 @@ import zstandard
 from isal import igzip_lib
 
 from virtlayer.worker.archive.hashing_queue import Handover
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.problems import (
     BrokenStream,
     StreamTooLong,
@@ -152,7 +152,7 @@ class LayerStream:
 
     def __init__(
         self,
-        blob: BlobFile,
+        blob: BlobReader,
         algorithm: str,
         limit: int,
         on_progress: Callable[[int], None] = lambda _: None,

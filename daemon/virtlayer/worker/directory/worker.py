@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from virtlayer.worker.apply import LayerApplication
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.directory.refusal import STOPS, refusal
 from virtlayer.worker.directory.start import start
 from virtlayer.worker.directory.tree import DirectoryTree
@@ -35,7 +35,7 @@ def _answer(
         return _finish(tree)
     layer = LayerReading(request, control)
     try:
-        blob = BlobFile(descriptors[0])
+        blob = BlobReader(descriptors[0])
         entries = layer.read(blob, LayerApplication(tree, layer.limits).apply)
     except STOPS as error:
         raise refusal(error, layer.name) from error

@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import Any
 
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.disk.search import DiskSearch
 from virtlayer.worker.problems import quoted
 from virtlayer.worker.reading import LayerReading
@@ -48,12 +48,12 @@ def main() -> None:
             return _outcome(search)
         layer = LayerReading(request, control)
         search.begin_layer()
-        return _searched(search, layer, BlobFile(descriptors[0]))
+        return _searched(search, layer, BlobReader(descriptors[0]))
 
     serve(answer)
 
 
-def _searched(search: DiskSearch, layer: LayerReading, blob: BlobFile) -> dict[str, Any]:
+def _searched(search: DiskSearch, layer: LayerReading, blob: BlobReader) -> dict[str, Any]:
     try:
         return {"entries": layer.read(blob, search.use)}
     except STOPS as error:

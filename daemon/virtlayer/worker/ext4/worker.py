@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from virtlayer.worker.apply import LayerApplication, path_in_question
-from virtlayer.worker.blob import ArrivingBlobFile, BlobFile
+from virtlayer.worker.blob_reader import BlobReader, GrowingBlobReader
 from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 from virtlayer.worker.ext4.refusal import STOPS, refusal
 from virtlayer.worker.ext4.reused_filesystem import KeptFilesystem, Step
@@ -36,14 +36,14 @@ def _answer(
     kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
 ) -> dict[str, int]:
     device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
-    blob = ArrivingBlobFile(*descriptors)
+    blob = GrowingBlobReader(*descriptors)
     return _apply(kept, request, blob, device, LayerReading(request, control))
 
 
 def _apply(
     kept: KeptFilesystem,
     request: dict[str, Any],
-    blob: BlobFile,
+    blob: BlobReader,
     device: socket.socket | None,
     layer: LayerReading,
 ) -> dict[str, int]:

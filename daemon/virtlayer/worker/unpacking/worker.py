@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from virtlayer.worker.archive.stream import unpacked
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 from virtlayer.worker.refusal import STOPS, refusal
 from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
 from virtlayer.worker.serving import obey_cpu_limit, serve
@@ -34,7 +34,7 @@ def _answer(
 ) -> dict[str, Any]:
     blob, output = descriptors
     try:
-        for piece in unpacked(BlobFile(blob)):
+        for piece in unpacked(BlobReader(blob)):
             _write_all(output, memoryview(piece))
     except STOPS as error:
         raise refusal(error) from error

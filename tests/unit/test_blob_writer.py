@@ -14,20 +14,20 @@ from tests.support.borrowers import Borrower
 from tests.support.leftovers import nothing_left
 from tests.support.small_filesystem import small_filesystem
 from tests.unit.test_announcement import read_all
-from tests.unit.test_blobs import Source, assert_a_failing_disk_is_told, files, layer_of
+from tests.unit.test_blob_cache import Source, assert_a_failing_disk_is_told, files, layer_of
 from virtlayer.errors import DigestMismatch
-from virtlayer.service.source import blob_file
-from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source import blob_writer
+from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.workers.announcement import announced
 from virtlayer.settings import MIB
-from virtlayer.worker.blob import BlobFile
+from virtlayer.worker.blob_reader import BlobReader
 
 SIZES = (4095, 4096, 8 * 4096, 3 * MIB + 5, 5 * MIB)
 
 
 @pytest.fixture(autouse=True)
 def huge_from_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(blob_file, "_HUGE", 1)
+    monkeypatch.setattr(blob_writer, "_HUGE", 1)
     with nothing_left():
         yield
 
@@ -36,7 +36,9 @@ def is_direct(descriptor: int) -> bool:
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
 
 
-async def lent(directory: Path, content: bytes, *, keep: bool = True) -> tuple[bytes, bool]:
+async def read_meanwhile(
+    directory: Path, content: bytes, *, keep: bool = True
+) -> tuple[bytes, bool]:
     """What a worker reads of a blob while it arrives, and whether that was past the cache."""
     cache = BlobCache(directory, 1024 * MIB)
     async with (
@@ -56,7 +58,7 @@ async def test_a_blob_goes_past_the_cache_and_is_read_meanwhile(
     tmp_path: Path, size: int, keep: bool
 ) -> None:
     content = os.urandom(size)
-    assert await lent(tmp_path, content, keep=keep) == (content, True)
+    assert await read_meanwhile(tmp_path, content, keep=keep) == (content, True)
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == (
         [content] if keep else []
     )
@@ -73,7 +75,7 @@ async def test_a_worker_that_waited_for_all_of_it_reads_it_to_its_end(
     ) as blob:
         await blob.verified()
         assert is_direct(blob.descriptor)
-        file = BlobFile(blob.descriptor)
+        file = BlobReader(blob.descriptor)
         assert b"".join(iter(lambda: file.read(100_000), b"")) == content
 
 
@@ -81,7 +83,7 @@ async def test_a_worker_that_waited_for_all_of_it_reads_it_to_its_end(
 async def test_memory_is_as_good_as_a_disk(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     with small_filesystem(tmp_path, 64 * MIB):
-        assert (await lent(tmp_path, content))[0] == content
+        assert (await read_meanwhile(tmp_path, content))[0] == content
 
 
 @pytest.mark.parametrize("size", [size for size in SIZES if size > MIB])
@@ -89,9 +91,9 @@ async def test_a_disk_that_wants_another_alignment_is_written_through_the_cache(
     tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # To a disk with blocks of 512 bytes, 1000 is what 4096 is to one with larger blocks.
-    monkeypatch.setattr(blob_file, "_ALIGNMENT", 1000)
+    monkeypatch.setattr(blob_writer, "_ALIGNMENT", 1000)
     content = os.urandom(size)
-    assert await lent(tmp_path, content) == (content, False)
+    assert await read_meanwhile(tmp_path, content) == (content, False)
 
 
 async def test_other_bytes_are_refused(tmp_path: Path) -> None:
@@ -142,6 +144,6 @@ async def test_a_download_that_is_given_up_waits_for_its_last_write(
 
 
 def test_smaller_ones_stay_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blob_file, "_HUGE", 2 * MIB)
+    monkeypatch.setattr(blob_writer, "_HUGE", 2 * MIB)
     content = os.urandom(2 * MIB - 1)
-    assert asyncio.run(lent(tmp_path, content)) == (content, False)
+    assert asyncio.run(read_meanwhile(tmp_path, content)) == (content, False)

@@ -12,7 +12,7 @@ _ALIGNMENT = 4096
 """What offsets and lengths are a multiple of, where the file is read past the page cache."""
 
 
-class BlobFile:
+class BlobReader:
     """A blob that is all there.
 
     Args:
@@ -23,33 +23,33 @@ class BlobFile:
         self._descriptor = descriptor
         # Memory of its own starts with a page, as a file past the page cache wants it.
         self._buffer = memoryview(mmap.mmap(-1, _BUFFER_SIZE))
-        self._filled = memoryview(b"")
+        self._unread = memoryview(b"")
         self.consumed = 0
         """The bytes that were read."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Some more bytes, at most that many; nothing at the end."""
-        if not self._filled:
-            self._filled = self._buffer[: self._fill(self._buffer)]
-        piece = bytes(self._filled[:size])
-        self._filled = self._filled[size:]
+        if not self._unread:
+            self._unread = self._buffer[: self._read_into(self._buffer)]
+        piece = bytes(self._unread[:size])
+        self._unread = self._unread[size:]
         self.consumed += len(piece)
         return piece
 
-    def _fill(self, buffer: memoryview) -> int:
+    def _read_into(self, buffer: memoryview) -> int:
         return os.readv(self._descriptor, [buffer])
 
     def stop(self) -> None:
         """Let a read in another thread find that there is no more, instead of waiting for it."""
 
 
-class ArrivingBlobFile(BlobFile):
-    """A blob that arrives meanwhile. A read waits for its bytes.
+class GrowingBlobReader(BlobReader):
+    """A blob that is downloaded meanwhile. A read waits for its bytes.
 
     Args:
         descriptor: Its file, at its beginning.
-        announcements: A socket that tells how many bytes can be read; see ``announcing``. Stays
-            the caller's to close.
+        announcements: A socket that tells how many bytes can be read, see
+            ``service/workers/announcement.py``; stays the caller's to close.
     """
 
     def __init__(self, descriptor: int, announcements: int) -> None:
@@ -58,14 +58,14 @@ class ArrivingBlobFile(BlobFile):
         self._readable = 0
         self._fetched = 0
 
-    def _fill(self, buffer: memoryview) -> int:
+    def _read_into(self, buffer: memoryview) -> int:
         while self._fetched == self._readable:
             announcement = os.read(self._announcements, 8)
             if not announcement:
                 return 0
             self._readable = int.from_bytes(announcement, "little")
         length = min(self._readable - self._fetched, len(buffer))
-        fetched = super()._fill(buffer[: length + -length % _ALIGNMENT])
+        fetched = super()._read_into(buffer[: length + -length % _ALIGNMENT])
         if fetched > length:
             # Nobody has said yet that these bytes are what they will be.
             os.lseek(self._descriptor, length - fetched, os.SEEK_CUR)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A blob that can be read while it arrives, before anybody knows whether it is the right one."""
+"""A blob that can be read while it is downloaded, before it is known whether it is right."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,13 @@ from typing import Self
 
 from virtlayer.cancellation import meanwhile
 
-type Fill = Callable[[Callable[[int], None]], Coroutine[None, None, None]]
-"""Writes a blob to its file and compares its digest; what it is given is told each step."""
+type WriteBlob = Callable[[Callable[[int], None]], Coroutine[None, None, None]]
+"""Writes a blob to its file and verifies it; it calls what it is given with the size of each piece
+that is in the file."""
 
 
-class Blob:
-    """A blob that is lent: all of it, or as much as has arrived.
+class GrowingBlob:
+    """The file of a blob: all of it, or as much as is downloaded.
 
     Args:
         descriptor: Its file, for reading, at offset 0.
@@ -35,14 +36,14 @@ class Blob:
 
     @property
     def is_over(self) -> bool:
-        """Whether all has arrived that will."""
+        """Whether the download has ended, if only by an error."""
         return self._verified.done()
 
     async def verified(self) -> None:
         """Wait until all of it is there, and its digest right.
 
         Raises:
-            VirtlayerError: It does not come, or is something else.
+            VirtlayerError: It cannot be downloaded, or is something else.
         """
         await asyncio.shield(self._verified)
 
@@ -56,7 +57,7 @@ class Blob:
             How many can be read now; ``beyond`` when those are all, and right.
 
         Raises:
-            VirtlayerError: It does not come, or is something else.
+            VirtlayerError: It cannot be downloaded, or is something else.
         """
         while self._readable <= beyond and not self.is_over:
             await self._changed.wait()
@@ -64,21 +65,21 @@ class Blob:
             await self.verified()
         return self._readable
 
-    async def arrive(self, fill: Fill) -> None:
-        """Fill it; whoever waits hears of the outcome."""
+    async def grow(self, write: WriteBlob) -> None:
+        """Have it written; what comes of it is for those who wait."""
         try:
-            await fill(self._grow)
-        # Whatever it is: who waits would wait for ever if it were kept from him.
+            await write(self._add)
+        # Whatever it is, otherwise waiters would block forever.
         except Exception as error:
             self._verified.set_exception(error)
-            self._verified.exception()  # seen, even if nobody waits for it any more
+            self._verified.exception()  # seen, even if nobody waits for it
         else:
             self._verified.set_result(None)
         finally:
             self._verified.cancel()
             self._wake()
 
-    def _grow(self, size: int) -> None:
+    def _add(self, size: int) -> None:
         self._readable += size
         self._wake()
 
@@ -88,13 +89,13 @@ class Blob:
 
 
 @contextlib.asynccontextmanager
-async def arriving(descriptor: int, fill: Fill) -> AsyncIterator[Blob]:
-    """Lend a blob while it arrives; the end of the context ends that as well.
+async def growing(descriptor: int, write: WriteBlob) -> AsyncIterator[GrowingBlob]:
+    """Give a blob while it is written; the end of the context ends that as well.
 
     Args:
         descriptor: Its file, for reading, at offset 0.
-        fill: Writes that file.
+        write: Writes that file.
     """
-    blob = Blob(descriptor)
-    async with meanwhile(blob.arrive(fill)):
+    blob = GrowingBlob(descriptor)
+    async with meanwhile(blob.grow(write)):
         yield blob

@@ -24,10 +24,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from virtlayer.service.source.arriving_blob import Blob, arriving
-from virtlayer.service.source.blob_transfer import Borrower, Transfer
-from virtlayer.service.source.blob_writing import Opener, digest_of_file
+from virtlayer.service.source.blob_digest import digest_of_file
+from virtlayer.service.source.blob_download import BlobDownload, Borrower, OpenStream
 from virtlayer.service.source.digest import ALGORITHMS
+from virtlayer.service.source.growing_blob import GrowingBlob, growing
 from virtlayer.service.source.image import Layer
 
 _PARTIAL = "partial"
@@ -52,17 +52,17 @@ class BlobCache:
     async def borrow(
         self,
         layer: Layer,
-        download: Opener,
+        download: OpenStream,
         borrower: Borrower,
         *,
         keep: bool,
         on_bytes: Callable[[int], None],
-    ) -> AsyncIterator[Blob]:
+    ) -> AsyncIterator[GrowingBlob]:
         """Lend a blob that is here, or arrives meanwhile; valid inside the context.
 
         Until it is verified, what can be read of it is what the source says. What goes wrong then
-        is for those who wait for that: ``Blob.verified`` tells of a wrong digest, too little room,
-        and whatever ``download`` raises. A blob that is not wholly here at the end of the context
+        is for those who wait for that: ``GrowingBlob.verified`` raises what ``download`` raises, a
+        wrong digest, and too little room. A blob that is not wholly here at the end of the context
         is not kept.
 
         Args:
@@ -76,9 +76,9 @@ class BlobCache:
         if not self._swept:
             self._swept = True
             self.sweep()
-        transfer = Transfer(layer, download, borrower, on_bytes)
+        wanted = BlobDownload(layer, download, borrower, on_bytes)
         lending = self._kept if keep else self._nameless
-        async with lending(transfer) as blob:
+        async with lending(wanted) as blob:
             yield blob
 
     @contextlib.asynccontextmanager
@@ -103,54 +103,54 @@ class BlobCache:
                     path.unlink()
 
     @contextlib.asynccontextmanager
-    async def _nameless(self, transfer: Transfer) -> AsyncIterator[Blob]:
+    async def _nameless(self, wanted: BlobDownload) -> AsyncIterator[GrowingBlob]:
         with (
             tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
             _read_only(file.fileno()) as descriptor,
         ):
-            write = functools.partial(transfer.run, file.fileno(), descriptor)
-            async with arriving(descriptor, write) as blob:
+            write = functools.partial(wanted.run, file.fileno(), descriptor)
+            async with growing(descriptor, write) as blob:
                 yield blob
 
     @contextlib.asynccontextmanager
-    async def _kept(self, transfer: Transfer) -> AsyncIterator[Blob]:
-        layer = transfer.layer
+    async def _kept(self, wanted: BlobDownload) -> AsyncIterator[GrowingBlob]:
+        layer = wanted.layer
         async with contextlib.AsyncExitStack() as afterwards:
             while True:
                 with contextlib.ExitStack() as files:
-                    if (descriptor := await self._usable(transfer, files)) is not None:
-                        transfer.on_bytes(layer.size)
-                        yield Blob.complete(descriptor, layer.size)
+                    if (descriptor := await self._usable(wanted, files)) is not None:
+                        wanted.on_bytes(layer.size)
+                        yield GrowingBlob.complete(descriptor, layer.size)
                         return
-                with self._partial(layer, transfer.borrower.source) as partial:
+                with self._partial(layer, wanted.borrower.source) as partial:
                     # While this one waited, another may have downloaded it from the same source.
-                    if partial is not None and not await self._is_usable(transfer):
+                    if partial is not None and not await self._is_usable(wanted):
                         await asyncio.to_thread(self._evict, layer.size)
                         afterwards.push_async_callback(asyncio.to_thread, self._evict, 0)
-                        async with self._downloaded(partial, transfer) as blob:
+                        async with self._downloaded(partial, wanted) as blob:
                             yield blob
                         return
                 await asyncio.sleep(_POLL_SECONDS)
 
     @contextlib.asynccontextmanager
-    async def _downloaded(self, partial: int, transfer: Transfer) -> AsyncIterator[Blob]:
+    async def _downloaded(self, partial: int, wanted: BlobDownload) -> AsyncIterator[GrowingBlob]:
         async def write(on_written: Callable[[int], None]) -> None:
-            await transfer.run(partial, descriptor, on_written)
-            self._publish(partial, descriptor, transfer)
+            await wanted.run(partial, descriptor, on_written)
+            self._publish(partial, descriptor, wanted)
 
         with _read_only(partial) as descriptor:
-            async with arriving(descriptor, write) as blob:
+            async with growing(descriptor, write) as blob:
                 yield blob
 
-    async def _is_usable(self, transfer: Transfer) -> bool:
-        path = self._path(transfer.layer)
-        return path.exists() and await transfer.may_be_left_out()
+    async def _is_usable(self, wanted: BlobDownload) -> bool:
+        path = self._path(wanted.layer)
+        return path.exists() and await wanted.may_be_left_out()
 
-    async def _usable(self, transfer: Transfer, files: contextlib.ExitStack) -> int | None:
+    async def _usable(self, wanted: BlobDownload, files: contextlib.ExitStack) -> int | None:
         """Open a blob of the cache that is right, and that the borrower may use."""
-        if not await self._is_usable(transfer):
+        if not await self._is_usable(wanted):
             return None
-        return await self._cached(transfer.layer, files)
+        return await self._cached(wanted.layer, files)
 
     async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
         """Open a complete blob that is in the cache and right; a wrong one is removed."""
@@ -195,8 +195,8 @@ class BlobCache:
                 if _is_at(descriptor, path):
                     path.unlink()
 
-    def _publish(self, partial: int, blob: int, transfer: Transfer) -> None:
-        layer = transfer.layer
+    def _publish(self, partial: int, blob: int, wanted: BlobDownload) -> None:
+        layer = wanted.layer
         os.fchmod(partial, 0o400)
         fcntl.flock(partial, fcntl.LOCK_SH)
         fcntl.flock(blob, fcntl.LOCK_SH)
@@ -205,7 +205,7 @@ class BlobCache:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Who empties the cache meanwhile takes the name, not the bytes.
         with contextlib.suppress(FileNotFoundError):
-            self._partial_path(layer, transfer.borrower.source).rename(path)
+            self._partial_path(layer, wanted.borrower.source).rename(path)
 
     def _partial_path(self, layer: Layer, source: str) -> Path:
         # A source's name may be longer than a file's.

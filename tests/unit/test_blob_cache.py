@@ -17,14 +17,14 @@ import pytest
 
 from tests.support.borrowers import Borrower
 from tests.support.leftovers import nothing_left
-from tests.support.pouring import pour
+from tests.support.receiving import receive
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import DigestMismatch, Internal, NoSpace, RegistryUnavailable
-from virtlayer.service.source.arriving_blob import Blob
-from virtlayer.service.source.blobs import BlobCache
+from virtlayer.service.source.blob_cache import BlobCache
+from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
-from virtlayer.service.source.proxy import Output
+from virtlayer.service.source.skopeo_pipe import Receiver
 from virtlayer.settings import MIB
 
 CONTENT = bytes(range(256)) * 12_345  # more than one chunk, and no whole number of them
@@ -61,7 +61,7 @@ class Stream:
         self._source = source
         self._position = 0
 
-    async def pour(self, output: Output) -> int:
+    async def receive(self, output: Receiver) -> int:
         source = self._source
         if self._position > len(source.content) // 2:
             if source.failure:
@@ -71,7 +71,7 @@ class Stream:
                 await source.pause.wait()
         chunk = source.content[self._position : self._position + 100_000]
         self._position += len(chunk)
-        return await to_completion(asyncio.to_thread(pour, chunk, output))
+        return await to_completion(asyncio.to_thread(receive, chunk, output))
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +86,7 @@ async def borrowed(
             yield file.read(), sum(counted)
 
 
-def is_over(blob: Blob) -> bool:
+def is_over(blob: GrowingBlob) -> bool:
     # A function, because its answer changes while the test waits.
     return blob.is_over
 

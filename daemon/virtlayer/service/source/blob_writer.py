@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The file of a blob, written from its beginning to its end.
+"""Writing the file of a blob, from its beginning to its end.
 
 A huge blob goes past the page cache (open(2), "O_DIRECT"): it is read once or twice, and the memory
 that the kernel would have to find for it costs more than all the rest of the transfer. Whoever
 reads it meanwhile does the same, for what is read through the cache would be there after all.
 """
 
+import asyncio
 import errno
 import fcntl
 import mmap
 import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
+from virtlayer.cancellation import settled
 from virtlayer.errors import DigestMismatch
 from virtlayer.service.source.digest import hasher
 from virtlayer.service.source.image import Layer
-from virtlayer.service.source.write_behind import WriteBehind
 from virtlayer.settings import GIB, MIB
 
 _HUGE = GIB
@@ -25,7 +28,45 @@ wants more, the first write is refused."""
 _BUFFER_SIZE = MIB
 
 
-class BlobFile:
+class _WritingThread:
+    """Writes in a thread, one write at a time, so that the next bytes can be received meanwhile.
+
+    Args:
+        write: Writes all of some memory, which stays as it is until that is written.
+    """
+
+    def __init__(self, write: Callable[[memoryview], None]) -> None:
+        self._write = write
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="blob")
+        self._last: Future[None] | None = None
+
+    def begin(self, data: memoryview) -> None:
+        """Write some memory after all that was begun before.
+
+        Raises:
+            OSError: What was begun before could not be written.
+        """
+        self.wait()
+        self._last = self._executor.submit(self._write, data)
+
+    def wait(self) -> None:
+        """Wait for what was begun.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self._last is not None:
+            self._last.result()
+            self._last = None
+
+    async def finish(self) -> None:
+        """Wait until nothing is being written, whether or not that worked."""
+        if self._last is not None:
+            await settled(asyncio.wrap_future(self._last))
+        self._executor.shutdown()
+
+
+class BlobWriter:
     """A file that a download is written to.
 
     Args:
@@ -45,17 +86,17 @@ class BlobFile:
         self._buffer = memoryview(mmap.mmap(-1, min(layer.size + 1, _BUFFER_SIZE)))
         self._held = 0
         self._other = memoryview(mmap.mmap(-1, _BUFFER_SIZE)) if self._direct else self._buffer
-        self._behind = WriteBehind(self._write_all) if self._direct else None
+        self._thread = _WritingThread(self._write_all) if self._direct else None
         self._begun = 0
         self.written = 0
         """The bytes that are in the file."""
 
-    def room(self) -> memoryview:
+    def buffer(self) -> memoryview:
         """Memory for the bytes that come next; never empty."""
         return self._buffer[self._held :]
 
-    def append(self, length: int) -> None:
-        """Write that many bytes, which were put into ``room``; or keep some for the next time.
+    def take(self, length: int) -> None:
+        """Write that many bytes, which were put into ``buffer``; or keep some for the next time.
 
         Raises:
             DigestMismatch: They are more than there should be.
@@ -68,17 +109,17 @@ class BlobFile:
             raise _mismatch(self._layer)
         if self._hashing is not None:
             self._hashing.update(arrived)
-        if self._behind is None:
+        if self._thread is None:
             self._write_now()
         elif missing:
-            self._write_behind(self._behind)
+            self._write_in_thread(self._thread)
         else:
-            self._write_end(self._behind)
+            self._write_end(self._thread)
 
-    async def ended(self) -> None:
-        """Wait until nothing is written any more, whatever has happened."""
-        if self._behind is not None:
-            await self._behind.ended()
+    async def finish(self) -> None:
+        """Wait until nothing is being written, whatever has happened."""
+        if self._thread is not None:
+            await self._thread.finish()
 
     def check(self) -> None:
         """Find that everything was written, and is right where that is for us to see.
@@ -98,19 +139,19 @@ class BlobFile:
         self.written = self._begun
         self._held = 0
 
-    def _write_behind(self, behind: WriteBehind) -> None:
+    def _write_in_thread(self, thread: _WritingThread) -> None:
         """Have a full buffer written, while the other one takes the bytes that come next."""
         if self._held < len(self._buffer):
             return
         length = self._held - self._held % _ALIGNMENT
-        behind.begin(self._buffer[:length])
+        thread.begin(self._buffer[:length])
         self.written, self._begun = self._begun, self._begun + length
         self._other[: self._held - length] = self._buffer[length : self._held]
         self._buffer, self._other = self._other, self._buffer
         self._held -= length
 
-    def _write_end(self, behind: WriteBehind) -> None:
-        behind.land()
+    def _write_end(self, thread: _WritingThread) -> None:
+        thread.wait()
         # The end of the file need not be aligned, and is no more than a buffer.
         self._stop_direct()
         self._write_now()
