@@ -5,7 +5,7 @@
  *     confine FILE_SIZE [-r PATH | -w PATH]... -- PROGRAM [ARGUMENT]...
  *
  * The program reads and runs files only that are, or are below, a PATH of -r, and changes files
- * only below a PATH of -w (landlock(7)). A PATH that does not exist counts for nothing. It listens
+ * only below a PATH of -w (landlock(7)). A PATH that cannot be opened counts for nothing. It listens
  * on no TCP port, and neither traces nor signals a process outside, as far as the kernel has that.
  * No file that it writes gets more than FILE_SIZE bytes.
  *
@@ -63,7 +63,7 @@ static int allow(int ruleset, const char *path, uint64_t allowed)
 
     rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
     if (rule.parent_fd < 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : -1;
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -1 : 0;
     if (fstat(rule.parent_fd, &status) == 0) {
         if (!S_ISDIR(status.st_mode))
             rule.allowed_access &= OF_FILES;

@@ -5,10 +5,10 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtlayer.errors import VolumeNotFound
+from virtlayer.errors import InvalidArgument, VolumeNotFound
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
-from virtlayer.protocol.names import PoolName, VolumeName
+from virtlayer.protocol.names import PoolName, VolumeName, parse_volume_name
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.operations.services import Services
@@ -118,8 +118,18 @@ async def _first_of(
         if below.name in images:
             return below.name
         visited.add(below.name)
-        path = below.backing_path
-        below = None
-        if path is not None and path.parent == pool.path:
-            below = await services.pools.listed_volume(pool, path.name)
+        backing = _backing_name(pool, below)
+        below = None if backing is None else await services.pools.listed_volume(pool, backing)
     return None
+
+
+def _backing_name(pool: Pool, volume: Volume) -> VolumeName | None:
+    """The name of the volume of its pool that a volume is an overlay of; None if of none."""
+    path = volume.backing_path
+    if path is None or path.parent != pool.path:
+        return None
+    try:
+        return parse_volume_name(path.name)
+    except InvalidArgument:
+        # A header can contain any text. The pool has no volume of such a name.
+        return None
