@@ -8,6 +8,7 @@ it, skopeo would send the logins of the user that it runs as.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -208,6 +209,11 @@ def _content_of_file(path: Path, name: str) -> bytes:
             raise InvalidArgument(f"{name} is missing, or is not a regular file.")
         with path.open("rb") as file:
             content = file.read(_AUTHFILE_LIMIT + 1)
+    except PermissionError as error:
+        raise InvalidArgument(
+            f"{name} cannot be read: {error.strerror}. Allow the service's group to read it "
+            f"(chgrp {os.getegid()} {path}; chmod 640 {path})."
+        ) from error
     except OSError as error:
         raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > _AUTHFILE_LIMIT:
