@@ -91,7 +91,8 @@ async def test_the_root_object_is_the_one_in_the_file(bus: Bus, tmp_path: Path) 
 def test_the_activation_files_name_the_service() -> None:
     for folder, command in (
         ("services", "/usr/bin/virtlayerd --session"),
-        ("system-services", "/usr/bin/virtlayerd"),
+        # Without systemd there is no socket of the keeper.
+        ("system-services", "/bin/false"),
     ):
         lines = (FILES / folder / f"{SERVICE}.service").read_text().splitlines()
         assert f"Name={SERVICE}" in lines

@@ -19,6 +19,7 @@ PAGES = (
     "virtlayerd.toml.5",
     "org.virtlayer1.5",
     "virtlayerd.8",
+    "virtlayer-keeper.8",
 )
 
 
