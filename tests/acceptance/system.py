@@ -7,8 +7,9 @@
         system.run("systemctl", "is-system-running")
         system.run_as("alice", "busctl", "list")
 
-What it writes goes to memory: the root directory stays as it is. Its network is this machine's, so
-that it reaches registries that a test has on loopback.
+What it writes goes to memory: the root directory stays as it is. Its network is its own, because
+systemd ignores PrivateNetwork= in a container that shares its host's; ports of registries that a
+test has on loopback are forwarded.
 """
 
 import contextlib
@@ -21,9 +22,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.acceptance.forwarding import forwarded
 
 PATIENCE = 60.0
 """Seconds after which something that was to happen fails the test."""
@@ -39,7 +43,7 @@ umount --recursive /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 exec systemd-nspawn --quiet --boot --directory="$1" --volatile=overlay --bind-ro="$2:{_SHARED}" \
     --machine=virtlayer-acceptance --register=no --keep-unit --console=pipe --link-journal=no \
-    --resolv-conf=off --timezone=off --notify-ready=yes
+    --resolv-conf=off --timezone=off --notify-ready=yes --private-network
 """
 
 
@@ -50,6 +54,18 @@ class Ended:
     status: int
     stdout: str
     stderr: str
+
+
+class Started:
+    """A command that was started."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ended(self) -> Ended:
+        """Wait for its end."""
+        stdout, stderr = self._process.communicate(timeout=5 * PATIENCE)
+        return Ended(self._process.returncode, stdout, stderr)
 
 
 class System:
@@ -64,9 +80,18 @@ class System:
 
     def __init__(self, leader: int, shared: Path) -> None:
         self.shared = shared
+        self._leader = leader
         self._enter = [
-            *("nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--cgroup"),
-            *("--root", "--wd", "env", "--ignore-environment", "LANG=C.UTF-8", "SYSTEMD_PAGER="),
+            *("nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid"),
+            *(
+                "--cgroup",
+                "--root",
+                "--wd",
+                "env",
+                "--ignore-environment",
+                "LANG=C.UTF-8",
+                "SYSTEMD_PAGER=",
+            ),
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ]
 
@@ -89,6 +114,25 @@ class System:
             AssertionError: It fails.
         """
         return _checked(command, self.attempt(*command, stdin=stdin))
+
+    @contextlib.contextmanager
+    def started(self, *command: str, stdin: str = "") -> Iterator["Started"]:
+        """Start a command as root; if it still runs at the end of the context, it is killed."""
+        with subprocess.Popen(
+            [*self._enter, "setpriv", "--pdeathsig=KILL", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                assert process.stdin is not None
+                process.stdin.write(stdin)
+                process.stdin.close()
+                process.stdin = None
+                yield Started(process)
+            finally:
+                process.kill()
 
     def attempt_as(self, user: str, *command: str, stdin: str = "") -> Ended:
         """Run a command as a user of the system, in a unit of its own, however it ends."""
@@ -121,6 +165,10 @@ class System:
     def journal(self, *matches: str) -> str:
         """What the journal has of this boot."""
         return self.run("journalctl", "--boot", "--no-pager", "--output=short", *matches)
+
+    def forward(self, port: int) -> AbstractContextManager[None]:
+        """Let it reach a port on this machine's loopback device while the context lasts."""
+        return forwarded(self._leader, port)
 
     @contextlib.contextmanager
     def monitor(self) -> Iterator["Monitor"]:

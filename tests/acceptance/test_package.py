@@ -24,7 +24,7 @@ _EVERYBODYS = (
 @pytest.fixture
 def fresh(root: Path, shared: Path, registry: Registry) -> Iterator[System]:
     """A system without virtlayer."""
-    with booted(root, shared) as running:
+    with booted(root, shared) as running, running.forward(registry.port):
         define_pool(running)
         trust(running, registry)
         yield running
