@@ -157,6 +157,17 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
     assert host.volumes(pool.name) == sorted([*before, *made])
 
 
+@pytest.mark.root
+async def test_layers_that_libvirt_gave_to_roots_group_are_read(
+    keeper: Keeper, pool: Pool, chain: tuple[Volume, ...], customizer: CustomizationWorker
+) -> None:
+    group = chain[0].path.stat().st_gid
+    for volume in chain:
+        os.chown(volume.path, 0, 0)
+    await build(keeper, request(pool, chain, hostname="web"), customizer)
+    assert {volume.path.stat().st_gid for volume in chain} == {group}
+
+
 async def test_another_s_file_of_that_name_stays(
     keeper: Keeper, pool: Pool, chain: tuple[Volume, ...], customizer: CustomizationWorker
 ) -> None:

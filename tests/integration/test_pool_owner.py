@@ -308,6 +308,16 @@ async def test_a_base_stays_the_one_that_was_examined(
     assert (pool.path / "base.qcow2.moved").stat().st_nlink == 1
 
 
+async def test_a_file_that_is_no_layer_keeps_its_group(pools: Pools, pool: Pool) -> None:
+    """As it would be with a second name of /etc/sudoers, where users can make one."""
+    name = f"layer-{'0' * 64}.qcow2"
+    (pool.path / name).write_bytes(_SECRET)
+    (pool.path / name).chmod(0o440)
+    async with staging_directory(pools, pool, 1) as made:
+        link_chain(made, [name], readers=_GAMES.pw_gid)
+    assert (pool.path / name).stat().st_gid == 0
+
+
 # ---- sweeping ----
 
 

@@ -21,6 +21,7 @@ import hashlib
 import os
 import platform
 import secrets
+import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from pathlib import Path
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
+    by_descriptor,
     find_regular,
     identity,
     link,
@@ -46,6 +48,9 @@ from virtlayer.protocol.pools import Pool
 STAGING_PARENT = ".virtlayer-staging"
 """The directory, directly below the pool's, that holds the jobs' ones."""
 
+_LAYER_MODE = 0o440
+_QCOW2 = b"QFI\xfb"
+"""How the files of layers begin, and no other file of root's with that mode."""
 _ATTEMPTS = 100
 """Others remove an empty parent, or a directory that is not locked yet, but not this often."""
 
@@ -116,7 +121,9 @@ async def sweep(pools: Pools, pool: Pool, *, owner: int | None = None) -> int:
     return swept
 
 
-def link_chain(staging: StagingDirectory, names: Sequence[str]) -> str:
+def link_chain(
+    staging: StagingDirectory, names: Sequence[str], *, readers: int | None = None
+) -> str:
     """Give the volumes of a chain names in a staging directory, where nobody can replace them.
 
     Args:
@@ -124,6 +131,8 @@ def link_chain(staging: StagingDirectory, names: Sequence[str]) -> str:
         names: The volumes' names in the pool, which are those of the links as well; base first.
             Those that the pool does not have are left out, but for the last one: somebody may have
             shortened the chain.
+        readers: The gid of the group that reads layers; None if that need not be set. libvirt
+            takes layers over while a machine runs, and may give them back to root's group.
 
     Returns:
         By which name a program that works in the directory finds the last one.
@@ -135,6 +144,8 @@ def link_chain(staging: StagingDirectory, names: Sequence[str]) -> str:
         for name in names:
             try:
                 with contextlib.suppress(FileExistsError), _found(staging, name) as volume:
+                    if readers is not None:
+                        _let_read(volume, readers)
                     link(volume, staging.descriptor, name)
             except FileNotFoundError:
                 if name == names[-1]:
@@ -150,6 +161,16 @@ def link_chain(staging: StagingDirectory, names: Sequence[str]) -> str:
 
 def _found(staging: StagingDirectory, name: str) -> AbstractContextManager[int]:
     return opened(find_regular(staging.pool_directory, name))
+
+
+def _let_read(volume: int, readers: int) -> None:
+    """Give a layer back to the group that reads layers; any other file keeps its group."""
+    info = os.fstat(volume)
+    if info.st_gid == readers or stat.S_IMODE(info.st_mode) != _LAYER_MODE:
+        return
+    with opened(os.open(by_descriptor(volume), os.O_RDONLY | os.O_CLOEXEC)) as file:
+        if os.pread(file, len(_QCOW2), 0) == _QCOW2:
+            os.fchown(file, -1, readers)
 
 
 class _Making:

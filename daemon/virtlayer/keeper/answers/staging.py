@@ -83,7 +83,9 @@ async def _discard(turn: Turn, request: calls.Discard) -> calls.Nothing:
 async def _link(turn: Turn, request: calls.Link) -> calls.Linked:
     staging = turn.holdings.staging(request.staging)
     try:
-        name = await asyncio.to_thread(link_chain, staging.directory, request.names)
+        name = await asyncio.to_thread(
+            link_chain, staging.directory, request.names, readers=await _readers_of(staging)
+        )
         return calls.Linked(name)
     except OSError as error:
         raise refused_by_system(error, staging.pool.name, staging.pool.path) from error
@@ -103,8 +105,7 @@ async def _flush(turn: Turn, request: calls.Flush) -> calls.Nothing:
         return calls.Nothing()
     mode, group = _VOLUME_MODE, None
     if staging.purpose is Purpose.LAYERS:
-        assert staging.readers is not None
-        mode, group = LAYER_MODE, await staging.readers
+        mode, group = LAYER_MODE, await _readers_of(staging)
     flushed = await flush_volume(
         staging.pool, staging.directory, request.file, mode=mode, group=group
     )
@@ -163,6 +164,11 @@ async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
     pool = await pool_of(turn, request.pool)
     await withdraw_volume(turn.pools, pool, _placed_here(turn, pool, request.name))
     return calls.Nothing()
+
+
+async def _readers_of(staging: Staging) -> int | None:
+    # One request's cancellation is not that of the others.
+    return None if staging.readers is None else await asyncio.shield(staging.readers)
 
 
 def _placed_here(turn: Turn, pool: Pool, name: str) -> Placed:

@@ -69,8 +69,10 @@ class KeeperConnection:
         message = {"id": number, "ask": call.message, "with": encode(request)}
         try:
             await self._packets.send(message, descriptors)
-        except OSError:
+        except OSError as error:
+            del self._waiting[number]
             self._end()
+            raise _ended() from error
         except BaseException:
             del self._waiting[number]
             raise
@@ -133,6 +135,13 @@ class KeeperLink:
 
     async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
         """Ask something on the connection that there is; see ``KeeperConnection.ask``."""
+        connection = await self.connection()
+        try:
+            return await connection.ask(call, request)
+        except PoolUnavailable as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+        # The keeper had ended before, so the request was not even sent.
         connection = await self.connection()
         return await connection.ask(call, request)
 

@@ -16,9 +16,6 @@ from virtlayer.protocol import calls
 from virtlayer.protocol.programs import Ended, StartProgram
 from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
 
-_UNKNOWN = -9
-"""The status of a program that ended because its keeper did: the kernel has killed it."""
-
 
 class Program(Protocol):
     """A running program, whoever runs it; ``virtlayer.programs.RunningProgram`` is one."""
@@ -27,7 +24,11 @@ class Program(Protocol):
     pid: int
 
     async def wait(self) -> int:
-        """Wait for its end; its exit status, negative for a signal."""
+        """Wait for its end; its exit status, negative for a signal.
+
+        Raises:
+            PoolUnavailable: It was killed because its keeper has ended.
+        """
 
     async def check(self) -> None:
         """Wait for its end; raise ProgramFailed if it did not exit with 0."""
@@ -61,17 +62,25 @@ class KeptProgram:
         self._number = started.program
         self._pidfd = pidfd
         self._ended: Ended | None = None
+        self._lost: PoolUnavailable | None = None
+        self._dying: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def wait(self) -> int:
-        """Wait for its end; its exit status, negative for a signal."""
+        """Wait for its end; its exit status, negative for a signal.
+
+        Raises:
+            PoolUnavailable: It was killed because its keeper has ended.
+        """
+        if self._lost is not None:
+            raise self._lost
         if self._ended is None:
             request = calls.KnownProgram(self._number)
             try:
                 self._ended = await self._connection.ask(calls.WAIT_PROGRAM, request)
             except PoolUnavailable as error:
                 await self._gone(error)
-        assert self._ended is not None
+                raise
         return self._ended.status
 
     async def check(self) -> None:
@@ -117,14 +126,20 @@ class KeptProgram:
 
     async def _gone(self, error: PoolUnavailable) -> None:
         """The keeper has ended, and the kernel kills the program: wait for that."""
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-        loop.add_reader(self._pidfd, over.set)
-        try:
-            await over.wait()
-        finally:
-            loop.remove_reader(self._pidfd)
-        self._ended = self._ended or Ended(_UNKNOWN, error.message)
+        self._lost = error
+        if self._dying is None:
+            self._dying = asyncio.create_task(_until_dead(self._pidfd), name=f"end of {self.name}")
+        await asyncio.shield(self._dying)
+
+
+async def _until_dead(pidfd: int) -> None:
+    loop = asyncio.get_running_loop()
+    dead = asyncio.Event()
+    loop.add_reader(pidfd, dead.set)
+    try:
+        await dead.wait()
+    finally:
+        loop.remove_reader(pidfd)
 
 
 class KeeperPrograms:

@@ -158,6 +158,8 @@ class Worker:
 
     async def _crash(self, subject: str) -> errors.Internal:
         await self._program.kill()
+        # If its keeper has ended, that is the reason.
+        await self._program.wait()
         failure = self._program.failure()
         # A traceback is for the journal: it may hold what the layer says, and helps no caller.
         _log.error("The layer worker ended while it worked on %s: %s", subject, failure)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a service asks, hostile or not, and what its programs leave in a staging directory."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.keeper.conftest import TestPool
+from tests.support.raw_keeper import RawKeeper, Reply
+
+STAGING = ".virtlayer-staging"
+
+
+def staged(keeper: RawKeeper, pool: TestPool, purpose: str = "layers") -> int:
+    """A staging directory whose lock the test does not keep."""
+    number: int = keeper.get("stage", pool=pool.uuid, job=1, purpose=purpose)["staging"]
+    return number
+
+
+def directory_of(pool: TestPool) -> Path:
+    """The one staging directory of a pool."""
+    [path] = (pool.path / STAGING).iterdir()
+    return path
+
+
+def write(pool: TestPool, name: str, content: bytes = b"content") -> Path:
+    """Make a file in the staging directory as the program that works there does."""
+    directory = directory_of(pool)
+    path = directory / name
+    path.write_bytes(content)
+    os.chown(path, directory.stat().st_uid, -1)
+    return path
+
+
+def start(
+    keeper: RawKeeper, kind: str, *descriptors: int, staging: int | None = None, **more: Any
+) -> Reply:
+    """Ask for a program."""
+    request: dict[str, Any] = {
+        "memory": 2**30,
+        "cpu_seconds": 60,
+        "size": 2**26,
+        "backing": None,
+        **more,
+    }
+    return keeper.ask("start-program", descriptors, kind=kind, staging=staging, **request)
+
+
+@contextlib.contextmanager
+def pairs(*kinds: int) -> Iterator[list[int]]:
+    """The far ends of socket pairs."""
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for kind in kinds:
+            for end in socket.socketpair(socket.AF_UNIX, kind):
+                stack.enter_context(end)
+            ends.append(end.fileno())
+        yield ends

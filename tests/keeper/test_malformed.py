@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is not a message of the protocol, or not one with the right fields, has no effect."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.leftovers import children_of
+from tests.support.raw_keeper import RawKeeper, raw_keeper
+from virtlayer.keeper.answers.connection import ANSWERS
+from virtlayer.protocol.messages import Message
+
+_UUID = "01234567-89ab-cdef-0123-456789abcdef"
+_LAYER = f"layer-{'0' * 64}.qcow2"
+_NO_NAMES = ("", ".", "..", "a/b", "../x", "a\nb", "a\0b", "x" * 256, "\u2028", "\ud800", 7, None)
+_NO_VOLUMES = (*_NO_NAMES, ".virtlayer-staging", ".hidden")
+_NO_LAYERS = (*_NO_NAMES, "guest.qcow2", f"../{_LAYER}", f"{_LAYER}/", _LAYER.upper())
+_NO_UUIDS = ("", "default", _UUID.upper(), f"{_UUID}\n", f"../{_UUID}", 7, None, [_UUID])
+_NO_NUMBERS = (-1, 2**53 + 1, 1.0, "1", True, None, [1])
+
+_POOL: dict[str, Any] = {"pool": _UUID}
+_PLACED = {"name": "guest.qcow2", "ours": True}
+_PROGRAM: dict[str, Any] = {
+    "kind": "layer-worker",
+    "staging": None,
+    "memory": 2**30,
+    "cpu_seconds": 10,
+    "size": 2**26,
+    "backing": None,
+}
+
+_RIGHT: dict[Message, dict[str, Any]] = {
+    Message.HELLO: {},
+    Message.FIND_POOL: {"name": "default"},
+    Message.FIND_VOLUMES: {**_POOL, "names": ["a"], "refresh": True},
+    Message.LIST_VOLUMES: _POOL,
+    Message.FIND_FILES: {**_POOL, "names": ["a"]},
+    Message.REFRESH: _POOL,
+    Message.SPACE: _POOL,
+    Message.USERS: {**_POOL, "names": [_LAYER]},
+    Message.DELETE: {**_POOL, "names": [_LAYER]},
+    Message.SWEEP: _POOL,
+    Message.STAGE: {**_POOL, "job": 1, "purpose": "layers"},
+    Message.DISCARD: {"staging": 1, "failed": False},
+    Message.LINK: {"staging": 1, "names": [_LAYER]},
+    Message.FLUSH: {"staging": 1, "file": "v1"},
+    Message.PLACE: {"staging": 1, "file": "v1", "name": _LAYER},
+    Message.REGISTER_VOLUME: {**_POOL, "placed": _PLACED, "backing": _LAYER, "formats": ["raw"]},
+    Message.REGISTER_CHAIN: {**_POOL, "chain": [{"placed": _PLACED, "backing": None}]},
+    Message.WITHDRAW: {**_POOL, "name": "guest.qcow2"},
+    Message.START_PROGRAM: _PROGRAM,
+    Message.WAIT_PROGRAM: {"program": 1},
+    Message.END_PROGRAM: {"program": 1, "kill": True},
+}
+"""A request of each message that is well-formed."""
+
+_WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
+    (Message.FIND_POOL, "name"): _NO_NAMES,
+    (Message.FIND_VOLUMES, "names"): ("a", {"a": 1}, *([name] for name in _NO_NAMES)),
+    (Message.FIND_VOLUMES, "refresh"): (0, "true", None),
+    (Message.FIND_FILES, "names"): ([["a"]], *([name] for name in _NO_NAMES)),
+    (Message.USERS, "names"): tuple([name] for name in _NO_LAYERS),
+    (Message.DELETE, "names"): tuple([_LAYER, name] for name in _NO_LAYERS),
+    (Message.STAGE, "job"): _NO_NUMBERS,
+    (Message.STAGE, "purpose"): ("", "anything", 1, None),
+    (Message.DISCARD, "failed"): (0, "no", None),
+    (Message.LINK, "names"): tuple([name] for name in _NO_LAYERS),
+    (Message.FLUSH, "file"): _NO_VOLUMES,
+    (Message.PLACE, "file"): _NO_VOLUMES,
+    (Message.PLACE, "name"): _NO_VOLUMES,
+    (Message.REGISTER_VOLUME, "placed"): ({}, {"name": "../x", "ours": True}, None),
+    (Message.REGISTER_VOLUME, "backing"): ("guest.qcow2", f"../{_LAYER}"),
+    (Message.REGISTER_VOLUME, "formats"): ("raw", ["a\nb"]),
+    (Message.REGISTER_CHAIN, "chain"): ([{"placed": _PLACED, "backing": "x"}], {}, [None]),
+    (Message.WITHDRAW, "name"): _NO_VOLUMES,
+    (Message.START_PROGRAM, "kind"): ("", "bash", "/bin/sh", None),
+    (Message.START_PROGRAM, "memory"): (0, 2**40, *_NO_NUMBERS),
+    (Message.START_PROGRAM, "cpu_seconds"): (0, 10**9, *_NO_NUMBERS),
+    (Message.START_PROGRAM, "size"): (0, 2**63, "64M"),
+    (Message.START_PROGRAM, "backing"): ("/etc/passwd", "json:{}", "guest.qcow2"),
+    (Message.END_PROGRAM, "kill"): (0, "no", None),
+}
+
+_FIELDS = {
+    "pool": _NO_UUIDS,
+    "staging": tuple(number for number in _NO_NUMBERS if number is not None),
+    "program": _NO_NUMBERS,
+}
+
+
+def test_every_message_is_answered_and_tested() -> None:
+    assert len(Message) <= 30
+    assert set(ANSWERS) == set(Message) == set(_RIGHT)
+    for message, content in _RIGHT.items():
+        for name in content:
+            assert name in _FIELDS or (message, name) in _WRONG, (message, name)
+
+
+@pytest.mark.parametrize("message", Message)
+def test_wrong_fields_are_refused(message: Message) -> None:
+    right = _RIGHT[message]
+    with raw_keeper() as keeper:
+        before = _state(keeper)
+        assert keeper.ask(message, **right, surplus=1).refused
+        for name in right:
+            assert keeper.ask(message, **{**right, name: {"deep": [[[]]]}}).refused
+            assert keeper.ask(message, **{key: right[key] for key in right if key != name}).refused
+            for wrong in (*_FIELDS.get(name, ()), *_WRONG.get((message, name), ())):
+                assert keeper.ask(message, **{**right, name: wrong}).refused, (name, wrong)
+        assert _state(keeper) == before
+        # What is well-formed is looked at, and means nothing to this keeper.
+        reply = keeper.ask(message, **right)
+        assert not reply.refused
+        assert reply.error or message is Message.HELLO
+        assert _state(keeper)[1] == set()
+
+
+@pytest.mark.parametrize("ask", ["", "shell", "find_pool", "FIND-POOL", "x" * 10_000])
+def test_messages_that_there_are_not_are_refused(ask: str) -> None:
+    with raw_keeper() as keeper:
+        assert keeper.ask(ask).refused
+
+
+_NO_MESSAGES = {
+    "no JSON": b"{",
+    "no UTF-8": b"\xff\xfe",
+    "no object": b"[]",
+    "a number": b"1",
+    "deeply nested": b"[" * 60_000,
+    "deeply nested object": b'{"a":' * 10_000,
+    "no id": json.dumps({"ask": "hello", "with": {}}).encode(),
+    "id is text": json.dumps({"id": "1", "ask": "hello", "with": {}}).encode(),
+    "no content": json.dumps({"id": 1, "ask": "hello"}).encode(),
+    "content is a list": json.dumps({"id": 1, "ask": "hello", "with": []}).encode(),
+    "too long": b" " * (64 * 1024 + 1),
+    "a piece of no message": json.dumps({"piece": "[", "last": True}).encode(),
+}
+
+
+@pytest.mark.parametrize("packet", _NO_MESSAGES.values(), ids=_NO_MESSAGES)
+def test_what_is_no_request_ends_the_connection(packet: bytes) -> None:
+    with raw_keeper() as keeper, tempfile.TemporaryFile() as file:
+        keeper.send(packet, [file.fileno()])
+        assert keeper.is_closed()
+        status, log = keeper.ended()
+        assert (status, "Traceback" in log) == (0, False)
+
+
+def test_too_many_descriptors_end_the_connection() -> None:
+    with raw_keeper() as keeper, tempfile.TemporaryFile() as file:
+        keeper.send({"id": 1, "ask": "hello", "with": {}}, [file.fileno()] * 5)
+        assert keeper.is_closed()
+
+
+def test_a_request_without_an_end_ends_the_connection() -> None:
+    with raw_keeper() as keeper:
+        piece = json.dumps({"piece": "x" * 60_000}).encode()
+        try:
+            for _ in range(20):
+                keeper.send(piece)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        else:
+            assert keeper.is_closed()
+        assert _peak_of(keeper) < 64 * 2**20
+
+
+def test_a_long_request_may_come_in_pieces() -> None:
+    with raw_keeper() as keeper:
+        request = json.dumps({"id": 1, "ask": "hello", "with": {}})
+        for start in range(len(request)):
+            last = {"last": True} if start == len(request) - 1 else {}
+            keeper.send({"piece": request[start], **last})
+        assert json.loads(keeper.connection.recv(1024))["done"] == {"root": os.geteuid() == 0}
+
+
+def test_descriptors_that_nobody_wants_are_closed() -> None:
+    with raw_keeper() as keeper, tempfile.TemporaryFile() as file:
+        before = _state(keeper)
+        for _ in range(20):
+            assert keeper.ask("hello", [file.fileno()] * 4).error == ""
+        assert _state(keeper) == before
+
+
+def _state(keeper: RawKeeper) -> tuple[int, set[int]]:
+    """How many descriptors the keeper has, and its children."""
+    keeper.get("hello")
+    descriptors = len(list(Path(f"/proc/{keeper.process.pid}/fd").iterdir()))
+    return descriptors, children_of(keeper.process.pid)
+
+
+def _peak_of(keeper: RawKeeper) -> int:
+    """The most memory that the keeper had, in bytes; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{keeper.process.pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
