@@ -32,6 +32,7 @@ class _Request(enum.IntEnum):
     GETATTR = 3
     OPEN = 14
     READ = 15
+    STATFS = 17
     RELEASE = 18
     INIT = 26
 
@@ -96,6 +97,8 @@ def _answer(opcode: int, node: int, body: bytes) -> tuple[int, bytes] | None:
             return 0, struct.pack("<QII", 60, 0, 0) + _attributes(node)
         case _Request.OPEN:
             return 0, struct.pack("<QII", 1, 0, 0)
+        case _Request.STATFS:
+            return 0, struct.pack("<QQQQQIIIIIIIIII", *(0,) * 5, 4096, 255, 4096, *(0,) * 7)
         case _Request.RELEASE:
             return 0, b""
         case _:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The process table of docs/security.md, compared with the processes of the system service."""
+
+import json
+import random
+
+import pytest
+
+from tests.acceptance.conftest import PASSWORD, USER
+from tests.acceptance.system import System
+from tests.support.images import file, image, layer
+from tests.support.process_table import name_of, process_table
+from tests.support.processes import Status
+from tests.support.registry import Registry
+from virtlayer.settings import MIB
+
+TABLE = process_table()
+UNITS = ("virtlayerd.service", "virtlayer-keeper.service")
+# Runs a command, and prints what was seen last of each process of the units until its end.
+_WATCH = """
+import json, pathlib, subprocess, sys
+
+password, units, command = json.loads(sys.argv[1])
+groups = [pathlib.Path("/sys/fs/cgroup/system.slice", unit, "cgroup.procs") for unit in units]
+seen = {}
+running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+running.stdin.write(password.encode())
+running.stdin.close()
+while running.poll() is None:
+    for group in filter(pathlib.Path.exists, groups):
+        for pid in group.read_text().split():
+            place = pathlib.Path("/proc", pid)
+            try:
+                command = (place / "cmdline").read_bytes()
+                status = (place / "status").read_text()
+                if command and command == (place / "cmdline").read_bytes():
+                    seen[pid, command] = status
+            except OSError:
+                pass
+assert running.returncode == 0
+print(json.dumps([[command.decode(), status] for (_, command), status in seen.items()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(system: System, registry: Registry) -> list[tuple[str, Status]]:
+    """The processes of a pull with a volume: the names of their rows, and what they may do."""
+    seed = random.Random(15)  # noqa: S311 -- no secret
+    layers = [
+        layer(file(f"large-{n}", seed.randbytes(32 * MIB)), compression="none") for n in range(2)
+    ]
+    source = registry.store(image(layers), "processes:1")
+    command = ["virtlayer", "pull", source, "--volume=processes.qcow2", "--hostname=processes"]
+    command += [f"--username={USER}", "--password-stdin"]
+    system.run("systemctl", "stop", *UNITS)
+    arguments = json.dumps([PASSWORD, UNITS, command])
+    printed = json.loads(system.run("python3", "-c", _WATCH, arguments))
+    named = ((name_of(words.split("\0")), Status.parsed(status)) for words, status in printed)
+    return [(name, status) for name, status in named if name is not None]
+
+
+def test_processes_of_a_pull_are_in_the_table(seen: list[tuple[str, Status]]) -> None:
+    names = {name for name, _ in seen}
+
+    assert names <= set(TABLE)
+    assert names >= {
+        *("virtlayerd", "virtlayer-keeper", "skopeo", "qemu-storage-daemon"),
+        "layer worker",
+    }
+
+
+def test_processes_have_the_rights_of_the_table(
+    system: System, seen: list[tuple[str, Status]]
+) -> None:
+    words = system.unit("virtlayer-keeper.service", "CapabilityBoundingSet").split()
+    keeper = frozenset(word.removeprefix("cap_").upper() for word in words)
+
+    for name, status in seen:
+        row = TABLE[name]
+        row.check_in_system(status, uid=system.uid(row.user), keeper=keeper)

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The process table of docs/security.md, compared with the processes of a session row by row.
+
+The session is root's, whose programs have the users of the system, and an ordinary user's. Rows of
+the system that need its units are compared in tests/acceptance/test_process_table.py.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.bus_daemon import session_bus
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import file, image, layer
+from tests.support.job_watch import JOB, Watch, watching
+from tests.support.leftovers import children_of, is_keeper
+from tests.support.libvirt_host import LibvirtHost, private_host, session_host
+from tests.support.pool_user import DOMAIN
+from tests.support.process_table import Row, name_of, process_table
+from tests.support.processes import Process, has_ended
+from tests.support.stalled_files import stalled_files
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.keeper.users import QEMU_USER, WORKER_USER
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.programs import Kind, StartProgram
+from virtlayer.service.keeper.connection import Connect
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.settings import MIB
+
+TABLE = process_table()
+POOL = "table"
+SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
+ROWS_OF_A_PULL = (
+    *("virtlayerd", "virtlayer-keeper", "skopeo", "qemu-storage-daemon"),
+    "layer worker",
+)
+_PATIENCE = 20.0
+
+# Root's programs run as other users, which needs root; an ordinary user's are his own.
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(params=[private_host, session_host], ids=["root", "user"])
+def libvirt(request: pytest.FixtureRequest) -> Iterator[LibvirtHost]:
+    """A libvirtd of root's and one of an ordinary user's, with a pool."""
+    with request.param() as host:
+        host.start_pool(POOL)
+        yield host
+
+
+async def eventually(check: Callable[[], None]) -> None:
+    """Check again until it is right: another process has no event to wait for."""
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        try:
+            return check()
+        except (AssertionError, OSError):
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.02)
+
+
+def uid_of(row: Row, host: LibvirtHost) -> int:
+    """Which user a process of a row has in a session of the owner of a libvirtd."""
+    if host.owner != 0 or row.user in ("root", "virtlayer"):
+        return host.owner
+    assert row.user in (WORKER_USER, QEMU_USER)
+    try:
+        return pwd.getpwnam(row.user).pw_uid
+    except KeyError:
+        return pwd.getpwnam("nobody").pw_uid
+
+
+async def compare(
+    name: str, pid: int, host: LibvirtHost, *, keeper: int, working: bool = True
+) -> None:
+    """Compare a process with its row, when it has got as far.
+
+    Args:
+        name: The row.
+        pid: The process.
+        host: Its owner is the user of the session.
+        keeper: The keeper.
+        working: Whether the process has been passed what a request needs.
+    """
+    row = TABLE[name]
+
+    def check() -> None:
+        process = Process.seen(pid)
+        parent = Process.seen(keeper).status.capabilities
+        row.check_in_session(process.status, uid=uid_of(row, host), parent=parent)
+        row.check_descriptors(process, working=working)
+
+    await eventually(check)
+
+
+# ---- a pull ----
+
+
+@contextlib.asynccontextmanager
+async def session(host: LibvirtHost, directory: Path) -> AsyncIterator[tuple[Daemon, Watch]]:
+    """A running service of the owner of a libvirtd, and his client."""
+    for name in ("bus", "home"):
+        (directory / name).mkdir()
+        host.hand_over(directory / name)
+    with (
+        session_bus(directory / "bus") as bus,
+        virtlayerd(host, bus, directory / "home", settings=SETTINGS) as daemon,
+    ):
+        connecting = watching(bus.address)
+        # The service serves its own user alone.
+        os.setresuid(host.owner, host.owner, 0)
+        try:
+            watch = await connecting.__aenter__()
+        finally:
+            os.setresuid(0, 0, 0)
+        try:
+            yield daemon, watch
+        finally:
+            await connecting.__aexit__(None, None, None)
+
+
+def processes_of(daemon: Daemon) -> dict[str, int]:
+    """The processes of a session by the names of their rows."""
+    own = children_of(daemon.process.pid)
+    pids = own.union({daemon.process.pid}, *(children_of(pid) for pid in own if is_keeper(pid)))
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
+    named = {name_of(command): pid for pid, command in commands.items()}
+    return {name: pid for name, pid in named.items() if name is not None}
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that all users can enter."""
+    with tempfile.TemporaryDirectory(prefix="vl-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+async def test_processes_of_a_pull(libvirt: LibvirtHost, place: Path) -> None:
+    seed = random.Random(14)  # noqa: S311 -- no secret
+    top = layer(file("top", seed.randbytes(2 * MIB)), compression="none")
+    content = image([layer(file("base", b"base\n")), top])
+    async with FaultyRegistry() as registry, session(libvirt, place) as (daemon, watch):
+        source = registry.store(content, "table:1")
+        registry.faults[content.layer_digests[-1]] = Fault.HANG_HALF_WAY
+        job = await watch.pull(source, POOL)
+
+        def check_all_run() -> None:
+            assert set(processes_of(daemon)) == set(ROWS_OF_A_PULL)
+
+        await eventually(check_all_run)
+        processes = processes_of(daemon)
+        for name in ROWS_OF_A_PULL:
+            await compare(name, processes[name], libvirt, keeper=processes["virtlayer-keeper"])
+        await watch.ask(job, JOB, "Cancel")
+        await watch.finished(job)
+        for name, pid in processes.items():
+            ends_with_job = TABLE[name].lifetime in ("a job", "a source")
+            assert has_ended(pid) == ends_with_job, name
+        daemon.process.kill()
+
+        def check_all_ended() -> None:
+            assert all(map(has_ended, processes.values()))
+
+        await eventually(check_all_ended)
+
+
+# ---- programs that a keeper starts ----
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A keeper whose programs are compared with their rows.
+
+    Attributes:
+        keeper: The keeper.
+        pid: Its process.
+        host: Its libvirtd.
+        pool: A pool.
+    """
+
+    keeper: Keeper
+    pid: int
+    host: LibvirtHost
+    pool: Pool
+
+    async def compare(self, name: str, pid: int, *, working: bool = False) -> None:
+        """Compare a program with its row."""
+        await compare(name, pid, self.host, keeper=self.pid, working=working)
+
+
+@pytest.fixture
+async def kept(libvirt: LibvirtHost) -> AsyncIterator[Kept]:
+    """A keeper of root's, and one of an ordinary user's."""
+    started: list[int] = []
+    with tempfile.TemporaryDirectory(prefix="run") as runtime:
+        keeper = Keeper(keeper_of(libvirt, started), Path(runtime))
+        try:
+            pool = await keeper.pools.get(POOL)
+            yield Kept(keeper, started[0], libvirt, pool)
+        finally:
+            await keeper.close()
+
+
+def worker(kind: Kind) -> StartProgram:
+    """A request to start a worker."""
+    return StartProgram(kind=kind, memory=1024 * MIB, cpu_seconds=600)
+
+
+async def test_workers_without_files(kept: Kept, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(bytes(MIB))
+    programs = kept.keeper.programs
+    with sockets(socket.SOCK_SEQPACKET) as (control, passed):
+        async with programs.running(worker(Kind.CUSTOMIZER), [passed]) as program:
+            await kept.compare("customizer", program.pid)
+            with sockets(socket.SOCK_STREAM) as (_, device):
+                ask(control, {"customization": Customization().message()}, [device])
+                # It waits for the greeting of an NBD server.
+                await kept.compare("customizer", program.pid, working=True)
+    with sockets(socket.SOCK_SEQPACKET) as (control, passed), pipe() as output:
+        async with programs.running(worker(Kind.UNPACKER), [passed]) as program:
+            await kept.compare("unpacker", program.pid)
+            with blob.open("rb") as opened:
+                ask(control, {}, [opened.fileno(), output])
+            # It waits until somebody reads from the pipe.
+            await kept.compare("unpacker", program.pid, working=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("directory worker", Kind.DIRECTORY_WORKER),
+        ("directory customizer", Kind.DIRECTORY_CUSTOMIZER),
+    ],
+)
+async def test_workers_that_write_a_directory(kept: Kept, name: str, kind: Kind) -> None:
+    async with kept.keeper.staging(kept.pool, 1, Purpose.CONTAINED_DIRECTORY) as staging:
+        with sockets(socket.SOCK_SEQPACKET) as (_, passed):
+            async with staging.running(worker(kind), [passed]) as program:
+                await kept.compare(name, program.pid)
+
+
+async def test_programs_for_a_disk(kept: Kept) -> None:
+    async with kept.keeper.staging(kept.pool, 1, Purpose.DISK) as staging:
+        with sockets(socket.SOCK_SEQPACKET) as (_, passed):
+            async with staging.running(worker(Kind.DISK_WORKER), [passed]) as program:
+                await kept.compare("disk worker", program.pid)
+        with pipe(full=True) as output:
+            inspector = StartProgram(kind=Kind.DISK_INSPECTOR)
+            async with staging.running(inspector, [output]) as program:
+                # It waits until somebody reads from the pipe.
+                await is_running("/usr/bin/qemu-img", program.pid)
+                await kept.compare("qemu-img info", program.pid)
+
+
+async def test_program_that_makes_an_overlay(kept: Kept) -> None:
+    overlay = StartProgram(kind=Kind.OVERLAY, size=MIB, backing=f"layer-{'0' * 64}.qcow2")
+    compared = False
+    while not compared:
+        async with (
+            kept.keeper.staging(kept.pool, 1, Purpose.VOLUME) as staging,
+            staging.running(overlay, []) as program,
+        ):
+            # It runs for milliseconds. An attempt that stops it too early or too late is repeated.
+            if is_stopped_as("qemu-img", program.pid):
+                await kept.compare("qemu-img create", program.pid)
+                compared = True
+
+
+async def test_reader_of_image_headers(kept: Kept, place: Path) -> None:
+    with stalled_files(place) as stalled:
+        description = kept.host.directory / "domain.xml"
+        description.write_text(DOMAIN.format(name="stalled", disk=stalled.file))
+        kept.host.virsh("define", str(description))
+        using = asyncio.create_task(kept.keeper.pools.usage(kept.pool, []))
+        # It waits for the content of the domain's disk.
+        assert await asyncio.to_thread(stalled.asked.wait, _PATIENCE)
+        [reader] = children_of(kept.pid)
+        await kept.compare("header reader", reader, working=True)
+        using.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await using
+
+
+def keeper_of(host: LibvirtHost, started: list[int]) -> Connect:
+    """A keeper that runs as the owner of a libvirtd, as the service of a session starts it."""
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = ("-I", "-m", "virtlayer.keeper", "--connect", host.uri)
+        command = host.as_owner(sys.executable, *arguments)
+        with ours, theirs, subprocess.Popen(command, stdin=theirs.fileno()) as process:
+            started.append(process.pid)
+            theirs.close()
+            yield ours
+            ours.close()
+
+    return connect
+
+
+@contextlib.contextmanager
+def sockets(kind: int) -> Iterator[tuple[socket.socket, int]]:
+    """A pair of sockets: one, and the descriptor of the other."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    with ours, theirs:
+        yield ours, theirs.fileno()
+
+
+@contextlib.contextmanager
+def pipe(*, full: bool = False) -> Iterator[int]:
+    """The writing end of a pipe that nobody reads; full if asked for."""
+    reading, writing = os.pipe()
+    try:
+        if full:
+            os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def ask(control: socket.socket, request: object, descriptors: Sequence[int]) -> None:
+    """Send a request to a worker."""
+    socket.send_fds(control, [json.dumps(request).encode()], descriptors)
+
+
+async def is_running(program: str, pid: int) -> None:
+    """Wait until a process has become a program."""
+
+    def check() -> None:
+        assert Path(f"/proc/{pid}/exe").readlink() == Path(program)
+
+    await eventually(check)
+
+
+def is_stopped_as(program: str, pid: int) -> bool:
+    """Stop a process; tell whether it is that program and has not ended."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        return Path(f"/proc/{pid}/exe").readlink().name == program
+    except OSError:
+        return False
