@@ -114,6 +114,8 @@ class Row:
         found = Counter(process.descriptors)
         if self.opens_files:
             assert not expected - found, (expected, found)
+            # What its filter lets it open can only be read.
+            assert not self.filtered or found[Kind.FILE] == expected[Kind.FILE]
         else:
             assert found == expected
 

@@ -5,18 +5,19 @@ The service says which kind and passes sockets or a pipe. It chooses no argument
 user.
 """
 
+import contextlib
 import os
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer import programs
 from virtlayer.errors import Internal
-from virtlayer.keeper.beneath import by_descriptor
+from virtlayer.keeper.beneath import by_descriptor, opened
 from virtlayer.keeper.users import qemu_identity, worker_identity
 from virtlayer.programs import Confinement, RunningProgram
 from virtlayer.protocol.calls import Purpose
@@ -113,23 +114,24 @@ def _worker(
     )
 
 
-def _inspector(
-    descriptors: Sequence[int], place: Place
-) -> AbstractAsyncContextManager[RunningProgram]:
-    disk = place.output
-    assert disk is not None
+@contextlib.asynccontextmanager
+async def _inspector(descriptors: Sequence[int], place: Place) -> AsyncIterator[RunningProgram]:
+    assert place.output is not None
     [pipe] = _checked_number(descriptors, 1)
     if not stat.S_ISFIFO(os.fstat(pipe).st_mode):
         raise Internal("The output of a program is not a pipe.")
-    os.fchmod(disk, _DISK_READABLE)
+    os.fchmod(place.output, _DISK_READABLE)
     module = "virtlayer.worker.disk.qemu_img"
-    return programs.running(
-        [sys.executable, "-I", "-m", module, str(disk)],
-        stdout=pipe,
-        pass_fds=[disk],
-        bare=True,
-        identity=qemu_identity(),
-    )
+    # Not the descriptor that the worker had: what examines the disk must not change it.
+    with opened(os.open(by_descriptor(place.output), os.O_RDONLY | os.O_CLOEXEC)) as disk:
+        async with programs.running(
+            [sys.executable, "-I", "-m", module, str(disk)],
+            stdout=pipe,
+            pass_fds=[disk],
+            bare=True,
+            identity=qemu_identity(),
+        ) as program:
+            yield program
 
 
 def _storage_daemon(
