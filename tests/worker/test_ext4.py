@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -289,16 +290,27 @@ async def test_large_directories_are_indexed(worker: LayerWorker, tmp_path: Path
         assert all((root / name).stat().st_size >= size for name, size in sizes.items())
 
 
+_USE = """
+import shutil, subprocess, sys
+from pathlib import Path
+
+volume, root = map(Path, sys.argv[1:3])
+subprocess.run(["mount", "-o", "loop", volume, root], check=True)
+try:
+    for name in sys.argv[3:]:
+        (root / f"many/{name}-kernel").write_bytes(b"k" * 5000)
+        (root / "many" / name).unlink()
+    (root / "fragmented").write_bytes(b"f" * 10_000_000)
+    shutil.rmtree(root / "a")
+finally:
+    subprocess.run(["umount", root], check=True)
+"""
+
+
 def _go_on_in_kernel(volume: Path, root: Path) -> None:
-    subprocess.run(["mount", "-o", "loop", volume, root], check=True)
-    try:
-        for name in _names(3000):
-            (root / f"many/{name}-kernel").write_bytes(b"k" * 5000)
-            (root / "many" / name).unlink()
-        (root / "fragmented").write_bytes(b"f" * 10_000_000)
-        shutil.rmtree(root / "a")
-    finally:
-        subprocess.run(["umount", root], check=True)
+    # In a mount namespace that no other process copies: it would keep the file system mounted.
+    private = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", _USE]
+    subprocess.run([*private, volume, root, *_names(3000)], check=True)
 
 
 async def test_kernel_goes_on_where_the_layers_end(worker: LayerWorker, tmp_path: Path) -> None:
