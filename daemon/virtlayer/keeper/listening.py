@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import pwd
@@ -24,6 +25,9 @@ _FIRST_PASSED = 3
 _CONNECTIONS_LIMIT = 8
 """A service has one; while it restarts there are two."""
 _CREDENTIALS = struct.Struct("3i")
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ECONNABORTED)
+_ACCEPT_PAUSE = 1.0
+"""Seconds until the next attempt after one of these."""
 
 
 def inherited_socket() -> socket.socket:
@@ -85,7 +89,15 @@ class Listener:
     async def _accept_all(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            connection, _ = await loop.sock_accept(self._listening)
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    raise
+                # The connections that there are go on, and free descriptors when they end.
+                _log.warning("A connection cannot be accepted now: %s.", error.strerror)
+                await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
             if not _may_connect(connection) or len(self._served) >= _CONNECTIONS_LIMIT:
                 connection.close()
                 continue

@@ -7,9 +7,11 @@ the message. What either side sends is bounded before it is parsed.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +27,8 @@ REQUEST_LIMIT = MIB
 """Characters of a request: the names of 10,000 layers."""
 REPLY_LIMIT = 64 * MIB
 """Characters of a reply: the descriptions of 100,000 volumes."""
+_AT_ONCE = 16
+"""Packets that are read before the event loop does something else."""
 
 type Message = dict[str, Any]
 
@@ -41,6 +45,9 @@ class PacketSocket:
         limit: The most characters of a message that is received.
         on_message: Called with each message and its descriptors, which are then the callee's.
         on_end: Called once, when the other side has closed its end or sent what is no message.
+
+    Attributes:
+        length: Characters of the message that ``on_message`` was called with last.
     """
 
     def __init__(
@@ -56,6 +63,9 @@ class PacketSocket:
         self._on_message = on_message
         self._on_end = on_end
         self._pieces: list[str] = []
+        self._pieces_length = 0
+        self.length = 0
+        self._is_sending = False
         self._turn = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._reading = False
@@ -76,6 +86,10 @@ class PacketSocket:
     def close(self) -> None:
         """Close this end; ``on_end`` is not called."""
         self.pause()
+        if self._is_sending:
+            # Otherwise the loop would watch the number, which another connection gets.
+            self._loop.remove_writer(self._connection)
+            self._is_sending = False
         self._connection.close()
 
     async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
@@ -111,14 +125,18 @@ class PacketSocket:
     async def _writable(self) -> None:
         writable = asyncio.Event()
         self._loop.add_writer(self._connection, writable.set)
+        self._is_sending = True
         try:
             await writable.wait()
         finally:
-            if self._connection.fileno() != -1:
+            if self._is_sending:
                 self._loop.remove_writer(self._connection)
+                self._is_sending = False
 
     def _read(self) -> None:
-        while self._reading:
+        for _ in range(_AT_ONCE):
+            if not self._reading:
+                return
             try:
                 packet, descriptors = _received(self._connection)
             except BlockingIOError:
@@ -128,12 +146,12 @@ class PacketSocket:
             try:
                 message = self._message(packet) if packet else None
                 if packet and message is None:
-                    _close(descriptors)
+                    close_in_thread(descriptors)
                     continue
             except Malformed:
                 message = None
             if message is None:
-                _close(descriptors)
+                close_in_thread(descriptors)
                 self.pause()
                 self._on_end()
             else:
@@ -141,16 +159,18 @@ class PacketSocket:
 
     def _message(self, packet: bytes) -> Message | None:
         """The message that a packet completes; None if pieces of it are still to come."""
-        message = _parsed(packet)
+        message, self.length = _parsed(packet), len(packet)
         match message:
             case {"piece": str(piece), **rest}:
                 self._pieces.append(piece)
-                if sum(map(len, self._pieces)) > self._limit:
-                    raise Malformed("a message that is too long")
+                self._pieces_length += len(piece)
+                if not piece or self._pieces_length > self._limit:
+                    raise Malformed("a message that is too long, or has empty pieces")
                 if not rest:
                     return None
-                message = _parsed("".join(self._pieces))
+                message, self.length = _parsed("".join(self._pieces)), self._pieces_length
                 self._pieces.clear()
+                self._pieces_length = 0
         return message
 
 
@@ -159,7 +179,7 @@ def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
         connection, PACKET_LIMIT + 1, DESCRIPTORS_LIMIT, socket.MSG_CMSG_CLOEXEC
     )
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-        _close(descriptors)
+        close_in_thread(descriptors)
         raise Malformed("a packet that is too long, or has too many descriptors")
     return packet, descriptors
 
@@ -174,6 +194,32 @@ def _parsed(text: bytes | str) -> Message:
     return message
 
 
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+def close_in_thread(descriptors: Sequence[int]) -> asyncio.Future[None]:
+    """Close descriptors that another process has sent; the result comes when they are closed.
+
+    close(2) can block for hours: a TCP socket lingers (socket(7)), a file of FUSE waits for its
+    process, and a Unix socket may have either in its queue. So each time has a thread of its own.
+    """
+    loop = asyncio.get_running_loop()
+    closed = loop.create_future()
+    if not descriptors:
+        closed.set_result(None)
+        return closed
+
+    def close() -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        # The loop may be over by now.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_set, closed)
+
+    try:
+        threading.Thread(target=close, name="closing", daemon=True).start()
+    except RuntimeError:
+        close()  # There can be no further thread; to block is better than to keep them open.
+    return closed
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

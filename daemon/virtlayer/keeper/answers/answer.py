@@ -10,6 +10,7 @@ from virtlayer.keeper.answers.holdings import Holdings
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.calls import Call
+from virtlayer.protocol.packets import close_in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Turn:
         hypervisor: The connection to libvirt.
         pools: Its pools.
         holdings: What the connection of the service holds.
-        descriptors: Those that came with the request. They are closed at its end.
+        descriptors: Those that came with the request.
         reply_descriptors: Those that go with the reply. They are closed when it was sent.
     """
 
@@ -30,11 +31,18 @@ class Turn:
     descriptors: list[int]
     reply_descriptors: list[int] = field(default_factory=list)
 
-    def close(self) -> None:
-        """Close all descriptors."""
-        for descriptor in (*self.descriptors, *self.reply_descriptors):
-            os.close(descriptor)
+    async def close_received(self) -> None:
+        """Close the descriptors that came with the request."""
+        received = tuple(self.descriptors)
         self.descriptors.clear()
+        await close_in_thread(received)
+
+    def close(self) -> None:
+        """Close all descriptors; those that came with the request may take longer."""
+        close_in_thread(tuple(self.descriptors))
+        self.descriptors.clear()
+        for descriptor in self.reply_descriptors:
+            os.close(descriptor)
         self.reply_descriptors.clear()
 
 

@@ -5,6 +5,7 @@ The other end is ``service.keeper.connection``.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Mapping
@@ -25,6 +26,11 @@ _log = logging.getLogger(__name__)
 
 _AT_A_TIME = 1024
 """Requests of one connection; further ones wait in its socket. Most wait for a program's end."""
+_CHARACTERS_AT_A_TIME = 8 * REQUEST_LIMIT
+"""Of all those requests together."""
+_LISTS_AT_A_TIME = 8
+"""Answers of one connection that can be long, until they are sent; libvirt has 8 threads as well."""
+_LISTS = {Message.FIND_VOLUMES, Message.LIST_VOLUMES, Message.FIND_FILES, Message.USERS}
 
 ANSWERS: Mapping[Message, Answer] = {
     one.call.message: one for one in (*pools.ANSWERS, *staging.ANSWERS, *programs.ANSWERS)
@@ -46,11 +52,16 @@ class ServiceConnection:
         self._hypervisor = hypervisor
         self._pools = pools
         self._holdings = Holdings()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        """Those that answer, with the characters of their requests."""
+        self._characters = 0
+        self._lists = asyncio.Semaphore(_LISTS_AT_A_TIME)
+        self._is_closing = False
         self._packets = PacketSocket(connection, REQUEST_LIMIT, self._accept, self.ended.set)
 
     async def close(self) -> None:
         """End all that the connection has: answers, programs, staging directories."""
+        self._is_closing = True
         self._packets.close()
         for task in self._tasks:
             task.cancel()
@@ -63,9 +74,10 @@ class ServiceConnection:
         match message:
             case {"id": int(number), "ask": str(ask), "with": dict(content)}:
                 task = asyncio.create_task(self._answer(number, ask, content, turn), name=ask)
-                self._tasks.add(task)
+                self._tasks[task] = self._packets.length
+                self._characters += self._packets.length
                 task.add_done_callback(self._answered)
-                if len(self._tasks) >= _AT_A_TIME:
+                if self._has_enough():
                     self._packets.pause()
             case _:
                 turn.close()
@@ -74,26 +86,42 @@ class ServiceConnection:
                 self.ended.set()
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not self.ended.is_set():
+        self._characters -= self._tasks.pop(task)
+        if not self.ended.is_set() and not self._has_enough():
             self._packets.resume()
+
+    def _has_enough(self) -> bool:
+        return len(self._tasks) >= _AT_A_TIME or self._characters >= _CHARACTERS_AT_A_TIME
 
     async def _answer(self, number: int, ask: str, content: object, turn: Turn) -> None:
         try:
-            try:
-                reply: packets.Message = {"done": await self._done(ask, content, turn)}
-            except VirtlayerError as error:
-                reply = {"error": error.name, "text": error.message}
-            except Exception:  # a defect that one request meets must not end the others
-                _log.exception("The answer to %s failed.", ask)
-                text = f"virtlayer-keeper met a defect in {ask}. The journal has the details."
-                reply = {"error": Internal.__name__, "text": text}
-            try:
+            if ask != Message.START_PROGRAM:
+                # No other message takes any, and some wait for long.
+                await turn.close_received()
+            async with self._lists if ask in _LISTS else contextlib.nullcontext():
+                reply = await self._reply(ask, content, turn)
+                await turn.close_received()
                 await self._packets.send({"id": number, **reply}, turn.reply_descriptors)
-            except OSError:
-                self.ended.set()
+        except OSError:
+            self.ended.set()
         finally:
             turn.close()
+
+    async def _reply(self, ask: str, content: object, turn: Turn) -> packets.Message:
+        try:
+            return {"done": await self._done(ask, content, turn)}
+        except VirtlayerError as error:
+            return {"error": error.name, "text": error.message}
+        except asyncio.CancelledError:
+            if self._is_closing:
+                raise
+            # By a discard of the staging directory that it is about.
+            text = f"The staging directory was discarded during {ask}."
+            return {"error": Internal.__name__, "text": text}
+        except Exception:  # a defect that one request meets must not end the others
+            _log.exception("The answer to %s failed.", ask)
+            text = f"virtlayer-keeper met a defect in {ask}. The journal has the details."
+            return {"error": Internal.__name__, "text": text}
 
     async def _done(self, ask: str, content: object, turn: Turn) -> object:
         try:
