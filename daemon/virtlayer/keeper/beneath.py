@@ -23,6 +23,17 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _ACCESSIBLE = 0o700
 
 
+class OwnedDescriptor(int):
+    """A descriptor that is closed when nothing refers to it.
+
+    A thread can go on after its request was cancelled, or after what the descriptor belongs to was
+    discarded. If it had only the number, it could meet another file that got the same number.
+    """
+
+    def __del__(self) -> None:
+        os.close(self)
+
+
 class NotRegular(OSError):
     """A name that should be one of a regular file is one of something else."""
 

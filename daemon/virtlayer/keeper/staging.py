@@ -30,6 +30,7 @@ from pathlib import Path
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
+    OwnedDescriptor,
     by_descriptor,
     find_regular,
     identity,
@@ -183,8 +184,7 @@ class _Making:
         self._undo = contextlib.ExitStack()
 
     def make(self) -> StagingDirectory:
-        pool = open_directory(self._pool_path)
-        self._undo.callback(os.close, pool)
+        pool = OwnedDescriptor(open_directory(self._pool_path))
         self._undo.callback(_remove_if_empty, pool, STAGING_PARENT)
         for _ in range(_ATTEMPTS):
             # Another's sweep or end may remove the parent, or this directory while it is not yet
@@ -205,8 +205,7 @@ class _Making:
             parent = self._open_parent(pool)
             undo.callback(os.close, parent)
             undo.callback(_remove_if_empty, parent, name)
-            directory = make_directory(parent, name)
-            undo.callback(os.close, directory)
+            directory = OwnedDescriptor(make_directory(parent, name))
             undo.callback(remove_content, directory)
             if not _locked(parent, name, directory):
                 raise FileNotFoundError(f"{name} was swept before it was locked")

@@ -29,7 +29,7 @@ _AT_A_TIME = 1024
 _CHARACTERS_AT_A_TIME = 8 * REQUEST_LIMIT
 """Of all those requests together."""
 _LISTS_AT_A_TIME = 8
-"""Answers of one connection that can be long, until they are sent; libvirt has 8 threads as well."""
+"""Long answers of one connection, until they are sent; libvirt has 8 threads as well."""
 _LISTS = {Message.FIND_VOLUMES, Message.LIST_VOLUMES, Message.FIND_FILES, Message.USERS}
 
 ANSWERS: Mapping[Message, Answer] = {

@@ -2,11 +2,15 @@
 """What one connection of the service holds: it means nothing on another, and ends with it."""
 
 import asyncio
+import contextlib
 import itertools
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from virtlayer.cancellation import settled
 from virtlayer.errors import Internal
+from virtlayer.keeper.beneath import OwnedDescriptor
 from virtlayer.keeper.commit import FlushedFile, Placed
 from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.programs import RunningProgram
@@ -30,6 +34,7 @@ class Staging:
         output: A descriptor of the file or directory that a worker writes; None if there is none.
         flushed: The files that are finished and on disk, by their names.
         programs: The numbers of the programs that work in it.
+        starting: The requests that are starting further ones.
         is_closed: Whether no further program may be started in it.
         is_finished: Whether its directory was checked and flushed.
     """
@@ -39,19 +44,21 @@ class Staging:
     directory: StagingDirectory
     life: AsyncExitStack
     readers: asyncio.Task[int | None] | None = None
-    output: int | None = None
+    output: OwnedDescriptor | None = None
     flushed: dict[str, FlushedFile] = field(default_factory=dict)
     programs: set[int] = field(default_factory=set)
+    starting: set[asyncio.Task[object]] = field(default_factory=set)
     is_closed: bool = False
     is_finished: bool = False
 
 
 @dataclass(slots=True)
 class Program:
-    """A program of a connection; ``life`` kills and reaps it."""
+    """A program of a connection; ``life`` kills and reaps it, which ``ending`` waits for."""
 
     running: RunningProgram
     life: AsyncExitStack
+    ending: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +78,8 @@ class Holdings:
         self.surveys: dict[str, Survey] = {}
         self._stagings: dict[int, Staging] = {}
         self._programs: dict[int, Program] = {}
+        self._making = 0
+        self._starting = 0
         self._numbers = itertools.count(1)
 
     def staging(self, number: int) -> Staging:
@@ -95,23 +104,46 @@ class Holdings:
         except KeyError:
             raise _unknown("program", number) from None
 
-    def check_room_for_staging(self) -> None:
-        """See that the connection may have one more staging directory.
+    @contextlib.contextmanager
+    def making_staging(self) -> Iterator[None]:
+        """Make a staging directory within the context, if there is room for one more.
 
         Raises:
-            Internal: It has too many.
+            Internal: There are too many.
         """
-        if len(self._stagings) >= STAGINGS_LIMIT:
+        if len(self._stagings) + self._making >= STAGINGS_LIMIT:
             raise Internal(f"The service has {STAGINGS_LIMIT} staging directories, the most.")
+        self._making += 1
+        try:
+            yield
+        finally:
+            self._making -= 1
 
-    def check_room_for_program(self) -> None:
-        """See that the connection may have one more program.
+    @contextlib.contextmanager
+    def starting_program(self, staging: Staging | None) -> Iterator[None]:
+        """Start a program within the context, if there is room for one more.
+
+        Args:
+            staging: What it will work in, which is not finished or removed meanwhile.
 
         Raises:
-            Internal: It has too many.
+            Internal: There are too many, or what was written there is finished.
         """
-        if len(self._programs) >= PROGRAMS_LIMIT:
+        if len(self._programs) + self._starting >= PROGRAMS_LIMIT:
             raise Internal(f"The service has {PROGRAMS_LIMIT} programs running, the most.")
+        if staging is not None and staging.is_closed:
+            raise Internal("What was written there is finished.")
+        request = asyncio.current_task()
+        assert request is not None, "requests are answered in tasks"
+        self._starting += 1
+        if staging is not None:
+            staging.starting.add(request)
+        try:
+            yield
+        finally:
+            self._starting -= 1
+            if staging is not None:
+                staging.starting.discard(request)
 
     def add_staging(self, staging: Staging) -> int:
         """Take over a staging directory; its number."""
@@ -128,19 +160,31 @@ class Holdings:
         return number
 
     async def end_program(self, number: int) -> RunningProgram:
-        """Kill a program and forget it."""
+        """Kill a program and forget it.
+
+        One that the kernel does not end still counts as one that works in its staging directory.
+        """
         program = self.program(number)
-        await program.life.aclose()
+        if program.ending is None:
+            program.ending = asyncio.create_task(program.life.aclose(), name=f"end {number}")
+        # A second request waits as well: until then the program can write.
+        await asyncio.shield(program.ending)
         self._programs.pop(number, None)
-        for staging in self._stagings.values():
-            staging.programs.discard(number)
+        if program.running.returncode is not None:
+            for staging in self._stagings.values():
+                staging.programs.discard(number)
         return program.running
 
     async def discard(self, number: int, *, failed: bool) -> None:
         """Remove a staging directory, after the programs that work in it."""
         staging = self.staging(number)
         del self._stagings[number]
-        await asyncio.gather(*(self.end_program(one) for one in tuple(staging.programs)))
+        staging.is_closed = True
+        for request in tuple(staging.starting):
+            request.cancel()
+            await settled(request)
+        working = staging.programs & self._programs.keys()
+        await asyncio.gather(*(self.end_program(one) for one in working))
         for flushed in staging.flushed.values():
             flushed.close()
         if failed:

@@ -6,9 +6,8 @@ import os
 from contextlib import AsyncExitStack
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
-from virtlayer.keeper.answers.holdings import Program
+from virtlayer.keeper.answers.holdings import Program, Staging
 from virtlayer.keeper.programs import Place, running
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol import calls
@@ -16,21 +15,21 @@ from virtlayer.protocol.programs import Ended, Kind, StartProgram
 
 
 async def _start(turn: Turn, request: StartProgram) -> calls.Started:
-    turn.holdings.check_room_for_program()
     staging = None if request.staging is None else turn.holdings.staging(request.staging)
-    place = None
-    if staging is not None:
-        if staging.is_closed:
-            raise Internal("What was written there is finished.")
-        readers = None
-        if request.kind is Kind.STORAGE_DAEMON and staging.readers is not None:
-            readers = await asyncio.shield(staging.readers)
-        place = Place(staging.purpose, staging.directory.descriptor, staging.output, readers)
-    async with AsyncExitStack() as life:
-        program = await life.enter_async_context(running(request, turn.descriptors, place))
-        turn.reply_descriptors.append(os.pidfd_open(program.pid))
-        number = turn.holdings.add_program(Program(program, life.pop_all()), staging)
+    with turn.holdings.starting_program(staging):
+        place = None if staging is None else await _place(staging, request.kind)
+        async with AsyncExitStack() as life:
+            program = await life.enter_async_context(running(request, turn.descriptors, place))
+            turn.reply_descriptors.append(os.pidfd_open(program.pid))
+            number = turn.holdings.add_program(Program(program, life.pop_all()), staging)
     return calls.Started(number, program.name)
+
+
+async def _place(staging: Staging, kind: Kind) -> Place:
+    readers = None
+    if kind is Kind.STORAGE_DAEMON and staging.readers is not None:
+        readers = await asyncio.shield(staging.readers)
+    return Place(staging.purpose, staging.directory.descriptor, staging.output, readers)
 
 
 async def _wait(turn: Turn, request: calls.KnownProgram) -> Ended:

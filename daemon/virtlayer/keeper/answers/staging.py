@@ -15,7 +15,12 @@ from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Staging
 from virtlayer.keeper.answers.pools import pool_of
-from virtlayer.keeper.beneath import by_descriptor, make_directory, open_beneath
+from virtlayer.keeper.beneath import (
+    OwnedDescriptor,
+    by_descriptor,
+    make_directory,
+    open_beneath,
+)
 from virtlayer.keeper.commit import (
     LAYER_MODE,
     Placed,
@@ -46,7 +51,11 @@ QEMU_PURPOSES = (Purpose.LAYERS, Purpose.VOLUME)
 
 
 async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
-    turn.holdings.check_room_for_staging()
+    with turn.holdings.making_staging():
+        return await _staged(turn, request)
+
+
+async def _staged(turn: Turn, request: calls.Stage) -> calls.Staged:
     pool = await pool_of(turn, request.pool)
     purpose = request.purpose
     if purpose in DIRECTORY_PURPOSES and os.geteuid() == 0:
@@ -67,8 +76,6 @@ async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
             direct = purpose in QEMU_PURPOSES and can_be_direct(directory.descriptor)
         except OSError as error:
             raise refused_by_system(error, pool.name, pool.path) from error
-        if staging.output is not None:
-            life.callback(os.close, staging.output)
         # The open file description has the lock: it is the service's as well.
         turn.reply_descriptors.append(os.dup(directory.descriptor))
         staging.life = life.pop_all()
@@ -93,11 +100,13 @@ async def _link(turn: Turn, request: calls.Link) -> calls.Linked:
 
 async def _flush(turn: Turn, request: calls.Flush) -> calls.Nothing:
     staging = turn.holdings.staging(request.staging)
+    if staging.purpose is not Purpose.LAYERS:
+        # What it has of the file or directory, a program could change later, or pass on.
+        if staging.programs or staging.starting:
+            raise Internal("What is to be finished is still being written.")
+        staging.is_closed = True
     if staging.purpose in DIRECTORY_PURPOSES:
         assert staging.output is not None
-        if staging.programs:
-            raise Internal("The directory is still being written.")
-        staging.is_closed = True
         if staging.purpose is Purpose.CONTAINED_DIRECTORY and os.geteuid() == 0:
             await check_contained(staging.output)
         await flush_directory(staging.output)
@@ -185,14 +194,14 @@ def _path(pool: Pool, name: str | None) -> Path | None:
     return None if name is None else pool.path / name
 
 
-def _output(directory: StagingDirectory, purpose: Purpose) -> int | None:
+def _output(directory: StagingDirectory, purpose: Purpose) -> OwnedDescriptor | None:
     """Make what a worker writes, and open it."""
     match purpose:
         case Purpose.DISK:
             new = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            return open_beneath(directory.descriptor, STAGED_DISK, new, 0o600)
+            return OwnedDescriptor(open_beneath(directory.descriptor, STAGED_DISK, new, 0o600))
         case Purpose.DIRECTORY | Purpose.CONTAINED_DIRECTORY:
-            return make_directory(directory.descriptor, STAGED_DIRECTORY)
+            return OwnedDescriptor(make_directory(directory.descriptor, STAGED_DIRECTORY))
         case _:
             return None
 
