@@ -2,10 +2,12 @@
 """Directories for temporary files."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.bus.polkit import NOBODY, open_directory
 from tests.support.leftovers import nothing_left
 from virtlayer.service.source.scratch import scratch_directory
 
@@ -44,3 +46,25 @@ async def test_it_goes_when_its_user_is_cancelled(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.root
+async def test_it_goes_with_directories_that_are_closed() -> None:
+    """As skopeo unpacks them for a service without capabilities."""
+    with open_directory() as top:
+        os.chown(top, NOBODY.pw_uid, NOBODY.pw_gid)
+        outside = top / "outside"
+        outside.mkdir(mode=0o711)
+        os.seteuid(NOBODY.pw_uid)
+        try:
+            async with scratch_directory(top / "place") as directory:
+                closed = directory / "closed"
+                (closed / "below").mkdir(parents=True)
+                (closed / "below" / "file").touch()
+                (closed / "link").symlink_to(outside)
+                (closed / "below").chmod(0)
+                closed.chmod(0)
+        finally:
+            os.seteuid(0)
+        assert list((top / "place").iterdir()) == []
+        assert outside.stat().st_mode & 0o777 == 0o711

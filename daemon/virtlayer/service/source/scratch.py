@@ -75,7 +75,19 @@ def _is_dead(path: Path) -> bool:
 
 async def _remove(paths: list[Path]) -> None:
     for path in paths:
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await asyncio.to_thread(_remove_tree, path)
+
+
+def _remove_tree(top: Path) -> None:
+    # skopeo unpacks directories with the modes that an archive says; the content of a closed one
+    # cannot be removed.
+    for parent, directories, _files in os.walk(top):
+        for name in directories:
+            path = Path(parent, name)
+            with contextlib.suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(top, ignore_errors=True)
 
 
 @contextlib.contextmanager
