@@ -53,8 +53,9 @@ class CacheSettings:
     """Where blobs are kept; by default ``blobs`` in the cache directory of the service."""
     size_limit: int = 10 * GIB
     """The least recently used blobs go when all together are larger than this (bytes)."""
-    archives_limit: int = 10 * GIB
-    """Bytes that copies of callers' archives may have, all together, while jobs read them."""
+    archives_limit: int = 20 * GIB
+    """Bytes that copies of callers' archives, and what skopeo unpacks or converts, may have, all
+    together, while jobs read them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

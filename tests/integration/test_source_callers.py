@@ -3,6 +3,7 @@
 
 import asyncio
 import gzip
+import io
 import os
 import subprocess
 import tarfile
@@ -276,4 +277,41 @@ async def test_archive_that_unpacks_to_more_than_the_room_is_refused(tmp_path: P
         access = Access(source_fd=file.fileno())
         with pytest.raises(NoSpace, match=r"cache\.archives-limit"):
             await sources.image(f"docker-archive:{path}:demo:1", access)
+    assert sources.left() == []
+
+
+async def test_archive_of_many_files_is_refused_when_they_take_more_than_the_room(
+    tmp_path: Path,
+) -> None:
+    """skopeo unpacks a compressed oci-archive; each file alone is below the limit."""
+    sources = Sources(tmp_path / "service", room=3_000_000)
+    layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(layout, ".")
+        for number in range(100):
+            member = tarfile.TarInfo(f"junk{number}")
+            member.size = 500_000
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    with nothing_left(), path.open("rb") as file:
+        access = Access(source_fd=file.fileno())
+        with pytest.raises(NoSpace, match=r"cache\.archives-limit"):
+            await sources.image("oci-archive:/x:1", access)
+        assert sources.left() == []
+        # The room is free again.
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(layout, ".")
+        access = Access(source_fd=file.fileno())
+        assert len((await sources.image("oci-archive:/x:1", access)).layers) == 2
+
+
+async def test_archive_of_many_empty_files_is_refused(tmp_path: Path) -> None:
+    sources = Sources(tmp_path / "service", room=1_000_000)
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(images.write_layout(tmp_path / "layout", {"1": CONTENT}), ".")
+        for number in range(1000):
+            archive.addfile(tarfile.TarInfo(str(number)))
+    with nothing_left(), path.open("rb") as file, pytest.raises(NoSpace):
+        await sources.image("oci-archive:/x:1", Access(source_fd=file.fileno()))
     assert sources.left() == []

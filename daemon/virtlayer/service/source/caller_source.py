@@ -25,10 +25,10 @@ _DIRECTORIES = ("oci", "dir")
 
 
 class ArchiveRoom:
-    """The space for copies of callers' archives.
+    """The space for copies of callers' archives, and for what skopeo makes of sources.
 
     Args:
-        limit: Bytes that all copies together may take.
+        limit: Bytes that all of this together may take.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,7 +38,7 @@ class ArchiveRoom:
 
     @contextlib.contextmanager
     def share(self) -> Iterator["RoomShare"]:
-        """Room for one copy; on leaving, it is free again."""
+        """Room for one source; on leaving, it is free again."""
         share = RoomShare(self)
         try:
             yield share
@@ -56,20 +56,36 @@ class ArchiveRoom:
         with self._lock:
             if share.over or self._taken + length > self.limit:
                 raise NoSpace(
-                    f"There is no room for a copy of this archive: all copies together may have "
-                    f"{self.limit} bytes (cache.archives-limit in the settings)."
+                    "There is no room to copy or unpack this source: all such sources together "
+                    f"may have {self.limit} bytes (cache.archives-limit in the settings)."
                 )
             self._taken += length
             share.taken += length
 
 
 class RoomShare:
-    """The room that one copy has."""
+    """The room that one source has."""
 
     def __init__(self, room: ArchiveRoom) -> None:
         self._room = room
         self.taken = 0
+        self._unpacked = 0
+        self._lock = threading.Lock()
         self.over = False
+
+    def unpack(self, size: int) -> None:
+        """Take room for what skopeo has made of the source; the largest size counts.
+
+        Args:
+            size: Bytes that this has now.
+
+        Raises:
+            NoSpace: There is not enough.
+        """
+        with self._lock:
+            if size > self._unpacked:
+                self.take(size - self._unpacked)
+                self._unpacked = size
 
     def take(self, length: int) -> None:
         """Take more room.
@@ -82,7 +98,7 @@ class RoomShare:
 
 @contextlib.asynccontextmanager
 async def copied(
-    reference: Reference, descriptor: int, scratch: Path, room: ArchiveRoom
+    reference: Reference, descriptor: int, scratch: Path, share: RoomShare
 ) -> AsyncIterator[Reference]:
     """Copy a caller's archive to where skopeo can open it; the copy is removed on leaving.
 
@@ -90,7 +106,7 @@ async def copied(
         reference: What the caller calls it, with the transport that it has.
         descriptor: The archive; stays the caller's.
         scratch: A directory on disk, for the copy.
-        room: The space that copies may take.
+        share: The room that the source has.
 
     Yields:
         What skopeo opens.
@@ -101,9 +117,8 @@ async def copied(
     """
     async with scratch_directory(scratch) as directory:
         path = directory / "archive"
-        with room.share() as share:
-            await _copy(descriptor, path, share)
-            yield _archive(reference, path)
+        await _copy(descriptor, path, share)
+        yield _archive(reference, path)
 
 
 def _archive(reference: Reference, path: Path) -> Reference:

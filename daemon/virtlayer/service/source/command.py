@@ -11,7 +11,7 @@ from pathlib import Path
 from virtlayer.errors import ImageNotFound, RegistryUnavailable, VirtlayerError
 from virtlayer.programs import ProgramFailed, running
 from virtlayer.service.source.access import Access, skopeo_flags
-from virtlayer.service.source.caller_source import copied
+from virtlayer.service.source.caller_source import RoomShare, copied
 from virtlayer.service.source.failures import failure
 from virtlayer.service.source.host_certificates import check_host_certificates
 from virtlayer.service.source.logins import Logins, logins_for
@@ -25,6 +25,7 @@ from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.registries import route_of
 from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.service.source.skopeo_sandbox import confinement
+from virtlayer.service.source.unpacked import limited
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import MIB
 
@@ -42,6 +43,8 @@ class Skopeo:
     """What skopeo opens."""
     scratch: Path
     """A directory of this source's own, for temporary files."""
+    share: RoomShare
+    """The room that they have."""
     patience: float
     obtained: Obtained
     policy: PolicyScope
@@ -124,14 +127,19 @@ class Skopeo:
 
         Args:
             what: What is waited for, for the error.
-            progress: What tells of progress; None where an answer must come in time.
+            progress: What tells of progress, where skopeo may unpack something; None where an
+                answer must come in time.
 
         Raises:
+            NoSpace: There is no room for what skopeo unpacks.
             RegistryUnavailable: The registry took longer than our patience.
             ImageNotFound: The local source did.
         """
         try:
-            async with patiently(self.patience, progress):
+            async with contextlib.AsyncExitStack() as limits:
+                await limits.enter_async_context(patiently(self.patience, progress))
+                if progress is not None:
+                    await limits.enter_async_context(limited(self.scratch, self.share))
                 yield
         except TimeoutError:
             waited = f"for {self.patience:.0f} seconds ({what})"
@@ -206,9 +214,10 @@ async def skopeo_for(
         logins = logins_for(access.logins_at(reference.domain), route.registries)
         insecure = route.insecure
     async with contextlib.AsyncExitStack() as life:
+        share = life.enter_context(workspace.room.share())
         target = reference
         if access.source_fd is not None:
-            copy = copied(reference, access.source_fd, workspace.scratch, workspace.room)
+            copy = copied(reference, access.source_fd, workspace.scratch, share)
             target = await life.enter_async_context(copy)
         flags = skopeo_flags(access, logins, reference, workspace.runtime)
         source_flags = await life.enter_async_context(flags)
@@ -222,6 +231,7 @@ async def skopeo_for(
             reference=reference,
             target=target,
             scratch=scratch,
+            share=share,
             patience=workspace.patience,
             obtained=how_obtained(reference, access, logins, insecure=insecure),
             policy=await asyncio.to_thread(policy_scope, policy, target, reference),
