@@ -375,3 +375,26 @@ async def test_calls_that_wait_end_with_their_connection(
                     break
         await daemon.ask("Cancel", **where)
         assert (await wait).body[0] == "cancelled"
+
+
+async def test_calls_of_many_users_that_wait_for_a_job_leave_room_for_others(
+    system: Bus, tmp_path: Path, silent: SilentRegistry
+) -> None:
+    """They have more than the 512 match rules that a bus allows one connection by default."""
+    users = ("nobody", "games", "news", "man", "lp", "mail", "uucp", "proxy", "backup")
+    async with virtlayerd(system, tmp_path) as daemon, contextlib.AsyncExitStack() as stack:
+        _number, job = await daemon.ask("Pull", "ssa{sv}", silent.reference, "default-pool", PLAIN)
+        where = {"path": job, "interface": JOB}
+        waits = []
+        for name in users:
+            waiting = await stack.enter_async_context(user(system, name))
+            await waiting.ask("ListJobs")
+            waits += [asyncio.create_task(waiting.call("Wait", **where)) for _ in range(64)]
+            # Calls of one connection arrive in order: when this is answered, all of them wait.
+            await waiting.ask("ListJobs")
+        root = await stack.enter_async_context(user(system, "root"))
+        last = asyncio.create_task(root.call("Wait", **where))
+        name, _text = await root.refused("Inspect", "sa{sv}", "docker://127.0.0.1:1/x", PLAIN)
+        assert name == "RegistryUnavailable"
+        assert not any(wait.done() for wait in (*waits, last))
+        end([*waits, last])

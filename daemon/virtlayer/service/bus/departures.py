@@ -14,6 +14,8 @@ from virtlayer.dbus.received import close_received
 from virtlayer.errors import Cancelled
 
 _BUS = (names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE)
+_RULE = f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg2=''"
+"""One for all callers, and only while there are some: a connection has 512 rules at most."""
 
 
 class Departures:
@@ -40,34 +42,34 @@ class Departures:
         """
         task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"
+        if not self._watched:
+            self._send("AddMatch")
         tasks = self._watched.setdefault(caller, set())
         tasks.add(task)
         try:
-            # In the stream of the bus, the answer to the question is behind the signal.
-            answers = await asyncio.gather(
-                self._connection.ask(*_BUS, "AddMatch", "s", [_rule(caller)]),
-                self._connection.ask(*_BUS, "NameHasOwner", "s", [caller]),
-            )
-            if answers[1] != [True]:
+            # The bus answers this after it has added the rule. In its stream, the answer is behind
+            # the signal.
+            if await self._connection.ask(*_BUS, "NameHasOwner", "s", [caller]) != [True]:
                 raise Cancelled("The caller has left the bus.")
             yield
         finally:
             tasks.discard(task)
             if not tasks:
                 self._watched.pop(caller, None)
-            self._remove_match(caller)
+            if not self._watched:
+                self._send("RemoveMatch")
 
-    def _remove_match(self, caller: str) -> None:
+    def _send(self, member: str) -> None:
         destination, path, interface = _BUS
         self._connection.send(
             Message(
                 destination=destination,
                 path=path,
                 interface=interface,
-                member="RemoveMatch",
+                member=member,
                 flags=MessageFlag.NO_REPLY_EXPECTED,
                 signature="s",
-                body=[_rule(caller)],
+                body=[_RULE],
             )
         )
 
@@ -78,7 +80,3 @@ class Departures:
             if not now:
                 for task in self._watched.get(name, ()):
                     task.cancel()
-
-
-def _rule(caller: str) -> str:
-    return f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg0='{caller}'"
