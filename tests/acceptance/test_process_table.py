@@ -31,6 +31,8 @@ while running.poll() is None:
         for pid in group.read_text().split():
             place = pathlib.Path("/proc", pid)
             try:
+                if (place / "exe").readlink().name.startswith("systemd"):
+                    continue  # about to become the unit's program
                 command = (place / "cmdline").read_bytes()
                 status = (place / "status").read_text()
                 if command and command == (place / "cmdline").read_bytes():
