@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.forwarding import forwarded
+from tests.acceptance.forwarding import forwarded, name_server
 
 PATIENCE = 60.0
 """Seconds after which something that was to happen fails the test."""
@@ -169,6 +169,10 @@ class System:
     def forward(self, port: int) -> AbstractContextManager[None]:
         """Let it reach a port on this machine's loopback device while the context lasts."""
         return forwarded(self._leader, port)
+
+    def name_server(self) -> AbstractContextManager[None]:
+        """Let its name server, on its loopback device, call every host 127.0.0.1."""
+        return name_server(self._leader)
 
     @contextlib.contextmanager
     def monitor(self) -> Iterator["Monitor"]:

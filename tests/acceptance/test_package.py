@@ -13,6 +13,7 @@ from tests.support.images import file, image, layer
 from tests.support.registry import Registry
 
 POOL = "/var/lib/libvirt/images"
+UNITS = ("virtlayerd.service", "virtlayer-keeper.service")
 # What changes on a running system anyway, and what apt and dpkg remember of every package.
 _EVERYBODYS = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/shared", "/var/log", "/var/lib/systemd"),  # noqa: S108
@@ -51,7 +52,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     # The libraries that it needs are no part of the question what it leaves behind.
     install(fresh)
     apt(fresh, "purge", "virtlayer", "virtlayerd")
-    accounts = fresh.run("getent", "passwd")
+    accounts = [fresh.run("getent", kind) for kind in ("passwd", "group")]
     before = files(fresh)
 
     install(fresh)
@@ -60,11 +61,11 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     sums = fresh.run("sh", "-c", f"sha256sum {POOL}/*")
     assert len(sums.splitlines()) == len(volumes) == 2
 
-    # An upgrade: the running daemon gives way, and the next one knows what it knew.
-    running = fresh.unit("virtlayerd.service", "MainPID")
-    assert running != "0"
+    # An upgrade: the running processes end, and the next ones know what they knew.
+    assert all(fresh.unit(unit, "MainPID") != "0" for unit in UNITS)
     apt(fresh, "install", "--reinstall", "/shared/" + debs(fresh, "virtlayerd_"))
-    assert fresh.unit("virtlayerd.service", "MainPID") == "0"
+    assert all(fresh.unit(unit, "MainPID") == "0" for unit in UNITS)
+    assert fresh.unit("virtlayer-keeper.socket", "ActiveState") == "inactive"
     assert "package:1" in fresh.run("virtlayer", "images")
     assert pull(fresh, source)["layers-reused"] == 2
 
@@ -72,7 +73,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
     assert fresh.run("find", POOL, "-name", ".*") == ""
     assert files(fresh) - before == set()
-    assert fresh.run("getent", "passwd") == accounts
+    assert [fresh.run("getent", kind) for kind in ("passwd", "group")] == accounts
     assert fresh.attempt("busctl", "status", "org.virtlayer1").status != 0
     assert fresh.run("find", "/run", "-name", "*virtlayer*", "-not", "-path", "/run/host/*") == ""
 

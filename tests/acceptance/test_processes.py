@@ -18,6 +18,7 @@ _POOL = Path("/var/lib/libvirt/images")
 _SERVICE, _KEEPER = "virtlayerd.service", "virtlayer-keeper.service"
 _SOCKET = "/run/virtlayer-keeper/socket"
 _MIB = 1024 * 1024
+_LAYERS = [layer(directory("etc"), file("etc/processes", b"1")), layer(file("b", b"b"))]
 
 # Prints what the keeper answers to a connection: nothing, if it closes it.
 _CONNECT = f"""\
@@ -53,8 +54,7 @@ _DOMAIN = """\
 
 @pytest.fixture(scope="module")
 def source(registry: Registry) -> str:
-    content = image([layer(directory("etc"), file("etc/processes", b"1")), layer(file("b", b"b"))])
-    return registry.store(content, "processes:1")
+    return registry.store(image(_LAYERS), "processes:1")
 
 
 @pytest.fixture
@@ -68,6 +68,12 @@ def pull(system: System, source: str) -> dict[str, object]:
     result = json.loads(system.run("virtlayer", "pull", source, *_ACCESS, stdin=PASSWORD))
     assert isinstance(result, dict)
     return result
+
+
+def volumes_of(result: dict[str, object]) -> list[str]:
+    volumes = result["volumes"]
+    assert isinstance(volumes, list)
+    return volumes
 
 
 def status(system: System, pid: str) -> dict[str, str]:
@@ -168,8 +174,7 @@ def test_only_the_service_and_root_are_answered(system: System, pids: dict[str, 
 
 
 def test_a_machine_starts_on_a_volume(system: System, source: str) -> None:
-    volumes = pull(system, source)["volumes"]
-    assert isinstance(volumes, list)
+    volumes = volumes_of(pull(system, source))
     name = "machine.qcow2"
     system.run("virtlayer", "create-volume", "processes:1", name)
     path = _POOL / name
@@ -182,10 +187,42 @@ def test_a_machine_starts_on_a_volume(system: System, source: str) -> None:
         assert system.run("virsh", "domstate", "acceptance").strip() == "running"
     finally:
         system.attempt("virsh", "destroy", "acceptance")
-    # libvirt changes owners for a machine. The layers can be used as before.
-    system.run("virtlayer", "create-volume", "processes:1", "second.qcow2")
-    for volume in volumes:
-        assert system.run("stat", "--format=%a", str(_POOL / str(volume))).strip() == "440"
+
+
+def test_layers_that_a_machine_used_are_built_on(
+    system: System, registry: Registry, source: str
+) -> None:
+    # libvirt changes owners of a chain for a machine, and does not know those from before.
+    volumes = [str(_POOL / name) for name in volumes_of(pull(system, source))]
+    system.run("chown", "root:root", *volumes)
+    more = registry.store(image([*_LAYERS, layer(file("c", b"c"))]), "processes:2")
+    result = pull(system, more)
+    assert (result["layers-built"], result["layers-reused"]) == (1, 2)
+    assert system.run("stat", "--format=%a %U", *volumes).splitlines() == ["440 root"] * 2
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/home/alice"])  # noqa: S108 -- machines' disks can be there
+def test_a_layer_below_a_disk_elsewhere_is_not_deleted(
+    system: System, registry: Registry, place: str
+) -> None:
+    content = image([layer(file("elsewhere", place.encode()))])
+    result = pull(system, registry.store(content, "elsewhere:1"))
+    name = str(result["name"])
+    [volume] = volumes_of(result)
+    disk = f"{place}/disk.qcow2"
+    backing = ("-b", str(_POOL / volume), "-F", "qcow2")
+    system.run("qemu-img", "create", "-q", "-f", "qcow2", *backing, disk)
+    system.run("virsh", "define", "/dev/stdin", stdin=_DOMAIN.format(path=disk))
+    try:
+        ended = system.attempt("virtlayer", "remove", name, "--json")
+        assert '"error": "InUse"' in ended.stderr
+        assert "acceptance" in ended.stderr
+        assert volume in system.run("ls", str(_POOL))
+    finally:
+        system.run("virsh", "undefine", "acceptance")
+        system.run("rm", disk)
+    system.run("virtlayer", "remove", name)
+    assert volume not in system.run("ls", str(_POOL))
 
 
 @pytest.fixture
@@ -206,13 +243,13 @@ def test_a_keeper_killed_during_a_pull_loses_nothing(
         system.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", _KEEPER)
         ended = pulling.ended()
     assert ended.status != 0
-    assert '"error": "' in ended.stderr
+    assert '"error": "PoolUnavailable"' in ended.stderr
     wait_until("its programs end", lambda: programs(system) == "")
     # The service goes on, and the next job gets another keeper.
     assert system.unit(_SERVICE, "MainPID") == pids[_SERVICE]
     result = pull(system, large)
     assert system.unit(_KEEPER, "MainPID") not in {"0", pids[_KEEPER]}
-    assert len(result["volumes"]) == 2  # type: ignore[arg-type]
+    assert len(volumes_of(result)) == 2
     assert system.run("find", str(_POOL), "-name", ".*") == ""
     system.run("virtlayer", "remove", "large:1")
 
@@ -229,9 +266,12 @@ def test_the_service_can_end_while_the_keeper_stays(system: System, pids: dict[s
     assert system.unit(_KEEPER, "MainPID") == pids[_KEEPER]
 
 
-def test_hosts_and_name_servers_are_used(system: System, registry: Registry, source: str) -> None:
-    system.run("sh", "-c", "echo 127.0.0.1 registry.test >>/etc/hosts")
-    named = source.replace(registry.host, f"registry.test:{registry.port}")
-    options = ("--tls-verify=false", "--name=by-name")
-    result = json.loads(system.run("virtlayer", "pull", named, *options, *_ACCESS, stdin=PASSWORD))
-    assert result["name"] == "by-name"
+def test_registries_are_found_by_name(system: System, registry: Registry, source: str) -> None:
+    system.run("sh", "-c", "echo 127.0.0.1 from-hosts.test >>/etc/hosts")
+    system.run("tee", "/etc/resolv.conf", stdin="nameserver 127.0.0.1\n")
+    for host in ("from-hosts.test", "from-name-server.test"):
+        named = source.replace(registry.host, f"{host}:{registry.port}")
+        options = ("--tls-verify=false", f"--name={host}")
+        with system.name_server():
+            output = system.run("virtlayer", "pull", named, *options, *_ACCESS, stdin=PASSWORD)
+        assert json.loads(output)["name"] == host
