@@ -73,7 +73,9 @@ def disk() -> Iterator[Path]:
 
 
 async def test_nothing_can_be_changed_or_reached_from_inside(disk: Path) -> None:
-    output = await programs.run([sys.executable, "-I", "-c", _INSIDE, disk])
+    output = await programs.run(
+        [sys.executable, "-I", "-c", _INSIDE, disk], identity=users.qemu_identity()
+    )
 
     outcomes = dict(line.split("\t") for line in output.decode().splitlines())
     assert len(outcomes) == 16

@@ -17,6 +17,7 @@ from tests.support.keeper import LocalPrograms
 from tests.support.volumes import SIZE, apply_layer, build_volume
 from virtlayer import programs
 from virtlayer.errors import Internal, LayerTooLarge
+from virtlayer.keeper.users import worker_identity
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -81,7 +82,9 @@ async def test_nothing_can_be_reached_from_inside() -> None:
         server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
         await stack.enter_async_context(server)
         port = server.sockets[0].getsockname()[1]
-        output = await programs.run([sys.executable, "-I", "-c", _INSIDE, str(port)])
+        output = await programs.run(
+            [sys.executable, "-I", "-c", _INSIDE, str(port)], identity=worker_identity()
+        )
 
     outcomes = dict(line.split("\t") for line in output.decode().splitlines())
 
@@ -93,6 +96,13 @@ async def test_nothing_can_be_reached_from_inside() -> None:
         for name, outcome in outcomes.items()
         if outcome not in ("refused", str(errno.EPERM))
     } == {}
+
+
+@pytest.mark.root
+async def test_root_enters_no_sandbox() -> None:
+    script = "from virtlayer.worker.sandbox.enter import *; enter_sandbox(Limits(2**31, 60))"
+    with pytest.raises(programs.ProgramFailed, match="must not be started as root"):
+        await programs.run([sys.executable, "-I", "-c", script])
 
 
 def _status(pid: int) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ import os
 import sys
 
 from virtlayer.worker.disk.header import HEADER_READ, BadDisk, disk_format
-from virtlayer.worker.sandbox.enter import Limits, become_nobody, die_with_parent, limit
+from virtlayer.worker.sandbox.enter import Limits, limit, refuse_root
 from virtlayer.worker.sandbox.landlock import refuse_writing
 from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only, equals, has_bits
 
@@ -42,11 +42,9 @@ def enter() -> None:
     """Give up what qemu-img does not need to look at a disk. This is irreversible.
 
     Raises:
-        OSError: The kernel refuses a part; the caller must end then.
+        OSError: The kernel refuses a part, or this is root; the caller must end then.
     """
-    if os.geteuid() == 0:
-        become_nobody()
-        die_with_parent()
+    refuse_root()
     refuse_writing()
     limit(_LIMITS)
     allow_only(_QEMU_CALLS)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The step into the sandbox: another user, limits, and a filter on system calls.
+"""The step into the sandbox: limits, and a filter on system calls.
 
-The daemon has done its part before (programs.py): no new privileges, a death signal, an empty
-environment, and no descriptor but the socket.
+The keeper has done its part before (keeper/programs.py): a user without rights, no new privileges,
+a death signal, an empty environment, and no descriptor but the socket.
 """
 
 import os
-import pwd
 import resource
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,9 +13,6 @@ from typing import NamedTuple
 from virtlayer import allocation
 from virtlayer.worker.sandbox._sandbox import ffi, lib
 from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only
-
-WORKER_USER = "virtlayer-worker"
-"""Made by the package (systemd/sysusers.d); where it is missing, ``nobody`` takes its place."""
 
 _CPU_SECONDS_TO_SAY_SO = 5
 _KEPT_BLOCK = 32 * 1024 * 1024
@@ -44,11 +40,9 @@ def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
         more: System calls that this worker needs beside those of all.
 
     Raises:
-        OSError: The kernel refuses a part; the caller must end then.
+        OSError: The kernel refuses a part, or this is root; the caller must end then.
     """
-    if os.geteuid() == 0:
-        become_nobody()
-        die_with_parent()
+    refuse_root()
     keep_freed_memory()
     limit(limits)
     allow_only([*WORKER_CALLS, *more])
@@ -64,15 +58,14 @@ def die_with_parent() -> None:
         raise OSError(ffi.errno, os.strerror(ffi.errno), "PR_SET_PDEATHSIG")
 
 
-def become_nobody() -> None:
-    """A process of root becomes one without any capability; setresuid(2) drops them all."""
-    try:
-        user = pwd.getpwnam(WORKER_USER)
-    except KeyError:
-        user = pwd.getpwnam("nobody")
-    os.setgroups([])
-    os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-    os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+def refuse_root() -> None:
+    """See that this process is not root's: it was started as a user without rights.
+
+    Raises:
+        PermissionError: It is.
+    """
+    if os.geteuid() == 0:
+        raise PermissionError("This program must not be started as root.")
 
 
 def keep_freed_memory() -> None:
