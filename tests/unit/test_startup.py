@@ -142,7 +142,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh"])
 @given(arguments=st.lists(_ANYTHING, max_size=4), environment=_ENVIRONMENTS)
 def test_every_shell_gives_an_init_what_the_image_says(
