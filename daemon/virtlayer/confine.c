@@ -7,7 +7,8 @@
  * The program reads and runs files only that are, or are below, a PATH of -r, and changes files
  * only below a PATH of -w (landlock(7)). A PATH that cannot be opened counts for nothing. It listens
  * on no TCP port, and neither traces nor signals a process outside, as far as the kernel has that.
- * No file that it writes gets more than FILE_SIZE bytes.
+ * It makes no Unix socket: Landlock does not keep it from those that have a path, such as the
+ * keeper's, which takes it for the service, and the bus's. No file that it writes gets more than FILE_SIZE bytes.
  *
  * What started it has set no_new_privs (see guard.c).
  */
@@ -22,9 +23,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "call_filter.h"
 
 enum { CANNOT_RUN = 126, NOT_FOUND = 127 }; /* as a shell has it */
 
@@ -111,6 +115,19 @@ static int restrict_by(char **options)
     return i + 1;
 }
 
+/* Refuse to make Unix sockets; those that it has, and pairs, stay. */
+static int refuse_unix_sockets(void)
+{
+    static const struct sock_filter rules[] = {
+        /* io_uring makes sockets without that call. */
+        VL_UNLESS(SYS_io_uring_setup, 1), VL_REFUSE(ENOSYS),
+        VL_UNLESS(SYS_socket, 3),         VL_LOAD(args[0]),
+        VL_UNLESS(AF_UNIX, 1),            VL_REFUSE(EACCES),
+    };
+
+    return refuse_calls(rules, sizeof(rules) / sizeof(*rules));
+}
+
 int main(int count, char **arguments)
 {
     struct rlimit limit;
@@ -127,6 +144,8 @@ int main(int count, char **arguments)
     program = restrict_by(arguments + 2);
     if (program == 0)
         return failed("landlock");
+    if (refuse_unix_sockets() != 0)
+        return failed("seccomp");
     arguments += 2 + program;
     execvp(arguments[0], arguments);
     code = errno == ENOENT ? NOT_FOUND : CANNOT_RUN;

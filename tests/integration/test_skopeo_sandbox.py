@@ -3,6 +3,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -109,6 +110,24 @@ async def test_service_can_be_neither_traced_nor_signalled(tmp_path: Path) -> No
     assert found.pop("memory") in {EPERM, EACCES}
     # A port that the kernel chooses counts as one, too.
     assert found == {"trace": EPERM, "signal": EPERM, "group": EPERM, "port": EACCES}
+
+
+async def test_no_service_of_the_host_is_reached(tmp_path: Path) -> None:
+    """Least of all the keeper, which identifies the service by its user, which is skopeo's too."""
+    path = tmp_path / "own" / "keeper"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as keeper:
+        keeper.bind(str(path))
+        keeper.listen()
+        path.chmod(0o777)
+        found = await tried(
+            tmp_path,
+            keeper=f"socket.socket(1, socket.SOCK_SEQPACKET).connect({str(path)!r})",
+            datagram="socket.socket(1, socket.SOCK_DGRAM)",
+            pair="socket.socketpair()",
+            inet="socket.socket().close()",
+        )
+    assert found == {"keeper": EACCES, "datagram": EACCES, "pair": 0, "inet": 0}
 
 
 async def test_every_skopeo_is_confined(tmp_path: Path) -> None:
