@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,8 +31,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "call_filter.h"
+
 enum { CANNOT_RUN = 126, NOT_FOUND = 127 }; /* as a shell has it */
 enum { MOST_GROUPS = 65536 };               /* the kernel's NGROUPS_MAX */
+
+/* The attributes of version 6 of Landlock; a kernel before it is given as much as it knows. */
+struct ruleset {
+    uint64_t files;
+    uint64_t net;
+    uint64_t scoped;
+};
 
 static const rlim_t MOST_MEMORY = 8ULL << 30; /* of a confined program's address space, in bytes */
 
@@ -102,22 +112,26 @@ static int allow(int ruleset, const char *path, uint64_t allowed)
 /*
  * Refuse to open files that are not in the working directory, but for reading what programs need
  * (Landlock), where the kernel can. A user's program that works in a staging directory also reads
- * the pool that it is in.
+ * the pool that it is in. There is no TCP, and no signal to a process of another job.
  */
 static int stay_in_working_directory(int reads_pool)
 {
     static const char *const read_by_all[] = { "/usr", "/lib",  "/lib64", "/etc",
                                                "/proc", "/sys", "/dev" };
     const uint64_t read_only = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE;
-    struct landlock_ruleset_attr rules = { 0 };
+    struct ruleset rules = { 0 };
+    size_t size = sizeof(rules);
     int ruleset, version;
 
     version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 1)
         return 0;
     /* By the version of Landlock: 13 rights, then REFER, TRUNCATE, and since the fifth IOCTL_DEV. */
-    rules.handled_access_fs = (1ULL << (version < 3 ? 12 + version : version < 5 ? 15 : 16)) - 1;
-    ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules.handled_access_fs), 0);
+    rules.files = (1ULL << (version < 3 ? 12 + version : version < 5 ? 15 : 16)) - 1;
+    rules.net = version >= 4 ? 3 : 0;    /* to bind and to connect */
+    rules.scoped = version >= 6 ? 3 : 0; /* abstract sockets and signals */
+    size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
+    ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
     if (ruleset < 0)
         return -1;
     for (size_t i = 0; i < sizeof(read_by_all) / sizeof(*read_by_all); i++)
@@ -128,10 +142,30 @@ static int stay_in_working_directory(int reads_pool)
         return -1;
     if (reads_pool && allow(ruleset, "../..", LANDLOCK_ACCESS_FS_READ_FILE) != 0)
         return -1;
-    if (allow(ruleset, ".", rules.handled_access_fs & ~LANDLOCK_ACCESS_FS_EXECUTE) != 0 ||
+    if (allow(ruleset, ".", rules.files & ~LANDLOCK_ACCESS_FS_EXECUTE) != 0 ||
         syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
         return -1;
     return close(ruleset);
+}
+
+/* Refuse to make a process: it could leave the process group, which is how the program is ended. */
+static int stay_one_process(void)
+{
+    static const struct sock_filter rules[] = {
+#ifdef SYS_fork
+        VL_UNLESS(SYS_fork, 1),   VL_REFUSE(EPERM),
+#endif
+#ifdef SYS_vfork
+        VL_UNLESS(SYS_vfork, 1),  VL_REFUSE(EPERM),
+#endif
+        /* Its flags are behind a pointer. ENOSYS sends libc to clone(2). */
+        VL_UNLESS(SYS_clone3, 1), VL_REFUSE(ENOSYS),
+        VL_UNLESS(SYS_clone, 3),  VL_LOAD(args[0]),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0),
+        VL_REFUSE(EPERM),
+    };
+
+    return refuse_calls(rules, sizeof(rules) / sizeof(*rules));
 }
 
 static int limit(void)
@@ -165,7 +199,8 @@ int main(int count, char **arguments)
     if (changes_user && become(arguments[2]) != 0)
         return failed("identity");
     /* After the change of user: the directory is that user's. */
-    if (stays && (limit() != 0 || stay_in_working_directory(!changes_user) != 0))
+    if (stays && (limit() != 0 || stay_in_working_directory(!changes_user) != 0 ||
+                  stay_one_process() != 0))
         return failed("confinement");
     /* After the change of user, which makes the kernel forget it. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)

@@ -14,7 +14,7 @@ from tests.support.leftovers import children, nothing_left
 from tests.support.orphans import adopting, wait_until_only
 from tests.support.stalled_files import stalled_files
 from virtlayer import programs
-from virtlayer.programs import Identity, ProgramFailed, run
+from virtlayer.programs import Confinement, Identity, ProgramFailed, run
 
 GUARD = Path(programs.__file__).with_name("guard")
 STARTER = f"""
@@ -95,3 +95,35 @@ async def test_program_that_the_kernel_does_not_end_is_left_alone(
         while program.returncode is None:
             await asyncio.sleep(0.01)
     assert program.returncode == -signal.SIGKILL
+
+
+# Python would list directories, which it may not there.
+_TAKEN_OVER = r"""
+my $child = fork;
+exit 0 if defined $child and $child == 0;
+printf STDERR "fork %d\n", defined $child ? 0 : $!;
+printf STDERR "signal %d\n", kill(9, $ARGV[0]) ? 0 : $!;
+socket(my $tcp, 2, 1, 0);
+printf STDERR "tcp %d\n", connect($tcp, pack("SnNx8", 2, 9, 0x7f000001)) ? 0 : $!;
+"""
+
+
+async def test_a_program_of_qemus_that_is_taken_over_leaves_no_process(tmp_path: Path) -> None:
+    """Nor does it end those of other jobs, which have the same user."""
+    nobody = Identity(65534, 65534, ()) if os.geteuid() == 0 else None
+    tmp_path.chmod(0o777)
+    with nothing_left():
+        async with (
+            programs.running(["sleep", "1000"], identity=nobody) as other,
+            programs.running(
+                ["perl", "-e", _TAKEN_OVER, str(other.pid)],
+                env={"PERL_BADLANG": "0"},
+                cwd=tmp_path,
+                identity=nobody,
+                confinement=Confinement.WORKING_DIRECTORY,
+            ) as program,
+        ):
+            await program.check()
+            found = dict(line.split() for line in program.stderr_tail.splitlines())
+            assert other.returncode is None
+    assert found == {"fork": "1", "signal": "1", "tcp": "13"}

@@ -16,9 +16,16 @@ _HEADING = "| process | user | capabilities | no new privileges | seccomp filter
 _OF_UNITS = "its unit's"
 _OF_SERVICE = "virtlayer"
 _PRIVILEGES = {"yes": True, "in the system": False}
-_FILTERS = {"its unit's": False, "the keeper's": False, "the service's": False, "a worker's": True}
-_OF_QEMU_IMG = "its own"
-"""The filter that lets a process open files."""
+_FILTERS = {
+    "its unit's": False,
+    "no Unix sockets": True,
+    "no processes": True,
+    "its own": True,
+    "a worker's": True,
+}
+"""Whether a process has it in a session as well."""
+_OF_WORKERS, _OF_QEMU_IMG = "a worker's", "its own"
+"""With the first, a process opens no files; with the second, it writes none."""
 _WORKERS = {
     "virtlayer.worker.ext4.worker": "layer worker",
     "virtlayer.worker.customize.worker": "customizer",
@@ -43,6 +50,7 @@ class Row:
         no_new_privileges: Whether it can gain none, by a setuid program say, in a session as well.
         filtered: Whether it has a seccomp filter in a session as well.
         opens_files: Whether it can open files itself.
+        only_reads: Whether it can write only to what it was given.
         started_with: The descriptors that it is started with.
         passed_later: The descriptors that come with a request.
         lifetime: When it ends.
@@ -53,6 +61,7 @@ class Row:
     no_new_privileges: bool
     filtered: bool
     opens_files: bool
+    only_reads: bool
     started_with: Counter[Kind]
     passed_later: Counter[Kind]
     lifetime: str
@@ -62,13 +71,13 @@ class Row:
         """Read the cells after the name."""
         user, capabilities, privileges, seccomp, descriptors, lifetime = cells
         started_with, _, later = descriptors.partition("; then ")
-        filtered = seccomp == _OF_QEMU_IMG or _FILTERS[seccomp]
         return cls(
             user=user.strip("`"),
             capabilities=None if capabilities == _OF_UNITS else _names(capabilities),
             no_new_privileges=_PRIVILEGES[privileges],
-            filtered=filtered,
-            opens_files=not filtered or seccomp == _OF_QEMU_IMG,
+            filtered=_FILTERS[seccomp],
+            opens_files=seccomp != _OF_WORKERS,
+            only_reads=seccomp == _OF_QEMU_IMG,
             started_with=_kinds(started_with),
             passed_later=_kinds(later),
             lifetime=lifetime,
@@ -115,7 +124,7 @@ class Row:
         if self.opens_files:
             assert not expected - found, (expected, found)
             # What its filter lets it open can only be read.
-            assert not self.filtered or found[Kind.FILE] == expected[Kind.FILE]
+            assert not self.only_reads or found[Kind.FILE] == expected[Kind.FILE]
         else:
             assert found == expected
 
