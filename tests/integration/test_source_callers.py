@@ -4,6 +4,7 @@
 import asyncio
 import gzip
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -27,6 +28,7 @@ from virtlayer.errors import (
 )
 from virtlayer.service.source import caller_source
 from virtlayer.service.source.access import Access
+from virtlayer.settings import GIB
 
 LAYERS = [images.layer(images.file("data", os.urandom(400_000))) for _ in range(2)]
 CONTENT = images.image(LAYERS)
@@ -314,4 +316,37 @@ async def test_archive_of_many_empty_files_is_refused(tmp_path: Path) -> None:
             archive.addfile(tarfile.TarInfo(str(number)))
     with nothing_left(), path.open("rb") as file, pytest.raises(NoSpace):
         await sources.image("oci-archive:/x:1", Access(source_fd=file.fileno()))
+    assert sources.left() == []
+
+
+@pytest.mark.parametrize("linked", [False, True])
+async def test_layer_that_is_a_sparse_file_is_not_read_beyond_the_room(
+    tmp_path: Path, linked: bool
+) -> None:
+    """An archive of 10 KiB would write 8 GiB to the disk of the cache."""
+    sources = Sources(tmp_path / "service", room=1_000_000)
+    place = tmp_path / "content"
+    place.mkdir()
+    with (place / "layer.tar").open("wb") as file:
+        file.truncate(8 * GIB)
+    # skopeo knows no size of a layer that is a symlink: it is measured.
+    (place / "link.tar").symlink_to("layer.tar")
+    diff_ids = [f"sha256:{'1' * 64}"]
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    config = {"architecture": "amd64", "os": "linux", "rootfs": rootfs}
+    (place / "config.json").write_text(json.dumps(config))
+    layers = ["link.tar" if linked else "layer.tar"]
+    listed = [{"Config": "config.json", "RepoTags": ["x:1"], "Layers": layers}]
+    (place / "manifest.json").write_text(json.dumps(listed))
+    archive = tmp_path / "archive"
+    names = ("manifest.json", "config.json", "layer.tar", "link.tar")
+    tar = ("tar", "--sparse", "--format=pax", "--directory", place, "--create", "--file", archive)
+    subprocess.run([*tar, *names], check=True)
+    assert archive.stat().st_size < 100_000
+    with (
+        nothing_left(),
+        archive.open("rb") as file,
+        pytest.raises(NoSpace, match=r"cache\.archives-limit"),
+    ):
+        await sources.image("docker-archive:/x:x:1", Access(source_fd=file.fileno()))
     assert sources.left() == []

@@ -73,6 +73,11 @@ class RoomShare:
         self._lock = threading.Lock()
         self.over = False
 
+    @property
+    def limit(self) -> int:
+        """Bytes that a source can have at most."""
+        return self._room.limit
+
     def unpack(self, size: int) -> None:
         """Take room for what skopeo has made of the source; the largest size counts.
 

@@ -10,7 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from virtlayer.errors import DigestMismatch, MalformedLayer, PlatformNotFound, RegistryUnavailable
+from virtlayer.errors import (
+    DigestMismatch,
+    MalformedLayer,
+    NoSpace,
+    PlatformNotFound,
+    RegistryUnavailable,
+)
 from virtlayer.service.source import docker_archive
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.command import Skopeo, skopeo_for
@@ -233,6 +239,8 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
         config = parse_config(raw)
         if skopeo.reference.transport == docker_archive.TRANSPORT:
             manifest = await _with_measured_sizes(skopeo, opened, manifest)
+        if skopeo.target != skopeo.reference:
+            _check_layers_of_copy(skopeo, manifest)
     return assemble(skopeo.reference, digest, manifest, config)
 
 
@@ -274,9 +282,20 @@ def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
 async def _with_measured_sizes(skopeo: Skopeo, opened: OpenedProxy, manifest: Manifest) -> Manifest:
     try:
         async with skopeo.waiting("sizes of layers", skopeo.unpacking(opened.proxy)):
-            return await docker_archive.with_measured_sizes(opened, manifest)
+            limit = skopeo.share.limit
+            return await docker_archive.with_measured_sizes(opened, manifest, limit)
     except ProxyFailed as error:
         raise skopeo.failure(f"sizes of layers: {error}") from error
+
+
+def _check_layers_of_copy(skopeo: Skopeo, manifest: Manifest) -> None:
+    """Refuse long layers: in an archive of a few bytes, a sparse file can have any length."""
+    size = sum(layer.size for layer in manifest.layers)
+    if size > skopeo.share.limit:
+        raise NoSpace(
+            f"{skopeo.reference}: the layers have {size} bytes; those of an archive that a caller "
+            f"passes may have {skopeo.share.limit} (cache.archives-limit in the settings)."
+        )
 
 
 def _has_digest(content: bytes, digest: str) -> bool:
