@@ -113,6 +113,10 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
     assert host.volumes(pool.name) == ["base.qcow2"]
 
 
+async def _unused(_name: str) -> None:
+    """Nothing uses the layers of these tests."""
+
+
 async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, Path | None]:
     """Three placed volumes, of which the second names another backing image than it should."""
     backings = {"base.qcow2": None, "middle.qcow2": "other.qcow2", "top.qcow2": "middle.qcow2"}
@@ -129,10 +133,10 @@ async def test_of_a_chain_that_libvirt_sees_otherwise_the_sound_part_stays(
 ) -> None:
     chain = await placed_chain(pools, pool)
     with pytest.raises(Libvirt, match=r"middle\.qcow2"):
-        await register_chain(pools, pool, chain)
+        await register_chain(pools, pool, chain, _unused)
     assert host.volumes(pool.name) == ["base.qcow2"]
     [base, *_] = chain
-    volumes = await register_chain(pools, pool, {base: None})
+    volumes = await register_chain(pools, pool, {base: None}, _unused)
     assert [volume.path for volume in volumes.values()] == [pool.path / "base.qcow2"]
 
 
@@ -142,7 +146,7 @@ async def test_what_stands_on_a_volume_that_libvirt_does_not_see_stays(
     chain = await placed_chain(pools, pool)
     (pool.path / "base.qcow2").unlink()
     with pytest.raises(Libvirt, match=r"does not see the volume base\.qcow2"):
-        await register_chain(pools, pool, chain)
+        await register_chain(pools, pool, chain, _unused)
     assert host.volumes(pool.name) == ["middle.qcow2", "top.qcow2"]
 
 
@@ -152,7 +156,7 @@ async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: 
     chain = await placed_chain(pools, pool)
     host.virsh("pool-destroy", "resting")
     with pytest.raises(PoolInactive):
-        await register_chain(pools, pool, chain)
+        await register_chain(pools, pool, chain, _unused)
     assert {entry.name for entry in path.iterdir()} == {placed.path.name for placed in chain}
     host.virsh("pool-undefine", "resting")
 

@@ -12,7 +12,7 @@ done once for all volumes of a chain: a refresh looks into every file of the poo
 import asyncio
 import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -159,7 +159,10 @@ async def register_volume(
 
 
 async def register_chain(
-    pools: Pools, pool: Pool, chain: Mapping[Placed, Path | None]
+    pools: Pools,
+    pool: Pool,
+    chain: Mapping[Placed, Path | None],
+    check_unused: Callable[[str], Awaitable[None]],
 ) -> dict[str, Volume]:
     """Let libvirt find the placed volumes of a chain, and see that it understands them as we do.
 
@@ -172,6 +175,7 @@ async def register_chain(
         pool: The pool that the volumes were placed in.
         chain: What ``place_volume`` returned, base first, and the image that each is an overlay of;
             None if of none.
+        check_unused: Sees that nothing uses a layer before it is removed; raises InUse otherwise.
 
     Returns:
         The volumes by their names.
@@ -188,6 +192,8 @@ async def register_chain(
         except Libvirt:
             order = list(chain)
             for doomed in reversed(order[order.index(placed) :]):
+                if doomed.ours:
+                    await check_unused(doomed.path.name)
                 await withdraw_volume(pools, pool, doomed)
             raise
     return volumes

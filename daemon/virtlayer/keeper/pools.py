@@ -40,6 +40,8 @@ class Pools:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
         self._refreshes: dict[str, _Refreshes] = {}
+        self.placements = 0
+        """How often something was placed in any pool, on any connection of the service."""
 
     async def get(self, name: str) -> Pool:
         """Look up a pool that can hold backing chains.

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from virtlayer.cancellation import settled
 from virtlayer.errors import Internal
@@ -15,10 +15,13 @@ from virtlayer.keeper.commit import FlushedFile, Placed
 from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
 
 STAGINGS_LIMIT = 64
 PROGRAMS_LIMIT = 256
+OURS_SECONDS = 300.0
+"""How long a new volume can be withdrawn: libvirt may take so long to find it."""
 
 
 @dataclass(slots=True)
@@ -63,10 +66,17 @@ class Program:
 
 @dataclass(slots=True)
 class Survey:
-    """Who uses the volumes of a pool, and when that was seen (by the loop's clock)."""
+    """Who uses the volumes of a pool, and when that was seen (by the loop's clock).
+
+    Attributes:
+        usage: Who.
+        at: When the search began.
+        placements: How many volumes had been placed by then (``Pools.placements``).
+    """
 
     usage: Usage
     at: float
+    placements: int
 
 
 class Holdings:
@@ -74,7 +84,7 @@ class Holdings:
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
-        self.placed: dict[tuple[str, str], Placed] = {}
+        self._placed: dict[tuple[str, str], tuple[Placed, float]] = {}
         self.surveys: dict[str, Survey] = {}
         self._stagings: dict[int, Staging] = {}
         self._programs: dict[int, Program] = {}
@@ -103,6 +113,30 @@ class Holdings:
             return self._programs[number]
         except KeyError:
             raise _unknown("program", number) from None
+
+    def add_placed(self, pool: Pool, placed: Placed) -> None:
+        """Take note of a file that was placed in a pool."""
+        now = asyncio.get_running_loop().time()
+        self._placed[pool.uuid, placed.path.name] = (placed, now)
+
+    def placed(self, pool: Pool, name: str) -> Placed:
+        """What was placed under a name; it is ours for a while only, unless it is a layer.
+
+        After that, it is a volume of somebody who may have started a machine with it.
+
+        Raises:
+            Internal: It was not placed on this connection.
+        """
+        try:
+            placed, at = self._placed[pool.uuid, name]
+        except KeyError:
+            raise Internal(
+                f"The volume “{name}” of the pool “{pool.name}” was not placed on this connection."
+            ) from None
+        age = asyncio.get_running_loop().time() - at
+        if age > OURS_SECONDS and not is_layer_volume(name):
+            return replace(placed, ours=False)
+        return placed
 
     @contextlib.contextmanager
     def making_staging(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from virtlayer.keeper.usage import usage_of, volumes_in
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
-from virtlayer.protocol.pools import Pool, Usage
+from virtlayer.protocol.pools import Pool, Usage, Volume
 
 _SURVEY_SECONDS = 10.0
 """How long a deletion may rely on what was found before: the service decides in between."""
@@ -86,11 +86,14 @@ async def _delete(turn: Turn, request: calls.Layers) -> calls.Deleted:
     What the service says about their users counts for nothing: they are looked for here.
     """
     pool = await pool_of(turn, request.pool)
-    usage = await _recent_usage(turn, pool, request.names)
-    volumes = dict(usage.volumes)
+    usage, volumes = None, dict[str, Volume]()
     deleted: list[str] = []
     for name in request.names:
         try:
+            # Deleting many takes long, and what was found before gets old.
+            recent = await _recent_usage(turn, pool, request.names)
+            if recent is not usage:
+                usage, volumes = recent, dict(recent.volumes)
             _check_unused(pool, name, usage, volumes)
             await delete_volume(turn.hypervisor, pool, name)
         except VirtlayerError as error:
@@ -106,14 +109,30 @@ async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
 
 
 async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
+    at, placements = asyncio.get_running_loop().time(), turn.pools.placements
     usage = await usage_of(turn.hypervisor, turn.pools, pool, layers)
-    turn.holdings.surveys[pool.uuid] = Survey(usage, asyncio.get_running_loop().time())
+    turn.holdings.surveys[pool.uuid] = Survey(usage, at, placements)
     return usage
+
+
+async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
+    """See that nothing uses a layer, as of now.
+
+    Raises:
+        InUse: Something does, or that cannot be determined.
+        VirtlayerError: libvirt cannot look at the pool.
+    """
+    usage = await usage_of(turn.hypervisor, turn.pools, pool, (name,))
+    _check_unused(pool, name, usage, usage.volumes)
 
 
 async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
     survey = turn.holdings.surveys.get(pool.uuid)
-    if survey and asyncio.get_running_loop().time() - survey.at < _SURVEY_SECONDS:
+    if (
+        survey
+        and asyncio.get_running_loop().time() - survey.at < _SURVEY_SECONDS
+        and survey.placements == turn.pools.placements
+    ):
         return survey.usage
     return await _survey(turn, pool, layers)
 

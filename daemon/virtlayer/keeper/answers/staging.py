@@ -6,6 +6,7 @@ The other end is ``service.keeper.staging``.
 
 import asyncio
 import errno
+import functools
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Staging
-from virtlayer.keeper.answers.pools import pool_of
+from virtlayer.keeper.answers.pools import check_layer_unused, pool_of
 from virtlayer.keeper.beneath import (
     OwnedDescriptor,
     by_descriptor,
@@ -144,7 +145,8 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
             raise Internal(f"The file {request.file} was not flushed.") from None
         with flushed:
             placed = await place_volume(staging.pool, flushed, request.name)
-    turn.holdings.placed[staging.pool.uuid, request.name] = placed
+    turn.pools.placements += 1
+    turn.holdings.add_placed(staging.pool, placed)
     return calls.Placed(request.name, placed.ours)
 
 
@@ -166,12 +168,17 @@ async def _register_chain(turn: Turn, request: calls.RegisterChain) -> calls.Vol
         _placed_here(turn, pool, link.placed.name): _path(pool, link.backing)
         for link in request.chain
     }
-    return calls.Volumes(tuple((await register_chain(turn.pools, pool, chain)).values()))
+    check_unused = functools.partial(check_layer_unused, turn, pool)
+    found = await register_chain(turn.pools, pool, chain, check_unused)
+    return calls.Volumes(tuple(found.values()))
 
 
 async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
     pool = await pool_of(turn, request.pool)
-    await withdraw_volume(turn.pools, pool, _placed_here(turn, pool, request.name))
+    placed = _placed_here(turn, pool, request.name)
+    if placed.ours and is_layer_volume(request.name):
+        await check_layer_unused(turn, pool, request.name)
+    await withdraw_volume(turn.pools, pool, placed)
     return calls.Nothing()
 
 
@@ -182,12 +189,7 @@ async def _readers_of(staging: Staging) -> int | None:
 
 def _placed_here(turn: Turn, pool: Pool, name: str) -> Placed:
     """What this connection has placed under a name; whether it is ours is known here, too."""
-    try:
-        return turn.holdings.placed[pool.uuid, name]
-    except KeyError:
-        raise Internal(
-            f"The volume “{name}” of the pool “{pool.name}” was not placed on this connection."
-        ) from None
+    return turn.holdings.placed(pool, name)
 
 
 def _path(pool: Pool, name: str | None) -> Path | None:

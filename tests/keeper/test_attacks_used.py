@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A compromised service deletes nothing that is used, although it made it."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.keeper.conftest import TestPool
+from tests.keeper.requests import directory_of, staged, start, write
+from tests.support.raw_keeper import RawKeeper
+from virtlayer.errors import Internal
+from virtlayer.keeper.answers import holdings
+from virtlayer.keeper.commit import Placed
+from virtlayer.protocol.pools import Pool
+
+_LAYER = f"layer-{'5' * 64}.qcow2"
+
+
+def _place_layer(keeper: RawKeeper, pool: TestPool) -> Path:
+    """Have a layer made; nothing uses it yet."""
+    staging = staged(keeper, pool, "layers")
+    image = write(pool, "v1", b"")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
+    keeper.get("flush", staging=staging, file="v1")
+    keeper.get("place", staging=staging, file="v1", name=_LAYER)
+    keeper.get("discard", staging=staging, failed=False)
+    return pool.path / _LAYER
+
+
+def _overlay(pool: TestPool) -> Path:
+    """A user's overlay of the layer."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", _LAYER, "-F", "qcow2"]
+    subprocess.run([*command, "guest.qcow2"], check=True, cwd=pool.path)
+    return pool.path / "guest.qcow2"
+
+
+def test_a_layer_that_something_uses_is_not_withdrawn(keeper: RawKeeper, pool: TestPool) -> None:
+    layer = _place_layer(keeper, pool)
+    guest = _overlay(pool)
+    assert keeper.ask("withdraw", pool=pool.uuid, name=_LAYER).error == "InUse"
+    assert layer.exists()
+    guest.unlink()
+    keeper.get("withdraw", pool=pool.uuid, name=_LAYER)
+    assert not layer.exists()
+
+
+def test_a_layer_that_something_uses_is_not_removed_for_a_wrong_description(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    layer = _place_layer(keeper, pool)
+    guest = _overlay(pool)
+    link = {"placed": {"name": _LAYER, "ours": True}, "backing": f"layer-{'6' * 64}.qcow2"}
+    assert keeper.ask("register-chain", pool=pool.uuid, chain=[link]).error == "InUse"
+    assert layer.exists()
+    guest.unlink()
+    assert keeper.ask("register-chain", pool=pool.uuid, chain=[link]).error == "Libvirt"
+    assert not layer.exists()
+
+
+def test_an_old_look_at_the_users_does_not_count_after_a_volume_was_placed(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    base = pool.layer("1")
+    assert keeper.get("users", pool=pool.uuid, names=[base])["users"] == {}
+    staging = staged(keeper, pool, "volume")
+    program = start(keeper, "overlay", staging=staging, backing=base)
+    assert keeper.get("wait-program", program=program.done["program"])["status"] == 0
+    keeper.get("end-program", program=program.done["program"], kill=True)
+    assert (directory_of(pool) / "volume.qcow2").exists()
+    keeper.get("flush", staging=staging, file="volume.qcow2")
+    keeper.get("place", staging=staging, file="volume.qcow2", name="guest.qcow2")
+    reply = keeper.get("delete", pool=pool.uuid, names=[base])
+    assert (reply["names"], reply["error"]) == ([], "InUse")
+    assert (pool.path / base).exists()
+    keeper.get("discard", staging=staging, failed=False)
+
+
+async def test_a_volume_is_withdrawn_only_while_it_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = Pool("images", "uuid", "dir", Path("/pool"))
+    held = holdings.Holdings()
+    held.add_placed(pool, Placed(pool.path / "guest", True, (1, 2)))
+    held.add_placed(pool, Placed(pool.path / _LAYER, True, (1, 3)))
+    assert held.placed(pool, "guest").ours
+    now = asyncio.get_running_loop().time() + holdings.OURS_SECONDS + 1
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    assert not held.placed(pool, "guest").ours
+    # Whether a layer is used is looked up instead.
+    assert held.placed(pool, _LAYER).ours
+    with pytest.raises(Internal, match="was not placed on this connection"):
+        held.placed(pool, "other")
