@@ -115,9 +115,9 @@ class RunningProgram:
     async def wait(self) -> int:
         """Wait for the end of the program and of its standard error; return its exit status."""
         returncode = await self._process.wait()
-        # A grandchild may hold the pipe open: what has arrived by then is enough.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._drain), timeout=1)
+        # A grandchild may hold the pipe open: what has arrived by then is enough. Whoever kills the
+        # program meanwhile cancels the draining, which is not a cancellation of this.
+        await asyncio.wait([self._drain], timeout=1)
         return returncode
 
     async def output(self, limit: int = OUTPUT_LIMIT) -> bytes:

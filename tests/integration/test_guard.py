@@ -127,3 +127,11 @@ async def test_a_program_of_qemus_that_is_taken_over_leaves_no_process(tmp_path:
             found = dict(line.split() for line in program.stderr_tail.splitlines())
             assert other.returncode is None
     assert found == {"fork": "1", "signal": "1", "tcp": "13"}
+
+
+async def test_the_end_of_a_killed_program_can_be_waited_for() -> None:
+    async with programs.running(["sleep", "1000"]) as program:
+        # As kill() does where standard error is still open.
+        program._drain.cancel()
+        os.kill(program.pid, signal.SIGKILL)
+        assert await program.wait() == -signal.SIGKILL
