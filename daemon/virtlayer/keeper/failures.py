@@ -5,6 +5,7 @@ The codes are libvirt's ``virErrorNumber``, the numbers in its ``int1`` the syst
 """
 
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,15 +43,15 @@ _BY_CODE: Mapping[str, _Meaning] = {
     ),
     "VIR_ERR_OPERATION_DENIED": (
         Libvirt,
-        "The connection of virtlayerd to libvirt may not do that: see its URI and libvirtd.conf.",
+        "libvirt does not let virtlayer-keeper do that: see its URI and libvirtd.conf.",
     ),
     "VIR_ERR_AUTH_FAILED": (
         Libvirt,
-        "libvirt did not accept virtlayerd: see its URI and libvirtd.conf.",
+        "libvirt did not accept virtlayer-keeper: see its URI and libvirtd.conf.",
     ),
     "VIR_ERR_ACCESS_DENIED": (
         Libvirt,
-        "libvirt's access rules do not allow that to virtlayerd.",
+        "libvirt's access rules do not allow that to virtlayer-keeper.",
     ),
     "VIR_ERR_OPERATION_FAILED": (
         Libvirt,
@@ -128,12 +129,19 @@ def refused_by_system(error: OSError, pool_name: str, directory: Path) -> Virtla
         return NoSpace(f"There is no space left in {place}. Free some, or use another pool.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and not directory.is_dir():
         return PoolInactive(
-            f"The directory of {place} has gone. Bring it back, "
+            f"The directory of {place} is missing. Restore it, "
             f"then run `virsh pool-start {pool_name}`."
+        )
+    # The unit makes all of the system read-only but for the usual directories of pools.
+    if error.errno == errno.EROFS and os.geteuid() == 0:
+        return PoolUnsupported(
+            f"virtlayer-keeper cannot write in {place}: {reason}. Mount it writable, or run "
+            f"“systemctl edit virtlayer-keeper.service” and add “ReadWritePaths={directory}”, "
+            "see virtlayerd(8)."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return PoolUnsupported(
-            f"virtlayerd cannot write in {place}: {reason}. "
+            f"virtlayer-keeper cannot write in {place}: {reason}. "
             "Give its user the right to, or use another pool."
         )
     return PoolUnsupported(f"Writing in {place} failed: {reason}.")
