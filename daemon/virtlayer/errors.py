@@ -10,7 +10,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── InvalidReference      the source does not parse
     ├── InvalidArgument       an argument or option has an invalid value
     ├── UnknownOption         an option key that this call does not have
-    ├── ImageNotFound         the registry, file or catalogue does not have the image
+    ├── ImageNotFound         the registry, file or catalog does not have the image
     ├── PlatformNotFound      the image exists, but not for that platform
     ├── RegistryAuth          the registry wants other credentials
     ├── RegistryUnavailable   the registry cannot be reached, or died half-way
@@ -69,7 +69,7 @@ class UnknownOption(VirtlayerError):
 
 
 class ImageNotFound(VirtlayerError):
-    """The registry, file or catalogue does not have the image."""
+    """The registry, file or catalog does not have the image."""
 
 
 class PlatformNotFound(VirtlayerError):

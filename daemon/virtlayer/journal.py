@@ -18,7 +18,7 @@ import systemd.journal
 from virtlayer.printable import printable
 
 JOB_STARTED = "1aa98c713ee645cc95cdbedcd592ddeb"
-"""MESSAGE_ID of the start of a job, as in the journal's catalogue."""
+"""MESSAGE_ID of the start of a job, as in the journal's catalog."""
 JOB_ENDED = "684300b1252c4d46a67c234b9ae49c6a"
 """MESSAGE_ID of the end of a job."""
 

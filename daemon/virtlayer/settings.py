@@ -166,7 +166,7 @@ class ServiceSettings:
     idle_timeout: int = 60
     """Seconds without a job or a call after which the daemon ends; 0 for never."""
     state_directory: Path | None = None
-    """Where the catalogue lives; by default ``$STATE_DIRECTORY`` or the XDG state directory."""
+    """Where the catalog lives; by default ``$STATE_DIRECTORY`` or the XDG state directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,7 @@ def configuration_directory(*, session: bool) -> Path:
 
 
 def images_directory(*, session: bool) -> Path:
-    """Where the images are configured that Populate brings up to date."""
+    """Where the images are configured that Populate updates."""
     return configuration_directory(session=session) / "images.d"
 
 
@@ -220,7 +220,7 @@ def policy_file(settings: Settings, *, session: bool) -> Path:
 
 
 def state_directory(settings: Settings, *, session: bool) -> Path:
-    """Where the catalogue lives (systemd.exec(5) StateDirectory=, XDG base directories)."""
+    """Where the catalog lives (systemd.exec(5) StateDirectory=, XDG base directories)."""
     return settings.service.state_directory or _directory(
         "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state", "/var/lib", session=session
     )

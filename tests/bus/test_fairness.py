@@ -43,7 +43,7 @@ def system() -> Iterator[Bus]:
 
 
 async def fill(state: Path, owner: int) -> None:
-    """Make a catalogue with many images of a user."""
+    """Make a catalog with many images of a user."""
     async with Catalog(state / "catalog.sqlite") as catalog:
         for number in range(400):
             digest = f"sha256:{number:064x}"

@@ -241,7 +241,7 @@ async def test_ctrl_c_cancels_and_cleans_up(
             _, stderr = await process.communicate()
         assert process.returncode == 130, stderr
     jobs = await virtlayer("--user", "jobs", "--json", env=daemon.environment)
-    [state] = [job["state"] for job in json.loads(jobs.stdout) if job["subject"] == source]
+    [state] = [job["state"] for job in json.loads(jobs.stdout) if job["source"] == source]
     assert state == "cancelled"
     assert host.volumes(pool_name) == []
 

@@ -25,7 +25,7 @@ POOLS = ("load-a", "load-b", "load-c")
 SHARED = 2
 """Layers that all images of a round begin with; each has one more of its own."""
 GROWTH_LIMIT = (5 + FACTOR) * MIB
-"""What may come to 47 MiB between the first round and the last, for 30 images more in the catalogue
+"""What may come to 47 MiB between the first round and the last, for 30 images more in the catalog
 and what the allocator keeps; 1.8 MiB was measured."""
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n[jobs]\nkeep-number = {PULLS}\n"
 

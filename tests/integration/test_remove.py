@@ -313,7 +313,7 @@ def other(user: PoolUser, tmp_path: Path) -> Iterator[PoolUser]:
         yield PoolUser(another, user.registry, user.host, user.pool)
 
 
-async def test_rescan_finds_the_layers_that_the_catalogue_lost(
+async def test_rescan_finds_the_layers_that_the_catalog_lost(
     user: PoolUser, other: PoolUser
 ) -> None:
     content = some_image("base", "top")

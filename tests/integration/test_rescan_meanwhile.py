@@ -38,7 +38,7 @@ async def registry() -> AsyncIterator[FaultyRegistry]:
 
 
 class Rescan:
-    """A rescan that waits between its look at the pool and its comparison with the catalogue."""
+    """A rescan that waits between its look at the pool and its comparison with the catalog."""
 
     def __init__(self, services: Services, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
         self.services, self.pool = services, pool

@@ -134,5 +134,5 @@ def test_zsh_is_told_the_same(installed: Path, environment: dict[str, str]) -> N
             text=True,
         ).stdout
 
-    assert "pull:bring an image into a pool" in told("command", "virtlayer")
+    assert "pull:pull an image into a pool" in told("command", "virtlayer")
     assert "--tls-verify[" in told("arguments", "pull")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The catalogue: what it keeps, what it refuses, and what another process sees of it."""
+"""The catalog: what it keeps, what it refuses, and what another process sees of it."""
 
 import asyncio
 import dataclasses
@@ -136,7 +136,7 @@ async def test_a_change_that_fails_changes_nothing(catalog: Catalog) -> None:
     assert await catalog.list() == (put,)
 
 
-async def test_the_catalogue_of_a_newer_virtlayer_is_left_alone(path: Path) -> None:
+async def test_the_catalog_of_a_newer_virtlayer_is_left_alone(path: Path) -> None:
     async with Catalog(path) as catalog:
         await catalog.put(DEMO)
     connection = sqlite3.connect(path)
@@ -146,7 +146,7 @@ async def test_the_catalogue_of_a_newer_virtlayer_is_left_alone(path: Path) -> N
         await Catalog(path).open()
 
 
-async def test_a_file_that_is_no_catalogue_is_named(path: Path) -> None:
+async def test_a_file_that_is_no_catalog_is_named(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(Internal, match=str(path)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The former versions of a name in the catalogue, and a catalogue from before there were any."""
+"""The former versions of a name in the catalog, and a catalog from before there were any."""
 
 import dataclasses
 import sqlite3
@@ -107,7 +107,7 @@ async def test_the_last_visit_counts(catalog: Catalog) -> None:
     assert await catalog.visit("default", "demo") == Visit(pool="default", name="demo", at=8)
 
 
-async def test_a_catalogue_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
+async def test_a_catalog_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
 
     def insert(connection: sqlite3.Connection) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the journal gets: fields, priorities, catalogued identifiers; and else standard error."""
+"""What the journal gets: fields, priorities, catalogd identifiers; and else standard error."""
 
 import os
 import re
@@ -61,7 +61,7 @@ def test_without_a_journal_it_is_standard_error(monkeypatch: pytest.MonkeyPatch)
     assert done.stderr == b"INFO: Job 7: over\n"
 
 
-def test_every_identifier_is_in_the_catalogue() -> None:
+def test_every_identifier_is_in_the_catalog() -> None:
     listed = re.findall(r"^-- ([0-9a-f]{32})$", _CATALOG.read_text(), re.MULTILINE)
     assert listed == [journal.JOB_STARTED, journal.JOB_ENDED]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whose content is whose in the catalogue, and what a pull may use of it."""
+"""Whose content is whose in the catalog, and what a pull may use of it."""
 
 import dataclasses
 from collections.abc import AsyncIterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where volumes come from that stand on no other, as the catalogue remembers it."""
+"""Where volumes come from that stand on no other, as the catalog remembers it."""
 
 import dataclasses
 from pathlib import Path

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_everywhere(parser, defaults=True)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    pull = _add_command(commands, "pull", "bring an image into a pool, as a chain of volumes")
+    pull = _add_command(commands, "pull", "pull an image into a pool, as a chain of volumes")
     pull.add_argument(
         "source", metavar="SOURCE", help="such as docker://docker.io/library/debian:13"
     )
@@ -98,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pool(prune)
     prune.add_argument("--dry-run", action="store_true", help="only show what would go")
 
-    populate = _add_command(commands, "populate", "bring the configured images up to date")
+    populate = _add_command(commands, "populate", "update the configured images")
     populate.add_argument(
         "--due", action="store_true", help="only those whose refresh interval is over"
     )
@@ -122,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     xml.add_argument("--domain", metavar="NAME", help="(default: after the image or volume)")
     xml.add_argument("--memory", type=_size, default="1G", help="(default: 1G)")
 
-    rescan = _add_command(commands, "rescan", "make the catalogue say what a pool holds")
+    rescan = _add_command(commands, "rescan", "make the catalog say what a pool holds")
     _add_pool(rescan)
     return parser
 

@@ -82,9 +82,9 @@ async def jobs(client: Client, arguments: Namespace) -> None:
         print_json([dataclasses.asdict(job) for job in listed])
     else:
         print_table(
-            ("ID", "KIND", "STATE", "PROGRESS", "SUBJECT"),
+            ("ID", "KIND", "STATE", "PROGRESS", "SOURCE"),
             [
-                (str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.subject)
+                (str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.source)
                 for job in listed
             ],
         )

@@ -66,8 +66,7 @@ async def populate(client: Client, arguments: Namespace) -> None:
         first = failed[0]
         raise remote_error(
             first["error"],
-            f"{len(failed)} of {len(images)} images could not be brought up to date: "
-            f"{first['message']}",
+            f"{len(failed)} of {len(images)} images could not be updated: {first['message']}",
         )
 
 

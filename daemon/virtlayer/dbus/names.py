@@ -31,5 +31,5 @@ def job_path(number: int) -> str:
 
 
 def image_path(number: int) -> str:
-    """The object path of an image, by its number in the catalogue."""
+    """The object path of an image, by its number in the catalog."""
     return f"{ROOT}/image/{number}"

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
-say. The usual 5 ms are a sixth of a pull that brings nothing new."""
+say. The usual 5 ms are a sixth of a pull that finds nothing new."""
 
 
 @dataclass(frozen=True, slots=True)

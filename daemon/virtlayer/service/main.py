@@ -51,7 +51,7 @@ _MAPPED_FROM = 256 * KIB
 otherwise stay for the life of the daemon: 15 MB after a large layer."""
 _SWITCH_SECONDS = 0.0005
 """How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
-say. The usual 5 ms are a sixth of a pull that brings nothing new."""
+say. The usual 5 ms are a sixth of a pull that finds nothing new."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class LayerReading:
     """The reading of the layer of one request, with reports to the daemon.
 
     Args:
-        request: The fields of ``session.LayerRequest``, and the limits.
+        request: The fields of ``service.workers.layer.LayerRequest``, and the limits.
         control: Where the reports go.
     """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the sandboxed processes have in common: answering requests.
 
-``conversation`` is the daemon's end and describes the messages.
+``service.workers.conversation`` is the service's end and describes the messages.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class JobSummary:
     path: str
     kind: str
     state: str
-    subject: str
+    source: str
     progress: float
 
 

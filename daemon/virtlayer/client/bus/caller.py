@@ -83,7 +83,7 @@ class Client:
         return sorted(images, key=lambda image: (image.pool, image.name))
 
     async def list_configured(self) -> list[dict[str, Any]]:
-        """The images that Populate brings up to date, and how they are."""
+        """The images that Populate updates, and how they are."""
         reply = await self._manager("ListConfigured", "")
         return [plain_dict(image) for image in reply.body[0]]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``org.virtlayer1.Image``: the images of the catalogue as objects."""
+"""``org.virtlayer1.Image``: the images of the catalog as objects."""
 
 from collections.abc import Collection
 
@@ -30,7 +30,7 @@ class ImageObject(Interface):
         return self.record.pulled_by
 
     def update(self, record: ImageRecord) -> None:
-        """Show what the catalogue has now, and tell what is new in it."""
+        """Show what the catalog has now, and tell what is new in it."""
         before, self.record = self.record, record
         self.announce(
             *(
@@ -118,7 +118,7 @@ class ImageObject(Interface):
 
 
 class ImageObjects:
-    """Keeps one object for every image of the catalogue."""
+    """Keeps one object for every image of the catalog."""
 
     def __init__(self, catalog: Catalog, exporter: Exporter) -> None:
         self._catalog = catalog
@@ -126,7 +126,7 @@ class ImageObjects:
         self._objects: dict[int, ImageObject] = {}
 
     async def refresh(self) -> None:
-        """Make the objects those of the catalogue."""
+        """Make the objects those of the catalog."""
         records = {record.id: record for record in await self._catalog.list()}
         for number in self._objects.keys() - records.keys():
             del self._objects[number]

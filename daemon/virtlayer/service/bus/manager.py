@@ -81,7 +81,7 @@ class Manager(Interface):
     async def pull(
         self, call: Call, source: str, pool: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
-        """Start a job that brings an image into a pool."""
+        """Start a job that pulls an image into a pool."""
         with contextlib.ExitStack() as belongings:
             given = parse_options(PullOptions, options, call, belongings)
             request = pull_request(parse_reference(source), parse_pool_name(pool), given)
@@ -204,7 +204,7 @@ class Manager(Interface):
 
     @method("Populate", takes={"options": "a{sv}"}, gives={"id": "u", "job": "o"})
     async def populate(self, call: Call, options: Mapping[str, Variant]) -> tuple[int, str]:
-        """Start a job that brings the configured images up to date."""
+        """Start a job that updates the configured images."""
         given = parse_options(PopulateOptions, options, call)
         request = PopulateRequest(due=given.due)
         await self._authority.authorize(call, Action.POPULATE, details_of(given))
@@ -220,7 +220,7 @@ class Manager(Interface):
     async def rescan(
         self, call: Call, pool: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
-        """Start a job that makes the catalogue say what a pool holds."""
+        """Start a job that makes the catalog say what a pool holds."""
         given = parse_options(NoOptions, options, call)
         request = RescanRequest(pool=parse_pool_name(pool))
         await self._authority.authorize(call, Action.RESCAN, details_of(given, pool=pool))
@@ -247,7 +247,7 @@ class Manager(Interface):
 
     @method("ListConfigured", gives={"images": "aa{sv}"})
     async def list_configured(self, call: Call) -> list[dict[str, Variant]]:
-        """List the images that Populate brings up to date, and how they are."""
+        """List the images that Populate updates, and how they are."""
         viewer = await self._authority.viewer(call)
         if not await viewer.sees({self._services.configuration_owner}):
             return []

@@ -33,7 +33,7 @@ TABLES = """
         PRIMARY KEY (blob, diff_id)
     ) STRICT;
 """
-"""A part of the catalogue's migration to version 4."""
+"""A part of the catalog's migration to version 4."""
 
 
 class BuiltLayer(NamedTuple):
@@ -68,10 +68,10 @@ class BuiltVolume:
 
 
 class BuiltLayers:
-    """The part of the catalogue about this.
+    """The part of the catalog about this.
 
     Args:
-        database: The catalogue's file.
+        database: The catalog's file.
     """
 
     def __init__(self, database: Database) -> None:

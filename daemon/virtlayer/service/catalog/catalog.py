@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which image is which chain of volumes: an SQLite file in the state directory.
 
-libvirt keeps no metadata with a volume, and a pool may be shared, so the catalogue is this
+libvirt keeps no metadata with a volume, and a pool may be shared, so the catalog is this
 daemon's own memory. Everything in it can be found out again: which layer volumes there are, from
 the pools (operations/rescan.py), and which image is which of them, by pulling it again.
 """
@@ -87,7 +87,7 @@ _MIGRATIONS = (
     """,
     provenance.ID_BASE,
 )
-"""Script n brings a catalogue of version n to version n + 1; those that were released stay."""
+"""Script n makes version n + 1 of a catalog of version n; those that were released stay."""
 
 
 class ImageLayer(NamedTuple):
@@ -109,7 +109,7 @@ class ImageRecord:
     """An image that a pool has.
 
     Attributes:
-        id: Given by the catalogue; an image that is pulled again under its name keeps it, and no
+        id: Given by the catalog; an image that is pulled again under its name keeps it, and no
             other image ever gets it. 0 in a record that is still to be put.
         pool: The name of the pool.
         name: The name of the image in that pool.
@@ -176,7 +176,7 @@ class Visit:
 
 
 class Catalog(Database):
-    """The catalogue in one file; every change is a transaction.
+    """The catalog in one file; every change is a transaction.
 
     Args:
         path: The file; made, with its directory, when it is not there.

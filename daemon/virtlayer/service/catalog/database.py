@@ -21,7 +21,7 @@ class Database:
 
     Args:
         path: The file; made, with its directory, when it is not there.
-        migrations: Script n brings a file of version n to version n + 1. Those that were released
+        migrations: Script n makes version n + 1 of a file of version n. Those that were released
             stay as they are.
     """
 
@@ -32,10 +32,10 @@ class Database:
         self._lock = threading.Lock()
 
     async def open(self) -> None:
-        """Open the file, and bring it to the version that this program knows.
+        """Open the file, and migrate it to the version that this program knows.
 
         Raises:
-            Internal: It is no catalogue, or one of a newer virtlayer.
+            Internal: It is no catalog, or one of a newer virtlayer.
             NoSpace: The disk is full.
         """
         await asyncio.to_thread(self._open)
@@ -67,7 +67,7 @@ class Database:
 
     def _in_transaction[T](self, function: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock, self._failures():
-            assert self._connection is not None, "the catalogue is not open"
+            assert self._connection is not None, "the catalog is not open"
             with _transaction(self._connection):
                 return function(self._connection)
 
@@ -100,7 +100,7 @@ class Database:
         newest = len(self._migrations)
         if version > newest:
             raise Internal(
-                f"The catalogue {self._path} has version {version}, made by a newer virtlayer; "
+                f"The catalog {self._path} has version {version}, made by a newer virtlayer; "
                 f"this one knows {newest}. Install the newer one again, or move the file away."
             )
         for script in self._migrations[version:]:
@@ -119,9 +119,9 @@ class Database:
 
     def _failure(self, error: Exception, *, full: bool) -> VirtlayerError:
         if full:
-            return NoSpace(f"There is no space left for the catalogue {self._path}. Free some.")
+            return NoSpace(f"There is no space left for the catalog {self._path}. Free some.")
         return Internal(
-            f"The catalogue {self._path} cannot be used: {error}. If it is damaged, move it away, "
+            f"The catalog {self._path} cannot be used: {error}. If it is damaged, move it away, "
             "pull your images again, and run “virtlayer rescan”: the pools still have the layers."
         )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The former versions of a name: what an image was before its tag moved.
 
-A version stays in the catalogue for as long as any of its own volumes is in the pool. It is *kept*
+A version stays in the catalog for as long as any of its own volumes is in the pool. It is *kept*
 while Populate is told to keep it: then its volumes are needed, like an image's. Otherwise it goes
 with the next prune or populate, or, where machines still run on it, with the last of these.
 """
@@ -30,7 +30,7 @@ TABLES = """
         PRIMARY KEY (version, position)
     ) STRICT;
 """
-"""A part of the catalogue's migration to version 2."""
+"""A part of the catalog's migration to version 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Version:
     """What a name meant before.
 
     Attributes:
-        id: Given by the catalogue.
+        id: Given by the catalog.
         pool: The name of the pool.
         name: The name of the image in that pool.
         source: The reference that it was pulled by.

@@ -20,7 +20,7 @@ TABLES = """
         PRIMARY KEY (digest, kind, name)
     ) STRICT;
 """
-"""A part of the catalogue's migration to version 6."""
+"""A part of the catalog's migration to version 6."""
 
 
 class OwnerKind(StrEnum):
@@ -49,10 +49,10 @@ EVERYBODY = Owner(OwnerKind.EVERYBODY)
 
 
 class Owners:
-    """The part of the catalogue about this.
+    """The part of the catalog about this.
 
     Args:
-        database: The catalogue's file.
+        database: The catalog's file.
     """
 
     def __init__(self, database: Database) -> None:

@@ -21,7 +21,7 @@ TABLES = """
         PRIMARY KEY (pool, volume)
     ) STRICT;
 """
-"""A part of the catalogue's migration to version 3."""
+"""A part of the catalog's migration to version 3."""
 ID_BASE = "ALTER TABLE origin ADD COLUMN id_base INTEGER;"
 """The migration to version 8."""
 

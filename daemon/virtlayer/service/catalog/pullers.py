@@ -17,7 +17,7 @@ TABLES = """
     CREATE INDEX version_by_digest ON version (pool, digest);
     CREATE INDEX origin_by_digest ON origin (pool, digest);
 """
-"""A part of the catalogue's migration to version 5."""
+"""A part of the catalog's migration to version 5."""
 
 _UNUSED = " AND ".join(
     f"NOT EXISTS (SELECT 1 FROM {table} AS one WHERE one.pool = puller.pool"  # noqa: S608 -- ours
@@ -27,10 +27,10 @@ _UNUSED = " AND ".join(
 
 
 class Pullers:
-    """The part of the catalogue about this.
+    """The part of the catalog about this.
 
     Args:
-        database: The catalogue's file.
+        database: The catalog's file.
     """
 
     def __init__(self, database: Database) -> None:

@@ -22,7 +22,7 @@ type BuildStage = Literal["downloading", "applying", "registering"]
 
 
 class Applier(Protocol):
-    """The part of ``layer.session.LayerWorker`` that is used here."""
+    """The part of ``service.workers.layer.LayerWorker`` that is used here."""
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> object:
         """Apply one layer; ``on_bytes`` counts its compressed bytes."""

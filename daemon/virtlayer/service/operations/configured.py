@@ -59,7 +59,7 @@ class ImageFile:
         self.request()
 
     def request(self) -> PullRequest:
-        """The pull that brings it.
+        """The pull that updates it.
 
         Raises:
             Misfit: A value makes no sense.
@@ -113,7 +113,7 @@ class ConfiguredImage:
         name: The name that the image has there; likewise.
         source: The reference in its full form; likewise.
         interval: How long, in seconds, what is there is new enough.
-        request: The pull that brings it, or why there is none.
+        request: The pull that updates it, or why there is none.
     """
 
     file: Path

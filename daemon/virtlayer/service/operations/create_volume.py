@@ -36,7 +36,7 @@ class CreatedVolume:
     """A volume that was made.
 
     Attributes:
-        image: The number of its image in the catalogue.
+        image: The number of its image in the catalog.
         volume: Its name.
         path: Where it is.
         size: Its virtual size in bytes.
@@ -67,7 +67,7 @@ async def create_volume(
         await check_name_is_free(services, pool, request.volume.name)
         raise ImageNotFound(
             f"The pool “{pool.name}” has no image “{request.image}”. “virtlayer images” lists "
-            "those there are, and “virtlayer pull” brings one."
+            "those there are, and “virtlayer pull” pulls one."
         )
     async with services.claims.claimed(pool, [record.volume]):
         volume = await create_on(services, pool, record, request.volume, job)

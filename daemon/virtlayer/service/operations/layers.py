@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which layer volumes of a pool nothing needs, and how they go.
 
-A layer is needed by the images and the kept versions of the catalogue, by jobs that claim it, by
+A layer is needed by the images and the kept versions of the catalog, by jobs that claim it, by
 users that ``storage.usage`` finds, and by a needed layer that stands on it. Only volumes that the
-catalogue knows as layers of ours are ever deleted, and those on top first: whatever happens in
+catalog knows as layers of ours are ever deleted, and those on top first: whatever happens in
 between, no volume is left without what it stands on.
 """
 
@@ -40,7 +40,7 @@ class PoolLayers:
 
     Attributes:
         pool: The pool.
-        known: The names of the layer volumes that the catalogue has.
+        known: The names of the layer volumes that the catalog has.
         usage: What is in the pool, and who uses it.
         images: The images of the pool.
         versions: The former versions of their names.

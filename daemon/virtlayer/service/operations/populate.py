@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Brings the configured images up to date, one after the other, and lets old versions go.
+"""Updates the configured images, one after the other, and lets old versions go.
 
 An image whose digest is the same costs one request for its manifest and one for its config. One
 that moved is pulled, and its name then means the new image, in one transaction. Machines stay on
@@ -32,7 +32,7 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulateRequest:
-    """What to bring up to date.
+    """What to update.
 
     Attributes:
         due: Only images whose refresh interval is over, or whose last attempt failed.
@@ -89,7 +89,7 @@ class Populated:
 
 
 async def populate(services: Services, request: PopulateRequest, job: Job) -> Populated:
-    """Bring every configured image up to date. One that fails does not stop the others."""
+    """Update every configured image. One that fails does not stop the others."""
     images = await asyncio.to_thread(configured_images, session=services.session)
     done = []
     for index, image in enumerate(images):

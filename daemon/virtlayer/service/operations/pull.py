@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Brings an image into a pool, in whichever format is asked for."""
+"""Pulls an image into a pool, in whichever format is asked for."""
 
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
@@ -12,7 +12,7 @@ from virtlayer.service.operations.whole_image import Format, WholeImageRequest, 
 async def pull_image(
     services: Services, request: PullRequest | WholeImageRequest, job: Job
 ) -> PullResult | WholeImageResult:
-    """Bring an image into a pool.
+    """Pull an image into a pool.
 
     Raises:
         VirtlayerError: It did not work; which one says why.

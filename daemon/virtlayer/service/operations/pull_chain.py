@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Brings an image into a pool: the volumes that are missing there, and a line in the catalogue.
+"""Pulls an image into a pool: the volumes that are missing there, and a line in the catalog.
 
 Most pulls find that nothing has changed, and only wait: for skopeo to start, for the registry, for
 libvirt. So skopeo starts while the pool is looked up, and what the image was at its last pull is
-looked for in the pool while the registry is asked what it is now. An image that the catalogue does
+looked for in the pool while the registry is asked what it is now. An image that the catalog does
 not know will most likely have layers to apply: then the layer worker starts meanwhile as well.
 """
 
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """What to bring where.
+    """What to pull, and into which pool.
 
     Attributes:
         source: The image.
@@ -96,11 +96,11 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullResult:
-    """What a pull has brought.
+    """The result of a pull.
 
     Attributes:
         digest: Of the image's manifest.
-        image: Its number in the catalogue.
+        image: Its number in the catalog.
         name: Its name in the pool.
         volume: The volume that was asked for; the image's top volume if none was.
         path: Where that is.
@@ -122,7 +122,7 @@ class PullResult:
 
 
 async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
-    """Bring an image into a pool. What the pool has is neither downloaded nor built.
+    """Pull an image into a pool. What the pool has is neither downloaded nor built.
 
     Layers that belong to others are downloaded all the same, and not built (``belonging``).
 
@@ -170,7 +170,7 @@ class _Pull:
                 belonging = belonging_of(self._services, source.obtained, self._job)
                 opened = await source.open(belonging.known_config)
                 await belonging.opened(opened.image)
-                return await self._bring(pool, opened, belonging, former, worker)
+                return await self._pull_opened(pool, opened, belonging, former, worker)
 
     async def _usable_pool(self) -> Pool:
         request, services = self._request, self._services
@@ -212,7 +212,7 @@ class _Pull:
         ):
             yield found
 
-    async def _bring(
+    async def _pull_opened(
         self,
         pool: Pool,
         source: OpenImage,
@@ -224,7 +224,7 @@ class _Pull:
         self._digest, self._policy = image.digest, source.policy
         _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
         plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
-        # From before it is looked for until the catalogue says who needs it.
+        # From before it is looked for until the catalog says who needs it.
         async with contextlib.AsyncExitStack() as claims:
             await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
             chain = whole_chain(plan, await former, pool, self._size)
@@ -323,7 +323,7 @@ class _Pull:
         )
 
     async def _check_replacing(self, plan: tuple[PlannedVolume, ...], image: Image) -> None:
-        """See early that the name is not another's; the catalogue sees it for certain, and late."""
+        """See early that the name is not another's; the catalog sees it for certain, and late."""
         record = await self._services.catalog.get(self._request.pool, self._name)
         if record is not None and not self._request.may_replace:
             check_same(record, self._record(plan, image))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Brings an image into a pool as a directory, for containers of libvirt-LXC."""
+"""Pulls an image into a pool as a directory, for containers of libvirt-LXC."""
 
 import dataclasses
 

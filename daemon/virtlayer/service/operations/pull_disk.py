@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Brings the disk that an image carries into a pool, as KubeVirt publishes machines."""
+"""Pulls the disk that an image carries into a pool, as KubeVirt publishes machines."""
 
 from virtlayer.errors import VolumeExists
 from virtlayer.protocol.calls import Purpose

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes the catalogue say what the pools hold.
+"""Makes the catalog say what the pools hold.
 
-Layer volumes are known by their names and what they stand on: those that the catalogue lost come
+Layer volumes are known by their names and what they stand on: those that the catalog lost come
 back, and those that the pool lost are forgotten, with the images that needed them. Which image a
 layer belongs to is written in no pool. A pull says it again, which builds nothing that is there.
 Volumes that running jobs claim are left to these jobs.
@@ -35,7 +35,7 @@ class RescanRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescanned:
-    """What the catalogue did not know.
+    """What the catalog did not know.
 
     Attributes:
         found: The layer volumes that it knows now.
@@ -52,10 +52,10 @@ class Rescanned:
 
 
 async def rescan(services: Services, request: RescanRequest, _job: Job) -> Rescanned:
-    """Compare the catalogue with a pool. One that libvirt has no more is forgotten altogether.
+    """Compare the catalog with a pool. One that libvirt has no more is forgotten altogether.
 
     Raises:
-        PoolNotFound: Neither libvirt nor the catalogue has such a pool.
+        PoolNotFound: Neither libvirt nor the catalog has such a pool.
         PoolInactive: The pool is not started: nobody knows what it holds.
         VirtlayerError: libvirt cannot look at the pool.
     """
@@ -82,10 +82,10 @@ class _Seen:
     """What there was when a rescan looked.
 
     Attributes:
-        known: The layer volumes of the catalogue.
+        known: The layer volumes of the catalog.
         layers: The layer volumes of the pool.
         claimed: The volumes that running jobs need or make: whether the pool has them, and the
-            catalogue, these jobs see to.
+            catalog, these jobs see to.
     """
 
     known: frozenset[str]

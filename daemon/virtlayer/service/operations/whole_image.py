@@ -42,7 +42,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeImageRequest:
-    """What to bring where.
+    """What to pull, and into which pool.
 
     Attributes:
         source: The image.
@@ -91,7 +91,7 @@ class WholeImageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeImageResult:
-    """What a pull has brought.
+    """The result of a pull.
 
     Attributes:
         digest: Of the image's manifest.
@@ -126,7 +126,7 @@ class WholeImagePull:
 
     Args:
         services: The daemon's parts.
-        request: What to bring.
+        request: What to pull.
         job: On whose behalf.
     """
 

@@ -3,7 +3,7 @@
 
 A proxy streams one blob at a time (see ``proxy``), so there are as many as blobs stream at the
 same time. The first one opens the reference; the others what ``open_further`` names. skopeo takes
-half of the time of a pull that brings nothing new only to start, so the first one can be started
+half of the time of a pull that finds nothing new only to start, so the first one can be started
 before it is known whether anything may be asked of it.
 """
 

@@ -2,8 +2,8 @@
 """The sandboxed process that customizes volumes: it changes what is in their file systems.
 
 It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
-a connection to the NBD server of the volume. ``session`` is the daemon's end and describes the
-messages.
+a connection to the NBD server of the volume. ``service.workers.customization`` is the service's
+end and describes the messages.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The sandboxed process that customizes a directory (``start``).
 
-``session`` is the daemon's end and describes the messages.
+``service.workers.directory`` is the service's end and describes the messages.
 """
 
 from __future__ import annotations

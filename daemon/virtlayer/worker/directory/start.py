@@ -15,7 +15,7 @@ from virtlayer.worker.sandbox.enter import Limits
 from virtlayer.worker.serving import obey_cpu_limit
 
 _DESCRIPTORS = 96
-"""Of these, 64 are directories (``places``)."""
+"""Of these, 64 are directories (``node_table``)."""
 _FILE_SIZE = 2**63 - 1
 
 

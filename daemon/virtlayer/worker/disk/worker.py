@@ -2,7 +2,7 @@
 """The sandboxed process that finds the disk in an image's layers and copies it to one open file.
 
 It starts with a socket to the daemon as its standard input, and a descriptor of that file.
-``session`` is the daemon's end and describes the messages.
+``service.workers.disk`` is the service's end and describes the messages.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 """The sandboxed process that applies layers to file systems.
 
 It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
-a connection to the NBD server of the volume and the blob, which may still be arriving. ``session``
-is the daemon's end and describes the messages.
+a connection to the NBD server of the volume and the blob, which may still be arriving.
+``service.workers.layer`` is the service's end and describes the messages.
 """
 
 from __future__ import annotations
