@@ -16,58 +16,72 @@ from virtlayer.settings import MIB
 
 TABLE = process_table()
 UNITS = ("virtlayerd.service", "virtlayer-keeper.service")
-# Runs a command, and prints what was seen last of each process of the units until its end.
+# Runs commands, and prints what was seen last of each process of the units until their end.
 _WATCH = """
 import json, pathlib, subprocess, sys
 
-password, units, command = json.loads(sys.argv[1])
+password, units, commands = json.load(sys.stdin)
 groups = [pathlib.Path("/sys/fs/cgroup/system.slice", unit, "cgroup.procs") for unit in units]
 seen = {}
-running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-running.stdin.write(password.encode())
-running.stdin.close()
-while running.poll() is None:
-    for group in filter(pathlib.Path.exists, groups):
-        for pid in group.read_text().split():
-            place = pathlib.Path("/proc", pid)
-            try:
-                if (place / "exe").readlink().name.startswith("systemd"):
-                    continue  # about to become the unit's program
-                command = (place / "cmdline").read_bytes()
-                status = (place / "status").read_text()
-                if command and command == (place / "cmdline").read_bytes():
-                    seen[pid, command] = status
-            except OSError:
-                pass
-assert running.returncode == 0
-print(json.dumps([[command.decode(), status] for (_, command), status in seen.items()]))
+for command in commands:
+    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    running.stdin.write(password.encode())
+    running.stdin.close()
+    while running.poll() is None:
+        for group in filter(pathlib.Path.exists, groups):
+            for pid in group.read_text().split():
+                place = pathlib.Path("/proc", pid)
+                try:
+                    if (place / "exe").readlink().name.startswith("systemd"):
+                        continue  # about to become the unit's program
+                    words = (place / "cmdline").read_bytes()
+                    status = (place / "status").read_text()
+                    if words and words == (place / "cmdline").read_bytes():
+                        seen[pid, words] = status
+                except OSError:
+                    pass
+    assert running.returncode == 0, command
+print(json.dumps([[words.decode(), status] for (_, words), status in seen.items()]))
 """
 
 
 @pytest.fixture(scope="module")
 def seen(system: System, registry: Registry) -> list[tuple[str, Status]]:
-    """The processes of a pull with a volume: the names of their rows, and what they may do."""
+    """The processes of pulls in each format: the names of their rows, and what they may do."""
     seed = random.Random(15)  # noqa: S311 -- no secret
-    layers = [
-        layer(file(f"large-{n}", seed.randbytes(32 * MIB)), compression="none") for n in range(2)
-    ]
-    source = registry.store(image(layers), "processes:1")
-    command = ["virtlayer", "pull", source, "--volume=processes.qcow2", "--hostname=processes"]
-    command += [f"--username={USER}", "--password-stdin"]
+    files = [file("disk/large.img", seed.randbytes(48 * MIB)), file("tree", seed.randbytes(MIB))]
+    layers = [layer(one, compression="none") for one in files]
+    source = registry.store(image(layers), "table:1")
+    pull = ["virtlayer", "pull", source, f"--username={USER}", "--password-stdin"]
+    define_closed_pool(system)
     system.run("systemctl", "stop", *UNITS)
-    arguments = json.dumps([PASSWORD, UNITS, command])
-    printed = json.loads(system.run("python3", "-c", _WATCH, arguments))
+    commands = [
+        [*pull, "--volume=table.qcow2", "--hostname=table"],
+        [*pull, "closed", "--format=dir", "--volume=table-tree", "--name=tree"],
+        [*pull, "--format=disk", "--volume=table-disk", "--name=disk"],
+    ]
+    arguments = json.dumps([PASSWORD, UNITS, commands])
+    printed = json.loads(system.run("python3", "-c", _WATCH, stdin=arguments))
     named = ((name_of(words.split("\0")), Status.parsed(status)) for words, status in printed)
     return [(name, status) for name, status in named if name is not None]
 
 
-def test_processes_of_a_pull_are_in_the_table(seen: list[tuple[str, Status]]) -> None:
+def define_closed_pool(system: System) -> None:
+    """Make a pool for directories, which users cannot enter."""
+    system.run("install", "--directory", "--mode=0700", "/var/lib/libvirt/closed")
+    system.run(
+        *("virsh", "--quiet", "pool-create-as", "closed", "dir"),
+        "--target=/var/lib/libvirt/closed",
+    )
+
+
+def test_processes_of_pulls_are_in_the_table(seen: list[tuple[str, Status]]) -> None:
     names = {name for name, _ in seen}
 
     assert names <= set(TABLE)
     assert names >= {
         *("virtlayerd", "virtlayer-keeper", "skopeo", "qemu-storage-daemon"),
-        "layer worker",
+        *("layer worker", "directory worker", "disk worker"),
     }
 
 
