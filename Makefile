@@ -23,7 +23,9 @@ help:
 	@echo 'make clean   removes what make made'
 
 .PHONY: dev
+# Workers run as users who cannot write compiled modules, and would compile them at every start.
 dev: .venv/installed.stamp
+	$(BIN)/python -m compileall -q daemon/virtlayer
 
 .venv/debian.stamp: packaging/debian-packages.txt packaging/install-debian-packages
 	packaging/install-debian-packages
