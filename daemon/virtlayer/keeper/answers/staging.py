@@ -73,8 +73,8 @@ async def _staged(turn: Turn, request: calls.Stage) -> calls.Staged:
             finding = meanwhile(layer_readers(turn.pools))
             staging.readers = await life.enter_async_context(finding)
         try:
-            staging.output = _output(directory, purpose)
-            direct = purpose in QEMU_PURPOSES and can_be_direct(directory.descriptor)
+            # In a thread: the pool's file system may not answer.
+            staging.output, direct = await asyncio.to_thread(_prepare, directory, purpose)
         except OSError as error:
             raise refused_by_system(error, pool.name, pool.path) from error
         # The open file description has the lock: it is the service's as well.
@@ -194,6 +194,12 @@ def _placed_here(turn: Turn, pool: Pool, name: str) -> Placed:
 
 def _path(pool: Pool, name: str | None) -> Path | None:
     return None if name is None else pool.path / name
+
+
+def _prepare(directory: StagingDirectory, purpose: Purpose) -> tuple[OwnedDescriptor | None, bool]:
+    """Make what a worker writes; find out whether QEMU's programs can write directly."""
+    direct = purpose in QEMU_PURPOSES and can_be_direct(directory.descriptor)
+    return _output(directory, purpose), direct
 
 
 def _output(directory: StagingDirectory, purpose: Purpose) -> OwnedDescriptor | None:
