@@ -27,7 +27,8 @@ _OWNER = """
 import sys, time
 from pathlib import Path
 from virtlayer.keeper.staging import _Making, _own_prefix
-print(_Making(Path(sys.argv[1]), _own_prefix() + "7-", None).make().name, flush=True)
+directory = _Making(Path(sys.argv[1]), _own_prefix() + "7-", None).make()
+print(directory.name, flush=True)
 time.sleep(1000)
 """
 
