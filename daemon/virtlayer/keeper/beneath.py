@@ -30,8 +30,16 @@ class OwnedDescriptor(int):
     discarded. If it had only the number, it could meet another file that got the same number.
     """
 
+    _is_closed = False
+
+    def close(self) -> None:
+        """Close it now: no thread uses it."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self)
+
     def __del__(self) -> None:
-        os.close(self)
+        self.close()
 
 
 class NotRegular(OSError):

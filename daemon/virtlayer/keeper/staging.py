@@ -182,9 +182,11 @@ class _Making:
         self._prefix = prefix
         self._owner = owner
         self._undo = contextlib.ExitStack()
+        self._is_made = False
 
     def make(self) -> StagingDirectory:
         pool = OwnedDescriptor(open_directory(self._pool_path))
+        self._undo.callback(self._close_unused, pool)
         self._undo.callback(_remove_if_empty, pool, STAGING_PARENT)
         for _ in range(_ATTEMPTS):
             # Another's sweep or end may remove the parent, or this directory while it is not yet
@@ -206,14 +208,21 @@ class _Making:
             undo.callback(os.close, parent)
             undo.callback(_remove_if_empty, parent, name)
             directory = OwnedDescriptor(make_directory(parent, name))
+            undo.callback(self._close_unused, directory)
             undo.callback(remove_content, directory)
             if not _locked(parent, name, directory):
                 raise FileNotFoundError(f"{name} was swept before it was locked")
             if self._owner is not None:
                 os.fchown(directory, self._owner, -1)
             self._undo.push(undo.pop_all())
+            self._is_made = True
         owner = os.geteuid() if self._owner is None else self._owner
         return StagingDirectory(directory, pool, owner, name)
+
+    def _close_unused(self, descriptor: OwnedDescriptor) -> None:
+        """Close a descriptor that nobody has got; an error's traceback may still refer to it."""
+        if not self._is_made:
+            descriptor.close()
 
     def _open_parent(self, pool: int) -> int:
         try:
