@@ -27,6 +27,7 @@ from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
 
 parent, port = os.getppid(), int(sys.argv[1])
 inet, unix = socket.socket(), socket.socket(socket.AF_UNIX)
+near, far = socket.socketpair()
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -51,6 +52,7 @@ attempts = {
     "connect by network": lambda: inet.connect(("127.0.0.1", port)),
     "connect by path": lambda: unix.connect("/run/dbus/system_bus_socket"),
     "make a socket": lambda: socket.socket(),
+    "pass a descriptor": lambda: socket.send_fds(near, [b"x"], [0]),
     "fork": os.fork,
     "run a program": lambda: os.execv("/bin/true", ["true"]),
     "signal another process": lambda: os.kill(parent, 0),
@@ -90,7 +92,7 @@ async def test_nothing_can_be_reached_from_inside() -> None:
 
     assert outcomes.pop("threads still work") == "0"
     assert outcomes.pop("memory can still be mapped") == "0"
-    assert len(outcomes) == 18
+    assert len(outcomes) == 19
     assert {
         name: outcome
         for name, outcome in outcomes.items()

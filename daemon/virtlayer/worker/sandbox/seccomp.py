@@ -37,7 +37,9 @@ WORKER_CALLS: tuple[Rule, ...] = (
     # Bytes through descriptors that are open already. There is no newfstatat(2): no filter can see
     # whether its path is empty, and fstat(3) does without it. There is no ioctl(2) either.
     *((name,) for name in ("read", "readv", "write", "writev", "lseek", "close", "fstat", "fcntl")),
-    *((name,) for name in ("recvmsg", "recvfrom", "sendmsg", "sendto", "shutdown")),
+    # Not sendmsg(2): a worker passes no descriptor of what it writes, or of its directory, to the
+    # service, which may not have them.
+    *((name,) for name in ("recvmsg", "recvfrom", "sendto", "shutdown")),
     *((name,) for name in ("getsockopt", "setsockopt", "getsockname", "getpeername")),
     *((name,) for name in ("poll", "ppoll")),
     # Memory, none of which becomes code.
