@@ -49,6 +49,9 @@ def device(place: Path) -> None:
         program(
             0o755, _BASE, _BASE, capability=struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
         ),
+        # Its owner can make it a program: that keeps the capabilities.
+        program(0o600, 1000, 1000, capability=struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)),
+        program(0o755, _BASE, _BASE, capability=capability(1000)),
         device,
     ],
 )

@@ -18,7 +18,6 @@ from virtlayer.settings import CONTAINER_IDS
 _CAPABILITIES = "security.capability"
 _OF_NAMESPACE = 3
 """The version of file capabilities that count in one user namespace (capabilities(7))."""
-_EXECUTABLE = 0o111
 
 
 async def check_contained(directory: int) -> None:
@@ -62,7 +61,8 @@ def _is_dangerous(info: os.stat_result) -> bool:
 
 def _has_capabilities(parent: int, name: str, info: os.stat_result) -> bool:
     """Whether a program gets capabilities outside of the container, too."""
-    if not stat.S_ISREG(info.st_mode) or not info.st_mode & _EXECUTABLE:
+    # One that cannot be run now can be after its owner's chmod(2), which leaves capabilities.
+    if not stat.S_ISREG(info.st_mode):
         return False
     with opened(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as file:
         try:
@@ -72,7 +72,7 @@ def _has_capabilities(parent: int, name: str, info: os.stat_result) -> bool:
                 return False
             raise
     version, root = value[3], int.from_bytes(value[-4:], "little")
-    return version != _OF_NAMESPACE or root == 0
+    return version != _OF_NAMESPACE or root < CONTAINER_IDS
 
 
 def _raise(error: OSError) -> None:
