@@ -134,7 +134,8 @@ def open_regular(directory: int, name: str, access: int = os.O_RDONLY) -> int:
         OSError: It cannot be opened.
     """
     with opened(find_regular(directory, name)) as found:
-        return os.open(by_descriptor(found), access | os.O_CLOEXEC)
+        # Not blocking: the file's owner may have a lease on it (fcntl(2)).
+        return os.open(by_descriptor(found), access | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def make_directory(directory: int, name: str) -> int:

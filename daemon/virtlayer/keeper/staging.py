@@ -169,7 +169,7 @@ def _let_read(volume: int, readers: int) -> None:
     info = os.fstat(volume)
     if info.st_gid == readers or stat.S_IMODE(info.st_mode) != _LAYER_MODE:
         return
-    with opened(os.open(by_descriptor(volume), os.O_RDONLY | os.O_CLOEXEC)) as file:
+    with opened(os.open(by_descriptor(volume), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
         if os.pread(file, len(_QCOW2), 0) == _QCOW2:
             os.fchown(file, -1, readers)
 

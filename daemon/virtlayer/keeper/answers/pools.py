@@ -5,7 +5,7 @@ import asyncio
 import os
 from collections.abc import Collection
 
-from virtlayer.errors import InUse, VirtlayerError
+from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Survey
 from virtlayer.keeper.beneath import open_directory, opened
@@ -34,6 +34,24 @@ async def pool_of(turn: Turn, uuid: str) -> Pool:
     if uuid not in known:
         known[uuid] = parse_pool(await turn.hypervisor.call(_described, uuid))
     return known[uuid]
+
+
+async def active_pool_of(turn: Turn, uuid: str) -> Pool:
+    """The pool that a request is about, as libvirt describes it now.
+
+    The directory of one that was undefined or stopped meanwhile may serve something else by now.
+
+    Raises:
+        PoolNotFound: There is no such pool.
+        PoolUnsupported: Its volumes are not files in a directory.
+        PoolInactive: It is not started.
+    """
+    name = (await pool_of(turn, uuid)).name
+    pool = await turn.pools.get(name)
+    if pool.uuid != uuid:
+        raise PoolNotFound(f"The pool “{name}” was defined anew meanwhile. Try again.")
+    turn.holdings.pools[uuid] = pool
+    return pool
 
 
 async def _hello(_turn: Turn, _request: calls.Nothing) -> calls.Hello:

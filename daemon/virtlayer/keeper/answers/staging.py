@@ -15,7 +15,7 @@ from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Staging
-from virtlayer.keeper.answers.pools import check_layer_unused, pool_of
+from virtlayer.keeper.answers.pools import active_pool_of, check_layer_unused, pool_of
 from virtlayer.keeper.beneath import (
     OwnedDescriptor,
     by_descriptor,
@@ -57,7 +57,7 @@ async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
 
 
 async def _staged(turn: Turn, request: calls.Stage) -> calls.Staged:
-    pool = await pool_of(turn, request.pool)
+    pool = await active_pool_of(turn, request.pool)
     purpose = request.purpose
     if purpose in DIRECTORY_PURPOSES and os.geteuid() == 0:
         contained = purpose is Purpose.CONTAINED_DIRECTORY
