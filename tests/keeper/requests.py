@@ -4,6 +4,7 @@
 import contextlib
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,19 @@ def directory_of(pool: TestPool) -> Path:
     return path
 
 
-def write(pool: TestPool, name: str, content: bytes = b"content") -> Path:
+def qcow2(backing: bytes = b"", *, backing_format: bytes = b"qcow2", flags: int = 0) -> bytes:
+    """The header of a qcow2 of version 3 (qemu's docs/interop/qcow2.txt)."""
+    extension = struct.pack(">II8s", 0xE2792ACA, len(backing_format), backing_format)
+    extension = extension if backing else b""
+    at = 104 + len(extension) + 8 if backing else 0
+    header = struct.pack(
+        ">4sIQIIQIIQQIIQQQQII",
+        *(b"QFI\xfb", 3, at, len(backing), 16, 2**26, 0, 0, 0, 0, 0, 0, 0, flags, 0, 0, 4, 104),
+    )
+    return header + extension + bytes(8) + backing
+
+
+def write(pool: TestPool, name: str, content: bytes = qcow2()) -> Path:
     """Make a file in the staging directory as the program that works there does."""
     directory = directory_of(pool)
     path = directory / name

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import STAGING, directory_of, pairs, staged, start, write
+from tests.keeper.requests import STAGING, directory_of, pairs, qcow2, staged, start, write
 from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.raw_keeper import RawKeeper, raw_keeper
@@ -97,6 +97,42 @@ def test_only_what_the_connection_has_placed_is_withdrawn_and_registered(
         ):
             assert "was not placed on this connection" in reply.text
     assert sorted(path.name for path in pool.path.iterdir()) == sorted(["guest", layer])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        qcow2(b"/etc/shadow", backing_format=b"raw"),
+        qcow2(b"../../etc/shadow"),
+        qcow2(b"json:{}"),
+        qcow2(f"layer-{'1' * 64}.qcow2".encode(), backing_format=b"raw"),
+        qcow2(b"guest.qcow2"),
+        qcow2()[:4] + bytes(4) + qcow2()[8:],
+        b"QED\0" + bytes(100),
+        b"content",
+    ],
+    ids=range(8),
+)
+def test_an_image_that_refers_to_other_files_is_not_placed(
+    keeper: RawKeeper, pool: TestPool, content: bytes
+) -> None:
+    for purpose, name in (("layers", f"layer-{'2' * 64}.qcow2"), ("volume", "guest")):
+        staging = staged(keeper, pool, purpose)
+        write(pool, "v1", content)
+        keeper.get("flush", staging=staging, file="v1")
+        reply = keeper.ask("place", staging=staging, file="v1", name=name)
+        assert (reply.error, "was not placed" in reply.text) == ("Internal", True)
+        keeper.get("discard", staging=staging, failed=False)
+    assert list(pool.path.iterdir()) == []
+
+
+def test_an_image_that_refers_to_a_layer_is_placed(keeper: RawKeeper, pool: TestPool) -> None:
+    base, name = f"layer-{'1' * 64}.qcow2", f"layer-{'2' * 64}.qcow2"
+    staging = staged(keeper, pool)
+    write(pool, "v1", qcow2(base.encode()))
+    keeper.get("flush", staging=staging, file="v1")
+    assert keeper.get("place", staging=staging, file="v1", name=name)["ours"] is True
+    keeper.get("discard", staging=staging, failed=False)
 
 
 def test_layers_that_something_uses_are_not_deleted(keeper: RawKeeper, pool: TestPool) -> None:

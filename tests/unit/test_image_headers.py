@@ -6,8 +6,8 @@ import tempfile
 
 import pytest
 
+from virtlayer.protocol.image_formats import read_header
 from virtlayer.protocol.image_headers import ImageHeader, parse_packet
-from virtlayer.worker.headers.formats import read_header
 
 _MAGIC = b"QFI\xfb"
 _END, _BACKING_FORMAT, _DATA_FILE, _FEATURES = 0, 0xE2792ACA, 0x44415441, 0x6803F857

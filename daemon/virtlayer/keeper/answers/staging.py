@@ -34,6 +34,7 @@ from virtlayer.keeper.commit import (
 from virtlayer.keeper.contained import check_contained
 from virtlayer.keeper.directories import flush_directory, place_directory
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.own_images import check_disk, check_overlay
 from virtlayer.keeper.safe_places import check_place
 from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
 from virtlayer.keeper.users import layer_readers, qemu_uid
@@ -144,6 +145,8 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
         except KeyError:
             raise Internal(f"The file {request.file} was not flushed.") from None
         with flushed:
+            check = check_overlay if staging.purpose in QEMU_PURPOSES else check_disk
+            await asyncio.to_thread(check, flushed.descriptor, request.name)
             placed = await place_volume(staging.pool, flushed, request.name)
     turn.pools.placements += 1
     turn.holdings.add_placed(staging.pool, placed)

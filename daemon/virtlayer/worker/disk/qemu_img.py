@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-from virtlayer.worker.disk.header import HEADER_READ, BadDisk, disk_format
+from virtlayer.protocol.disk_format import HEADER_READ, BadDisk, disk_format
 from virtlayer.worker.sandbox.enter import Limits, limit, refuse_root
 from virtlayer.worker.sandbox.landlock import refuse_writing
 from virtlayer.worker.sandbox.seccomp import WORKER_CALLS, Rule, allow_only, equals, has_bits

@@ -11,8 +11,8 @@ import os
 import socket
 import sys
 
+from virtlayer.protocol.image_formats import read_header
 from virtlayer.protocol.image_headers import BATCH
-from virtlayer.worker.headers.formats import read_header
 from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
 
 _REQUEST_LIMIT = 16
