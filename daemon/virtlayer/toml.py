@@ -15,7 +15,7 @@ from virtlayer.errors import InvalidArgument
 
 
 class Misfit(Exception):
-    """A value that makes no sense; what a dataclass of ``read_toml`` raises when it is made.
+    """A value that is invalid; what a dataclass of ``read_toml`` raises when it is made.
 
     Args:
         key: As it is written in the file.

@@ -92,7 +92,7 @@ async def flush_volume(
     Raises:
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written.
-        PoolInactive: The pool's directory does not exist any more.
+        PoolInactive: The pool's directory no longer exists.
         Internal: The name stands for something else than a new file.
     """
     try:
@@ -114,7 +114,7 @@ async def place_volume(pool: Pool, flushed: FlushedFile, name: str) -> Placed:
     Raises:
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written.
-        PoolInactive: The pool's directory does not exist any more.
+        PoolInactive: The pool's directory no longer exists.
     """
     try:
         return await to_completion(asyncio.to_thread(_place, flushed, pool.path / name))
@@ -145,7 +145,7 @@ async def register_volume(
     Raises:
         Libvirt: libvirt does not see the volume, or sees another format or backing store.
         VolumeExists: Another's file has the name, and is another thing.
-        PoolNotFound: The pool has gone meanwhile.
+        PoolNotFound: The pool no longer exists.
         PoolInactive: The pool was stopped meanwhile.
     """
     try:

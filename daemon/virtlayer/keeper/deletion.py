@@ -12,7 +12,7 @@ async def delete_volume(hypervisor: Hypervisor, pool: Pool, name: str) -> None:
 
     Raises:
         InUse: libvirt itself is working with the volume.
-        PoolNotFound: The pool has gone meanwhile.
+        PoolNotFound: The pool no longer exists.
         PoolInactive: The pool was stopped meanwhile.
         Libvirt: It cannot be deleted.
     """

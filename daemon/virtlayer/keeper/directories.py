@@ -53,7 +53,7 @@ async def place_directory(
         VolumeExists: The pool has something of that name.
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written.
-        PoolInactive: The pool's directory does not exist any more.
+        PoolInactive: The pool's directory no longer exists.
     """
     try:
         return await to_completion(

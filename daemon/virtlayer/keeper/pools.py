@@ -77,7 +77,7 @@ class Pools:
         went behind libvirt's back, the pool is refreshed first.
 
         Raises:
-            PoolNotFound: The pool has gone meanwhile.
+            PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
         wanted = frozenset(names)
@@ -103,7 +103,7 @@ class Pools:
 
         Raises:
             Libvirt: libvirt cannot read the pool, or other work in it does not end.
-            PoolNotFound: The pool has gone meanwhile.
+            PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
         await self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool)).request()

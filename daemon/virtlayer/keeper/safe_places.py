@@ -32,7 +32,7 @@ async def check_place(pool: Pool, *, others_may_enter: bool) -> None:
     Raises:
         PoolUnsupported: Somebody else than root owns or can exchange a directory that leads there,
             or everybody can enter it.
-        PoolInactive: The pool's directory does not exist any more.
+        PoolInactive: The pool's directory no longer exists.
     """
     try:
         await asyncio.to_thread(_check, pool, others_may_enter)

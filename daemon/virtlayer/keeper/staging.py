@@ -89,7 +89,7 @@ async def staging_directory(
     Raises:
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written.
-        PoolInactive: The pool's directory does not exist any more.
+        PoolInactive: The pool's directory no longer exists.
     """
     making = _Making(pool.path, f"{_own_prefix()}{job_id}-", owner)
     tell_libvirt = _let_libvirt_forget

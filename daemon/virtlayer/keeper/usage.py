@@ -86,7 +86,7 @@ async def _look_at(
 async def _refreshed(
     hypervisor: Hypervisor, pools: Pools, known: _KnownPool, pool: Pool | None
 ) -> list[str] | None:
-    """The descriptions of a pool's volumes after a refresh; None if it is not active any more."""
+    """The descriptions of a pool's volumes after a refresh; None if it is no longer active."""
     try:
         if pool is not None:
             await pools.refresh(pool)
@@ -111,7 +111,7 @@ async def volumes_in(hypervisor: Hypervisor, pool: Pool) -> list[Volume]:
     """Every volume of an active pool, as libvirt saw it last.
 
     Raises:
-        PoolNotFound: The pool has gone.
+        PoolNotFound: The pool no longer exists.
         PoolInactive: The pool is not active.
     """
     return [parse_volume(text) for text in await hypervisor.call(_descriptions, pool.uuid)]

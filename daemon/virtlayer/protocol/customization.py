@@ -28,7 +28,7 @@ class Customization:
         filesystem_size: What the file system grows to, in bytes.
 
     Raises:
-        InvalidArgument: One of them makes no sense.
+        InvalidArgument: One of them is invalid.
     """
 
     root_password_hash: str | None = dataclasses.field(default=None, repr=False)

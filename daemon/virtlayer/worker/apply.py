@@ -71,7 +71,7 @@ class LayerApplication:
         """Apply one entry, reading its content from the archive where it has any.
 
         Raises:
-            BadArchive: The entry makes no sense.
+            BadArchive: The entry is invalid.
             TooLarge: It is more than can be stored.
         """
         head, _, name = entry.name.rstrip(b"/").rpartition(b"/")

@@ -27,7 +27,7 @@ class LayerProblem(Exception):
 
 
 class BadArchive(LayerProblem):
-    """The archive breaks its format, or asks for something that makes no sense."""
+    """The archive breaks its format, or asks for something that is invalid."""
 
 
 class TooLarge(LayerProblem):

@@ -30,7 +30,7 @@ async def explained(
 
     Raises:
         NoSpace: The pool is full.
-        PoolNotFound: The pool has gone.
+        PoolNotFound: The pool no longer exists.
         PoolInactive: The pool was stopped.
         Internal: A program failed for another reason.
     """

@@ -54,7 +54,7 @@ class Pools:
         went behind libvirt's back, the pool is refreshed first.
 
         Raises:
-            PoolNotFound: The pool does not exist any more.
+            PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
         wanted = tuple(frozenset(names))
@@ -78,7 +78,7 @@ class Pools:
         """Every volume of an active pool, as libvirt saw it last.
 
         Raises:
-            PoolNotFound: The pool does not exist any more.
+            PoolNotFound: The pool no longer exists.
             PoolInactive: The pool is not active.
         """
         found = await self._link.ask(calls.LIST_VOLUMES, calls.KnownPool(pool.uuid))
@@ -94,7 +94,7 @@ class Pools:
 
         Raises:
             Libvirt: libvirt cannot read the pool, or other work in it does not end.
-            PoolNotFound: The pool does not exist any more.
+            PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
         await self._link.ask(calls.REFRESH, calls.KnownPool(pool.uuid))

@@ -74,7 +74,7 @@ class Staging:
         Raises:
             NoSpace: The pool is full.
             PoolUnsupported: The pool's directory cannot be written.
-            PoolInactive: The pool's directory does not exist any more.
+            PoolInactive: The pool's directory no longer exists.
             Internal: The name stands for something else than a new file.
         """
         await self._connection.ask(calls.FLUSH, calls.Flush(self._number, file))
@@ -110,7 +110,7 @@ class Staging:
         Raises:
             Libvirt: libvirt does not see the volume, or sees another format or backing store.
             VolumeExists: Another file has the name, and is another thing.
-            PoolNotFound: The pool does not exist any more.
+            PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
         request = calls.RegisterVolume(self.pool.uuid, placed, backing, tuple(formats))
@@ -168,7 +168,7 @@ async def staging_directory(
     Raises:
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written, or is not safe for a directory.
-        PoolInactive: The pool's directory does not exist any more.
+        PoolInactive: The pool's directory no longer exists.
         PoolUnavailable: The keeper has ended.
     """
     connection = await link.connection()

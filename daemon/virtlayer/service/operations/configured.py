@@ -62,7 +62,7 @@ class ImageFile:
         """The pull that updates it.
 
         Raises:
-            Misfit: A value makes no sense.
+            Misfit: A value is invalid.
         """
         with _about("source"):
             source = parse_reference(self.source)

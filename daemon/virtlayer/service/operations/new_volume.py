@@ -34,7 +34,7 @@ class NewVolume:
         gid_map: Ranges of group ids.
 
     Raises:
-        InvalidArgument: One of them makes no sense.
+        InvalidArgument: One of them is invalid.
     """
 
     name: VolumeName

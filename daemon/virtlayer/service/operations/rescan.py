@@ -52,7 +52,7 @@ class Rescanned:
 
 
 async def rescan(services: Services, request: RescanRequest, _job: Job) -> Rescanned:
-    """Compare the catalog with a pool. One that libvirt has no more is forgotten altogether.
+    """Compare the catalog with a pool. One that libvirt does not know is forgotten.
 
     Raises:
         PoolNotFound: Neither libvirt nor the catalog has such a pool.

@@ -246,7 +246,7 @@ def _parsed(packet: bytes, descriptors: list[int]) -> _Reply:
     """Parse a reply, which may be anything: whatever it is, no descriptor is forgotten.
 
     Raises:
-        ProxyFailed: The request was refused, or the reply makes no sense.
+        ProxyFailed: The request was refused, or the reply is invalid.
     """
     try:
         table = json.loads(packet)

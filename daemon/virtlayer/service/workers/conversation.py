@@ -170,7 +170,7 @@ class Worker:
 
 
 def senseless(subject: str) -> errors.Internal:
-    """What to raise about an answer that makes no sense."""
+    """What to raise about an answer that is invalid."""
     return errors.Internal(f"The layer worker sent something senseless about {subject}.")
 
 

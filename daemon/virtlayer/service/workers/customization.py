@@ -46,7 +46,7 @@ class CustomizationWorker(Worker):
         Raises:
             InvalidArgument: The image is not such that it could be changed like this.
             NoSpace: The file system, or the pool, has no room left.
-            Internal: The worker ended, or said something that makes no sense.
+            Internal: The worker ended, or said something that is invalid.
         """
         message = {"customization": request.customization.message()}
         await self.ask(message, [request.nbd.fileno()], request.description)

@@ -78,7 +78,7 @@ class DirectoryWorker(Worker):
             LayerTooLarge: The layer goes beyond a limit, also of the pool's file system.
             DigestMismatch: The archive is not the one that the diff_id names.
             NoSpace: The pool is full.
-            Internal: The worker ended, or said something that makes no sense.
+            Internal: The worker ended, or said something that is invalid.
         """
         message = {"diff_id": layer.diff_id, "limits": self.limits}
         done = await self.ask(message, [layer.blob], layer.description, on_bytes)
@@ -96,7 +96,7 @@ class DirectoryWorker(Worker):
 
         Raises:
             NoSpace: The pool is full.
-            Internal: The worker ended, or said something that makes no sense.
+            Internal: The worker ended, or said something that is invalid.
         """
         match await self.ask({}, [], description):
             case {

@@ -80,7 +80,7 @@ class DiskWorker(Worker):
 
         Raises:
             InvalidArgument: There was none, or more than one.
-            Internal: The worker ended, or said something that makes no sense.
+            Internal: The worker ended, or said something that is invalid.
         """
         match await self.ask({}, [], description):
             case {"name": str(name), "size": int(size)}:

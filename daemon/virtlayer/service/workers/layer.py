@@ -79,7 +79,7 @@ class LayerWorker(Worker):
             LayerTooLarge: The layer goes beyond a limit.
             DigestMismatch: The archive is not the one that the diff_id names.
             NoSpace: The layer does not fit into the file system, or that not into the pool.
-            Internal: The worker ended, or said something that makes no sense.
+            Internal: The worker ended, or said something that is invalid.
         """
         message = {
             "diff_id": request.diff_id,

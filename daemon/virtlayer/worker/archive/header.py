@@ -25,7 +25,7 @@ _STAR_PREFIX = slice(345, 476)
 
 
 class BadHeader(Exception):
-    """A header block that is none, or has a field that makes no sense."""
+    """A header block that is none, or has a field that is invalid."""
 
 
 class Header(NamedTuple):

@@ -17,7 +17,7 @@ _FILE_LIMIT = 2**63 - 1
 
 
 class BadMap(Exception):
-    """A sparse map that makes no sense."""
+    """A sparse map that is invalid."""
 
 
 class Layout(NamedTuple):
@@ -39,7 +39,7 @@ def old_gnu(header: bytes, more: Callable[[], bytes], limit: int) -> Layout:
         limit: The most segments.
 
     Raises:
-        BadMap: The map makes no sense.
+        BadMap: The map is invalid.
         TooLarge: It has more segments.
     """
     numbers = _numbers(header, 386, 4)
@@ -74,7 +74,7 @@ def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes], limit: in
         limit: The most segments.
 
     Raises:
-        BadMap: The map makes no sense.
+        BadMap: The map is invalid.
         TooLarge: It has more segments.
     """
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
