@@ -10,10 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.sizes import GIB as GIB
-from virtlayer.sizes import KIB as KIB
-from virtlayer.sizes import MIB as MIB
-from virtlayer.sizes import check_virtual_size
+from virtlayer.sizes import GIB, MIB, check_virtual_size
 from virtlayer.toml import Misfit, read_toml
 
 CONTAINER_IDS = 65536

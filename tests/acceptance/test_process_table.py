@@ -12,7 +12,7 @@ from tests.support.images import file, image, layer
 from tests.support.process_table import name_of, process_table
 from tests.support.processes import Status
 from tests.support.registry import Registry
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 TABLE = process_table()
 UNITS = ("virtlayerd.service", "virtlayer-keeper.service")

@@ -18,7 +18,7 @@ from virtlayer.errors import DigestMismatch, ImageNotFound, VirtlayerError
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.operations.services import Services
 from virtlayer.service.source.access import Access
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 ALICE, MALLORY = 1001, 1002
 BASE = file("base", os.urandom(200_000))

@@ -31,7 +31,7 @@ from virtlayer.service.chain.qcow2 import (
 )
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.service.chain.storage_daemon import StorageDaemon, storage_daemon
-from virtlayer.settings import KIB, MIB
+from virtlayer.sizes import KIB, MIB
 
 _OPTION_EXPORT_NAME = 1
 _WRITE, _DISCONNECT, _FLUSH = 1, 2, 3

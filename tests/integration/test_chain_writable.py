@@ -23,7 +23,8 @@ from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
 from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import MIB, LayerSettings
+from virtlayer.settings import LayerSettings
+from virtlayer.sizes import MIB
 
 
 class Customizer:

@@ -17,7 +17,7 @@ from tests.support.images import Content, directory, file, image, layer, whiteou
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 PASSWORD = "swordfish-7hk3"
 

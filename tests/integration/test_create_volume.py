@@ -28,7 +28,7 @@ from tests.support.trees import mounted
 from tests.support.virtlayerd import Daemon, virtlayerd
 from tests.support.volumes import assert_sound
 from virtlayer.dbus.connection import BusError
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 PASSWORD = "swordfish-9wq1 ü"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me"

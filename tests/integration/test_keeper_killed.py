@@ -16,7 +16,7 @@ from tests.support.leftovers import children_of, is_keeper
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 KILLS = 30
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"

@@ -21,7 +21,7 @@ from tests.support.soak import FACTOR
 from tests.support.trees import differences, umoci_tree
 from tests.support.virtlayerd import Daemon, virtlayerd
 from tests.support.volumes import assert_sound, fingerprint, tree_of
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 KILLS = 50 * FACTOR
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"

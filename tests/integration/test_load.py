@@ -18,7 +18,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.soak import FACTOR
 from tests.support.virtlayerd import Daemon, virtlayerd
-from virtlayer.settings import KIB, MIB
+from virtlayer.sizes import KIB, MIB
 
 IMAGES, PULLS, CALLERS, ROUNDS = 10, 50, 10, 3 * FACTOR
 POOLS = ("load-a", "load-b", "load-c")

@@ -17,7 +17,7 @@ from tests.support.bus_daemon import Bus, system_bus
 from tests.support.command import COMMAND, Ended
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.ordinary_user import as_user
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 pytestmark = pytest.mark.root
 ALLOW = (

@@ -22,7 +22,7 @@ from tests.support.faulty_registry import FaultyRegistry
 from tests.support.job_watch import plain
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.ordinary_user import as_user
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 pytestmark = pytest.mark.root
 SECRET = "TOKEN=hunter2"

@@ -41,7 +41,7 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.programs import Kind, StartProgram
 from virtlayer.service.keeper.connection import Connect
 from virtlayer.service.keeper.keeper import Keeper
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 TABLE = process_table()
 POOL = "table"

@@ -31,7 +31,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.dbus.connection import BusError
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
 PASSWORD = "swordfish-3fq8"

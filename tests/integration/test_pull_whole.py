@@ -39,7 +39,7 @@ from tests.support.pool_user import PoolUser, qemu_img
 from tests.support.registry import Registry
 from tests.support.trees import scan
 from tests.support.virtlayerd import Daemon, virtlayerd
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
 _PASSWD = b"root:*:0:0:root:/root:/bin/sh\n"

@@ -18,7 +18,7 @@ from tests.support.bus_daemon import Bus, system_bus
 from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.job_watch import plain
 from tests.support.libvirt_host import LibvirtHost
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 pytestmark = pytest.mark.root
 RULES = (

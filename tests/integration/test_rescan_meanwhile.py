@@ -17,7 +17,7 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.rescan import Rescanned, RescanRequest, rescan
 from virtlayer.service.operations.services import Services
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.support.job_watch import MANAGER, ROOT, SERVICE, watching
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.virtlayerd import virtlayerd
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 USER, PASSWORD, ROOT_PASSWORD = "me", "swordfish-5hk2", "tilefish-8vw4"
 PAIR = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()

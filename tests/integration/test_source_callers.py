@@ -28,7 +28,7 @@ from virtlayer.errors import (
 )
 from virtlayer.service.source import caller_source
 from virtlayer.service.source.access import Access
-from virtlayer.settings import GIB
+from virtlayer.sizes import GIB
 
 LAYERS = [images.layer(images.file("data", os.urandom(400_000))) for _ in range(2)]
 CONTENT = images.image(LAYERS)

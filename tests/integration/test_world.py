@@ -28,7 +28,7 @@ from tests.support.pull_in_work import (
 from tests.support.slow_creation import slow_creation
 from tests.support.small_filesystem import small_filesystem
 from tests.support.virtlayerd import Daemon, virtlayerd
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
 SETTINGS = f"[storage]\nvirtual-size = {512 * MIB}\n[jobs]\nrunning-limit = 1\n"

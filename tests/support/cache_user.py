@@ -18,7 +18,7 @@ from tests.support.receiving import receive
 from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.skopeo_pipe import Receiver
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 CONTENTS = tuple(bytes([number]) * (MIB + number) for number in range(6))
 

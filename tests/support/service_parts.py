@@ -31,7 +31,8 @@ from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.reference import parse_reference
 from virtlayer.service.source.workspace import Workspace
-from virtlayer.settings import GIB, Settings, StorageSettings
+from virtlayer.settings import Settings, StorageSettings
+from virtlayer.sizes import GIB
 
 _numbers = itertools.count(1)
 

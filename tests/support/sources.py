@@ -23,7 +23,7 @@ from virtlayer.service.source.skopeo import (
     started_source,
 )
 from virtlayer.service.source.workspace import PATIENCE, Workspace
-from virtlayer.settings import GIB, MIB
+from virtlayer.sizes import GIB, MIB
 
 PLAIN = Access(tls_verify=False)
 

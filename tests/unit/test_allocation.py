@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from virtlayer import allocation
-from virtlayer.settings import KIB, MIB
+from virtlayer.sizes import KIB, MIB
 
 USE = """
 from pathlib import Path

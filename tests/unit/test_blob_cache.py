@@ -25,7 +25,7 @@ from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.skopeo_pipe import Receiver
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 CONTENT = bytes(range(256)) * 12_345  # more than one chunk, and no whole number of them
 

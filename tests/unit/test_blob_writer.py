@@ -19,7 +19,7 @@ from virtlayer.errors import DigestMismatch
 from virtlayer.service.source import blob_writer
 from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.workers.announcement import announced
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 from virtlayer.worker.blob_reader import BlobReader
 
 SIZES = (4095, 4096, 8 * 4096, 3 * MIB + 5, 5 * MIB)

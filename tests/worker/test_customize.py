@@ -21,7 +21,8 @@ from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
 from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import MIB, LayerSettings
+from virtlayer.settings import LayerSettings
+from virtlayer.sizes import MIB
 
 _HASH = "$6$salt$hash"
 _PASSWD = b"rootless:x:7:7::/:/bin/sh\nroot:*:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/no\n"

@@ -38,7 +38,8 @@ from virtlayer.keeper.removal import remove_tree
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdMap, IdRange, Owners
 from virtlayer.service.workers.directory import FinishedDirectory
-from virtlayer.settings import MIB, LayerSettings
+from virtlayer.settings import LayerSettings
+from virtlayer.sizes import MIB
 
 # A complete directory is root's work, and a user's is looked through where he may not enter.
 pytestmark = pytest.mark.root

@@ -13,7 +13,8 @@ from tests.support.leftovers import nothing_left
 from tests.support.volumes import open_blob
 from virtlayer.errors import Internal, LayerTooLarge, MalformedLayer
 from virtlayer.service.workers.unpacking import UnpackingWorker
-from virtlayer.settings import MIB, LayerSettings
+from virtlayer.settings import LayerSettings
+from virtlayer.sizes import MIB
 
 DATA = file("data", os.urandom(MIB) * 5)
 

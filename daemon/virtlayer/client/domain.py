@@ -17,7 +17,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.names import DomainName
-from virtlayer.settings import KIB
+from virtlayer.sizes import KIB
 
 _ARCHITECTURES = {
     "amd64": "x86_64",

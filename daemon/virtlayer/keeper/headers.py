@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from virtlayer import programs
 from virtlayer.keeper.users import worker_identity
 from virtlayer.protocol.image_headers import BATCH, PACKET_LIMIT, ImageHeader, parse_packet
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _MODULE = "virtlayer.worker.headers.worker"
 _MEMORY, _CPU_SECONDS = 512 * MIB, 60

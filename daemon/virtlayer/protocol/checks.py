@@ -8,7 +8,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import parse_volume_name
 from virtlayer.protocol.packets import Malformed
-from virtlayer.settings import GIB
+from virtlayer.sizes import GIB
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER_LIMIT = 2**53

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from virtlayer.settings import KIB, MIB
+from virtlayer.sizes import KIB, MIB
 
 PACKET_LIMIT = 64 * KIB
 """Bytes; a socket's default buffer takes three of them."""

@@ -33,7 +33,6 @@ from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.scratch import sweep_scratch
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import (
-    KIB,
     Settings,
     blob_directory,
     configuration_directory,
@@ -42,6 +41,7 @@ from virtlayer.settings import (
     runtime_directory,
     state_directory,
 )
+from virtlayer.sizes import KIB
 from virtlayer.version import VERSION
 
 _log = logging.getLogger(__name__)

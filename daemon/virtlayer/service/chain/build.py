@@ -32,7 +32,7 @@ from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _LARGE = 8 * MIB
 """Bytes of blobs from which on what comes of them counts as large."""

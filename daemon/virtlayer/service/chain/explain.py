@@ -9,7 +9,7 @@ from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.service.keeper.pools import Pools
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _FULL_BELOW = 16 * MIB
 """A pool with less than this left is why a write failed: the worker writes runs of 1 to 2 MiB,

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from virtlayer.errors import Internal
 from virtlayer.protocol.deadlines import QEMU_SECONDS
 from virtlayer.service.keeper.programs import Program
-from virtlayer.settings import KIB
+from virtlayer.sizes import KIB
 
 _READ_SIZE = 64 * KIB
 

@@ -20,7 +20,7 @@ from virtlayer.service.source.logins import Logins, authfile, login_of, parse_lo
 from virtlayer.service.source.passed_descriptor import content_of
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.scratch import scratch_directory
-from virtlayer.settings import KIB, MIB
+from virtlayer.sizes import KIB, MIB
 
 type Certificates = Mapping[str, bytes]
 """Certificates and keys by the names of their files."""

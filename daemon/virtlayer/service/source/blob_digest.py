@@ -12,7 +12,7 @@ import os
 from virtlayer.cancellation import settled
 from virtlayer.service.source.digest import hasher
 from virtlayer.service.source.image import Layer
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _CHUNK = MIB
 _HASHED_AT_ONCE = 64 * MIB

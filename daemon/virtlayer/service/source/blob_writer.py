@@ -18,7 +18,7 @@ from virtlayer.cancellation import settled
 from virtlayer.errors import DigestMismatch
 from virtlayer.service.source.digest import hasher
 from virtlayer.service.source.image import Layer
-from virtlayer.settings import GIB, MIB
+from virtlayer.sizes import GIB, MIB
 
 _HUGE = GIB
 """A smaller one is read back from the cache before there is any need to find memory."""

@@ -27,7 +27,7 @@ from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.service.source.skopeo_sandbox import confinement
 from virtlayer.service.source.unpacked import limited
 from virtlayer.service.source.workspace import Workspace
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _OUTPUT_LIMIT = 8 * MIB
 """Bytes of a manifest that skopeo may print; twice what is parsed."""

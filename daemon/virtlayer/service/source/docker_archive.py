@@ -15,7 +15,7 @@ from virtlayer.service.source.digest import digest_of
 from virtlayer.service.source.image import Manifest
 from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.streams import OpenedProxy
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 TRANSPORT = "docker-archive"
 _EMPTY = digest_of(b"")

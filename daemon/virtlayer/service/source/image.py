@@ -16,7 +16,7 @@ from virtlayer.printable import printable
 from virtlayer.service.source.digest import is_digest
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import Reference
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 MANIFEST_LIMIT = 4 * MIB
 CONFIG_LIMIT = 8 * MIB

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.service.source.detached import detached
-from virtlayer.settings import KIB
+from virtlayer.sizes import KIB
 
 _SECONDS = 10
 _CHUNK = 64 * KIB

@@ -14,7 +14,7 @@ from typing import Any
 
 from virtlayer.errors import PolicyRejected
 from virtlayer.service.source.reference import Reference
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 _LIMIT = MIB
 _ACCEPTS_ALL = "insecureAcceptAnything"

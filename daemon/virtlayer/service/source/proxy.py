@@ -28,7 +28,7 @@ from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram, running
 from virtlayer.service.source.descriptors import readable
 from virtlayer.service.source.skopeo_pipe import SkopeoPipe
-from virtlayer.settings import KIB
+from virtlayer.sizes import KIB
 
 OLDEST_PROTOCOL = (0, 2, 6)
 _PACKET_LIMIT = 256 * KIB

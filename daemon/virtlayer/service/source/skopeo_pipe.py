@@ -9,7 +9,7 @@ import time
 from typing import Protocol, Self
 
 from virtlayer.service.source.descriptors import readable
-from virtlayer.settings import KIB, MIB
+from virtlayer.sizes import KIB, MIB
 
 _PIPE_SIZE = MIB
 """The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""

@@ -19,7 +19,7 @@ from virtlayer.service.source.image import Layer
 from virtlayer.service.source.proxy import Proxy, ProxyFailed
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.skopeo_pipe import Receiver, SkopeoPipe
-from virtlayer.settings import MIB
+from virtlayer.sizes import MIB
 
 STREAMS = 4
 """Blobs that come from one registry at the same time."""

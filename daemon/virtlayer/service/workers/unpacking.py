@@ -17,7 +17,8 @@ from virtlayer import errors
 from virtlayer.protocol.programs import Kind
 from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.conversation import MEND_IT, Advice, Worker
-from virtlayer.settings import MIB, LayerSettings
+from virtlayer.settings import LayerSettings
+from virtlayer.sizes import MIB
 
 _ADVICE: Advice = {errors.MalformedLayer: MEND_IT}
 _PATIENCE = 120.0
