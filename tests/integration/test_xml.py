@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Domain XML from the command: machines boot with it, and do what the image's config says."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,10 @@ def bootable(config: dict[str, object]) -> Content:
     return image([base], config={"config": config})
 
 
+_KERNEL_MESSAGE = re.compile(r"\[ *[0-9]+\.[0-9]{6}\] [^\n]*\n")
+"""The kernel writes it to the same console at any time, also in the middle of a line."""
+
+
 async def booted_console(user: PoolUser, name: str) -> str:
     """What a machine says that is started with the XML for an image or volume, to its end."""
     domain = f"xml-{name.partition('.')[0]}"
@@ -112,7 +117,7 @@ async def booted_console(user: PoolUser, name: str) -> str:
         line = f'<serial type="unix"><source mode="bind" path="{console}"/></serial>'
         with running(user.host, domain, printed.replace(pty, line), console) as machine:
             machine.wait_until_off()
-            return machine.said
+            return _KERNEL_MESSAGE.sub("", machine.said)
 
 
 def assert_valid(xml: str, scratch: Path) -> None:
