@@ -3,15 +3,19 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.keeper import LocalPrograms, running_keeper
+from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.service_parts import service_parts
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.operations.services import Services
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
@@ -53,3 +57,15 @@ async def pool(host: LibvirtHost, pools: Pools) -> AsyncIterator[Pool]:
     host.start_pool(name)
     yield await pools.get(name)
     host.stop_pool(name)
+
+
+@pytest.fixture
+async def services(
+    host: LibvirtHost,
+    pool: Pool,  # noqa: ARG001 -- the pool outlives what works with it
+    tmp_path: Path,
+) -> AsyncIterator[Services]:
+    """The parts of a service that uses that libvirtd; a test sees first that they leave nothing."""
+    with nothing_left():
+        async with service_parts(host, tmp_path) as parts:
+            yield parts

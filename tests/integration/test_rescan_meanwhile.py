@@ -3,32 +3,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
-from pathlib import Path
 
 import pytest
 
 from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.images import file, image, layer
-from tests.support.leftovers import nothing_left
-from tests.support.libvirt_host import LibvirtHost
-from tests.support.service_parts import pulled, pulled_disk, service_parts, some_job
+from tests.support.service_parts import pulled, pulled_disk, some_job
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.rescan import Rescanned, RescanRequest, rescan
 from virtlayer.service.operations.services import Services
 from virtlayer.sizes import MIB
-
-
-@pytest.fixture
-async def services(
-    host: LibvirtHost,
-    pool: Pool,  # noqa: ARG001 -- it is made before, and goes after
-    tmp_path: Path,
-) -> AsyncIterator[Services]:
-    with nothing_left():
-        async with service_parts(host, tmp_path) as services:
-            yield services
 
 
 @pytest.fixture

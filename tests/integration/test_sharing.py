@@ -12,9 +12,8 @@ import pytest
 
 from tests.support.faulty_registry import FaultyRegistry
 from tests.support.images import LayerContent, file, image, layer
-from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.service_parts import pulled, service_parts
+from tests.support.service_parts import pulled
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.operations.layers import look_at_layers
 from virtlayer.service.operations.services import Services
@@ -26,17 +25,6 @@ GZIP, ZSTD, PLAIN = (layer(BASE, compression=kind) for kind in ("gzip", "zstd", 
 
 def top(text: str) -> LayerContent:
     return layer(file("top", text.encode()))
-
-
-@pytest.fixture
-async def services(
-    host: LibvirtHost,
-    pool: Pool,  # noqa: ARG001 -- it is made before, and goes after
-    tmp_path: Path,
-) -> AsyncIterator[Services]:
-    with nothing_left():
-        async with service_parts(host, tmp_path) as services:
-            yield services
 
 
 @pytest.fixture
