@@ -47,7 +47,7 @@ class _Signatures(dict[str, SignatureTree]):
         return SignatureTree(signature)
 
 
-SignatureTree._cache = _Signatures()  # noqa: SLF001
+SignatureTree._cache = _Signatures()  # noqa: SLF001 -- dbus-next has no way to replace it
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _refused(header: Header, reason: str) -> RefusedMessage:
 
 def _parsed(content: bytes, descriptors: list[int]) -> Message | None:
     if len(SignatureTree._cache) > _SIGNATURES_KEPT:  # noqa: SLF001 -- it has no bound of its own
-        SignatureTree._cache.clear()  # noqa: SLF001
+        SignatureTree._cache.clear()  # noqa: SLF001 -- see above
     parser = Unmarshaller(io.BytesIO(content))
     parser.unix_fds = descriptors
     try:

@@ -44,7 +44,7 @@ def marshalled(message: Message) -> bytearray:
         MessageTooLarge: The bus would disconnect us for it.
         ValueError: The body does not match the signature.
     """
-    content: bytearray = message._marshall(negotiate_unix_fd=True)  # noqa: SLF001
+    content: bytearray = message._marshall(negotiate_unix_fd=True)  # noqa: SLF001 -- dbus-next has no public one
     if len(content) > SEND_LIMIT:
         raise MessageTooLarge(
             f"The message has {len(content)} bytes, over the {SEND_LIMIT} that a bus takes."
