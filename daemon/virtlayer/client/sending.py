@@ -42,19 +42,19 @@ class Sending:
             self._thread.start()
 
     def check(self) -> None:
-        """See that nothing has gone wrong here, which the service cannot know.
+        """Check for failures here, which the service cannot know.
 
         Raises:
-            VirtlayerError: What has gone wrong.
+            VirtlayerError: Sending failed.
         """
         if self._error is not None:
             raise self._error
 
     async def finished(self) -> None:
-        """Wait until everything is sent, or nobody wants it any more.
+        """Wait until everything is sent, or is no longer wanted.
 
         Raises:
-            VirtlayerError: What has gone wrong.
+            VirtlayerError: Sending failed.
         """
         while self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 1)

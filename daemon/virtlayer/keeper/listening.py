@@ -69,7 +69,7 @@ class Listener:
         self._quiet.set()
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until this is told to stop, or nothing is left to do.
+        """Serve until stopped, or until nothing is left to do.
 
         Args:
             stop: Set when the process is told to end.

@@ -128,7 +128,7 @@ class _Status:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self.is_final = False
-        """Whether the status says that the daemon stops: then it does not change any more."""
+        """Whether the status says that the daemon stops: then it no longer changes."""
 
     def added(self, _job: Job) -> None:
         """Tell the new number of jobs."""

@@ -212,7 +212,7 @@ class Manager(Interface):
             call,
             "populate",
             lambda job: populate(self._services, request, job),
-            # They belong to the one who configured them, whoever has them pulled.
+            # They belong to the user who configured them, not to the one who pulls them.
             owner=self._services.configuration_owner,
         )
 
@@ -301,7 +301,7 @@ class Manager(Interface):
 
     async def _pull(self, request: PullRequest | WholeImageRequest, job: Job) -> object:
         result = await pull_image(self._services, request, job)
-        # Before the job is told to be done: who hears that can look at the image.
+        # Before the job's end is announced: its listeners can look at the image then.
         await self._images.refresh()
         return result
 
@@ -321,7 +321,7 @@ class Manager(Interface):
             try:
                 return await operation(job)
             finally:
-                # Before the job is told to be over: whoever hears that can look at the images.
+                # Before the job's end is announced: its listeners can look at the images.
                 await self._images.refresh()
 
         job = self._services.jobs.start(

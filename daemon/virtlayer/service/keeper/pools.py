@@ -15,7 +15,7 @@ class Deletion:
     """What became of layer volumes that were to be deleted.
 
     Attributes:
-        names: Those that do not exist any more.
+        names: Those that no longer exist.
         error: Why the next one was not deleted; None if all were.
     """
 

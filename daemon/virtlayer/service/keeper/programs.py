@@ -18,7 +18,7 @@ from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
 
 
 class Program(Protocol):
-    """A running program, whoever runs it; ``virtlayer.programs.RunningProgram`` is one."""
+    """A running program, in either process; ``virtlayer.programs.RunningProgram`` is one."""
 
     name: str
     pid: int

@@ -204,6 +204,6 @@ async def _removed(
     await staging.discard(failed=failed)
     lock.close()
     if connection.ended:
-        # The keeper was killed: what it left is not locked any more, and another one sweeps it.
+        # The keeper was killed: what it left is no longer locked, and another one sweeps it.
         with contextlib.suppress(VirtlayerError):
             await link.ask(calls.SWEEP, calls.KnownPool(staging.pool.uuid))
