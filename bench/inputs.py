@@ -88,7 +88,7 @@ class Inputs:
             if kept["recipe"] == RECIPE:
                 layers = tuple(Layer(**layer) for layer in kept["layers"])
                 return Image(name, kept["digest"], layers)
-        print(f"making the image “{name}” …", flush=True)
+        print(f'making the image "{name}" …', flush=True)
         made = self._stored(name, self._makers[name]())
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps({"recipe": RECIPE, **dataclasses.asdict(made)}, indent=1))

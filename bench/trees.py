@@ -46,7 +46,7 @@ class Oracle:
         if wrong:
             shown = "\n".join(wrong[:5])
             raise WrongTree(
-                f"{name} made a wrong tree of “{image.name}”: {len(wrong)} of {len(expected)}"
+                f'{name} made a wrong tree of "{image.name}": {len(wrong)} of {len(expected)}'
                 f" entries differ, such as\n{shown}"
             )
 

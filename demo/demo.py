@@ -47,7 +47,7 @@ def main() -> None:
         bus = stack.enter_context(session_bus(work / "bus"))
         environment = host.environment | {"DBUS_SESSION_BUS_ADDRESS": bus.address}
         stack.enter_context(virtlayerd(host, environment, work / "virtlayerd.log"))
-        print(f"{source}\npool “default” is {pool}")
+        print(f'{source}\npool "default" is {pool}')
 
         headline("Pull")
         pull: list[str | Path] = [BIN / "virtlayer", "--user", "pull", "--tls-verify=false", source]
@@ -77,7 +77,7 @@ def build_image(work: Path) -> Content:
     download = ["apt-get", "download", "--quiet", "--option=APT::Sandbox::User=root"]
     command = [*download, *PACKAGES]
     if subprocess.run(command, cwd=packages, stdout=subprocess.DEVNULL).returncode != 0:
-        raise SystemExit("apt has no packages to download; try again after “apt-get update”.")
+        raise SystemExit('apt has no packages to download; try again after "apt-get update".')
     layers = []
     for name in PACKAGES:
         [package] = packages.glob(f"{name}_*.deb")

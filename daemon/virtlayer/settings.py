@@ -37,7 +37,7 @@ class StorageSettings:
         if not 1 <= self.depth_limit <= DEEPEST_CHAIN:
             raise Misfit(
                 "depth-limit",
-                f"“storage.depth-limit” must be from 1 to {DEEPEST_CHAIN}: libvirt starts no "
+                f'"storage.depth-limit" must be from 1 to {DEEPEST_CHAIN}: libvirt starts no '
                 "machine on a deeper chain.",
             )
 
@@ -67,12 +67,12 @@ class RegistrySettings:
     /etc/containers/policy.json; for a user's own service ~/.config/containers/policy.json if it
     exists."""
     signatures: str = "policy"
-    """“policy”: what the policy accepts is accepted. “required”: images are refused for which it
-    accepts unsigned ones."""
+    """With "policy", what the policy accepts is accepted. With "required", images are refused for
+    which it accepts unsigned ones."""
 
     def __post_init__(self) -> None:
         if self.signatures not in {"policy", "required"}:
-            raise Misfit("signatures", "“registries.signatures” must be “policy” or “required”.")
+            raise Misfit("signatures", '"registries.signatures" must be "policy" or "required".')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class JobSettings:
 
     def __post_init__(self) -> None:
         if self.running_limit < 1:
-            raise Misfit("running-limit", "“jobs.running-limit” must be 1 or more.")
+            raise Misfit("running-limit", '"jobs.running-limit" must be 1 or more.')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class QuotaSettings:
         for quota in fields(self):
             if getattr(self, quota.name) < 1:
                 key = quota.name.replace("_", "-")
-                raise Misfit(key, f"“quota.{key}” must be 1 or more.")
+                raise Misfit(key, f'"quota.{key}" must be 1 or more.')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ class DirectorySettings:
         if not CONTAINER_IDS <= self.id_base <= 2**32 - 1 - CONTAINER_IDS:
             raise Misfit(
                 "id-base",
-                f"“directory.id-base” must be from {CONTAINER_IDS} to "
+                f'"directory.id-base" must be from {CONTAINER_IDS} to '
                 f"{2**32 - 1 - CONTAINER_IDS}: the ids below are the host's own.",
             )
 

@@ -63,13 +63,13 @@ def _from_table[T](kind: type[T], table: dict[str, object], prefix: str) -> T:
         name = key.replace("-", "_")
         if name not in hints or "_" in key:
             known = ", ".join(sorted(hint.replace("_", "-") for hint in hints))
-            raise Misfit(key, f"unknown key “{prefix}{key}”; known here: {known}.")
+            raise Misfit(key, f'unknown key "{prefix}{key}"; known here: {known}.')
         values[name] = _converted(hints[name], value, f"{prefix}{key}", key)
     for field in dataclasses.fields(kind):
         optional = (field.default, field.default_factory) != (dataclasses.MISSING,) * 2
         if field.name not in values and not optional:
             key = field.name.replace("_", "-")
-            raise Misfit(key, f"the key “{prefix}{key}” is missing.")
+            raise Misfit(key, f'the key "{prefix}{key}" is missing.')
     return kind(**values)
 
 
@@ -78,23 +78,23 @@ def _converted(hint: object, value: object, place: str, key: str) -> object:
         [hint] = (one for one in typing.get_args(hint) if one is not types.NoneType)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
-            raise Misfit(key, f"“{place}” must be a table.")
+            raise Misfit(key, f'"{place}" must be a table.')
         return _from_table(hint, value, f"{place}.")
     if hint is int:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise Misfit(key, f"“{place}” must be a whole number, 0 or more.")
+            raise Misfit(key, f'"{place}" must be a whole number, 0 or more.')
         return value
     if hint is bool:
         if not isinstance(value, bool):
-            raise Misfit(key, f"“{place}” must be true or false.")
+            raise Misfit(key, f'"{place}" must be true or false.')
         return value
     if hint is str:
         if not isinstance(value, str) or not value:
-            raise Misfit(key, f"“{place}” must be a text in quotation marks.")
+            raise Misfit(key, f'"{place}" must be a text in quotation marks.')
         return value
     assert hint is Path, f"no conversion for {place}: {hint}"
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        raise Misfit(key, f"“{place}” must be an absolute path.")
+        raise Misfit(key, f'"{place}" must be an absolute path.')
     return Path(value)
 
 

@@ -34,7 +34,7 @@ class ImageRow(Gtk.ListBoxRow):
         self._name.set_label(image.name)
         layers = "1 layer" if image.layers == 1 else f"{image.layers} layers"
         size = f"{image.size / _GIB:g} GiB"
-        self._details.set_label(f"{layers}, up to {size}, {image.digest[:19]}…")
+        self._details.set_label(f"{layers}, up to {size}, {image.digest[:19]}...")
 
 
 class JobRow(Gtk.ListBoxRow):

@@ -174,13 +174,13 @@ def _paragraphs(comment: str) -> Iterator[list[str]]:
 
 def _sentences(text: str) -> Iterator[str]:
     """Text with every sentence on lines of its own, as mdoc wants it to space them."""
-    for sentence in re.split(r"(?<=[.?!]) (?=[A-Z\"])", text):
+    for sentence in re.split(r'(?<=[.?!]) (?=[A-Z"])', text):
         yield from map(_escaped, textwrap.wrap(sentence, 78, break_long_words=False))
 
 
 def _escaped(text: str) -> str:
     """A line that roff takes for nothing but text."""
-    text = text.replace("\\", "\\e").replace("“", "\\(lq").replace("”", "\\(rq")
+    text = text.replace("\\", "\\e").replace('"', "\\(dq")
     text = re.sub(r"(?<!\w)-(?=[\w-])", r"\\-", text)
     return re.sub(r"^(?=[.'])", r"\\&", text)
 

@@ -56,7 +56,7 @@ def shared(
 
 @pytest.fixture(scope="session")
 def system(root: Path, shared: Path, registry: Registry) -> Iterator[System]:
-    """A system with virtlayer, the pool “default”, and two users: only bob is in group libvirt."""
+    """A system with virtlayer, the pool "default", and two users: only bob is in group libvirt."""
     with booted(root, shared) as running, running.forward(registry.port):
         install(running)
         running.run("useradd", "--create-home", "alice")

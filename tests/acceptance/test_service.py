@@ -229,7 +229,7 @@ def test_a_pool_elsewhere_takes_a_drop_in(system: System, source: str) -> None:
     ended = system.attempt(*command, stdin=PASSWORD)
     assert ended.status != 0
     message = json.loads(ended.stderr.splitlines()[-1])["message"]
-    assert "“systemctl edit virtlayer-keeper.service” and add “ReadWritePaths=/data”" in message
+    assert '"systemctl edit virtlayer-keeper.service" and add "ReadWritePaths=/data"' in message
     drop_in(system, "virtlayer-keeper.service", "[Service]\nReadWritePaths=/data\n")
     system.run("systemctl", "restart", "virtlayer-keeper.service")
     assert json.loads(system.run(*command, stdin=PASSWORD))["layers-built"] == 3

@@ -47,7 +47,7 @@ class Small(Interface):
     @method("Raise", takes={"what": "s"})
     async def fail(self, _call: Call, what: str) -> None:
         errors: Mapping[str, BaseException] = {
-            "ours": PoolNotFound("No pool “x\0y”."),
+            "ours": PoolNotFound('No pool "x\0y".'),
             "defect": ZeroDivisionError("a secret detail"),
             "group": ExceptionGroup("several", [ValueError("a secret detail")]),
             "cancelled": asyncio.CancelledError(),

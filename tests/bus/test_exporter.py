@@ -64,7 +64,7 @@ async def test_errors_of_ours_keep_their_names(bus: Bus) -> None:
     async with pair(bus) as both:
         reply = await both.call("Raise", "s", ["ours"])
         assert reply.error_name == "org.virtlayer1.Error.PoolNotFound"
-        assert reply.body == [r"No pool “x\x00y”."]
+        assert reply.body == [r'No pool "x\x00y".']
 
 
 @pytest.mark.parametrize("what", ["defect", "group"])

@@ -104,7 +104,7 @@ async def test_a_customization_that_fails_leaves_nothing(
     customizer: CustomizationWorker,
 ) -> None:
     before = host.volumes(pool.name)
-    with pytest.raises(InvalidArgument, match="The image “demo:1” has no /etc/passwd"):
+    with pytest.raises(InvalidArgument, match='The image "demo:1" has no /etc/passwd'):
         await build(keeper, request(pool, chain, root_password_hash="$6$x"), customizer)
     assert host.volumes(pool.name) == before
     # The worker goes on after it has refused something.
@@ -230,7 +230,7 @@ async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
         built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
         wanted = request(pool, built.volumes, hostname="web")
         before = host.volumes("full")
-        with pytest.raises(NoSpace, match=r"The pool “full” .* is full"):
+        with pytest.raises(NoSpace, match=r'The pool "full" .* is full'):
             await build(keeper, wanted, customizer, fill)
         (path / "filler").unlink()
         assert host.volumes("full") == before

@@ -161,8 +161,8 @@ async def test_a_volume_is_an_overlay_that_libvirt_knows(place: Place) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "status", "text"),
     [
-        ("taken", [], 7, "has a volume “taken”"),
-        (".hidden", [], 2, "Invalid name “.hidden” of a new volume"),
+        ("taken", [], 7, 'has a volume "taken"'),
+        (".hidden", [], 2, 'Invalid name ".hidden" of a new volume'),
         ("a/b", [], 2, "Invalid volume name"),
         ("a\nb", [], 2, "Invalid volume name"),
         ("", [], 2, "Invalid volume name"),
@@ -195,7 +195,7 @@ async def test_a_volume_is_not_smaller_than_its_image(place: Place, source: str)
     jobs = (await place.run("jobs", "--json")).stdout
     ended = await place.run("create-volume", "large", "small", place.pool, "--size=64M")
     assert ended.status == 2
-    assert f"cannot have {64 * MIB} bytes: the image “large” has {128 * MIB}" in ended.stderr
+    assert f'cannot have {64 * MIB} bytes: the image "large" has {128 * MIB}' in ended.stderr
     # The call was refused: there was no job.
     assert (await place.run("jobs", "--json")).stdout == jobs
     assert (await place.run("remove", "large", place.pool)).status == 0
@@ -204,7 +204,7 @@ async def test_a_volume_is_not_smaller_than_its_image(place: Place, source: str)
 async def test_an_image_that_is_not_there_is_told(place: Place) -> None:
     ended = await place.run("create-volume", "demo:2", "v", place.pool)
     assert ended.status == 3
-    assert "has no image “demo:2”" in ended.stderr
+    assert 'has no image "demo:2"' in ended.stderr
 
 
 async def test_of_two_volumes_of_one_name_there_is_one(place: Place) -> None:
@@ -296,7 +296,7 @@ async def test_pull_makes_a_volume_as_well(place: Place, source: str) -> None:
     assert again.status == 7
     aimless = await place.run(*pull, "--hostname=both")
     assert aimless.status == 2
-    assert "“hostname” is about a writable volume" in json.loads(aimless.stderr)["message"]
+    assert '"hostname" is about a writable volume' in json.loads(aimless.stderr)["message"]
 
 
 async def test_the_bus_takes_options_by_their_types_and_tells_no_secret(place: Place) -> None:
@@ -331,7 +331,7 @@ async def test_the_bus_takes_options_by_their_types_and_tells_no_secret(place: P
             with pytest.raises(BusError, match="must be of type") as caught:
                 await create("other", **{name: value})
             assert PASSWORD not in str(caught.value)
-        with pytest.raises(BusError, match="no option “cache”"):
+        with pytest.raises(BusError, match='no option "cache"'):
             await create("other", cache=("b", True))
     with opened(place.directory / "typed") as root:
         assert call_as_root(Path.stat, root / "root/.ssh/authorized_keys").st_uid == 100_000

@@ -121,5 +121,5 @@ async def test_a_name_that_is_not_utf_8_is_reported(
         for member, expected in (("Prune", "InUse"), ("Rescan", "Libvirt")):
             error, message = await job_error(watch, member, pool)
             assert error == f"org.virtlayer1.Error.{expected}"
-            assert "damaged\\xff”, which is not valid UTF-8" in message
+            assert 'damaged\\xff", which is not valid UTF-8' in message
     assert "Traceback" not in daemon.log

@@ -94,7 +94,7 @@ async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
         removed.append(len(done["removed"]))
         built.append(done["layers-built"])
         assert (await user.run("prune", user.pool))["volumes"] == []
-    # “one” went when “three” came; “two” was still there when the tag went back to it.
+    # "one" went when "three" came; "two" was still there when the tag went back to it.
     assert (removed, built) == ([0, 0, 1, 0], [2, 1, 1, 0])
     assert len(user.volumes) == 3
     await user.run("remove", "demo", user.pool)
@@ -154,7 +154,7 @@ async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
         "b-broken": ("failed", "InvalidArgument"),
         "c-good": ("updated", ""),
     }
-    assert "b-broken.toml, line 3: unknown key “kep”" in images["b-broken"]["message"]
+    assert 'b-broken.toml, line 3: unknown key "kep"' in images["b-broken"]["message"]
     shown = {Path(one["file"]).stem: one["error"] for one in await user.run("status")}
     assert shown == {"a-missing": "ImageNotFound", "b-broken": "InvalidArgument", "c-good": ""}
 

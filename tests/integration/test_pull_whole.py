@@ -238,7 +238,7 @@ async def test_a_name_that_is_taken_is_refused(user: PoolUser) -> None:
     )
     assert sorted(ended.status for ended in both) == [0, 7]
     again = await user.fail(*pull)
-    assert (again.status, "has a volume “one”" in again.stderr) == (7, True)
+    assert (again.status, 'has a volume "one"' in again.stderr) == (7, True)
     assert user.volumes == ["one"]
 
 
@@ -263,7 +263,7 @@ async def test_closed_pool_of_another_user_gets_no_setuid_programs(user: PoolUse
 async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
     bad = image([layer(directory("a"), file("a/b")), layer(hardlink("x", "nowhere"))])
     ended = await user.fail(*_pull(user, _stored(user, bad), "--format=dir"))
-    assert "“nowhere”" in ended.stderr
+    assert '"nowhere"' in ended.stderr
     no_root = image([layer(file("a"))])
     options = ("--format=dir", "--root-password-stdin")
     ended = await virtlayer(
@@ -286,7 +286,7 @@ async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
         (("--id-map=auto",), "id-map is for format=dir"),
         (("--format=disk", "--id-map=auto"), "id-map is for format=dir"),
         (("--format=dir", "--id-map=auto", "--uid-map=0:1:1"), "but not both"),
-        (("--format=dir", "--volume=a/b"), "Invalid volume name “a/b”"),
+        (("--format=dir", "--volume=a/b"), 'Invalid volume name "a/b"'),
     ],
 )
 async def test_options_that_make_no_sense_are_refused(
@@ -506,7 +506,7 @@ async def test_a_disk_that_reaches_out_is_refused(
 async def test_images_with_no_disk_or_several_are_told(user: PoolUser) -> None:
     cases = {
         "has no disk": _disk_image(file("disk/notes.txt"), symlink("disk/a.img", "/etc/passwd")),
-        "has 2 disks in /disk, not one: “a.img”, “b.raw”": _disk_image(
+        'has 2 disks in /disk, not one: "a.img", "b.raw"': _disk_image(
             file("disk/a.img", b"1"), file("disk/b.raw", b"2")
         ),
         "a hard link": _disk_image(file("disk/a"), hardlink("disk/a.img", "disk/a")),

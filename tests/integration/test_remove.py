@@ -90,7 +90,7 @@ async def test_a_second_name_for_an_image_is_only_a_name(user: PoolUser) -> None
 
 async def test_what_is_not_there_cannot_be_removed(user: PoolUser) -> None:
     ended = await user.fail("remove", "nothing", user.pool)
-    assert (ended.status, "“nothing”" in ended.stderr) == (3, True)
+    assert (ended.status, '"nothing"' in ended.stderr) == (3, True)
 
 
 async def test_an_overlay_that_libvirt_made_is_a_user(user: PoolUser, host: LibvirtHost) -> None:
@@ -100,7 +100,7 @@ async def test_an_overlay_that_libvirt_made_is_a_user(user: PoolUser, host: Libv
         *("--backing-vol", volumes[-1], "--backing-vol-format", "qcow2"),
     )
     ended = await user.fail("remove", "demo", user.pool)
-    assert (ended.status, f"the volume “mine.qcow2” in “{user.pool}”" in ended.stderr) == (7, True)
+    assert (ended.status, f'the volume "mine.qcow2" in "{user.pool}"' in ended.stderr) == (7, True)
     assert (await user.run("prune", user.pool))["volumes"] == []
     assert [one["name"] for one in await user.run("images", user.pool)] == ["demo"]
     host.virsh("vol-delete", "mine.qcow2", user.pool)
@@ -130,8 +130,8 @@ async def test_an_overlay_in_another_pool_is_a_user(
             host.virsh("pool-destroy", other)
         ended = await user.fail("remove", "demo", user.pool)
         assert ended.status == IN_USE
-        assert "“middle.qcow2”" in ended.stderr
-        assert "“upper.qcow2”" in ended.stderr
+        assert '"middle.qcow2"' in ended.stderr
+        assert '"upper.qcow2"' in ended.stderr
     finally:
         if active:
             host.virsh("pool-destroy", other)
@@ -145,7 +145,7 @@ async def test_a_domain_that_does_not_run_is_a_user(user: PoolUser, tmp_path: Pa
     disk = user.overlay(tmp_path / "disk.qcow2", middle)
     with user.domain(disk) as domain:
         ended = await user.fail("remove", "demo", user.pool)
-        assert (ended.status, f"the domain “{domain}”" in ended.stderr) == (IN_USE, True)
+        assert (ended.status, f'the domain "{domain}"' in ended.stderr) == (IN_USE, True)
         assert user.volumes == sorted(volumes)
     await user.run("remove", "demo", user.pool)
 
@@ -159,9 +159,9 @@ async def test_a_snapshot_of_a_domain_is_a_user(
         host.virsh("snapshot-create-as", domain, "before", "--diskspec", "vda,snapshot=internal")
         host.virsh("detach-disk", domain, "vda", "--config")
         ended = await user.fail("remove", "demo", user.pool)
-        named = f"the snapshot “before” of the domain “{domain}”"
+        named = f'the snapshot "before" of the domain "{domain}"'
         assert (ended.status, named in ended.stderr) == (IN_USE, True)
-        assert f"by the domain “{domain}”" not in ended.stderr
+        assert f'by the domain "{domain}"' not in ended.stderr
     await user.run("remove", "demo", user.pool)
 
 

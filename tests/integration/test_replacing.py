@@ -110,7 +110,7 @@ async def test_image_of_another_source_is_replaced_only_with_the_right_to_remove
     assert await world.pull(world.news, first) == "done"
     before = await world.shown()
     error, text = await world.refused(world.games, second)
-    assert (error, "“shown”" in text, "org.virtlayer1.remove" in text) == (
+    assert (error, '"shown"' in text, "org.virtlayer1.remove" in text) == (
         "NotAuthorized",
         True,
         True,

@@ -97,7 +97,7 @@ def test_layout_without_such_image_is_reported_before_anything_is_sent(
     tmp_path: Path, tag: str
 ) -> None:
     layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
-    with pytest.raises(ImageNotFound, match=f"no image “{tag}”"), sending(f"oci:{layout}:{tag}"):
+    with pytest.raises(ImageNotFound, match=f'no image "{tag}"'), sending(f"oci:{layout}:{tag}"):
         pass
 
 
@@ -224,8 +224,8 @@ def test_only_the_image_and_its_blobs_are_sent(tmp_path: Path) -> None:
     ("source", "error", "words"),
     [
         ("oci:{place}/none:1", ImageNotFound, "none/index.json cannot be read: No such file"),
-        ("oci:{place}/layout:3", ImageNotFound, "has no image “3”"),
-        ("oci:{place}/layout:@7", ImageNotFound, "has no image “@7”"),
+        ("oci:{place}/layout:3", ImageNotFound, 'has no image "3"'),
+        ("oci:{place}/layout:@7", ImageNotFound, 'has no image "@7"'),
         ("oci:{place}/layout", ImageNotFound, "has 2 images. Name one"),
         ("oci:{place}/broken:1", MalformedLayer, "broken/index.json is not a JSON object"),
         ("oci:{place}/fifo:1", MalformedLayer, "fifo/index.json is not a regular file"),

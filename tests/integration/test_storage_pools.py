@@ -37,7 +37,7 @@ def make_qcow2(path: Path, *, backing: str | None = None) -> None:
 async def test_a_pool_that_is_not_there_is_named_with_those_that_are(
     pools: Pools, pool: Pool
 ) -> None:
-    with pytest.raises(PoolNotFound, match=f"“nowhere”.*{pool.name}"):
+    with pytest.raises(PoolNotFound, match=f'"nowhere".*{pool.name}'):
         await pools.get("nowhere")
 
 

@@ -165,7 +165,7 @@ async def test_control_characters_are_exact_for_machines_and_refused_for_contain
     assert r"\033[31m\015" in (root.findtext("os/cmdline") or "")
     ended = await user.fail("xml", "control", user.pool, "--type=lxc")
     assert ended.status == 2
-    assert r"“\x1b[31m\x0d” has a control character" in ended.stderr
+    assert r'"\x1b[31m\x0d" has a control character' in ended.stderr
 
 
 async def test_a_volume_has_the_config_of_the_version_that_it_stands_on(user: PoolUser) -> None:

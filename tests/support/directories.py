@@ -53,12 +53,12 @@ async def build_directory(
         async with starting as worker:
             for content in layers:
                 await apply_to(worker, content)
-            return await worker.finish("The image “demo:1”")
+            return await worker.finish('The image "demo:1"')
 
 
 async def customize(path: Path, customization: Customization) -> int:
     """Customize a directory; return how many devices were removed."""
-    subject = "The image “demo:1”"
+    subject = 'The image "demo:1"'
     with open_directory(path) as descriptor:
         place = place_of(descriptor)
         return await customize_directory(place, LayerSettings(), customization, subject)

@@ -123,6 +123,6 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    hint = "“apt-get update” helps where apt's lists are missing or old."
+    hint = '"apt-get update" helps where the lists of apt are missing or old.'
     assert done.returncode == 0, f"{command}: {done.stderr}{hint}"
     return done.stdout

@@ -74,7 +74,7 @@ class Machine:
         """Wait until a text comes over the console; return what came with it, up to its end."""
         deadline = time.monotonic() + _PATIENCE
         while (found := self.said.find(text, self._read)) < 0:
-            assert self._receive(deadline), f"{self.name} ended without “{text}”:\n{self.said}"
+            assert self._receive(deadline), f'{self.name} ended without "{text}":\n{self.said}'
         begin, self._read = self._read, found + len(text)
         return self.said[begin : self._read]
 

@@ -26,7 +26,7 @@ _IMAGE = Image("tiny", f"sha256:{'1' * 64}", (Layer("sha256:2", "sha256:3", 1, 1
 
 @pytest.fixture
 def arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arena:
-    """An arena that knows the right tree of one image: a file that says “right”."""
+    """An arena that knows the right tree of one image: a file that says "right"."""
     monkeypatch.setattr(places, "CACHE", tmp_path)
     monkeypatch.setattr(places, "TREES", tmp_path)
     monkeypatch.setattr(measure, "warm", lambda *_: None)
@@ -55,7 +55,7 @@ def test_a_wrong_output_has_no_figures(arena: Arena) -> None:
     def contestant(_image: Image, directory: Path) -> Iterator[Finished]:
         yield Finished(0.1, 10, at(_tree(directory / "wrong", "wrong")))
 
-    with pytest.raises(WrongTree, match=r"hasty made a wrong tree of “tiny”(.|\n)*b'file'"):
+    with pytest.raises(WrongTree, match=r"""hasty made a wrong tree of "tiny"(.|\n)*b'file'"""):
         arena.compete({"hasty": (contestant, _IMAGE)})
 
 

@@ -55,7 +55,7 @@ def qed(*, features: int = 0, offset: int = 0, size: int = 0, name: bytes = b"")
 
 
 def named(*, version: int = 3, incompatible: int = 0) -> bytes:
-    """An overlay of “base”."""
+    """An overlay of "base"."""
     at = (1000, b"base")
     return qcow2(version=version, incompatible=incompatible, offset=1000, size=4, at=at)
 

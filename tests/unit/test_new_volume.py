@@ -53,7 +53,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
 def test_a_volume_is_as_large_as_its_image_or_larger() -> None:
     assert NewVolume(name=V).size_on(64 * MIB, "image") == 64 * MIB
     assert NewVolume(name=V, size=65 * MIB).size_on(64 * MIB, "image") == 65 * MIB
-    with pytest.raises(InvalidArgument, match="image “demo”"):
+    with pytest.raises(InvalidArgument, match='image "demo"'):
         NewVolume(name=V, size=64 * MIB).size_on(65 * MIB, "demo")
 
 

@@ -67,27 +67,27 @@ def test_every_option_has_its_place() -> None:
 
 
 def test_an_unknown_key_is_named_with_the_known_ones() -> None:
-    with pytest.raises(UnknownOption, match=r"“tls_verify”.*\bcache\b.*\btls-verify\b"):
+    with pytest.raises(UnknownOption, match=r'"tls_verify".*\bcache\b.*\btls-verify\b'):
         parse({"tls_verify": Variant("b", False)})
 
 
 def test_an_option_of_pull_is_unknown_to_inspect() -> None:
-    with pytest.raises(UnknownOption, match="“cache”"):
+    with pytest.raises(UnknownOption, match='"cache"'):
         parse({"cache": Variant("b", False)}, kind=SourceOptions)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("size", Variant("s", "16"), "“t”"),
-        ("size", Variant("u", 16), "“t”"),
-        ("cache", Variant("s", "no"), "“b”"),
-        ("name", Variant("as", ["x"]), "“s”"),
-        ("auth-fd", Variant("i", 0), "“h”"),
+        ("size", Variant("s", "16"), '"t"'),
+        ("size", Variant("u", 16), '"t"'),
+        ("cache", Variant("s", "no"), '"b"'),
+        ("name", Variant("as", ["x"]), '"s"'),
+        ("auth-fd", Variant("i", 0), '"h"'),
     ],
 )
 def test_a_wrong_type_is_named_with_the_right_one(key: str, value: Variant, expected: str) -> None:
-    with pytest.raises(InvalidArgument, match=f"“{key}” must be of type {expected}"):
+    with pytest.raises(InvalidArgument, match=f'"{key}" must be of type {expected}'):
         parse({key: value})
 
 
@@ -138,7 +138,7 @@ def test_an_empty_name_is_refused() -> None:
 
 def test_a_name_after_the_source_must_be_valid_as_well() -> None:
     source = parse_reference(f"oci:/{'x' * 250}:{'y' * 10}")
-    with pytest.raises(InvalidArgument, match="Invalid image name “xxx"):
+    with pytest.raises(InvalidArgument, match='Invalid image name "xxx'):
         pull_request(source, POOL, PullOptions())
     assert pull_request(source, POOL, PullOptions(name="x")).name == "x"
 

@@ -81,7 +81,7 @@ def test_all_requirements_must_accept_unsigned_images(
 
 def test_unsigned_images_are_refused_where_signatures_are_required(tmp_path: Path) -> None:
     policy = {"default": [SIGNED], "transports": {"docker": {"a.b.example:5000": [ACCEPT]}}}
-    with pytest.raises(PolicyRejected, match=r"“docker:a\.b\.example:5000” in .*policy\.json"):
+    with pytest.raises(PolicyRejected, match=r'"docker:a\.b\.example:5000" in .*policy\.json'):
         scope_of(tmp_path, policy, required=True)
     assert scope_of(tmp_path, policy, "docker://other/x", required=True).name == "default"
 

@@ -34,8 +34,8 @@ def test_the_limits_themselves_are_taken(tmp_path: Path, depth: int) -> None:
         (f"virtual-size = {64 * TIB}", "from 64 MiB to 63 TiB"),
         (f"virtual-size = {2**63}", "from 64 MiB to 63 TiB"),
         ("virtual-size = -1", "0 or more"),
-        ("depth_limit = 3", "unknown key “storage.depth_limit”; known here: depth-limit"),
-        ("dept-limit = 3", "unknown key “storage.dept-limit”"),
+        ("depth_limit = 3", 'unknown key "storage.depth_limit"; known here: depth-limit'),
+        ("dept-limit = 3", 'unknown key "storage.dept-limit"'),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_line(

@@ -111,7 +111,7 @@ def test_a_command_line_that_is_too_long_is_refused() -> None:
 @pytest.mark.parametrize("key", ["Cmd", "Env", "WorkingDir", "User"])
 def test_text_that_no_program_can_have_is_refused(key: str, text: str) -> None:
     value = {"Cmd": ["run", text], "Env": [f"A={text}"]}.get(key, text)
-    said = r"“(A=)?a\\(x00|ud800)b”.*has a NUL or is not valid Unicode"
+    said = r'"(A=)?a\\(x00|ud800)b".*has a NUL or is not valid Unicode'
     with pytest.raises(InvalidArgument, match=said):
         startup(**{key: value})
 

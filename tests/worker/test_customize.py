@@ -36,7 +36,7 @@ async def _customize(volume: Path, customization: Customization) -> None:
     ):
         await worker.customize(
             CustomizationRequest(
-                nbd=connection, customization=customization, description="The image “demo:1”"
+                nbd=connection, customization=customization, description='The image "demo:1"'
             )
         )
     assert_sound(volume)
@@ -131,7 +131,7 @@ async def test_symlinks_of_shadow_stay_inside_the_image(
     ("entries", "problem"),
     [
         ([directory("etc")], "has no /etc/passwd"),
-        ([file("etc/passwd", b"rootless:x:0:0::/:/s\n")], "no user “root”"),
+        ([file("etc/passwd", b"rootless:x:0:0::/:/s\n")], 'no user "root"'),
         ([directory("etc/passwd")], "no file"),
         ([file("etc/passwd", _PASSWD), directory("etc/shadow")], "no file"),
         ([file("etc/passwd", _PASSWD), symlink("etc/shadow", "shadow")], "round in symlinks"),
@@ -146,7 +146,7 @@ async def test_images_without_a_usable_root_are_told_apart(
         await _customized(
             worker, tmp_path / "volume", entries, Customization(root_password_hash=_HASH)
         )
-    assert caught.value.message.startswith("The image “demo:1” has ")
+    assert caught.value.message.startswith('The image "demo:1" has ')
     assert _HASH not in caught.value.message
     assert_sound(tmp_path / "volume")
 

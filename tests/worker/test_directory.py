@@ -314,7 +314,7 @@ async def test_ids_are_mapped_once_an_inode_wherever_they_stand(tmp_path: Path) 
 
 async def test_an_image_without_root_is_told(tmp_path: Path) -> None:
     await build_directory(tmp_path / "root", [layer(directory("etc"))])
-    with pytest.raises(InvalidArgument, match="“demo:1” has no /etc/passwd"):
+    with pytest.raises(InvalidArgument, match='"demo:1" has no /etc/passwd'):
         await customize(tmp_path / "root", Customization(root_password_hash="$6$x"))
 
 

@@ -212,8 +212,8 @@ async def test_directory_and_file_in_the_holes_of_a_full_file_system(
 @pytest.mark.parametrize(
     ("parts", "problem"),
     [
-        ([entry("too-large", bytes(_SMALL))], "“too-large” needs more"),
-        ([entry(f"many/{name}") for name in _names(5000)], "0 inodes are free, .*“many/004"),
+        ([entry("too-large", bytes(_SMALL))], '"too-large" needs more'),
+        ([entry(f"many/{name}") for name in _names(5000)], '0 inodes are free, .*"many/004'),
     ],
     ids=["blocks", "inodes"],
 )

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_customizations(pull)
 
     create = _add_command(commands, "create-volume", "make a writable volume on an image")
-    create.add_argument("image", metavar="IMAGE", help="its name, from “virtlayer images”")
+    create.add_argument("image", metavar="IMAGE", help='its name, from "virtlayer images"')
     create.add_argument("volume", metavar="VOLUME", help="the name of the volume")
     _add_pool(create)
     create.add_argument("--size", type=_virtual_size, help="virtual size (default: the image's)")
@@ -88,10 +88,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_command(commands, "jobs", "list the jobs that run, wait, or ended just now")
 
     cancel = _add_command(commands, "cancel", "cancel a job")
-    cancel.add_argument("id", metavar="ID", type=_job_id, help="its number, from “virtlayer jobs”")
+    cancel.add_argument("id", metavar="ID", type=_job_id, help='its number, from "virtlayer jobs"')
 
     remove = _add_command(commands, "remove", "remove an image, with the layers that only it needs")
-    remove.add_argument("image", metavar="IMAGE", help="its name, from “virtlayer images”")
+    remove.add_argument("image", metavar="IMAGE", help='its name, from "virtlayer images"')
     _add_pool(remove)
 
     prune = _add_command(commands, "prune", "delete the layers in a pool that nothing needs")
@@ -172,7 +172,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--authfile",
         type=Path,
-        help="credentials as “skopeo login” writes them (default: your own login file)",
+        help='credentials as "skopeo login" writes them (default: your own login file)',
     )
     group.add_argument(
         "--tls-verify",
@@ -203,7 +203,7 @@ def _virtual_size(text: str) -> int:
 
 def _job_id(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"“{text}” is not the number of a job")
+        raise argparse.ArgumentTypeError(f'"{text}" is not the number of a job')
     return int(text)
 
 
@@ -211,7 +211,7 @@ def _boolean(text: str) -> bool:
     try:
         return {"true": True, "false": False}[text.lower()]
     except KeyError:
-        raise argparse.ArgumentTypeError(f"“{text}” is neither true nor false") from None
+        raise argparse.ArgumentTypeError(f'"{text}" is neither true nor false') from None
 
 
 def _exit_statuses() -> str:

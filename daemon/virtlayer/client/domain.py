@@ -176,7 +176,7 @@ def _add(parent: Element, tag: str, text: str, **attributes: str) -> None:
     # A carriage return would be read as a newline.
     if _NOT_IN_XML.search(text):
         raise InvalidArgument(
-            f"“{printable(text[:_SHOWN])}” has a control character, which domain XML cannot have. "
+            f'"{printable(text[:_SHOWN])}" has a control character, which domain XML cannot have. '
             "Put it into a script in the image."
         )
     SubElement(parent, tag, attributes).text = text

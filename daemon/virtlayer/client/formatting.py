@@ -18,7 +18,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     size = int(match[1]) * _UNITS[match[2]] if match else 0
     if not 0 < size < 2**63:
-        raise ValueError(f"“{text}” is not a size; write for example 20G or 512M")
+        raise ValueError(f'"{text}" is not a size; write for example 20G or 512M')
     return size
 
 

@@ -179,7 +179,7 @@ def _chosen(entries: object, tag: str | None, directory: Path) -> Mapping[str, A
     else:
         found = [one for one in images if _name_of(one) == tag]
     if not found:
-        raise ImageNotFound(f"{directory} has no image “{tag}”. Check its name and tag.")
+        raise ImageNotFound(f'{directory} has no image "{tag}". Check its name and tag.')
     return found[0]
 
 

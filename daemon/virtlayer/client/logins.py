@@ -16,7 +16,7 @@ from virtlayer.errors import InvalidArgument
 _LIMIT = 1024 * 1024
 """Bytes that the service accepts of an authfile."""
 _OLDEST = ".dockercfg"
-"""A file in the oldest format, which is only what others have as “auths”."""
+"""A file in the oldest format, which is only what others have as "auths"."""
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 

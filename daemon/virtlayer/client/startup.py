@@ -78,8 +78,9 @@ def _check(startup: Startup) -> None:
     for text in (*startup.command, *variables, startup.directory, startup.user, startup.group):
         if "\0" in text or not _is_unicode(text):
             raise InvalidArgument(
-                f"The image's configuration has “{printable(text[:_SHOWN])}”, which no program can "
-                "be given: it has a NUL or is not valid Unicode. Build the image again without it."
+                f'The configuration of the image has "{printable(text[:_SHOWN])}", which no '
+                "program can be given: it has a NUL or is not valid Unicode. Build the image again "
+                "without it."
             )
 
 

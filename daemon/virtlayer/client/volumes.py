@@ -145,7 +145,7 @@ def _id_range(text: str) -> IdRange:
     match = _ID_RANGE.fullmatch(text)
     if match is None or max(numbers := [int(one) for one in match.groups()]) >= 2**32:
         raise argparse.ArgumentTypeError(
-            f"“{text}” is not a range of ids; write START:TARGET:COUNT, such as 0:100000:65536"
+            f'"{text}" is not a range of ids; write START:TARGET:COUNT, such as 0:100000:65536'
         )
     start, target, count = numbers
     return start, target, count

@@ -48,5 +48,5 @@ async def _cancelled(client: Client, job: StartedJob, show: ShowProgress) -> Out
             return await client.wait(job, show)
     except TimeoutError:
         raise Cancelled(
-            f"Job {job.id} was told to end and has not yet; “virtlayer jobs” shows when."
+            f'Job {job.id} was told to end and has not yet; "virtlayer jobs" shows when.'
         ) from None

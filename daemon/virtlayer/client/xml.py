@@ -27,20 +27,20 @@ async def xml(client: Client, arguments: Namespace) -> None:
     if arguments.type == "lxc":
         if guest.disk:
             raise InvalidArgument(
-                f"The volume “{guest.volume}” is a machine's disk and no container. "
+                f'The volume "{guest.volume}" is the disk of a machine, not a container. '
                 "Use --type qemu."
             )
         text = lxc_domain(guest)
         if not (guest.uid_map and guest.gid_map) and not arguments.privileged:
             raise InvalidArgument(
-                f"The files of “{guest.volume}” have the image's own owners, so root of the "
-                "container would be root of this host. Pull the image as a directory with "
+                f'The files of "{guest.volume}" have the owners that the image gives them, so root '
+                "of the container would be root of this host. Pull the image as a directory with "
                 "--format=dir --id-map=auto, or accept that with --privileged."
             )
     else:
         if guest.format == "dir":
             raise InvalidArgument(
-                f"The volume “{guest.volume}” is a directory, which is no disk. Use --type lxc."
+                f'The volume "{guest.volume}" is a directory, which is no disk. Use --type lxc.'
             )
         boots_itself = guest.disk and arguments.kernel is None
         kernel = None if boots_itself else _kernel(arguments)
@@ -64,7 +64,7 @@ async def _guest(client: Client, arguments: Namespace) -> Guest:
     config = config or found["config"]
     if found["image"] and not config:
         raise NotAuthorized(
-            f"The configuration of the image “{found['image']}” is only shown to users who pulled "
+            f'The configuration of the image "{found["image"]}" is only shown to users who pulled '
             "it and to managers. Pull it yourself, or ask for a polkit rule that allows "
             "org.virtlayer1.read-details."
         )

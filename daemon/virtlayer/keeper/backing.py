@@ -36,10 +36,10 @@ def named_file(name: str, image: Path) -> Path | None:
         return image.parent / name
     if protocol in _NETWORK:
         return None
-    shown = printable(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
+    shown = printable(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
     raise unclear(
         image,
-        f"it is backed by “{shown}”, which is not a path",
+        f'it is backed by "{shown}", which is not a path',
         "Delete it, or have it name its backing file by a path (qemu-img rebase -u).",
     )
 

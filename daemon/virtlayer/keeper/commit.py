@@ -216,7 +216,7 @@ def _seen(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:
         return volumes[placed.path.name]
     except KeyError:
         raise Libvirt(
-            f"libvirt does not see the volume {placed.path.name} in the pool “{pool.name}” "
+            f'libvirt does not see the volume {placed.path.name} in the pool "{pool.name}" '
             "after a refresh. Is the pool's directory the one that libvirtd sees?"
         ) from None
 
@@ -235,11 +235,11 @@ def _check(
     seen = f"{volume.format} on {volume.backing_path} ({volume.backing_format})"
     if placed.ours:
         raise Libvirt(
-            f"libvirt takes the new volume {volume.name} in the pool “{pool.name}” for {seen}, "
+            f'libvirt takes the new volume {volume.name} in the pool "{pool.name}" for {seen}, '
             f"not for {' or '.join(formats)} on {expected_backing}; it was removed again."
         )
     raise VolumeExists(
-        f"A file {volume.name} came into the pool “{pool.name}” meanwhile, {seen}, which is not "
+        f'A file {volume.name} came into the pool "{pool.name}" meanwhile, {seen}, which is not '
         f"the layer of that name (qcow2 on {expected_backing}). Delete it and try again."
     )
 

@@ -107,7 +107,7 @@ class Hypervisor:
                 return await self._called(function, *args, **kwargs)
         except TimeoutError as error:
             raise Libvirt(
-                f"libvirtd did not answer within {_ANSWER_SECONDS:.0f} s. If “virsh pool-list” "
+                f'libvirtd did not answer within {_ANSWER_SECONDS:.0f} s. If "virsh pool-list" '
                 "does not answer either, restart libvirtd. Images in pools whose backing file is a "
                 "FIFO make it hang: delete them."
             ) from error

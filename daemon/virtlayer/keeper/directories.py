@@ -62,7 +62,7 @@ async def place_directory(
     except OSError as error:
         if error.errno in _TAKEN:
             raise VolumeExists(
-                f"Another volume “{name}” came into the pool “{pool.name}” meanwhile. "
+                f'Another volume "{name}" came into the pool "{pool.name}" meanwhile. '
                 "Take another name, or delete it."
             ) from error
         raise refused_by_system(error, pool.name, pool.path) from error

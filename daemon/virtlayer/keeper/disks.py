@@ -89,13 +89,13 @@ def _format(store: ElementTree.Element) -> str:
 def _descriptions(connection: Connection) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for domain in _present(connection.listAllDomains):
-        name = f"the domain “{domain.name()}”"
+        name = f'the domain "{domain.name()}"'
         found += [(name, text) for text in _present(partial(_domain_texts, domain))]
         for snapshot in _present(domain.listAllSnapshots):
-            user = f"the snapshot “{snapshot.getName()}” of {name}"
+            user = f'the snapshot "{snapshot.getName()}" of {name}'
             found += [(user, text) for text in _present(partial(_text_of, snapshot))]
         for checkpoint in _present(domain.listAllCheckpoints):
-            user = f"the checkpoint “{checkpoint.getName()}” of {name}"
+            user = f'the checkpoint "{checkpoint.getName()}" of {name}'
             found += [(user, text) for text in _present(partial(_text_of, checkpoint))]
     return found
 

@@ -98,7 +98,7 @@ def undecodable(error: UnicodeDecodeError) -> Libvirt:
     after = error.object[error.start :].partition(b"<")[0][:_SHOWN]
     shown = (before + after).decode(errors="backslashreplace")
     return Libvirt(
-        f"libvirt returned the name “{shown}”, which is not valid UTF-8. Rename the file in the "
+        f'libvirt returned the name "{shown}", which is not valid UTF-8. Rename the file in the '
         "pool, or remove the image whose header has the name."
     )
 
@@ -124,7 +124,7 @@ def refused_by_system(error: OSError, pool_name: str, directory: Path) -> Virtla
         directory: The pool's directory.
     """
     reason = error.strerror or str(error)
-    place = f"the pool “{pool_name}” ({directory})"
+    place = f'the pool "{pool_name}" ({directory})'
     if error.errno in _FULL:
         return NoSpace(f"There is no space left in {place}. Free some, or use another pool.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and not directory.is_dir():
@@ -136,7 +136,7 @@ def refused_by_system(error: OSError, pool_name: str, directory: Path) -> Virtla
     if error.errno == errno.EROFS and os.geteuid() == 0:
         return PoolUnsupported(
             f"virtlayer-keeper cannot write in {place}: {reason}. Mount it writable, or run "
-            f"“systemctl edit virtlayer-keeper.service” and add “ReadWritePaths={directory}”, "
+            f'"systemctl edit virtlayer-keeper.service" and add "ReadWritePaths={directory}", '
             "see virtlayerd(8)."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

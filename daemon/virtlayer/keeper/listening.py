@@ -39,7 +39,7 @@ def inherited_socket() -> socket.socket:
     if (os.environ.get("LISTEN_PID"), os.environ.get("LISTEN_FDS")) != (str(os.getpid()), "1"):
         raise ServiceUnavailable(
             "virtlayer-keeper is started by systemd (virtlayer-keeper.socket), or by "
-            "“virtlayerd --session”. Run one of these instead."
+            '"virtlayerd --session". Run one of these instead.'
         )
     return socket.socket(fileno=_FIRST_PASSED)
 

@@ -56,13 +56,13 @@ class Pools:
         except PoolNotFound as error:
             names = ", ".join(await self._hypervisor.call(_pool_names)) or "none"
             raise PoolNotFound(
-                f"libvirt has no storage pool “{name}” ({self._hypervisor.uri}). "
+                f'libvirt has no storage pool "{name}" ({self._hypervisor.uri}). '
                 f"Pools that it has: {names}."
             ) from error
         pool = parse_pool(description)
         if not active:
             raise PoolInactive(
-                f"The pool “{name}” is not started. Run `virsh pool-start {name}` first."
+                f'The pool "{name}" is not started. Run `virsh pool-start {name}` first.'
             )
         return pool
 
@@ -147,7 +147,7 @@ class _Refreshes:
             while not await self._hypervisor.call(_refresh, self._pool.uuid):
                 if time.monotonic() > deadline:
                     raise Libvirt(
-                        f"The pool “{self._pool.name}” cannot be refreshed: libvirt has been "
+                        f'The pool "{self._pool.name}" cannot be refreshed: libvirt has been '
                         f"creating or copying a volume there for {_BUSY_SECONDS:.0f} s. "
                         "Try again when that is over."
                     )

@@ -72,7 +72,7 @@ def _flattened(top: int, name: str, numbers: Iterator[int]) -> bool:
 
 def _move_up(directory: int, name: str, top: int, numbers: Iterator[int]) -> None:
     with opened(open_beneath(directory, name, os.O_PATH | os.O_DIRECTORY)) as found:
-        # Its entry “..” changes, which its permissions may forbid to its owner.
+        # Its entry ".." changes, which its permissions may forbid to its owner.
         make_accessible(found)
     while True:
         try:

@@ -44,7 +44,7 @@ def _check(pool: Pool, others_may_enter: bool) -> None:
     for place, info in _way(pool.path):
         if info.st_uid != 0 or _is_exchangeable(place, info):
             raise PoolUnsupported(
-                f"The pool “{pool.name}” ({pool.path}) cannot hold the files of an image: {place} "
+                f'The pool "{pool.name}" ({pool.path}) cannot hold the files of an image: {place} '
                 f"belongs to uid {info.st_uid} and has mode {stat.S_IMODE(info.st_mode):04o}. Each "
                 "directory on the way must belong to root and be writable for root alone, or be "
                 "sticky as /tmp is, because programs of the image run with root's rights. Use "
@@ -53,7 +53,7 @@ def _check(pool: Pool, others_may_enter: bool) -> None:
     # No other user can change the way from here on.
     if not others_may_enter and _is_open(pool.path.resolve()):
         raise PoolUnsupported(
-            f"Every user of this host can enter the directory of the pool “{pool.name}” "
+            f'Every user of this host can enter the directory of the pool "{pool.name}" '
             f"({pool.path}), and would have the image's setuid programs and devices there. Use a "
             "pool whose directory others cannot enter (chmod o-x), nor its group unless that is "
             "root's, or one that is mounted with nosuid and nodev."

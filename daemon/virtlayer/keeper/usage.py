@@ -95,7 +95,7 @@ async def _refreshed(
         return None
     except VirtlayerError as error:
         raise InUse(
-            f"Nothing was removed: cannot determine which layers the pool “{known.name}” needs: "
+            f'Nothing was removed: cannot determine which layers the pool "{known.name}" needs: '
             f"{error.message} Stop that pool if it does not work."
         ) from error
 
@@ -157,7 +157,7 @@ class _Survey:
                 self._layers.add(file)
                 self._files.add(file, _backing(volume))
         self._users += [
-            _User(f"the volume “{volume.name}” in “{pool}”", Reference(volume.path, None))
+            _User(f'the volume "{volume.name}" in "{pool}"', Reference(volume.path, None))
             for volume in volumes
             if volume.name not in layers
         ]
@@ -165,7 +165,7 @@ class _Survey:
     async def add_directory(self, pool: str, directory: Path) -> None:
         """Take note of the files in the directory of a pool that is not active."""
         for path in await asyncio.to_thread(_files_in, directory):
-            user = f"the file “{path.name}” in the inactive pool “{pool}”"
+            user = f'the file "{path.name}" in the inactive pool "{pool}"'
             self._users.append(_User(user, Reference(path, None)))
 
     def add_disk(self, disk: Disk) -> None:

@@ -30,7 +30,7 @@ def parse_pool(text: str) -> Pool:
     kind = root.get("type", "")
     if kind not in POOL_KINDS:
         raise PoolUnsupported(
-            f"The pool “{name}” is of type {kind}, whose volumes cannot form backing chains "
+            f'The pool "{name}" is of type {kind}, whose volumes cannot form backing chains '
             "of files. Use a pool of type dir, fs or netfs."
         )
     return Pool(name, _text(root, "uuid"), kind, Path(_text(root, "target/path")))

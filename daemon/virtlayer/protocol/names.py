@@ -68,10 +68,10 @@ def _checked(kind: str, text: str, *, slash: bool = False) -> str:
         and (slash or "/" not in text)
     )
     if not valid:
-        shown = text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")
+        shown = text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
         rule = "" if slash else ", and has no slash"
         raise InvalidArgument(
-            f"Invalid {kind} name “{shown}”: a name is printable, at most {NAME_LIMIT} bytes "
+            f'Invalid {kind} name "{shown}": a name is printable, at most {NAME_LIMIT} bytes '
             f"long{rule}."
         )
     return text

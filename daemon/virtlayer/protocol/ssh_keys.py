@@ -30,13 +30,13 @@ def checked_keys(keys: Iterable[str]) -> tuple[str, ...]:
     if sum(len(key) + 1 for key in checked) > BYTES_LIMIT:
         raise InvalidArgument(
             f"The ssh-authorized-keys have more than {BYTES_LIMIT} bytes together. "
-            "Give fewer, or use a certificate authority (“cert-authority” in sshd(8))."
+            'Give fewer, or use a certificate authority ("cert-authority" in sshd(8)).'
         )
     for number, key in enumerate(checked, start=1):
         if not _is_key(key):
             raise InvalidArgument(
                 f"Number {number} of the ssh-authorized-keys is no public key. It must be one line "
-                "as in a .pub file, such as “ssh-ed25519 AAAA… comment”."
+                'as in a .pub file, such as "ssh-ed25519 AAAA... comment".'
             )
     return checked
 

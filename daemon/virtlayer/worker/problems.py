@@ -59,5 +59,5 @@ def quoted(name: bytes) -> str:
     text = name[: 4 * _SHOWN].decode(errors="backslashreplace")
     if len(text) > _SHOWN:
         tail = name[-2 * _SHOWN :].decode(errors="backslashreplace")
-        text = f"{text[: _SHOWN // 2]}…{tail[-_SHOWN // 2 :]}"
-    return f"“{printable(text)}”"
+        text = f"{text[: _SHOWN // 2]}...{tail[-_SHOWN // 2 :]}"
+    return f'"{printable(text)}"'

@@ -47,7 +47,7 @@ def _libarchive(name: str, value: bytes) -> tuple[str, bytes]:
 
 def _bad_acl(name: str, value: bytes, umoci: str | None = "") -> Case:
     archives = _with(_ACCESS, value)
-    return fails(f"ACL {name}", archives, MalformedLayer, "“a”.*no access control", umoci=umoci)
+    return fails(f"ACL {name}", archives, MalformedLayer, '"a".*no access control', umoci=umoci)
 
 
 _ATTRIBUTES = [
@@ -158,12 +158,12 @@ _ATTRIBUTES = [
         _with(_CAPS, _CAPABILITY_3),
         {"a": F()(xattrs={_CAPS: _CAPABILITY_3})},
     ),
-    fails("capability that is none", _with(_CAPS, b"123"), MalformedLayer, "“a”.*capabilities"),
+    fails("capability that is none", _with(_CAPS, b"123"), MalformedLayer, '"a".*capabilities'),
     fails(
         "capability of another size",
         _with(_CAPS, _CAPABILITY + b"1234"),
         MalformedLayer,
-        "“a”.*capabilities",
+        '"a".*capabilities',
     ),
     _bad_acl("of text", b"user::rw-", _ENOTSUP),
     _bad_acl("of another version", b"\1" + _ACL[1:], _ENOTSUP),
@@ -174,59 +174,59 @@ _ATTRIBUTES = [
     _bad_acl("with an unknown tag", acl(_USER, _GROUP, _OTHER, (64, 0, 0))),
     _bad_acl("with more permissions", acl((1, 15, 0), _GROUP, _OTHER)),
     _bad_acl("of nobody", acl(_USER, (2, 4, 2**32 - 1), _GROUP, _MASK, _OTHER)),
-    fails("no name", _with("user.", b"1"), MalformedLayer, "“a”.*no valid name"),
-    fails("no name and no name space", _with("", b"1"), MalformedLayer, "“a”.*no valid name"),
+    fails("no name", _with("user.", b"1"), MalformedLayer, '"a".*no valid name'),
+    fails("no name and no name space", _with("", b"1"), MalformedLayer, '"a".*no valid name'),
     fails(
         "NUL in the name of an unknown name space",
         archive(pax({"SCHILY.xattr.foo\0bar": "1"}), entry("a")),
         MalformedLayer,
-        r"“SCHILY.xattr.foo\\x00bar”.*NUL",
+        r'"SCHILY.xattr.foo\\x00bar".*NUL',
     ),
     fails(
         "NUL in a name of libarchive's",
         archive(pax([_libarchive("foo%00bar", b"MQ")]), entry("a")),
         MalformedLayer,
-        r"“a”.*“foo\\x00bar”",
+        r'"a".*"foo\\x00bar"',
         umoci=_LIBARCHIVE,
     ),
     fails(
         "NUL in a name",
         archive(pax({"SCHILY.xattr.user.a\0b": "1"}), entry("a")),
         MalformedLayer,
-        r"“SCHILY.xattr.user.a\\x00b”.*NUL",
+        r'"SCHILY.xattr.user.a\\x00b".*NUL',
     ),
-    fails("name of 256 bytes", _with("user." + "n" * 251, b"1"), LayerTooLarge, "“a”.*256 bytes"),
+    fails("name of 256 bytes", _with("user." + "n" * 251, b"1"), LayerTooLarge, '"a".*256 bytes'),
     fails(
         "more than a block",
         _with("user.a", b"1" * 4100),
         LayerTooLarge,
-        "“a”.*do not fit",
+        '"a".*do not fit',
         umoci=None,
     ),
     fails(
         "many that are more than a block",
         archive(pax({f"SCHILY.xattr.user.{n:050}": "1" for n in range(60)}), entry("a")),
         LayerTooLarge,
-        "“a”.*do not fit",
+        '"a".*do not fit',
         umoci=None,
     ),
     fails(
         "as many as fit into a header",
         archive(pax({f"SCHILY.xattr.user.{n}": "1" for n in range(30_000)}), entry("a")),
         LayerTooLarge,
-        "“a”.*do not fit",
+        '"a".*do not fit',
     ),
     fails(
         "value of more than 64 KiB",
         _with("user.a", b"1" * 65537),
         LayerTooLarge,
-        "“a”.*65537 bytes",
+        '"a".*65537 bytes',
     ),
     fails(
         "libarchive's that is not base 64",
         archive(pax([_libarchive("user.a", b"*")]), entry("a")),
         MalformedLayer,
-        "“a”.*base 64",
+        '"a".*base 64',
         umoci=_LIBARCHIVE,
     ),
 ]

@@ -154,12 +154,12 @@ _FORMATS = [
         {"a": F(b"1")},
         umoci="umoci does not know type V",
     ),
-    fails("unknown type", archive(entry("odd", kind=b"Z")), MalformedLayer, "“odd”.*unknown type"),
+    fails("unknown type", archive(entry("odd", kind=b"Z")), MalformedLayer, '"odd".*unknown type'),
     fails(
         "GNU continued file",
         archive(entry("odd", b"1", kind=b"M")),
         MalformedLayer,
-        "“odd”.*unknown type",
+        '"odd".*unknown type',
     ),
 ]
 
@@ -238,21 +238,21 @@ _NUMBERS = [
         "uid -1",
         archive(entry("bad", at_108=base256(-1, 8))),
         MalformedLayer,
-        "“bad”.*uid -1",
+        '"bad".*uid -1',
         umoci=_CHOWN,
     ),
     fails(
         "uid 2³²-1",
         archive(entry("bad", at_108=base256(2**32 - 1, 8))),
         MalformedLayer,
-        "“bad”.*uid",
+        '"bad".*uid',
         umoci=_CHOWN,
     ),
     fails(
         "gid too large",
         archive(entry("bad", at_116=base256(2**40, 8))),
         MalformedLayer,
-        "“bad”.*gid",
+        '"bad".*gid',
         umoci=_CHOWN,
     ),
     fails(
@@ -262,7 +262,7 @@ _NUMBERS = [
         "sign in a number",
         archive(entry("a"), entry("bad", at_124=b"-0000000001\0")),
         MalformedLayer,
-        "size is not.*after “a”",
+        'size is not.*after "a"',
     ),
     fails(
         "plus in a number",
@@ -289,7 +289,7 @@ _NUMBERS = [
         "wrong checksum",
         archive(entry("a"), entry("bad", checksum=b"000001\0 ")),
         MalformedLayer,
-        "checksum is 1, .*after “a”",
+        'checksum is 1, .*after "a"',
     ),
     fails("no checksum", archive(entry("bad", checksum=b" " * 8)), MalformedLayer, "checksum is 0"),
     fails("text", b"this is no archive".ljust(1024), MalformedLayer, "at its beginning"),

@@ -48,10 +48,10 @@ _NAMES = [
         {"": D(mode=0o711)},
     ),
     tree("empty directory name", archive(directory("", mode=0o700)), {"": D(mode=0o700)}),
-    fails("empty file name", archive(entry("", b"1")), MalformedLayer, "“”.*root"),
-    fails("a file as root", archive(entry("./", b"1")), MalformedLayer, "“./”.*root"),
+    fails("empty file name", archive(entry("", b"1")), MalformedLayer, '"".*root'),
+    fails("a file as root", archive(entry("./", b"1")), MalformedLayer, '"./".*root'),
     fails(
-        "a hard link as root", archive(entry("a"), hardlink(".", "a")), MalformedLayer, "“.”.*root"
+        "a hard link as root", archive(entry("a"), hardlink(".", "a")), MalformedLayer, '".".*root'
     ),
     tree("a file's name with a slash", archive(entry("a/", b"1")), {"a": F(b"1")}),
     tree(
@@ -69,13 +69,13 @@ _NAMES = [
         "name of 256 bytes",
         archive(named("bad" + "n" * 253, b"1")),
         LayerTooLarge,
-        "“bad.*256 bytes",
+        '"bad.*256 bytes',
     ),
     fails(
         "directory name of 256 bytes",
         archive(named("b" * 256 + "/x", b"1")),
         LayerTooLarge,
-        "“bbb.*256 bytes",
+        '"bbb.*256 bytes',
     ),
     tree(
         "path of 4095 bytes",
@@ -87,31 +87,31 @@ _NAMES = [
         "path of 4097 bytes",
         archive(named("a/" * 2048 + "b", b"1")),
         LayerTooLarge,
-        "“a/a/.*4097 bytes",
+        '"a/a/.*4097 bytes',
     ),
     fails(
         "NUL in a name",
         archive(pax({"path": "bad\0name"}), entry("x")),
         MalformedLayer,
-        r"“bad\\x00name”.*NUL",
+        r'"bad\\x00name".*NUL',
     ),
     fails(
         "NUL in a target",
         archive(pax({"linkpath": "a\0b"}), symlink("bad", "x")),
         MalformedLayer,
-        "“bad”.*NUL",
+        '"bad".*NUL',
     ),
     fails(
         "escape sequences in an error",
         archive(entry("\x1b[31mred\n", kind=b"Z")),
         MalformedLayer,
-        r"“\\x1b\[31mred\\x0a”",
+        r'"\\x1b\[31mred\\x0a"',
     ),
     fails(
         "long name in an error",
         archive(pax({"path": "x" * 4000}), entry("", kind=b"Z")),
         MalformedLayer,
-        "“x{150}…x{150}”",
+        r'"x{150}\.{3}x{150}"',
     ),
 ]
 
@@ -136,21 +136,21 @@ _NODES = [
         "major too large",
         archive(entry("bad", kind=b"3", device=(4096, 0))),
         MalformedLayer,
-        "“bad”.*4096:0",
+        '"bad".*4096:0',
         umoci=_MKNOD,
     ),
     fails(
         "minor too large",
         archive(entry("bad", kind=b"3", device=(1, 1 << 20))),
         MalformedLayer,
-        "“bad”.*1:1048576",
+        '"bad".*1:1048576',
         umoci=_MKNOD,
     ),
     fails(
         "negative minor",
         archive(entry("bad", kind=b"4", at_337=base256(-1, 8))),
         MalformedLayer,
-        "“bad”.*8?:?-1",
+        '"bad".*8?:?-1',
         umoci=_MKNOD,
     ),
     tree(
@@ -168,9 +168,9 @@ _NODES = [
         "symlink of 4096 bytes",
         archive(pax({"linkpath": "t" * 4096}), symlink("bad", "x")),
         LayerTooLarge,
-        "“bad”.*4096 bytes",
+        '"bad".*4096 bytes',
     ),
-    fails("symlink to nothing", archive(symlink("bad", "")), MalformedLayer, "“bad”.*nothing"),
+    fails("symlink to nothing", archive(symlink("bad", "")), MalformedLayer, '"bad".*nothing'),
     tree(
         "symlinks are not judged",
         archive(symlink("a", "/../../etc"), symlink("b", "b"), symlink("c", "//x/")),

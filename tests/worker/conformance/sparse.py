@@ -107,13 +107,13 @@ _SPARSE = [
         "a NUL in front of an offset",
         archive(_old_sparse(octal(0, 12), octal(0, 12), b"\0" + octal(5, 11), octal(1, 12))),
         MalformedLayer,
-        "“a”.*begins with a NUL",
+        '"a".*begins with a NUL',
     ),
     fails(
         "a NUL in front of a length",
         archive(_old_sparse(octal(5, 12), b"\0" + octal(1, 11))),
         MalformedLayer,
-        "“a”.*begins with a NUL",
+        '"a".*begins with a NUL',
     ),
     fails(
         "segments that overlap",
@@ -125,13 +125,13 @@ _SPARSE = [
         "segments that go backwards",
         archive(old_sparse("bad", 100, [(50, 10), (0, 10)], b"x" * 20)),
         MalformedLayer,
-        "“bad”.*backwards",
+        '"bad".*backwards',
     ),
     fails(
         "a map beyond the end",
         archive(old_sparse("bad", 9, [(0, 10)], b"x" * 10)),
         MalformedLayer,
-        "“bad”.*reaches to 10",
+        '"bad".*reaches to 10',
     ),
     fails(
         "less data than the map",
@@ -143,7 +143,7 @@ _SPARSE = [
         "more data than the map",
         archive(old_sparse("bad", 100, [(0, 5)], b"x" * 20)),
         MalformedLayer,
-        "“bad”.*5 bytes of data.*20",
+        '"bad".*5 bytes of data.*20',
     ),
     fails(
         "an odd map",
@@ -191,7 +191,7 @@ _SPARSE = [
         "more segments in old GNU",
         archive(old_sparse("bad", len(_MANY_CONTENT), _MANY, _MANY_DATA)),
         LayerTooLarge,
-        "“bad”.*more than 100 segments",
+        '"bad".*more than 100 segments',
         settings=LayerSettings(segments_limit=100),
     ),
     fails(
@@ -214,26 +214,26 @@ _SPARSE = [
             )
         ),
         MalformedLayer,
-        "“bad”.*backwards",
+        '"bad".*backwards',
     ),
     fails(
         "unknown version",
         archive(pax({"GNU.sparse.major": "2", "GNU.sparse.minor": "0"}), entry("bad")),
         MalformedLayer,
-        "“bad”.*unknown version “2.0”",
+        '"bad".*unknown version "2.0"',
         umoci="Go takes it for a plain file",
     ),
     fails(
         "no size",
         archive(pax({"GNU.sparse.map": "0,1"}), entry("bad", b"x")),
         MalformedLayer,
-        "“bad”.*sparse size",
+        '"bad".*sparse size',
     ),
     fails(
         "larger than ext4 can",
         archive(sparse_1_0("bad", 2**44 - 4095, [], b"")),
         LayerTooLarge,
-        "“bad”.*17592186040321 bytes",
+        '"bad".*17592186040321 bytes',
         umoci=None,
     ),
     fails(
@@ -246,7 +246,7 @@ _SPARSE = [
         "ends within its map",
         old_sparse("bad", len(_MANY_CONTENT), _MANY, b"")[:1024],
         MalformedLayer,
-        "“bad”.*within its sparse map",
+        '"bad".*within its sparse map',
     ),
 ]
 

@@ -152,7 +152,7 @@ class Client:
 
     def _where_it_logs(self) -> str:
         flag = "--user " if self._session else ""
-        return f"“journalctl {flag}--unit virtlayerd” may tell why."
+        return f'"journalctl {flag}--unit virtlayerd" may tell why.'
 
     async def _ask_for_progress(self) -> None:
         await self._call(
@@ -226,6 +226,6 @@ class Client:
         error = remote_error(reply.error_name, message)
         if isinstance(error, ServiceUnavailable):
             command = "virtlayerd --session" if self._session else "virtlayerd"
-            hint = f"Start “{command}”, or see why the bus could not."
+            hint = f'Start "{command}", or see why the bus could not.'
             return ServiceUnavailable(f"virtlayerd does not answer ({message.rstrip('.')}). {hint}")
         return error

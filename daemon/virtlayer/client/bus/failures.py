@@ -28,7 +28,7 @@ def remote_error(name: str, message: str) -> VirtlayerError:
     domain, _, last = name.rpartition(".")
     if name == f"{_DBUS}.UnknownObject":
         # Only a job's path can be wrong: the root is there as long as the service is.
-        return NoSuchJob("There is no such job; “virtlayer jobs” lists those there are.")
+        return NoSuchJob('There is no such job; "virtlayer jobs" lists those there are.')
     if domain == f"{_DBUS}.Spawn":
         return ServiceUnavailable(message)
     if domain == _DBUS:

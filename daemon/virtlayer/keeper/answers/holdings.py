@@ -131,7 +131,7 @@ class Holdings:
             placed, at = self._placed[pool.uuid, name]
         except KeyError:
             raise Internal(
-                f"The volume “{name}” of the pool “{pool.name}” was not placed on this connection."
+                f'The volume "{name}" of the pool "{pool.name}" was not placed on this connection.'
             ) from None
         age = asyncio.get_running_loop().time() - at
         if age > OURS_SECONDS and not is_layer_volume(name):

@@ -49,7 +49,7 @@ async def active_pool_of(turn: Turn, uuid: str) -> Pool:
     name = (await pool_of(turn, uuid)).name
     pool = await turn.pools.get(name)
     if pool.uuid != uuid:
-        raise PoolNotFound(f"The pool “{name}” was defined anew meanwhile. Try again.")
+        raise PoolNotFound(f'The pool "{name}" was defined anew meanwhile. Try again.')
     turn.holdings.pools[uuid] = pool
     return pool
 
@@ -158,13 +158,13 @@ async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usag
 def _check_unused(pool: Pool, name: str, usage: Usage, volumes: Collection[str]) -> None:
     users = [*usage.users.get(name, ())]
     users += [
-        f"the volume “{other.name}” in “{pool.name}”"
+        f'the volume "{other.name}" in "{pool.name}"'
         for other in usage.volumes.values()
         if other.name in volumes and other.backing_path == pool.path / name
     ]
     if users:
         raise InUse(
-            f"The volume {name} in the pool “{pool.name}” is used by {users[0]}. "
+            f'The volume {name} in the pool "{pool.name}" is used by {users[0]}. '
             "Delete or change what uses it first."
         )
 

@@ -130,7 +130,7 @@ async def _flush(turn: Turn, request: calls.Flush) -> calls.Nothing:
 async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
     staging = turn.holdings.staging(request.staging)
     if is_layer_volume(request.name) != (staging.purpose is Purpose.LAYERS):
-        raise Internal(f"A volume for the purpose {staging.purpose} cannot be “{request.name}”.")
+        raise Internal(f'A volume for the purpose {staging.purpose} cannot be "{request.name}".')
     if staging.purpose in DIRECTORY_PURPOSES:
         assert staging.output is not None
         if not staging.is_finished:

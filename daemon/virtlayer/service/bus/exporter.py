@@ -228,16 +228,16 @@ class Exporter:
                 if message.signature != expected:
                     raise StandardError(
                         "InvalidArgs",
-                        f"{interface.interface}.{method.name} takes “{expected}”, "
-                        f"not “{message.signature}”.",
+                        f'{interface.interface}.{method.name} takes "{expected}", '
+                        f'not "{message.signature}".',
                     )
                 return interface, method
         if not exists and names.INTROSPECTABLE not in interfaces:
             raise StandardError("UnknownObject", f"There is no object {message.path}.")
         if not candidates:
-            raise StandardError("UnknownInterface", f"{message.path} has no “{wanted}”.")
+            raise StandardError("UnknownInterface", f'{message.path} has no "{wanted}".')
         raise StandardError(
-            "UnknownMethod", f"{message.path} has no method “{wanted or '*'}.{message.member}”."
+            "UnknownMethod", f'{message.path} has no method "{wanted or "*"}.{message.member}".'
         )
 
 

@@ -180,8 +180,8 @@ class PullOptions(SourceOptions, CustomizationOptions):
             is_about_it = field.name in names | {"volume_size"}
             if is_about_it and getattr(self, field.name) != field.default:
                 raise InvalidArgument(
-                    f"The option “{field.name.replace('_', '-')}” is about a writable volume: "
-                    "give the name of one as “volume”."
+                    f'The option "{field.name.replace("_", "-")}" is about a writable volume: '
+                    'give the name of one as "volume".'
                 )
         return None
 
@@ -230,17 +230,17 @@ def parse_options[T](
     for key, given in options.items():
         if key not in known:
             raise UnknownOption(
-                f"There is no option “{key}” here; known are {', '.join(sorted(known)) or 'none'}."
+                f'There is no option "{key}" here; known are {", ".join(sorted(known)) or "none"}.'
             )
         field = known[key]
         expected = field.metadata[_SIGNATURE]
         if given.signature != expected:
             raise InvalidArgument(
-                f"The option “{key}” must be of type “{expected}”, not “{given.signature}”."
+                f'The option "{key}" must be of type "{expected}", not "{given.signature}".'
             )
         value = given.value
         if expected == _DESCRIPTOR and field.metadata[_FOR_JOB]:
-            assert belongings is not None, f"somebody must own the descriptor of “{key}”"
+            assert belongings is not None, f'somebody must own the descriptor of "{key}"'
             value = call.take_descriptor(value, belongings)
         elif expected == _DESCRIPTOR:
             value = call.lend_descriptor(value)

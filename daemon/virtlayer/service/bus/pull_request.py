@@ -55,7 +55,7 @@ def _check_id_map(id_map: str | None, wanted: Format) -> None:
         return
     if id_map != _AUTOMATIC:
         raise InvalidArgument(
-            f"Invalid id-map “{printable(id_map[:80])}”: the only one is “{_AUTOMATIC}”."
+            f'Invalid id-map "{printable(id_map[:80])}": the only one is "{_AUTOMATIC}".'
         )
     if wanted is not Format.DIRECTORY:
         raise InvalidArgument(
@@ -69,4 +69,4 @@ def _format(name: str) -> Format:
         return Format(name)
     except ValueError:
         known = ", ".join(Format)
-        raise InvalidArgument(f"There is no format “{name[:80]}”; known are {known}.") from None
+        raise InvalidArgument(f'There is no format "{name[:80]}"; known are {known}.') from None

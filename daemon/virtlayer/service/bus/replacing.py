@@ -39,7 +39,7 @@ async def may_replace(
     except NotAuthorized as error:
         if record.source != str(request.source):
             raise NotAuthorized(
-                f"The name “{request.image_name}” in the pool “{request.pool}” stands for another "
+                f'The name "{request.image_name}" in the pool "{request.pool}" stands for another '
                 f"image. To replace it you need the right to remove it, and {error.message} "
                 "Give another name."
             ) from error

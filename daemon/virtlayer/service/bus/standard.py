@@ -89,7 +89,7 @@ class Properties(Interface):
         """Refuse: every property is read-only."""
         for interface in self._named(interface_name):
             if property_name in interface.properties:
-                raise StandardError("PropertyReadOnly", f"“{property_name}” is read-only.")
+                raise StandardError("PropertyReadOnly", f'"{property_name}" is read-only.')
         raise _unknown_property(interface_name, property_name)
 
     @method("GetAll", takes={"interface_name": "s"}, gives={"props": "a{sv}"})
@@ -137,7 +137,7 @@ class Properties(Interface):
     def _named(self, name: str) -> Iterator[Interface]:
         interfaces = self._tree.get(self._path) or {}
         if name and name not in interfaces:
-            raise StandardError("UnknownInterface", f"{self._path} has no interface “{name}”.")
+            raise StandardError("UnknownInterface", f'{self._path} has no interface "{name}".')
         return (one for one in interfaces.values() if name in {"", one.interface})
 
 
@@ -228,7 +228,7 @@ def _ours(interfaces: Interfaces) -> Interfaces:
 
 
 def _unknown_property(interface: str, name: str) -> StandardError:
-    return StandardError("UnknownProperty", f"“{interface}” has no property “{name}”.")
+    return StandardError("UnknownProperty", f'"{interface}" has no property "{name}".')
 
 
 def _machine_id() -> str:

@@ -342,7 +342,7 @@ def check_same(present: ImageRecord, record: ImageRecord) -> None:
         record.volume,
     ):
         raise NotAuthorized(
-            f"The name “{record.name}” in the pool “{record.pool}” stands for another image or "
+            f'The name "{record.name}" in the pool "{record.pool}" stands for another image or '
             "version. To replace it you need the right to remove it (org.virtlayer1.remove). "
             "Give another name."
         )

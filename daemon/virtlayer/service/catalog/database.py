@@ -122,7 +122,7 @@ class Database:
             return NoSpace(f"There is no space left for the catalog {self._path}. Free some.")
         return Internal(
             f"The catalog {self._path} cannot be used: {error}. If it is damaged, move it away, "
-            "pull your images again, and run “virtlayer rescan”: the pools still have the layers."
+            'pull your images again, and run "virtlayer rescan": the pools still have the layers.'
         )
 
 

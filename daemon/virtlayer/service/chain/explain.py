@@ -41,7 +41,7 @@ async def explained(
         space = await pools.space(pool)
         if space < _FULL_BELOW:
             raise NoSpace(
-                f"The pool “{pool.name}” ({pool.path}) is full: {space} bytes are left, and "
+                f'The pool "{pool.name}" ({pool.path}) is full: {space} bytes are left, and '
                 f"{subject} needs more. Free some space there, then try again{advice}."
             ) from error
         if isinstance(error, VirtlayerError):

@@ -31,7 +31,7 @@ def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
     )
     if volume.format != "qcow2" or volume.capacity != virtual_size or not backing_fits:
         raise VolumeExists(
-            f"The volume {volume.name} in the pool “{pool.name}” is not the layer of "
+            f'The volume {volume.name} in the pool "{pool.name}" is not the layer of '
             f"that name: it is {volume.format} of {volume.capacity} bytes on {backing}, not "
             f"qcow2 of {virtual_size} bytes on a layer of this pool. Delete it, then try again."
         )
@@ -46,7 +46,7 @@ def refuse_to_build_recompressed(missing: Iterable[PlannedVolume], request: Chai
     for planned in missing:
         if planned.is_recompressed:
             raise VolumeNotFound(
-                f"The volume {planned.name} was deleted from the pool “{request.pool.name}” while "
+                f'The volume {planned.name} was deleted from the pool "{request.pool.name}" while '
                 f"{request.description} was pulled. Pull it again."
             )
 

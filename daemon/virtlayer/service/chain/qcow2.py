@@ -122,7 +122,7 @@ class Images:
         options = {"type": "nbd", "id": image.node, "node-name": image.node, "name": ""}
         await self._execute("block-export-add", {**options, "writable": True})
         yield self._daemon.connected
-        # “hard”: qemu may not have noticed yet that its client has left.
+        # "hard": qemu may not have noticed yet that its client has left.
         await self._execute(
             "block-export-del",
             {"id": image.node, "mode": "hard"},

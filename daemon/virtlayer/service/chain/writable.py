@@ -91,7 +91,7 @@ async def build_writable(
 async def _write(
     keeper: Keeper, request: WritableRequest, staging: Staging, customizer: Customizer
 ) -> str:
-    async with explained(keeper.pools, request.pool, f"the volume “{request.name}”"):
+    async with explained(keeper.pools, request.pool, f'the volume "{request.name}"'):
         if request.customization:
             staged = await _customized(request, staging, customizer)
         else:
@@ -113,7 +113,7 @@ async def _customized(request: WritableRequest, staging: Staging, customizer: Cu
                     CustomizationRequest(
                         nbd=nbd,
                         customization=request.customization,
-                        description=f"The image “{request.image}”",
+                        description=f'The image "{request.image}"',
                     )
                 )
         await images.finish(image)
@@ -127,7 +127,7 @@ async def _place(
     placed = await staging.place(staged, request.name)
     if not placed.ours:
         raise VolumeExists(
-            f"Another volume “{request.name}” came into the pool “{request.pool.name}” meanwhile. "
+            f'Another volume "{request.name}" came into the pool "{request.pool.name}" meanwhile. '
             "Take another name, or delete it."
         )
     ours.append(placed)

@@ -101,7 +101,7 @@ class Jobs:
         # recorded from outside.
         task.add_done_callback(lambda task: self._end(job, task, belongings))
         _log.info(
-            "Job %d: %s of %s into pool “%s”, for uid %d",
+            'Job %d: %s of %s into pool "%s", for uid %d',
             job.id,
             kind,
             source,

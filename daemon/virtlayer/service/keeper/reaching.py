@@ -27,7 +27,7 @@ def system_keeper(path: Path = SYSTEM_SOCKET) -> Connect:
             except OSError as error:
                 raise PoolUnavailable(
                     f"virtlayer-keeper cannot be reached at {path}: {error.strerror}. "
-                    "Run “systemctl start virtlayer-keeper.socket”."
+                    'Run "systemctl start virtlayer-keeper.socket".'
                 ) from error
             yield connection
 

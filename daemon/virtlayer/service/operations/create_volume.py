@@ -66,8 +66,8 @@ async def create_volume(
     if record is None:
         await check_name_is_free(services, pool, request.volume.name)
         raise ImageNotFound(
-            f"The pool “{pool.name}” has no image “{request.image}”. “virtlayer images” lists "
-            "those there are, and “virtlayer pull” pulls one."
+            f'The pool "{pool.name}" has no image "{request.image}". "virtlayer images" lists '
+            'those there are, and "virtlayer pull" pulls one.'
         )
     async with services.claims.claimed(pool, [record.volume]):
         volume = await create_on(services, pool, record, request.volume, job)
@@ -111,8 +111,8 @@ async def create_on(
     backing = there.get(image.volume)
     if backing is None:
         raise VolumeNotFound(
-            f"The volume {image.volume} of the image “{image.name}” is not in the pool "
-            f"“{pool.name}” any more. Pull the image again."
+            f'The volume {image.volume} of the image "{image.name}" is not in the pool '
+            f'"{pool.name}" any more. Pull the image again.'
         )
     size = wanted.size_on(backing.capacity, image.name)
     customization = await wanted.customization(size)
@@ -139,5 +139,5 @@ async def create_on(
 
 def _taken(pool: Pool, name: str) -> VolumeExists:
     return VolumeExists(
-        f"The pool “{pool.name}” has a volume “{name}”. Take another name, or delete it."
+        f'The pool "{pool.name}" has a volume "{name}". Take another name, or delete it.'
     )

@@ -68,7 +68,7 @@ class NewVolume:
         size = image_size if self.size is None else self.size
         if size < image_size:
             raise InvalidArgument(
-                f"The volume “{self.name}” cannot have {size} bytes: the image “{image}” has "
+                f'The volume "{self.name}" cannot have {size} bytes: the image "{image}" has '
                 f"{image_size}. Pull the image with a smaller size, or leave the size out."
             )
         return size
@@ -130,7 +130,7 @@ class NewVolume:
 def _check_name(name: VolumeName) -> None:
     if name.startswith("."):
         raise InvalidArgument(
-            f"Invalid name “{name}” of a new volume: it must not begin with a dot."
+            f'Invalid name "{name}" of a new volume: it must not begin with a dot.'
         )
     if is_layer_volume(name):
-        raise InvalidArgument(f"“{name}” is a name for the layers of images; take another one.")
+        raise InvalidArgument(f'"{name}" is a name for the layers of images; take another one.')

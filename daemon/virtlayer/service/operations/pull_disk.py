@@ -64,7 +64,7 @@ class _PullDisk(WholeImagePull):
             placed = await staging.place(STAGED_DISK, name)
             if not placed.ours:
                 raise VolumeExists(
-                    f"Another volume “{name}” came into the pool “{pool.name}” meanwhile. "
+                    f'Another volume "{name}" came into the pool "{pool.name}" meanwhile. '
                     "Take another name, or delete it."
                 )
             return await self.registered(staging, placed, _SEEN_AS[disk_format]), disk_format

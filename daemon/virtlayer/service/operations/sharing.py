@@ -115,7 +115,7 @@ class SharedPlanning:
             return True
         if digest is not None:
             _log.warning(
-                "The volume %s in the pool “%s” was built from the blob %s as the layer %s, but "
+                'The volume %s in the pool "%s" was built from the blob %s as the layer %s, but '
                 "that blob unpacks to %s: a layer worker did not say the truth",
                 volume.name,
                 volume.pool,

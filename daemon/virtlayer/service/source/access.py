@@ -132,7 +132,7 @@ class Access:
         if access.cert_fds is not None:
             certificates = {
                 name: await content_of(
-                    descriptor, f"“{name}” of cert-fds", _CERTIFICATE_LIMIT, deadline
+                    descriptor, f'"{name}" of cert-fds', _CERTIFICATE_LIMIT, deadline
                 )
                 for name, descriptor in access.cert_fds.items()
             }
@@ -182,7 +182,7 @@ def _check_file_names(names: tuple[str, ...]) -> None:
         is_file_name = name.isprintable() and "/" not in name and len(name.encode()) <= NAME_LIMIT
         if not is_file_name or not name.endswith(SUFFIXES):
             raise InvalidArgument(
-                f"“{name[:80]}” in cert-fds is not the name of a certificate or key: "
+                f'"{name[:80]}" in cert-fds is not the name of a certificate or key: '
                 f"*{', *'.join(SUFFIXES)}."
             )
 

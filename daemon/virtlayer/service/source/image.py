@@ -179,7 +179,7 @@ def parse_config(content: bytes) -> ImageConfig:
     table = _table(content, CONFIG_LIMIT, "config")
     rootfs = table.get("rootfs")
     if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
-        raise MalformedLayer("The image config has no rootfs of type “layers”.")
+        raise MalformedLayer('The image config has no rootfs of type "layers".')
     diff_ids = rootfs.get("diff_ids")
     if not isinstance(diff_ids, list) or not all(
         isinstance(diff_id, str) and is_digest(diff_id) for diff_id in diff_ids
@@ -302,7 +302,9 @@ def _platform(value: object) -> Platform | None:
 def _word(table: Mapping[str, object], key: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 64:
-        raise MalformedLayer(f"“{key}” is missing or not a name in the image's manifest or config.")
+        raise MalformedLayer(
+            f'"{key}" is missing or not a name in the manifest or config of the image.'
+        )
     return value
 
 
@@ -319,4 +321,4 @@ def _table(content: bytes, limit: int, what: str) -> Mapping[str, Any]:
 
 
 def _shown(value: object) -> str:
-    return f"“{printable(value[:100]) if isinstance(value, str) else type(value).__name__}”"
+    return f'"{printable(value[:100]) if isinstance(value, str) else type(value).__name__}"'

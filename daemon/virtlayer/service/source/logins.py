@@ -40,7 +40,7 @@ def parse_logins(content: bytes, name: str) -> Logins:
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         # The content stays out of the message: it is secret.
         raise InvalidArgument(
-            f"{name} is not a containers-auth.json(5) file: it must be JSON with “auths”."
+            f'{name} is not a containers-auth.json(5) file: it must be JSON with "auths".'
         ) from None
     if len(logins) > _LIMIT:
         raise InvalidArgument(

@@ -62,7 +62,7 @@ def policy_scope(policy: SignaturePolicy, target: Reference, reference: Referenc
     if policy.required and scope.accepts_unsigned:
         raise PolicyRejected(
             f"{reference}: unsigned images are not accepted here (registries.signatures in the "
-            f"settings is “required”), but “{scope.name}” in {policy.file} accepts them. Add a "
+            f'settings is "required"), but "{scope.name}" in {policy.file} accepts them. Add a '
             "scope with the image's key, see containers-policy.json(5)."
         )
     return scope

@@ -137,22 +137,22 @@ def _registry_reference(text: str, rest: str) -> Reference:
     if at and not is_digest(digest):
         # What is in front of the @ may be a password: it is not repeated.
         raise InvalidReference(
-            "What follows “@” in the reference is not a sha256 or sha512 digest. "
+            'What follows "@" in the reference is not a sha256 or sha512 digest. '
             "(Credentials do not belong in a reference; there are options for them.)"
         )
     head, colon, last = named.rpartition(":")
     name, tag = (head, last) if colon and "/" not in last else (named, None)
     if tag is not None and not _TAG.fullmatch(tag):
         raise InvalidReference(
-            f"The tag of {_quoted(text)} is not valid: up to 128 letters, digits, “_”, “.” and "
-            "“-”, not starting with “.” or “-”."
+            f'The tag of {_quoted(text)} is not valid: up to 128 letters, digits, "_", "." and '
+            '"-", not starting with "." or "-".'
         )
     domain, path = _split_domain(name.rstrip("/"))
     if not _DOMAIN.fullmatch(domain):
         raise InvalidReference(f"The registry of {_quoted(text)} is not a host name with a port.")
     if path != path.lower():
         raise InvalidReference(
-            f"The repository of {_quoted(text)} has capital letters; write “{path.lower()}”."
+            f'The repository of {_quoted(text)} has capital letters; write "{path.lower()}".'
         )
     if not _PATH.fullmatch(path) or _HEXADECIMAL.fullmatch(name):
         raise InvalidReference(
@@ -211,6 +211,6 @@ def _is_local_tag(transport: str, tag: str) -> bool:
 def _quoted(text: str) -> str:
     """Enough of the text to recognise it; nothing that may be a password."""
     if "@" in text:
-        text = "…@" + text.rpartition("@")[2]
+        text = "...@" + text.rpartition("@")[2]
     shown = printable(text)
-    return f"“{shown[:200]}{'…' if len(shown) > 200 else ''}”"
+    return f'"{shown[:200]}{"..." if len(shown) > 200 else ""}"'

@@ -113,5 +113,5 @@ def _root(files: ImageFiles) -> tuple[ImageFile, Account]:
         raise CannotCustomize("has no /etc/passwd, so that there is no root to log in as")
     account = root_account(passwd.content)
     if account is None:
-        raise CannotCustomize("has no user “root” in its /etc/passwd")
+        raise CannotCustomize('has no user "root" in its /etc/passwd')
     return passwd, account

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The texts that users read: written in ASCII, with ASCII quotes."""
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+TYPOGRAPHIC_QUOTES = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u201e"
+
+
+def repository_files(*patterns: str) -> list[Path]:
+    """Files of the checkout that git tracks and that are texts.
+
+    Args:
+        patterns: As git has them; without one, all files.
+    """
+    listed = subprocess.run(
+        ["git", "-C", CHECKOUT, "grep", "-I", "--name-only", "-z", "-e", "", "--", *patterns],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [CHECKOUT / name for name in listed.stdout.split("\0") if name]
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines and source texts of the strings of a Python file that are not docstrings."""
+    source = path.read_text()
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    for node in constants:
+        if isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, ast.get_source_segment(source, node) or ""
+
+
+PRODUCT = repository_files("daemon/**.py", "examples/**.py")
+
+
+def test_no_file_has_typographic_quotes() -> None:
+    wrong = [
+        f"{path.relative_to(CHECKOUT)}:{number}"
+        for path in repository_files()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if any(quote in line for quote in TYPOGRAPHIC_QUOTES)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_messages_are_ascii(path: Path) -> None:
+    assert [(line, text) for line, text in literals(path) if not text.isascii()] == []
