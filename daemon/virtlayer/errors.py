@@ -22,6 +22,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── PoolInactive          the pool is defined but not started
     ├── PoolUnsupported       the pool's type cannot hold backing chains of files
     ├── PoolUnavailable       virtlayer-keeper, which has access to the pools, cannot be reached
+    ├── ImageExists           the name belongs to an image of another source
     ├── VolumeExists          a volume of that name is there
     ├── VolumeNotFound        no volume of that name is there
     ├── InUse                 something still needs what should be removed
@@ -114,6 +115,10 @@ class PoolUnsupported(VirtlayerError):
 
 class PoolUnavailable(VirtlayerError):
     """virtlayer-keeper cannot be reached, or ended during the job."""
+
+
+class ImageExists(VirtlayerError):
+    """The name belongs to an image of another source."""
 
 
 class VolumeExists(VirtlayerError):

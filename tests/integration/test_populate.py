@@ -101,6 +101,20 @@ async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
     assert user.volumes == []
 
 
+async def test_image_of_another_source_is_not_replaced(user: PoolUser) -> None:
+    configure(user, "demo", some_image("first"))
+    await user.run("populate")
+    [before] = await user.run("images", user.pool)
+    other = user.registry.store(some_image("second"), f"{user.pool}-other:latest")
+    configure(user, "demo", None, source=other)
+    ended = await user.fail("populate")
+    assert (ended.status, "--replace" in ended.stderr) == (7, True)
+    assert await user.run("images", user.pool) == [before]
+    await user.run("pull", "--tls-verify=false", "--replace", "--name=demo", other, user.pool)
+    [replaced] = (await user.run("populate"))["images"]
+    assert (replaced["outcome"], replaced["source"]) == ("unchanged", other)
+
+
 async def test_one_that_has_not_changed_costs_one_manifest(user: PoolUser) -> None:
     source = configure(user, "demo", some_image("base", "top"))
     await user.run("populate")

@@ -56,6 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-cache", dest="cache", action="store_false", help="keep none of the downloaded blobs"
     )
     pull.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace an image of another source that has the name",
+    )
+    pull.add_argument(
         "--no-wait", dest="wait", action="store_false", help="print the job's number and return"
     )
     pull.add_argument(

@@ -141,6 +141,8 @@ def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
         options["size"] = arguments.size
     if not arguments.cache:
         options["cache"] = False
+    if arguments.replace:
+        options["replace"] = True
     if arguments.volume is not None:
         options["volume"] = arguments.volume
     if arguments.volume_size:

@@ -6,6 +6,7 @@ from enum import IntEnum
 from virtlayer.errors import (
     Busy,
     Cancelled,
+    ImageExists,
     ImageNotFound,
     InUse,
     InvalidArgument,
@@ -72,6 +73,7 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
     ServiceUnavailable: Exit.UNAVAILABLE,
     Busy: Exit.UNAVAILABLE,
     NoSpace: Exit.NO_SPACE,
+    ImageExists: Exit.CONFLICT,
     VolumeExists: Exit.CONFLICT,
     InUse: Exit.CONFLICT,
     Cancelled: Exit.CANCELLED,

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``org.virtlayer1.Image``: the images of the catalog as objects."""
 
+from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from virtlayer.dbus import names
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.members import Interface, dbus_property, method
-from virtlayer.service.catalog.catalog import Catalog, ImageRecord
+from virtlayer.service.catalog.catalog import Catalog, ImageRecord, Version
 from virtlayer.sizes import KIB
 
 _CONFIG_LIMIT = 64 * KIB
@@ -15,30 +17,51 @@ _CONFIG_LIMIT = 64 * KIB
 have 8 MiB."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an object shows of an image.
+
+    Attributes:
+        record: The image.
+        former: The former versions of its name, the newest first.
+    """
+
+    record: ImageRecord
+    former: tuple[Version, ...] = ()
+
+
 class ImageObject(Interface):
-    """An image. The functions of its properties are called like the record's fields."""
+    """An image."""
 
     interface = names.IMAGE
 
-    def __init__(self, record: ImageRecord) -> None:
+    def __init__(self, shown: Shown) -> None:
         super().__init__()
-        self.record = record
+        self._shown = shown
+
+    @property
+    def record(self) -> ImageRecord:
+        """What the catalog has of it."""
+        return self._shown.record
 
     @property
     def owners(self) -> Collection[int]:
         """The users who pulled it."""
         return self.record.pulled_by
 
-    def update(self, record: ImageRecord) -> None:
+    def update(self, shown: Shown) -> None:
         """Show what the catalog has now, and tell what is new in it."""
-        before, self.record = self.record, record
-        self.announce(
-            *(
-                member.function
-                for member in self.properties.values()
-                if getattr(before, member.function) != getattr(record, member.function)
-            )
-        )
+        if shown == self._shown:
+            return
+        before = self._values()
+        self._shown = shown
+        after = self._values()
+        self.announce(*(name for name, value in after.items() if value != before[name]))
+
+    def _values(self) -> dict[str, object]:
+        """The values of the properties, by the names of the functions that read them."""
+        functions = [member.function for member in self.properties.values()]
+        return {function: getattr(self, function)() for function in functions}
 
     @dbus_property("Name", "s")
     def name(self) -> str:
@@ -116,6 +139,14 @@ class ImageObject(Interface):
         """When it was pulled."""
         return self.record.pulled_at
 
+    @dbus_property("FormerVersions", "a(sssttb)", private=True, bulky=True)
+    def former_versions(self) -> tuple[tuple[str, str, str, int, int, bool], ...]:
+        """What the name stood for before, as long as it is not pruned."""
+        return tuple(
+            (one.source, one.digest, one.volume, one.pulled_at, one.replaced_at, one.kept)
+            for one in self._shown.former
+        )
+
 
 class ImageObjects:
     """Keeps one object for every image of the catalog."""
@@ -127,16 +158,25 @@ class ImageObjects:
 
     async def refresh(self) -> None:
         """Make the objects those of the catalog."""
-        records = {record.id: record for record in await self._catalog.list()}
-        for number in self._objects.keys() - records.keys():
+        images = await self._images()
+        for number in self._objects.keys() - images.keys():
             del self._objects[number]
             self._exporter.unexport(names.image_path(number))
-        for number, record in records.items():
+        for number, shown in images.items():
             if number in self._objects:
-                self._objects[number].update(record)
+                self._objects[number].update(shown)
             else:
-                self._objects[number] = ImageObject(record)
+                self._objects[number] = ImageObject(shown)
                 self._exporter.export(names.image_path(number), self._objects[number])
+
+    async def _images(self) -> dict[int, Shown]:
+        former: dict[tuple[str, str], list[Version]] = defaultdict(list)
+        for version in await self._catalog.versions():
+            former[version.pool, version.name].append(version)
+        return {
+            record.id: Shown(record, tuple(former[record.pool, record.name]))
+            for record in await self._catalog.list()
+        }
 
     def records(self, pool: str) -> list[ImageRecord]:
         """Return the images of a pool, or of every pool for the empty name."""

@@ -25,7 +25,7 @@ from virtlayer.service.bus.options import (
     parse_options,
 )
 from virtlayer.service.bus.pull_request import pull_request
-from virtlayer.service.bus.replacing import may_replace
+from virtlayer.service.bus.replacing import authorized_replacing
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.turns import Turns
@@ -97,10 +97,15 @@ class Manager(Interface):
             await self._authority.authorize(call, _pull_action(request.source), details)
             if isinstance(request, PullRequest):
                 check_volume_size(self._services.settings, request)
-                replacing = await may_replace(
-                    self._authority, self._services.catalog, call, request, details
+                replacing = await authorized_replacing(
+                    self._authority,
+                    self._services.catalog,
+                    call,
+                    details,
+                    source=str(request.source),
+                    replace=given.replace,
                 )
-                request = dataclasses.replace(request, may_replace=replacing)
+                request = dataclasses.replace(request, replacing=replacing)
             if request.volume is not None:
                 await self._authority.authorize(call, Action.CREATE_VOLUME, details)
             deadline = secrets_deadline()

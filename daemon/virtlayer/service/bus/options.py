@@ -160,6 +160,7 @@ class PullOptions(SourceOptions, CustomizationOptions):
     volume: str | None = _option("s")
     volume_size: int | None = _option("t")
     id_map: str | None = _option("s")
+    replace: bool = _option("b", default=False)
 
     def __post_init__(self) -> None:
         # Here, where it is known what the option is called.

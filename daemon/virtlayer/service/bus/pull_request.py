@@ -35,6 +35,11 @@ def pull_request(
             size=given.size,
             volume=given.wanted_volume,
         )
+    if given.replace:
+        raise InvalidArgument(
+            f"--replace cannot be used with --format={wanted}, which makes a volume and no image. "
+            "Remove the volume that has the name first."
+        )
     volume = str(source.short_name) if given.volume is None else given.volume
     return WholeImageRequest(
         source=source,

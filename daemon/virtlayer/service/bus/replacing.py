@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether a pull may take a name away from another image, which is as much as removing that one."""
+"""What a pull may take a name away from, which is as much as removing that image."""
 
 from collections.abc import Mapping
 
@@ -7,42 +7,46 @@ from virtlayer.errors import NotAuthorized
 from virtlayer.service.bus.authority import Action, Authority
 from virtlayer.service.bus.call import Call
 from virtlayer.service.catalog.catalog import Catalog
-from virtlayer.service.operations.pull_chain import PullRequest
+from virtlayer.service.catalog.replacing import Replacing, taken
 
 
-async def may_replace(
+async def authorized_replacing(
     authority: Authority,
     catalog: Catalog,
     call: Call,
-    request: PullRequest,
     details: Mapping[str, str],
-) -> bool:
-    """Tell whether the caller may remove what the name of an image stands for.
+    *,
+    source: str,
+    replace: bool,
+) -> Replacing:
+    """Find out what an image may replace that a caller wants to have in a pool.
 
     Args:
         authority: Decides.
         catalog: Has the images.
         call: Whose caller is asked about; a person may be asked if there is an image of that name.
-        request: What is pulled.
-        details: What rules and prompts can see of it.
+        details: What rules and prompts can see of the call: pool, name and more.
+        source: The reference of the new image.
+        replace: Whether the caller wants to replace images of other sources.
 
     Raises:
-        NotAuthorized: There is an image of that name from another source, and it may not be
-            removed.
+        ImageExists: An image of another source has the name, and is not to be replaced.
+        NotAuthorized: The caller wants to replace images, and has no right to remove them.
     """
-    record = await catalog.get(request.pool, request.image_name)
-    if record is None:
-        # Another one can be pulled under the name meanwhile.
-        return await authority.allows(call, Action.REMOVE, details)
+    if replace:
+        await authority.authorize(call, Action.REMOVE, details)
+        return Replacing.SOURCES
+    pool, name = details["pool"], details["name"]
+    present = await catalog.get(pool, name)
+    if present is None:
+        # Another version can be pulled under the name meanwhile.
+        allowed = await authority.allows(call, Action.REMOVE, details)
+        return Replacing.VERSIONS if allowed else Replacing.NOTHING
+    if present.source != source:
+        raise taken(pool, name)
     try:
         await authority.authorize(call, Action.REMOVE, details)
-    except NotAuthorized as error:
-        if record.source != str(request.source):
-            raise NotAuthorized(
-                f'The name "{request.image_name}" in the pool "{request.pool}" stands for another '
-                f"image. To replace it you need the right to remove it, and {error.message} "
-                "Give another name."
-            ) from error
+    except NotAuthorized:
         # The same version can be pulled without it. Which one it is, the source tells later.
-        return False
-    return True
+        return Replacing.NOTHING
+    return Replacing.VERSIONS

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from virtlayer.errors import NotAuthorized
 from virtlayer.service.catalog import built_layers, former_versions, owners, provenance, pullers
 from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltLayers, BuiltVolume
 from virtlayer.service.catalog.database import Database
@@ -22,6 +21,7 @@ from virtlayer.service.catalog.former_versions import Version
 from virtlayer.service.catalog.owners import Owners
 from virtlayer.service.catalog.provenance import Origin
 from virtlayer.service.catalog.pullers import Pullers
+from virtlayer.service.catalog.replacing import Replacing, check_replacing
 
 __all__ = [
     "BuiltLayer",
@@ -194,27 +194,31 @@ class Catalog(Database):
         self.owners = Owners(self)
 
     async def put(
-        self, record: ImageRecord, *, keep: int | None = None, replace: bool = True
+        self,
+        record: ImageRecord,
+        *,
+        keep: int | None = None,
+        replacing: Replacing = Replacing.SOURCES,
     ) -> ImageRecord:
         """Record an image, in the place of one of the same name in the same pool.
 
         Args:
             record: The image. One of other volumes becomes a former version of the name.
             keep: How many former versions are to be kept; None to keep those that are kept now.
-            replace: Whether the name may stand for another source or version so far.
+            replacing: What may lose the name to it.
 
         Returns:
             The record with its id.
 
         Raises:
-            NotAuthorized: It stands for another one, which must not be replaced.
+            ImageExists: The name belongs to an image of another source, which must stay.
+            NotAuthorized: The name belongs to another version, which must stay.
         """
 
         def put(connection: sqlite3.Connection) -> ImageRecord:
             place = (record.pool, record.name)
-            if not replace:
-                for present in _select(connection, "WHERE pool = ? AND name = ?", place):
-                    check_same(present, record)
+            for present in _select(connection, "WHERE pool = ? AND name = ?", place):
+                check_replacing(present, record, replacing)
             now = time.time_ns() // 1000
             former_versions.supersede(connection, *place, record.volume, now, kept=keep is not None)
             if keep is not None:
@@ -328,24 +332,6 @@ class Catalog(Database):
             built_layers.forget_unused(connection)
 
         await self.run(remove)
-
-
-def check_same(present: ImageRecord, record: ImageRecord) -> None:
-    """See that putting a record would not replace another source or version.
-
-    Raises:
-        NotAuthorized: It would.
-    """
-    if (present.source, present.digest, present.volume) != (
-        record.source,
-        record.digest,
-        record.volume,
-    ):
-        raise NotAuthorized(
-            f'The name "{record.name}" in the pool "{record.pool}" stands for another image or '
-            "version. To replace it you need the right to remove it (org.virtlayer1.remove). "
-            "Give another name."
-        )
 
 
 def _put(connection: sqlite3.Connection, record: ImageRecord) -> ImageRecord:

@@ -25,8 +25,8 @@ from virtlayer.service.catalog.catalog import (
     BuiltVolume,
     ImageLayer,
     ImageRecord,
-    check_same,
 )
+from virtlayer.service.catalog.replacing import Replacing, check_replacing
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.presence import whole_chain
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
@@ -67,7 +67,7 @@ class PullRequest:
         keep: How many former versions of the name are kept; None to keep those that are kept now,
             and not the one that this pull may replace.
         volume: A writable volume to be made on the image; None for none.
-        may_replace: Whether an image of another source or version may lose the name to this one.
+        replacing: What may lose the name to this image.
 
     Raises:
         InvalidArgument: No volume can have this size.
@@ -82,7 +82,7 @@ class PullRequest:
     size: int | None = None
     keep: int | None = None
     volume: NewVolume | None = None
-    may_replace: bool = True
+    replacing: Replacing = Replacing.VERSIONS
 
     @property
     def image_name(self) -> ImageName:
@@ -240,7 +240,7 @@ class _Pull:
             source.let_go()
             self._job.report.set_stage(Stage.REGISTERING)
             record = await services.catalog.put(
-                self._record(plan, image), keep=request.keep, replace=request.may_replace
+                self._record(plan, image), keep=request.keep, replacing=request.replacing
             )
             made = chain.volumes[-1]
             if request.volume is not None:
@@ -325,8 +325,8 @@ class _Pull:
     async def _check_replacing(self, plan: tuple[PlannedVolume, ...], image: Image) -> None:
         """See early that the name is not another's; the catalog sees it for certain, and late."""
         record = await self._services.catalog.get(self._request.pool, self._name)
-        if record is not None and not self._request.may_replace:
-            check_same(record, self._record(plan, image))
+        if record is not None:
+            check_replacing(record, self._record(plan, image), self._request.replacing)
 
     def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
         assert self._policy is not None, "the image is open"
