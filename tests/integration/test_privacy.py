@@ -284,9 +284,9 @@ async def test_the_command_shows_a_user_the_end_of_the_own_job(world: World) -> 
 
 
 async def test_the_command_prints_no_domain_from_a_hidden_configuration(world: World) -> None:
-    xml = ("xml", "--kernel=/dev/null", "--initrd=/dev/null", "shown", world.pool)
-    status, output = await virtlayer_as(world, "games", *xml)
+    xml = ("xml", "--kernel=/dev/null", "--initrd=/dev/null", "--volume=shown.qcow2")
+    status, output = await virtlayer_as(world, "games", *xml, "shown", world.pool)
     assert (status, "org.virtlayer1.read-details" in output) == (4, True), output
     assert world.private_parts(output) == []
-    status, output = await virtlayer_as(world, "nobody", *xml)
+    status, output = await virtlayer_as(world, "nobody", *xml, "shown", world.pool)
     assert (status, "<domain" in output) == (0, True), output

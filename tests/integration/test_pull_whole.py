@@ -447,7 +447,7 @@ async def test_a_machine_on_such_a_disk_boots_by_itself(user: PoolUser, disks: P
     user.host.virsh("define", "--validate", str(description))
     user.host.virsh("undefine", "own")
     ended = await user.fail("xml", "own", user.pool, "--type=lxc")
-    assert "is a machine's disk" in ended.stderr
+    assert "is the disk of a machine" in ended.stderr
 
     user.host.virsh("vol-delete", "own", "--pool", user.pool)
     (user.path / "own").write_bytes(b"another")

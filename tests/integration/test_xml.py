@@ -102,12 +102,13 @@ _KERNEL_MESSAGE = re.compile(r"\[ *[0-9]+\.[0-9]{6}\] [^\n]*\n")
 """The kernel writes it to the same console at any time, also in the middle of a line."""
 
 
-async def booted_console(user: PoolUser, name: str) -> str:
+async def booted_console(user: PoolUser, name: str, *options: str) -> str:
     """What a machine says that is started with the XML for an image or volume, to its end."""
     domain = f"xml-{name.partition('.')[0]}"
     with boot_files(user.host, domain) as files:
         printed = await user.tell(
             *("xml", name, user.pool, f"--domain={domain}", "--memory=256M", "--no-kvm"),
+            *options,
             *(f"--kernel={files / 'kernel'}", f"--initrd={files / 'initramfs'}"),
         )
         assert_valid(printed, files / "printed.xml")
@@ -136,10 +137,13 @@ async def test_a_volume_boots_into_what_its_image_wants(user: PoolUser) -> None:
     assert SHOWN in await booted_console(user, "machine.qcow2")
 
 
-async def test_an_image_boots_read_only_and_an_init_is_started_itself(user: PoolUser) -> None:
+async def test_an_image_boots_on_a_new_volume_and_its_init_is_started_itself(
+    user: PoolUser,
+) -> None:
     config: dict[str, object] = {"Cmd": ["/sbin/init", "two words"], "Env": ["GREETING=good day"]}
     await user.pull(bootable(config), "system")
-    assert "init two words as 1, good day, read-only\n" in await booted_console(user, "system")
+    said = await booted_console(user, "system", "--volume=system.qcow2")
+    assert "init two words as 1, good day, writable\n" in said
 
 
 async def test_nothing_of_an_image_is_a_parameter_of_the_kernel(user: PoolUser) -> None:
@@ -153,17 +157,19 @@ async def test_nothing_of_an_image_is_a_parameter_of_the_kernel(user: PoolUser) 
         "Env": ["init=/evil", "root=/dev/nowhere", "GREETING=hello\nrw"],
     }
     await user.pull(bootable(config), "init")
-    assert "init x init=/evil as 1, hello\nrw, read-only\n" in await booted_console(user, "init")
+    said = await booted_console(user, "init", "--volume=init.qcow2")
+    assert "init x init=/evil as 1, hello\nrw, writable\n" in said
 
 
 async def test_control_characters_are_exact_for_machines_and_refused_for_containers(
     user: PoolUser,
 ) -> None:
     await user.pull(bootable({"Cmd": ["show", "\x1b[31m\r"]}), "control")
-    printed = await user.tell("xml", "control", user.pool, "--kernel=/bin/busybox")
+    with_volume = ("xml", "control", user.pool, "--volume=control.qcow2")
+    printed = await user.tell(*with_volume, "--kernel=/bin/busybox")
     root = ElementTree.fromstring(printed)  # noqa: S314 -- our own
     assert r"\033[31m\015" in (root.findtext("os/cmdline") or "")
-    ended = await user.fail("xml", "control", user.pool, "--type=lxc")
+    ended = await user.fail("xml", "control.qcow2", user.pool, "--type=lxc", "--privileged")
     assert ended.status == 2
     assert r'"\x1b[31m\x0d" has a control character' in ended.stderr
 
@@ -185,10 +191,11 @@ async def test_a_container_has_it_in_its_own_elements(user: PoolUser, tmp_path: 
         "User": "worker:staff",
         "WorkingDir": "/work",
     }
-    [top] = await user.pull(bootable(config), "program")
-    ended = await user.fail("xml", "program", user.pool, "--type=lxc")
+    await user.pull(bootable(config), "program")
+    container = ("xml", "program", user.pool, "--volume=container.qcow2", "--type=lxc")
+    ended = await user.fail(*container)
     assert (ended.status, "--privileged" in ended.stderr) == (2, True)
-    printed = await user.tell("xml", "program", user.pool, "--type=lxc", "--privileged")
+    printed = await user.tell(*container, "--privileged")
     assert_valid(printed, tmp_path / "domain.xml")
     root = ElementTree.fromstring(printed)  # noqa: S314 -- our own
     assert (root.get("type"), root.findtext("os/type")) == ("lxc", "exe")
@@ -206,12 +213,13 @@ async def test_a_container_has_it_in_its_own_elements(user: PoolUser, tmp_path: 
     assert driver is not None
     assert driver.attrib == {"type": "nbd", "format": "qcow2"}
     assert source is not None
-    assert source.attrib == {"file": str(user.path / top)}
-    assert filesystem.find("readonly") is not None
+    assert source.attrib == {"file": str(user.path / "container.qcow2")}
 
 
 async def test_what_is_not_there_is_told(user: PoolUser) -> None:
     assert (await user.fail("xml", "nothing", user.pool)).status == 3
     await user.pull(bootable(CONFIG), "program")
-    ended = await user.fail("xml", "program", user.pool, "--kernel=/no/kernel")
+    with_volume = ("xml", "program", user.pool, "--volume=unused.qcow2")
+    ended = await user.fail(*with_volume, "--kernel=/no/kernel")
     assert (ended.status, "/no/kernel" in ended.stderr) == (2, True)
+    assert "unused.qcow2" not in user.volumes

@@ -22,7 +22,7 @@ def startup(**config: object) -> Startup:
 
 
 def line(startup: Startup) -> str:
-    return kernel_command_line(startup, console="ttyS0", writable=True)
+    return kernel_command_line(startup, console="ttyS0")
 
 
 def script(startup: Startup) -> str:

@@ -110,9 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_command(commands, "status", "show the configured images and how they are")
 
-    xml = _add_command(commands, "xml", "print libvirt domain XML that starts an image or volume")
-    xml.add_argument("name", metavar="IMAGE|VOLUME", help="an image is started read-only")
+    xml = _add_command(commands, "xml", "print libvirt domain XML that starts a volume")
+    xml.add_argument("name", metavar="IMAGE|VOLUME", help="an image requires --volume")
     _add_pool(xml)
+    xml.add_argument(
+        "--volume", metavar="NAME", help="create this volume on the image, as the domain's disk"
+    )
     xml.add_argument("--type", choices=("qemu", "lxc"), default="qemu", help="(default: qemu)")
     xml.add_argument(
         "--privileged",

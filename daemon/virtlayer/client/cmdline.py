@@ -33,13 +33,12 @@ _LITERALLY = ("set -f", "IFS=")
 """The shell takes what printf prints as it is: one word, in which nothing is a pattern."""
 
 
-def kernel_command_line(startup: Startup, *, console: str, writable: bool) -> str:
+def kernel_command_line(startup: Startup, *, console: str) -> str:
     """The command line.
 
     Args:
         startup: What to start.
         console: The kernel's name of the serial line, such as ttyS0.
-        writable: Whether the root file system is mounted for writing.
 
     Raises:
         InvalidArgument: It is too long.
@@ -48,7 +47,7 @@ def kernel_command_line(startup: Startup, *, console: str, writable: bool) -> st
         [
             f"console={console}",
             "root=/dev/vda",
-            "rw" if writable else "ro",
+            "rw",
             *_first_program(startup),
         ]
     )

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Domain XML that starts an image or a volume, under QEMU or as a container of libvirt-LXC.
+"""Domain XML that starts a volume, under QEMU or as a container of libvirt-LXC.
 
 The format is libvirt's (https://libvirt.org/formatdomain.html "Direct kernel boot", "Container
 boot", "Hard drives, floppy disks, CDROMs" and "Filesystems").
 """
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from virtlayer.client.architectures import libvirt_architecture
 from virtlayer.client.cmdline import kernel_command_line
 from virtlayer.client.kernels import Kernel
 from virtlayer.client.startup import Startup
@@ -19,15 +21,6 @@ from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.names import DomainName
 from virtlayer.sizes import KIB
 
-_ARCHITECTURES = {
-    "amd64": "x86_64",
-    "386": "i686",
-    "arm64": "aarch64",
-    "arm": "armv7l",
-    "ppc64le": "ppc64le",
-    "s390x": "s390x",
-    "riscv64": "riscv64",
-}
 _NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """XML 1.0, "Characters"."""
 _SHOWN = 80
@@ -36,16 +29,13 @@ _CONSOLES = {"aarch64": "ttyAMA0", "armv7l": "ttyAMA0", "ppc64le": "hvc0", "s390
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """What is to be started.
+    """A machine or container, but for its disk.
 
     Attributes:
         name: Of the domain.
-        pool: The pool of the volume.
-        volume: The volume's name.
-        path: Its file or directory.
-        format: Such as qcow2, or dir.
-        disk: Whether it is a whole disk, which boots by itself.
-        writable: Whether it may be written: a layer may not, because others stand on it.
+        volume: The name of its volume, for messages.
+        is_directory: Whether the volume is a directory.
+        is_whole_disk: Whether the volume is a whole disk, which boots by itself.
         architecture: As the OCI config names it; "" if that is not known.
         startup: What the image wants to be run.
         memory: In bytes.
@@ -54,12 +44,9 @@ class Guest:
     """
 
     name: DomainName
-    pool: str
     volume: str
-    path: Path
-    format: str
-    disk: bool
-    writable: bool
+    is_directory: bool = False
+    is_whole_disk: bool = False
     architecture: str
     startup: Startup
     memory: int
@@ -67,8 +54,43 @@ class Guest:
     gid_map: tuple[IdRange, ...] = ()
 
 
-def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> str:
-    """A machine that boots the volume, with a kernel of the host's or by itself.
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A volume that the domain may write to: never a layer.
+
+    Attributes:
+        path: Of its file or directory, as libvirt lists it. A path without the pool's symbolic
+            links would be another to ``virsh undefine --remove-all-storage``, which then keeps
+            the volume.
+        format: Such as qcow2, or dir.
+    """
+
+    path: Path
+    format: str
+
+
+class Domain:
+    """A domain that has everything but its disk."""
+
+    def __init__(self, kind: str, guest: Guest) -> None:
+        self.root = Element("domain", type=kind)
+        _add(self.root, "name", guest.name)
+        _add(self.root, "memory", str(guest.memory // KIB), unit="KiB")
+        _add(self.root, "vcpu", "1")
+        self._is_container = kind == "lxc"
+
+    def with_disk(self, disk: Disk) -> str:
+        """The XML of the domain, with this disk as its root file system."""
+        domain = deepcopy(self.root)
+        devices = domain.find("devices")
+        assert devices is not None
+        devices.insert(0, _root_file_system(disk) if self._is_container else _disk(disk))
+        indent(domain)
+        return tostring(domain, encoding="unicode")
+
+
+def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> Domain:
+    """A machine that boots its disk, with a kernel of the host or with its own.
 
     Args:
         guest: What to start.
@@ -78,46 +100,35 @@ def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> str:
     Raises:
         InvalidArgument: What the image starts is too long for a kernel's command line.
     """
-    architecture = _ARCHITECTURES.get(guest.architecture, "")
-    domain = _domain("kvm" if kvm else "qemu", guest)
-    system = SubElement(domain, "os")
+    architecture = libvirt_architecture(guest.architecture)
+    domain = Domain("kvm" if kvm else "qemu", guest)
+    if kvm:
+        # The default processor is too old for what some distributions are built for.
+        SubElement(domain.root, "cpu", mode="host-passthrough")
+    system = SubElement(domain.root, "os")
     _add(system, "type", "hvm", **({"arch": architecture} if architecture else {}))
     if kernel is not None:
         _add_kernel(system, guest, kernel, _CONSOLES.get(architecture, "ttyS0"))
     if architecture in {"x86_64", "i686", "aarch64"}:
-        SubElement(SubElement(domain, "features"), "acpi")
-    devices = SubElement(domain, "devices")
-    disk = SubElement(devices, "disk", type="volume", device="disk")
-    SubElement(disk, "driver", name="qemu", type=guest.format)
-    SubElement(disk, "source", pool=guest.pool, volume=guest.volume)
-    SubElement(disk, "target", dev="vda", bus="virtio")
-    if not guest.writable:
-        SubElement(disk, "readonly")
+        SubElement(SubElement(domain.root, "features"), "acpi")
+    devices = SubElement(domain.root, "devices")
     SubElement(devices, "console", type="pty")
     interface = SubElement(devices, "interface", type="user")
     SubElement(interface, "model", type="virtio")
-    return _text(domain)
+    return domain
 
 
-def _add_kernel(system: Element, guest: Guest, kernel: Kernel, console: str) -> None:
-    _add(system, "kernel", str(kernel.image))
-    if kernel.initrd is not None:
-        _add(system, "initrd", str(kernel.initrd))
-    line = kernel_command_line(guest.startup, console=console, writable=guest.writable)
-    _add(system, "cmdline", line)
-
-
-def lxc_domain(guest: Guest) -> str:
-    """A container on the volume. libvirt mounts a qcow2 through the kernel's nbd driver.
+def lxc_domain(guest: Guest) -> Domain:
+    """A container on its disk. libvirt mounts a qcow2 through the kernel's nbd driver.
 
     Raises:
         InvalidArgument: What the image starts has characters that XML cannot have.
     """
     startup = guest.startup
-    domain = _domain("lxc", guest)
+    domain = Domain("lxc", guest)
     if guest.uid_map and guest.gid_map:
-        _add_id_map(domain, guest)
-    system = SubElement(domain, "os")
+        _add_id_map(domain.root, guest)
+    system = SubElement(domain.root, "os")
     _add(system, "type", "exe")
     program, *arguments = _absolute(startup.command)
     _add(system, "init", program)
@@ -130,19 +141,36 @@ def lxc_domain(guest: Guest) -> str:
     if startup.user:
         _add(system, "inituser", startup.user)
         _add(system, "initgroup", startup.group or startup.user)
-    devices = SubElement(domain, "devices")
-    if guest.format == "dir":
-        root = SubElement(devices, "filesystem", type="mount")
-        SubElement(root, "source", dir=str(guest.path))
+    SubElement(SubElement(domain.root, "devices"), "console", type="pty")
+    return domain
+
+
+def _disk(disk: Disk) -> Element:
+    # Not type="volume": libvirt's helper for AppArmor cannot resolve it (libvirt issue 546).
+    element = Element("disk", type="file", device="disk")
+    SubElement(element, "driver", name="qemu", type=disk.format)
+    SubElement(element, "source", file=str(disk.path))
+    SubElement(element, "target", dev="vda", bus="virtio")
+    return element
+
+
+def _root_file_system(disk: Disk) -> Element:
+    if disk.format == "dir":
+        element = Element("filesystem", type="mount")
+        SubElement(element, "source", dir=str(disk.path))
     else:
-        root = SubElement(devices, "filesystem", type="file")
-        SubElement(root, "driver", type="nbd", format=guest.format)
-        SubElement(root, "source", file=str(guest.path))
-    SubElement(root, "target", dir="/")
-    if not guest.writable:
-        SubElement(root, "readonly")
-    SubElement(devices, "console", type="pty")
-    return _text(domain)
+        element = Element("filesystem", type="file")
+        SubElement(element, "driver", type="nbd", format=disk.format)
+        SubElement(element, "source", file=str(disk.path))
+    SubElement(element, "target", dir="/")
+    return element
+
+
+def _add_kernel(system: Element, guest: Guest, kernel: Kernel, console: str) -> None:
+    _add(system, "kernel", str(kernel.image))
+    if kernel.initrd is not None:
+        _add(system, "initrd", str(kernel.initrd))
+    _add(system, "cmdline", kernel_command_line(guest.startup, console=console))
 
 
 def _add_id_map(domain: Element, guest: Guest) -> None:
@@ -152,17 +180,6 @@ def _add_id_map(domain: Element, guest: Guest) -> None:
             SubElement(
                 maps, tag, start=str(one.start), target=str(one.target), count=str(one.count)
             )
-
-
-def _domain(kind: str, guest: Guest) -> Element:
-    domain = Element("domain", type=kind)
-    _add(domain, "name", guest.name)
-    _add(domain, "memory", str(guest.memory // KIB), unit="KiB")
-    _add(domain, "vcpu", "1")
-    if kind == "kvm":
-        # The default processor is too old for what some distributions are built for.
-        SubElement(domain, "cpu", mode="host-passthrough")
-    return domain
 
 
 def _absolute(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -180,8 +197,3 @@ def _add(parent: Element, tag: str, text: str, **attributes: str) -> None:
             "Put it into a script in the image."
         )
     SubElement(parent, tag, attributes).text = text
-
-
-def _text(domain: Element) -> str:
-    indent(domain)
-    return tostring(domain, encoding="unicode")

@@ -47,6 +47,11 @@ def print_error(error: VirtlayerError, *, as_json: bool) -> None:
         print(f"virtlayer: {error.message}", file=sys.stderr)
 
 
+def print_warning(message: str) -> None:
+    """Print a warning on standard error."""
+    print(f"virtlayer: warning: {printable(message)}", file=sys.stderr)
+
+
 def _print_fitted(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     # rich takes a tenth of a second to import, which only a table on a terminal is worth.
     from rich.console import Console

@@ -1,93 +1,169 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``virtlayer xml``: asks for what there is to know of an image or volume, and prints a domain."""
+"""``virtlayer xml``: prints the domain of a volume, or of a new volume on an image.
+
+No domain gets a layer as its disk: ``virsh undefine --remove-all-storage`` deletes the disks that a
+domain names, and a layer belongs to every image and volume that is based on it.
+"""
 
 import json
 import os
-import platform
 import re
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtlayer.client.architectures import emulator, host_architecture
+from virtlayer.client.bus.answers import ImageSummary
 from virtlayer.client.bus.caller import Client
-from virtlayer.client.domain import Guest, lxc_domain, qemu_domain
+from virtlayer.client.domain import Disk, Domain, Guest, lxc_domain, qemu_domain
 from virtlayer.client.kernels import Kernel, newest_kernel
-from virtlayer.client.output import print_json
+from virtlayer.client.output import print_json, print_warning
 from virtlayer.client.startup import parse_startup
-from virtlayer.errors import InvalidArgument, NotAuthorized
+from virtlayer.client.waiting import finished, started
+from virtlayer.errors import ImageNotFound, InvalidArgument, NotAuthorized
 from virtlayer.protocol.customization import id_ranges
 from virtlayer.protocol.names import DomainName, parse_domain_name
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """A domain's root file system.
+
+    Attributes:
+        guest: What is known before its volume exists.
+        disk: The volume; None if it is created at the end, when nothing else can fail.
+    """
+
+    guest: Guest
+    disk: Disk | None
+
+
 async def xml(client: Client, arguments: Namespace) -> None:
-    """Print domain XML for an image or a volume."""
-    guest = await _guest(client, arguments)
-    if arguments.type == "lxc":
-        if guest.disk:
-            raise InvalidArgument(
-                f'The volume "{guest.volume}" is the disk of a machine, not a container. '
-                "Use --type qemu."
-            )
-        text = lxc_domain(guest)
-        if not (guest.uid_map and guest.gid_map) and not arguments.privileged:
-            raise InvalidArgument(
-                f'The files of "{guest.volume}" have the owners that the image gives them, so root '
-                "of the container would be root of this host. Pull the image as a directory with "
-                "--format=dir --id-map=auto, or accept that with --privileged."
-            )
-    else:
-        if guest.format == "dir":
-            raise InvalidArgument(
-                f'The volume "{guest.volume}" is a directory, which is no disk. Use --type lxc.'
-            )
-        boots_itself = guest.disk and arguments.kernel is None
-        kernel = None if boots_itself else _kernel(arguments)
-        text = qemu_domain(guest, kernel, kvm=arguments.kvm and _has_kvm(guest, arguments))
+    """Print domain XML for a volume, or for a new volume on an image."""
+    root = await _root(client, arguments)
+    domain = _domain(root.guest, arguments)
+    warnings = _warnings(root.guest, arguments.type)
+    disk = root.disk or await _created(client, arguments)
+    text = domain.with_disk(disk)
     if arguments.json:
-        print_json({"xml": text})
-    else:
-        print(text)
+        print_json({"xml": text, "warnings": warnings})
+        return
+    for warning in warnings:
+        print_warning(warning)
+    print(text)
 
 
-async def _guest(client: Client, arguments: Namespace) -> Guest:
-    name, pool = arguments.name, arguments.pool
-    images = {image.name: image for image in await client.list_images(pool)}
-    config = ""
-    volume = name
-    if name in images:
-        path = images[name].path
-        volume = (await client.image(path))["Volume"]
-        config = await client.image_config(path)
-    found = await client.describe_volume(pool, volume)
-    config = config or found["config"]
-    if found["image"] and not config:
-        raise NotAuthorized(
-            f'The configuration of the image "{found["image"]}" is only shown to users who pulled '
-            "it and to managers. Pull it yourself, or ask for a polkit rule that allows "
-            "org.virtlayer1.read-details."
+async def _root(client: Client, arguments: Namespace) -> _Root:
+    images = {image.name: image for image in await client.list_images(arguments.pool)}
+    image = images.get(arguments.name)
+    if arguments.volume is not None:
+        if image is None:
+            raise ImageNotFound(
+                f'The pool "{arguments.pool}" has no image "{arguments.name}", which --volume '
+                'requires. See "virtlayer images".'
+            )
+        return await _root_on_image(client, arguments, image)
+    if image is not None:
+        raise InvalidArgument(
+            f'"{image.name}" is an image. Its layers are shared and read-only, so a domain needs '
+            f"a volume of its own: create one with --volume NAME, or name a volume that exists."
         )
-    disk = found.get("disk", False)
-    return Guest(
-        name=_domain_name(arguments.domain, name),
-        pool=pool,
-        volume=volume,
-        path=Path(found["path"]),
-        format=found["format"],
-        disk=disk,
-        writable=not found["layer"],
-        architecture=_architecture(config),
-        startup=parse_startup("" if disk else config),
-        memory=arguments.memory,
-        uid_map=id_ranges(found.get("uid-map", ())),
-        gid_map=id_ranges(found.get("gid-map", ())),
+    return await _root_of_volume(client, arguments)
+
+
+async def _root_on_image(client: Client, arguments: Namespace, image: ImageSummary) -> _Root:
+    config = _readable(image.name, await client.image_config(image.path))
+    return _Root(
+        Guest(
+            name=_domain_name(arguments.domain, arguments.volume),
+            volume=arguments.volume,
+            architecture=_architecture(config),
+            startup=parse_startup(config),
+            memory=arguments.memory,
+        ),
+        disk=None,
     )
 
 
-def _domain_name(given: str | None, image_or_volume: str) -> DomainName:
+async def _root_of_volume(client: Client, arguments: Namespace) -> _Root:
+    name = arguments.name
+    found = await client.describe_volume(arguments.pool, name)
+    if found["layer"]:
+        raise InvalidArgument(
+            f'"{name}" is a layer, which images and volumes share. Create a volume on the image '
+            'with "virtlayer create-volume", and name that.'
+        )
+    config = _readable(found["image"], found["config"])
+    is_whole_disk = found.get("disk", False)
+    return _Root(
+        Guest(
+            name=_domain_name(arguments.domain, name),
+            volume=name,
+            is_directory=found["format"] == "dir",
+            is_whole_disk=is_whole_disk,
+            architecture=_architecture(config),
+            startup=parse_startup("" if is_whole_disk else config),
+            memory=arguments.memory,
+            uid_map=id_ranges(found.get("uid-map", ())),
+            gid_map=id_ranges(found.get("gid-map", ())),
+        ),
+        Disk(Path(found["path"]), found["format"]),
+    )
+
+
+async def _created(client: Client, arguments: Namespace) -> Disk:
+    """Create a volume on the image, and wait for it."""
+    start = client.start(
+        *("CreateVolume", "sssa{sv}", arguments.pool, arguments.name, arguments.volume)
+    )
+    result = await finished(client, await started(client, start), as_json=arguments.json)
+    return Disk(Path(str(result["path"])), "qcow2")
+
+
+def _readable(image: str, config: str) -> str:
+    if image and not config:
+        raise NotAuthorized(
+            f'The configuration of the image "{image}" is only shown to users who pulled '
+            "it and to managers. Pull it yourself, or ask for a polkit rule that allows "
+            "org.virtlayer1.read-details."
+        )
+    return config
+
+
+def _domain(guest: Guest, arguments: Namespace) -> Domain:
+    """Everything of the domain but its disk."""
+    if arguments.type == "lxc":
+        _check_container(guest, privileged=arguments.privileged)
+        return lxc_domain(guest)
+    if guest.is_directory:
+        raise InvalidArgument(
+            f'The volume "{guest.volume}" is a directory, which is no disk. Use --type lxc.'
+        )
+    boots_itself = guest.is_whole_disk and arguments.kernel is None
+    kernel = None if boots_itself else _kernel(guest, arguments)
+    return qemu_domain(guest, kernel, kvm=arguments.kvm and _has_kvm(guest, arguments))
+
+
+def _check_container(guest: Guest, *, privileged: bool) -> None:
+    if guest.is_whole_disk:
+        raise InvalidArgument(
+            f'The volume "{guest.volume}" is the disk of a machine, not a container. '
+            "Use --type qemu."
+        )
+    if not (guest.uid_map and guest.gid_map) and not privileged:
+        raise InvalidArgument(
+            f'The files of "{guest.volume}" have the owners that the image gives them, so root of '
+            "the container would be root of this host. Pull the image as a directory with "
+            "--format=dir --id-map=auto, or accept that with --privileged."
+        )
+
+
+def _domain_name(given: str | None, volume: str) -> DomainName:
     # The default has no character that a domain cannot have.
-    default = _NOT_IN_A_NAME.sub("-", Path(image_or_volume).stem)
+    default = _NOT_IN_A_NAME.sub("-", Path(volume).stem)
     return parse_domain_name(default if given is None else given)
 
 
@@ -96,13 +172,17 @@ def _architecture(config: str) -> str:
     return str(document.get("architecture", "")) if isinstance(document, dict) else ""
 
 
-def _kernel(arguments: Namespace) -> Kernel:
-    if arguments.kernel is None:
-        found = newest_kernel()
-        return Kernel(found.image, _given(arguments.initrd) or found.initrd)
-    kernel = _given(arguments.kernel)
-    assert kernel is not None
-    return Kernel(kernel, _given(arguments.initrd))
+def _kernel(guest: Guest, arguments: Namespace) -> Kernel:
+    initrd = _given(arguments.initrd)
+    if kernel := _given(arguments.kernel):
+        return Kernel(kernel, initrd)
+    if _is_foreign(guest):
+        raise InvalidArgument(
+            f"The image is for {guest.architecture}, and the kernels of this host are for "
+            f"{host_architecture()}. Specify --kernel and --initrd for {guest.architecture}."
+        )
+    found = newest_kernel()
+    return Kernel(found.image, initrd or found.initrd)
 
 
 def _given(path: Path | None) -> Path | None:
@@ -118,8 +198,32 @@ def _given(path: Path | None) -> Path | None:
     return path.absolute()
 
 
+def _warnings(guest: Guest, kind: str) -> list[str]:
+    found = []
+    if _is_foreign(guest):
+        needed = (
+            "the emulator of the kernel's binfmt_misc"
+            if kind == "lxc"
+            else emulator(guest.architecture)
+        )
+        found.append(
+            f"The image is for {guest.architecture}, and this host is {host_architecture()}. "
+            f"The domain needs {needed}, which is slow."
+        )
+    if kind == "qemu" and not guest.is_whole_disk and not guest.startup.is_init:
+        found.append(
+            f'The image starts "{guest.startup.command[0]}" and no init. The machine has no '
+            "network, host name or login, and is switched off when that program ends. For a whole "
+            "system, use an image with an init such as systemd."
+        )
+    return found
+
+
+def _is_foreign(guest: Guest) -> bool:
+    return guest.architecture not in {"", host_architecture()}
+
+
 def _has_kvm(guest: Guest, arguments: Namespace) -> bool:
-    native = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    # A session's machine runs as the caller; the system's as somebody whom libvirt lets use it.
+    # A session's machine runs as the caller; the system's as a user whom libvirt gives access.
     wanted = os.R_OK | os.W_OK if arguments.session else os.F_OK
-    return guest.architecture in {"", native} and os.access("/dev/kvm", wanted)
+    return not _is_foreign(guest) and os.access("/dev/kvm", wanted)
