@@ -6,10 +6,12 @@ and nowhere else.
 """
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.client.arguments import build_parser
+from virtlayer.client.parser import Parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,19 @@ class Positional:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command; the one without a name is what may stand before every command."""
+    """A command; the one without a name is what may stand before every command.
+
+    Attributes:
+        name: Its name; of a command below another one, both names.
+        summary: Its help.
+        aliases: Other names that it has.
+        options: Its options.
+        positionals: Its arguments without a name.
+    """
 
     name: str
     summary: str
+    aliases: tuple[str, ...]
     options: tuple[Option, ...]
     positionals: tuple[Positional, ...]
 
@@ -59,18 +70,29 @@ def commands() -> tuple[Command, ...]:
     [subparsers] = (
         action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
     )
+    return (_command("", "", (), parser), *_below("", subparsers))
+
+
+def _below(prefix: str, subparsers: "argparse._SubParsersAction[Parser]") -> Iterator[Command]:
+    """The commands of a parser, with the commands of each command behind it."""
     summaries = {action.dest: action.help or "" for action in subparsers._choices_actions}
-    return (
-        _command("", "", parser),
-        *(_command(name, summaries[name], one) for name, one in subparsers.choices.items()),
-    )
+    for name, summary in summaries.items():
+        parser = subparsers.choices[name]
+        aliases = [one for one, other in subparsers.choices.items() if other is parser]
+        yield _command(f"{prefix}{name}", summary, tuple(aliases[1:]), parser)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from _below(f"{prefix}{name} ", action)
 
 
-def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:
+def _command(
+    name: str, summary: str, aliases: tuple[str, ...], parser: argparse.ArgumentParser
+) -> Command:
     shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
     return Command(
         name,
         summary,
+        aliases,
         tuple(_option(action) for action in shown if action.option_strings),
         tuple(
             _positional(action)

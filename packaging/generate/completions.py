@@ -89,17 +89,18 @@ def bash() -> str:
         "    if [[ $word == -* ]]; then",
         "        case $command in",
         *(
-            f"            {_quoted(one.name)}) offered={_quoted(_flags(one))} ;;"
+            f"            {'|'.join(_names(one)) or _quoted('')}) offered={_quoted(_flags(one))} ;;"
             for one in everything
         ),
         "        esac",
         "    elif [[ -z $command ]]; then",
-        f"        offered={_quoted(' '.join(one.name for one in named))}",
+        f"        offered={_quoted(' '.join(name for one in named for name in _names(one)))}",
         "    else",
         "        case $command:$position in",
         *(
-            f"            {one.name}:{position}) {_bash_positional(positional)} ;;"
+            f"            {name}:{position}) {_bash_positional(positional)} ;;"
             for one in named
+            for name in _names(one)
             for position, positional in enumerate(one.positionals)
         ),
         "        esac",
@@ -133,7 +134,7 @@ def zsh() -> str:
         "    local curcontext=$curcontext state line",
         "    local -a summaries",
         "    summaries=(",
-        *(f"        {_quoted(f'{one.name}:{one.summary}')}" for one in named),
+        *(f"        {_quoted(f'{name}:{one.summary}')}" for one in named for name in _names(one)),
         "    )",
         "    _arguments -C \\",
         *(f"        {option} \\" for option in _zsh_options(everything[0])),
@@ -147,7 +148,7 @@ def zsh() -> str:
     for one in named:
         specs = [*_zsh_options(one), *_zsh_positionals(one)]
         lines += [
-            f"                {one.name})",
+            f"                {'|'.join(_names(one))})",
             "                    _arguments \\",
             *(f"                        {spec} \\" for spec in specs[:-1]),
             f"                        {specs[-1]}",
@@ -178,11 +179,11 @@ def fish() -> str:
         "end",
         *_FISH_POSITION.format(valued=_valued(everything, " ")).splitlines(),
         "complete -c virtlayer -f",
-        f"set -l commands {' '.join(one.name for one in named)}",
+        f"set -l commands {' '.join(name for one in named for name in _names(one))}",
     ]
     for one in everything:
         condition = (
-            f"__fish_seen_subcommand_from {one.name}"
+            f"__fish_seen_subcommand_from {' '.join(_names(one))}"
             if one.name
             else "not __fish_seen_subcommand_from $commands"
         )
@@ -198,10 +199,15 @@ def fish() -> str:
         ]
     lines += [
         'complete -c virtlayer -n "not __fish_seen_subcommand_from $commands" '
-        f"-a {one.name} -d {_quoted(one.summary)}"
+        f"-a {name} -d {_quoted(one.summary)}"
         for one in named
+        for name in _names(one)
     ]
     return "\n".join(lines) + "\n"
+
+
+def _names(command: Command) -> tuple[str, ...]:
+    return (command.name, *command.aliases) if command.name else ()
 
 
 def _flags(command: Command) -> str:

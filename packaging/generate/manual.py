@@ -38,7 +38,8 @@ def command_page(template: str) -> str:
 def _command(command: Command) -> Iterator[str]:
     everywhere = {option.names for option in commands()[0].options}
     own = [option for option in command.options if option.names not in everywhere]
-    yield f".Ss {command.name}"
+    names = (command.name, *command.aliases)
+    yield f".Ss {', '.join(names)}"
     yield f".Nm virtlayer Cm {command.name}"
     if own:
         yield ".Op Ar option ..."

@@ -191,6 +191,44 @@ async def test_an_authfile_of_the_caller_is_used(
     assert ended.status == 0, ended.stderr
 
 
+async def test_a_login_is_used_by_pulls_until_the_logout(
+    daemon: Daemon, private_registry: Registry, pool_name: str, tmp_path: Path
+) -> None:
+    source = private_registry.store(demo(b"login"), "login:1")
+    environment = daemon.environment | {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    certificates = f"--cert-dir={private_registry.cert_dir}"
+    login = await virtlayer(
+        *("login", "-u", "me", "--password-stdin", certificates, private_registry.host),
+        env=environment,
+        stdin=PASSWORD,
+    )
+    assert login.status == 0, login.stderr
+    pull = ("--user", "pull", source, pool_name, certificates)
+    pulled = await virtlayer(*pull, env=environment)
+    assert pulled.status == 0, pulled.stderr
+    logout = await virtlayer("logout", private_registry.host, env=environment)
+    assert logout.status == 0, logout.stderr
+    refused = await virtlayer(*pull, env=environment)
+    assert refused.status == 4, refused.stderr
+
+
+async def test_credentials_can_be_given_as_podman_takes_them(
+    daemon: Daemon, private_registry: Registry
+) -> None:
+    source = private_registry.store(demo(b"creds"), "creds:1")
+    inspect = ("--user", "inspect", source, f"--cert-dir={private_registry.cert_dir}")
+    shown = await virtlayer(*inspect, f"--creds=me:{PASSWORD}", env=daemon.environment)
+    assert shown.status == 0, shown.stderr
+    asked = await virtlayer_on_terminal(
+        *inspect,
+        "--creds=me",
+        env=daemon.environment,
+        answers=[(f"Password of me at {private_registry.host}: ", PASSWORD)],
+    )
+    assert asked.status == 0, asked.stdout
+    assert PASSWORD not in asked.stdout
+
+
 @pytest.mark.parametrize(
     ("source", "pool", "options", "status"),
     [

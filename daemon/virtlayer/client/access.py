@@ -8,6 +8,7 @@ authfile is read here, with the rights of the caller, so that the daemon gets it
 import contextlib
 import getpass
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -18,11 +19,16 @@ from virtlayer.client.logins import given_logins, usual_logins
 from virtlayer.client.memory import content_descriptor
 from virtlayer.client.sending import LOCAL, Sending, sending
 from virtlayer.errors import InvalidArgument
+from virtlayer.printable import printable
 
 _CERTIFICATES = (".crt", ".cert", ".key")
 """Of the files that count in a directory of certificates (containers-certs.d(5))."""
 _CERTIFICATES_LIMIT = 12
 """A message carries 16 descriptors."""
+
+
+_REGISTRY = re.compile(r"docker://([^/]*[.:][^/]*)/")
+"""The registry of a source, if it has one (it is Docker Hub's otherwise)."""
 
 
 def absolute_source(source: str) -> str:
@@ -32,26 +38,46 @@ def absolute_source(source: str) -> str:
 
 
 def read_password(arguments: Namespace) -> str | None:
-    """The password that goes with ``--username``; None without.
+    """The password that goes with ``--username`` or ``--creds``; None without.
+
+    Sets the username if it is in ``--creds``.
 
     Raises:
         InvalidArgument: There is no way to get one.
     """
+    if arguments.creds is not None:
+        arguments.username, colon, password = arguments.creds.partition(":")
+        if not arguments.username:
+            raise InvalidArgument("--creds has no user. Write USER:PASSWORD, or USER.")
+        if colon:
+            if arguments.password_stdin:
+                raise InvalidArgument("Use --password-stdin or a password in --creds, not both.")
+            return _not_empty(password)
     if not arguments.username:
         if arguments.password_stdin:
-            raise InvalidArgument("--password-stdin needs --username.")
+            raise InvalidArgument("--password-stdin requires --username.")
         return None
     if arguments.password_stdin:
         password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     elif sys.stdin.isatty():
-        password = getpass.getpass("Password: ")
+        password = getpass.getpass(f"Password of {printable(_account(arguments))}: ")
     else:
         raise InvalidArgument(
-            "There is no terminal to ask for the password; use --password-stdin or --authfile."
+            "Cannot ask for the password without a terminal. Use --password-stdin or --authfile."
         )
+    return _not_empty(password)
+
+
+def _not_empty(password: str) -> str:
     if not password:
         raise InvalidArgument("The password is empty.")
     return password
+
+
+def _account(arguments: Namespace) -> str:
+    """The user, and the registry if the source names one."""
+    registry = _REGISTRY.match(arguments.source)
+    return f"{arguments.username} at {registry[1]}" if registry else str(arguments.username)
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from virtlayer.client.access import read_password
 from virtlayer.client.arguments import build_parser
 from virtlayer.client.bus.caller import Client
-from virtlayer.client.commands import COMMANDS
+from virtlayer.client.customizations import read_root_password
 from virtlayer.client.exits import Exit, exit_of
-from virtlayer.client.output import print_error
-from virtlayer.client.volumes import read_root_password
+from virtlayer.client.output import print_error, print_usage_error, show_any_text
+from virtlayer.client.parser import UsageError
 from virtlayer.errors import VirtlayerError
 
 
@@ -23,8 +23,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, of ``virtlayer.client.exits``.
     """
-    arguments = build_parser().parse_args(argv)
+    show_any_text()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        arguments = _parsed(words)
+    except UsageError as error:
+        print_usage_error(error, as_json="--json" in words)
+        return Exit.USAGE
+    try:
+        if arguments.become is not None:
+            arguments.become(arguments)
         # Before the event loop runs, which would keep Ctrl-C from interrupting the questions.
         arguments.password = read_password(arguments)
         arguments.root_password = read_root_password(arguments)
@@ -42,6 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Exit.OK
 
 
+def _parsed(words: list[str]) -> Namespace:
+    parser = build_parser()
+    arguments = parser.parse_args(words)
+    if arguments.command == "help":
+        # Prints the help, and exits.
+        return parser.parse_args([*arguments.topic, "--help"])
+    return arguments
+
+
 async def _run(arguments: Namespace) -> None:
     async with Client.connected(session=arguments.session) as client:
-        await COMMANDS[arguments.command](client, arguments)
+        await arguments.run(client, arguments)

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is printed: tables, fields and lines for people, one JSON document for programs."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
-from virtlayer.errors import VirtlayerError
+from virtlayer.client.parser import UsageError
+from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.printable import printable
+
+
+def show_any_text() -> None:
+    """Escape characters that the locale's encoding does not have, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(document: object) -> None:
     """Print a JSON document, on lines of its own."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2, ensure_ascii=_is_ascii(sys.stdout)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -42,7 +52,7 @@ def print_line(text: str) -> None:
 def print_error(error: VirtlayerError, *, as_json: bool) -> None:
     """Print an error on standard error: a line for people, or a line of JSON."""
     if as_json:
-        print(json.dumps({"error": error.name, "message": error.message}), file=sys.stderr)
+        _print_error_object(error.name, error.message)
     else:
         print(f"virtlayer: {error.message}", file=sys.stderr)
 
@@ -50,6 +60,27 @@ def print_error(error: VirtlayerError, *, as_json: bool) -> None:
 def print_warning(message: str) -> None:
     """Print a warning on standard error."""
     print(f"virtlayer: warning: {printable(message)}", file=sys.stderr)
+
+
+def print_usage_error(error: UsageError, *, as_json: bool) -> None:
+    """Print an error of the command line on standard error: two lines, or a line of JSON."""
+    message = printable(error.message)
+    if as_json:
+        _print_error_object(InvalidArgument.__name__, message)
+        return
+    print(f"virtlayer: {message}", file=sys.stderr)
+    if error.hint:
+        print(error.hint, file=sys.stderr)
+
+
+def _print_error_object(name: str, message: str) -> None:
+    document = {"error": name, "message": message}
+    print(json.dumps(document, ensure_ascii=_is_ascii(sys.stderr)), file=sys.stderr)
+
+
+def _is_ascii(stream: TextIO) -> bool:
+    """Whether JSON must escape what is not ASCII: escapes of ours would not be JSON's."""
+    return stream.encoding.lower().replace("-", "") != "utf8"
 
 
 def _print_fitted(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,11 +1,38 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The answer of Inspect, for people and for programs."""
+"""``virtlayer inspect``: the answer of Inspect, for people and for programs."""
 
 import json
+from argparse import Namespace
 from typing import Any
 
+from virtlayer.client.access import absolute_source, access_options
+from virtlayer.client.bus.caller import Client
+from virtlayer.client.common_arguments import add_access, add_command
 from virtlayer.client.output import print_fields, print_json
+from virtlayer.client.parser import Commands
+from virtlayer.errors import VirtlayerError
 from virtlayer.sizes import human_size
+
+
+def add_inspect(commands: Commands) -> None:
+    """Add ``virtlayer inspect``."""
+    command = add_command(
+        commands, "inspect", "show details of an image without pulling it", inspect
+    )
+    command.add_argument("source", metavar="SOURCE")
+    add_access(command)
+
+
+async def inspect(client: Client, arguments: Namespace) -> None:
+    """``virtlayer inspect``."""
+    with access_options(arguments) as (options, sent):
+        inspecting = client.inspect(absolute_source(arguments.source), options)
+        try:
+            inspection = await inspecting
+        except VirtlayerError:
+            sent.check()
+            raise
+    print_inspection(inspection, as_json=arguments.json)
 
 
 def print_inspection(inspection: dict[str, Any], *, as_json: bool) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writable volumes: ``virtlayer create-volume``, and the options that ``pull`` shares with it."""
+"""What a writable volume has that its image has not: arguments of create-volume and pull."""
 
 import argparse
 import contextlib
@@ -10,11 +10,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from virtlayer.client.bus.caller import Client
 from virtlayer.client.bus.values import OptionValue
 from virtlayer.client.memory import content_descriptor
-from virtlayer.client.output import print_json, print_line
-from virtlayer.client.waiting import finished, started
 from virtlayer.errors import InvalidArgument
 
 type IdRange = tuple[int, int, int]
@@ -24,7 +21,7 @@ _ID_RANGE = re.compile(r"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10})", re.ASCII)
 
 def add_customizations(parser: ArgumentParser) -> None:
     """Add what a writable volume can have that its image has not."""
-    group = parser.add_argument_group("what is different in the volume")
+    group = parser.add_argument_group("volume customization")
     group.add_argument(
         "--grow", action="store_true", help="make the file system as large as the volume"
     )
@@ -32,10 +29,10 @@ def add_customizations(parser: ArgumentParser) -> None:
         "--root-password",
         dest="ask_root_password",
         action="store_true",
-        help="give root a password, which is asked for",
+        help="set root's password (prompts)",
     )
     group.add_argument(
-        "--root-password-stdin", action="store_true", help="read it from standard input instead"
+        "--root-password-stdin", action="store_true", help="read it from standard input"
     )
     group.add_argument(
         "--ssh-key",
@@ -44,7 +41,7 @@ def add_customizations(parser: ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="FILE",
-        help="a file with public keys that may log in as root; can be repeated",
+        help="public keys that may log in as root; can be repeated",
     )
     group.add_argument("--hostname", help="the machine's name")
     for option, what in (("--uid-map", "users"), ("--gid-map", "groups")):
@@ -66,17 +63,20 @@ def read_root_password(arguments: Namespace) -> str | None:
     """
     if arguments.root_password_stdin:
         if arguments.password_stdin:
-            raise InvalidArgument("Standard input can give one password only.")
+            raise InvalidArgument(
+                "Use --password-stdin or --root-password-stdin, not both: standard input has one "
+                "password."
+            )
         return sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not arguments.ask_root_password:
         return None
     if not sys.stdin.isatty():
         raise InvalidArgument(
-            "There is no terminal to ask for root's password; use --root-password-stdin."
+            "Cannot ask for root's password without a terminal. Use --root-password-stdin."
         )
     password = getpass.getpass("Password for root: ")
     if getpass.getpass("Again: ") != password:
-        raise InvalidArgument("These were two different passwords.")
+        raise InvalidArgument("Passwords do not match.")
     return password
 
 
@@ -106,38 +106,17 @@ def customization_options(arguments: Namespace) -> Iterator[dict[str, OptionValu
         yield options
 
 
-async def create_volume(client: Client, arguments: Namespace) -> None:
-    """``virtlayer create-volume``."""
-    with customization_options(arguments) as options:
-        if arguments.size:
-            options["size"] = arguments.size
-        start = client.start(
-            "CreateVolume",
-            "sssa{sv}",
-            arguments.pool,
-            arguments.image,
-            arguments.volume,
-            options=options,
-        )
-        job = await started(client, start)
-    result = await finished(client, job, as_json=arguments.json)
-    if arguments.json:
-        print_json(result)
-    else:
-        print_line(f"{result['volume']}: {result['path']}")
-
-
 def _keys(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidArgument(f"The keys {path} cannot be read: {error.strerror}.") from error
+        raise InvalidArgument(f"Cannot read --ssh-key {path}: {error.strerror}.") from error
     except UnicodeDecodeError:
-        raise InvalidArgument(f"{path} is no file of public keys.") from None
+        raise InvalidArgument(f"--ssh-key {path} is not a file of public keys.") from None
     lines = (line.strip() for line in text.splitlines())
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys or "PRIVATE KEY" in text:
-        raise InvalidArgument(f"There is no public key in {path}; did you mean {path}.pub?")
+        raise InvalidArgument(f"--ssh-key {path} has no public key. Did you mean {path}.pub?")
     return keys
 
 
@@ -145,7 +124,7 @@ def _id_range(text: str) -> IdRange:
     match = _ID_RANGE.fullmatch(text)
     if match is None or max(numbers := [int(one) for one in match.groups()]) >= 2**32:
         raise argparse.ArgumentTypeError(
-            f'"{text}" is not a range of ids; write START:TARGET:COUNT, such as 0:100000:65536'
+            f'"{text}" is not a range of ids. Write START:TARGET:COUNT, such as 0:100000:65536.'
         )
     start, target, count = numbers
     return start, target, count

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The commands that keep pools tidy and fresh: remove, prune, populate, status, rescan."""
+"""The commands about configured images (virtlayer-images(5))."""
 
 import time
 from argparse import Namespace
@@ -8,34 +8,21 @@ from typing import Any
 from virtlayer.client.bus.answers import StartedJob
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.bus.failures import remote_error
-from virtlayer.client.output import print_fields, print_json, print_line, print_table
+from virtlayer.client.common_arguments import add_command
+from virtlayer.client.output import print_json, print_table
+from virtlayer.client.parser import Commands
 from virtlayer.client.waiting import finished, started
 from virtlayer.sizes import human_size
 
 
-async def remove(client: Client, arguments: Namespace) -> None:
-    """``virtlayer remove``."""
-    start = client.start("RemoveImage", "ssa{sv}", arguments.pool, arguments.image)
-    freed = await finished(client, await started(client, start), as_json=arguments.json)
-    if arguments.json:
-        print_json(freed)
-    else:
-        print_line(f"{arguments.image}: removed, {_freed(freed)}")
-
-
-async def prune(client: Client, arguments: Namespace) -> None:
-    """``virtlayer prune``."""
-    options = {"dry-run": True} if arguments.dry_run else {}
-    start = client.start("Prune", "sa{sv}", arguments.pool, options=options)
-    freed: dict[str, Any] = await finished(
-        client, await started(client, start), as_json=arguments.json
+def add_populate(commands: Commands) -> None:
+    """Add ``virtlayer populate``."""
+    command = add_command(commands, "populate", "update the configured images", populate)
+    command.add_argument(
+        "--due",
+        action="store_true",
+        help="only images whose refresh interval is over, or whose last attempt failed",
     )
-    if arguments.json:
-        print_json(freed)
-        return
-    for volume in freed["volumes"]:
-        print_line(volume)
-    print_line(f"{'would be freed' if arguments.dry_run else 'done'}: {_freed(freed)}")
 
 
 async def populate(client: Client, arguments: Namespace) -> None:
@@ -70,6 +57,11 @@ async def populate(client: Client, arguments: Namespace) -> None:
         )
 
 
+def add_status(commands: Commands) -> None:
+    """Add ``virtlayer status``."""
+    add_command(commands, "status", "show the status of configured images", status)
+
+
 async def status(client: Client, arguments: Namespace) -> None:
     """``virtlayer status``."""
     images: list[dict[str, Any]] = await client.list_configured()
@@ -91,31 +83,6 @@ async def status(client: Client, arguments: Namespace) -> None:
             for image in images
         ],
     )
-
-
-async def rescan(client: Client, arguments: Namespace) -> None:
-    """``virtlayer rescan``."""
-    start = client.start("Rescan", "sa{sv}", arguments.pool)
-    found: dict[str, Any] = await finished(
-        client, await started(client, start), as_json=arguments.json
-    )
-    if arguments.json:
-        print_json(found)
-        return
-    print_fields(
-        [
-            ("layers found", str(len(found["found"]))),
-            ("layers lost", str(len(found["lost"]))),
-            ("images lost", ", ".join(found["images-lost"]) or "none"),
-            ("layers of no image", str(found["orphans"])),
-        ]
-    )
-    if found["orphans"]:
-        print_line("Pull the images that they belong to, which downloads nothing that is there.")
-
-
-def _freed(freed: dict[str, Any]) -> str:
-    return f"{len(freed['volumes'])} layer volumes, {human_size(freed['bytes'])}"
 
 
 def _when(microseconds: int, otherwise: str) -> str:

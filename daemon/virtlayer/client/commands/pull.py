@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``virtlayer pull``: an image, from where it is published, into a pool."""
+
+from argparse import Namespace
+
+from virtlayer.client.access import absolute_source, access_options
+from virtlayer.client.bus.answers import StartedJob
+from virtlayer.client.bus.caller import Client
+from virtlayer.client.bus.values import OptionValue
+from virtlayer.client.common_arguments import add_access, add_command, add_pool
+from virtlayer.client.customizations import add_customizations, customization_options
+from virtlayer.client.output import print_json, print_line
+from virtlayer.client.parser import Commands
+from virtlayer.client.values import virtual_size
+from virtlayer.client.waiting import finished, started
+from virtlayer.errors import VirtlayerError
+
+
+def add_pull(commands: Commands) -> None:
+    """Add ``virtlayer pull``."""
+    command = add_command(
+        commands, "pull", "pull an image into a pool, as a chain of volumes", pull
+    )
+    command.add_argument(
+        "source", metavar="SOURCE", help="such as docker://docker.io/library/debian:13"
+    )
+    add_pool(command)
+    command.add_argument("--name", help="name of the image in the pool (default: from the source)")
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace an image of another source that has the name",
+    )
+    command.add_argument(
+        "--format",
+        choices=("qcow2", "dir", "disk"),
+        default="qcow2",
+        help="a chain of volumes (default), one directory, or the disk that is in the image",
+    )
+    command.add_argument(
+        "--id-map",
+        choices=("auto",),
+        help="with --format=dir: give the files the ids of a container with a user namespace",
+    )
+    command.add_argument(
+        "--size",
+        metavar="SIZE",
+        type=virtual_size,
+        help="virtual size of the volumes, with a unit, such as 20G",
+    )
+    command.add_argument(
+        "--no-cache", dest="cache", action="store_false", help="do not keep downloaded blobs"
+    )
+    command.add_argument(
+        "--no-wait", dest="wait", action="store_false", help="print the job ID and do not wait"
+    )
+    command.add_argument(
+        "--volume",
+        metavar="NAME",
+        help="also create this writable volume; with --format=dir or disk, the result's name",
+    )
+    command.add_argument(
+        "--volume-size",
+        metavar="SIZE",
+        type=virtual_size,
+        help="virtual size of that volume, with a unit (default: the image's)",
+    )
+    add_access(command)
+    add_customizations(command)
+
+
+async def pull(client: Client, arguments: Namespace) -> None:
+    """``virtlayer pull``."""
+    source = absolute_source(arguments.source)
+    with access_options(arguments) as (access, sent), customization_options(arguments) as changes:
+        options = access | changes | _pull_options(arguments)
+        job = await started(client, client.pull(source, arguments.pool, options))
+    if not arguments.wait:
+        _print_started(job, as_json=arguments.json)
+        await sent.finished()
+        return
+    try:
+        result = await finished(client, job, as_json=arguments.json)
+    except VirtlayerError:
+        sent.check()
+        raise
+    if arguments.json:
+        print_json(result)
+    else:
+        print_line(_pulled(result))
+
+
+def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
+    options: dict[str, OptionValue] = {}
+    if arguments.name:
+        options["name"] = arguments.name
+    if arguments.replace:
+        options["replace"] = True
+    if arguments.format != "qcow2":
+        options["format"] = arguments.format
+    if arguments.id_map is not None:
+        options["id-map"] = arguments.id_map
+    if arguments.size:
+        options["size"] = arguments.size
+    if not arguments.cache:
+        options["cache"] = False
+    if arguments.volume is not None:
+        options["volume"] = arguments.volume
+    if arguments.volume_size:
+        options["volume-size"] = arguments.volume_size
+    return options
+
+
+def _print_started(job: StartedJob, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": job.id, "path": job.path})
+    else:
+        print_line(f"{job.id}")
+
+
+def _pulled(result: dict[str, object]) -> str:
+    if "format" in result:
+        return f"{result['name']}: {result['path']} ({result['format']}{_left_out(result)})"
+    built, reused = result["layers-built"], result["layers-reused"]
+    what = f"{built} layers built, {reused} reused" if built else "up to date, nothing was built"
+    return f"{result['name']}: {result['path']} ({what})"
+
+
+def _left_out(result: dict[str, object]) -> str:
+    """What a directory lacks of the image."""
+    parts = []
+    if result.get("squashed"):
+        parts.append("; everything in it is yours, and no program runs with its owner's rights")
+    for key, what in (("devices", "devices"), ("attributes", "extended attributes")):
+        if result.get(f"skipped-{key}"):
+            parts.append(f"; {result[f'skipped-{key}']} {what} left out")
+    return "".join(parts)

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Running another program in the place of this one, with the same terminal and exit status."""
+
+import os
+import sys
+from typing import NoReturn
+
+from virtlayer.errors import InvalidArgument
+
+
+def replace_by(program: str, *arguments: str) -> NoReturn:
+    """Become another program.
+
+    Args:
+        program: Its name, to be found in PATH.
+        arguments: Its arguments.
+
+    Raises:
+        InvalidArgument: It is not installed.
+    """
+    sys.stdout.flush()
+    try:
+        os.execvp(program, [program, *arguments])  # noqa: S606 -- its argv is a list, as everywhere
+    except FileNotFoundError:
+        raise InvalidArgument(
+            f"{program} is not installed. Install the package that has it."
+        ) from None

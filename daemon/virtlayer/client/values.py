@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Values of arguments, as people write them. Each function is the type of an argument."""
+
+import re
+from argparse import ArgumentTypeError
+
+from virtlayer.errors import InvalidArgument
+from virtlayer.sizes import GIB, KIB, MIB, TIB, check_virtual_size
+
+SMALLEST_MEMORY = 16 * MIB
+"""No kernel starts with less; a smaller number was meant in another unit."""
+
+_UNITS = {"K": KIB, "M": MIB, "G": GIB, "T": TIB}
+_SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:I?B)?)?", re.ASCII | re.IGNORECASE)
+_LARGEST = 2**63
+
+
+def virtual_size(text: str) -> int:
+    """A virtual size of a volume, such as ``20G``, in bytes. The unit is required."""
+    size = _size(text, default_unit=None)
+    try:
+        check_virtual_size("size", size)
+    except InvalidArgument as error:
+        raise ArgumentTypeError(error.message) from None
+    return size
+
+
+def memory(text: str) -> int:
+    """The memory of a machine, such as ``2G``, in bytes; in MiB without a unit."""
+    size = _size(text, default_unit=MIB)
+    if size < SMALLEST_MEMORY:
+        raise ArgumentTypeError(f'"{text}" is too little: the minimum is 16 MiB.')
+    return size
+
+
+def job_id(text: str) -> int:
+    """The ID of a job."""
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**32):
+        raise ArgumentTypeError(f'"{text}" is not a job ID. See "virtlayer jobs".')
+    return int(text)
+
+
+def boolean(text: str) -> bool:
+    """``true`` or ``false``."""
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise ArgumentTypeError(f'"{text}" is not true or false.') from None
+
+
+def _size(text: str, *, default_unit: int | None) -> int:
+    match = _SIZE.fullmatch(text)
+    unit = _UNITS[match[2].upper()] if match and match[2] else default_unit
+    if match and unit is None:
+        raise ArgumentTypeError(f'Invalid size "{text}": add a unit, for example {text}G.')
+    size = int(match[1]) * unit if match and unit is not None else 0
+    if not 0 < size < _LARGEST:
+        raise ArgumentTypeError(f'Invalid size "{text}". Examples: 20G, 512M.')
+    return size
