@@ -56,7 +56,7 @@ def configure(user: PoolUser, name: str, content: Content | None, **settings: ob
 async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None:
     configure(user, "demo", some_image("base", "old"), keep=0)
     [first] = (await user.run("populate"))["images"]
-    assert (first["outcome"], first["layers-built"], first["error"]) == ("updated", 2, "")
+    assert (first["outcome"], first["layers-built"], first["error"]) == ("new", 2, "")
     [before] = await user.run("images", user.pool)
     base, old = sorted(user.volumes, key=lambda name: (user.path / name).stat().st_mtime_ns)
     machine = user.overlay(user.path / "machine.qcow2", user.path / old)
@@ -86,15 +86,16 @@ async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None
 
 
 async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
-    removed, built = [], []
+    removed, built, outcomes = [], [], []
     for word in ("one", "two", "three", "two"):
         configure(user, "demo", some_image("base", word), keep=1)
         [done] = (await user.run("populate"))["images"]
-        assert done["outcome"] == "updated"
+        outcomes.append(done["outcome"])
         removed.append(len(done["removed"]))
         built.append(done["layers-built"])
         assert (await user.run("prune", user.pool))["volumes"] == []
     # "one" went when "three" came; "two" was still there when the tag went back to it.
+    assert outcomes == ["new", "updated", "updated", "updated"]
     assert (removed, built) == ([0, 0, 1, 0], [2, 1, 1, 0])
     assert len(user.volumes) == 3
     await user.run("remove", "demo", user.pool)
@@ -152,7 +153,7 @@ async def test_only_configured_images_get_the_service_s_logins(
             ended = await user.fail("pull", source, user.pool, "--tls-verify=false")
             assert ended.status == 4
             [done] = (await user.run("populate"))["images"]
-            assert (done["outcome"], done["error"]) == ("updated", "")
+            assert (done["outcome"], done["error"]) == ("new", "")
 
 
 async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
@@ -166,7 +167,7 @@ async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
     assert outcomes == {
         "a-missing": ("failed", "ImageNotFound"),
         "b-broken": ("failed", "InvalidArgument"),
-        "c-good": ("updated", ""),
+        "c-good": ("new", ""),
     }
     assert 'b-broken.toml, line 3: unknown key "kep"' in images["b-broken"]["message"]
     shown = {Path(one["file"]).stem: one["error"] for one in await user.run("status")}

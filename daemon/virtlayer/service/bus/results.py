@@ -17,6 +17,7 @@ from virtlayer.service.operations.pull_chain import PullResult
 from virtlayer.service.operations.rescan import Rescanned
 from virtlayer.service.operations.status import ImageStatus
 from virtlayer.service.operations.whole_image import Format, WholeImageResult
+from virtlayer.service.source.platform import Platform, host_platform
 
 
 @functools.singledispatch
@@ -30,15 +31,19 @@ def result_variants(result: object) -> dict[str, Variant]:
 def _(result: PullResult) -> dict[str, Variant]:
     return variants(
         {
+            "outcome": ("s", str(result.outcome)),
             "digest": ("s", result.digest),
             "image": ("o", image_path(result.image)),
             "name": ("s", result.name),
             "volume": ("s", result.volume),
             "path": ("s", str(result.path)),
+            "volume-created": ("b", result.volume_created),
             "volumes": ("as", result.volumes),
             "layers-built": ("u", result.layers_built),
             "layers-reused": ("u", result.layers_reused),
             "bytes-downloaded": ("t", result.bytes_downloaded),
+            "container-disk": ("b", result.container_disk),
+            **_platform_fields(result.platform),
         }
     )
 
@@ -50,11 +55,13 @@ def _(result: WholeImageResult) -> dict[str, Variant]:
         "name": ("s", result.name),
         "volume": ("s", result.volume),
         "path": ("s", str(result.path)),
+        "volume-created": ("b", True),
         "format": ("s", result.format),
         "volumes": ("as", [result.volume]),
         "layers-built": ("u", result.layers),
         "layers-reused": ("u", 0),
         "bytes-downloaded": ("t", result.bytes_downloaded),
+        **_platform_fields(result.platform),
     }
     if result.format == Format.DIRECTORY:
         fields |= {
@@ -177,3 +184,11 @@ def _(result: ImageStatus) -> dict[str, Variant]:
             "message": ("s", result.message),
         }
     )
+
+
+def _platform_fields(platform: Platform) -> dict[str, tuple[str, object]]:
+    return {
+        "platform": ("s", str(platform)),
+        "host-platform": ("s", str(host_platform())),
+        "foreign": ("b", platform.is_foreign),
+    }

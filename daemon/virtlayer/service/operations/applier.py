@@ -19,8 +19,12 @@ class WorkerOnDemand(OnDemand[LayerWorker]):
 
     def __init__(self, programs: Programs, settings: LayerSettings) -> None:
         super().__init__(LayerWorker.started(programs, settings))
+        self.found_disk = False
+        """Whether a layer had a disk of a machine in /disk."""
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         """Apply a layer (``LayerWorker.apply``)."""
         worker = await self.worker()
-        return await worker.apply(request, on_bytes)
+        applied = await worker.apply(request, on_bytes)
+        self.found_disk |= applied.disks > 0
+        return applied

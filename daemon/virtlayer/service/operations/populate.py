@@ -12,7 +12,6 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from virtlayer.errors import VirtlayerError
@@ -21,6 +20,7 @@ from virtlayer.service.jobs.engine import defect
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.configured import ConfiguredImage, configured_images
 from virtlayer.service.operations.layers import delete_layers, look_at_layers
+from virtlayer.service.operations.outcome import Outcome
 from virtlayer.service.operations.pull_chain import PullRequest, pull
 from virtlayer.service.operations.services import Services
 
@@ -39,15 +39,6 @@ class PopulateRequest:
     """
 
     due: bool = False
-
-
-class Outcome(StrEnum):
-    """What became of one configured image."""
-
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    NOT_DUE = "not-due"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +126,11 @@ async def _is_due(services: Services, image: ConfiguredImage) -> bool:
 async def _pulled(
     services: Services, image: ConfiguredImage, request: PullRequest, job: Job
 ) -> PopulatedImage:
-    before = await services.catalog.get(image.pool, image.name)
     access = request.access.or_authfile(services.settings.registries.authfile)
     result = await pull(services, dataclasses.replace(request, access=access), job)
-    same = before is not None and before.digest == result.digest and result.layers_built == 0
     removed, error, message = await _expired(services, image)
     return dataclasses.replace(
-        _told(image, Outcome.UNCHANGED if same else Outcome.UPDATED),
+        _told(image, result.outcome),
         digest=result.digest,
         layers_built=result.layers_built,
         bytes_downloaded=result.bytes_downloaded,

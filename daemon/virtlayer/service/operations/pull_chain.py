@@ -37,9 +37,11 @@ from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free, create_on
 from virtlayer.service.operations.layers import volumes_of
 from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.outcome import Outcome, outcome_of
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sharing import SharedPlanning
 from virtlayer.service.source.access import Access
+from virtlayer.service.source.container_disk import says_container_disk
 from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
@@ -99,26 +101,35 @@ class PullResult:
     """The result of a pull.
 
     Attributes:
+        outcome: What the pull has changed.
         digest: Of the image's manifest.
         image: Its number in the catalog.
         name: Its name in the pool.
         volume: The volume that was asked for; the image's top volume if none was.
         path: Where that is.
+        volume_created: Whether that is a new writable volume.
         volumes: The names of the image's volumes, base first.
         layers_built: How many layers this job has built.
         layers_reused: How many the pool had.
         bytes_downloaded: Compressed bytes that came from the source.
+        platform: What the image is for.
+        container_disk: Whether the image carries a machine's disk, by its config or by the layers
+            that this job has built.
     """
 
+    outcome: Outcome
     digest: str
     image: int
     name: str
     volume: str
     path: Path
+    volume_created: bool
     volumes: tuple[str, ...]
     layers_built: int
     layers_reused: int
     bytes_downloaded: int
+    platform: Platform
+    container_disk: bool
 
 
 async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
@@ -170,7 +181,7 @@ class _Pull:
                 belonging = belonging_of(self._services, source.obtained, self._job)
                 opened = await source.open(belonging.known_config)
                 await belonging.opened(opened.image)
-                return await self._pull_opened(pool, opened, belonging, former, worker)
+                return await self._pull_opened(pool, opened, belonging, former, worker, record)
 
     async def _usable_pool(self) -> Pool:
         request, services = self._request, self._services
@@ -219,6 +230,7 @@ class _Pull:
         belonging: Belonging,
         former: Awaitable[Mapping[str, Volume]],
         worker: WorkerOnDemand,
+        before: ImageRecord | None,
     ) -> PullResult:
         request, services, image = self._request, self._services, source.image
         self._digest, self._policy = image.digest, source.policy
@@ -246,15 +258,19 @@ class _Pull:
             if request.volume is not None:
                 made = await create_on(services, pool, record, request.volume, self._job)
         return PullResult(
+            outcome=outcome_of(before, record, layers_built=chain.layers_built),
             digest=image.digest,
             image=record.id,
             name=record.name,
             volume=made.name,
             path=made.path,
+            volume_created=request.volume is not None,
             volumes=tuple(volume.name for volume in chain.volumes),
             layers_built=chain.layers_built,
             layers_reused=chain.layers_reused,
             bytes_downloaded=sum(layer.size for layer in self._downloaded),
+            platform=image.platform,
+            container_disk=worker.found_disk or says_container_disk(image.config.raw),
         )
 
     async def _build(

@@ -55,6 +55,7 @@ class _PullDirectory(WholeImagePull):
             await self.remember(pool, source.image, volume, id_base=self._id_base)
             return WholeImageResult(
                 digest=source.image.digest,
+                platform=source.image.platform,
                 name=self.name,
                 volume=volume.name,
                 path=volume.path,

@@ -42,6 +42,7 @@ class _PullDisk(WholeImagePull):
             await self.remember(pool, source.image, volume)
             return WholeImageResult(
                 digest=source.image.digest,
+                platform=source.image.platform,
                 name=self.name,
                 volume=volume.name,
                 path=volume.path,

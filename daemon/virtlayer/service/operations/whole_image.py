@@ -95,6 +95,7 @@ class WholeImageResult:
 
     Attributes:
         digest: Of the image's manifest.
+        platform: What the image is for.
         name: What the image is called.
         volume: The volume.
         path: Where that is.
@@ -109,6 +110,7 @@ class WholeImageResult:
     """
 
     digest: str
+    platform: Platform
     name: str
     volume: str
     path: Path

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Platforms, in the words that image indexes use (OCI image-index.md, "platform")."""
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -36,11 +37,24 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is for another operating system or processor than this host's."""
+        host = host_platform()
+        return (self.os, self.architecture) != (host.os, host.architecture)
+
     def admits(self, other: "Platform") -> bool:
         """Whether ``other`` is this platform; a variant counts only where both name one."""
         return (self.os, self.architecture) == (other.os, other.architecture) and (
             not self.variant or not other.variant or self.variant == other.variant
         )
+
+
+def host_platform() -> Platform:
+    """The platform of this host."""
+    machine = os.uname().machine
+    architecture, variant = _OF_MACHINE.get(machine, (machine, None))
+    return Platform("linux", architecture, variant)
 
 
 def parse_platform(text: str) -> Platform:

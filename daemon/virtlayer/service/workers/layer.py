@@ -53,6 +53,8 @@ class AppliedLayer:
     """What the worker says of a layer that it has applied."""
 
     entries: int
+    disks: int
+    """How many of them are disks of machines in /disk."""
     free_bytes: int
     """What the file system has left."""
 
@@ -95,7 +97,7 @@ class LayerWorker(Worker):
             descriptors = [request.blob.descriptor, announcements, *connection]
             done = await self.ask(message, descriptors, request.description, on_bytes)
         match done:
-            case {"entries": int(entries), "free_bytes": int(free_bytes)}:
-                return AppliedLayer(entries=entries, free_bytes=free_bytes)
+            case {"entries": int(entries), "disks": int(disks), "free_bytes": int(free_bytes)}:
+                return AppliedLayer(entries=entries, disks=disks, free_bytes=free_bytes)
             case _:
                 raise senseless(request.description)

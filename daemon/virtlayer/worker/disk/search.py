@@ -22,6 +22,16 @@ _CHUNK = 64 * 1024
 _ZEROES = bytes(_CHUNK)
 
 
+def is_disk(entry: Entry) -> bool:
+    """Whether an entry of any layer is a disk in /disk."""
+    if entry.kind != REGULAR or not entry.name.endswith(_SUFFIXES):
+        return False
+    match _parts(entry):
+        case [directory, _]:
+            return directory == _DIRECTORY
+    return False
+
+
 class DiskSearch:
     """The search through the layers of one image.
 
@@ -53,7 +63,7 @@ class DiskSearch:
         Raises:
             BadArchive: The disk is a link.
         """
-        match [part for part in entry.name.split(b"/") if part not in (b"", b".")]:
+        match _parts(entry):
             case [name] if name in (_OPAQUE, _WHITEOUT + _DIRECTORY):
                 self._all_hidden_here = True
             case [name] if name == _DIRECTORY and entry.kind != DIRECTORY:
@@ -93,6 +103,10 @@ class DiskSearch:
                     if chunk != _ZEROES[: len(chunk)]:
                         _write(self._output, chunk, position + start)
                 position += len(piece)
+
+
+def _parts(entry: Entry) -> list[bytes]:
+    return [part for part in entry.name.split(b"/") if part not in (b"", b".")]
 
 
 def _write(output: int, data: memoryview, offset: int) -> None:

@@ -14,7 +14,9 @@ import sys
 from typing import Any
 
 from virtlayer.worker.apply import LayerApplication, path_in_question
+from virtlayer.worker.archive.archive import Archive, Entry
 from virtlayer.worker.blob_reader import BlobReader, GrowingBlobReader
+from virtlayer.worker.disk.search import is_disk
 from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 from virtlayer.worker.ext4.refusal import STOPS, refusal
 from virtlayer.worker.ext4.reused_filesystem import KeptFilesystem, Step
@@ -52,6 +54,13 @@ def _apply(
     Raises:
         Refused: It cannot be applied.
     """
+    disks = 0
+
+    def use(entry: Entry, archive: Archive) -> None:
+        nonlocal disks
+        disks += is_disk(entry)
+        application.apply(entry, archive)
+
     step = Step(base=request["base"], result=request["result"], last=request["last"])
     opened = functools.partial(_opened, request["format_size"], request["diff_id"])
     try:
@@ -60,7 +69,7 @@ def _apply(
                 application = LayerApplication(filesystem, layer.limits)
                 entries = layer.read(
                     blob,
-                    application.apply,
+                    use,
                     lambda names: filesystem.expect(map(path_in_question, names)),
                 )
                 if step.last:
@@ -68,7 +77,7 @@ def _apply(
             except STOPS as error:
                 # While the file system is there to ask it how full it is.
                 raise refusal(error, layer.name, filesystem) from error
-            return {"entries": entries, "free_bytes": filesystem.free_bytes}
+            return {"entries": entries, "disks": disks, "free_bytes": filesystem.free_bytes}
     except STOPS as error:
         raise refusal(error, layer.name, None) from error
 

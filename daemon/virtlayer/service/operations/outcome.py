@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What became of an image of a pool, in one word for the user."""
+
+from enum import StrEnum
+
+from virtlayer.service.catalog.catalog import ImageRecord
+
+
+class Outcome(StrEnum):
+    """What became of it."""
+
+    NEW = "new"  # the pool had no image of that name
+    UPDATED = "updated"  # another version of the same source had the name
+    REPLACED = "replaced"  # an image of another source had the name
+    REPAIRED = "repaired"  # the pool had this version, but lacked some of its layers
+    UNCHANGED = "unchanged"  # the pool had this version
+    NOT_DUE = "not-due"  # Populate did not look for another version
+    FAILED = "failed"  # Populate could not pull it
+
+
+def outcome_of(before: ImageRecord | None, after: ImageRecord, *, layers_built: int) -> Outcome:
+    """Tell what a pull changed.
+
+    Args:
+        before: What the name stood for when the job began; None if for nothing.
+        after: What it stands for now.
+        layers_built: How many layers the job has built.
+    """
+    if before is None:
+        return Outcome.NEW
+    if before.source != after.source:
+        return Outcome.REPLACED
+    if (before.digest, before.volume) != (after.digest, after.volume):
+        return Outcome.UPDATED
+    return Outcome.REPAIRED if layers_built else Outcome.UNCHANGED
