@@ -34,6 +34,7 @@ from tests.support.process_table import Row, name_of, process_table
 from tests.support.processes import Process, has_ended
 from tests.support.stalled_files import stalled_files
 from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.cancellation import meanwhile
 from virtlayer.keeper.users import QEMU_USER, WORKER_USER
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
@@ -272,17 +273,19 @@ async def test_programs_for_a_disk(kept: Kept) -> None:
 
 
 async def test_program_that_makes_an_overlay(kept: Kept) -> None:
-    overlay = StartProgram(kind=Kind.OVERLAY, size=MIB, backing=f"layer-{'0' * 64}.qcow2")
     compared = False
     while not compared:
         async with (
             kept.keeper.staging(kept.pool, 1, Purpose.VOLUME) as staging,
-            staging.running(overlay, []) as program,
+            meanwhile(staging.create_overlay(MIB, f"layer-{'0' * 64}.qcow2")) as creating,
         ):
-            # It runs for milliseconds. An attempt that stops it too early or too late is repeated.
-            if is_stopped_as("qemu-img", program.pid):
-                await kept.compare("qemu-img create", program.pid)
-                compared = True
+            # It runs for milliseconds. An attempt that stops it too late is repeated.
+            while not creating.done() and not compared:
+                await asyncio.sleep(0)
+                for program in filter(is_qemu_img, children_of(kept.pid)):
+                    if is_stopped_as("qemu-img", program):
+                        await kept.compare("qemu-img create", program)
+                        compared = True
 
 
 async def test_reader_of_image_headers(kept: Kept, place: Path) -> None:
@@ -350,6 +353,13 @@ async def is_running(program: str, pid: int) -> None:
         assert Path(f"/proc/{pid}/exe").readlink() == Path(program)
 
     await eventually(check)
+
+
+def is_qemu_img(pid: int) -> bool:
+    """Whether a process is a qemu-img by now."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/exe").readlink().name == "qemu-img"
+    return False
 
 
 def is_stopped_as(program: str, pid: int) -> bool:

@@ -55,8 +55,6 @@ def start(
     request: dict[str, Any] = {
         "memory": 2**30,
         "cpu_seconds": 60,
-        "size": 2**26,
-        "backing": None,
         **more,
     }
     return keeper.ask("start-program", descriptors, kind=kind, staging=staging, **request)

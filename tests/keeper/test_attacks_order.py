@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 
 from tests.keeper.conftest import TestPool
 from tests.keeper.requests import directory_of, pairs, staged, start, write
-from tests.support.raw_keeper import RawKeeper
+from tests.support.leftovers import children_of
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.raw_keeper import RawKeeper, raw_keeper
 from virtlayer.keeper.answers.holdings import PROGRAMS_LIMIT, Holdings
 from virtlayer.keeper.beneath import OwnedDescriptor, open_directory
 
-_PROGRAM = {"memory": 2**30, "cpu_seconds": 60, "size": 2**26, "backing": None}
+_PROGRAM = {"memory": 2**30, "cpu_seconds": 60}
+_OVERLAY: dict[str, Any] = {"size": 2**26, "backing": f"layer-{'0' * 64}.qcow2"}
 
 
 def _at_once(
@@ -54,6 +58,41 @@ def test_a_program_that_is_being_started_counts_as_one_that_writes(
     assert "done" in started
     assert "still being written" in flushed["text"]
     keeper.get("discard", staging=staging, failed=False)
+
+
+def test_an_overlay_that_is_being_created_counts_as_one_that_is_written(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    staging = staged(keeper, pool, "volume")
+    created, flushed = _at_once(
+        keeper,
+        ("create-overlay", {"staging": staging, **_OVERLAY}, []),
+        ("flush", {"staging": staging, "file": "volume.qcow2"}, []),
+    )
+    assert "still being written" in flushed["text"]
+    assert created["done"]["status"] == 0
+    assert "is finished" in keeper.ask("create-overlay", staging=staging, **_OVERLAY).text
+    keeper.get("discard", staging=staging, failed=False)
+
+
+def test_an_overlay_is_not_finished_while_another_program_can_write_it(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    staging = staged(keeper, pool, "volume")
+    request = ("create-overlay", {"staging": staging, **_OVERLAY}, list[int]())
+    replies = _at_once(keeper, *[request] * 8)
+    finished = [reply for reply in replies if reply.get("done", {}).get("status") == 0]
+    assert len(finished) <= 1
+    # The others failed, or ended before the last one.
+    assert all(reply in finished or _has_failed(reply) for reply in replies)
+    assert children_of(keeper.process.pid) == set()
+    keeper.get("discard", staging=staging, failed=False)
+
+
+def _has_failed(reply: dict[str, Any]) -> bool:
+    if "done" in reply:
+        return bool(reply["done"]["status"] != 0)
+    return "still being written" in reply["text"] or "was flushed before" in reply["text"]
 
 
 @pytest.mark.parametrize("kind", ["disk-worker", "disk-inspector"])
@@ -143,6 +182,35 @@ def test_a_staging_directory_is_discarded_while_a_program_is_started(
     assert list(pool.path.iterdir()) == []
     children = Path(f"/proc/{keeper.process.pid}/task/{keeper.process.pid}/children")
     assert children.read_text() == ""
+
+
+def test_a_staging_directory_is_discarded_while_an_overlay_is_created(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    staging = staged(keeper, pool, "volume")
+    created, discarded = _at_once(
+        keeper,
+        ("create-overlay", {"staging": staging, **_OVERLAY}, []),
+        ("discard", {"staging": staging, "failed": False}, []),
+    )
+    assert ("was discarded" in created["text"], discarded["done"]) == (True, {})
+    assert list(pool.path.iterdir()) == []
+    assert children_of(keeper.process.pid) == set()
+
+
+def test_an_overlay_that_is_being_created_ends_with_the_connection(
+    host: LibvirtHost, pool: TestPool
+) -> None:
+    with raw_keeper(host.uri) as other:
+        other.get("find-pool", name=pool.name)
+        staging = staged(other, pool, "volume")
+        request = {"staging": staging, **_OVERLAY}
+        other.send({"id": 1, "ask": "create-overlay", "with": request})
+        while not children_of(other.process.pid):
+            time.sleep(0.001)
+        other.connection.close()
+        assert other.ended()[0] == 0
+    assert list(pool.path.iterdir()) == []
 
 
 def test_a_descriptor_stays_open_while_a_thread_uses_it(tmp_path: Path) -> None:

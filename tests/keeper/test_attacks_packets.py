@@ -122,9 +122,7 @@ def test_descriptors_of_requests_that_wait_are_closed() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             request = {"kind": "unpacker", "staging": None, "memory": 2**30, "cpu_seconds": 60}
-            started = keeper.ask(
-                "start-program", [theirs.fileno()], size=1, backing=None, **request
-            )
+            started = keeper.ask("start-program", [theirs.fileno()], **request)
             os.close(started.descriptors[0])
             before = _descriptors(keeper)
             content = {"program": started.done["program"]}

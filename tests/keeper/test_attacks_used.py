@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import directory_of, staged, start, write
+from tests.keeper.requests import directory_of, staged, write
 from tests.support.raw_keeper import RawKeeper
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers import holdings
@@ -65,11 +65,9 @@ def test_an_old_look_at_the_users_does_not_count_after_a_volume_was_placed(
     base = pool.layer("1")
     assert keeper.get("users", pool=pool.uuid, names=[base])["users"] == {}
     staging = staged(keeper, pool, "volume")
-    program = start(keeper, "overlay", staging=staging, backing=base)
-    assert keeper.get("wait-program", program=program.done["program"])["status"] == 0
-    keeper.get("end-program", program=program.done["program"], kill=True)
+    created = keeper.get("create-overlay", staging=staging, size=2**26, backing=base)
+    assert created == {"status": 0, "stderr": ""}
     assert (directory_of(pool) / "volume.qcow2").exists()
-    keeper.get("flush", staging=staging, file="volume.qcow2")
     keeper.get("place", staging=staging, file="volume.qcow2", name="guest.qcow2")
     reply = keeper.get("delete", pool=pool.uuid, names=[base])
     assert (reply["names"], reply["error"]) == ([], "InUse")

@@ -185,11 +185,12 @@ def test_numbers_of_others_mean_nothing(keeper: RawKeeper, pool: TestPool) -> No
         ("link", {"names": [f"layer-{'1' * 64}.qcow2"]}),
         ("flush", {"file": "v1"}),
         ("place", {"file": "v1", "name": "guest"}),
+        ("create-overlay", {"size": 2**26, "backing": f"layer-{'1' * 64}.qcow2"}),
     )
     for message, content in requests:
         reply = keeper.ask(message, staging=7, **content)
         assert "There is no staging directory 7" in reply.text
-    assert "There is no staging directory 7" in start(keeper, "overlay", staging=7).text
+    assert "There is no staging directory 7" in start(keeper, "storage-daemon", staging=7).text
     for message in ("wait-program", "end-program"):
         more: dict[str, Any] = {"kill": True} if message == "end-program" else {}
         assert "There is no program 7" in keeper.ask(message, program=7, **more).text

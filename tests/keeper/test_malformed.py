@@ -29,8 +29,6 @@ _PROGRAM: dict[str, Any] = {
     "staging": None,
     "memory": 2**30,
     "cpu_seconds": 10,
-    "size": 2**26,
-    "backing": None,
 }
 
 _RIGHT: dict[Message, dict[str, Any]] = {
@@ -46,6 +44,7 @@ _RIGHT: dict[Message, dict[str, Any]] = {
     Message.SWEEP: _POOL,
     Message.STAGE: {**_POOL, "job": 1, "purpose": "layers"},
     Message.DISCARD: {"staging": 1, "failed": False},
+    Message.CREATE_OVERLAY: {"staging": 1, "size": 2**26, "backing": _LAYER},
     Message.LINK: {"staging": 1, "names": [_LAYER]},
     Message.FLUSH: {"staging": 1, "file": "v1"},
     Message.PLACE: {"staging": 1, "file": "v1", "name": _LAYER},
@@ -68,6 +67,9 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.STAGE, "job"): _NO_NUMBERS,
     (Message.STAGE, "purpose"): ("", "anything", 1, None),
     (Message.DISCARD, "failed"): (0, "no", None),
+    (Message.CREATE_OVERLAY, "staging"): _NO_NUMBERS,
+    (Message.CREATE_OVERLAY, "size"): (0, 2**63, "64M", None),
+    (Message.CREATE_OVERLAY, "backing"): ("/etc/passwd", "json:{}", *_NO_LAYERS),
     (Message.LINK, "names"): tuple([name] for name in _NO_LAYERS),
     (Message.FLUSH, "file"): _NO_VOLUMES,
     (Message.PLACE, "file"): _NO_VOLUMES,
@@ -80,8 +82,6 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.START_PROGRAM, "kind"): ("", "bash", "/bin/sh", None),
     (Message.START_PROGRAM, "memory"): (0, 2**40, *_NO_NUMBERS),
     (Message.START_PROGRAM, "cpu_seconds"): (0, 10**9, *_NO_NUMBERS),
-    (Message.START_PROGRAM, "size"): (0, 2**63, "64M"),
-    (Message.START_PROGRAM, "backing"): ("/etc/passwd", "json:{}", "guest.qcow2"),
     (Message.END_PROGRAM, "kill"): (0, "no", None),
 }
 

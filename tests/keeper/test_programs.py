@@ -59,8 +59,8 @@ def test_an_inspector_gets_a_pipe(keeper: RawKeeper, pool: TestPool) -> None:
 @pytest.mark.parametrize(
     ("kind", "purpose"),
     [
-        *(("storage-daemon", None), ("storage-daemon", "directory"), ("overlay", "layers")),
-        *(("overlay", None), ("disk-worker", "volume"), ("disk-inspector", None)),
+        *(("storage-daemon", None), ("storage-daemon", "directory")),
+        *(("disk-worker", "volume"), ("disk-inspector", None)),
         *(("directory-worker", "disk"), ("directory-customizer", None), ("layer-worker", "layers")),
     ],
 )
@@ -69,16 +69,23 @@ def test_a_program_works_only_where_it_belongs(
 ) -> None:
     staging = None if purpose is None else staged(keeper, pool, purpose)
     with pairs(socket.SOCK_SEQPACKET) as [control]:
-        reply = start(keeper, kind, control, staging=staging, backing=f"layer-{'0' * 64}.qcow2")
+        reply = start(keeper, kind, control, staging=staging)
     assert (reply.error, "cannot work there" in reply.text) == ("Internal", True)
     assert children_of(keeper.process.pid) == set()
     if staging is not None:
         keeper.get("discard", staging=staging, failed=False)
 
 
-def test_an_overlay_needs_a_layer(keeper: RawKeeper, pool: TestPool) -> None:
-    staging = staged(keeper, pool, "volume")
-    assert "overlay of nothing" in start(keeper, "overlay", staging=staging).text
+@pytest.mark.parametrize("purpose", ["layers", "disk", "directory"])
+def test_an_overlay_is_created_only_where_it_belongs(
+    keeper: RawKeeper, pool: TestPool, purpose: str
+) -> None:
+    staging = staged(keeper, pool, purpose)
+    reply = keeper.ask(
+        "create-overlay", staging=staging, size=2**26, backing=f"layer-{'0' * 64}.qcow2"
+    )
+    assert (reply.error, "cannot be made there" in reply.text) == ("Internal", True)
+    assert children_of(keeper.process.pid) == set()
     keeper.get("discard", staging=staging, failed=False)
 
 

@@ -13,11 +13,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from virtlayer.keeper.answers.staging import QEMU_PURPOSES, can_be_direct
-from virtlayer.keeper.programs import Place, running
+from virtlayer.keeper.programs import Place, creating_overlay, running
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
-from virtlayer.protocol.programs import StartProgram
+from virtlayer.protocol.programs import Ended, StartProgram
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.reaching import own_keeper
 
@@ -69,6 +69,12 @@ class LocalStaging(LocalPrograms):
         self.place = Place(purpose, directory, output)
         self.direct = purpose in QEMU_PURPOSES and can_be_direct(directory)
         self.runtime = runtime
+
+    async def create_overlay(self, size: int, backing: str) -> Ended:
+        """Let qemu-img make an empty overlay."""
+        assert self.place is not None
+        async with creating_overlay(size, backing, self.place) as program:
+            return Ended(await program.wait(), program.stderr_tail)
 
 
 @contextlib.contextmanager

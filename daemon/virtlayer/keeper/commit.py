@@ -30,6 +30,9 @@ LAYER_MODE = 0o440
 """Nobody writes to a layer again: others' images are built on it. Only QEMU reads it."""
 _LAYER_FORMATS = ("qcow2",)
 
+type Check = Callable[[int, str], None]
+"""Gets a descriptor of a file and the name of its volume; raises Internal if it must not get it."""
+
 
 class FlushedFile:
     """A finished file that is on disk, open; to be closed, which leaving its context does.
@@ -101,7 +104,9 @@ async def flush_volume(
         raise refused_by_system(error, pool.name, pool.path) from error
 
 
-async def place_volume(pool: Pool, flushed: FlushedFile, name: str) -> Placed:
+async def place_volume(
+    pool: Pool, flushed: FlushedFile, name: str, check: Check | None = None
+) -> Placed:
     """Give a flushed file its name in the pool, for good when this returns.
 
     Args:
@@ -110,14 +115,16 @@ async def place_volume(pool: Pool, flushed: FlushedFile, name: str) -> Placed:
             until the directory is removed: a program that is about to open it there still can.
         name: The volume's name. If a volume of that name is there, it stays: layer volumes of one
             name have one content.
+        check: Looks at the file before; None to place any file.
 
     Raises:
         NoSpace: The pool is full.
         PoolUnsupported: The pool's directory cannot be written.
         PoolInactive: The pool's directory no longer exists.
+        Internal: The check says that the file must not get a name.
     """
     try:
-        return await to_completion(asyncio.to_thread(_place, flushed, pool.path / name))
+        return await to_completion(asyncio.to_thread(_place, flushed, pool.path / name, check))
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -270,7 +277,9 @@ def _take_over(file: int, owner: int, name: str, group: int | None) -> None:
         os.fchown(file, os.geteuid(), group)
 
 
-def _place(flushed: FlushedFile, target: Path) -> Placed:
+def _place(flushed: FlushedFile, target: Path, check: Check | None) -> Placed:
+    if check is not None:
+        check(flushed.descriptor, target.name)
     directory = flushed.staging.pool_directory
     try:
         link(flushed.descriptor, directory, target.name)

@@ -39,7 +39,6 @@ _PURPOSES = {
     Kind.DISK_WORKER: (Purpose.DISK,),
     Kind.DISK_INSPECTOR: (Purpose.DISK,),
     Kind.STORAGE_DAEMON: (Purpose.LAYERS, Purpose.VOLUME),
-    Kind.OVERLAY: (Purpose.VOLUME,),
 }
 _DISK_READABLE = 0o444
 """For an inspector without rights; nobody else may enter the staging directory."""
@@ -86,9 +85,6 @@ def running(
         case Kind.STORAGE_DAEMON:
             assert place is not None
             return _storage_daemon(descriptors, place)
-        case Kind.OVERLAY:
-            assert place is not None
-            return _overlay(request, descriptors, place)
         case Kind.DISK_INSPECTOR:
             assert place is not None
             return _inspector(descriptors, place)
@@ -153,19 +149,28 @@ def _storage_daemon(
     )
 
 
-def _overlay(
-    request: StartProgram, descriptors: Sequence[int], place: Place
+def creating_overlay(
+    size: int, backing: str, place: Place
 ) -> AbstractAsyncContextManager[RunningProgram]:
-    _checked_number(descriptors, 0)
-    if request.backing is None:
-        raise Internal("An overlay of nothing was asked for.")
+    """Let qemu-img make an empty overlay, ``STAGED_OVERLAY``, while the context lasts.
+
+    Args:
+        size: Its virtual size in bytes.
+        backing: The name of the layer that it is an overlay of.
+        place: The staging directory.
+
+    Raises:
+        Internal: The staging directory is for something else.
+    """
+    if place.purpose is not Purpose.VOLUME:
+        raise Internal("An overlay cannot be made there.")
     options = f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"
     return programs.running(
         [
             *("qemu-img", "create", "-q", "-f", "qcow2", "-o", options),
             # -u: what it is an overlay of is not opened.
-            *("-u", "-b", request.backing, "-F", "qcow2"),
-            *("--", STAGED_OVERLAY, str(request.size)),
+            *("-u", "-b", backing, "-F", "qcow2"),
+            *("--", STAGED_OVERLAY, str(size)),
         ],
         cwd=Path(by_descriptor(place.directory)),
         identity=qemu_identity(),

@@ -16,6 +16,7 @@ from virtlayer.protocol.checks import (
     PoolName,
     Uuid,
     VolumeName,
+    VolumeSize,
 )
 from virtlayer.protocol.messages import Message
 from virtlayer.protocol.pools import Pool, Usage, Volume
@@ -187,6 +188,21 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateOverlay:
+    """An empty overlay to be made in a staging directory, as ``STAGED_OVERLAY``.
+
+    Attributes:
+        staging: The staging directory.
+        size: Its virtual size in bytes.
+        backing: The name of the layer that it is an overlay of.
+    """
+
+    staging: Number
+    size: VolumeSize
+    backing: LayerName
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """Layers that QEMU's programs in a staging directory shall find there.
 
@@ -324,6 +340,7 @@ DELETE = Call(Message.DELETE, Layers, Deleted)
 SWEEP = Call(Message.SWEEP, KnownPool, Swept)
 STAGE = Call(Message.STAGE, Stage, Staged)
 DISCARD = Call(Message.DISCARD, Discard, Nothing)
+CREATE_OVERLAY = Call(Message.CREATE_OVERLAY, CreateOverlay, Ended)
 LINK = Call(Message.LINK, Link, Linked)
 FLUSH = Call(Message.FLUSH, Flush, Nothing)
 PLACE = Call(Message.PLACE, Place, Placed)

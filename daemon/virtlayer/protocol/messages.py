@@ -25,6 +25,7 @@ class Message(StrEnum):
 
     STAGE = "stage"  # a new staging directory, and the descriptor of its lock
     DISCARD = "discard"  # remove a staging directory and end the programs in it
+    CREATE_OVERLAY = "create-overlay"  # let qemu-img make an empty overlay, and flush it
     LINK = "link"  # hard-link layers into a staging directory, for QEMU's programs
     FLUSH = "flush"  # a finished file or directory: checked, its mode set, on disk
     PLACE = "place"  # give a flushed file or directory its name in the pool

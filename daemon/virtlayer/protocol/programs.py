@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from virtlayer.protocol.checks import LayerName, Memory, Number, Seconds, VolumeSize
+from virtlayer.protocol.checks import Memory, Number, Seconds
 
 
 class Kind(StrEnum):
@@ -18,7 +18,6 @@ class Kind(StrEnum):
     UNPACKER = "unpacker"  # its control socket
     DISK_INSPECTOR = "disk-inspector"  # a pipe for its output; reads STAGED_DISK
     STORAGE_DAEMON = "storage-daemon"  # its monitor's socket, a listening socket for NBD
-    OVERLAY = "overlay"  # none; makes STAGED_OVERLAY
 
 
 STAGED_DIRECTORY = "root"
@@ -37,16 +36,12 @@ class StartProgram:
         staging: The staging directory that it works in; None for a worker that has no files.
         memory: The most bytes of its address space.
         cpu_seconds: The most seconds of processor time.
-        size: Of an overlay: its virtual size in bytes.
-        backing: Of an overlay: the name of the layer that it is an overlay of.
     """
 
     kind: Kind
     staging: Number | None = None
     memory: Memory = 1
     cpu_seconds: Seconds = 1
-    size: VolumeSize = 1
-    backing: LayerName | None = None
 
 
 @dataclass(frozen=True, slots=True)

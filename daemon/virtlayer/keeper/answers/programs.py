@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Program, Staging
-from virtlayer.keeper.programs import Place, running
+from virtlayer.keeper.answers.staging import flush_staged
+from virtlayer.keeper.programs import Place, creating_overlay, running
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol import calls
-from virtlayer.protocol.programs import Ended, Kind, StartProgram
+from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, Kind, StartProgram
 
 
 async def _start(turn: Turn, request: StartProgram) -> calls.Started:
@@ -23,6 +24,19 @@ async def _start(turn: Turn, request: StartProgram) -> calls.Started:
             turn.reply_descriptors.append(os.pidfd_open(program.pid))
             number = turn.holdings.add_program(Program(program, life.pop_all()), staging)
     return calls.Started(number, program.name)
+
+
+async def _create_overlay(turn: Turn, request: calls.CreateOverlay) -> Ended:
+    staging = turn.holdings.staging(request.staging)
+    # As any program: it is counted, keeps the file from being flushed, and ends with the directory.
+    with turn.holdings.starting_program(staging):
+        place = Place(staging.purpose, staging.directory.descriptor, None)
+        async with creating_overlay(request.size, request.backing, place) as program:
+            await program.wait()
+    ended = _ended(program)
+    if ended.status == 0:
+        await flush_staged(staging, STAGED_OVERLAY)
+    return ended
 
 
 async def _place(staging: Staging, kind: Kind) -> Place:
@@ -52,6 +66,7 @@ def _ended(program: RunningProgram) -> Ended:
 
 
 ANSWERS = (
+    answer(calls.CREATE_OVERLAY, _create_overlay),
     answer(calls.START_PROGRAM, _start),
     answer(calls.WAIT_PROGRAM, _wait),
     answer(calls.END_PROGRAM, _end),

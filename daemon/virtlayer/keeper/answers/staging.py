@@ -101,7 +101,20 @@ async def _link(turn: Turn, request: calls.Link) -> calls.Linked:
 
 
 async def _flush(turn: Turn, request: calls.Flush) -> calls.Nothing:
-    staging = turn.holdings.staging(request.staging)
+    await flush_staged(turn.holdings.staging(request.staging), request.file)
+    return calls.Nothing()
+
+
+async def flush_staged(staging: Staging, file: str) -> None:
+    """Check a finished file or directory of a staging directory, and flush it.
+
+    Args:
+        staging: The staging directory.
+        file: The file's name there.
+
+    Raises:
+        VirtlayerError: It is not finished, or not what it should be, or the pool is full.
+    """
     if staging.purpose is not Purpose.LAYERS:
         # What it has of the file or directory, a program could change later, or pass on.
         if staging.programs or staging.starting:
@@ -113,18 +126,15 @@ async def _flush(turn: Turn, request: calls.Flush) -> calls.Nothing:
             await check_contained(staging.output)
         await flush_directory(staging.output)
         staging.is_finished = True
-        return calls.Nothing()
+        return
     mode, group = _VOLUME_MODE, None
     if staging.purpose is Purpose.LAYERS:
         mode, group = LAYER_MODE, await _readers_of(staging)
-    flushed = await flush_volume(
-        staging.pool, staging.directory, request.file, mode=mode, group=group
-    )
-    if request.file in staging.flushed:
+    flushed = await flush_volume(staging.pool, staging.directory, file, mode=mode, group=group)
+    if file in staging.flushed:
         flushed.close()
-        raise Internal(f"The file {request.file} was flushed before.")
-    staging.flushed[request.file] = flushed
-    return calls.Nothing()
+        raise Internal(f"The file {file} was flushed before.")
+    staging.flushed[file] = flushed
 
 
 async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
@@ -146,8 +156,7 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
             raise Internal(f"The file {request.file} was not flushed.") from None
         with flushed:
             check = check_overlay if staging.purpose in QEMU_PURPOSES else check_disk
-            await asyncio.to_thread(check, flushed.descriptor, request.name)
-            placed = await place_volume(staging.pool, flushed, request.name)
+            placed = await place_volume(staging.pool, flushed, request.name, check)
     turn.pools.placements += 1
     turn.holdings.add_placed(staging.pool, placed)
     return calls.Placed(request.name, placed.ours)

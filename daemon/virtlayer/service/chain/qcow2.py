@@ -22,14 +22,14 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from virtlayer.errors import Internal
+from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.deadlines import QEMU_SECONDS
-from virtlayer.protocol.programs import Kind, StartProgram
+from virtlayer.protocol.programs import Ended
 from virtlayer.service.chain.qmp import CommandFailed, Event
 from virtlayer.service.chain.storage_daemon import StorageDaemon, Workplace, storage_daemon
-from virtlayer.service.keeper.programs import Programs
 
 type Connect = Callable[[], Awaitable[socket.socket]]
 """Connects to the NBD server; the socket is before the handshake, and the caller's to close."""
@@ -195,11 +195,18 @@ class Images:
         await self._execute("blockdev-add", options)
 
 
-async def create_overlay(staging: Programs, virtual_size: int, parent: str) -> None:
+class OverlayMaker(Protocol):
+    """The part of ``keeper.staging.Staging`` that ``create_overlay`` uses."""
+
+    async def create_overlay(self, size: int, backing: str) -> Ended:
+        """Let qemu-img make an empty overlay, and flush it."""
+
+
+async def create_overlay(staging: OverlayMaker, virtual_size: int, parent: str) -> None:
     """Make an empty overlay that is not written here: a qemu-img is sooner done than ``Images``.
 
     Args:
-        staging: The staging directory where it becomes ``STAGED_OVERLAY``.
+        staging: The staging directory where it becomes ``STAGED_OVERLAY``, and is flushed.
         virtual_size: In bytes.
         parent: The name of the layer that it is an overlay of; that is not opened.
 
@@ -207,14 +214,15 @@ async def create_overlay(staging: Programs, virtual_size: int, parent: str) -> N
         ProgramFailed: It could not be made.
         Internal: It was not made within ``QEMU_SECONDS``.
     """
-    request = StartProgram(kind=Kind.OVERLAY, size=virtual_size, backing=parent)
     try:
-        async with asyncio.timeout(QEMU_SECONDS), staging.running(request, []) as program:
-            await program.check()
+        async with asyncio.timeout(QEMU_SECONDS):
+            ended = await staging.create_overlay(virtual_size, parent)
     except TimeoutError as error:
         raise Internal(
             f"qemu-img did not end within {QEMU_SECONDS:.0f} s. The pool's storage may hang."
         ) from error
+    if ended.status != 0:
+        raise ProgramFailed("qemu-img", ended.status, ended.stderr)
 
 
 @contextlib.asynccontextmanager

@@ -94,11 +94,10 @@ async def _write(
     async with explained(keeper.pools, request.pool, f'the volume "{request.name}"'):
         if request.customization:
             staged = await _customized(request, staging, customizer)
-        else:
-            staged = STAGED_OVERLAY
-            await create_overlay(staging, request.size, request.backing.name)
-        await staging.flush(staged)
-        return staged
+            await staging.flush(staged)
+            return staged
+        await create_overlay(staging, request.size, request.backing.name)
+        return STAGED_OVERLAY
 
 
 async def _customized(request: WritableRequest, staging: Staging, customizer: Customizer) -> str:

@@ -18,7 +18,7 @@ from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.protocol.programs import StartProgram
+from virtlayer.protocol.programs import Ended, StartProgram
 from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
 from virtlayer.service.keeper.programs import Program, running_on
 
@@ -49,6 +49,24 @@ class Staging:
         """Run a program that works in the directory; see ``Programs``."""
         here = replace(request, staging=self._number)
         return running_on(self._connection, here, descriptors)
+
+    async def create_overlay(self, size: int, backing: str) -> Ended:
+        """Let qemu-img make an empty overlay, ``STAGED_OVERLAY``, and flush it if it was made.
+
+        A cancellation leaves the program running until the staging directory is removed.
+
+        Args:
+            size: Its virtual size in bytes.
+            backing: The name of the layer that it is an overlay of; that is not opened.
+
+        Returns:
+            How qemu-img ended.
+
+        Raises:
+            VirtlayerError: As ``flush``.
+        """
+        request = calls.CreateOverlay(self._number, size, backing)
+        return await self._connection.ask(calls.CREATE_OVERLAY, request)
 
     async def link(self, names: Sequence[str]) -> str:
         """Let the programs in the directory find the layers of a chain.
