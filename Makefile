@@ -6,6 +6,8 @@ PYTHON := /usr/bin/python3
 BIN := .venv/bin
 # Where libvirtd and debugfs are, and where an ordinary user's shell does not look.
 export PATH := $(PATH):/usr/sbin
+# Lets a session bus start the virtlayerd of this clone; see README.md.
+ACTIVATION := .venv/share/dbus-1/services/org.virtlayer1.service
 COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -name '*.h')
 
 .PHONY: help
@@ -24,7 +26,7 @@ help:
 
 .PHONY: dev
 # Workers run as users who cannot write compiled modules, and would compile them at every start.
-dev: .venv/installed.stamp
+dev: .venv/installed.stamp $(ACTIVATION)
 	$(BIN)/python -m compileall -q daemon/virtlayer
 
 .venv/debian.stamp: packaging/debian-packages.txt packaging/install-debian-packages
@@ -38,6 +40,10 @@ dev: .venv/installed.stamp
 	$(BIN)/pip install --quiet 'setuptools>=78' 'cffi>=1.17'
 	STRICT=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
+
+$(ACTIVATION): dbus/services/org.virtlayer1.service .venv/installed.stamp
+	mkdir -p $(@D)
+	sed -e 's|^Exec=[^ ]*|Exec="$(CURDIR)/$(BIN)/virtlayerd"|' -e '/^SystemdService=/d' $< >$@
 
 .PHONY: check
 check: dev

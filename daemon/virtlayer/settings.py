@@ -13,6 +13,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.sizes import GIB, MIB, check_virtual_size
 from virtlayer.toml import Misfit, read_toml
 
+_IDLE_SECONDS = 60
 CONTAINER_IDS = 65536
 """How many ids a container has: from 0 on, and as many on the host."""
 DEEPEST_CHAIN = 24
@@ -160,10 +161,21 @@ class DirectorySettings:
 class ServiceSettings:
     """``[service]``: the daemon itself."""
 
-    idle_timeout: int = 60
-    """Seconds without a job or a call after which the daemon ends; 0 for never."""
+    idle_timeout: int | None = None
+    """Seconds without a job or a call after which the daemon ends; 0 for never. By default 60 for
+    one that is started on demand, and never for one that was started by hand."""
     state_directory: Path | None = None
     """Where the catalog lives; by default ``$STATE_DIRECTORY`` or the XDG state directory."""
+
+    def idle_seconds(self, *, on_demand: bool) -> int:
+        """The idle timeout in seconds; 0 for none.
+
+        Args:
+            on_demand: Whether the next call starts the process again.
+        """
+        if self.idle_timeout is not None:
+            return self.idle_timeout
+        return _IDLE_SECONDS if on_demand else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -100,15 +100,26 @@ class Bus:
 
 
 @contextlib.contextmanager
-def session_bus(directory: Path, *, services: Path | None = None) -> Iterator[Bus]:
+def session_bus(
+    directory: Path,
+    *,
+    services: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Bus]:
     """Run a bus like a user's.
 
     Args:
         directory: An empty one, for its socket and configuration.
         services: A directory of activation files.
+        environment: Of the bus and of what it starts; the bus then finds activation files where
+            this environment says, as a user's does. By default that of the tests.
     """
     servicedirs = f"<servicedir>{escape(str(services))}</servicedir>" if services else ""
-    with _running(directory, _SESSION_CONFIG, session=True, servicedirs=servicedirs) as bus:
+    if environment is not None:
+        servicedirs = "<standard_session_servicedirs/>"
+    with _running(
+        directory, _SESSION_CONFIG, environment, session=True, servicedirs=servicedirs
+    ) as bus:
         yield bus
 
 
@@ -127,12 +138,20 @@ def system_bus(directory: Path, *, others: Sequence[str] = ()) -> Iterator[Bus]:
 
 
 @contextlib.contextmanager
-def _running(directory: Path, config: str, *, session: bool, **values: str) -> Iterator[Bus]:
+def _running(
+    directory: Path,
+    config: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    session: bool,
+    **values: str,
+) -> Iterator[Bus]:
     socket = directory / "bus"
     file = directory / "bus.conf"
     file.write_text(config.format(socket=socket, **values), encoding="utf-8")
     with subprocess.Popen(
         ["dbus-daemon", "--nofork", "--nopidfile", "--print-address=1", f"--config-file={file}"],
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -19,7 +19,7 @@ from dbus_next.constants import (
     ReleaseNameReply,
     RequestNameReply,
 )
-from dbus_next.errors import AuthError
+from dbus_next.errors import AuthError, DBusError
 from dbus_next.message import Message
 
 from virtlayer.dbus import names
@@ -165,8 +165,15 @@ class Connection(MessageBus):
         return reply.body
 
     async def own(self, name: str) -> bool:
-        """Take a well-known name if nobody has it; neither replace the owner nor wait."""
-        reply = await self.request_name(name, NameFlag.DO_NOT_QUEUE)
+        """Take a well-known name if nobody has it; neither replace the owner nor wait.
+
+        Raises:
+            BusError: The policy of the bus does not allow it.
+        """
+        try:
+            reply = await self.request_name(name, NameFlag.DO_NOT_QUEUE)
+        except DBusError as error:
+            raise BusError(error.type, error.text) from error
         return reply in {RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER}
 
     async def disown(self, name: str) -> bool:

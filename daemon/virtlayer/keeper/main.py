@@ -89,7 +89,8 @@ async def _serve(arguments: Arguments) -> None:
         if _is_socket(sys.stdin.fileno()):
             await _serve_one(socket.socket(fileno=os.dup(0)), hypervisor, pools, stop)
         else:
-            idle_timeout = load_settings(arguments.config).service.idle_timeout
+            settings = load_settings(arguments.config)
+            idle_timeout = settings.service.idle_seconds(on_demand=True)
             with inherited_socket() as listening:
                 await Listener(listening, hypervisor, pools, idle_timeout).serve(stop)
     finally:

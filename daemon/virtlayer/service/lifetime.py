@@ -15,7 +15,6 @@ from virtlayer.dbus.connection import Connection
 from virtlayer.service.bus.server import Server
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job, JobState
-from virtlayer.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
 
@@ -29,15 +28,22 @@ _EXTENSION = 30
 
 
 class Life:
-    """The life of a daemon whose server has started. It also tells systemd what goes on."""
+    """The life of a daemon whose server has started. It also tells systemd what goes on.
+
+    Args:
+        connection: The bus.
+        server: What is shown there.
+        jobs: The jobs.
+        idle_timeout: Seconds without a call or job after which the daemon ends; 0 for never.
+    """
 
     def __init__(
-        self, connection: Connection, server: Server, jobs: Jobs, settings: ServiceSettings
+        self, connection: Connection, server: Server, jobs: Jobs, idle_timeout: int
     ) -> None:
         self._connection = connection
         self._server = server
         self._jobs = jobs
-        self._idle_timeout = settings.idle_timeout
+        self._idle_timeout = idle_timeout
         self._status = _Status(jobs)
         self._clock = asyncio.get_running_loop().time
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer import allocation, journal
-from virtlayer.dbus.connection import Connection
+from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.dbus.structure import CALL_LIMITS
 from virtlayer.errors import VirtlayerError
 from virtlayer.service import hidden_memory
 from virtlayer.service.bus.server import Server
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
+from virtlayer.service.installation import startup_problems
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.keeper.connection import Connect
 from virtlayer.service.keeper.keeper import Keeper
@@ -53,6 +54,8 @@ _SWITCH_SECONDS = 0.0005
 """How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
 say. The usual 5 ms are a sixth of a pull that finds nothing new."""
 
+_SESSION_URI = "qemu:///session"
+
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
@@ -62,6 +65,8 @@ class Arguments:
     uri: str | None
     """Of libvirt, for a keeper that this process starts; None for the keeper of the system."""
     config: Path
+    on_demand: bool
+    """Whether the next call starts the daemon again, so that it need not stay."""
 
 
 def main() -> None:
@@ -73,10 +78,14 @@ def main() -> None:
         hidden_memory.hide()
     sys.setswitchinterval(_SWITCH_SECONDS)
     journal.configure_logging("virtlayerd")
+    if arguments.uri is None and (problems := startup_problems()):
+        for problem in problems:
+            _log.critical("%s", problem)
+        sys.exit(1)
     try:
         settings = load_settings(arguments.config)
         code = asyncio.run(_serve(arguments, settings))
-    except (VirtlayerError, ConnectionError) as error:
+    except (VirtlayerError, ConnectionError, BusError) as error:
         _log.critical("%s", error)
         code = 1
     logging.shutdown()
@@ -90,7 +99,9 @@ def _parse_arguments() -> Arguments:
         description="Serves org.virtlayer1 on D-Bus: container images as qcow2 chains in libvirt.",
     )
     parser.add_argument(
-        "--session", action="store_true", help="serve on the session bus, with qemu:///session"
+        "--session",
+        action="store_true",
+        help="serve on the session bus, with qemu:///session (for root: the system's libvirtd)",
     )
     parser.add_argument(
         "--connect", metavar="URI", help="use this libvirt, and start a keeper for it"
@@ -98,12 +109,19 @@ def _parse_arguments() -> Arguments:
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="the settings to read instead of the usual ones"
     )
+    parser.add_argument(
+        "--exit-when-idle",
+        action="store_true",
+        help="exit when there were no calls and no jobs for 60 s (see service.idle-timeout); for "
+        "services that the bus or systemd starts again",
+    )
     parser.add_argument("--version", action="version", version=f"virtlayerd {VERSION}")
     given = parser.parse_args()
     return Arguments(
         session=given.session,
-        uri=given.connect or ("qemu:///session" if given.session else None),
+        uri=given.connect or (_SESSION_URI if given.session else None),
         config=given.config or configuration_directory(session=given.session) / "virtlayerd.toml",
+        on_demand=given.exit_when_idle,
     )
 
 
@@ -111,13 +129,16 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    idle_timeout = settings.service.idle_seconds(on_demand=arguments.on_demand)
     connection = await Connection.opened(session=arguments.session, limits=CALL_LIMITS)
     async with connection, _services(arguments, settings) as services:
         server = Server(connection, services)
-        life = Life(connection, server, services.jobs, settings.service)
+        life = Life(connection, server, services.jobs, idle_timeout)
         if not await server.start():
             _log.critical("Another virtlayerd serves org.virtlayer1 on this bus; this one ends.")
             return 1
+        if arguments.uri == _SESSION_URI and os.geteuid() == 0:
+            _log.info("Root's %s is the libvirtd of the system, with its pools.", _SESSION_URI)
         return await life.last(stop)
 
 
