@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support.bus_daemon import session_bus
-from tests.support.images import Content, image
+from tests.support.command import virtlayer
+from tests.support.images import Content, directory, file, image, layer
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import PoolUser, pool_user, qemu_img, some_image, some_layers
 from tests.support.registry import Registry
@@ -50,8 +51,8 @@ async def test_an_image_without_a_volume_is_refused(user: PoolUser, kind: str) -
 
 @pytest.mark.parametrize("kind", ["qemu", "lxc"])
 async def test_a_layer_is_refused(user: PoolUser, kind: str) -> None:
-    [layer] = await user.pull(some_image("shared"), "shared")
-    ended = await user.fail("xml", layer, user.pool, KERNEL, f"--type={kind}", "--privileged")
+    [top] = await user.pull(some_image("shared"), "shared")
+    ended = await user.fail("xml", top, user.pool, KERNEL, f"--type={kind}", "--privileged")
     assert (ended.status, ended.stdout) == (2, "")
     assert "is a layer" in ended.stderr
 
@@ -62,7 +63,7 @@ async def test_deleting_a_domain_with_its_storage_leaves_image_and_overlays_whol
     layers = await user.pull(some_image("base", "top"), "whole")
     await user.run("create-volume", "whole", "other.qcow2", user.pool)
     printed = await user.tell("xml", "whole", user.pool, "--volume=mine.qcow2", KERNEL)
-    assert not any(layer in printed for layer in layers)
+    assert not any(one in printed for one in layers)
 
     name = define(user, printed)
     deleted = user.host.virsh("undefine", name, "--remove-all-storage")
@@ -83,8 +84,8 @@ async def test_the_disk_is_a_file_under_the_path_that_libvirt_knows(
     """A pool behind a symbolic link, as /home is on some systems."""
     link = user.host.directory / "linked"
     link.symlink_to(tmp_path)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+    for one in (tmp_path, *tmp_path.parents[:2]):
+        one.chmod(0o755)
     os.chown(tmp_path, user.host.owner, -1)
     user.host.virsh("pool-create-as", "linked", "dir", "--target", str(link))
     source = user.registry.store(some_image("linked"), "linked:1")
@@ -106,6 +107,27 @@ def foreign_image() -> Content:
     """An image for arm64."""
     config = {"config": {"Cmd": ["/sbin/init"]}, "architecture": "arm64"}
     return image(some_layers("foreign"), config=config)
+
+
+async def test_pulling_an_image_for_another_architecture_warns(user: PoolUser) -> None:
+    source = user.registry.store(foreign_image(), "warned:1")
+    pull = ("--user", "pull", source, user.pool, "--tls-verify=false")
+    for _ in range(2):
+        ended = await virtlayer(*pull, env=user.daemon.environment)
+        assert ended.status == 0
+        [warning] = [line for line in ended.stderr.splitlines() if "warning" in line]
+        assert warning.startswith(
+            "virtlayer: warning: The image is for linux/arm64, and this host is linux/amd64."
+        )
+
+
+async def test_pulling_an_image_that_contains_a_disk_points_at_the_format(user: PoolUser) -> None:
+    content = image([layer(directory("disk"), file("disk/f.qcow2", b"QFI\xfb" + bytes(508)))])
+    source = user.registry.store(content, "contained:1")
+    pull = ("--user", "pull", source, user.pool, "--tls-verify=false")
+    ended = await virtlayer(*pull, env=user.daemon.environment)
+    assert ended.status == 0
+    assert "Pull it with --format=disk" in ended.stderr
 
 
 async def test_an_image_for_another_architecture_is_a_domain_for_it_with_a_warning(

@@ -9,7 +9,7 @@ from virtlayer.client.bus.caller import Client
 from virtlayer.client.bus.values import OptionValue
 from virtlayer.client.common_arguments import add_access, add_command, add_pool
 from virtlayer.client.customizations import add_customizations, customization_options
-from virtlayer.client.output import print_json, print_line
+from virtlayer.client.output import print_json, print_line, print_warning
 from virtlayer.client.parser import Commands
 from virtlayer.client.values import virtual_size
 from virtlayer.client.waiting import finished, started
@@ -86,8 +86,26 @@ async def pull(client: Client, arguments: Namespace) -> None:
         raise
     if arguments.json:
         print_json(result)
-    else:
-        print_line(_pulled(result))
+        return
+    print_line(_pulled(result))
+    for warning in _warnings(result):
+        print_warning(warning)
+
+
+def _warnings(result: dict[str, object]) -> list[str]:
+    """What to know before the image is used; a daemon may be older than this command."""
+    found = []
+    if result.get("foreign"):
+        found.append(
+            f"The image is for {result['platform']}, and this host is {result['host-platform']}. "
+            "A machine with it needs emulation, which is slow."
+        )
+    if result.get("container-disk"):
+        found.append(
+            "The image contains the disk of a machine (a containerDisk). Pull it with "
+            "--format=disk to get that disk as a volume."
+        )
+    return found
 
 
 def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
