@@ -87,7 +87,7 @@ class JobSettings:
     """How long a finished job stays readable."""
     keep_number: int = 200
     """How many finished jobs stay readable at most; beyond that, the user with most of them loses
-    the oldest."""
+    the oldest, first of those that have not failed."""
 
     def __post_init__(self) -> None:
         if self.running_limit < 1:
@@ -192,18 +192,22 @@ class Settings:
     service: ServiceSettings = field(default_factory=ServiceSettings)
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, *, required: bool = False) -> Settings:
     """Read the settings from a TOML file.
 
     Args:
-        path: The file; if it does not exist, every setting has its default.
+        path: The file.
+        required: Whether it must exist. Otherwise, if it does not, every setting has its default.
 
     Raises:
-        InvalidArgument: The file is not TOML, has an unknown key, or a value of the wrong type.
+        InvalidArgument: The file is not TOML, has an unknown key, or a value of the wrong type; or
+            it must exist and does not.
     """
     try:
         return read_toml(path, Settings)
     except FileNotFoundError:
+        if required:
+            raise InvalidArgument(f"--config: the file {path} does not exist.") from None
         return Settings()
 
 

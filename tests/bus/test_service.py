@@ -240,6 +240,18 @@ async def test_wrong_settings_end_it_with_the_place(
     assert "Traceback" not in log.decode()
 
 
+async def test_missing_file_of_settings_is_an_error(bus: Bus, tmp_path: Path) -> None:
+    missing = tmp_path / "nothing.toml"
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, "--session", "--config", missing),
+        env=environment(bus, tmp_path),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, log = await process.communicate()
+    assert process.returncode == 1
+    assert log.decode() == f"CRITICAL: --config: the file {missing} does not exist.\n"
+
+
 async def test_no_bus_is_said_without_a_traceback(tmp_path: Path) -> None:
     bus = Bus(f"unix:path={tmp_path}/nothing", 0, session=True)
     process = await asyncio.create_subprocess_exec(

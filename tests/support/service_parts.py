@@ -19,6 +19,7 @@ from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
 from virtlayer.service.operations.pull_disk import pull_disk
@@ -72,7 +73,7 @@ def some_job(*, uid: int = 0) -> Job:
     """A job that nobody listens to."""
     return Job(
         next(_numbers),
-        kind="pull",
+        kind=Kind.PULL,
         source="",
         pool="",
         started_by=uid,

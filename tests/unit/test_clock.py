@@ -13,6 +13,7 @@ from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.catalog.catalog import Catalog, Visit
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job, JobState
+from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.operations.configured import ConfiguredImage
 from virtlayer.service.operations.populate import _is_due
 from virtlayer.service.operations.pull_chain import PullRequest
@@ -36,7 +37,7 @@ async def test_finished_jobs_stay_as_long_as_they_should(
             job.report.add_downloaded(1)
             await asyncio.sleep(0.01)
 
-    job = jobs.start("pull", source="docker://x/y", pool="p", started_by=0, operation=work)
+    job = jobs.start(Kind.PULL, source="docker://x/y", pool="p", started_by=0, operation=work)
     await job.wait()
     assert job.state is JobState.DONE
     await asyncio.sleep(0.05)

@@ -4,7 +4,9 @@
 import asyncio
 import contextlib
 import logging
+import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 from virtlayer.errors import Busy, Cancelled, ImageNotFound, NoSuchJob
 from virtlayer.service.jobs.engine import Jobs, Operation
 from virtlayer.service.jobs.job import Job, JobState
+from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.jobs.progress import Progress, Stage
 from virtlayer.settings import JobSettings
+
+CATALOG = Path(__file__).parents[2] / "systemd" / "virtlayer.catalog"
 
 
 class Witness:
@@ -63,7 +68,7 @@ def begin(
     uid: int = 1000,
 ) -> Job:
     return jobs.start(
-        "pull",
+        Kind.PULL,
         source="docker://example.org/a:1",
         pool="default",
         started_by=uid,
@@ -251,6 +256,62 @@ async def test_finished_jobs_of_one_user_do_not_displace_those_of_another() -> N
         job = begin(jobs, forever)
         await jobs.cancel(job.id)
     assert [job.id for job in jobs.list()] == [other.id, 5, 6]
+
+
+async def test_failed_jobs_are_kept_longer_than_others() -> None:
+    async def fail(_job: Job) -> object:
+        raise ImageNotFound("There is no such image.")
+
+    jobs, _ = make(keep_number=3)
+    failed = begin(jobs, fail)
+    await failed.wait()
+    for _ in range(5):
+        job = begin(jobs, forever)
+        await jobs.cancel(job.id)
+    assert [job.id for job in jobs.list()] == [failed.id, 5, 6]
+    assert jobs.get(failed.id).message == "There is no such image."
+    for _ in range(3):
+        failed = begin(jobs, fail)
+        await failed.wait()
+    assert [job.id for job in jobs.list()] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("failure", [None, ImageNotFound("There is no such image.")])
+async def test_journal_describes_a_job_of_each_kind(
+    caplog: pytest.LogCaptureFixture, kind: Kind, failure: Exception | None
+) -> None:
+    async def end(_job: Job) -> object:
+        if failure is not None:
+            raise failure
+        return None
+
+    caplog.set_level(logging.INFO)
+    jobs, _ = make()
+    about_images = kind not in {Kind.PRUNE, Kind.RESCAN, Kind.POPULATE}
+    job = jobs.start(
+        kind,
+        source="docker://example.org/a:1" if about_images else "",
+        pool="" if kind is Kind.POPULATE else "default",
+        started_by=1000,
+        operation=end,
+    )
+    await job.wait()
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first == f"Job 1 was started by UID 1000: {job.description}."
+    ending = f"is done: {job.description}."
+    if failure is not None:
+        ending = f"failed: {job.description}. ImageNotFound: There is no such image."
+    assert last == f"Job 1 {ending}"
+    for text in (first, last):
+        assert ("docker://example.org/a:1" in text) is about_images
+        assert ('pool "default"' in text) is (kind is not Kind.POPULATE)
+        assert '""' not in text
+        assert "  " not in text
+    # Every field that the journal's catalog shows has a value.
+    shown = set(re.findall(r"@(VIRTLAYER_\w+)@", CATALOG.read_text()))
+    for record in caplog.records:
+        assert shown <= record.journal_fields.keys()  # type: ignore[attr-defined]
 
 
 async def test_queue_of_a_user_is_limited_and_what_a_refused_job_owns_is_closed() -> None:

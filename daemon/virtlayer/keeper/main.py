@@ -23,7 +23,7 @@ from virtlayer.keeper.answers.connection import ServiceConnection
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.listening import Listener, inherited_socket
 from virtlayer.keeper.pools import Pools
-from virtlayer.settings import configuration_directory, load_settings
+from virtlayer.settings import Settings, configuration_directory, load_settings
 from virtlayer.version import VERSION
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class Arguments:
     """The command line."""
 
     uri: str
-    config: Path
+    config: Path | None
+    """The settings to read; None for the usual ones, which need not exist."""
 
 
 def main() -> None:
@@ -70,7 +71,6 @@ def _parse_arguments() -> Arguments:
         "--config",
         metavar="FILE",
         type=Path,
-        default=configuration_directory(session=False) / "virtlayerd.toml",
         help="the settings to read instead of the usual ones",
     )
     parser.add_argument("--version", action="version", version=f"virtlayer-keeper {VERSION}")
@@ -89,12 +89,17 @@ async def _serve(arguments: Arguments) -> None:
         if _is_socket(sys.stdin.fileno()):
             await _serve_one(socket.socket(fileno=os.dup(0)), hypervisor, pools, stop)
         else:
-            settings = load_settings(arguments.config)
+            settings = _settings(arguments.config)
             idle_timeout = settings.service.idle_seconds(on_demand=True)
             with inherited_socket() as listening:
                 await Listener(listening, hypervisor, pools, idle_timeout).serve(stop)
     finally:
         await hypervisor.close()
+
+
+def _settings(config: Path | None) -> Settings:
+    usual = configuration_directory(session=False) / "virtlayerd.toml"
+    return load_settings(config or usual, required=config is not None)
 
 
 async def _serve_one(

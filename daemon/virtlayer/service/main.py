@@ -67,6 +67,8 @@ class Arguments:
     config: Path
     on_demand: bool
     """Whether the next call starts the daemon again, so that it need not stay."""
+    config_required: bool
+    """Whether the file of settings must exist: it was named on the command line."""
 
 
 def main() -> None:
@@ -83,7 +85,7 @@ def main() -> None:
             _log.critical("%s", problem)
         sys.exit(1)
     try:
-        settings = load_settings(arguments.config)
+        settings = load_settings(arguments.config, required=arguments.config_required)
         code = asyncio.run(_serve(arguments, settings))
     except (VirtlayerError, ConnectionError, BusError) as error:
         _log.critical("%s", error)
@@ -122,6 +124,7 @@ def _parse_arguments() -> Arguments:
         uri=given.connect or (_SESSION_URI if given.session else None),
         config=given.config or configuration_directory(session=given.session) / "virtlayerd.toml",
         on_demand=given.exit_when_idle,
+        config_required=given.config is not None,
     )
 
 

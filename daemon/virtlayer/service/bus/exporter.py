@@ -117,7 +117,7 @@ class Exporter:
         except (
             Exception
         ):  # whatever does not fit into a message, the caller is in the midst of work
-            _log.exception("The signal %s.%s could not be sent", interface, member.name)
+            _log.exception("The signal %s.%s could not be sent.", interface, member.name)
 
     def announce(self, path: str, interface: Interface, functions: frozenset[str]) -> None:
         """Send PropertiesChanged for the properties that these functions read."""
@@ -211,7 +211,7 @@ class Exporter:
             case MessageTooLarge():
                 return names.STANDARD_ERROR_PREFIX + "LimitsExceeded", str(error)
         place = f"{call.message.interface}.{call.message.member}"
-        _log.error("The call %s met a defect", place, exc_info=error)
+        _log.error("The call %s had an internal error.", place, exc_info=error)
         hidden = defect(place)
         return names.ERROR_PREFIX + hidden.name, hidden.message
 

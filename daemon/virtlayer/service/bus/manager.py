@@ -28,6 +28,7 @@ from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.bus.replacing import authorized_replacing
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.jobs.turns import Turns
 from virtlayer.service.operations.create_volume import (
     CreateVolumeRequest,
@@ -115,7 +116,7 @@ class Manager(Interface):
                 volume = await request.volume.settled(deadline)
                 request = dataclasses.replace(request, volume=volume)
             job = self._services.jobs.start(
-                "pull",
+                Kind.PULL,
                 source=str(request.source),
                 pool=pool,
                 started_by=await self._authority.uid(call),
@@ -145,7 +146,7 @@ class Manager(Interface):
         volume_with_secrets = await request.volume.settled(secrets_deadline())
         request = dataclasses.replace(request, volume=volume_with_secrets)
         job = self._services.jobs.start(
-            "create-volume",
+            Kind.CREATE_VOLUME,
             source=image,
             pool=pool,
             started_by=await self._authority.uid(call),
@@ -191,7 +192,7 @@ class Manager(Interface):
         await self._authority.authorize(call, Action.REMOVE, details)
         return await self._start(
             call,
-            "remove",
+            Kind.REMOVE,
             lambda job: remove(self._services, request, job),
             source=image,
             pool=pool,
@@ -204,7 +205,7 @@ class Manager(Interface):
         request = PruneRequest(pool=parse_pool_name(pool), dry_run=given.dry_run)
         await self._authority.authorize(call, Action.PRUNE, details_of(given, pool=pool))
         return await self._start(
-            call, "prune", lambda job: prune(self._services, request, job), pool=pool
+            call, Kind.PRUNE, lambda job: prune(self._services, request, job), pool=pool
         )
 
     @method("Populate", takes={"options": "a{sv}"}, gives={"id": "u", "job": "o"})
@@ -215,7 +216,7 @@ class Manager(Interface):
         await self._authority.authorize(call, Action.POPULATE, details_of(given))
         return await self._start(
             call,
-            "populate",
+            Kind.POPULATE,
             lambda job: populate(self._services, request, job),
             # They belong to the user who configured them, not to the one who pulls them.
             owner=self._services.configuration_owner,
@@ -230,7 +231,7 @@ class Manager(Interface):
         request = RescanRequest(pool=parse_pool_name(pool))
         await self._authority.authorize(call, Action.RESCAN, details_of(given, pool=pool))
         return await self._start(
-            call, "rescan", lambda job: rescan(self._services, request, job), pool=pool
+            call, Kind.RESCAN, lambda job: rescan(self._services, request, job), pool=pool
         )
 
     @method(
@@ -266,7 +267,14 @@ class Manager(Interface):
         for job in self._services.jobs.list():
             source = job.source if await viewer.sees({job.owner}) else ""
             listed.append(
-                (job.id, names.job_path(job.id), job.kind, str(job.state), source, job.progress)
+                (
+                    job.id,
+                    names.job_path(job.id),
+                    str(job.kind),
+                    str(job.state),
+                    source,
+                    job.progress,
+                )
             )
         return listed
 
@@ -313,7 +321,7 @@ class Manager(Interface):
     async def _start(
         self,
         call: Call,
-        kind: str,
+        kind: Kind,
         operation: Callable[[Job], Awaitable[object]],
         *,
         source: str = "",

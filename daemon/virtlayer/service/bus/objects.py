@@ -67,5 +67,5 @@ def read_all(interface: Interface, *, private: bool, bulky: bool = True) -> dict
         try:
             values[name] = read(interface, member)
         except Exception:  # whatever a getter does wrong, the other values are good
-            _log.exception("The property %s.%s cannot be read", interface.interface, name)
+            _log.exception("The property %s.%s cannot be read.", interface.interface, name)
     return values

@@ -11,10 +11,18 @@ from collections.abc import Awaitable, Callable
 from virtlayer import journal
 from virtlayer.errors import Busy, Cancelled, Internal, NoSuchJob, VirtlayerError
 from virtlayer.service.jobs.job import Job, JobListener, JobState
+from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.jobs.turns import Turns
 from virtlayer.settings import JobSettings
 
 _log = logging.getLogger(__name__)
+
+_ENDINGS = {
+    JobState.DONE: "is done",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "was cancelled",
+}
+"""What the journal says of a job that has ended."""
 
 type Operation = Callable[[Job], Awaitable[object]]
 
@@ -52,7 +60,7 @@ class Jobs:
 
     def start(
         self,
-        kind: str,
+        kind: Kind,
         *,
         source: str,
         pool: str,
@@ -64,7 +72,7 @@ class Jobs:
         """Accept a job.
 
         Args:
-            kind: What it does: ``pull`` …
+            kind: What it does.
             source: On which image.
             pool: In which pool.
             started_by: The uid of the caller.
@@ -78,7 +86,7 @@ class Jobs:
             Cancelled: The service is about to end.
         """
         try:
-            self._check_acceptable(kind, source, started_by)
+            self._check_acceptable(kind.describe(source, pool), started_by)
         except VirtlayerError:
             if belongings is not None:
                 belongings.close()
@@ -101,12 +109,10 @@ class Jobs:
         # recorded from outside.
         task.add_done_callback(lambda task: self._end(job, task, belongings))
         _log.info(
-            'Job %d: %s of %s into pool "%s", for uid %d',
+            "Job %d was started by UID %d: %s.",
             job.id,
-            kind,
-            source,
-            pool,
             started_by,
+            job.description,
             extra=_fields(job, journal.JOB_STARTED),
         )
         self._audience.added(job)
@@ -168,9 +174,9 @@ class Jobs:
             timer.cancel()
         return not self._tasks
 
-    def _check_acceptable(self, kind: str, source: str, uid: int) -> None:
+    def _check_acceptable(self, description: str, uid: int) -> None:
         if self._closing:
-            raise Cancelled(f"The {kind} of {source} was not started: the service is stopping.")
+            raise Cancelled(f"The {description} was not started: the service is stopping.")
         if uid in self._unlimited:
             return
         queued = sum(
@@ -202,8 +208,14 @@ class Jobs:
         elif isinstance(failure, VirtlayerError):
             _fail(job, JobState.FAILED, failure)
         elif failure is not None:
-            _log.error("Job %d met a defect", job.id, exc_info=failure, extra=_fields(job))
-            _fail(job, JobState.FAILED, defect(f"job {job.id} ({job.kind} of {job.source})"))
+            _log.error(
+                "Job %d had an internal error: %s.",
+                job.id,
+                job.description,
+                exc_info=failure,
+                extra=_fields(job),
+            )
+            _fail(job, JobState.FAILED, defect(f"job {job.id} ({job.description})"))
         else:
             job.result = task.result()
             job.state = JobState.DONE
@@ -214,10 +226,11 @@ class Jobs:
 
     def _announce(self, job: Job) -> None:
         _log.info(
-            "Job %d: %s%s",
+            "Job %d %s: %s.%s",
             job.id,
-            job.state,
-            f": {job.error}: {job.message}" if job.state is JobState.FAILED else "",
+            _ENDINGS[job.state],
+            job.description,
+            f" {job.error}: {job.message}" if job.state is JobState.FAILED else "",
             extra=_fields(job, journal.JOB_ENDED),
         )
         job.report.finish(success=job.state is JobState.DONE)
@@ -235,10 +248,14 @@ class Jobs:
             self._forget(self._jobs[self._most_expendable()])
 
     def _most_expendable(self) -> int:
-        """The oldest finished job of the user who has most: others' stay readable."""
+        """The oldest finished job of the user who has most: others' stay readable.
+
+        A job that has failed keeps its reason as long as that user has jobs that have not.
+        """
         numbers = Counter(self._jobs[number].started_by for number in self._finished)
         [(uid, _)] = numbers.most_common(1)
-        return next(one for one in self._finished if self._jobs[one].started_by == uid)
+        jobs = [self._jobs[one] for one in self._finished if self._jobs[one].started_by == uid]
+        return min(jobs, key=lambda job: job.state is JobState.FAILED).id
 
     def _forget(self, job: Job) -> None:
         self._finished.pop(job.id).cancel()
@@ -272,12 +289,12 @@ class _Audience:
             try:
                 tell(listener)
             except Exception:  # whatever a listener does wrong, the job goes on
-                _log.exception("A listener to jobs met a defect")
+                _log.exception("A listener to jobs had an internal error.")
 
 
 def defect(place: str) -> Internal:
     """What a caller is told about an exception that nobody expected."""
-    return Internal(f"virtlayerd met a defect in {place}; its journal has the details.")
+    return Internal(f"Internal error of virtlayerd in {place}. Its journal has the details.")
 
 
 def _fail(job: Job, state: JobState, error: VirtlayerError) -> None:
@@ -291,6 +308,7 @@ def _fields(job: Job, message_id: str | None = None) -> dict[str, object]:
         message_id,
         job=job.id,
         kind=job.kind,
+        description=job.description,
         source=job.source,
         pool=job.pool,
         caller_uid=job.started_by,

@@ -5,6 +5,7 @@ import asyncio
 from enum import StrEnum
 from typing import Protocol
 
+from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.jobs.progress import Progress, Stage
 
 
@@ -50,7 +51,7 @@ class Job:
 
     Args:
         number: Its id, unique in the life of this process.
-        kind: What it does: ``pull`` …
+        kind: What it does.
         source: On which image.
         pool: In which pool.
         started_by: The uid of the caller that started it.
@@ -62,7 +63,7 @@ class Job:
         self,
         number: int,
         *,
-        kind: str,
+        kind: Kind,
         source: str,
         pool: str,
         started_by: int,
@@ -90,6 +91,11 @@ class Job:
         self.cancel_requested = False
         self._over = asyncio.Event()
         self._task: asyncio.Task[object] | None = None
+
+    @property
+    def description(self) -> str:
+        """What it does, and on what, for the middle of a sentence."""
+        return self.kind.describe(self.source, self.pool)
 
     @property
     def stage(self) -> Stage:

@@ -146,7 +146,7 @@ async def _delete(services: Services, pool: Pool, doomed: tuple[str, ...]) -> No
     for name in deletion.names:
         await services.catalog.remove_volume(pool.name, name)
         _log.info(
-            'Deleted the layer volume %s in the pool "%s"',
+            'Deleted the layer volume %s in the pool "%s".',
             name,
             pool.name,
             extra=journal.fields(pool=pool.name, volume=name),

@@ -101,7 +101,7 @@ async def _brought_up_to_date(
     except VirtlayerError as error:
         populated = _failed(image, error)
     except Exception:  # a defect that one image meets must not stop the others
-        _log.exception("Job %d met a defect with %s", job.id, image.file)
+        _log.exception("Job %d had an internal error with the image of %s.", job.id, image.file)
         populated = _failed(image, defect(f"job {job.id} ({image.file})"))
     await services.catalog.visited(
         Visit(

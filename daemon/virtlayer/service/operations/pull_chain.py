@@ -234,7 +234,13 @@ class _Pull:
     ) -> PullResult:
         request, services, image = self._request, self._services, source.image
         self._digest, self._policy = image.digest, source.policy
-        _log.info("Job %d: the image is %s", self._job.id, self._digest, extra=self._fields())
+        _log.info(
+            "Job %d pulls %s, whose digest is %s.",
+            self._job.id,
+            request.source,
+            self._digest,
+            extra=self._fields(),
+        )
         plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
         # From before it is looked for until the catalog says who needs it.
         async with contextlib.AsyncExitStack() as claims:
@@ -323,9 +329,10 @@ class _Pull:
             BuiltVolume(self._request.pool, planned.name, planned.below, layers)
         )
         _log.info(
-            "Job %d: volume %s is in its pool",
+            'Job %d has placed the layer volume %s in the pool "%s".',
             self._job.id,
             planned.name,
+            self._request.pool,
             extra=self._fields(volume=planned.name, layer=planned.layers[-1].diff_id),
         )
 

@@ -116,7 +116,7 @@ class SharedPlanning:
         if digest is not None:
             _log.warning(
                 'The volume %s in the pool "%s" was built from the blob %s as the layer %s, but '
-                "that blob unpacks to %s: a layer worker did not say the truth",
+                "that blob unpacks to %s: a layer worker did not say the truth.",
                 volume.name,
                 volume.pool,
                 layer.blob,
@@ -140,5 +140,5 @@ class SharedPlanning:
                 async with UnpackingWorker.started(programs, settings) as worker:
                     return await worker.digest(descriptor, algorithm, f"The blob {layer.blob}")
             except VirtlayerError as error:
-                _log.warning("The blob %s cannot be decompressed: %s", layer.blob, error)
+                _log.warning("The blob %s cannot be decompressed. %s", layer.blob, error)
                 return None

@@ -27,7 +27,7 @@ class Sweeper:
                 self._swept.add(pool.uuid)
                 if number:
                     _log.warning(
-                        'Removed the files of %d unfinished jobs from the pool "%s"',
+                        'Removed the files of %d unfinished jobs from the pool "%s".',
                         number,
                         pool.name,
                         extra=journal.fields(pool=pool.name),

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The kinds of jobs, and how the journal and messages describe a job."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a job does."""
+
+    PULL = "pull"
+    CREATE_VOLUME = "create-volume"
+    REMOVE = "remove"
+    PRUNE = "prune"
+    POPULATE = "populate"
+    RESCAN = "rescan"
+
+    def describe(self, source: str, pool: str) -> str:
+        """Describe a job of this kind in the middle of a sentence.
+
+        Args:
+            source: The reference of the image, or its name in the pool; "" for a job about none.
+            pool: The name of the pool; "" for a job about several.
+        """
+        return _DESCRIPTIONS[self].format(source=source, pool=pool)
+
+
+_DESCRIPTIONS = {
+    Kind.PULL: 'pull of {source} into the pool "{pool}"',
+    Kind.CREATE_VOLUME: 'create-volume on the image "{source}" in the pool "{pool}"',
+    Kind.REMOVE: 'remove of the image "{source}" from the pool "{pool}"',
+    Kind.PRUNE: 'prune of the pool "{pool}"',
+    Kind.POPULATE: "populate of the configured images",
+    Kind.RESCAN: 'rescan of the pool "{pool}"',
+}
