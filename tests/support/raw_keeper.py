@@ -57,14 +57,26 @@ class RawService:
         """Ask something, in whatever form; the descriptors stay the test's."""
         number = next(self._numbers)
         self.send({"id": number, "ask": message, "with": content}, descriptors)
-        packet, received, _, _ = socket.recv_fds(
-            self.connection, 2**20, 16, socket.MSG_CMSG_CLOEXEC
-        )
-        reply = json.loads(packet)
+        reply, received = self._receive()
         assert reply.pop("id") == number
         return Reply(
             reply.get("done"), reply.get("error", ""), reply.get("text", ""), tuple(received)
         )
+
+    def _receive(self) -> tuple[Any, list[int]]:
+        text, descriptors = "", list[int]()
+        while True:
+            packet, received, _, _ = socket.recv_fds(
+                self.connection, 2**20, 16, socket.MSG_CMSG_CLOEXEC
+            )
+            descriptors += received
+            match json.loads(packet):
+                case {"piece": piece, **rest}:
+                    text += piece
+                    if rest:
+                        return json.loads(text), descriptors
+                case reply:
+                    return reply, descriptors
 
     def get(self, message: str, descriptors: Sequence[int] = (), **content: Any) -> Any:
         """Ask something that works; descriptors of the reply are closed."""

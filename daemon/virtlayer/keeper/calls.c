@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * System calls that Python does not have: openat2(2), which opens a name without following a link,
- * syncfs(2), and fstatfs(2).
+ * syncfs(2), fstatfs(2), and statx(2), which asks a server for what this host may have cached.
  */
 
 #define _GNU_SOURCE
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -62,6 +63,45 @@ static PyObject *sync_filesystem(PyObject *module, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+/* Lets the next fstat(2) of a file, and a list of a directory, be as the server has them now. */
+static PyObject *ask_server(PyObject *module, PyObject *argument)
+{
+    long descriptor = PyLong_AsLong(argument);
+    struct statx info;
+    int result;
+
+    (void)module;
+    if (descriptor == -1 && PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = statx((int)descriptor, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
+                   &info);
+    Py_END_ALLOW_THREADS
+    if (result != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+/* Gets the type of a descriptor's file system; false with an exception on failure. */
+static int file_system_type(PyObject *argument, long *type)
+{
+    long descriptor = PyLong_AsLong(argument);
+    struct statfs info;
+    int result;
+
+    if (descriptor == -1 && PyErr_Occurred())
+        return 0;
+    Py_BEGIN_ALLOW_THREADS
+    result = fstatfs((int)descriptor, &info);
+    Py_END_ALLOW_THREADS
+    if (result != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return 0;
+    }
+    *type = (long)info.f_type;
+    return 1;
+}
+
 /* Whether a file is one that the kernel makes up: reading some of them blocks or has effects. */
 static PyObject *is_made_by_kernel(PyObject *module, PyObject *argument)
 {
@@ -70,27 +110,33 @@ static PyObject *is_made_by_kernel(PyObject *module, PyObject *argument)
         SECURITYFS_MAGIC,  CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PSTOREFS_MAGIC,
         EFIVARFS_MAGIC,    BPF_FS_MAGIC,       BINFMTFS_MAGIC,     SELINUX_MAGIC,
     };
-    long descriptor = PyLong_AsLong(argument);
-    struct statfs info;
-    int result;
+    long type;
 
     (void)module;
-    if (descriptor == -1 && PyErr_Occurred())
+    if (!file_system_type(argument, &type))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    result = fstatfs((int)descriptor, &info);
-    Py_END_ALLOW_THREADS
-    if (result != 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-        if ((long)info.f_type == types[i])
+        if (type == types[i])
             Py_RETURN_TRUE;
     Py_RETURN_FALSE;
+}
+
+static PyObject *is_nfs(PyObject *module, PyObject *argument)
+{
+    long type;
+
+    (void)module;
+    if (!file_system_type(argument, &type))
+        return NULL;
+    return PyBool_FromLong(type == NFS_SUPER_MAGIC);
 }
 
 static PyMethodDef methods[] = {
     { "is_made_by_kernel", is_made_by_kernel, METH_O,
       "Whether a descriptor's file is in a file system such as /proc, /sys or debugfs." },
+    { "is_nfs", is_nfs, METH_O, "Whether a descriptor's file is on a server, by NFS." },
+    { "ask_server", ask_server, METH_O,
+      "Ask the server of a network file system about a descriptor's file, whatever is cached." },
     { "open_beneath", open_beneath, METH_VARARGS,
       "Open a name in a directory (descriptor, name, flags, mode); see the module beneath." },
     { "sync_filesystem", sync_filesystem, METH_O,

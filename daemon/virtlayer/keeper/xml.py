@@ -36,6 +36,11 @@ def parse_pool(text: str) -> Pool:
     return Pool(name, _text(root, "uuid"), kind, Path(_text(root, "target/path")))
 
 
+def parse_pool_kind(text: str) -> str:
+    """The type in the description of a pool of any kind, such as "logical"."""
+    return _parsed(text).get("type", "")
+
+
 def parse_volume(text: str) -> Volume:
     """Read the description of a volume."""
     root = _parsed(text)

@@ -2,7 +2,8 @@
 """What each message of ``messages`` takes and returns.
 
 A pool is named by its UUID: the keeper knows its directory from libvirt and from nobody else.
-Staging directories and programs have numbers, which mean something on their connection alone.
+Claims, locks, staging directories and programs have numbers, which mean something on their
+connection alone.
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,18 @@ from virtlayer.protocol.checks import (
     VolumeName,
     VolumeSize,
 )
+from virtlayer.protocol.claims import Claimed, ClaimVolumes, Locked, Release
 from virtlayer.protocol.messages import Message
-from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
 from virtlayer.protocol.programs import Ended, StartProgram
+from virtlayer.protocol.records import (
+    ListRecords,
+    PutRecord,
+    ReadRecords,
+    RecordContents,
+    RecordList,
+    RecordPut,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,13 @@ class Hello:
     """
 
     root: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStates:
+    """All pools that libvirt has."""
+
+    pools: tuple[PoolState, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +346,7 @@ class EndProgram:
 
 
 HELLO = Call(Message.HELLO, Nothing, Hello)
+LIST_POOLS = Call(Message.LIST_POOLS, Nothing, PoolStates)
 FIND_POOL = Call(Message.FIND_POOL, NamedPool, Pool)
 FIND_VOLUMES = Call(Message.FIND_VOLUMES, NamedVolumes, Volumes)
 LIST_VOLUMES = Call(Message.LIST_VOLUMES, KnownPool, Volumes)
@@ -338,6 +356,12 @@ SPACE = Call(Message.SPACE, KnownPool, Bytes)
 USERS = Call(Message.USERS, Layers, Usage)
 DELETE = Call(Message.DELETE, Layers, Deleted)
 SWEEP = Call(Message.SWEEP, KnownPool, Swept)
+CLAIM = Call(Message.CLAIM, ClaimVolumes, Claimed)
+LOCK = Call(Message.LOCK, KnownPool, Locked)
+RELEASE = Call(Message.RELEASE, Release, Nothing)
+LIST_RECORDS = Call(Message.LIST_RECORDS, ListRecords, RecordList)
+READ_RECORDS = Call(Message.READ_RECORDS, ReadRecords, RecordContents)
+PUT_RECORD = Call(Message.PUT_RECORD, PutRecord, RecordPut)
 STAGE = Call(Message.STAGE, Stage, Staged)
 DISCARD = Call(Message.DISCARD, Discard, Nothing)
 CREATE_OVERLAY = Call(Message.CREATE_OVERLAY, CreateOverlay, Ended)

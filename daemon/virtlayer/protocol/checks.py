@@ -6,11 +6,13 @@ from typing import Annotated
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.layer_names import is_layer_volume
-from virtlayer.protocol.names import parse_volume_name
+from virtlayer.protocol.names import parse_image_name, parse_volume_name
 from virtlayer.protocol.packets import Malformed
 from virtlayer.sizes import GIB
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RECORD = re.compile(r"[0-9a-f]{64}\.json")
 _NUMBER_LIMIT = 2**53
 
 
@@ -37,6 +39,23 @@ def _is_uuid(text: str) -> None:
         raise Malformed("not a UUID")
 
 
+def _is_record_name(name: str) -> None:
+    try:
+        parse_image_name(name)
+    except InvalidArgument as error:
+        raise Malformed("not a name") from error
+
+
+def _is_record_file(name: str) -> None:
+    if not _RECORD.fullmatch(name):
+        raise Malformed("not a name of a record's file")
+
+
+def _is_sha256(text: str) -> None:
+    if not _SHA256.fullmatch(text):
+        raise Malformed("not a SHA-256 digest")
+
+
 def at_most(limit: int, least: int = 0) -> object:
     """The check of a number: from ``least`` to ``limit``."""
 
@@ -55,6 +74,14 @@ LayerName = Annotated[str, _is_layer]
 Uuid = Annotated[str, _is_uuid]
 Number = Annotated[int, at_most(_NUMBER_LIMIT)]
 """What the keeper has given a number, such as a staging directory; or a job's."""
+RecordName = Annotated[str, _is_record_name]
+"""Of what a record is about; names of images have slashes."""
+RecordFile = Annotated[str, _is_record_file]
+"""Of the file of a record; ``records.record_file`` gives it."""
+BuildKey = Annotated[str, _is_sha256]
+"""What is the same for two jobs that would build the same layer."""
+StampNumber = Annotated[int, at_most(2**64)]
+"""An inode, a time in nanoseconds, or a size in bytes."""
 Memory = Annotated[int, at_most(64 * GIB, 1)]
 """Bytes of address space."""
 Seconds = Annotated[int, at_most(7 * 24 * 60 * 60, 1)]

@@ -13,6 +13,7 @@ class Message(StrEnum):
     """The messages; each is checked in ``keeper`` as if the service were compromised."""
 
     HELLO = "hello"  # who the keeper is: whether root
+    LIST_POOLS = "list-pools"  # all pools of any kind: state, capacity, free space
     FIND_POOL = "find-pool"  # a pool by its name
     FIND_VOLUMES = "find-volumes"  # volumes of a pool by their names
     LIST_VOLUMES = "list-volumes"  # all volumes of a pool
@@ -22,6 +23,13 @@ class Message(StrEnum):
     USERS = "users"  # who needs the volumes of a pool
     DELETE = "delete"  # delete layer volumes that nothing uses
     SWEEP = "sweep"  # remove what killed processes left in a pool
+
+    CLAIM = "claim"  # volumes that a job counts on, and layers that it builds; its lock
+    LOCK = "lock"  # the lock of a pool, and what is claimed there
+    RELEASE = "release"  # end a claim, or a lock
+    LIST_RECORDS = "list-records"  # which records a pool has, if any changed
+    READ_RECORDS = "read-records"  # their contents, as one memory file
+    PUT_RECORD = "put-record"  # write or delete a record, unless another process changed it
 
     STAGE = "stage"  # a new staging directory, and the descriptor of its lock
     DISCARD = "discard"  # remove a staging directory and end the programs in it

@@ -3,7 +3,8 @@
 
 A message is one packet, with its descriptors (SCM_RIGHTS). One that is longer than a packet is sent
 in pieces, ``{"piece": text}`` and at last ``{"piece": text, "last": true}``: the texts together are
-the message. What either side sends is bounded before it is parsed.
+the message, and its descriptors come with the last one. What either side sends is bounded before it
+is parsed.
 """
 
 import asyncio
@@ -107,11 +108,11 @@ class PacketSocket:
             if len(text) <= PACKET_LIMIT:
                 await self._send(text.encode(), descriptors)
                 return
-            assert not descriptors, "no message with descriptors is that long"
             for start in range(0, len(text), PIECE):
-                last = {"last": True} if start + PIECE >= len(text) else {}
+                is_last = start + PIECE >= len(text)
+                last = {"last": True} if is_last else {}
                 piece = json.dumps({"piece": text[start : start + PIECE], **last})
-                await self._send(piece.encode(), ())
+                await self._send(piece.encode(), descriptors if is_last else ())
 
     async def _send(self, packet: bytes, descriptors: Sequence[int]) -> None:
         while True:

@@ -57,3 +57,24 @@ class Usage:
 
     volumes: Mapping[str, Volume]
     users: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A storage pool of any kind, as libvirt saw it last.
+
+    Attributes:
+        name: Its name.
+        uuid: Its UUID.
+        kind: Its type, such as "dir" or "logical".
+        state: "inactive", "building", "running", "degraded" or "inaccessible".
+        capacity: Its size in bytes; 0 if it is not active.
+        available: How much of it is free, in bytes.
+    """
+
+    name: str
+    uuid: str
+    kind: str
+    state: str
+    capacity: int
+    available: int

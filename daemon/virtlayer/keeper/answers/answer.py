@@ -48,12 +48,24 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A message, and the function that answers it."""
+    """A message, and the function that answers it.
+
+    Attributes:
+        call: The message.
+        function: The function.
+        takes_descriptors: Whether it needs those that came with the request.
+    """
 
     call: Call[Any, Any]
     function: Callable[[Turn, Any], Awaitable[Any]]
+    takes_descriptors: bool
 
 
-def answer[Q, R](call: Call[Q, R], function: Callable[[Turn, Q], Awaitable[R]]) -> Answer:
+def answer[Q, R](
+    call: Call[Q, R],
+    function: Callable[[Turn, Q], Awaitable[R]],
+    *,
+    takes_descriptors: bool = False,
+) -> Answer:
     """Say which function answers a message; its types must be those of the message."""
-    return Answer(call, function)
+    return Answer(call, function, takes_descriptors)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, VirtlayerError
-from virtlayer.keeper.answers import pools, programs, staging
+from virtlayer.keeper.answers import claims, pools, programs, records, staging
 from virtlayer.keeper.answers.answer import Answer, Turn
 from virtlayer.keeper.answers.holdings import Holdings
 from virtlayer.keeper.connection import Hypervisor
@@ -30,11 +30,22 @@ _CHARACTERS_AT_A_TIME = 8 * REQUEST_LIMIT
 """Of all those requests together."""
 _LISTS_AT_A_TIME = 8
 """Long answers of one connection, until they are sent; libvirt has 8 threads as well."""
-_LISTS = {Message.FIND_VOLUMES, Message.LIST_VOLUMES, Message.FIND_FILES, Message.USERS}
+_LISTS = {
+    *(Message.FIND_VOLUMES, Message.LIST_VOLUMES, Message.FIND_FILES, Message.USERS),
+    *(Message.LOCK, Message.LIST_RECORDS, Message.READ_RECORDS),
+}
 
 ANSWERS: Mapping[Message, Answer] = {
-    one.call.message: one for one in (*pools.ANSWERS, *staging.ANSWERS, *programs.ANSWERS)
+    one.call.message: one
+    for one in (
+        *pools.ANSWERS,
+        *claims.ANSWERS,
+        *records.ANSWERS,
+        *staging.ANSWERS,
+        *programs.ANSWERS,
+    )
 }
+_WITH_DESCRIPTORS = {message for message, one in ANSWERS.items() if one.takes_descriptors}
 
 
 class ServiceConnection:
@@ -95,8 +106,8 @@ class ServiceConnection:
 
     async def _answer(self, number: int, ask: str, content: object, turn: Turn) -> None:
         try:
-            if ask != Message.START_PROGRAM:
-                # No other message takes any, and some wait for long.
+            if ask not in _WITH_DESCRIPTORS:
+                # Some of the others wait for long.
                 await turn.close_received()
             async with self._lists if ask in _LISTS else contextlib.nullcontext():
                 reply = await self._reply(ask, content, turn)

@@ -12,12 +12,16 @@ from virtlayer.cancellation import settled
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import OwnedDescriptor
 from virtlayer.keeper.commit import FlushedFile, Placed
+from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.pool_lock import PoolLock
 from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
 
+CLAIMS_LIMIT = 256
+"""Claims and locks together."""
 STAGINGS_LIMIT = 64
 PROGRAMS_LIMIT = 256
 OURS_SECONDS = 300.0
@@ -80,17 +84,86 @@ class Survey:
 
 
 class Holdings:
-    """Staging directories, programs, and what was placed and seen on one connection."""
+    """Claims, staging directories, programs, and what was placed and seen on one connection."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self._placed: dict[tuple[str, str], tuple[Placed, float]] = {}
         self.surveys: dict[str, Survey] = {}
+        self._claims: dict[int, Claim] = {}
+        self._locks: dict[int, PoolLock] = {}
         self._stagings: dict[int, Staging] = {}
         self._programs: dict[int, Program] = {}
+        self._claiming = 0
         self._making = 0
         self._starting = 0
         self._numbers = itertools.count(1)
+
+    def claim(self, number: int, pool: Pool) -> Claim:
+        """A claim in a pool by its number.
+
+        Raises:
+            Internal: There is none on this connection, or it is one in another pool.
+        """
+        claim = self._claims.get(number)
+        if claim is None or claim.pool.uuid != pool.uuid:
+            raise _unknown("claim in that pool", number)
+        return claim
+
+    def lock(self, number: int, pool: Pool) -> PoolLock:
+        """The lock of a pool by its number.
+
+        Raises:
+            Internal: There is none on this connection, or it is the lock of another pool.
+        """
+        lock = self._locks.get(number)
+        if lock is None or lock.pool.uuid != pool.uuid:
+            raise _unknown("lock of that pool", number)
+        return lock
+
+    def has_lock(self, number: int) -> bool:
+        """Whether a number is that of a lock."""
+        return number in self._locks
+
+    @contextlib.contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Make a claim or take a lock within the context, if there is room for one more.
+
+        Raises:
+            Internal: There are too many.
+        """
+        if len(self._claims) + len(self._locks) + self._claiming >= CLAIMS_LIMIT:
+            raise Internal(f"The service has {CLAIMS_LIMIT} claims, the most.")
+        self._claiming += 1
+        try:
+            yield
+        finally:
+            self._claiming -= 1
+
+    def add_claim(self, claim: Claim) -> int:
+        """Take over a claim; its number."""
+        number = next(self._numbers)
+        self._claims[number] = claim
+        return number
+
+    def add_lock(self, lock: PoolLock) -> int:
+        """Take over the lock of a pool; its number."""
+        number = next(self._numbers)
+        self._locks[number] = lock
+        return number
+
+    async def release(self, number: int) -> None:
+        """End a claim or a lock.
+
+        Raises:
+            Internal: There is none of that number on this connection.
+        """
+        if number in self._locks:
+            await self._locks.pop(number).release()
+        elif number in self._claims:
+            await asyncio.to_thread(self._claims.pop(number).end)
+        else:
+            raise _unknown("claim or lock", number)
 
     def staging(self, number: int) -> Staging:
         """A staging directory by its number.
@@ -228,10 +301,12 @@ class Holdings:
             await staging.life.aclose()
 
     async def close(self) -> None:
-        """Kill all programs and remove all staging directories."""
+        """Kill all programs, remove all staging directories, and end all claims and locks."""
         await asyncio.gather(*(self.end_program(one) for one in tuple(self._programs)))
         for number in tuple(self._stagings):
             await self.discard(number, failed=True)
+        for number in (*self._claims, *self._locks):
+            await self.release(number)
 
 
 def _unknown(what: str, number: int) -> Internal:

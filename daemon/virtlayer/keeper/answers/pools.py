@@ -5,6 +5,7 @@ import asyncio
 import os
 from collections.abc import Collection
 
+from virtlayer.cancellation import to_completion
 from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Survey
@@ -12,12 +13,15 @@ from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.deletion import delete_volume
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.records import delete_record
+from virtlayer.keeper.pool_states import pool_states
 from virtlayer.keeper.staging import sweep
 from virtlayer.keeper.usage import usage_of, volumes_in
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
 from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.records import RecordKind, record_file
 
 _SURVEY_SECONDS = 10.0
 """How long a deletion may rely on what was found before: the service decides in between."""
@@ -56,6 +60,10 @@ async def active_pool_of(turn: Turn, uuid: str) -> Pool:
 
 async def _hello(_turn: Turn, _request: calls.Nothing) -> calls.Hello:
     return calls.Hello(root=os.geteuid() == 0)
+
+
+async def _list_pools(turn: Turn, _request: calls.Nothing) -> calls.PoolStates:
+    return calls.PoolStates(tuple(await turn.hypervisor.call(pool_states)))
 
 
 async def _find_pool(turn: Turn, request: calls.NamedPool) -> Pool:
@@ -114,6 +122,8 @@ async def _delete(turn: Turn, request: calls.Layers) -> calls.Deleted:
                 usage, volumes = recent, dict(recent.volumes)
             _check_unused(pool, name, usage, volumes)
             await delete_volume(turn.hypervisor, pool, name)
+            record = record_file(RecordKind.LAYER, name)
+            await to_completion(asyncio.to_thread(delete_record, pool, record))
         except VirtlayerError as error:
             return calls.Deleted(tuple(deleted), error.name, error.message)
         volumes.pop(name, None)
@@ -188,6 +198,7 @@ def _described(connection: Connection, uuid: str) -> str:
 
 ANSWERS = (
     answer(calls.HELLO, _hello),
+    answer(calls.LIST_POOLS, _list_pools),
     answer(calls.FIND_POOL, _find_pool),
     answer(calls.FIND_VOLUMES, _find_volumes),
     answer(calls.LIST_VOLUMES, _list_volumes),

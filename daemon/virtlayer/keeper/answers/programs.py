@@ -67,7 +67,7 @@ def _ended(program: RunningProgram) -> Ended:
 
 ANSWERS = (
     answer(calls.CREATE_OVERLAY, _create_overlay),
-    answer(calls.START_PROGRAM, _start),
+    answer(calls.START_PROGRAM, _start, takes_descriptors=True),
     answer(calls.WAIT_PROGRAM, _wait),
     answer(calls.END_PROGRAM, _end),
 )

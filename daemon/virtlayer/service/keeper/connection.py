@@ -9,19 +9,22 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from virtlayer.errors import Internal, PoolUnavailable, VirtlayerError
 from virtlayer.protocol import packets
 from virtlayer.protocol.calls import Call
+from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.codec import decode, encode
 from virtlayer.protocol.packets import REPLY_LIMIT, Malformed, PacketSocket
 
 type Connect = Callable[[], AbstractAsyncContextManager[socket.socket]]
 """Reaches a keeper; when the context ends, one that was started for it has ended."""
 
-_ERRORS = {kind.__name__: kind for kind in VirtlayerError.__subclasses__()}
+_ERRORS: Mapping[str, type[VirtlayerError]] = {
+    kind.__name__: kind for kind in (*VirtlayerError.__subclasses__(), PoolLocked)
+}
 
 
 class KeeperConnection:

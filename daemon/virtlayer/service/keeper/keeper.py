@@ -6,9 +6,11 @@ from pathlib import Path
 
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Pool
+from virtlayer.service.keeper.claims import Claims
 from virtlayer.service.keeper.connection import Connect, KeeperLink
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.keeper.programs import KeeperPrograms
+from virtlayer.service.keeper.records import Records
 from virtlayer.service.keeper.staging import Staging, staging_directory
 
 
@@ -21,6 +23,8 @@ class Keeper:
 
     Attributes:
         pools: Its pools.
+        claims: The claims on their volumes, and their locks.
+        records: What they say about themselves.
         programs: Runs programs that need no staging directory.
     """
 
@@ -28,6 +32,8 @@ class Keeper:
         self._link = KeeperLink(connect)
         self._runtime = runtime
         self.pools = Pools(self._link)
+        self.claims = Claims(self._link)
+        self.records = Records(self._link)
         self.programs = KeeperPrograms(self._link)
 
     def staging(

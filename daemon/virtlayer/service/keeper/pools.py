@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
-from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
 from virtlayer.service.keeper.connection import KeeperLink, keeper_error
 
 
@@ -32,6 +32,10 @@ class Pools:
     async def keeper_is_root(self) -> bool:
         """Whether the keeper may give files to other users."""
         return (await self._link.ask(calls.HELLO, calls.Nothing())).root
+
+    async def states(self) -> tuple[PoolState, ...]:
+        """All pools that libvirt has, of any kind, and how they are."""
+        return (await self._link.ask(calls.LIST_POOLS, calls.Nothing())).pools
 
     async def get(self, name: str) -> Pool:
         """Look up a pool that can hold backing chains.

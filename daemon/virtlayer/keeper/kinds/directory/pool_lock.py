@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The lock of a pool: while it is held, no other process on any host claims or deletes anything.
+
+It is the first byte of ``.virtlayer/lock``. A thread that waits for a lock cannot be cancelled, so
+the lock is tried again and again, for as long as one request may take.
+"""
+
+import asyncio
+import contextlib
+import errno
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import Internal
+from virtlayer.keeper.beneath import OwnedDescriptor, opened
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.claims import claimed_names
+from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
+from virtlayer.keeper.kinds.directory.own_directory import (
+    LOCK_FILE,
+    OWN_DIRECTORY,
+    open_lock_file,
+    own_directory,
+)
+from virtlayer.protocol.claims import PoolLocked
+from virtlayer.protocol.pools import Pool
+
+_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
+"""Seconds between the first attempts: a claim is written in a millisecond."""
+_PAUSE = 0.02
+_REQUEST_SECONDS = 2.0
+"""How long one request waits. The service asks again, unless its job was cancelled meanwhile."""
+
+
+class PoolLock:
+    """The lock of a pool, to be held across requests."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.claimed: frozenset[str] = frozenset()
+        """The names of the volumes that any job on any host counts on, once it is held."""
+        self.in_use = asyncio.Lock()
+        """Held while something is done that needs the lock."""
+        self._file: OwnedDescriptor | None = None
+        self._own: OwnedDescriptor | None = None
+
+    @property
+    def file(self) -> OwnedDescriptor:
+        """The descriptor that has the lock; a copy of it has it as well."""
+        return _held(self._file)
+
+    @property
+    def own(self) -> OwnedDescriptor:
+        """``.virtlayer`` of the pool."""
+        return _held(self._own)
+
+    async def take(self) -> None:
+        """Wait for the lock.
+
+        Raises:
+            PoolLocked: Another process has it for longer than one request waits.
+            InUse: What some job counts on cannot be read.
+            PoolUnsupported: There can be no lock in the pool.
+        """
+        await _until_locked(self.pool, self._take)
+
+    async def release(self) -> None:
+        """End the lock, when nothing is done under it any longer."""
+        async with self.in_use:
+            if self._file is not None:
+                unlock(self._file)
+            self._file = self._own = None
+
+    def _take(self) -> None:
+        with _taken(self.pool) as (own, file):
+            self.claimed = claimed_names(self.pool, own)
+            self._own = OwnedDescriptor(os.dup(own))
+            self._file = OwnedDescriptor(os.dup(file))
+
+
+async def under_lock[T](pool: Pool, work: Callable[[int], T]) -> T:
+    """Do something in a thread while this process has a pool's lock.
+
+    Args:
+        pool: The pool.
+        work: What to do, with a descriptor of its ``.virtlayer``.
+
+    Raises:
+        PoolLocked: Another process has the lock for longer than one request waits.
+        PoolUnsupported: There can be no lock in the pool.
+        VirtlayerError: What the work raises.
+    """
+    return await _until_locked(pool, functools.partial(_with_lock, pool, work))
+
+
+def _with_lock[T](pool: Pool, work: Callable[[int], T]) -> T:
+    with _taken(pool) as (own, _file):
+        return work(own)
+
+
+@contextlib.contextmanager
+def _taken(pool: Pool) -> Iterator[tuple[int, int]]:
+    """Take the lock for as long as the context lasts, or for that of a copy of its descriptor."""
+    with own_directory(pool) as own, opened(open_lock_file(own)) as file:
+        # One that was removed is another process's no longer: the next attempt finds its successor.
+        if not try_lock(file, 0, 1) or os.fstat(file).st_nlink == 0:
+            raise BlockingIOError(errno.EAGAIN, "the pool is locked")
+        yield own, file
+
+
+async def _until_locked[T](pool: Pool, attempt: Callable[[], T]) -> T:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _REQUEST_SECONDS
+    for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSE)):
+        try:
+            return await to_completion(asyncio.to_thread(attempt))
+        except BlockingIOError as error:
+            if clock() > deadline:
+                raise PoolLocked(
+                    f'Another process has the lock of the pool "{pool.name}". '
+                    f'"lslocks" on each host that uses the pool shows who has '
+                    f"{pool.path / OWN_DIRECTORY / LOCK_FILE}; end that process."
+                ) from error
+        except OSError as error:
+            raise refused_by_system(error, pool.name, pool.path) from error
+        await asyncio.sleep(pause)
+    raise AssertionError("the attempts do not end")
+
+
+def _held(descriptor: OwnedDescriptor | None) -> OwnedDescriptor:
+    if descriptor is None:
+        raise Internal("The lock of the pool is not held.")
+    return descriptor

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The files of records in ``.virtlayer``: listed, read, and replaced whole.
+
+What is in them is the service's business. A record that is written has another name until all of it
+is on disk, and each content has a file of its own, so that a stamp tells one from another.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+
+from virtlayer.errors import PoolUnsupported
+from virtlayer.keeper.beneath import (
+    NotRegular,
+    OwnedDescriptor,
+    open_beneath,
+    open_regular,
+    opened,
+)
+from virtlayer.keeper.calls import ask_server
+from virtlayer.keeper.kinds.directory.own_directory import OWN_DIRECTORY, existing_own_directory
+from virtlayer.keeper.memory_files import new_memory_file, seal
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import (
+    READ_LIMIT,
+    RECORD_LIMIT,
+    RECORDS_LIMIT,
+    ListedRecord,
+    ReadRecord,
+    RecordContents,
+    RecordList,
+    RecordPut,
+    Stamp,
+)
+from virtlayer.sizes import MIB
+
+NEW_RECORD = ".new-"
+"""How the names of records begin that are being written; the name of a claim follows."""
+_RECORD = re.compile(r"[0-9a-f]{64}\.json")
+_SETTLED_SECONDS = 2.0
+"""How old the last change of a directory must be for its time to tell it from the next change. File
+systems have clocks of 1 to 10 ms, and hosts and servers do not agree exactly."""
+
+
+def list_records(pool: Pool, since: Stamp | None) -> RecordList:
+    """List the records of a pool.
+
+    Args:
+        pool: The pool.
+        since: The stamp of an earlier list.
+
+    Raises:
+        PoolUnsupported: ``.virtlayer`` is something else, or has too many records.
+        OSError: It cannot be read.
+    """
+    with existing_own_directory(pool) as own:
+        if own is None:
+            return RecordList(present=False, unchanged=False, stamp=None, records=())
+        ask_server(own)
+        stamp = _stamp(os.fstat(own))
+        if stamp == since:
+            return RecordList(present=True, unchanged=True, stamp=stamp, records=())
+        # Its age first, and what is in it later: what comes meanwhile changes the stamp.
+        is_settled = abs(time.time_ns() - stamp.changed) > _SETTLED_SECONDS * 1e9
+        records = _listed(pool, own)
+    return RecordList(
+        present=True,
+        unchanged=False,
+        stamp=stamp if is_settled else None,
+        records=tuple(records),
+    )
+
+
+def read_records(pool: Pool, files: Iterable[str]) -> tuple[RecordContents, OwnedDescriptor]:
+    """Read records, as many as one answer may hold.
+
+    Args:
+        pool: The pool.
+        files: The names of their files.
+
+    Returns:
+        What was found, and a sealed memory file with the contents.
+
+    Raises:
+        PoolUnsupported: ``.virtlayer`` is something else.
+        OSError: There can be no memory file.
+    """
+    found: list[ReadRecord] = []
+    contents = new_memory_file()
+    with existing_own_directory(pool) as own:
+        room = READ_LIMIT
+        for file in files:
+            record = ReadRecord(None, 0, "") if own is None else _read(own, file, contents, room)
+            if record is None:
+                break
+            found.append(record)
+            room -= record.length
+    seal(contents)
+    return RecordContents(tuple(found)), contents
+
+
+def put_record(
+    own: int, holder: str, file: str, expected: Stamp | None, content: int | None
+) -> RecordPut:
+    """Write or delete a record; the caller has the pool's lock.
+
+    Args:
+        own: A descriptor of ``.virtlayer``.
+        holder: The name of the claim of the caller, or what is no claim's.
+        file: The name of the record's file.
+        expected: The stamp of the record that there must be; None if there must be none.
+        content: A descriptor of a sealed memory file; None to delete the record.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    ask_server(own)
+    found = _stamp_of(own, file)
+    if found != expected:
+        return RecordPut(changed=True, stamp=found)
+    if content is None:
+        if found is not None:
+            os.unlink(file, dir_fd=own)
+            os.fsync(own)
+        return RecordPut(changed=False, stamp=None)
+    new = new_record(own, holder, content)
+    try:
+        os.rename(new, file, src_dir_fd=own, dst_dir_fd=own)
+    except OSError:
+        os.unlink(new, dir_fd=own)
+        raise
+    os.fsync(own)
+    return RecordPut(changed=False, stamp=_stamp_of(own, file))
+
+
+def delete_record(pool: Pool, file: str) -> None:
+    """Delete a record if that is possible: what it is about no longer exists.
+
+    Args:
+        pool: The pool.
+        file: The name of the record's file.
+    """
+    with (
+        contextlib.suppress(OSError, PoolUnsupported),
+        existing_own_directory(pool) as own,
+    ):
+        if own is not None:
+            os.unlink(file, dir_fd=own)
+            os.fsync(own)
+
+
+def new_record(own: int, holder: str, content: int) -> str:
+    """Write a record that has no name yet, and wait until all of it is on disk.
+
+    Args:
+        own: A descriptor of ``.virtlayer``.
+        holder: The name of a claim.
+        content: A descriptor of a sealed memory file.
+
+    Returns:
+        By which name it is found.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    name = f"{NEW_RECORD}{holder}-{secrets.token_hex(8)}"
+    new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with opened(open_beneath(own, name, new, 0o600)) as file:
+        try:
+            position, end = 0, os.fstat(content).st_size
+            while position < end:
+                position += os.sendfile(file, content, position, end - position)
+            os.fsync(file)
+        except OSError:
+            os.unlink(name, dir_fd=own)
+            raise
+    return name
+
+
+def _listed(pool: Pool, own: int) -> list[ListedRecord]:
+    records = []
+    with os.scandir(own) as entries:
+        for entry in entries:
+            if not _RECORD.fullmatch(entry.name):
+                continue
+            stamp = _stamp_of(own, entry.name)
+            if stamp is not None:
+                records.append(ListedRecord(entry.name, stamp))
+            if len(records) > RECORDS_LIMIT:
+                raise PoolUnsupported(
+                    f'The pool "{pool.name}" has more than {RECORDS_LIMIT} records in '
+                    f"{pool.path / OWN_DIRECTORY}. Use several pools."
+                )
+    return records
+
+
+def _read(own: int, name: str, contents: int, room: int) -> ReadRecord | None:
+    """Append a record to the contents; None if there is no room for it."""
+    try:
+        file = open_regular(own, name)
+    except FileNotFoundError:
+        return ReadRecord(None, 0, "")
+    except OSError as error:
+        return ReadRecord(_stamp_of(own, name), 0, _problem(error))
+    with opened(file):
+        info = os.fstat(file)
+        stamp = _stamp(info)
+        if info.st_size > RECORD_LIMIT:
+            problem = f"it has {info.st_size} bytes, more than {RECORD_LIMIT // MIB} MiB"
+            return ReadRecord(stamp, 0, problem)
+        if info.st_size > room:
+            return None
+        length = 0
+        try:
+            # No further than its size was: somebody may be appending to it.
+            while length < info.st_size and (
+                sent := os.sendfile(contents, file, length, info.st_size - length)
+            ):
+                length += sent
+        except OSError as error:
+            os.ftruncate(contents, os.fstat(contents).st_size - length)
+            os.lseek(contents, 0, os.SEEK_END)
+            return ReadRecord(stamp, 0, _problem(error))
+    return ReadRecord(stamp, length, "")
+
+
+def _problem(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return text if isinstance(error, NotRegular) else f"it cannot be read ({text})"
+
+
+def _stamp_of(own: int, name: str) -> Stamp | None:
+    try:
+        return _stamp(os.stat(name, dir_fd=own, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
+def _stamp(info: os.stat_result) -> Stamp:
+    return Stamp(info.st_ino, info.st_ctime_ns, info.st_size)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Records: files in which a pool describes its own content, as service and keeper exchange them.
+
+A record is a file of ``POOL/.virtlayer``. The service composes and parses what is in it; the keeper
+knows only what it is about, which gives the file its name, and how large it may be.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from virtlayer.protocol.checks import Number, RecordFile, RecordName, StampNumber, Uuid
+from virtlayer.sizes import MIB
+
+RECORD_LIMIT = 8 * MIB
+"""Bytes of a record."""
+RECORDS_LIMIT = 100_000
+"""Records of a pool."""
+READ_LIMIT = 16 * MIB
+"""Bytes of the records that one request reads."""
+
+
+class RecordKind(StrEnum):
+    """What a record is about."""
+
+    IMAGE = "image"
+    LAYER = "layer"
+    VOLUME = "volume"
+    DIRECTORY = "directory"
+    DISK = "disk"
+
+
+def record_file(kind: RecordKind, name: str) -> str:
+    """The name of the file of a record: it says nothing, and fits any name of an image."""
+    return f"{hashlib.sha256(f'{kind} {name}'.encode()).hexdigest()}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one content of a file from the ones before and after.
+
+    Attributes:
+        inode: Each content has a file of its own.
+        changed: When the file changed last (ctime), in nanoseconds.
+        size: In bytes.
+    """
+
+    inode: StampNumber
+    changed: StampNumber
+    size: StampNumber
+
+
+@dataclass(frozen=True, slots=True)
+class ListRecords:
+    """The records of a pool.
+
+    Attributes:
+        pool: The pool.
+        since: The stamp that an earlier list had. If no record came, went or was replaced since
+            then, they are not listed. A record that somebody edits in place is not noticed so.
+    """
+
+    pool: Uuid
+    since: Stamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRecord:
+    """The file of a record, and its stamp."""
+
+    file: RecordFile
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class RecordList:
+    """The records of a pool.
+
+    Attributes:
+        present: Whether the pool has ``.virtlayer``.
+        unchanged: Whether they are those of the list with the stamp of the request; then there are
+            none here.
+        stamp: For the next request; None if a change could still go unnoticed, as the last one was
+            a moment ago: the next list has to be a whole one.
+        records: The records.
+    """
+
+    present: bool
+    unchanged: bool
+    stamp: Stamp | None
+    records: tuple[ListedRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecords:
+    """Records to be read."""
+
+    pool: Uuid
+    files: tuple[RecordFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """What was found in the place of a record.
+
+    Attributes:
+        stamp: Of the file; None if it does not exist.
+        length: Bytes of its content, which follows those before it in the memory file.
+        problem: Why it was not read, as a part of a sentence; "" if it was.
+    """
+
+    stamp: Stamp | None
+    length: Number
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordContents:
+    """The first ones of the records that were asked for, as many as one answer may hold.
+
+    Their contents come as one sealed memory file.
+    """
+
+    records: tuple[ReadRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PutRecord:
+    """A record to be written or deleted; its content comes as a sealed memory file.
+
+    Attributes:
+        pool: The pool.
+        kind: What it is about.
+        name: The name of that.
+        expected: The stamp of the record that there must be; None if there must be none.
+        holder: The number of a claim or of a lock of that pool.
+    """
+
+    pool: Uuid
+    kind: RecordKind
+    name: RecordName
+    expected: Stamp | None
+    holder: Number
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPut:
+    """What became of a record.
+
+    Attributes:
+        changed: Whether another process had changed it: nothing was done.
+        stamp: The record that there is now; None if there is none.
+    """
+
+    changed: bool
+    stamp: Stamp | None

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Claims on volumes and the locks of pools; see ``keeper.answers.claims``.
+
+A job that found a volume in the pool goes on to build on it, minutes later perhaps, and nothing in
+the pool says so until it has. It therefore claims its volumes by name before it looks for them. A
+deletion on any host leaves claimed volumes alone; while it decides and deletes, new claims wait.
+
+The service holds copies of the descriptors of the locks, so that a claim lasts as long as its job,
+even if the keeper is killed.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import InUse, PoolUnavailable, VirtlayerError
+from virtlayer.protocol import calls
+from virtlayer.protocol.claims import ClaimVolumes, Locked, PoolLocked, Release
+from virtlayer.protocol.pools import Pool
+from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
+
+_LOCK_SECONDS = 300.0
+"""How long a pool may be locked by others: a deletion looks at everything that libvirt knows."""
+
+
+class Claim:
+    """A claim of a running job; it lasts as long as its context.
+
+    Attributes:
+        pool: The pool.
+        connection: To the keeper that knows the claim.
+        number: What it is called there.
+    """
+
+    def __init__(self, pool: Pool, connection: KeeperConnection, number: int) -> None:
+        self.pool = pool
+        self.connection = connection
+        self.number = number
+
+    async def add(self, names: Iterable[str]) -> None:
+        """Claim further volumes.
+
+        Raises:
+            InUse: A deletion or another process has the pool's lock for too long.
+            PoolUnavailable: The keeper has ended.
+        """
+        request = ClaimVolumes(self.pool.uuid, self.number, tuple(set(names)), ())
+        await until_unlocked(lambda: self.connection.ask(calls.CLAIM, request))
+
+    async def try_build(self, keys: Collection[str]) -> frozenset[str]:
+        """Take the right to build layers, without waiting for others.
+
+        It ends when the layer is placed, or with the claim.
+
+        Args:
+            keys: Of the layers: SHA-256 digests of what is the same for two jobs of which one may
+                wait for the other.
+
+        Returns:
+            The keys of those that another job builds, on this host or another one.
+
+        Raises:
+            PoolUnavailable: The keeper has ended.
+        """
+        request = ClaimVolumes(self.pool.uuid, self.number, (), tuple(keys))
+        return frozenset((await self.connection.ask(calls.CLAIM, request)).busy)
+
+
+class PoolLock:
+    """The lock of a pool, for a deletion; it lasts as long as its context.
+
+    Attributes:
+        pool: The pool.
+        connection: To the keeper that knows the lock.
+        number: What it is called there.
+        claimed: The names of the volumes that running jobs count on, on any host.
+    """
+
+    def __init__(self, pool: Pool, connection: KeeperConnection, locked: Locked) -> None:
+        self.pool = pool
+        self.connection = connection
+        self.number = locked.lock
+        self.claimed = frozenset(locked.claimed)
+
+
+class Claims:
+    """The claims on the volumes of every pool.
+
+    Args:
+        link: The way to the keeper.
+    """
+
+    def __init__(self, link: KeeperLink) -> None:
+        self._link = link
+
+    @contextlib.asynccontextmanager
+    async def claimed(self, pool: Pool, names: Iterable[str]) -> AsyncIterator[Claim]:
+        """Keep volumes of these names, which may not exist yet, for as long as this lasts.
+
+        Args:
+            pool: The pool.
+            names: The volumes.
+
+        Raises:
+            InUse: A deletion or another process has the pool's lock for too long.
+            PoolUnsupported: There can be no claims in the pool.
+            VirtlayerError: The pool cannot be used.
+        """
+        request = ClaimVolumes(pool.uuid, None, tuple(set(names)), ())
+        async with self._held(pool, calls.CLAIM, request, lambda claimed: claimed.claim) as (
+            connection,
+            claimed,
+        ):
+            yield Claim(pool, connection, claimed.claim)
+
+    @contextlib.asynccontextmanager
+    async def locked(self, pool: Pool) -> AsyncIterator[PoolLock]:
+        """Let no new claims come on any host for as long as this lasts; for deletions only.
+
+        Raises:
+            InUse: Another process has the lock for too long, or a claim cannot be read.
+            PoolUnsupported: There can be no lock in the pool.
+            VirtlayerError: The pool cannot be used.
+        """
+        request = calls.KnownPool(pool.uuid)
+        async with self._held(pool, calls.LOCK, request, lambda locked: locked.lock) as (
+            connection,
+            locked,
+        ):
+            yield PoolLock(pool, connection, locked)
+
+    @contextlib.asynccontextmanager
+    async def _held[Q, R](
+        self, pool: Pool, call: calls.Call[Q, R], request: Q, number_of: Callable[[R], int]
+    ) -> AsyncIterator[tuple[KeeperConnection, R]]:
+        """Hold what a message gives until the context ends, with its number and descriptors."""
+        connection = await self._link.connection()
+        numbers: list[int] = []
+        with contextlib.ExitStack() as descriptors:
+
+            async def ask() -> R:
+                reply, received = await connection.ask_with(call, request, ())
+                # Also when nobody waits for it any longer: then it is released at once.
+                numbers.append(number_of(reply))
+                for descriptor in received:
+                    descriptors.callback(os.close, descriptor)
+                return reply
+
+            try:
+                yield connection, await until_unlocked(ask)
+            finally:
+                if numbers:
+                    releasing = self._released(pool, connection, numbers[0], descriptors)
+                    await to_completion(releasing)
+
+    async def _released(
+        self,
+        pool: Pool,
+        connection: KeeperConnection,
+        number: int,
+        descriptors: contextlib.ExitStack,
+    ) -> None:
+        with contextlib.suppress(PoolUnavailable):
+            await connection.ask(calls.RELEASE, Release(number))
+        descriptors.close()
+        if connection.ended:
+            # The keeper was killed: what it left is no longer locked, and another one sweeps it.
+            with contextlib.suppress(VirtlayerError):
+                await self._link.ask(calls.SWEEP, calls.KnownPool(pool.uuid))
+
+
+async def until_unlocked[T](ask: Callable[[], Coroutine[object, object, T]]) -> T:
+    """Ask something that needs a pool's lock, again and again while another process has that.
+
+    A cancellation takes effect between two questions.
+
+    Raises:
+        InUse: Another process has it for too long.
+        VirtlayerError: What the keeper answers instead.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _LOCK_SECONDS
+    while True:
+        try:
+            return await to_completion(ask())
+        except PoolLocked as error:
+            if clock() > deadline:
+                minutes = _LOCK_SECONDS / 60
+                raise InUse(
+                    f"{error.message} It has had the lock for {minutes:.0f} min."
+                ) from error

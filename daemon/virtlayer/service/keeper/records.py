@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The records of pools: files that the keeper reads and writes; see ``keeper.answers.records``."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from virtlayer.errors import Internal
+from virtlayer.protocol import calls
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import (
+    RECORD_LIMIT,
+    ListRecords,
+    PutRecord,
+    ReadRecords,
+    RecordContents,
+    RecordKind,
+    RecordList,
+    RecordPut,
+    Stamp,
+)
+from virtlayer.service.keeper.claims import Claim, PoolLock, until_unlocked
+from virtlayer.service.keeper.connection import KeeperLink
+
+_FILES_AT_A_TIME = 4096
+"""More names would make a request that is too long."""
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+
+
+class RecordChanged(Exception):
+    """Another process has changed the record meanwhile: read it, and try again.
+
+    Attributes:
+        stamp: That of the record that there is now; None if there is none.
+    """
+
+    def __init__(self, stamp: Stamp | None) -> None:
+        super().__init__("another process has changed the record")
+        self.stamp = stamp
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A record as it was found.
+
+    Attributes:
+        stamp: That of the file.
+        content: What is in it, which is untrusted; None if it could not be read.
+        problem: Why not, as a part of a sentence; "" if it could.
+    """
+
+    stamp: Stamp
+    content: bytes | None
+    problem: str
+
+
+class Records:
+    """The records of every pool.
+
+    Args:
+        link: The way to the keeper.
+    """
+
+    def __init__(self, link: KeeperLink) -> None:
+        self._link = link
+
+    async def list(self, pool: Pool, since: Stamp | None = None) -> RecordList:
+        """List the files of a pool's records.
+
+        Args:
+            pool: The pool.
+            since: The stamp of an earlier list: if nothing came, went or was replaced since then,
+                the answer says so and lists nothing. A record that was edited in place is noticed
+                only without it.
+
+        Raises:
+            PoolUnsupported: ``.virtlayer`` in the pool is something else.
+            VirtlayerError: The pool cannot be used.
+        """
+        return await self._link.ask(calls.LIST_RECORDS, ListRecords(pool.uuid, since))
+
+    async def read(self, pool: Pool, files: Iterable[str]) -> Mapping[str, RecordFile]:
+        """Read records.
+
+        Args:
+            pool: The pool.
+            files: The names of their files.
+
+        Returns:
+            The records by the names of their files; those that no longer exist are left out.
+
+        Raises:
+            VirtlayerError: The pool cannot be used.
+        """
+        found: dict[str, RecordFile] = {}
+        rest = list(dict.fromkeys(files))
+        while rest:
+            batch = tuple(rest[:_FILES_AT_A_TIME])
+            connection = await self._link.connection()
+            request = ReadRecords(pool.uuid, batch)
+            read, descriptors = await connection.ask_with(calls.READ_RECORDS, request, ())
+            with contextlib.ExitStack() as received:
+                for descriptor in descriptors:
+                    received.callback(os.close, descriptor)
+                if not read.records or len(descriptors) != 1:
+                    raise Internal("virtlayer-keeper answered read-records without an answer.")
+                found |= _records(batch, read, descriptors[0])
+            del rest[: len(read.records)]
+        return found
+
+    async def put(
+        self,
+        pool: Pool,
+        kind: RecordKind,
+        name: str,
+        content: bytes | None,
+        *,
+        expected: Stamp | None,
+        holder: Claim | PoolLock,
+    ) -> Stamp | None:
+        """Write or delete a record, for good when this returns.
+
+        Args:
+            pool: The pool.
+            kind: What the record is about.
+            name: The name of that.
+            content: What is to be in it; None to delete it.
+            expected: The stamp of the record that there must be; None if there must be none.
+            holder: A claim or the lock of the pool.
+
+        Returns:
+            The stamp of the new record; None if there is none.
+
+        Raises:
+            RecordChanged: There is another record than the expected one.
+            InUse: Another process has the pool's lock for too long.
+            NoSpace: The pool is full.
+            VirtlayerError: The pool cannot be used.
+        """
+        request = PutRecord(pool.uuid, kind, name, expected, holder.number)
+
+        async def put() -> RecordPut:
+            with sealed(content) as descriptors:
+                done, _ = await holder.connection.ask_with(calls.PUT_RECORD, request, descriptors)
+            return done
+
+        done = await until_unlocked(put)
+        if done.changed:
+            raise RecordChanged(done.stamp)
+        return done.stamp
+
+
+@contextlib.contextmanager
+def sealed(content: bytes | None) -> Iterator[tuple[int, ...]]:
+    """Provide a content for the keeper: the descriptor of a sealed memory file, or none.
+
+    Raises:
+        Internal: It is larger than a record may be.
+    """
+    if content is None:
+        yield ()
+        return
+    if len(content) > RECORD_LIMIT:
+        raise Internal(f"A record of {len(content)} bytes is too large.")
+    descriptor = os.memfd_create("virtlayer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        yield (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def _records(
+    files: Iterable[str], read: RecordContents, descriptor: int
+) -> Iterator[tuple[str, RecordFile]]:
+    position = 0
+    for file, record in zip(files, read.records, strict=False):
+        content = None if record.problem else os.pread(descriptor, record.length, position)
+        position += record.length
+        if record.stamp is not None:
+            yield file, RecordFile(record.stamp, content, record.problem)

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Claims and locks of a pool: all keepers obey them, and they end with their holders."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.keeper.conftest import TestPool
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.raw_keeper import RawKeeper, Reply, raw_keeper
+from virtlayer.keeper.answers.holdings import CLAIMS_LIMIT
+from virtlayer.keeper.kinds.directory.claims import NAMES_LIMIT
+
+_ONE, _TWO = f"layer-{'1' * 64}.qcow2", f"layer-{'2' * 64}.qcow2"
+_KEY, _OTHER_KEY = "a" * 64, "b" * 64
+_OF_A_POOL: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("claim", {"claim": None, "names": [_ONE], "build": []}),
+    ("lock", {}),
+    ("list-records", {"since": None}),
+    ("read-records", {"files": [f"{'0' * 64}.json"]}),
+)
+_LOCKER = """
+import os, sys
+from virtlayer.keeper.kinds.directory.locks import try_lock
+file = os.open(sys.argv[1], os.O_RDWR)
+print(try_lock(file, 0, 1), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(host: LibvirtHost, pool: TestPool) -> Iterator[RawKeeper]:
+    """The keeper of another service, as it could be of another host."""
+    with raw_keeper(host.uri) as keeper:
+        keeper.get("find-pool", name=pool.name)
+        yield keeper
+
+
+def claim(
+    keeper: RawKeeper,
+    pool: TestPool,
+    *names: str,
+    number: int | None = None,
+    build: tuple[str, ...] = (),
+) -> Reply:
+    """Ask for a claim."""
+    return keeper.ask("claim", pool=pool.uuid, claim=number, names=names, build=build)
+
+
+def claimed(keeper: RawKeeper, pool: TestPool) -> set[str]:
+    """What is claimed in the pool, as a deletion finds it."""
+    locked = keeper.get("lock", pool=pool.uuid)
+    keeper.get("release", number=locked["lock"])
+    return set(locked["claimed"])
+
+
+@contextmanager
+def kept(reply: Reply) -> Iterator[int]:
+    """The number of a claim or lock whose descriptor the service keeps."""
+    [descriptor] = reply.descriptors
+    try:
+        yield reply.done.get("claim") or reply.done["lock"]
+    finally:
+        os.close(descriptor)
+
+
+def test_every_keeper_knows_what_is_claimed(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    with kept(claim(keeper, pool, _ONE, "guest")) as number:
+        assert claimed(keeper, pool) == claimed(other, pool) == {_ONE, "guest"}
+        assert claim(keeper, pool, _TWO, number=number).descriptors == ()
+        with kept(claim(other, pool, _TWO)) as second:
+            assert claimed(keeper, pool) == {_ONE, _TWO, "guest"}
+            keeper.get("release", number=number)
+            assert claimed(keeper, pool) == claimed(other, pool) == {_TWO}
+            other.get("release", number=second)
+    assert claimed(keeper, pool) == set()
+    own = pool.path / ".virtlayer"
+    assert {path.name for path in own.iterdir()} == {"lock", "claims"}
+    assert list((own / "claims").iterdir()) == []
+
+
+def test_what_a_pool_gets_is_for_the_keepers_user_alone(keeper: RawKeeper, pool: TestPool) -> None:
+    keeper.get("claim", pool=pool.uuid, claim=None, names=[_ONE], build=[])
+    own = pool.path / ".virtlayer"
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in (own, *own.iterdir())}
+    assert modes == {".virtlayer": 0o711, "lock": 0o600, "claims": 0o700}
+    assert [path.stat().st_mode & 0o777 for path in (own / "claims").iterdir()] == [0o600]
+
+
+def test_a_claim_waits_for_a_lock_and_is_not_forgotten(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
+        request = {"pool": pool.uuid, "claim": None, "names": [_ONE], "build": []}
+        other.send({"id": 100, "ask": "claim", "with": request})
+        # Each of these answers would come after the claim's, if that did not have to wait.
+        for _ in range(3):
+            other.get("list-records", pool=pool.uuid, since=None)
+        keeper.get("release", number=lock)
+    reply = json.loads(other.connection.recv(65536))
+    assert reply["id"] == 100
+    assert "done" in reply
+
+
+def test_a_lock_that_another_process_has_is_waited_for_a_while(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
+        for reply in (claim(other, pool, _ONE), other.ask("lock", pool=pool.uuid)):
+            assert reply.error == "PoolLocked"
+            assert str(pool.path / ".virtlayer" / "lock") in reply.text
+        # Keepers other than this one cannot end it.
+        assert "There is no claim or lock" in other.ask("release", number=lock).text
+        # What needs no lock goes on.
+        assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
+        keeper.get("release", number=lock)
+    assert claimed(other, pool) == set()
+
+
+def test_a_process_that_holds_the_lock_for_ever_is_reported(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    """Any process of the keeper's user can, on any host."""
+    assert claimed(keeper, pool) == set()
+    argv = [sys.executable, "-c", _LOCKER, str(pool.path / ".virtlayer" / "lock")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        reply = claim(keeper, pool, _ONE)
+        assert (reply.error, "lslocks" in reply.text) == ("PoolLocked", True)
+        holder.kill()
+    with kept(claim(keeper, pool, _ONE)):
+        assert claimed(keeper, pool) == {_ONE}
+
+
+# ---- layers that are built ----
+
+
+def test_a_layer_is_built_by_one_claim_at_a_time(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    with kept(claim(keeper, pool, build=(_KEY,))) as first, kept(claim(other, pool)) as second:
+        reply = claim(other, pool, number=second, build=(_KEY, _OTHER_KEY))
+        assert reply.done == {"claim": second, "busy": [_KEY]}
+        assert claim(keeper, pool, number=first, build=(_KEY, _OTHER_KEY)).done["busy"] == [
+            _OTHER_KEY
+        ]
+        # Neither keeps anybody from claiming or deleting.
+        assert claimed(keeper, pool) == set()
+        keeper.get("release", number=first)
+        assert claim(other, pool, number=second, build=(_KEY,)).done["busy"] == []
+
+
+def test_a_killed_keeper_builds_nothing_and_its_claim_lasts(
+    host: LibvirtHost, keeper: RawKeeper, pool: TestPool
+) -> None:
+    with raw_keeper(host.uri) as mortal:
+        mortal.get("find-pool", name=pool.name)
+        reply = claim(mortal, pool, _ONE, build=(_KEY,))
+        mortal.process.send_signal(signal.SIGKILL)
+        mortal.process.wait()
+    with kept(reply):
+        assert claimed(keeper, pool) == {_ONE}
+        with kept(claim(keeper, pool, build=(_KEY,))) as number:
+            assert claim(keeper, pool, number=number, build=(_KEY,)).done["busy"] == []
+    assert claimed(keeper, pool) == set()
+
+
+def test_a_lock_outlives_a_killed_keeper_too(
+    host: LibvirtHost, keeper: RawKeeper, pool: TestPool
+) -> None:
+    with raw_keeper(host.uri) as mortal:
+        mortal.get("find-pool", name=pool.name)
+        [descriptor] = mortal.ask("lock", pool=pool.uuid).descriptors
+        mortal.process.send_signal(signal.SIGKILL)
+        mortal.process.wait()
+    assert keeper.ask("lock", pool=pool.uuid).error == "PoolLocked"
+    os.close(descriptor)
+    assert claimed(keeper, pool) == set()
+
+
+def test_claims_end_with_the_connection(
+    host: LibvirtHost, keeper: RawKeeper, pool: TestPool
+) -> None:
+    with raw_keeper(host.uri) as mortal:
+        mortal.get("find-pool", name=pool.name)
+        mortal.get("claim", pool=pool.uuid, claim=None, names=[_ONE], build=[_KEY])
+        mortal.get("lock", pool=pool.uuid)
+        mortal.connection.close()
+        assert mortal.ended()[0] == 0
+    assert claimed(keeper, pool) == set()
+    assert list((pool.path / ".virtlayer" / "claims").iterdir()) == []
+
+
+# ---- what a compromised service sends ----
+
+
+def test_numbers_of_others_mean_nothing(
+    host: LibvirtHost, keeper: RawKeeper, pool: TestPool
+) -> None:
+    elsewhere = host.start_pool(f"{pool.name}-second")
+    second = keeper.get("find-pool", name=f"{pool.name}-second")["uuid"]
+    with kept(claim(keeper, pool, _ONE)) as number:
+        for there in (7, number):
+            reply = keeper.ask("claim", pool=second, claim=there, names=[_TWO], build=[])
+            assert "There is no claim in that pool" in reply.text
+            content = {"kind": "image", "name": "a", "expected": None, "holder": there}
+            reply = keeper.ask("put-record", (), pool=second, **content)
+            assert "There is no claim in that pool" in reply.text
+        assert "There is no claim or lock 7" in keeper.ask("release", number=7).text
+        keeper.get("release", number=number)
+        assert "There is no claim or lock" in keeper.ask("release", number=number).text
+    assert list(elsewhere.iterdir()) == []
+    host.stop_pool(f"{pool.name}-second")
+
+
+def test_claims_are_counted(keeper: RawKeeper, pool: TestPool) -> None:
+    numbers = [
+        keeper.get("claim", pool=pool.uuid, claim=None, names=[], build=[])["claim"]
+        for _ in range(CLAIMS_LIMIT)
+    ]
+    for reply in (claim(keeper, pool), keeper.ask("lock", pool=pool.uuid)):
+        assert (reply.error, f"{CLAIMS_LIMIT} claims" in reply.text) == ("Internal", True)
+    for number in numbers:
+        keeper.get("release", number=number)
+    assert claimed(keeper, pool) == set()
+
+
+def test_the_names_of_a_claim_are_counted(keeper: RawKeeper, pool: TestPool) -> None:
+    with kept(claim(keeper, pool, "x")) as number:
+        for first in range(0, NAMES_LIMIT - 4096, 4096):
+            names = [f"v{n}" for n in range(first, first + 4096)]
+            assert claim(keeper, pool, *names, number=number).error == ""
+        reply = claim(keeper, pool, *(f"w{n}" for n in range(4096)), number=number)
+        assert (reply.error, "at most" in reply.text) == ("Internal", True)
+        # The same ones again are no further ones.
+        assert claim(keeper, pool, "x", number=number).error == ""
+        assert len(claimed(keeper, pool)) == NAMES_LIMIT - 4096 + 1
+
+
+def test_a_claim_is_of_an_active_pool(host: LibvirtHost, keeper: RawKeeper, pool: TestPool) -> None:
+    host.virsh("pool-destroy", pool.name)
+    for message, more in _OF_A_POOL:
+        assert keeper.ask(message, pool=pool.uuid, **more).error == "PoolInactive", message
+    assert list(pool.path.iterdir()) == []
+    host.virsh("pool-start", pool.name)
+
+
+# ---- what the pool's owner has put there ----
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "fifo", "foreign directory"])
+def test_something_else_in_the_place_of_the_directory_is_refused(
+    keeper: RawKeeper, pool: TestPool, kind: str
+) -> None:
+    own = pool.path / ".virtlayer"
+    match kind:
+        case "link":
+            own.symlink_to("/etc")
+        case "file":
+            own.touch()
+        case "fifo":
+            os.mkfifo(own)
+        case "foreign directory":
+            if os.geteuid() != 0:
+                pytest.skip("only root can give a directory to another user")
+            own.mkdir()
+            os.chown(own, 1, 1)
+    before = own.lstat()
+    for message, more in _OF_A_POOL:
+        reply = keeper.ask(message, pool=pool.uuid, **more)
+        assert reply.error == "PoolUnsupported", message
+        assert str(own) in reply.text
+    assert (own.lstat().st_mode, own.lstat().st_uid) == (before.st_mode, before.st_uid)
+    if not own.is_dir() or own.is_symlink():
+        own.unlink()
+
+
+def test_files_that_are_no_claims_change_nothing(keeper: RawKeeper, pool: TestPool) -> None:
+    assert claimed(keeper, pool) == set()
+    claims = pool.path / ".virtlayer" / "claims"
+    (claims / "dead").write_text(f"{_ONE}\n")
+    (claims / "link").symlink_to("/etc/passwd")
+    os.mkfifo(claims / "fifo")
+    (claims / "directory").mkdir()
+    assert claimed(keeper, pool) == set()
+
+
+def test_a_claim_that_cannot_be_read_keeps_everything(keeper: RawKeeper, pool: TestPool) -> None:
+    """What its job counts on is unknown: nothing may be deleted meanwhile."""
+    with kept(claim(keeper, pool, _ONE)) as number:
+        [file] = (pool.path / ".virtlayer" / "claims").iterdir()
+        for content in (b"\xff\n", bytes(9 * 2**20)):
+            file.write_bytes(content)
+            reply = keeper.ask("lock", pool=pool.uuid)
+            assert (reply.error, str(file) in reply.text) == ("InUse", True)
+        # A part of a name is of a job that does not know that it has it.
+        file.write_text(f"{_ONE}\nlayer-")
+        assert claimed(keeper, pool) == {_ONE}
+        keeper.get("release", number=number)
+
+
+def test_a_lock_file_that_is_removed_is_not_locked(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
+        (pool.path / ".virtlayer" / "lock").unlink()
+        with kept(claim(other, pool, _ONE)):
+            assert claimed(other, pool) == {_ONE}
+        keeper.get("release", number=lock)
