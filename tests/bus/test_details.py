@@ -86,6 +86,16 @@ CASES: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
         ("RemoveImage", "ssa{sv}", "machines", "web:1", "0"),
         {"pool": "machines", "image": "web:1"},
     ),
+    "tag": (
+        ("TagImage", "sssa{sv}", "machines", "web:1", "stable", "1", "replace", "b", "true"),
+        {
+            "pool": "machines",
+            "source": "web:1",
+            "name": "stable",
+            "image": "stable",
+            "replace": "true",
+        },
+    ),
     "prune": (
         ("Prune", "sa{sv}", "machines", "1", "dry-run", "b", "true"),
         {"pool": "machines", "dry-run": "true"},
@@ -123,8 +133,10 @@ async def test_rules_see_all_options_but_secrets(system: Bus, tmp_path: Path, ca
     call, details = CASES[case]
     async with polkitd(system, only_with(details)), virtlayerd(system, tmp_path):
         answer = await call_as_nobody(system, *call)
-        # Nothing answers at port 1; but to see that, it must have been allowed to look there.
-        assert "/org/virtlayer1/job/" in answer or "127.0.0.1:1" in answer, answer
+        # Nothing answers at port 1, and there is no such pool; but to see that, it must have been
+        # allowed to look there.
+        looked = ("/org/virtlayer1/job/", "127.0.0.1:1", 'pool "machines"')
+        assert any(text in answer for text in looked), answer
 
 
 async def test_rules_see_whose_job_is_cancelled_and_not_its_source(

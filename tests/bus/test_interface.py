@@ -90,7 +90,7 @@ async def test_the_root_object_is_the_one_in_the_file(bus: Bus, tmp_path: Path) 
 
 def test_the_activation_files_name_the_service() -> None:
     for folder, command in (
-        ("services", "/usr/bin/virtlayerd --session"),
+        ("services", "/usr/bin/virtlayerd --session --exit-when-idle"),
         # Without systemd there is no socket of the keeper.
         ("system-services", "/bin/false"),
     ):

@@ -37,6 +37,7 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
                 ("Pull", "ssa{sv}", [SOURCE, name, {}]),
                 ("CreateVolume", "sssa{sv}", [name, "image", "volume", {}]),
                 ("RemoveImage", "ssa{sv}", [name, "image", {}]),
+                ("TagImage", "sssa{sv}", [name, "image", "other", {}]),
                 ("Prune", "sa{sv}", [name, {}]),
                 ("Rescan", "sa{sv}", [name, {}]),
                 ("DescribeVolume", "ss", [name, "volume"]),
@@ -57,6 +58,8 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
                 continue
             for member, signature, *body in (
                 ("RemoveImage", "ssa{sv}", "default", name, {}),
+                ("TagImage", "sssa{sv}", "default", name, "other", {}),
+                ("TagImage", "sssa{sv}", "default", "image", name, {}),
                 ("CreateVolume", "sssa{sv}", "default", name, "volume", {}),
                 ("Pull", "ssa{sv}", SOURCE, "default", {"name": Variant("s", name)}),
             ):

@@ -22,6 +22,7 @@ from virtlayer.service.bus.options import (
     PruneOptions,
     PullOptions,
     SourceOptions,
+    TagOptions,
     parse_options,
 )
 from virtlayer.service.bus.pull_request import pull_request
@@ -45,6 +46,7 @@ from virtlayer.service.operations.remove import RemoveRequest, remove
 from virtlayer.service.operations.rescan import RescanRequest, rescan
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.status import status
+from virtlayer.service.operations.tag import TagRequest, tag_image
 from virtlayer.service.operations.whole_image import WholeImageRequest
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.reference import Reference, parse_reference
@@ -176,6 +178,25 @@ class Manager(Interface):
                 access = await request.access.settled(secrets_deadline())
                 request = dataclasses.replace(request, access=access)
                 return result_variants(await inspect(self._services, request))
+
+    @method("TagImage", takes={"pool": "s", "image": "s", "name": "s", "options": "a{sv}"})
+    async def tag_image(
+        self, call: Call, pool: str, image: str, name: str, options: Mapping[str, Variant]
+    ) -> None:
+        """Give an image another name."""
+        given = parse_options(TagOptions, options, call)
+        request = TagRequest(
+            pool=parse_pool_name(pool),
+            image=parse_image_name(image),
+            name=parse_image_name(name),
+            replace=given.replace,
+        )
+        details = details_of(given, source=image, pool=pool, name=name, image=name)
+        await self._authority.authorize(call, Action.PULL, details)
+        if given.replace:
+            await self._authority.authorize(call, Action.REMOVE, details)
+        await tag_image(self._services, request)
+        await self._images.refresh()
 
     @method(
         "RemoveImage",

@@ -188,6 +188,13 @@ class PullOptions(SourceOptions, CustomizationOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TagOptions:
+    """The options of TagImage."""
+
+    replace: bool = _option("b", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneOptions:
     """The options of Prune."""
 
