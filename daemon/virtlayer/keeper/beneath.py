@@ -172,6 +172,25 @@ def make_accessible(directory: int) -> None:
         Path(by_descriptor(directory)).chmod(mode | _ACCESSIBLE)
 
 
+def can_be_direct(directory: int) -> bool:
+    """Whether a file in a directory can be written past the page cache.
+
+    Args:
+        directory: A descriptor of it.
+
+    Raises:
+        OSError: There can be no new file in it.
+    """
+    flags = os.O_RDWR | os.O_TMPFILE | os.O_DIRECT | os.O_CLOEXEC
+    try:
+        os.close(os.open(by_descriptor(directory), flags, 0o600))
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+        return False
+    return True
+
+
 def link(descriptor: int, directory: int, name: str) -> None:
     """Give an open file a further name, which does not exist yet.
 

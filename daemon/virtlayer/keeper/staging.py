@@ -32,6 +32,7 @@ from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
     OwnedDescriptor,
     by_descriptor,
+    can_be_direct,
     find_regular,
     identity,
     link,
@@ -65,12 +66,14 @@ class StagingDirectory:
         pool_directory: A descriptor of the directory of the pool that it is in.
         owner: The uid of who may enter it: this process's, or that of the programs that write here.
         name: What it was called when it was made, for who meets it.
+        direct: Whether files in it can be written past the page cache.
     """
 
     descriptor: int
     pool_directory: int
     owner: int
     name: str
+    direct: bool
 
 
 @contextlib.asynccontextmanager
@@ -214,10 +217,11 @@ class _Making:
                 raise FileNotFoundError(f"{name} was swept before it was locked")
             if self._owner is not None:
                 os.fchown(directory, self._owner, -1)
+            direct = can_be_direct(directory)
             self._undo.push(undo.pop_all())
             self._is_made = True
         owner = os.geteuid() if self._owner is None else self._owner
-        return StagingDirectory(directory, pool, owner, name)
+        return StagingDirectory(directory, pool, owner, name, direct)
 
     def _close_unused(self, descriptor: OwnedDescriptor) -> None:
         """Close a descriptor that nobody has got; an error's traceback may still refer to it."""

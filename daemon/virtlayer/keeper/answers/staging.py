@@ -5,7 +5,6 @@ The other end is ``service.keeper.staging``.
 """
 
 import asyncio
-import errno
 import functools
 import os
 from contextlib import AsyncExitStack
@@ -18,7 +17,6 @@ from virtlayer.keeper.answers.holdings import Staging
 from virtlayer.keeper.answers.pools import active_pool_of, check_layer_unused, pool_of
 from virtlayer.keeper.beneath import (
     OwnedDescriptor,
-    by_descriptor,
     make_directory,
     open_beneath,
 )
@@ -73,15 +71,12 @@ async def _staged(turn: Turn, request: calls.Stage) -> calls.Staged:
             # A libvirtd that has never looked at its QEMU takes seconds: ask meanwhile.
             finding = meanwhile(layer_readers(turn.pools))
             staging.readers = await life.enter_async_context(finding)
-        try:
-            # In a thread: the pool's file system may not answer.
-            staging.output, direct = await asyncio.to_thread(_prepare, directory, purpose)
-        except OSError as error:
-            raise refused_by_system(error, pool.name, pool.path) from error
+        if purpose not in QEMU_PURPOSES:
+            staging.output = await _output(pool, directory, purpose)
         # The open file description has the lock: it is the service's as well.
         turn.reply_descriptors.append(os.dup(directory.descriptor))
         staging.life = life.pop_all()
-    return calls.Staged(turn.holdings.add_staging(staging), direct)
+    return calls.Staged(turn.holdings.add_staging(staging), directory.direct)
 
 
 async def _discard(turn: Turn, request: calls.Discard) -> calls.Nothing:
@@ -208,41 +203,21 @@ def _path(pool: Pool, name: str | None) -> Path | None:
     return None if name is None else pool.path / name
 
 
-def _prepare(directory: StagingDirectory, purpose: Purpose) -> tuple[OwnedDescriptor | None, bool]:
-    """Make what a worker writes; find out whether QEMU's programs can write directly."""
-    direct = purpose in QEMU_PURPOSES and can_be_direct(directory.descriptor)
-    return _output(directory, purpose), direct
-
-
-def _output(directory: StagingDirectory, purpose: Purpose) -> OwnedDescriptor | None:
+async def _output(pool: Pool, directory: StagingDirectory, purpose: Purpose) -> OwnedDescriptor:
     """Make what a worker writes, and open it."""
-    match purpose:
-        case Purpose.DISK:
-            new = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            return OwnedDescriptor(open_beneath(directory.descriptor, STAGED_DISK, new, 0o600))
-        case Purpose.DIRECTORY | Purpose.CONTAINED_DIRECTORY:
-            return OwnedDescriptor(make_directory(directory.descriptor, STAGED_DIRECTORY))
-        case _:
-            return None
-
-
-def can_be_direct(directory: int) -> bool:
-    """Whether a file in a directory can be written past the page cache.
-
-    Args:
-        directory: A descriptor of it.
-
-    Raises:
-        OSError: There can be no new file in it.
-    """
-    flags = os.O_RDWR | os.O_TMPFILE | os.O_DIRECT | os.O_CLOEXEC
     try:
-        os.close(os.open(by_descriptor(directory), flags, 0o600))
+        # In a thread: the pool's file system may not answer.
+        return await asyncio.to_thread(_made_output, directory.descriptor, purpose)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EISDIR):
-            raise
-        return False
-    return True
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+def _made_output(directory: int, purpose: Purpose) -> OwnedDescriptor:
+    if purpose in DIRECTORY_PURPOSES:
+        return OwnedDescriptor(make_directory(directory, STAGED_DIRECTORY))
+    assert purpose is Purpose.DISK
+    new = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    return OwnedDescriptor(open_beneath(directory, STAGED_DISK, new, 0o600))
 
 
 ANSWERS = (
