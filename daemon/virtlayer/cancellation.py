@@ -43,3 +43,9 @@ async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyn
     finally:
         task.cancel()
         await settled(task)
+
+
+def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the others' work: tasks that are cancelled for it raise nothing."""
+    error = group.exceptions[0]
+    return first_failure(error) if isinstance(error, BaseExceptionGroup) else error

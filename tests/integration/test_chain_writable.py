@@ -62,7 +62,7 @@ def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> WritableRe
     return WritableRequest(
         pool=pool,
         name="guest,<1>&more",
-        backing=chain[-1],
+        backing=chain[-1].name,
         chain=tuple(volume.name for volume in chain),
         size=SIZE,
         customization=Customization(**changes),  # type: ignore[arg-type] # those that are str
@@ -78,7 +78,9 @@ async def build(
     first: Callable[[], Awaitable[None]] = nothing,
 ) -> Volume:
     customizer = Customizer(worker, first)
-    return await build_writable(keeper, wanted, customizer, on_registering=lambda: None)
+    return await build_writable(
+        keeper, wanted, customizer, check=nothing, on_registering=lambda: None
+    )
 
 
 async def test_a_volume_belongs_to_its_owner_alone(
@@ -109,6 +111,37 @@ async def test_a_customization_that_fails_leaves_nothing(
     assert host.volumes(pool.name) == before
     # The worker goes on after it has refused something.
     await build(keeper, request(pool, chain, hostname="web"), customizer)
+
+
+async def test_a_failed_check_ends_a_customization_and_leaves_nothing(
+    host: LibvirtHost,
+    keeper: Keeper,
+    pool: Pool,
+    chain: tuple[Volume, ...],
+    customizer: CustomizationWorker,
+) -> None:
+    before = host.volumes(pool.name)
+    customizing = asyncio.Event()
+
+    async def never_ends() -> None:
+        customizing.set()
+        await asyncio.Event().wait()
+
+    async def check() -> None:
+        await customizing.wait()
+        raise VolumeExists("taken")
+
+    wanted = request(pool, chain, hostname="web")
+    with pytest.raises(VolumeExists, match="taken"):
+        await build_writable(
+            keeper,
+            wanted,
+            Customizer(customizer, never_ends),
+            check=check,
+            on_registering=lambda: pytest.fail("nothing is to be registered"),
+        )
+    assert host.volumes(pool.name) == before
+    assert list(pool.path.glob(".virtlayer*")) == []
 
 
 async def test_a_cancelled_customization_leaves_nothing(
@@ -147,7 +180,7 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
     registering = asyncio.Event()
     wanted = request(pool, chain)
     task = asyncio.create_task(
-        build_writable(keeper, wanted, customizer, on_registering=registering.set)
+        build_writable(keeper, wanted, customizer, check=nothing, on_registering=registering.set)
     )
     await registering.wait()
     await asyncio.sleep(late)

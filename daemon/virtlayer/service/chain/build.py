@@ -16,13 +16,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
-from virtlayer.cancellation import meanwhile, to_completion
+from virtlayer.cancellation import first_failure, meanwhile, to_completion
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.plan import PlannedVolume
-from virtlayer.service.chain.prefetch import Prefetched, Prefetching, first_failure
+from virtlayer.service.chain.prefetch import Prefetched, Prefetching
 from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
 from virtlayer.service.chain.proof import prove
 from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 
+from virtlayer.cancellation import first_failure
 from virtlayer.service.chain.request import Fetch
 from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
@@ -98,9 +99,3 @@ async def prefetched_blobs(
             yield blobs
     except BaseExceptionGroup as failures:
         raise first_failure(failures) from failures
-
-
-def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the others' work: tasks that are cancelled for it raise nothing."""
-    error = group.exceptions[0]
-    return first_failure(error) if isinstance(error, BaseExceptionGroup) else error

@@ -2,11 +2,11 @@
 """Building the volume on top of a chain that a machine writes to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
-from virtlayer.cancellation import to_completion
+from virtlayer.cancellation import first_failure, to_completion
 from virtlayer.errors import VolumeExists
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.customization import Customization
@@ -33,7 +33,7 @@ class WritableRequest:
     Attributes:
         pool: Where.
         name: Under which name.
-        backing: The top volume of the image, in the same pool.
+        backing: The name of the top volume of the image, in the same pool.
         chain: The names of the image's volumes, base first.
         size: Virtual size in bytes, at least that of ``backing``.
         customization: What is changed in it.
@@ -43,7 +43,7 @@ class WritableRequest:
 
     pool: Pool
     name: str
-    backing: Volume
+    backing: str
     chain: tuple[str, ...]
     size: int
     customization: Customization
@@ -56,6 +56,7 @@ async def build_writable(
     request: WritableRequest,
     customizer: Customizer,
     *,
+    check: Callable[[], Coroutine[object, object, None]],
     on_registering: Callable[[], None],
 ) -> Volume:
     """Build a volume and register it; when this fails or is cancelled, nothing is left.
@@ -64,6 +65,7 @@ async def build_writable(
         keeper: The process that has access to the pool.
         request: What to build.
         customizer: Asked only if there is something to change.
+        check: Called while the volume is written; what it raises ends that.
         on_registering: Called when all that is left to do is to register it.
 
     Raises:
@@ -76,11 +78,17 @@ async def build_writable(
     staging = None
     try:
         async with keeper.staging(request.pool, request.job_id, Purpose.VOLUME) as staging:
-            staged = await _write(keeper, request, staging, customizer)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    writing = group.create_task(_write(keeper, request, staging, customizer))
+                    group.create_task(check())
+            except BaseExceptionGroup as errors:
+                raise first_failure(errors) from errors
             on_registering()
-            placed = await to_completion(_place(request, staging, staged, ours))
-        # The directory is removed: what libvirt lists now, it need not forget again.
-        return await staging.register_volume(placed, backing=request.backing.name)
+            placed = await to_completion(_place(request, staging, writing.result(), ours))
+            # First of all, so that libvirt need not list the directory.
+            staging.let_go()
+            return await staging.register_volume(placed, backing=request.backing)
     except asyncio.CancelledError:
         for placed in ours:
             assert staging is not None
@@ -96,15 +104,14 @@ async def _write(
             staged = await _customized(request, staging, customizer)
             await staging.flush(staged)
             return staged
-        await create_overlay(staging, request.size, request.backing.name)
+        await create_overlay(staging, request.size, request.backing)
         return STAGED_OVERLAY
 
 
 async def _customized(request: WritableRequest, staging: Staging, customizer: Customizer) -> str:
     """Make the volume and change what is in it; its name in the staging directory."""
-    backing = request.backing.name
     async with images_in(staging) as images:
-        parent = Parent(backing, await staging.link(request.chain))
+        parent = Parent(request.backing, await staging.link(request.chain))
         image = await images.create(request.size, parent)
         async with images.exported(image) as connect:
             with await connect() as nbd:

@@ -35,13 +35,22 @@ class Staging:
     """
 
     def __init__(
-        self, connection: KeeperConnection, pool: Pool, staged: calls.Staged, runtime: Path
+        self,
+        link: KeeperLink,
+        connection: KeeperConnection,
+        pool: Pool,
+        staged: calls.Staged,
+        lock: contextlib.ExitStack,
+        runtime: Path,
     ) -> None:
         self.pool = pool
         self.runtime = runtime
         self.direct = staged.direct
+        self._link = link
         self._connection = connection
         self._number = staged.staging
+        self._lock = lock
+        self._removing: asyncio.Task[None] | None = None
 
     def running(
         self, request: StartProgram, descriptors: Sequence[int]
@@ -163,11 +172,39 @@ class Staging:
             request = calls.Withdraw(self.pool.uuid, placed.name)
             await to_completion(self._connection.ask(calls.WITHDRAW, request))
 
-    async def discard(self, *, failed: bool) -> None:
-        """Remove the directory; if the job failed, let libvirt look at what it had finished."""
+    def let_go(self) -> None:
+        """Say that nothing more is written: the directory is removed while the caller goes on.
+
+        What the caller asks the keeper next is asked after that.
+        """
+        self._begin_removal(failed=False)
+
+    async def remove(self, *, failed: bool) -> None:
+        """Remove the directory, unless that has begun, and wait until it is removed.
+
+        Args:
+            failed: Whether the job failed: libvirt looks at what it had finished.
+        """
+        await self._begin_removal(failed=failed)
+
+    def _begin_removal(self, *, failed: bool) -> asyncio.Task[None]:
+        if self._removing is None:
+            # Started at once: the request is sent before this returns.
+            loop = asyncio.get_running_loop()
+            self._removing = asyncio.Task(
+                self._remove(failed=failed), loop=loop, name="removal", eager_start=True
+            )
+        return self._removing
+
+    async def _remove(self, *, failed: bool) -> None:
         with contextlib.suppress(PoolUnavailable):
             request = calls.Discard(self._number, failed)
             await self._connection.ask(calls.DISCARD, request)
+        self._lock.close()
+        if self._connection.ended:
+            # The keeper was killed: what it left is no longer locked, and another one sweeps it.
+            with contextlib.suppress(VirtlayerError):
+                await self._link.ask(calls.SWEEP, calls.KnownPool(self.pool.uuid))
 
 
 @contextlib.asynccontextmanager
@@ -197,7 +234,7 @@ async def staging_directory(
             staged, descriptors = await connection.ask_with(calls.STAGE, request, ())
             for descriptor in descriptors:
                 lock.callback(os.close, descriptor)
-            return Staging(connection, pool, staged, runtime)
+            return Staging(link, connection, pool, staged, lock, runtime)
 
         making = asyncio.ensure_future(stage())
         failed = True
@@ -207,21 +244,4 @@ async def staging_directory(
         finally:
             await settled(making)
             if making.exception() is None:
-                removing = _removed(link, connection, making.result(), lock, failed=failed)
-                await to_completion(removing)
-
-
-async def _removed(
-    link: KeeperLink,
-    connection: KeeperConnection,
-    staging: Staging,
-    lock: contextlib.ExitStack,
-    *,
-    failed: bool,
-) -> None:
-    await staging.discard(failed=failed)
-    lock.close()
-    if connection.ended:
-        # The keeper was killed: what it left is no longer locked, and another one sweeps it.
-        with contextlib.suppress(VirtlayerError):
-            await link.ask(calls.SWEEP, calls.KnownPool(staging.pool.uuid))
+                await to_completion(making.result().remove(failed=failed))

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Makes a writable volume on an image: an overlay, with what is to differ from the image."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtlayer.cancellation import meanwhile
 from virtlayer.errors import ImageNotFound, VolumeExists, VolumeNotFound
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.service.chain.presence import check_layer
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
@@ -60,9 +63,10 @@ async def create_volume(
         InvalidArgument: The volume cannot be as asked on this image.
         VirtlayerError: It did not work; which one says why. Nothing is left then.
     """
-    pool = await services.pools.get(request.pool)
-    await services.sweeper.visit(pool)
-    record = await services.catalog.get(pool.name, request.image)
+    async with meanwhile(services.catalog.get(request.pool, request.image)) as looking_up:
+        pool = await services.pools.get(request.pool)
+        await services.sweeper.visit(pool)
+        record = await looking_up
     if record is None:
         await check_name_is_free(services, pool, request.volume.name)
         raise ImageNotFound(
@@ -82,6 +86,8 @@ async def check_size(services: Services, request: CreateVolumeRequest) -> None:
     Raises:
         InvalidArgument: It is smaller.
     """
+    if request.volume.size is None:
+        return
     record = await services.catalog.get(request.pool, request.image)
     if record is not None:
         _ = request.volume.size_on(record.size, record.name)
@@ -105,16 +111,7 @@ async def create_on(
     Raises:
         VirtlayerError: As ``create_volume``.
     """
-    there = await services.pools.volumes(pool, [wanted.name, image.volume])
-    if wanted.name in there:
-        raise _taken(pool, wanted.name)
-    backing = there.get(image.volume)
-    if backing is None:
-        raise VolumeNotFound(
-            f'The volume {image.volume} of the image "{image.name}" is not in the pool '
-            f'"{pool.name}" any more. Pull the image again.'
-        )
-    size = wanted.size_on(backing.capacity, image.name)
+    size = wanted.size_on(image.size, image.name)
     customization = await wanted.customization(size)
     async with CustomizerOnDemand(services.keeper.programs, services.settings.layer) as customizer:
         if customization:
@@ -125,7 +122,7 @@ async def create_on(
             WritableRequest(
                 pool=pool,
                 name=wanted.name,
-                backing=backing,
+                backing=image.volume,
                 chain=tuple(dict.fromkeys(layer.volume for layer in image.layers)),
                 size=size,
                 customization=customization,
@@ -133,8 +130,27 @@ async def create_on(
                 job_id=job.id,
             ),
             customizer,
+            check=functools.partial(_check_volumes, services, pool, image, wanted.name),
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )
+
+
+async def _check_volumes(services: Services, pool: Pool, image: ImageRecord, name: str) -> None:
+    """Check that a pool has the volume of an image, and none of the name of a new one.
+
+    Raises:
+        VolumeExists: It has one of that name, or the image's is not a layer of the right size.
+        VolumeNotFound: It does not have the image's volume.
+    """
+    there = await services.pools.volumes(pool, [name, image.volume])
+    if name in there:
+        raise _taken(pool, name)
+    if image.volume not in there:
+        raise VolumeNotFound(
+            f'The volume {image.volume} of the image "{image.name}" is not in the pool '
+            f'"{pool.name}" any more. Pull the image again.'
+        )
+    check_layer(there[image.volume], pool, image.size)
 
 
 def _taken(pool: Pool, name: str) -> VolumeExists:
