@@ -21,6 +21,9 @@ def pool_states(connection: Connection) -> list[PoolState]:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
                 raise
             continue
+        if state == libvirt.VIR_STORAGE_POOL_INACTIVE:
+            # libvirt still has the figures from before it was stopped.
+            capacity = available = 0
         found.append(
             PoolState(pool.name(), pool.UUIDString(), kind, _STATES[state], capacity, available)
         )

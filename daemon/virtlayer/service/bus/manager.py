@@ -304,12 +304,24 @@ class Manager(Interface):
         """List the images of a pool, or of every pool."""
         if pool:
             pool = parse_pool_name(pool)
+        records = self._images.records(pool)
+        if pool and not records:
+            # Only an error tells a pool without images from one that does not exist.
+            await self._services.pools.get(pool)
         viewer = await self._authority.viewer(call)
         listed = []
-        for one in self._images.records(pool):
+        for one in records:
             details = (one.source, one.digest) if await viewer.sees(one.pulled_by) else ("", "")
             listed.append((names.image_path(one.id), one.pool, one.name, *details))
         return listed
+
+    @method("ListPools", gives={"pools": "a(ssstt)"})
+    async def list_pools(self, _call: Call) -> list[tuple[str, str, str, int, int]]:
+        """List the pools of libvirt."""
+        return [
+            (pool.name, pool.kind, pool.state, pool.capacity, pool.available)
+            for pool in sorted(await self._services.pools.states(), key=lambda pool: pool.name)
+        ]
 
     @signal("JobAdded", id="u", job="o")
     def job_added(self, number: int, path: str) -> None:
