@@ -79,7 +79,7 @@ async def test_fifty_pulls_at_a_time_several_times(
         callers = [await stack.enter_async_context(watching(bus.address)) for _ in range(CALLERS)]
         for number in range(ROUNDS):
             contents = enumerate(images_of(number))
-            sources = [registry.store(content, f"load-{number}/{n}:1") for n, content in contents]
+            sources = [registry.store(content, f"load/{number}-{n}:1") for n, content in contents]
             begun = time.monotonic()
             await one_round(callers, sources)
             figures.append((*state_of(daemon), time.monotonic() - begun))

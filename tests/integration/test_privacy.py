@@ -108,7 +108,8 @@ async def world(system: Bus, host: LibvirtHost, tmp_path: Path) -> AsyncIterator
             await games.listen()
             options = {"tls-verify": Variant("b", False), "name": Variant("s", "shown")}
             done = await finished(nobody, await pull(nobody, source, pool, options))
-            failed = await finished(nobody, await pull(nobody, missing, pool, options))
+            other = options | {"name": Variant("s", "other")}
+            failed = await finished(nobody, await pull(nobody, missing, pool, other))
             # What is told about the end has been told when later calls are answered.
             await games.ask("ListJobs")
             [(path, *_)] = await nobody.ask("ListImages", "s", pool)
@@ -229,7 +230,7 @@ async def test_configured_images_are_for_managers_and_belong_to_root(world: Worl
     """Populate is allowed to nobody here; that does not make the images nobody's."""
     _number, path = await world.nobody.ask("Populate", "a{sv}", {})
     await finished(world.nobody, path)
-    assert (await properties(world.news, path, JOB))["Result"]["images"][0]["outcome"] == "updated"
+    assert (await properties(world.news, path, JOB))["Result"]["images"][0]["outcome"] == "new"
     assert "Result" not in await properties(world.nobody, path, JOB)
     [configured] = await world.news.ask("ListConfigured")
     assert (configured["name"].value, configured["error"].value) == ("configured", "")

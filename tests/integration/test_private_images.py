@@ -158,7 +158,7 @@ async def test_private_content_is_downloaded_once_more_for_another_repository(
 ) -> None:
     alice, mallory = callers
     team = private.store(SECRET, "team/secret:1")
-    other = private.store(SECRET, "other/secret:1")
+    other = private.store(SECRET, "other/copy:1")
     size = size_of(SECRET)
     assert await alice.counts(team, **OPTIONS) == (1, 0, size)
     # The registry checks this caller, too.
