@@ -45,7 +45,8 @@ class Confinement(StrEnum):
     """It gains no rights by running another program."""
     WORKING_DIRECTORY = "working-directory"
     """In addition, it writes no file and lists no directory outside of its working directory, reads
-    only programs, libraries and configuration there, and has limits of memory and core dumps."""
+    only programs, libraries and configuration there, makes no process, and has limits of memory and
+    core dumps. It flushes nothing: fsync(2) and fdatasync(2) succeed and do nothing."""
     NONE = "none"
     """It may do what this process may: libvirtd, which it may start, must be able to as well."""
 

@@ -129,6 +129,19 @@ async def test_a_program_of_qemus_that_is_taken_over_leaves_no_process(tmp_path:
     assert found == {"fork": "1", "signal": "1", "tcp": "13"}
 
 
+async def test_program_in_its_working_directory_flushes_nothing(tmp_path: Path) -> None:
+    # Its output is /dev/null, which the kernel does not flush.
+    for call in ("fsync", "fdatasync"):
+        flushing = ["dd", "if=/dev/null", f"conv={call}", "status=none"]
+        async with programs.running(
+            flushing, cwd=tmp_path, confinement=Confinement.WORKING_DIRECTORY
+        ) as program:
+            await program.check()
+        async with programs.running(flushing, cwd=tmp_path) as program:
+            with pytest.raises(ProgramFailed, match="Invalid argument"):
+                await program.check()
+
+
 async def test_the_end_of_a_killed_program_can_be_waited_for() -> None:
     async with programs.running(["sleep", "1000"]) as program:
         # As kill() does where standard error is still open.
