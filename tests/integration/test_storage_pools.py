@@ -4,6 +4,7 @@
 import asyncio
 import subprocess
 import threading
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
@@ -124,11 +125,11 @@ async def test_refreshes_coalesce(
     real_refresh = pools_module._refresh
     calls = []
 
-    def slow_refresh(connection: Connection, uuid: str) -> bool:
-        calls.append(uuid)
+    def slow_refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
+        calls.append(pool.uuid)
         started.set()
         assert go_on.wait(10)
-        return real_refresh(connection, uuid)
+        return real_refresh(connection, pool, names)
 
     monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
     first = asyncio.create_task(pools.refresh(pool))
@@ -141,6 +142,31 @@ async def test_refreshes_coalesce(
     results = await asyncio.gather(first, *rest, return_exceptions=True)
     assert len(calls) == 2
     assert [type(result) for result in results if result is not None] == [asyncio.CancelledError]
+
+
+async def test_requests_that_share_a_refresh_get_their_own_volumes(
+    pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    real_refresh = pools_module._refresh
+
+    def slow_refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
+        started.set()
+        assert go_on.wait(10)
+        return real_refresh(connection, pool, names)
+
+    monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
+    first = asyncio.create_task(pools.refreshed_volumes(pool, ["late"]))
+    await asyncio.to_thread(started.wait, 10)
+    names = [["one"], ["two", "none"], ["one", "two"]]
+    rest = [asyncio.create_task(pools.refreshed_volumes(pool, some)) for some in names]
+    await asyncio.sleep(0)
+    for name in ("one", "two"):
+        (pool.path / name).write_bytes(bytes(512))
+    go_on.set()
+    assert await first == {}
+    found = [set(await request) for request in rest]
+    assert found == [{"one"}, {"two"}, {"one", "two"}]
 
 
 async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(

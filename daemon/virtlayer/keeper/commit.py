@@ -156,8 +156,8 @@ async def register_volume(
         PoolInactive: The pool was stopped meanwhile.
     """
     try:
-        await pools.refresh(pool)
-        volume = _seen(await pools.volumes(pool, [placed.path.name]), pool, placed)
+        found = await pools.refreshed_volumes(pool, [placed.path.name])
+        volume = _seen(found, pool, placed)
         _check(volume, pool, placed, expected_backing, formats)
     except VirtlayerError:
         await withdraw_volume(pools, pool, placed)
@@ -190,8 +190,7 @@ async def register_chain(
     Raises:
         VirtlayerError: As ``register_volume``.
     """
-    await pools.refresh(pool)
-    volumes = await pools.volumes(pool, [placed.path.name for placed in chain])
+    volumes = await pools.refreshed_volumes(pool, [placed.path.name for placed in chain])
     for placed, backing in chain.items():
         volume = _seen(volumes, pool, placed)
         try:

@@ -83,9 +83,8 @@ class Pools:
         wanted = frozenset(names)
         descriptions = await self._hypervisor.call(_look_up, pool, wanted) if wanted else []
         if descriptions is None:
-            await self.refresh(pool)
-            descriptions = await self._hypervisor.call(_describe, pool, wanted)
-        return {volume.name: volume for volume in map(parse_volume, descriptions)}
+            return await self.refreshed_volumes(pool, wanted)
+        return _parsed(descriptions)
 
     async def listed_volume(self, pool: Pool, name: str) -> Volume | None:
         """Look up one volume without a refresh of the pool, which not every caller may cause.
@@ -106,7 +105,16 @@ class Pools:
             PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
-        await self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool)).request()
+        await self.refreshed_volumes(pool, ())
+
+    async def refreshed_volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
+        """Refresh a pool, and look up volumes by their names as libvirt sees them then.
+
+        Raises:
+            VirtlayerError: As ``refresh``.
+        """
+        refreshes = self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool))
+        return await refreshes.request(frozenset(names))
 
     async def qemu_group(self) -> int | None:
         """The gid of QEMU's processes, which read layers (``qemu_group.qemu_group``)."""
@@ -125,26 +133,33 @@ class Pools:
 
 
 class _Refreshes:
-    """The refreshes of one pool: one at a time, and one more for all who ask meanwhile."""
+    """The refreshes of one pool: one at a time, and one more for all requests that come meanwhile.
+
+    The volumes of all those requests are looked up in one call after it.
+    """
 
     def __init__(self, hypervisor: Hypervisor, pool: Pool) -> None:
         self._hypervisor = hypervisor
         self._pool = pool
         self._lock = asyncio.Lock()
-        self._next: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[dict[str, Volume]] | None = None
+        self._wanted: frozenset[str] = frozenset()
 
-    async def request(self) -> None:
+    async def request(self, names: frozenset[str]) -> dict[str, Volume]:
+        self._wanted |= names
         if self._next is None:
             self._next = asyncio.create_task(self._run(), name=f"refresh of {self._pool.name}")
             self._next.add_done_callback(_look_at)
         # One requester's cancellation is not the others'.
-        await asyncio.shield(self._next)
+        found = await asyncio.shield(self._next)
+        return {name: found[name] for name in names if name in found}
 
-    async def _run(self) -> None:
+    async def _run(self) -> dict[str, Volume]:
         async with self._lock:
             self._next = None
+            wanted, self._wanted = self._wanted, frozenset()
             deadline = time.monotonic() + _BUSY_SECONDS
-            while not await self._hypervisor.call(_refresh, self._pool.uuid):
+            while (found := await self._hypervisor.call(_refresh, self._pool, wanted)) is None:
                 if time.monotonic() > deadline:
                     raise Libvirt(
                         f'The pool "{self._pool.name}" cannot be refreshed: libvirt has been '
@@ -152,9 +167,14 @@ class _Refreshes:
                         "Try again when that is over."
                     )
                 await asyncio.sleep(_BUSY_PAUSE)
+            return _parsed(found)
 
 
-def _look_at(refresh: asyncio.Task[None]) -> None:
+def _parsed(descriptions: Iterable[str]) -> dict[str, Volume]:
+    return {volume.name: volume for volume in map(parse_volume, descriptions)}
+
+
+def _look_at(refresh: asyncio.Task[dict[str, Volume]]) -> None:
     """Take note of the result, so that asyncio does not when every requester has gone."""
     if not refresh.cancelled():
         refresh.exception()
@@ -217,12 +237,12 @@ def _described(volume: _ListedVolume) -> list[str]:
     return []
 
 
-def _refresh(connection: Connection, uuid: str) -> bool:
-    """Refresh a pool; False if libvirt does not want to yet."""
+def _refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
+    """Refresh a pool, and describe volumes; None if libvirt does not want to refresh yet."""
     try:
-        connection.storagePoolLookupByUUIDString(uuid).refresh()
+        connection.storagePoolLookupByUUIDString(pool.uuid).refresh()
     except libvirt.libvirtError as error:
         if says_busy(error):
-            return False
+            return None
         raise
-    return True
+    return _describe(connection, pool, names) if names else []
