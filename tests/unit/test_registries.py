@@ -69,3 +69,12 @@ def test_drop_ins_and_the_first_version_count(tmp_path: Path) -> None:
 def test_file_that_cannot_be_understood_proves_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "registries.conf").write_bytes(content.encode(errors="surrogateescape"))
     assert route_of(REFERENCE, (tmp_path,)).insecure
+
+
+def test_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    configuration = tmp_path / "registries.conf"
+    for insecure in ("true ", "false", "true ", "false"):
+        table = f'[[registry]]\nlocation = "registry.example"\ninsecure = {insecure}\n'
+        configuration.write_text(table)
+        found = route_of(parse_reference("docker://registry.example/demo"), (tmp_path,))
+        assert found.insecure == (insecure == "true ")

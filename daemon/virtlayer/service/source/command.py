@@ -19,10 +19,15 @@ from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.patience import Progress, patiently
 from virtlayer.service.source.platform import Platform
-from virtlayer.service.source.policy import PolicyScope, policy_files, policy_scope
+from virtlayer.service.source.policy import (
+    PolicyScope,
+    SignaturePolicy,
+    policy_files,
+    policy_scope,
+)
 from virtlayer.service.source.proxy import Proxy, started_proxy
 from virtlayer.service.source.reference import Reference
-from virtlayer.service.source.registries import route_of
+from virtlayer.service.source.registries import Route, route_of
 from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.service.source.skopeo_sandbox import confinement
 from virtlayer.service.source.unpacked import limited
@@ -183,6 +188,33 @@ class Skopeo:
             raise self.failure(error.stderr or str(error)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _HostConfiguration:
+    """What this host's configuration says about a source.
+
+    Attributes:
+        route: Where registries.conf may lead the reference.
+        policy: The scope of the signature policy.
+        policy_files: The policy, and the keys that it names.
+    """
+
+    route: Route
+    policy: PolicyScope
+    policy_files: tuple[Path, ...]
+
+
+def _host_configuration(
+    reference: Reference, target: Reference, access: Access, policy: SignaturePolicy
+) -> _HostConfiguration:
+    """Read the configuration; in a thread of its own, once, because each way to one takes time."""
+    route = Route(frozenset(), insecure=False)
+    if reference.domain is not None:
+        if not access.has_certificates:
+            check_host_certificates(reference.domain)
+        route = route_of(reference)
+    return _HostConfiguration(route, policy_scope(policy, target, reference), policy_files(policy))
+
+
 @contextlib.asynccontextmanager
 async def skopeo_for(
     reference: Reference,
@@ -205,25 +237,21 @@ async def skopeo_for(
         RegistryUnavailable: Certificates of this host cannot be read.
     """
     access = await access.settled(secrets_deadline())
-    logins: Logins = {}
-    insecure = False
-    if reference.domain is not None:
-        if not access.has_certificates:
-            await asyncio.to_thread(check_host_certificates, reference.domain)
-        route = await asyncio.to_thread(route_of, reference)
-        logins = logins_for(access.logins_at(reference.domain), route.registries)
-        insecure = route.insecure
     async with contextlib.AsyncExitStack() as life:
         share = life.enter_context(workspace.room.share())
         target = reference
         if access.source_fd is not None:
             copy = copied(reference, access.source_fd, workspace.scratch, share)
             target = await life.enter_async_context(copy)
+        policy = workspace.policy
+        host = await asyncio.to_thread(_host_configuration, reference, target, access, policy)
+        logins: Logins = {}
+        if reference.domain is not None:
+            logins = logins_for(access.logins_at(reference.domain), host.route.registries)
         flags = skopeo_flags(access, logins, reference, workspace.runtime)
         source_flags = await life.enter_async_context(flags)
         scratch = await life.enter_async_context(scratch_directory(workspace.scratch))
-        policy = workspace.policy
-        reads = [*await asyncio.to_thread(policy_files, policy)]
+        reads = [*host.policy_files]
         reads += [Path(flag.partition("=")[2]) for flag in source_flags if "=/" in flag]
         if (path := target.local_path) is not None:
             reads.append(path)
@@ -233,8 +261,8 @@ async def skopeo_for(
             scratch=scratch,
             share=share,
             patience=workspace.patience,
-            obtained=how_obtained(reference, access, logins, insecure=insecure),
-            policy=await asyncio.to_thread(policy_scope, policy, target, reference),
+            obtained=how_obtained(reference, access, logins, insecure=host.route.insecure),
+            policy=host.policy,
             accepted=False,
             launcher=confinement(reads, [scratch], workspace.room.limit),
             global_flags=(
