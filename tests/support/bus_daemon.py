@@ -105,6 +105,7 @@ def session_bus(
     *,
     services: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    inside: Sequence[str] = (),
 ) -> Iterator[Bus]:
     """Run a bus like a user's.
 
@@ -113,12 +114,18 @@ def session_bus(
         services: A directory of activation files.
         environment: Of the bus and of what it starts; the bus then finds activation files where
             this environment says, as a user's does. By default that of the tests.
+        inside: What a command line begins with that runs a program where the bus is to run.
     """
     servicedirs = f"<servicedir>{escape(str(services))}</servicedir>" if services else ""
     if environment is not None:
         servicedirs = "<standard_session_servicedirs/>"
     with _running(
-        directory, _SESSION_CONFIG, environment, session=True, servicedirs=servicedirs
+        directory,
+        _SESSION_CONFIG,
+        environment,
+        session=True,
+        inside=inside,
+        servicedirs=servicedirs,
     ) as bus:
         yield bus
 
@@ -144,13 +151,15 @@ def _running(
     environment: Mapping[str, str] | None = None,
     *,
     session: bool,
+    inside: Sequence[str] = (),
     **values: str,
 ) -> Iterator[Bus]:
     socket = directory / "bus"
     file = directory / "bus.conf"
     file.write_text(config.format(socket=socket, **values), encoding="utf-8")
+    options = ("--nofork", "--nopidfile", "--print-address=1", f"--config-file={file}")
     with subprocess.Popen(
-        ["dbus-daemon", "--nofork", "--nopidfile", "--print-address=1", f"--config-file={file}"],
+        [*inside, "dbus-daemon", *options],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -64,6 +64,16 @@ def virtlayerd(
         directory: One of its own: empty, or with what another one has left.
         settings: What its virtlayerd.toml says.
     """
+    daemon = start_virtlayerd(host, bus, directory, settings=settings)
+    with daemon.process:
+        try:
+            yield daemon
+        finally:
+            daemon.process.terminate()
+
+
+def start_virtlayerd(host: LibvirtHost, bus: Bus, directory: Path, *, settings: str = "") -> Daemon:
+    """Start ``virtlayerd --session``, and wait until it is on the bus; see ``virtlayerd``."""
     for name in ("run", "state", "cache", "config"):
         (directory / name).mkdir(mode=0o700, exist_ok=True)
         os.chown(directory / name, host.owner, -1)
@@ -81,18 +91,18 @@ def virtlayerd(
     config.write_text(settings)
     arguments = ("--session", "--connect", host.uri, "--config", str(config))
     command = host.as_owner(str(PROGRAM), *arguments)
-    with (
-        (directory / "log").open("ab") as log,
-        subprocess.Popen(
+    with (directory / "log").open("ab") as log:
+        process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        ) as process,
-    ):
-        daemon = Daemon(process, bus, environment, directory)
-        try:
-            _wait_until_on_the_bus(daemon)
-            yield daemon
-        finally:
-            process.terminate()
+        )
+    daemon = Daemon(process, bus, environment, directory)
+    try:
+        _wait_until_on_the_bus(daemon)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    return daemon
 
 
 def _wait_until_on_the_bus(daemon: Daemon) -> None:
