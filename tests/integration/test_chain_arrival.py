@@ -3,17 +3,16 @@
 
 import asyncio
 import os
-from pathlib import Path
 
 import pytest
 
-from tests.support.chain_parts import Store, request_for
+from tests.support.chain_parts import Chains, Store, request_for
 from tests.support.images import LayerContent, file, layer
 from tests.support.keeper import LocalPrograms
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import names_in
 from virtlayer.errors import DigestMismatch, MalformedLayer, RegistryUnavailable, VirtlayerError
 from virtlayer.protocol.pools import Pool
-from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
@@ -21,10 +20,6 @@ from virtlayer.settings import LayerSettings
 MIB = 1024**2
 TOO_LONG = 60.0
 """Seconds after which a test that waits for the worker has failed."""
-
-
-def contents_in(pool: Pool) -> list[Path]:
-    return list(pool.path.iterdir())
 
 
 async def until_applied(store: Store) -> None:
@@ -49,12 +44,12 @@ async def test_half_a_blob_is_applied_before_the_other_half_is_there(
         await until_applied(store)
         seen.append(store.bytes_applied)
         assert store.stages == ["downloading"]
-        assert [path.name for path in contents_in(pool)] == [".virtlayer-staging"]
+        assert names_in(pool.path) == [".virtlayer-staging"]
 
     store.half_way = half_way
-    built = await ChainBuilder(keeper).build(request_for(pool, [large]), store.tools())
+    built = await Chains(keeper).build(request_for(pool, [large]), store.tools())
     assert 0 < seen[0] <= large.size // 2
-    assert [volume.path for volume in built.volumes] == contents_in(pool)
+    assert [volume.name for volume in built.volumes] == names_in(pool.path)
     assert store.stages == ["downloading", "applying", "registering"]
 
 
@@ -77,8 +72,8 @@ async def test_a_blob_that_is_not_verified_is_never_committed(
 
     store.half_way = half_way
     with pytest.raises(type(failure), match=str(failure)):
-        await ChainBuilder(keeper).build(request_for(pool, [large]), store.tools())
-    assert contents_in(pool) == []
+        await Chains(keeper).build(request_for(pool, [large]), store.tools())
+    assert names_in(pool.path) == []
     assert host.volumes(pool.name) == []
     assert store.recorded == []
     assert store.lent == 0
@@ -98,11 +93,9 @@ async def test_the_digest_says_more_than_what_the_worker_made_of_a_wrong_blob(
 
     store.half_way = half_way
     with pytest.raises(DigestMismatch, match="another blob"):
-        await ChainBuilder(keeper).build(request_for(pool, [broken]), store.tools())
+        await Chains(keeper).build(request_for(pool, [broken]), store.tools())
 
     async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other:
         with pytest.raises(MalformedLayer):
-            await ChainBuilder(keeper).build(
-                request_for(pool, [broken]), Store([broken], other).tools()
-            )
-    assert contents_in(pool) == []
+            await Chains(keeper).build(request_for(pool, [broken]), Store([broken], other).tools())
+    assert names_in(pool.path) == []

@@ -11,15 +11,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.chain_parts import SIZE, Store, request_for, small_layers
+from tests.support.chain_parts import SIZE, Chains, Store, request_for, small_layers
 from tests.support.images import directory, file, layer, whiteout
 from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import names_in
 from tests.support.volumes import assert_sound
 from virtlayer.errors import ImageNotFound, VolumeExists
 from virtlayer.protocol.pools import Pool
-from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
@@ -53,12 +53,12 @@ async def test_layers_become_a_chain_that_libvirt_and_qemu_see(
         layer(whiteout("etc/b"), file("etc/c", b"top"), compression="none"),
     ]
     store = Store(contents, worker)
-    built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+    built = await Chains(keeper).build(request_for(pool, contents), store.tools())
 
     assert (built.layers_built, built.layers_reused) == (3, 0)
     names = [volume.name for volume in built.volumes]
     assert host.volumes(pool.name) == sorted(names)
-    assert sorted(entry.name for entry in pool.path.iterdir()) == sorted(names)
+    assert names_in(pool.path) == sorted(names)
     assert backing_chain(pool.path / names[-1]) == names[::-1]
     for below, volume in zip([None, *built.volumes], built.volumes, strict=False):
         assert (volume.format, volume.capacity) == ("qcow2", SIZE)
@@ -83,9 +83,7 @@ async def test_layer_can_be_read_by_qemu_and_by_no_other_user(
     host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    built = await ChainBuilder(keeper).build(
-        request_for(pool, contents), Store(contents, worker).tools()
-    )
+    built = await Chains(keeper).build(request_for(pool, contents), Store(contents, worker).tools())
     capabilities = ElementTree.fromstring(host.virsh("capabilities"))  # noqa: S314 -- libvirt's
     [label] = [
         one.findtext("baselabel[@type='kvm']") or ""
@@ -109,7 +107,7 @@ async def test_what_is_there_is_neither_fetched_nor_built(
 ) -> None:
     contents = small_layers(3)
     first, again, longer = (Store(contents, worker) for _ in range(3))
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     built = await builder.build(request_for(pool, contents[:2]), first.tools())
     inodes = [volume.path.stat().st_ino for volume in built.volumes]
 
@@ -129,7 +127,7 @@ async def test_forty_layers_are_sixteen_volumes_that_can_be_moved(
 ) -> None:
     contents = small_layers(40)
     store = Store(contents, worker)
-    built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+    built = await Chains(keeper).build(request_for(pool, contents), store.tools())
     assert len(built.volumes) == 16
     assert (built.layers_built, built.layers_reused) == (40, 0)
     assert len(host.volumes(pool.name)) == 16
@@ -151,7 +149,7 @@ async def test_another_last_layer_of_a_deep_image_is_all_that_is_built(
 ) -> None:
     contents = small_layers(41)
     first, second = (Store(contents, worker) for _ in range(2))
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     old = await builder.build(request_for(pool, contents[:40]), first.tools())
     new = await builder.build(request_for(pool, contents[:39] + contents[40:]), second.tools())
     assert second.fetched == [contents[40].digest]
@@ -169,7 +167,7 @@ async def test_a_missing_lower_volume_is_built_again(
     keeper: Keeper, pool: Pool, worker: LayerWorker, tmp_path: Path
 ) -> None:
     contents = small_layers(3)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     store = Store(contents, worker)
     built = await builder.build(request_for(pool, contents), store.tools())
     before = raw_copy(built.volumes[-1].path, tmp_path / "before.raw").read_bytes()
@@ -187,7 +185,7 @@ async def test_volumes_of_others_are_reused_after_their_blobs_were_downloaded(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(4)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     built = await builder.build(request_for(pool, contents[:3]), Store(contents, worker).tools())
     others = [contents[0].digest, contents[2].digest]
     store = Store(contents, worker, others=others)
@@ -207,7 +205,7 @@ async def test_nothing_is_built_on_volumes_of_others_whose_blobs_do_not_come(
     host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     await builder.build(request_for(pool, contents[:1]), Store(contents, worker).tools())
     volumes = host.volumes(pool.name)
 
@@ -225,7 +223,7 @@ async def test_volume_of_others_that_is_built_meanwhile_is_proven_too(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_digest: str) -> None:
@@ -252,7 +250,7 @@ async def test_build_from_a_slow_source_holds_up_no_other(
     host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_digest: str) -> None:
@@ -276,7 +274,7 @@ async def test_jobs_that_need_the_same_layers_build_them_once(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(4)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other_worker:
         stores = [Store(contents, worker), Store(contents, other_worker)]
         requests = [request_for(pool, contents), request_for(pool, contents[:3])]
@@ -298,7 +296,7 @@ async def test_a_job_that_waited_for_one_that_fails_builds_itself(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
-    builder = ChainBuilder(keeper)
+    builder = Chains(keeper)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail(_digest: str) -> None:
@@ -311,7 +309,7 @@ async def test_a_job_that_waited_for_one_that_fails_builds_itself(
     first = asyncio.create_task(builder.build(request_for(pool, contents), failing.tools()))
     await started.wait()
     second = asyncio.create_task(builder.build(request_for(pool, contents), waiting.tools()))
-    while not any(lock._waiters for lock in builder._locks.values()):
+    while not any(lock._waiters for lock in builder.builder._locks.values()):
         await asyncio.sleep(0)
     assert waiting.fetched == []
     go_on.set()
@@ -330,7 +328,7 @@ async def test_two_daemons_in_one_pool_do_each_others_work_no_harm(
             LayerWorker.started(LocalPrograms(), LayerSettings()) as other_worker,
         ):
             stores = [Store(contents, worker), Store(contents, other_worker)]
-            builders = [ChainBuilder(keeper), ChainBuilder(other_keeper)]
+            builders = [Chains(keeper), Chains(other_keeper)]
             one, other = await asyncio.gather(
                 *(
                     builder.build(request_for(pool, contents), store.tools())
@@ -365,7 +363,7 @@ async def test_blobs_arrive_ahead_but_not_all_at_a_time(
         await all_have_arrived.wait()
 
     store = Store(contents, worker, before_fetch=count, before_apply=wait_for_all)
-    await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+    await Chains(keeper).build(request_for(pool, contents), store.tools())
     assert most == 3
     assert store.fetched == [content.digest for content in contents]
 
@@ -382,6 +380,6 @@ async def test_something_else_under_a_layers_name_is_not_touched(
         )
         inode = path.stat().st_ino
         with pytest.raises(VolumeExists, match="Delete it, then try again"):
-            await ChainBuilder(keeper).build(request, Store(contents, worker).tools())
+            await Chains(keeper).build(request, Store(contents, worker).tools())
         assert path.stat().st_ino == inode
         path.unlink()

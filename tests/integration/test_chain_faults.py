@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chain_parts import Store, request_for, small_layers
+from tests.support.chain_parts import Chains, Store, request_for, small_layers
 from tests.support.images import LayerContent, directory, file, layer
 from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
+from tests.support.pool_content import names_in
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import (
     DigestMismatch,
@@ -27,7 +28,6 @@ from virtlayer.errors import (
 )
 from virtlayer.keeper.staging import STAGING_PARENT
 from virtlayer.protocol.pools import Pool
-from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
@@ -37,10 +37,6 @@ MIB = 1024**2
 
 def names_of(pool: Pool, contents: list[LayerContent]) -> list[str]:
     return sorted(planned.name for planned in request_for(pool, contents).plan)
-
-
-def names_in(pool: Pool) -> list[str]:
-    return sorted(entry.name for entry in pool.path.iterdir())
 
 
 async def test_a_layer_that_fails_keeps_what_is_finished(
@@ -56,8 +52,8 @@ async def test_a_layer_that_fails_keeps_what_is_finished(
 
     store = Store(contents, worker, before_apply=until_finished)
     with pytest.raises(DigestMismatch, match=r"layer sha256:.* of docker://registry"):
-        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
-    assert host.volumes(pool.name) == names_in(pool) == names_of(pool, good)
+        await Chains(keeper).build(request_for(pool, contents), store.tools())
+    assert host.volumes(pool.name) == names_in(pool.path) == names_of(pool, good)
     assert sorted(store.recorded) == names_of(pool, good)
     assert store.lent == 0
 
@@ -73,9 +69,9 @@ async def test_a_download_that_fails_ends_the_build(
 
     store = Store(contents, worker, before_fetch=fail)
     with pytest.raises(RegistryUnavailable, match="it died"):
-        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
-    assert set(names_in(pool)) <= set(names_of(pool, contents[:3]))
-    assert host.volumes(pool.name) == names_in(pool)
+        await Chains(keeper).build(request_for(pool, contents), store.tools())
+    assert set(names_in(pool.path)) <= set(names_of(pool, contents[:3]))
+    assert host.volumes(pool.name) == names_in(pool.path)
     assert store.lent == 0
 
 
@@ -94,9 +90,7 @@ async def test_cancelling_leaves_only_finished_volumes(
     store = Store(contents, worker)
     setattr(store, stage, hang)
     before = children()
-    task = asyncio.create_task(
-        ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
-    )
+    task = asyncio.create_task(Chains(keeper).build(request_for(pool, contents), store.tools()))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -104,15 +98,15 @@ async def test_cancelling_leaves_only_finished_volumes(
     # The worker is gone as well if it was cancelled in the middle of a layer.
     assert children() in (before, before - {worker.pid})
     assert store.lent == 0
-    assert STAGING_PARENT not in names_in(pool)
-    assert set(names_in(pool)) <= set(names_of(pool, contents[:2]))
-    assert host.volumes(pool.name) == names_in(pool)
+    assert STAGING_PARENT not in names_in(pool.path)
+    assert set(names_in(pool.path)) <= set(names_of(pool, contents[:2]))
+    assert host.volumes(pool.name) == names_in(pool.path)
 
     # A worker belongs to one job: after a cancellation it is somewhere in the middle.
     async with LayerWorker.started(LocalPrograms(), LayerSettings()) as other:
         finish = Store(contents, other)
-        await ChainBuilder(keeper).build(request_for(pool, contents), finish.tools())
-    assert names_in(pool) == names_of(pool, contents)
+        await Chains(keeper).build(request_for(pool, contents), finish.tools())
+    assert names_in(pool.path) == names_of(pool, contents)
 
 
 async def test_cancelling_at_any_moment_leaves_a_sound_pool(
@@ -124,17 +118,17 @@ async def test_cancelling_at_any_moment_leaves_a_sound_pool(
         async with LayerWorker.started(LocalPrograms(), LayerSettings()) as worker:
             store = Store(contents, worker)
             task = asyncio.create_task(
-                ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+                Chains(keeper).build(request_for(pool, contents), store.tools())
             )
             await asyncio.sleep(moment / 1000)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         assert children() == before
-        assert set(names_in(pool)) <= set(names_of(pool, contents))
-        assert host.volumes(pool.name) == names_in(pool)
+        assert set(names_in(pool.path)) <= set(names_of(pool, contents))
+        assert host.volumes(pool.name) == names_in(pool.path)
     async with LayerWorker.started(LocalPrograms(), LayerSettings()) as worker:
-        built = await ChainBuilder(keeper).build(
+        built = await Chains(keeper).build(
             request_for(pool, contents), Store(contents, worker).tools()
         )
     assert len(built.volumes) == 3
@@ -152,9 +146,9 @@ async def test_a_server_that_dies_is_an_error_and_not_a_hang(
 
     store = Store(contents, worker, before_apply=kill_server)
     with pytest.raises(VirtlayerError) as raised:
-        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+        await Chains(keeper).build(request_for(pool, contents), store.tools())
     assert isinstance(raised.value, Internal)
-    assert names_in(pool) == []
+    assert names_in(pool.path) == []
 
 
 @pytest.mark.parametrize(
@@ -180,10 +174,10 @@ async def test_a_pool_that_goes_during_the_build_is_told(
 
     store = Store(contents, worker, before_apply=stop)
     with pytest.raises(error):
-        await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+        await Chains(keeper).build(request_for(pool, contents), store.tools())
     assert [entry.name for entry in path.iterdir() if entry.name == STAGING_PARENT] == []
     # What is finished stays: whole, for when the pool comes back.
-    assert set(names_in(pool)) <= set(names_of(pool, contents))
+    assert set(names_in(pool.path)) <= set(names_of(pool, contents))
     if command == "pool-destroy":
         host.virsh("pool-undefine", name)
 
@@ -202,7 +196,7 @@ async def test_a_libvirtd_that_restarts_during_the_build_is_no_matter(
         async with running_keeper(mortal.uri) as keeper:
             pool = await keeper.pools.get("default")
             store = Store(contents, worker, before_apply=restart)
-            built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+            built = await Chains(keeper).build(request_for(pool, contents), store.tools())
         assert mortal.volumes("default") == sorted(volume.name for volume in built.volumes)
 
 
@@ -232,9 +226,9 @@ async def test_a_full_pool_is_no_space_and_as_it_was_before(
             pool = await keeper.pools.get("small")
             store = Store(contents, worker)
             with pytest.raises(NoSpace, match=r'The pool "small" .* is full: \d+ bytes'):
-                await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+                await Chains(keeper).build(request_for(pool, contents), store.tools())
             # The layer does not stop at the size of the file system that it is in, but of the pool.
-            assert host.volumes("small") == names_in(pool) == names_of(pool, base)
+            assert host.volumes("small") == names_in(pool.path) == names_of(pool, base)
             free = os.statvfs(path)
             assert free.f_bavail * free.f_frsize > 16 * MIB
 
@@ -244,7 +238,5 @@ async def test_a_layer_that_does_not_fit_its_volume_is_no_space_with_sizes(
 ) -> None:
     contents = [layer(file("large", os.urandom(80 * MIB), mode=0o644), compression="none")]
     with pytest.raises(NoSpace, match=r"\d"):
-        await ChainBuilder(keeper).build(
-            request_for(pool, contents), Store(contents, worker).tools()
-        )
-    assert names_in(pool) == []
+        await Chains(keeper).build(request_for(pool, contents), Store(contents, worker).tools())
+    assert names_in(pool.path) == []

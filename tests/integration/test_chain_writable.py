@@ -5,20 +5,21 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.chain_parts import SIZE, Store, request_for, small_layers
+from tests.support.chain_parts import SIZE, Chains, Store, request_for, small_layers
 from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import children
 from tests.support.libvirt_host import LibvirtHost, session_host
+from tests.support.pool_content import names_in
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
@@ -54,33 +55,49 @@ async def customizer(
 async def chain(keeper: Keeper, pool: Pool, worker: LayerWorker) -> tuple[Volume, ...]:
     contents = small_layers(2)
     store = Store(contents, worker)
-    built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+    built = await Chains(keeper).build(request_for(pool, contents), store.tools())
     return built.volumes
 
 
-def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> WritableRequest:
-    return WritableRequest(
-        pool=pool,
-        name="guest,<1>&more",
-        backing=chain[-1].name,
-        chain=tuple(volume.name for volume in chain),
-        size=SIZE,
-        customization=Customization(**changes),  # type: ignore[arg-type] # those that are str
-        image="demo:1",
-        job_id=7,
-    )
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A volume; see ``WritableRequest``."""
+
+    pool: Pool
+    chain: tuple[Volume, ...]
+    customization: Customization
+    name: str = "guest,<1>&more"
+
+
+def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> Wanted:
+    customization = Customization(**changes)  # type: ignore[arg-type] # those that are str
+    return Wanted(pool, chain, customization)
 
 
 async def build(
     keeper: Keeper,
-    wanted: WritableRequest,
+    wanted: Wanted,
     worker: CustomizationWorker,
     first: Callable[[], Awaitable[None]] = nothing,
+    *,
+    check: Callable[[], Coroutine[object, object, None]] = nothing,
+    on_registering: Callable[[], None] = lambda: None,
 ) -> Volume:
-    customizer = Customizer(worker, first)
-    return await build_writable(
-        keeper, wanted, customizer, check=nothing, on_registering=lambda: None
-    )
+    names = [volume.name for volume in wanted.chain]
+    async with keeper.claims.claimed(wanted.pool, [*names, wanted.name]) as claim:
+        asked = WritableRequest(
+            claim=claim,
+            name=wanted.name,
+            backing=wanted.chain[-1].name,
+            chain=tuple(names),
+            size=SIZE,
+            customization=wanted.customization,
+            image="demo:1",
+        )
+        customizer = Customizer(worker, first)
+        return await build_writable(
+            keeper, asked, customizer, check=check, on_registering=on_registering
+        )
 
 
 async def test_a_volume_belongs_to_its_owner_alone(
@@ -133,15 +150,16 @@ async def test_a_failed_check_ends_a_customization_and_leaves_nothing(
 
     wanted = request(pool, chain, hostname="web")
     with pytest.raises(VolumeExists, match="taken"):
-        await build_writable(
+        await build(
             keeper,
             wanted,
-            Customizer(customizer, never_ends),
+            customizer,
+            never_ends,
             check=check,
             on_registering=lambda: pytest.fail("nothing is to be registered"),
         )
     assert host.volumes(pool.name) == before
-    assert list(pool.path.glob(".virtlayer*")) == []
+    assert names_in(pool.path) == before
 
 
 async def test_a_cancelled_customization_leaves_nothing(
@@ -179,9 +197,7 @@ async def test_a_cancellation_at_the_end_leaves_nothing_either(
     before = host.volumes(pool.name)
     registering = asyncio.Event()
     wanted = request(pool, chain)
-    task = asyncio.create_task(
-        build_writable(keeper, wanted, customizer, check=nothing, on_registering=registering.set)
-    )
+    task = asyncio.create_task(build(keeper, wanted, customizer, on_registering=registering.set))
     await registering.wait()
     await asyncio.sleep(late)
     task.cancel()
@@ -260,7 +276,7 @@ async def _meet_full_pool(host: LibvirtHost, path: Path) -> None:
     ):
         pool = await keeper.pools.get("full")
         store = Store(contents, worker)
-        built = await ChainBuilder(keeper).build(request_for(pool, contents), store.tools())
+        built = await Chains(keeper).build(request_for(pool, contents), store.tools())
         wanted = request(pool, built.volumes, hostname="web")
         before = host.volumes("full")
         with pytest.raises(NoSpace, match=r'The pool "full" .* is full'):

@@ -14,6 +14,7 @@ from tests.support.images import LayerContent, directory, file, image, layer
 from tests.support.job_watch import Watch, watching
 from tests.support.leftovers import children_of, is_keeper
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import names_in
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.sizes import MIB
@@ -83,7 +84,7 @@ async def test_killed_at_any_moment_of_a_pull(host: LibvirtHost, tmp_path: Path)
                 again = await pulled(watch, source)
                 assert again["State"] == "done", again["Message"]
                 assert again["Result"]["volumes"] == volumes
-                assert sorted(one.name for one in pool.iterdir()) == sorted(volumes)
+                assert names_in(pool) == sorted(volumes)
                 await asyncio.to_thread(_until_quiet, daemon)
     unavailable = ("failed", "org.virtlayer1.Error.PoolUnavailable")
     assert unavailable in outcomes

@@ -16,6 +16,7 @@ from tests.support.job_watch import Watch, watching
 from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.orphans import adopting, wait_until_only
+from tests.support.pool_content import names_in, paths_in
 from tests.support.registry import Registry
 from tests.support.soak import FACTOR
 from tests.support.trees import differences, umoci_tree
@@ -60,7 +61,7 @@ def forget(daemon_directory: Path, pool: Path) -> None:
 
 def nothing_unfinished(daemon_directory: Path, pool: Path) -> None:
     """See that nothing is left but finished volumes and blobs, and no credentials."""
-    assert {path.name for path in pool.rglob("*") if not _is_layer(path)} == set()
+    assert [path for path in paths_in(pool) if not _is_layer(path)] == []
     for place in ("cache", "run"):
         left = [path for path in (daemon_directory / place).rglob("*") if path.is_file()]
         assert [path for path in left if path.parent.name != "sha256"] == []
@@ -103,7 +104,7 @@ async def test_killed_at_any_moment(host: LibvirtHost, tmp_path: Path, registry:
             with virtlayerd(host, bus, home, settings=SETTINGS) as daemon:
                 async with watching(bus.address) as watch:
                     volumes = await pulled(watch, source)
-                    assert sorted(path.name for path in pool.iterdir()) == sorted(volumes)
+                    assert names_in(pool) == sorted(volumes)
                     nothing_unfinished(home, pool)
                     raw = await asyncio.to_thread(converted, pool / volumes[-1], tmp_path / "raw")
                     results.add(await asyncio.to_thread(fingerprint, raw))

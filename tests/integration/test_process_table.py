@@ -42,6 +42,7 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.programs import Kind, StartProgram
 from virtlayer.service.keeper.connection import Connect
 from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.sizes import MIB
 
 TABLE = process_table()
@@ -202,6 +203,15 @@ class Kept:
     host: LibvirtHost
     pool: Pool
 
+    @contextlib.asynccontextmanager
+    async def staging(self, purpose: Purpose) -> AsyncIterator[Staging]:
+        """A staging directory in the pool."""
+        async with (
+            self.keeper.claims.claimed(self.pool, []) as claim,
+            self.keeper.staging(claim, purpose) as staging,
+        ):
+            yield staging
+
     async def compare(self, name: str, pid: int, *, working: bool = False) -> None:
         """Compare a program with its row."""
         await compare(name, pid, self.host, keeper=self.pid, working=working)
@@ -253,14 +263,14 @@ async def test_workers_without_files(kept: Kept, tmp_path: Path) -> None:
     ],
 )
 async def test_workers_that_write_a_directory(kept: Kept, name: str, kind: Kind) -> None:
-    async with kept.keeper.staging(kept.pool, 1, Purpose.CONTAINED_DIRECTORY) as staging:
+    async with kept.staging(Purpose.CONTAINED_DIRECTORY) as staging:
         with sockets(socket.SOCK_SEQPACKET) as (_, passed):
             async with staging.running(worker(kind), [passed]) as program:
                 await kept.compare(name, program.pid)
 
 
 async def test_programs_for_a_disk(kept: Kept) -> None:
-    async with kept.keeper.staging(kept.pool, 1, Purpose.DISK) as staging:
+    async with kept.staging(Purpose.DISK) as staging:
         with sockets(socket.SOCK_SEQPACKET) as (_, passed):
             async with staging.running(worker(Kind.DISK_WORKER), [passed]) as program:
                 await kept.compare("disk worker", program.pid)
@@ -276,7 +286,7 @@ async def test_program_that_makes_an_overlay(kept: Kept) -> None:
     compared = False
     while not compared:
         async with (
-            kept.keeper.staging(kept.pool, 1, Purpose.VOLUME) as staging,
+            kept.staging(Purpose.VOLUME) as staging,
             meanwhile(staging.create_overlay(MIB, f"layer-{'0' * 64}.qcow2")) as creating,
         ):
             # It runs for milliseconds. An attempt that stops it too late is repeated.

@@ -28,6 +28,7 @@ from tests.support.images import (
 )
 from tests.support.job_watch import IMAGE, JOB, MANAGER, ROOT, SERVICE, Watch, watching
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import paths_in
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.dbus.connection import BusError
@@ -88,7 +89,7 @@ def blobs_asked_for(registry: FaultyRegistry, content: Content) -> set[str]:
 
 def nothing_unfinished(daemon: Daemon, host: LibvirtHost, pool: str) -> None:
     """See that neither the pool nor the cache has anything that is not finished."""
-    for path in host.pool_directory(pool).rglob("*"):
+    for path in paths_in(host.pool_directory(pool)):
         assert re.fullmatch(r"layer-[0-9a-f]{64}\.qcow2", path.name), path
     cache = daemon.directory / "cache" / "virtlayer"
     assert [

@@ -19,6 +19,7 @@ from tests.support.job_watch import JOB, Watch, watching
 from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.orphans import adopting, wait_until_only
+from tests.support.pool_content import names_in
 from tests.support.pull_in_work import (
     assert_clean,
     cancelled_within_a_second,
@@ -289,6 +290,4 @@ async def test_two_daemons_in_one_pool_build_the_same_at_the_same_time(
         assert again["Result"]["volumes"] == job["Result"]["volumes"]
         assert again["Result"]["layers-reused"] == 4
         assert host.volumes(pool) == sorted(job["Result"]["volumes"])
-        assert sorted(path.name for path in host.pool_directory(pool).iterdir()) == sorted(
-            job["Result"]["volumes"]
-        )
+        assert names_in(host.pool_directory(pool)) == sorted(job["Result"]["volumes"])

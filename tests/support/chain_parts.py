@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 
 from tests.support.images import LayerContent, directory, file, layer
 from virtlayer.protocol.pools import Pool
+from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
-from virtlayer.service.chain.request import Applier, BuildStage, BuildTools, ChainRequest
+from virtlayer.service.chain.request import (
+    Applier,
+    BuildStage,
+    BuildTools,
+    BuiltChain,
+    ChainRequest,
+)
+from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.source.growing_blob import GrowingBlob, growing
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
@@ -33,6 +41,16 @@ def small_layers(number: int, *, first: int = 0) -> list[LayerContent]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A chain; see ``ChainRequest``."""
+
+    pool: Pool
+    plan: tuple[PlannedVolume, ...]
+    virtual_size: int
+    source: str
+
+
 def request_for(
     pool: Pool,
     contents: Iterable[LayerContent],
@@ -40,16 +58,38 @@ def request_for(
     depth_limit: int = 16,
     size: int = SIZE,
     source: str = "",
-) -> ChainRequest:
+) -> Wanted:
     """The request for a chain of these layers."""
-    return ChainRequest(
-        pool=pool,
-        plan=plan_chain([described(content) for content in contents], size, depth_limit),
-        virtual_size=size,
-        description="docker://registry.example/demo:1",
-        job_id=7,
-        source=source,
-    )
+    plan = plan_chain([described(content) for content in contents], size, depth_limit)
+    return Wanted(pool, plan, size, source)
+
+
+class Chains:
+    """Builds chains as jobs do, each with a claim of its own.
+
+    Args:
+        keeper: Has the pools.
+
+    Attributes:
+        builder: What is tested.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self.builder = ChainBuilder(keeper)
+
+    async def build(self, wanted: Wanted, tools: BuildTools) -> BuiltChain:
+        """Build a chain."""
+        names = [planned.name for planned in wanted.plan]
+        async with self._keeper.claims.claimed(wanted.pool, names) as claim:
+            request = ChainRequest(
+                claim=claim,
+                plan=wanted.plan,
+                virtual_size=wanted.virtual_size,
+                description="docker://registry.example/demo:1",
+                source=wanted.source,
+            )
+            return await self.builder.build(request, tools)
 
 
 @dataclass

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.ordinary_user import CHECKOUT, as_user
+from tests.support.pool_content import OWN
 
 _PATIENCE = 20.0
 """Seconds after which a libvirtd that does not answer fails the test."""
@@ -185,10 +186,11 @@ class LibvirtHost:
         self.virsh("pool-undefine", name)
 
     def volumes(self, pool: str) -> list[str]:
-        """The names of a pool's volumes after a refresh, sorted."""
+        """The names of a pool's volumes after a refresh, sorted; without ``.virtlayer``."""
         self.virsh("pool-refresh", pool)
         lines = self.virsh("vol-list", pool).splitlines()[2:]
-        return sorted(line.split()[0] for line in lines if line.strip())
+        names = {line.split()[0] for line in lines if line.strip()}
+        return sorted(names - {OWN})
 
     def close(self) -> None:
         """End libvirtd and everything that it started."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support.images import Content, file, image, layer
 from tests.support.job_watch import JOB, Watch
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import names_in
 from tests.support.virtlayerd import Daemon
 
 _numbers = itertools.count(1)
@@ -42,7 +43,7 @@ def assert_clean(daemon: Daemon, host: LibvirtHost, pool: str) -> None:
     """No process, no unfinished volume or blob, no credentials; libvirt sees what is there."""
     if daemon.process.poll() is None:
         assert programs_of(daemon) == {}
-    names = sorted(path.name for path in host.pool_directory(pool).iterdir())
+    names = names_in(host.pool_directory(pool))
     assert [name for name in names if not re.fullmatch(r"layer-[0-9a-f]{64}\.qcow2", name)] == []
     assert host.volumes(pool) == names
     for place in ("cache", "run"):

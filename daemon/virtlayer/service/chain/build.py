@@ -4,8 +4,9 @@
 Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
 while the ones before get on disk. A finished volume is placed at once, but never before the one
 that it stands on: it stays when a later one fails. libvirt looks once, at all of them. Two jobs
-from the same source that need the same volume in the same pool build it once: the second waits, and
-then finds it. From different sources, both build it, and the one that is placed first stays.
+from the same source that need the same volume in the same pool build it once, on whatever hosts
+they run: the second waits, and then finds it. If the first one dies, the second builds it. From
+different sources, both build it, and the one that is placed first stays.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, Virt
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.chain.explain import explained
+from virtlayer.service.chain.identity import build_key
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.prefetch import Prefetched, Prefetching
 from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
@@ -34,6 +36,8 @@ from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 from virtlayer.sizes import MIB
 
+_PAUSE = 0.5
+"""Seconds between looks at a volume that another process builds."""
 _LARGE = 8 * MIB
 """Bytes of blobs from which on what comes of them counts as large."""
 _WRONG_LAYERS = (DigestMismatch, LayerTooLarge, MalformedLayer)
@@ -167,7 +171,7 @@ class _Build:
 
     async def _workplace(self, stack: AsyncExitStack) -> _Workplace:
         staging = await stack.enter_async_context(
-            self._keeper.staging(self._pool, self._request.job_id, Purpose.LAYERS)
+            self._keeper.staging(self._request.claim, Purpose.LAYERS)
         )
         self._staging = staging
         async with self._explained():
@@ -194,8 +198,9 @@ class _Build:
         is_last: bool,
     ) -> None:
         await before.queued.wait()
+        # The lock is for the jobs of this process: of these, one asks who else builds the volume.
         async with self._lock(planned.volume_id):
-            if not await self._is_there_now(planned):
+            if await self._may_build(planned):
                 await self._build(planned, before, turn, place, is_last=is_last)
                 return
         # Another job has built it. The lock is free meanwhile: a download may take long.
@@ -203,6 +208,15 @@ class _Build:
         await prove(unproven, self._tools)
         self._count_reused(planned, unproven)
         turn.set_all()
+
+    async def _may_build(self, planned: PlannedVolume) -> bool:
+        """Wait while another process builds a volume; False if the pool has it then."""
+        key = build_key(self._request.source, planned.volume_id)
+        while await self._request.claim.try_build([key]):
+            if await self._is_there_now(planned):
+                return False
+            await asyncio.sleep(_PAUSE)
+        return not await self._is_there_now(planned)
 
     async def _is_there_now(self, planned: PlannedVolume) -> bool:
         # A file that is not there needs no question to libvirt.

@@ -50,5 +50,15 @@ def volume_name(volume_id: str) -> str:
     return f"layer-{volume_id}.qcow2"
 
 
+def build_key(source: str, volume_id: str) -> str:
+    """What two jobs share if one waits while the other builds a volume: 64 hex digits.
+
+    Args:
+        source: Where the blobs come from (``ChainRequest.source``).
+        volume_id: What ``volume_id`` gives.
+    """
+    return hashlib.sha256(f"{source} {volume_id}".encode()).hexdigest()
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()

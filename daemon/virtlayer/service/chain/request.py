@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.plan import PlannedVolume
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
@@ -49,21 +50,24 @@ class ChainRequest:
     """What is to be there in the end.
 
     Attributes:
-        pool: Where.
         plan: From ``plan.plan_chain``.
         virtual_size: What the plan was made for, in bytes.
         description: The image, for error messages.
-        job_id: For the name of the staging directory.
+        claim: That of the job on the volumes of the plan, in that pool.
         source: Where the blobs come from. A job waits for a volume that another one builds only if
             it has the same source: any other may be as slow as somebody likes.
     """
 
-    pool: Pool
     plan: tuple[PlannedVolume, ...]
     virtual_size: int
     description: str
-    job_id: int
+    claim: Claim
     source: str = ""
+
+    @property
+    def pool(self) -> Pool:
+        """Where."""
+        return self.claim.pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import STAGED_OVERLAY
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.qcow2 import Parent, create_overlay, images_in
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.workers.customization import CustomizationRequest
@@ -31,24 +32,27 @@ class WritableRequest:
     """What is to be there in the end.
 
     Attributes:
-        pool: Where.
+        claim: That of the job, on the name and on the image, in the pool.
         name: Under which name.
         backing: The name of the top volume of the image, in the same pool.
         chain: The names of the image's volumes, base first.
         size: Virtual size in bytes, at least that of ``backing``.
         customization: What is changed in it.
         image: The image, for error messages.
-        job_id: For the name of the staging directory.
     """
 
-    pool: Pool
+    claim: Claim
     name: str
     backing: str
     chain: tuple[str, ...]
     size: int
     customization: Customization
     image: str
-    job_id: int
+
+    @property
+    def pool(self) -> Pool:
+        """Where."""
+        return self.claim.pool
 
 
 async def build_writable(
@@ -77,7 +81,7 @@ async def build_writable(
     ours: list[Placed] = []
     staging = None
     try:
-        async with keeper.staging(request.pool, request.job_id, Purpose.VOLUME) as staging:
+        async with keeper.staging(request.claim, Purpose.VOLUME) as staging:
             try:
                 async with asyncio.TaskGroup() as group:
                     writing = group.create_task(_write(keeper, request, staging, customizer))

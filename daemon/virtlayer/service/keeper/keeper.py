@@ -5,8 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from virtlayer.protocol.calls import Purpose
-from virtlayer.protocol.pools import Pool
-from virtlayer.service.keeper.claims import Claims
+from virtlayer.service.keeper.claims import Claim, Claims
 from virtlayer.service.keeper.connection import Connect, KeeperLink
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.keeper.programs import KeeperPrograms
@@ -36,11 +35,9 @@ class Keeper:
         self.records = Records(self._link)
         self.programs = KeeperPrograms(self._link)
 
-    def staging(
-        self, pool: Pool, job_id: int, purpose: Purpose
-    ) -> AbstractAsyncContextManager[Staging]:
+    def staging(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Staging]:
         """A staging directory for as long as the context lasts (``staging_directory``)."""
-        return staging_directory(self._link, pool, job_id, purpose, self._runtime)
+        return staging_directory(self._link, claim.pool, 0, purpose, self._runtime)
 
     async def close(self) -> None:
         """Close the connection."""

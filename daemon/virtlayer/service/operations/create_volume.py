@@ -14,6 +14,7 @@ from virtlayer.service.chain.presence import check_layer
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.customizer import CustomizerOnDemand
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
@@ -68,15 +69,39 @@ async def create_volume(
         await services.sweeper.visit(pool)
         record = await looking_up
     if record is None:
-        await check_name_is_free(services, pool, request.volume.name)
-        raise ImageNotFound(
-            f'The pool "{pool.name}" has no image "{request.image}". "virtlayer images" lists '
-            'those there are, and "virtlayer pull" pulls one.'
-        )
-    async with services.claims.claimed(pool, [record.volume]):
-        volume = await create_on(services, pool, record, request.volume, job)
+        raise await _not_found(services, pool, request)
+    async with services.claims.claimed(pool, [request.volume.name, record.volume]) as claim:
+        record = await _claimed_image(services, claim, request, record.volume)
+        volume = await create_on(services, claim, record, request.volume, job)
     return CreatedVolume(
         image=record.id, volume=volume.name, path=volume.path, size=volume.capacity
+    )
+
+
+async def _claimed_image(
+    services: Services, claim: Claim, request: CreateVolumeRequest, claimed: str
+) -> ImageRecord:
+    """The image, which may have been removed or replaced before its volume was claimed.
+
+    Args:
+        services: The daemon's parts.
+        claim: That of the job; it gets the image's volume.
+        request: Names the image.
+        claimed: The volume that is claimed.
+    """
+    while (record := await services.catalog.get(request.pool, request.image)) is not None:
+        if record.volume == claimed:
+            return record
+        claimed = record.volume
+        await claim.add([claimed])
+    raise await _not_found(services, claim.pool, request)
+
+
+async def _not_found(services: Services, pool: Pool, request: CreateVolumeRequest) -> ImageNotFound:
+    await check_name_is_free(services, pool, request.volume.name)
+    return ImageNotFound(
+        f'The pool "{pool.name}" has no image "{request.image}". "virtlayer images" lists '
+        'those there are, and "virtlayer pull" pulls one.'
     )
 
 
@@ -104,9 +129,9 @@ async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:
 
 
 async def create_on(
-    services: Services, pool: Pool, image: ImageRecord, wanted: NewVolume, job: Job
+    services: Services, claim: Claim, image: ImageRecord, wanted: NewVolume, job: Job
 ) -> Volume:
-    """Make a volume on an image whose volumes the caller has claimed.
+    """Make a volume on an image whose volumes are claimed.
 
     Raises:
         VirtlayerError: As ``create_volume``.
@@ -120,17 +145,16 @@ async def create_on(
         return await build_writable(
             services.keeper,
             WritableRequest(
-                pool=pool,
+                claim=claim,
                 name=wanted.name,
                 backing=image.volume,
                 chain=tuple(dict.fromkeys(layer.volume for layer in image.layers)),
                 size=size,
                 customization=customization,
                 image=image.name,
-                job_id=job.id,
             ),
             customizer,
-            check=functools.partial(_check_volumes, services, pool, image, wanted.name),
+            check=functools.partial(_check_volumes, services, claim.pool, image, wanted.name),
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )
 

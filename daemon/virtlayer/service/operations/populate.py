@@ -147,7 +147,7 @@ async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[st
         return (), "", ""
     try:
         pool = await services.pools.get(image.pool)
-        async with services.claims.deleting(pool) as claimed:
+        async with services.claims.locked(pool) as lock:
             layers = await look_at_layers(services, pool)
             expired = {
                 volume
@@ -155,7 +155,7 @@ async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[st
                 if version.name == image.name and not version.kept
                 for volume in version.volumes
             }
-            doomed = layers.removable(expired, layers.needed() | claimed)
+            doomed = layers.removable(expired, layers.needed() | lock.claimed)
             return (await delete_layers(services, layers, doomed)).volumes, "", ""
     except VirtlayerError as error:
         return (), error.name, error.message

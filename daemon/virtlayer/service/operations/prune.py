@@ -30,9 +30,11 @@ async def prune(services: Services, request: PruneRequest, _job: Job) -> Freed:
         VirtlayerError: The pool cannot be looked at, or a volume cannot be deleted.
     """
     pool = await services.pools.get(request.pool)
-    async with services.claims.deleting(pool) as claimed:
+    if not request.dry_run:
+        await services.sweeper.sweep(pool)
+    async with services.claims.locked(pool) as lock:
         layers = await look_at_layers(services, pool)
-        doomed = layers.removable(layers.known, layers.needed() | claimed)
+        doomed = layers.removable(layers.known, layers.needed() | lock.claimed)
         if request.dry_run:
             return would_free(layers, doomed)
         return await delete_layers(services, layers, doomed)

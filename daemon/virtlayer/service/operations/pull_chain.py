@@ -19,7 +19,7 @@ from virtlayer import journal
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.names import ImageName, PoolName
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Volume
 from virtlayer.service.catalog.catalog import (
     BuiltLayer,
     BuiltVolume,
@@ -32,6 +32,7 @@ from virtlayer.service.chain.presence import whole_chain
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.applier import WorkerOnDemand
 from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free, create_on
@@ -154,6 +155,21 @@ def check_volume_size(settings: Settings, request: PullRequest) -> None:
         _ = request.volume.size_on(image_size, str(request.source))
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is found out about the pool while skopeo starts.
+
+    Attributes:
+        claim: Of the job, in that pool; on the volumes that the name stands for now.
+        former: Those of them that are there.
+        before: What the catalog says of the name; None if it stands for nothing yet.
+    """
+
+    claim: Claim
+    former: Awaitable[Mapping[str, Volume]]
+    before: ImageRecord | None
+
+
 class _Pull:
     def __init__(self, services: Services, request: PullRequest, job: Job) -> None:
         self._services = services
@@ -166,33 +182,43 @@ class _Pull:
         self._policy: PolicyScope | None = None
 
     async def run(self) -> PullResult:
-        async with meanwhile(self._usable_pool()) as usable, self._source(usable) as source:
+        async with (
+            contextlib.AsyncExitStack() as life,
+            meanwhile(self._prepare(life)) as preparing,
+            self._source(preparing) as source,
+        ):
             # The cheap question first: a pool that is not there needs no registry.
-            pool = await usable
-            record = await self._services.catalog.get(pool.name, self._name)
-            async with (
-                self._volumes_of(record, pool) as former,
-                WorkerOnDemand(
-                    self._services.keeper.programs, self._services.settings.layer
-                ) as worker,
-            ):
-                if record is None:
+            prepared = await preparing
+            async with WorkerOnDemand(
+                self._services.keeper.programs, self._services.settings.layer
+            ) as worker:
+                if prepared.before is None:
                     worker.prepare()
                 belonging = belonging_of(self._services, source.obtained, self._job)
                 opened = await source.open(belonging.known_config)
                 await belonging.opened(opened.image)
-                return await self._pull_opened(pool, opened, belonging, former, worker, record)
+                return await self._pull_opened(prepared, opened, belonging, worker)
 
-    async def _usable_pool(self) -> Pool:
+    async def _prepare(self, life: contextlib.AsyncExitStack) -> _Prepared:
+        """Claim the volumes that the name stands for now, and look for them, while skopeo starts.
+
+        Args:
+            life: Ends the claim.
+        """
         request, services = self._request, self._services
         pool = await services.pools.get(request.pool)
         await services.sweeper.visit(pool)
         if request.volume is not None:
             await check_name_is_free(services, pool, request.volume.name)
-        return pool
+        record = await services.catalog.get(pool.name, self._name)
+        names = set() if record is None else volumes_of(record)
+        claiming = services.claims.claimed(pool, names)
+        claim = await life.enter_async_context(claiming)
+        looking = meanwhile(services.pools.volumes(pool, names))
+        return _Prepared(claim, await life.enter_async_context(looking), record)
 
     @contextlib.asynccontextmanager
-    async def _source(self, usable: Awaitable[Pool]) -> AsyncIterator[Source]:
+    async def _source(self, usable: Awaitable[_Prepared]) -> AsyncIterator[Source]:
         """Start the source; what is wrong with the pool is told before what is wrong with that."""
         request, services = self._request, self._services
         async with contextlib.AsyncExitStack() as life:
@@ -210,29 +236,11 @@ class _Pull:
                 raise
             yield source
 
-    @contextlib.asynccontextmanager
-    async def _volumes_of(
-        self, record: ImageRecord | None, pool: Pool
-    ) -> AsyncIterator[Awaitable[Mapping[str, Volume]]]:
-        """Look, meanwhile, for the volumes that the name stands for now; they stay that long."""
-        services = self._services
-        names = set() if record is None else volumes_of(record)
-        async with (
-            services.claims.claimed(pool, names),
-            meanwhile(services.pools.volumes(pool, names)) as found,
-        ):
-            yield found
-
     async def _pull_opened(
-        self,
-        pool: Pool,
-        source: OpenImage,
-        belonging: Belonging,
-        former: Awaitable[Mapping[str, Volume]],
-        worker: WorkerOnDemand,
-        before: ImageRecord | None,
+        self, prepared: _Prepared, source: OpenImage, belonging: Belonging, worker: WorkerOnDemand
     ) -> PullResult:
         request, services, image = self._request, self._services, source.image
+        claim, pool = prepared.claim, prepared.claim.pool
         self._digest, self._policy = image.digest, source.policy
         _log.info(
             "Job %d pulls %s, whose digest is %s.",
@@ -242,29 +250,28 @@ class _Pull:
             extra=self._fields(),
         )
         plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
-        # From before it is looked for until the catalog says who needs it.
-        async with contextlib.AsyncExitStack() as claims:
-            await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
-            chain = whole_chain(plan, await former, pool, self._size)
-            if chain is None:
-                planning = SharedPlanning(services, belonging, pool, self._size, claims)
-                plan = await planning.plan(image.layers)
-                await claims.enter_async_context(services.claims.claimed(pool, _names(plan)))
-            if chain is None or await belonging.unproven(plan):
-                await self._check_replacing(plan, image)
-                chain = await self._build(pool, plan, source, belonging, worker)
-            else:
-                self._job.report.set_total(0, 0)
-            source.let_go()
-            self._job.report.set_stage(Stage.REGISTERING)
-            record = await services.catalog.put(
-                self._record(plan, image), keep=request.keep, replacing=request.replacing
-            )
-            made = chain.volumes[-1]
-            if request.volume is not None:
-                made = await create_on(services, pool, record, request.volume, self._job)
+        chain = whole_chain(plan, await prepared.former, pool, self._size)
+        if chain is None:
+            # Before they are looked for.
+            await claim.add(_names(plan))
+            planning = SharedPlanning(services, belonging, claim, self._size)
+            plan = await planning.plan(image.layers)
+            await claim.add(_names(plan))
+        if chain is None or await belonging.unproven(plan):
+            await self._check_replacing(plan, image)
+            chain = await self._build(claim, plan, source, belonging, worker)
+        else:
+            self._job.report.set_total(0, 0)
+        source.let_go()
+        self._job.report.set_stage(Stage.REGISTERING)
+        record = await services.catalog.put(
+            self._record(plan, image), keep=request.keep, replacing=request.replacing
+        )
+        made = chain.volumes[-1]
+        if request.volume is not None:
+            made = await create_on(services, claim, record, request.volume, self._job)
         return PullResult(
-            outcome=outcome_of(before, record, layers_built=chain.layers_built),
+            outcome=outcome_of(prepared.before, record, layers_built=chain.layers_built),
             digest=image.digest,
             image=record.id,
             name=record.name,
@@ -281,7 +288,7 @@ class _Pull:
 
     async def _build(
         self,
-        pool: Pool,
+        claim: Claim,
         plan: tuple[PlannedVolume, ...],
         source: OpenImage,
         belonging: Belonging,
@@ -303,11 +310,10 @@ class _Pull:
 
         return await self._services.chains.build(
             ChainRequest(
-                pool=pool,
+                claim=claim,
                 plan=plan,
                 virtual_size=self._size,
                 description=str(self._request.source),
-                job_id=self._job.id,
                 source=belonging.source,
             ),
             BuildTools(

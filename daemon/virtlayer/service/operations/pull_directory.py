@@ -47,12 +47,12 @@ class _PullDirectory(WholeImagePull):
         await self._check_rights()
         # The staging directory first: the keeper refuses one in a pool that is not safe.
         async with (
-            self.pool() as pool,
-            self.services.keeper.staging(pool, self.job.id, self._purpose) as staging,
+            self.claim() as claim,
+            self.services.keeper.staging(claim, self._purpose) as staging,
             self.opened() as source,
         ):
-            volume, finished = await self._build(pool, staging, source)
-            await self.remember(pool, source.image, volume, id_base=self._id_base)
+            volume, finished = await self._build(claim.pool, staging, source)
+            await self.remember(claim.pool, source.image, volume, id_base=self._id_base)
             return WholeImageResult(
                 digest=source.image.digest,
                 platform=source.image.platform,

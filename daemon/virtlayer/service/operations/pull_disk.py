@@ -3,12 +3,13 @@
 
 from virtlayer.errors import VolumeExists
 from virtlayer.protocol.calls import Purpose
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.programs import STAGED_DISK
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.prefetch import prefetched_blobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.whole_image import (
@@ -37,9 +38,9 @@ async def pull_disk(services: Services, request: WholeImageRequest, job: Job) ->
 
 class _PullDisk(WholeImagePull):
     async def run(self) -> WholeImageResult:
-        async with self.pool() as pool, self.opened() as source:
-            volume, disk_format = await self._build(pool, source)
-            await self.remember(pool, source.image, volume)
+        async with self.claim() as claim, self.opened() as source:
+            volume, disk_format = await self._build(claim, source)
+            await self.remember(claim.pool, source.image, volume)
             return WholeImageResult(
                 digest=source.image.digest,
                 platform=source.image.platform,
@@ -52,11 +53,11 @@ class _PullDisk(WholeImagePull):
                 bytes_downloaded=self.bytes_downloaded,
             )
 
-    async def _build(self, pool: Pool, source: OpenImage) -> tuple[Volume, str]:
+    async def _build(self, claim: Claim, source: OpenImage) -> tuple[Volume, str]:
         keeper, name = self.services.keeper, self.request.volume.name
         async with (
-            keeper.staging(pool, self.job.id, Purpose.DISK) as staging,
-            explained(keeper.pools, pool, str(self.request.source)),
+            keeper.staging(claim, Purpose.DISK) as staging,
+            explained(keeper.pools, claim.pool, str(self.request.source)),
         ):
             found = await self._copy(staging, source)
             disk_format = await self._inspect(staging, found)
@@ -65,7 +66,7 @@ class _PullDisk(WholeImagePull):
             placed = await staging.place(STAGED_DISK, name)
             if not placed.ours:
                 raise VolumeExists(
-                    f'Another volume "{name}" came into the pool "{pool.name}" meanwhile. '
+                    f'Another volume "{name}" came into the pool "{claim.pool.name}" meanwhile. '
                     "Take another name, or delete it."
                 )
             return await self.registered(staging, placed, _SEEN_AS[disk_format]), disk_format

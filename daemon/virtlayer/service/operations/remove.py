@@ -44,7 +44,7 @@ async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed
             case the image is forgotten, and prune deletes what is left.
     """
     pool = await services.pools.get(request.pool)
-    async with services.claims.deleting(pool) as claimed:
+    async with services.claims.locked(pool) as lock:
         image = await services.catalog.get(pool.name, request.image)
         if image is None:
             raise ImageNotFound(
@@ -52,7 +52,7 @@ async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed
                 '"virtlayer images" lists those there are.'
             )
         layers = await look_at_layers(services, pool)
-        needed = layers.needed(but_for=image.name) | claimed
+        needed = layers.needed(but_for=image.name) | lock.claimed
         own = layers.with_backing(volumes_of(image)) - layers.with_backing(needed)
         _refuse_if_used(layers, image.name, own)
         await services.catalog.remove(pool.name, image.name)

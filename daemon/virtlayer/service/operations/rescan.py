@@ -67,14 +67,14 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
             raise
         return await _compared(services, request.pool, _Seen(known=known))
     # Jobs that run now may end before the comparison: what they claim may come meanwhile.
-    async with services.claims.deleting(pool) as claimed:
+    async with services.claims.locked(pool) as lock:
         known = await services.catalog.volumes(pool.name)
         await services.pools.refresh(pool)
         volumes = await services.pools.all_volumes(pool)
-        names = claimed.union(volume.name for volume in volumes)
+        names = lock.claimed.union(volume.name for volume in volumes)
         await services.catalog.keep_origins(pool.name, names)
         layers = frozenset(volume.name for volume in volumes if _is_layer(pool, volume))
-        return await _compared(services, pool.name, _Seen(known, layers, claimed))
+        return await _compared(services, pool.name, _Seen(known, layers, lock.claimed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 """What the operations work with; the composition root puts it together."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
-from virtlayer.service.chain.claims import Claims
 from virtlayer.service.jobs.engine import Jobs
+from virtlayer.service.keeper.claims import Claims
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.operations.sweeping import Sweeper
@@ -31,7 +31,6 @@ class Services:
         cache: The downloaded blobs.
         catalog: Which image is which chain.
         jobs: The engine.
-        claims: The volumes that running jobs count on.
     """
 
     settings: Settings
@@ -44,7 +43,6 @@ class Services:
     cache: BlobCache
     catalog: Catalog
     jobs: Jobs
-    claims: Claims = field(default_factory=Claims)
 
     @property
     def configuration_owner(self) -> int:
@@ -55,6 +53,11 @@ class Services:
     def pools(self) -> Pools:
         """The pools that the keeper has."""
         return self.keeper.pools
+
+    @property
+    def claims(self) -> Claims:
+        """The claims on the volumes of these pools."""
+        return self.keeper.claims
 
 
 def trusted_uid(*, session: bool) -> int:

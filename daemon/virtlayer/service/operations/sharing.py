@@ -9,15 +9,14 @@ still be in the cache. And the pull must be one that may use that blob: it has a
 downloading that, it would not prove that it may have this one.
 """
 
-import contextlib
 import logging
 from collections.abc import Sequence
 
 from virtlayer import journal
 from virtlayer.errors import VirtlayerError
-from virtlayer.protocol.pools import Pool
 from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.belonging import Belonging
 from virtlayer.service.operations.services import Services
 from virtlayer.service.source.image import Layer
@@ -32,24 +31,22 @@ class SharedPlanning:
     Args:
         services: The daemon's parts.
         belonging: What the pull may use.
-        pool: Where the chain is to be.
+        claim: That of the pull; it gets the names of the volumes that are found.
         size: Of the volumes, in bytes.
-        claims: Holds the claims on the volumes that are found.
     """
 
     def __init__(
         self,
         services: Services,
         belonging: Belonging,
-        pool: Pool,
+        claim: Claim,
         size: int,
-        claims: contextlib.AsyncExitStack,
     ) -> None:
         self._services = services
         self._belonging = belonging
-        self._pool = pool
+        self._pool = claim.pool
         self._size = size
-        self._claims = claims
+        self._claim = claim
 
     async def plan(self, layers: Sequence[Layer]) -> tuple[PlannedVolume, ...]:
         """Plan the volumes of an image, base first; those that can be shared are in the pool.
@@ -92,8 +89,7 @@ class SharedPlanning:
 
     async def _is_there(self, volume: BuiltVolume) -> bool:
         """Claim a volume, and look for it."""
-        claim = self._services.claims.claimed(self._pool, [volume.name])
-        await self._claims.enter_async_context(claim)
+        await self._claim.add([volume.name])
         return await self._services.pools.volume(self._pool, volume.name) is not None
 
     async def _is_right(self, planned: PlannedVolume, volume: BuiltVolume) -> bool:

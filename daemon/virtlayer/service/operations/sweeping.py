@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Removes what killed daemons have left in a pool, when the pool is first used."""
+"""Removes what killed processes of any host left in a pool: at its first use, and by prune."""
 
 import asyncio
 import logging
@@ -12,7 +12,11 @@ _log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Sweeps each pool once in the life of this process."""
+    """Sweeps pools.
+
+    Args:
+        pools: The pools.
+    """
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
@@ -20,15 +24,19 @@ class Sweeper:
         self._lock = asyncio.Lock()
 
     async def visit(self, pool: Pool) -> None:
-        """Sweep the pool, unless that was done."""
+        """Sweep a pool, unless this process has done so before."""
         async with self._lock:
             if pool.uuid not in self._swept:
-                number = await self._pools.sweep(pool)
-                self._swept.add(pool.uuid)
-                if number:
-                    _log.warning(
-                        'Removed the files of %d unfinished jobs from the pool "%s".',
-                        number,
-                        pool.name,
-                        extra=journal.fields(pool=pool.name),
-                    )
+                await self.sweep(pool)
+
+    async def sweep(self, pool: Pool) -> None:
+        """Sweep a pool."""
+        number = await self._pools.sweep(pool)
+        self._swept.add(pool.uuid)
+        if number:
+            _log.warning(
+                'Removed the files of %d unfinished jobs from the pool "%s".',
+                number,
+                pool.name,
+                extra=journal.fields(pool=pool.name),
+            )

@@ -19,6 +19,7 @@ from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free
@@ -150,8 +151,8 @@ class WholeImagePull:
         return sum(layer.size for layer in self._downloaded)
 
     @contextlib.asynccontextmanager
-    async def pool(self) -> AsyncIterator[Pool]:
-        """The pool, in which the volume's name is free, and claimed for as long as this lasts.
+    async def claim(self) -> AsyncIterator[Claim]:
+        """A claim on the volume's name in the pool, where no volume has it.
 
         Raises:
             VolumeExists: The name is not free.
@@ -160,9 +161,9 @@ class WholeImagePull:
         services, name = self.services, self.request.volume.name
         pool = await services.pools.get(self.request.pool)
         await services.sweeper.visit(pool)
-        async with services.claims.claimed(pool, [name]):
+        async with services.claims.claimed(pool, [name]) as claim:
             await check_name_is_free(services, pool, name)
-            yield pool
+            yield claim
 
     async def registered(
         self, staging: Staging, placed: Placed, formats: Collection[str]

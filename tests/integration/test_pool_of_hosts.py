@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Hosts that share a pool: what one makes the others see, and what one needs the others keep."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import LayerContent, file, image, layer
+from tests.support.pool_of_hosts import PoolClient, PoolOfHosts, pool_of_hosts
+
+pytestmark = pytest.mark.root
+
+BASE, MIDDLE, TOP = (layer(file(f"etc/{name}", name.encode() * 5000)) for name in ("b", "m", "t"))
+LISTED = 10.0
+"""Seconds until a host lists what another has made."""
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[PoolOfHosts]:
+    """A pool of two hosts."""
+    async with pool_of_hosts("a", "b") as pool:
+        yield pool
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FaultyRegistry]:
+    """A registry that waits where a test wants it to."""
+    async with FaultyRegistry() as running:
+        yield running
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def listed(client: PoolClient, names: set[str]) -> None:
+    """Wait until a host lists these images and no others."""
+    async with asyncio.timeout(LISTED):
+        while (await client.images()).keys() != names:
+            await asyncio.sleep(0.1)
+
+
+def requests(registry: FaultyRegistry, digest: str) -> int:
+    """How often a blob or manifest was asked for."""
+    return sum(path.endswith(digest) for path in registry.requested)
+
+
+async def building(
+    pool: PoolOfHosts, registry: FaultyRegistry, layers: list[LayerContent]
+) -> tuple[str, str]:
+    """Begin a pull on the first host, which waits for the last blob; return the source and the job.
+
+    The other layers are in the pool then.
+    """
+    source = registry.store(image(layers), "demo:1")
+    registry.faults[layers[-1].digest] = Fault.HANG
+    job = await pool.clients[0].pull(source, "demo")
+    await until(lambda: requests(registry, layers[-1].digest) == 1)
+    await until(lambda: len(pool.layers) >= len(layers) - 1)
+    return source, job
+
+
+async def resolved(registry: FaultyRegistry, times: int) -> None:
+    """Wait until so many pulls have asked for the manifest of the image."""
+    await until(lambda: requests(registry, "/demo/manifests/1") == times)
+
+
+def let_through(registry: FaultyRegistry) -> None:
+    """Answer every request from now on, and those that wait."""
+    registry.faults.clear()
+    registry.release()
+
+
+async def test_pulls_of_one_image_on_two_hosts_build_each_layer_once(
+    pool: PoolOfHosts, registry: FaultyRegistry
+) -> None:
+    a, b = pool.clients
+    source, first = await building(pool, registry, [BASE, MIDDLE, TOP])
+    second = await b.pull(source, "demo")
+    await resolved(registry, 2)
+    let_through(registry)
+    results = [await a.done(first), await b.done(second)]
+    assert results[0]["volumes"] == results[1]["volumes"]
+    assert sorted(result["layers-built"] for result in results) == [0, 3]
+    assert [requests(registry, one.digest) for one in (BASE, MIDDLE, TOP)] == [1, 1, 1]
+    assert pool.layers == set(results[0]["volumes"])
+    assert pool.unfinished == []
+
+
+async def test_job_that_waits_for_a_layer_of_another_host_can_be_cancelled(
+    pool: PoolOfHosts, registry: FaultyRegistry
+) -> None:
+    a, b = pool.clients
+    source, first = await building(pool, registry, [BASE, TOP])
+    second = await b.pull(source, "demo")
+    await resolved(registry, 2)
+    begun = time.monotonic()
+    await b.cancel(second)
+    # The one promise about time that the interface makes.
+    assert time.monotonic() - begun < 1
+    let_through(registry)
+    assert (await a.done(first))["layers-built"] == 2
+    assert pool.unfinished == []
+
+
+async def test_layer_that_a_pull_of_another_host_is_based_on_is_not_removed(
+    pool: PoolOfHosts, registry: FaultyRegistry, tmp_path: Path
+) -> None:
+    a, b = pool.clients
+    alone = await a.done(await a.pull(registry.store(image([BASE, TOP]), "x:1"), "alone"))
+    expected = pool.fingerprint(alone["volume"], tmp_path)
+    await a.done(await a.remove("alone"))
+    assert pool.layers == set()
+
+    base = await b.done(await b.pull(registry.store(image([BASE]), "base:1"), "base"))
+    _, job = await building(pool, registry, [BASE, MIDDLE])
+    await listed(b, {"base"})
+    await b.done(await b.remove("base"))
+    await b.done(await b.prune())
+    assert pool.layers == set(base["volumes"])
+    let_through(registry)
+    pulled = await a.done(job)
+    assert pool.chain(pulled["volume"]) == pulled["volumes"][::-1]
+    top = registry.store(image([BASE, TOP]), "x:1")
+    again = await b.done(await b.pull(top, "again"))
+    assert (again["layers-built"], again["layers-reused"]) == (1, 1)
+    assert pool.fingerprint(again["volume"], tmp_path) == expected
