@@ -55,6 +55,8 @@ class Command:
         aliases: Other names that it has.
         options: Its options.
         positionals: Its arguments without a name.
+        description: Its own help: the summary and further sentences.
+        keys: Those of the JSON that it prints.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Command:
     aliases: tuple[str, ...]
     options: tuple[Option, ...]
     positionals: tuple[Positional, ...]
+    description: str
+    keys: tuple[str, ...]
 
 
 def commands() -> tuple[Command, ...]:
@@ -85,9 +89,7 @@ def _below(prefix: str, subparsers: "argparse._SubParsersAction[Parser]") -> Ite
                 yield from _below(f"{prefix}{name} ", action)
 
 
-def _command(
-    name: str, summary: str, aliases: tuple[str, ...], parser: argparse.ArgumentParser
-) -> Command:
+def _command(name: str, summary: str, aliases: tuple[str, ...], parser: Parser) -> Command:
     shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
     return Command(
         name,
@@ -99,6 +101,8 @@ def _command(
             for action in shown
             if not action.option_strings and not isinstance(action, argparse._SubParsersAction)
         ),
+        parser.description or "",
+        parser.keys,
     )
 
 
@@ -131,9 +135,8 @@ def _metavar(action: argparse.Action) -> str:
 def _words(action: argparse.Action) -> tuple[str, ...]:
     if action.choices is not None:
         return tuple(str(choice) for choice in action.choices)
-    metavar = action.metavar
-    if isinstance(metavar, str) and "|" in metavar and metavar == metavar.lower():
-        return tuple(metavar.split("|"))
+    if isinstance(action.metavar, str) and "|" in action.metavar:
+        return tuple(word for word in action.metavar.split("|") if word == word.lower())
     return ()
 
 

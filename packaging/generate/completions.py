@@ -6,16 +6,21 @@ needed. A name is offered by the metavar of its argument, such as POOL.
 """
 
 import sys
+from collections import defaultdict
+from dataclasses import replace
 
-from commandline import Command, Option, Positional, commands
+from commandline import Command, Option, Positional
+from commandline import commands as all_commands
 
 # Prints the names to offer, a line each. Pools: those that libvirt knows.
 _QUERIES = {
     "POOL": 'virsh --quiet --connect "qemu:///$bus" pool-list --name',
-    "IMAGE": 'virtlayer $user images --json | sed -n \'s/^ *"name": "\\(.*\\)",*$/\\1/p\'',
-    "ID": "virtlayer $user jobs --json | sed -n 's/^ *\"id\": \\([0-9]*\\),*$/\\1/p'",
+    "IMAGE": "virtlayer $user images --quiet",
+    "ID": "virtlayer $user jobs --quiet",
+    "ACTIVE-ID": "virtlayer $user jobs --quiet --filter state=queued --filter state=running",
 }
-_TRANSPORTS = ("docker://", "oci:", "oci-archive:", "docker-archive:", "dir:")
+_PATHS = ("oci", "oci-archive", "docker-archive", "dir")
+_TRANSPORTS = ("docker://", *(f"{name}:" for name in _PATHS))
 
 _LOOKUP = f"""\
 # Prints the names of a kind, for the bus that the command line so far talks to.
@@ -29,9 +34,7 @@ _virtlayer_names() {{
         esac
     done
     case $kind in
-        POOL) {_QUERIES["POOL"]} ;;
-        IMAGE) {_QUERIES["IMAGE"]} ;;
-        ID) {_QUERIES["ID"]} ;;
+{"\n".join(f"        {kind}) {query} ;;" for kind, query in _QUERIES.items())}
     esac 2>/dev/null </dev/null
 }}
 """
@@ -54,11 +57,23 @@ function __virtlayer_position
     echo $count
 end
 """
+_FISH_SOURCES = f"""\
+function __virtlayer_sources
+    set -l parts (string match -r '^({"|".join(_PATHS)}):(.*)' -- (commandline -ct))
+    if test (count $parts) = 3
+        for path in (__fish_complete_path $parts[3])
+            echo $parts[2]:$path
+        end
+    else
+        printf '%s\\n' {" ".join(_TRANSPORTS)}
+    end
+end
+"""
 
 
 def bash() -> str:
     """For bash-completion, in /usr/share/bash-completion/completions."""
-    everything = commands()
+    everything = _by_first_word()
     named = [command for command in everything if command.name]
     lines = [
         _LOOKUP,
@@ -74,6 +89,8 @@ def bash() -> str:
         "    else",
         '        local words=("${COMP_WORDS[@]}") cword=$COMP_CWORD',
         "    fi",
+        "    # --option=value",
+        "    if [[ $word == --*=* ]]; then before=${word%%=*} word=${word#*=}; fi",
         "    for ((index = 1; index < cword; index++)); do",
         "        case ${words[index]} in",
         f"            {_valued(everything, '|')}) ((index++)) ;;",
@@ -83,7 +100,7 @@ def bash() -> str:
         "                else ((position++)); fi ;;",
         "        esac",
         "    done",
-        "    case $before in",
+        "    case $command:$before in",
         *_bash_values(everything),
         "    esac",
         "    if [[ $word == -* ]]; then",
@@ -98,16 +115,22 @@ def bash() -> str:
         "    else",
         "        case $command:$position in",
         *(
-            f"            {name}:{position}) {_bash_positional(positional)} ;;"
+            f"            {name}:{position}) {_bash_positional(one, positional)} ;;"
             for one in named
             for name in _names(one)
             for position, positional in enumerate(one.positionals)
         ),
         "        esac",
         "    fi",
-        '    [[ -n $names ]] && offered=$(_virtlayer_names "$names" "${words[@]}")',
+        "    for index in $names; do",
+        '        offered+=$\'\\n\'$(_virtlayer_names "$index" "${words[@]}")',
+        "    done",
         "    local IFS=$' \\n'",
-        '    COMPREPLY+=($(compgen -W "$offered" -- "$word"))',
+        f"    if [[ $offered == *docker://* && $word =~ ^({'|'.join(_PATHS)}):(.*) ]]; then",
+        '        COMPREPLY+=($(compgen -P "${BASH_REMATCH[1]}:" -f -- "${BASH_REMATCH[2]}"))',
+        "    else",
+        '        COMPREPLY+=($(compgen -W "$offered" -- "$word"))',
+        "    fi",
         "    if declare -F __ltrim_colon_completions >/dev/null; then",
         '        __ltrim_colon_completions "$word"',
         "    fi",
@@ -121,14 +144,22 @@ def bash() -> str:
 
 def zsh() -> str:
     """For zsh's completion system, as _virtlayer in $fpath."""
-    everything = commands()
+    everything = _by_first_word()
     named = [command for command in everything if command.name]
     lines = [
         _LOOKUP,
         "_virtlayer_offer() {",
+        "    local kind",
         "    local -a found",
-        '    found=("${(@f)$(_virtlayer_names "$1" "${words[@]}")}")',
-        "    compadd -a -- found",
+        "    for kind; do",
+        "        if [[ $kind == SOURCE ]]; then",
+        f"            if compset -P '({'|'.join(_PATHS)}):'; then _files; return; fi",
+        f"            compadd -S '' -- {' '.join(_TRANSPORTS)}",
+        "        else",
+        '            found=("${(@f)$(_virtlayer_names "$kind" "${words[@]}")}")',
+        "            compadd -a -- found",
+        "        fi",
+        "    done",
         "}",
         "_virtlayer() {",
         "    local curcontext=$curcontext state line",
@@ -160,7 +191,7 @@ def zsh() -> str:
 
 def fish() -> str:
     """For fish, in vendor_completions.d."""
-    everything = commands()
+    everything = _by_first_word()
     named = [command for command in everything if command.name]
     lines = [
         "function __virtlayer_names",
@@ -178,6 +209,7 @@ def fish() -> str:
         "    end",
         "end",
         *_FISH_POSITION.format(valued=_valued(everything, " ")).splitlines(),
+        *_FISH_SOURCES.splitlines(),
         "complete -c virtlayer -f",
         f"set -l commands {' '.join(name for one in named for name in _names(one))}",
     ]
@@ -195,7 +227,7 @@ def fish() -> str:
             f'complete -c virtlayer -n "{condition}; and test (__virtlayer_position) = {position}"'
             f" -a {words}"
             for position, positional in enumerate(one.positionals)
-            if (words := _fish_offer(positional))
+            if (words := _fish_offer(one, positional))
         ]
     lines += [
         'complete -c virtlayer -n "not __fish_seen_subcommand_from $commands" '
@@ -204,6 +236,24 @@ def fish() -> str:
         for name in _names(one)
     ]
     return "\n".join(lines) + "\n"
+
+
+def _by_first_word() -> tuple[Command, ...]:
+    """The commands, each with the commands below it as words of its first argument."""
+    found: dict[str, Command] = {}
+    for one in all_commands():
+        first, _, second = one.name.partition(" ")
+        if not second:
+            found[first] = one
+            continue
+        above = found[first]
+        words = above.positionals[0].words if above.positionals else ()
+        found[first] = replace(
+            above,
+            options=tuple(dict.fromkeys((*above.options, *one.options))),
+            positionals=(Positional("COMMAND", False, (*words, second), ""), *one.positionals),
+        )
+    return tuple(found.values())
 
 
 def _names(command: Command) -> tuple[str, ...]:
@@ -215,7 +265,7 @@ def _flags(command: Command) -> str:
 
 
 def _all_options(everything: tuple[Command, ...]) -> dict[str, Option]:
-    """The options of all commands by name; the same name means the same everywhere."""
+    """The options of all commands by name; the same name takes a value everywhere, or nowhere."""
     return {
         name: option
         for command in everything
@@ -231,33 +281,43 @@ def _valued(everything: tuple[Command, ...], separator: str) -> str:
 
 
 def _bash_values(everything: tuple[Command, ...]) -> list[str]:
-    lines = []
-    for name, option in _all_options(everything).items():
-        if option.is_path:
-            lines.append(f'        {name}) COMPREPLY=($(compgen -f -- "$word")); return 0 ;;')
-        elif option.words:
-            words = _quoted(" ".join(option.words))
-            lines.append(
-                f'        {name}) COMPREPLY=($(compgen -W {words} -- "$word")); return 0 ;;'
-            )
-        elif option.value:
-            lines.append(f"        {name}) return 0 ;;")
-    return lines
+    """What completes the values of options. One name can mean several things (--format)."""
+    patterns: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for command in everything:
+        for option in command.options:
+            if option.value:
+                commands = _names(command) or ("",)
+                patterns[_bash_value(option), "|".join(option.names)] += commands
+    return [
+        f"        {'|'.join(f'{command}:{name}' for command in commands for name in names)})"
+        f" {offer} ;;"
+        for (offer, joined), commands in patterns.items()
+        for names in [joined.split("|")]
+    ]
 
 
-def _bash_positional(positional: Positional) -> str:
-    if kind := _kind(positional):
-        return f"names={kind}"
-    return f"offered={_quoted(' '.join(_fixed_words(positional)))}"
+def _bash_value(option: Option) -> str:
+    if option.is_path:
+        return 'COMPREPLY=($(compgen -f -- "$word")); return 0'
+    if option.words:
+        words = _quoted(" ".join(option.words))
+        return f'COMPREPLY=($(compgen -W {words} -- "$word")); return 0'
+    return "return 0"
 
 
-def _kind(positional: Positional) -> str:
-    """The kind of names that are offered for an argument; of IMAGE|VOLUME, the images."""
-    return next((kind for kind in positional.name.split("|") if kind in _QUERIES), "")
+def _bash_positional(command: Command, positional: Positional) -> str:
+    kinds = _kinds(command, positional)
+    words = _TRANSPORTS if "SOURCE" in kinds else positional.words
+    names = " ".join(kind for kind in kinds if kind in _QUERIES)
+    return f"names={_quoted(names)} offered={_quoted(' '.join(words))}"
 
 
-def _fixed_words(positional: Positional) -> tuple[str, ...]:
-    return _TRANSPORTS if positional.name == "SOURCE" else positional.words
+def _kinds(command: Command, positional: Positional) -> tuple[str, ...]:
+    """The kinds of names that are offered for an argument."""
+    if command.name == "cancel":
+        return ("ACTIVE-ID",)
+    kinds = positional.name.split("|")
+    return tuple(kind for kind in kinds if kind in _QUERIES or kind == "SOURCE")
 
 
 def _zsh_options(command: Command) -> list[str]:
@@ -267,17 +327,19 @@ def _zsh_options(command: Command) -> list[str]:
         value = f":{_zsh_text(option.value)}:{action}" if option.value else ""
         for name in option.names:
             star = "*" if option.is_list else ""
-            specs.append(_quoted(f"{star}{name}[{_zsh_text(option.summary)}]{value}"))
+            # With an equals sign, the value may follow one or be the next word.
+            equals = "=" if option.value and name.startswith("--") else ""
+            specs.append(_quoted(f"{star}{name}{equals}[{_zsh_text(option.summary)}]{value}"))
     return specs
 
 
 def _zsh_positionals(command: Command) -> list[str]:
     specs = []
     for number, positional in enumerate(command.positionals, start=1):
-        if kind := _kind(positional):
-            action = f"_virtlayer_offer {kind}"
+        if kinds := _kinds(command, positional):
+            action = f"_virtlayer_offer {' '.join(kinds)}"
         else:
-            action = f"compadd -S '' -- {' '.join(_fixed_words(positional))}"
+            action = f"({' '.join(positional.words)})"
         optional = ":" if positional.is_optional else ""
         specs.append(_quoted(f"{number}:{optional}{_zsh_text(positional.name)}:{action}"))
     return specs
@@ -304,11 +366,14 @@ def _fish_option(option: Option) -> str:
     return " ".join([*parts, f"-d {_quoted(option.summary)}"])
 
 
-def _fish_offer(positional: Positional) -> str:
-    if kind := _kind(positional):
-        return f"'(__virtlayer_names {kind})'"
-    words = _fixed_words(positional)
-    return _quoted(" ".join(words)) if words else ""
+def _fish_offer(command: Command, positional: Positional) -> str:
+    if kinds := _kinds(command, positional):
+        calls = (
+            "(__virtlayer_sources)" if kind == "SOURCE" else f"(__virtlayer_names {kind})"
+            for kind in kinds
+        )
+        return f'"{" ".join(calls)}"'
+    return _quoted(" ".join(positional.words)) if positional.words else ""
 
 
 def _quoted(text: str) -> str:

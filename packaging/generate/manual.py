@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from commandline import Command, Option, commands
 
 from virtlayer.client.exits import MEANINGS
+from virtlayer.client.keys import KEYS
 
 _TAGS = {"interface", "method", "signal", "property"}
 _DATE = "November 24, 2026"
@@ -26,9 +27,11 @@ def command_page(template: str) -> str:
     described = [line for one in everything[1:] for line in _command(one)]
     statuses = [f".It {int(status)}\n{_escaped(text)}" for status, text in MEANINGS.items()]
     common = [line for option in everything[0].options for line in _option(option)]
+    keys = [line for key, text in KEYS.items() for line in (f".It Li {key}", _escaped(text))]
     for placeholder, lines in (
         (".OPTIONS", common),
         (".COMMANDS", described),
+        (".KEYS", keys),
         (".EXIT_STATUSES", statuses),
     ):
         template = template.replace(f"{placeholder}\n", "\n".join(lines) + "\n")
@@ -46,7 +49,7 @@ def _command(command: Command) -> Iterator[str]:
     for one in command.positionals:
         yield f".Op Ar {one.name}" if one.is_optional else f".Ar {one.name}"
     yield ".Pp"
-    yield from _sentences(f"{command.summary[0].upper()}{command.summary[1:]}.")
+    yield from _sentences(command.description)
     described = [one for one in command.positionals if one.summary]
     if own or described:
         yield ".Bl -tag -width Ds"
@@ -56,6 +59,9 @@ def _command(command: Command) -> Iterator[str]:
         for option in own:
             yield from _option(option)
         yield ".El"
+    if command.keys:
+        yield ".Pp"
+        yield from _sentences(f"Keys: {', '.join(command.keys)}.")
 
 
 def _option(option: Option) -> Iterator[str]:

@@ -62,5 +62,5 @@ def test_a_disk_is_looked_at_and_taken(
     source = registry.store(content, "disk:1")
     options = ("--format=disk", "--volume=machine", *_ACCESS, "--json")
     result = json.loads(system.run("virtlayer", "pull", source, pool, *options, stdin=PASSWORD))
-    assert (result["format"], result["size"]) == ("qcow2", 20 * 1024**2)
+    assert (result["format"], result["virtual_size"]) == ("qcow2", 20 * 1024**2)
     assert "machine" in system.run("virsh", "vol-list", pool)

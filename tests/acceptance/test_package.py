@@ -67,7 +67,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     assert all(fresh.unit(unit, "MainPID") == "0" for unit in UNITS)
     assert fresh.unit("virtlayer-keeper.socket", "ActiveState") == "inactive"
     assert "package:1" in fresh.run("virtlayer", "images")
-    assert pull(fresh, source)["layers-reused"] == 2
+    assert pull(fresh, source)["layers_reused"] == 2
 
     apt(fresh, "purge", "virtlayer", "virtlayerd")
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
@@ -79,7 +79,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
 
     # It does not know the volumes any more, and still uses them.
     install(fresh)
-    assert pull(fresh, source)["layers-reused"] == 2
+    assert pull(fresh, source)["layers_reused"] == 2
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
 
 

@@ -148,7 +148,7 @@ def test_directories_of_a_root_daemon_are_taken_over(system: System, source: str
     system.run("chown", "--recursive", "root:root", "/var/lib/virtlayer", "/var/cache/virtlayer")
     system.run("chmod", "0711", "/var/cache/virtlayer")
     assert system.run("virtlayer", "images", "--json") == before
-    assert pull(system, source)["bytes-downloaded"] == 0
+    assert pull(system, source)["bytes_downloaded"] == 0
     found = system.run(
         "find", "/var/lib/virtlayer", "/var/cache/virtlayer", "-not", "-user", "virtlayer"
     )
@@ -197,7 +197,7 @@ def test_layers_that_a_machine_used_are_built_on(
     system.run("chown", "root:root", *volumes)
     more = registry.store(image([*_LAYERS, layer(file("c", b"c"))]), "processes:2")
     result = pull(system, more)
-    assert (result["layers-built"], result["layers-reused"]) == (1, 2)
+    assert (result["layers_built"], result["layers_reused"]) == (1, 2)
     assert system.run("stat", "--format=%a %U", *volumes).splitlines() == ["440 root"] * 2
 
 

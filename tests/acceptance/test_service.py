@@ -49,7 +49,7 @@ def test_root_pulls_from_a_registry_with_tls_and_a_password(system: System, sour
     with system.monitor() as monitor:
         result = json.loads(system.run(*command, stdin=PASSWORD))
         signals = monitor.signals_until("JobFinished")
-    assert (result["layers-built"], result["layers-reused"]) == (3, 0)
+    assert (result["layers_built"], result["layers_reused"]) == (3, 0)
     assert_chain(system, result["volumes"])
     assert_signals(signals)
 
@@ -81,8 +81,8 @@ def test_a_second_pull_builds_nothing(system: System, source: str) -> None:
     command = ("virtlayer", "pull", source, *ACCESS, "--json")
     system.run(*command, stdin=PASSWORD)
     result = json.loads(system.run(*command, stdin=PASSWORD))
-    assert (result["layers-built"], result["layers-reused"]) == (0, 3)
-    assert result["bytes-downloaded"] == 0
+    assert (result["layers_built"], result["layers_reused"]) == (0, 3)
+    assert result["bytes_downloaded"] == 0
 
 
 def test_a_wrong_password_is_refused(system: System, source: str) -> None:
@@ -201,7 +201,7 @@ def test_a_user_pulls_with_the_daemon_of_the_session(system: System, source: str
 
     command = ("virtlayer", "--user", "pull", source, "mine", *ACCESS, "--json")
     result = json.loads(system.run_as("alice", *command, stdin=PASSWORD))
-    assert result["layers-built"] == 3
+    assert result["layers_built"] == 3
     for name in result["volumes"]:
         assert system.run("stat", "--format=%U", f"{pool}/{name}").strip() == "alice"
 
@@ -232,4 +232,4 @@ def test_a_pool_elsewhere_takes_a_drop_in(system: System, source: str) -> None:
     assert '"systemctl edit virtlayer-keeper.service" and add "ReadWritePaths=/data"' in message
     drop_in(system, "virtlayer-keeper.service", "[Service]\nReadWritePaths=/data\n")
     system.run("systemctl", "restart", "virtlayer-keeper.service")
-    assert json.loads(system.run(*command, stdin=PASSWORD))["layers-built"] == 3
+    assert json.loads(system.run(*command, stdin=PASSWORD))["layers_built"] == 3

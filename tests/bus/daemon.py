@@ -93,14 +93,14 @@ async def virtlayerd(
         settings: The content of its virtlayerd.toml.
         env: Further variables.
         configuration: A directory that the system's daemon sees as /etc/virtlayer.
-        wrapper: A program that runs the daemon, on the system bus.
+        wrapper: A program that runs the daemon.
     """
     config = directory / "virtlayerd.toml"
     config.write_text(settings)
     variables = environment(bus, directory, **(env or {}))
     settings_of_env = [f"{name}={value}" for name, value in variables.items()]
     # The system's daemon is root's: on the private system bus as well.
-    command: list[str | Path] = ["env", *settings_of_env, PROGRAM, "--session"]
+    command: list[str | Path] = [*wrapper, "env", *settings_of_env, PROGRAM, "--session"]
     if not bus.session:
         wrapper = (*wrapper, *_seeing(configuration))
         command = as_root(*wrapper, "env", ROOTS_SETTING, *settings_of_env, PROGRAM)

@@ -175,7 +175,21 @@ class Service(Interface):
     @method("ListImages", takes={"pool": "s"}, gives={"images": "a(ossss)"})
     async def list_images(self, _call: Call, pool: str) -> list[tuple[str, ...]]:
         path = names.image_path(1)
-        return [(path, pool or "default", "demo:1", "docker://\x1b[31mred", "sha256:" + "e" * 64)]
+        return [(path, pool or "default", "demo:1", "docker://d/demo:1", "sha256:" + "e" * 64)]
+
+
+class Image(Interface):
+    """The one image, whose pool has an escape sequence in its name."""
+
+    interface = names.IMAGE
+
+    @dbus_property("Name", "s")
+    def name(self) -> str:
+        return "demo:1"
+
+    @dbus_property("Pool", "s")
+    def pool(self) -> str:
+        return "\x1b[31mred"
 
 
 @contextlib.asynccontextmanager
@@ -187,6 +201,7 @@ async def stand_in(address: str, script: Script) -> AsyncIterator[Service]:
         exporter = Exporter(connection, names.ROOT, _admit)
         exporter.export(names.ROOT, service)
         exporter.export(names.job_path(7), service.job)
+        exporter.export(names.image_path(1), Image())
         exporter.listen()
         assert await connection.own(names.SERVICE)
         yield service

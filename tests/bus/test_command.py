@@ -38,7 +38,7 @@ async def test_a_job_that_ends_before_pull_has_replied_is_not_missed(bus: Bus) -
     async with stand_in(bus.address, succeed) as service:
         ended = await virtlayer("--user", "pull", "docker://d/demo:1", env=bus.environment)
     assert ended.status == 0, ended.stderr
-    assert ended.stdout == "demo:1: /pool/layer-1.qcow2 (2 layers built, 0 reused)\n"
+    assert ended.stdout == "demo:1: /pool/layer-1.qcow2 (pulled: 2 layers built, 0 reused)\n"
     assert (service.source, service.pool) == ("docker://d/demo:1", "default")
 
 
@@ -64,13 +64,13 @@ async def test_json_is_one_document_on_stdout_and_lines_on_stderr(bus: Bus) -> N
         ended = await virtlayer("--user", "--json", "pull", "d", env=bus.environment)
     result = json.loads(ended.stdout)
     assert result["volumes"] == ["layer-0.qcow2", "layer-1.qcow2"]
-    assert result["bytes-downloaded"] == 4096
+    assert result["bytes_downloaded"] == 4096
     steps = [json.loads(line) for line in ended.stderr.splitlines()]
     assert steps[-1] == {
         "progress": 0.75,
         "stage": "applying",
-        "bytes-done": 4096,
-        "bytes-total": 4096,
+        "bytes_done": 4096,
+        "bytes_total": 4096,
     }
 
 
@@ -285,8 +285,8 @@ async def test_no_wait_prints_the_number_only(bus: Bus) -> None:
 
 async def test_inspect_reads_well_in_lines_and_in_json(bus: Bus) -> None:
     async with stand_in(bus.address, succeed):
-        lines = await virtlayer("--user", "inspect", "d", env=bus.environment)
-        document = await virtlayer("--user", "inspect", "d", "--json", env=bus.environment)
+        lines = await virtlayer("--user", "inspect", "docker://d", env=bus.environment)
+        document = await virtlayer("--user", "inspect", "docker://d", "--json", env=bus.environment)
     assert "     platform: linux/amd64\n" in lines.stdout
     assert "               linux/arm64/v8\n" in lines.stdout
     assert lines.stdout.endswith(
@@ -294,13 +294,13 @@ async def test_inspect_reads_well_in_lines_and_in_json(bus: Bus) -> None:
     )
     inspection = json.loads(document.stdout)
     assert inspection["config"] == {"os": "linux"}
-    assert inspection["layers"][0]["size"] == 2048
+    assert inspection["layers"][0]["compressed_size"] == 2048
 
 
 async def test_escape_sequences_of_others_do_not_reach_the_terminal(bus: Bus) -> None:
     async with stand_in(bus.address, succeed):
         images = await virtlayer_on_terminal("--user", "images", env=bus.environment)
-        inspected = await virtlayer("--user", "inspect", "d", env=bus.environment)
+        inspected = await virtlayer("--user", "inspect", "docker://d", env=bus.environment)
     assert "\x1b[31mred" not in images.stdout
     assert r"\x1b[31mred" in images.stdout
     assert "\x1b" not in inspected.stdout

@@ -92,7 +92,7 @@ def pull(host: LibvirtHost, source: str, pool: str, places: pytest.TempPathFacto
         ended = asyncio.run(virtlayer(*command, env=daemon.environment))
         assert ended.status == 0, ended.stderr + daemon.log
     result = json.loads(ended.stdout)
-    assert (result["layers-built"], result["layers-reused"]) == (LAYERS, 0)
+    assert (result["layers_built"], result["layers_reused"]) == (LAYERS, 0)
     return Chain(pool, path, result["volumes"])
 
 

@@ -68,10 +68,10 @@ async def test_pull_builds_a_chain_once(
     first = await virtlayer(*pull, env=daemon.environment)
     assert first.status == 0, first.stderr
     assert first.stdout.startswith("once:1: /")
-    assert first.stdout.endswith("(2 layers built, 0 reused)\n")
+    assert first.stdout.endswith("(pulled: 2 layers built, 0 reused)\n")
     second = await virtlayer(*pull, "--json", env=daemon.environment)
     result = json.loads(second.stdout)
-    assert (result["layers-built"], result["layers-reused"]) == (0, 2)
+    assert (result["layers_built"], result["layers_reused"]) == (0, 2)
     assert sorted(result["volumes"]) == host.volumes(pool_name)
     assert result["path"] in first.stdout
 
@@ -279,7 +279,7 @@ async def test_ctrl_c_cancels_and_cleans_up(
             _, stderr = await process.communicate()
         assert process.returncode == 130, stderr
     jobs = await virtlayer("--user", "jobs", "--json", env=daemon.environment)
-    [state] = [job["state"] for job in json.loads(jobs.stdout) if job["source"] == source]
+    [state] = [job["state"] for job in json.loads(jobs.stdout) if job["subject"] == source]
     assert state == "cancelled"
     assert host.volumes(pool_name) == []
 

@@ -76,7 +76,7 @@ async def test_private_image_is_pulled(bus: Bus, transport: str) -> None:
         ended = await command(bus, "pull", source, POOL, "--name=private")
         assert ended.status == 0, ended.stderr
         result = json.loads(ended.stdout)
-        assert (result["name"], result["layers-built"]) == ("private", 1)
+        assert (result["name"], result["layers_built"]) == ("private", 1)
         [image] = json.loads((await command(bus, "images", POOL)).stdout)
         # Not the name of the copy that the service has read.
         assert image["source"] == source

@@ -56,7 +56,7 @@ def configure(user: PoolUser, name: str, content: Content | None, **settings: ob
 async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None:
     configure(user, "demo", some_image("base", "old"), keep=0)
     [first] = (await user.run("populate"))["images"]
-    assert (first["outcome"], first["layers-built"], first["error"]) == ("new", 2, "")
+    assert (first["outcome"], first["layers_built"], first["error"]) == ("new", 2, None)
     [before] = await user.run("images", user.pool)
     base, old = sorted(user.volumes, key=lambda name: (user.path / name).stat().st_mtime_ns)
     machine = user.overlay(user.path / "machine.qcow2", user.path / old)
@@ -64,25 +64,29 @@ async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None
     new = some_image("base", "new")
     configure(user, "demo", new, keep=0)
     [second] = (await user.run("populate"))["images"]
-    assert (second["outcome"], second["layers-built"], second["removed"]) == ("updated", 1, [])
-    assert second["bytes-downloaded"] == json.loads(new.manifest)["layers"][1]["size"]
+    assert (second["outcome"], second["layers_built"], second["deleted_volumes"]) == (
+        "updated",
+        1,
+        [],
+    )
+    assert second["bytes_downloaded"] == json.loads(new.manifest)["layers"][1]["size"]
     [after] = await user.run("images", user.pool)
-    assert (after["path"], after["name"]) == (before["path"], "demo")
+    assert (after["object"], after["name"]) == (before["object"], "demo")
     assert after["digest"] == second["digest"] == new.digest != before["digest"]
     # The machine is still on the version that it was made on.
     assert {base, old} < set(user.volumes)
     chain = json.loads(qemu_img("info", "--backing-chain", "--output=json", str(machine)))
     assert [Path(one["filename"]).name for one in chain] == ["machine.qcow2", old, base]
     [shown] = await user.run("status")
-    assert (shown["versions"], shown["digest"]) == (1, new.digest)
+    assert (shown["former_versions"], shown["digest"]) == (1, new.digest)
 
     user.host.virsh("vol-delete", "machine.qcow2", user.pool)
     [third] = (await user.run("populate"))["images"]
-    assert (third["outcome"], third["removed"]) == ("unchanged", [old])
+    assert (third["outcome"], third["deleted_volumes"]) == ("unchanged", [old])
     assert old not in user.volumes
     assert len(user.volumes) == 2
     [shown] = await user.run("status")
-    assert shown["versions"] == 0
+    assert shown["former_versions"] == 0
 
 
 async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
@@ -91,9 +95,9 @@ async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
         configure(user, "demo", some_image("base", word), keep=1)
         [done] = (await user.run("populate"))["images"]
         outcomes.append(done["outcome"])
-        removed.append(len(done["removed"]))
-        built.append(done["layers-built"])
-        assert (await user.run("prune", user.pool))["volumes"] == []
+        removed.append(len(done["deleted_volumes"]))
+        built.append(done["layers_built"])
+        assert (await user.run("prune", user.pool))["deleted_volumes"] == []
     # "one" went when "three" came; "two" was still there when the tag went back to it.
     assert outcomes == ["new", "updated", "updated", "updated"]
     assert (removed, built) == ([0, 0, 1, 0], [2, 1, 1, 0])
@@ -122,7 +126,7 @@ async def test_one_that_has_not_changed_costs_one_manifest(user: PoolUser) -> No
     repository = source.removeprefix(f"docker://{user.registry.host}/").partition(":")[0]
     before = requests_for(user.registry, repository)
     [again] = (await user.run("populate"))["images"]
-    assert (again["outcome"], again["bytes-downloaded"]) == ("unchanged", 0)
+    assert (again["outcome"], again["bytes_downloaded"]) == ("unchanged", 0)
     new = requests_for(user.registry, repository)[len(before) :]
     assert [request.split("/")[-2] for request in new] == ["manifests"]
 
@@ -153,7 +157,7 @@ async def test_only_configured_images_get_the_service_s_logins(
             ended = await user.fail("pull", source, user.pool, "--tls-verify=false")
             assert ended.status == 4
             [done] = (await user.run("populate"))["images"]
-            assert (done["outcome"], done["error"]) == ("new", "")
+            assert (done["outcome"], done["error"]) == ("new", None)
 
 
 async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
@@ -167,11 +171,11 @@ async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
     assert outcomes == {
         "a-missing": ("failed", "ImageNotFound"),
         "b-broken": ("failed", "InvalidArgument"),
-        "c-good": ("new", ""),
+        "c-good": ("new", None),
     }
     assert 'b-broken.toml, line 3: unknown key "kep"' in images["b-broken"]["message"]
     shown = {Path(one["file"]).stem: one["error"] for one in await user.run("status")}
-    assert shown == {"a-missing": "ImageNotFound", "b-broken": "InvalidArgument", "c-good": ""}
+    assert shown == {"a-missing": "ImageNotFound", "b-broken": "InvalidArgument", "c-good": None}
 
 
 async def test_what_is_not_due_is_not_asked_for(user: PoolUser) -> None:
@@ -193,8 +197,8 @@ async def test_the_table_is_for_people(user: PoolUser) -> None:
     await user.run("populate")
     for command in ("populate", "status"):
         [header, row] = (await user.tell(command)).splitlines()
-        assert header.split()[:2] == ["POOL", "NAME"]
-        assert row.split()[:2] == [user.pool, "demo"]
+        assert header.split()[:2] == ["NAME", "POOL"]
+        assert row.split()[:2] == ["demo", user.pool]
 
 
 async def test_nothing_configured_is_nothing_to_do(user: PoolUser) -> None:

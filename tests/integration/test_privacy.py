@@ -281,7 +281,7 @@ async def test_the_command_shows_a_user_the_end_of_the_own_job(world: World) -> 
     status, output = await virtlayer_as(
         world, "games", *pull, "--json", "--name=mine", source, world.pool
     )
-    assert (status, '"layers-reused": 1' in output) == (0, True), output
+    assert (status, '"layers_reused": 1' in output) == (0, True), output
 
 
 async def test_the_command_prints_no_domain_from_a_hidden_configuration(world: World) -> None:

@@ -112,8 +112,8 @@ async def test_an_image_becomes_a_directory_that_libvirt_lists(user: PoolUser) -
         "path": str(path),
         "format": "dir",
     }
-    assert (result["layers-built"], result["layers-reused"]) == (2, 0)
-    assert (result["squashed"], result["skipped-devices"]) == (False, 0)
+    assert (result["layers_built"], result["layers_reused"]) == (2, 0)
+    assert (result["squashed"], result["skipped_devices"]) == (False, 0)
     assert "image" not in result
     found = scan(path)
     assert found.keys() == {
@@ -167,7 +167,7 @@ async def test_directory_with_an_id_map_can_be_where_others_may_enter(user: Pool
     source = _stored(user, _root_filesystem())
     options = ("--format=dir", "--volume=web", "--id-map=auto", "--hostname=web")
     result = await user.run(*_pull(user, source, *options))
-    assert (result["squashed"], result["skipped-devices"]) == (False, 1)
+    assert (result["squashed"], result["skipped_devices"]) == (False, 1)
     found = scan(path / "web")
     app = found[b"bin/app"]
     assert (app.uid, app.gid, app.mode) == (1_048_576 + 7, 1_048_576 + 8, 0o4755)
@@ -348,15 +348,15 @@ async def test_a_users_directory_is_his_and_that_is_said(
     ended = await asyncio.to_thread(run, "--format=dir", "--volume=a", "--hostname=a", "--json")
     assert ended.returncode == 0, ended.stderr + users_daemon.log
     result = json.loads(ended.stdout)
-    assert (result["squashed"], result["skipped-devices"]) == (True, 1)
+    assert (result["squashed"], result["skipped_devices"]) == (True, 1)
     found = scan(path / "a")
     assert {node.uid for node in found.values()} == {users_host.owner}
     assert (found[b"bin/app"].mode, found[b"srv"].mode) == (0o755, 0o555)
     assert (path / "a/etc/hostname").read_text() == "a\n"
 
     ended = await asyncio.to_thread(run, "--format=dir", "--volume=b")
-    assert "everything in it is yours" in ended.stdout
-    assert "; 1 devices left out" in ended.stdout
+    assert "you own all files" in ended.stdout
+    assert "; 1 device left out" in ended.stdout
 
     ended = await asyncio.to_thread(run, "--format=dir", "--volume=c", "--uid-map=0:1:1")
     assert (ended.returncode, "belongs to you" in ended.stderr) == (2, True)
@@ -419,7 +419,7 @@ async def test_the_disk_in_an_image_becomes_a_volume(
     source = _stored(user, content)
     result = await user.run(*_pull(user, source, "--format=disk", "--volume=machine"))
     path = user.path / "machine"
-    assert (result["format"], result["size"], result["path"]) == (
+    assert (result["format"], result["virtual_size"], result["path"]) == (
         disk_format,
         20 * MIB,
         str(path),
@@ -433,7 +433,7 @@ async def test_the_disk_in_an_image_becomes_a_volume(
     assert f"<format type='{disk_format}'/>" in xml
     assert user.volumes == ["machine"]
     description = await user.run("inspect", source, "--tls-verify=false")
-    assert description["container-disk"] is False
+    assert description["container_disk"] is False
 
 
 async def test_a_machine_on_such_a_disk_boots_by_itself(user: PoolUser, disks: Path) -> None:
@@ -533,6 +533,6 @@ async def test_inspect_knows_container_disks_by_how_they_were_built(user: PoolUs
     for config in ({"history": steps}, {"config": labels}):
         source = _stored(user, _disk_image(file("disk/a.img"), config=config))
         found = await user.run("inspect", source, "--tls-verify=false")
-        assert found["container-disk"] is True
+        assert found["container_disk"] is True
         text = await user.tell("inspect", source, "--tls-verify=false")
         assert "--format=disk" in text

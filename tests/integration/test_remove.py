@@ -49,12 +49,12 @@ async def test_layers_that_another_image_needs_stay(user: PoolUser) -> None:
     base, old = await user.pull(some_image("base", "old"), "old")
     _, new = await user.pull(some_image("base", "new"), "new")
     freed = await user.run("remove", "old", user.pool)
-    assert freed["volumes"] == [old]
-    assert freed["bytes"] > 0
+    assert freed["deleted_volumes"] == [old]
+    assert freed["bytes_freed"] > 0
     assert user.volumes == sorted([base, new])
     assert [one["name"] for one in await user.run("images", user.pool)] == ["new"]
     freed = await user.run("remove", "new", user.pool)
-    assert freed["volumes"] == [new, base]
+    assert freed["deleted_volumes"] == [new, base]
     assert user.volumes == []
 
 
@@ -62,7 +62,7 @@ async def test_images_come_and_go_on_the_bus(user: PoolUser, daemon: Daemon) -> 
     async with watching(daemon.bus.address) as watch:
         [top] = await user.pull(some_image("one"), "demo")
         [shown] = await user.run("images", user.pool)
-        path = shown["path"]
+        path = shown["object"]
         assert (await watch.properties(path, IMAGE))["Volume"] == top
         [other] = await user.pull(some_image("two"), "demo")
         await user.run("remove", "demo", user.pool)
@@ -84,7 +84,7 @@ async def test_a_second_name_for_an_image_is_only_a_name(user: PoolUser) -> None
     volumes = await user.pull(some_image("base", "top"), "one")
     await user.pull(some_image("base", "top"), "other")
     user.overlay(user.path / "machine.qcow2", user.path / volumes[-1])
-    assert (await user.run("remove", "one", user.pool))["volumes"] == []
+    assert (await user.run("remove", "one", user.pool))["deleted_volumes"] == []
     assert (await user.fail("remove", "other", user.pool)).status == IN_USE
 
 
@@ -101,10 +101,10 @@ async def test_an_overlay_that_libvirt_made_is_a_user(user: PoolUser, host: Libv
     )
     ended = await user.fail("remove", "demo", user.pool)
     assert (ended.status, f'the volume "mine.qcow2" in "{user.pool}"' in ended.stderr) == (7, True)
-    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []
     assert [one["name"] for one in await user.run("images", user.pool)] == ["demo"]
     host.virsh("vol-delete", "mine.qcow2", user.pool)
-    assert (await user.run("remove", "demo", user.pool))["volumes"] == volumes[::-1]
+    assert (await user.run("remove", "demo", user.pool))["deleted_volumes"] == volumes[::-1]
 
 
 async def test_an_overlay_that_libvirt_has_not_seen_is_a_user(user: PoolUser) -> None:
@@ -214,8 +214,8 @@ async def test_fifo_that_a_header_names_is_not_opened(user: PoolUser, tmp_path: 
     os.mkfifo(tmp_path / "fifo", 0o600)
     write_overlay(user.path / "odd.qcow2", bytes(tmp_path / "fifo"))
     with user.domain(tmp_path / "fifo"):
-        assert (await user.run("prune", user.pool))["volumes"] == []
-        assert (await user.run("remove", "demo", user.pool))["volumes"] == [volume]
+        assert (await user.run("prune", user.pool))["deleted_volumes"] == []
+        assert (await user.run("remove", "demo", user.pool))["deleted_volumes"] == [volume]
 
 
 @pytest.mark.parametrize("name", [b"json:{", b"json:" + b"[" * 99, b"file:x", b"x\0".ljust(1024)])
@@ -234,8 +234,8 @@ async def test_volumes_that_back_each_other_end_the_search(user: PoolUser) -> No
     [volume] = await user.pull(some_image("one"), "demo")
     write_overlay(user.path / "a.qcow2", b"b.qcow2")
     write_overlay(user.path / "b.qcow2", b"a.qcow2")
-    assert (await user.run("prune", user.pool))["volumes"] == []
-    assert (await user.run("remove", "demo", user.pool))["volumes"] == [volume]
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []
+    assert (await user.run("remove", "demo", user.pool))["deleted_volumes"] == [volume]
 
 
 async def test_prune_deletes_only_layers_that_nothing_needs(user: PoolUser) -> None:
@@ -245,12 +245,12 @@ async def test_prune_deletes_only_layers_that_nothing_needs(user: PoolUser) -> N
     for name in (unknown, "mine.qcow2"):
         qemu_img("create", "-q", "-f", "qcow2", str(user.path / name), "1M")
     would = await user.run("prune", user.pool, "--dry-run")
-    assert would["volumes"] == [old]
-    assert would["bytes"] > 0
+    assert would["deleted_volumes"] == [old]
+    assert would["bytes_freed"] > 0
     assert old in user.volumes
     assert await user.run("prune", user.pool) == would
     assert user.volumes == sorted([base, new, unknown, "mine.qcow2"])
-    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []
 
 
 @pytest.fixture
@@ -271,10 +271,10 @@ async def test_a_layer_that_a_running_pull_counts_on_stays(
     async with asyncio.timeout(30):
         while not any(layers[1].digest in path for path in slow_registry.requested):
             await asyncio.sleep(0.01)
-    assert (await user.run("prune", user.pool))["volumes"] == [old]
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == [old]
     assert base in user.volumes
     await user.run("cancel", str(job["id"]))
-    assert (await user.run("prune", user.pool))["volumes"] == [base]
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == [base]
 
 
 async def test_pulls_and_prunes_at_the_same_time_leave_whole_chains(user: PoolUser) -> None:
@@ -318,12 +318,17 @@ async def test_rescan_finds_the_layers_that_the_catalog_lost(
 ) -> None:
     content = some_image("base", "top")
     volumes = await user.pull(content, "demo")
-    assert (await other.run("prune", user.pool))["volumes"] == []
+    assert (await other.run("prune", user.pool))["deleted_volumes"] == []
     found = await other.run("rescan", user.pool)
-    assert found == {"found": sorted(volumes), "lost": [], "images-lost": [], "orphans": 2}
-    assert (await other.run("prune", user.pool, "--dry-run"))["volumes"] == volumes[::-1]
+    assert found == {
+        "layers_found": sorted(volumes),
+        "layers_lost": [],
+        "images_lost": [],
+        "unreferenced_layers": 2,
+    }
+    assert (await other.run("prune", user.pool, "--dry-run"))["deleted_volumes"] == volumes[::-1]
     assert await other.pull(content, "demo") == volumes
-    assert (await other.run("prune", user.pool))["volumes"] == []
+    assert (await other.run("prune", user.pool))["deleted_volumes"] == []
 
 
 async def test_rescan_forgets_what_the_pool_lost(user: PoolUser, host: LibvirtHost) -> None:
@@ -331,7 +336,11 @@ async def test_rescan_forgets_what_the_pool_lost(user: PoolUser, host: LibvirtHo
     volumes = await user.pull(content, "demo")
     host.virsh("vol-delete", volumes[-1], user.pool)
     lost = await user.run("rescan", user.pool)
-    assert (lost["lost"], lost["images-lost"], lost["orphans"]) == ([volumes[-1]], ["demo"], 1)
+    assert (lost["layers_lost"], lost["images_lost"], lost["unreferenced_layers"]) == (
+        [volumes[-1]],
+        ["demo"],
+        1,
+    )
     assert await user.run("images", user.pool) == []
     assert await user.pull(content, "demo") == volumes
 
@@ -343,10 +352,10 @@ async def test_a_layer_stays_below_a_volume_that_was_put_on_it_by_hand(user: Poo
     qemu_img("rebase", "-u", "-F", "qcow2", "-b", between.name, str(top))
     await user.run("rescan", user.pool)
     # No plan has it, but it is needed.
-    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []
     assert await user.pull(some_image("base", "top"), "demo") == volumes
     freed = await user.run("remove", "demo", user.pool)
-    assert freed["volumes"] == [top.name, between.name, base.name]
+    assert freed["deleted_volumes"] == [top.name, between.name, base.name]
 
 
 async def test_pools_of_daemons_with_other_depth_limits_are_shared(
@@ -357,4 +366,4 @@ async def test_pools_of_daemons_with_other_depth_limits_are_shared(
     assert (len(deep), len(flat)) == (5, 4)
     assert deep[:2] == flat[:2]
     assert set(deep[2:]).isdisjoint(flat[2:])
-    assert (await user.run("prune", user.pool))["volumes"] == []
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []

@@ -188,9 +188,9 @@ async def test_signed_image_with_everything_real(host: LibvirtHost, tmp_path: Pa
         write({"default": REJECT, "transports": {"docker": {scope: [key]}}}, policy)
         await user.run("pull", signed, user.pool, "--tls-verify=false")
         [image] = await user.run("images", user.pool)
-        assert (image["policy-scope"], image["unsigned-accepted"]) == (f"docker:{scope}", False)
+        assert (image["policy_scope"], image["unsigned_accepted"]) == (f"docker:{scope}", False)
         shown = await user.run("inspect", signed, "--tls-verify=false")
-        assert (shown["policy-scope"], shown["unsigned-accepted"]) == (f"docker:{scope}", False)
+        assert (shown["policy_scope"], shown["unsigned_accepted"]) == (f"docker:{scope}", False)
 
         # Every layer of it is in the pool and in the cache, but it is not signed.
         ended = await user.fail("pull", unsigned, user.pool, "--tls-verify=false")

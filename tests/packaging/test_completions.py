@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The completions, asked for by the shells themselves."""
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -33,9 +32,12 @@ source "$1"
 """
 _STAND_INS = {
     "virsh": "printf ' default\\n other\\n'",
-    "virtlayer": "echo '%s'",
+    "virtlayer": """case "$*" in
+        *"images --quiet") echo debian:13 ;;
+        *"jobs --quiet --filter state=queued --filter state=running") echo 8 ;;
+        *"jobs --quiet") printf '7\\n8\\n' ;;
+    esac""",
 }
-_LISTED = json.dumps([{"id": 7, "name": "debian:13", "pool": "default"}], indent=2)
 
 type Complete = Callable[[str], list[str]]
 
@@ -45,7 +47,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """A PATH in which virsh and virtlayer know a few names."""
     for name, script in _STAND_INS.items():
         program = tmp_path / name
-        program.write_text("#!/bin/sh\n" + script.replace("%s", _LISTED) + "\n")
+        program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
 
@@ -95,10 +97,26 @@ def test_options_of_the_command(complete: Complete) -> None:
 
 def test_values_of_an_option(complete: Complete) -> None:
     assert set(complete("virtlayer pull --tls-verify ")) == {"true", "false"}
+    assert complete("virtlayer pull --format d") == ["dir", "disk"]
+    assert complete("virtlayer images --format j") == ["json"]
+
+
+def test_values_after_an_equals_sign(complete: Complete) -> None:
+    # bash completes what follows the sign, fish the whole word.
+    [offered] = complete("virtlayer pull --tls-verify=t")
+    assert offered in {"true", "--tls-verify=true"}
 
 
 def test_sources(complete: Complete) -> None:
     assert "docker://" in complete("virtlayer pull d")
+
+
+def test_paths_of_sources(complete: Complete, tmp_path: Path) -> None:
+    (tmp_path / "layout").mkdir()
+    for line in ("pull oci:", "inspect dir:"):
+        # bash completes what follows the colon, fish the whole word.
+        [offered] = complete(f"virtlayer {line}{tmp_path}/lay")
+        assert offered.rpartition(":")[2].rstrip("/") == f"{tmp_path}/layout"
 
 
 def test_pools(complete: Complete) -> None:
@@ -108,12 +126,16 @@ def test_pools(complete: Complete) -> None:
 
 def test_images(complete: Complete) -> None:
     assert complete("virtlayer remove ") == ["debian:13"]
+    assert complete("virtlayer rmi ") == ["debian:13"]
     assert complete("virtlayer xml d") == ["debian:13"]
+    assert "debian:13" in complete("virtlayer inspect d")
     assert set(complete("virtlayer remove debian ")) == {"default", "other"}
 
 
 def test_jobs(complete: Complete) -> None:
-    assert complete("virtlayer cancel ") == ["7"]
+    assert set(complete("virtlayer job ")) == {"show", "wait", "log"}
+    assert complete("virtlayer job log ") == ["7", "8"]
+    assert complete("virtlayer cancel ") == ["8"]
 
 
 def test_zsh_reads_its_file(installed: Path) -> None:
@@ -135,4 +157,4 @@ def test_zsh_is_told_the_same(installed: Path, environment: dict[str, str]) -> N
         ).stdout
 
     assert "pull:pull an image into a pool" in told("command", "virtlayer")
-    assert "--tls-verify[" in told("arguments", "pull")
+    assert "--tls-verify=[" in told("arguments", "pull")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import sys
+import termios
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,10 @@ async def started(
 
 
 async def virtlayer_on_terminal(
-    *arguments: str, env: Mapping[str, str], answers: Sequence[tuple[str, str]] = ()
+    *arguments: str,
+    env: Mapping[str, str],
+    answers: Sequence[tuple[str, str]] = (),
+    columns: int = 100,
 ) -> Ended:
     """Run ``virtlayer`` to its end on a terminal; what it prints there is its standard output.
 
@@ -65,15 +69,17 @@ async def virtlayer_on_terminal(
         arguments: Of the command line.
         env: Its environment.
         answers: Questions in their order, and what to type when each is asked.
+        columns: The width of the terminal, in characters.
     """
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, columns))
     with os.fdopen(ours, "rb+", buffering=0) as terminal:
         process = await asyncio.create_subprocess_exec(
             "setsid",
             "--ctty",
             COMMAND,
             *arguments,
-            env={**env, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+            env={**env, "TERM": "xterm"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -5,9 +5,10 @@ import argparse
 from pathlib import Path
 
 from virtlayer.client.commands.configured import add_populate, add_status
+from virtlayer.client.commands.history import add_history
 from virtlayer.client.commands.images import add_images, add_remove
 from virtlayer.client.commands.inspect import add_inspect
-from virtlayer.client.commands.jobs import add_cancel, add_jobs
+from virtlayer.client.commands.jobs import add_cancel, add_job, add_jobs
 from virtlayer.client.commands.login import add_login, add_logout
 from virtlayer.client.commands.pools import add_prune, add_rescan
 from virtlayer.client.commands.pull import add_pull
@@ -58,10 +59,12 @@ def build_parser() -> Parser:
         add_pull,
         add_images,
         add_inspect,
+        add_history,
         add_remove,
         add_create_volume,
         _add_xml,
         add_jobs,
+        add_job,
         add_cancel,
         add_prune,
         add_rescan,
@@ -76,7 +79,13 @@ def build_parser() -> Parser:
 
 
 def _add_xml(commands: Commands) -> None:
-    command = add_command(commands, "xml", "print libvirt domain XML that starts a volume", xml)
+    command = add_command(
+        commands,
+        "xml",
+        "print libvirt domain XML that starts a volume",
+        xml,
+        keys=("xml", "warnings"),
+    )
     command.add_argument("name", metavar="IMAGE|VOLUME", help="an image requires --volume")
     add_pool(command)
     command.add_argument(

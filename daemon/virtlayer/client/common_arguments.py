@@ -21,6 +21,7 @@ def add_command(
     *,
     details: str = "",
     aliases: tuple[str, ...] = (),
+    keys: tuple[str, ...] = (),
 ) -> Parser:
     """Add a command.
 
@@ -31,6 +32,7 @@ def add_command(
         run: Does it; None if it only has commands of its own.
         details: Further sentences for its own help.
         aliases: Other names.
+        keys: Those of the document that it prints with ``--json``, for the manual page.
     """
     command = commands.add_parser(
         name,
@@ -40,6 +42,7 @@ def add_command(
     )
     if run is not None:
         command.set_defaults(run=run)
+    command.keys = keys
     add_everywhere(command, defaults=False)
     return command
 

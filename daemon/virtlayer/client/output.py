@@ -3,11 +3,14 @@
 
 import io
 import json
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TextIO
 
 from virtlayer.client.parser import UsageError
+from virtlayer.client.tables import table_lines
 from virtlayer.errors import InvalidArgument, VirtlayerError
 from virtlayer.printable import printable
 
@@ -24,17 +27,29 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=_is_ascii(sys.stdout)))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: fitted to a terminal, whole elsewhere."""
+def print_table(
+    headings: Sequence[str] | None,
+    rows: Sequence[Sequence[str]],
+    *,
+    wrapped: Collection[int] = (),
+) -> None:
+    """Print a table: fitted to a terminal, whole elsewhere.
+
+    Args:
+        headings: Of the columns; None for a table without.
+        rows: The cells.
+        wrapped: The columns that are wrapped on a terminal that is too narrow.
+    """
     safe_rows = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _print_fitted(columns, safe_rows)
-        return
-    lines = [list(columns), *safe_rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+    on_terminal = sys.stdout.isatty()
+    lines = table_lines(
+        [headings, *safe_rows] if headings else safe_rows,
+        width=shutil.get_terminal_size().columns if on_terminal else None,
+        wrapped=wrapped,
+    )
+    for number, line in enumerate(lines):
+        is_bold = headings and number == 0 and on_terminal and _has_styles()
+        print(f"\x1b[1m{line}\x1b[0m" if is_bold else line)
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
@@ -83,13 +98,6 @@ def _is_ascii(stream: TextIO) -> bool:
     return stream.encoding.lower().replace("-", "") != "utf8"
 
 
-def _print_fitted(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    # rich takes a tenth of a second to import, which only a table on a terminal is worth.
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="ellipsis", no_wrap=True) for cell in row))
-    Console().print(table)
+def _has_styles() -> bool:
+    """Whether the terminal shows bold letters, and the user wants them (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {None, "", "dumb"}

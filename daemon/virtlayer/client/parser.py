@@ -33,11 +33,15 @@ class Parser(argparse.ArgumentParser):
     Args:
         reserved: Names of commands that do not exist yet, and what to do instead.
         settings: Those of argparse's parser.
+
+    Attributes:
+        keys: Those of the JSON that the command prints.
     """
 
     def __init__(self, *, reserved: dict[str, str] | None = None, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
         self._reserved = reserved or {}
+        self.keys: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError for a message of argparse's."""

@@ -33,8 +33,8 @@ def _show_json(progress: Progress) -> None:
     document = {
         "progress": progress.fraction,
         "stage": progress.stage,
-        "bytes-done": progress.done,
-        "bytes-total": progress.total,
+        "bytes_done": progress.done,
+        "bytes_total": progress.total,
     }
     print(json.dumps(document), file=sys.stderr, flush=True)
 

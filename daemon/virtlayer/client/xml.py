@@ -107,8 +107,8 @@ async def _root_of_volume(client: Client, arguments: Namespace) -> _Root:
             architecture=_architecture(config),
             startup=parse_startup("" if is_whole_disk else config),
             memory=arguments.memory,
-            uid_map=id_ranges(found.get("uid-map", ())),
-            gid_map=id_ranges(found.get("gid-map", ())),
+            uid_map=id_ranges(found.get("uid_map", ())),
+            gid_map=id_ranges(found.get("gid_map", ())),
         ),
         Disk(Path(found["path"]), found["format"]),
     )

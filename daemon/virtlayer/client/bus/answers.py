@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What virtlayerd answers, as typed values."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from virtlayer.client.bus.failures import remote_error
 
@@ -27,6 +30,67 @@ class ImageSummary:
     name: str
     source: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of an image in a pool; its size is in compressed bytes."""
+
+    diff_id: str
+    volume: str
+    compressed_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDetails:
+    """The properties of an image, and its object path. What is private has a default for others."""
+
+    path: str
+    name: str
+    pool: str
+    source: str = ""
+    digest: str = ""
+    image_id: str = ""
+    os: str = ""
+    architecture: str = ""
+    volume: str = ""
+    layers: tuple[Layer, ...] = ()
+    policy_scope: str = ""
+    unsigned_accepted: bool = True
+    size: int = 0
+    pulled_at: int = 0
+
+    @classmethod
+    def parse(cls, path: str, properties: Mapping[str, Any]) -> Self:
+        """Make one of the reply of GetAll."""
+        values = _known(cls, properties)
+        layers = tuple(Layer(*one) for one in properties.get("Layers", ()))
+        return cls(path=path, **values | {"layers": layers})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDetails:
+    """The properties of a job, and its object path. What is private has a default for others."""
+
+    path: str
+    id: int
+    kind: str
+    pool: str
+    state: str
+    stage: str
+    progress: float
+    started_by: int
+    started_at: int
+    finished_at: int
+    error: str
+    source: str = ""
+    message: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, path: str, properties: Mapping[str, Any]) -> Self:
+        """Make one of the reply of GetAll."""
+        return cls(path=path, **_known(cls, properties))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +129,14 @@ class Outcome:
         """
         if self.state != "done":
             raise remote_error(self.error, self.message)
+
+
+def _known(kind: type[ImageDetails | JobDetails], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties that a class has as fields: StartedBy as started_by."""
+    wanted = {one.name for one in fields(kind)}
+    named = {_snake_case(name): value for name, value in properties.items()}
+    return {name: value for name, value in named.items() if name in wanted}
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -3,22 +3,33 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self
 
 from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
 
-from virtlayer.client.bus.answers import ImageSummary, JobSummary, Outcome, Progress, StartedJob
+from virtlayer.client.bus.answers import (
+    ImageDetails,
+    ImageSummary,
+    JobDetails,
+    JobSummary,
+    Outcome,
+    Progress,
+    StartedJob,
+)
 from virtlayer.client.bus.failures import remote_error
 from virtlayer.client.bus.values import Options, encoded_options, plain_dict
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
-from virtlayer.errors import InvalidArgument, ServiceUnavailable, VirtlayerError
+from virtlayer.errors import InvalidArgument, NoSuchJob, ServiceUnavailable, VirtlayerError
 
 _PROGRESS_RULE = (
     f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}',member='ProgressChanged'"
 )
+
+_CALLS_AT_ONCE = 8
+"""Of the calls in flight that the service accepts of one user."""
 
 
 class Client:
@@ -66,7 +77,7 @@ class Client:
         identifier, path = reply.body
         return StartedJob(identifier, path, reply.sender)
 
-    async def inspect(self, source: str, options: Options) -> dict[str, object]:
+    async def inspect(self, source: str, options: Options) -> dict[str, Any]:
         """What an image is, as the daemon tells it."""
         reply = await self._manager("Inspect", "sa{sv}", source, options=options)
         return plain_dict(reply.body[0])
@@ -95,9 +106,62 @@ class Client:
         """The OCI config of an image, JSON."""
         return str((await self._call(path, names.IMAGE, "GetConfig", "")).body[0])
 
-    async def image(self, path: str) -> dict[str, Any]:
-        """The properties of an image; a large config is left out."""
-        reply = await self._call(path, names.PROPERTIES, "GetAll", "s", names.IMAGE)
+    async def images(self, paths: Sequence[str]) -> list[ImageDetails]:
+        """The properties of images; those that were removed meanwhile are left out."""
+        return [
+            ImageDetails.parse(path, found)
+            for path, found in await self._all_present(paths, names.IMAGE)
+        ]
+
+    async def job(self, identifier: int) -> JobDetails:
+        """The properties of a job.
+
+        Raises:
+            NoSuchJob: There is none with this ID.
+        """
+        path = names.job_path(identifier)
+        return JobDetails.parse(path, await self._properties(path, names.JOB))
+
+    async def jobs(self) -> list[JobDetails]:
+        """The properties of the jobs that the daemon knows, oldest first."""
+        paths = [job.path for job in await self.list_jobs()]
+        return [
+            JobDetails.parse(path, found)
+            for path, found in await self._all_present(paths, names.JOB)
+        ]
+
+    async def present_job(self, identifier: int) -> StartedJob:
+        """A job that another client may have started, for ``wait``."""
+        path = names.job_path(identifier)
+        reply = await self._call(path, names.PROPERTIES, "Get", "ss", names.JOB, "Id")
+        return StartedJob(identifier, path, reply.sender)
+
+    async def pid(self, owner: str) -> int:
+        """The process ID behind a unique name of the bus."""
+        reply = await self._call(
+            *(names.BUS_PATH, names.BUS_SERVICE, "GetConnectionUnixProcessID", "s", owner),
+            destination=names.BUS_SERVICE,
+        )
+        return int(reply.body[0])
+
+    async def _all_present(
+        self, paths: Sequence[str], interface: str
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Objects and their properties, without those that no longer exist."""
+        turns = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+        async def ask(path: str) -> dict[str, Any] | None:
+            async with turns:
+                try:
+                    return await self._properties(path, interface)
+                except NoSuchJob:  # the error for every unknown object
+                    return None
+
+        found = await asyncio.gather(*map(ask, paths))
+        return [(path, one) for path, one in zip(paths, found, strict=True) if one is not None]
+
+    async def _properties(self, path: str, interface: str) -> dict[str, Any]:
+        reply = await self._call(path, names.PROPERTIES, "GetAll", "s", interface)
         return plain_dict(reply.body[0])
 
     async def cancel(self, identifier: int) -> None:

@@ -47,9 +47,9 @@ def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
     return encoded, descriptors
 
 
-def plain_dict(values: Mapping[str, Variant]) -> dict[str, Any]:
-    """An a{sv} without its variants, at any depth."""
-    return {key: _plain(value) for key, value in values.items()}
+def plain_dict(values: Mapping[str, object]) -> dict[str, Any]:
+    """An a{sv} without its variants, at any depth; its keys with underscores, as in JSON."""
+    return {key.replace("-", "_"): _plain(value) for key, value in values.items()}
 
 
 def _plain(value: object) -> object:
@@ -57,7 +57,7 @@ def _plain(value: object) -> object:
         case Variant():
             return _plain(value.value)
         case dict():
-            return {key: _plain(inner) for key, inner in value.items()}
+            return plain_dict(value)
         case list():
             return [_plain(inner) for inner in value]
         case _:

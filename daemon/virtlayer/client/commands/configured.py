@@ -1,23 +1,52 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The commands about configured images (virtlayer-images(5))."""
 
-import time
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from virtlayer.client.bus.answers import StartedJob
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.bus.failures import remote_error
+from virtlayer.client.commands.images import short_digest
 from virtlayer.client.common_arguments import add_command
-from virtlayer.client.output import print_json, print_table
+from virtlayer.client.listing import Column, Listing, Row, add_listing, print_listing
+from virtlayer.client.output import print_json, print_line, print_table
 from virtlayer.client.parser import Commands
+from virtlayer.client.results import UPDATED, result_document
+from virtlayer.client.times import iso_time, local_time
 from virtlayer.client.waiting import finished, started
 from virtlayer.sizes import human_size
+
+CONFIGURED = Listing(
+    "images are configured. See virtlayer-images(5)",
+    (
+        Column("name", "NAME", wraps=True),
+        Column("pool", "POOL", wraps=True),
+        Column("digest", "DIGEST", short_digest),
+        Column("checked_at", "CHECKED", lambda time: local_time(time, "never")),
+        Column("due_at", "DUE", lambda time: local_time(time, "now")),
+        Column("former_versions", "FORMER"),
+        Column("source", wraps=True),
+        Column("pulled_at"),
+        Column("file"),
+        Column("error"),
+        Column("message"),
+    ),
+    identifier="name",
+)
 
 
 def add_populate(commands: Commands) -> None:
     """Add ``virtlayer populate``."""
-    command = add_command(commands, "populate", "update the configured images", populate)
+    command = add_command(
+        commands,
+        "populate",
+        "update the configured images",
+        populate,
+        details="In JSON, the key images has an object for each image.",
+        keys=UPDATED,
+    )
     command.add_argument(
         "--due",
         action="store_true",
@@ -29,63 +58,80 @@ async def populate(client: Client, arguments: Namespace) -> None:
     """``virtlayer populate``."""
     options = {"due": True} if arguments.due else {}
     job: StartedJob = await started(client, client.start("Populate", "a{sv}", options=options))
-    result: dict[str, Any] = await finished(client, job, as_json=arguments.json)
-    images = result.get("images", [])
+    result = await finished(client, job, as_json=arguments.json)
+    document = result_document("populate", result)
+    images: list[dict[str, Any]] = document["images"]
+    failed = [image for image in images if image["outcome"] == "failed"]
     if arguments.json:
-        print_json(result)
+        print_json(document)
+    elif not images:
+        print_line(f"No {CONFIGURED.what}.")
     else:
-        print_table(
-            ("POOL", "NAME", "OUTCOME", "BUILT", "DOWNLOADED", "REMOVED", "MESSAGE"),
-            [
-                (
-                    image["pool"],
-                    image["name"] or image["file"],
-                    image["outcome"],
-                    str(image["layers-built"]),
-                    human_size(image["bytes-downloaded"]),
-                    str(len(image["removed"])),
-                    image["message"],
-                )
-                for image in images
-            ],
-        )
-    if failed := [image for image in images if image["outcome"] == "failed"]:
-        first = failed[0]
+        _print_updated(images)
+    if failed:
         raise remote_error(
-            first["error"],
-            f"{len(failed)} of {len(images)} images could not be updated: {first['message']}",
+            failed[0]["error"],
+            f"{len(failed)} of {len(images)} images could not be updated: {failed[0]['message']}",
         )
+
+
+def _print_updated(images: list[dict[str, Any]]) -> None:
+    print_table(
+        ("NAME", "POOL", "OUTCOME", "BUILT", "DOWNLOADED", "DELETED"),
+        [
+            (
+                image["name"] or image["file"],
+                image["pool"],
+                image["outcome"],
+                str(image["layers_built"]),
+                human_size(image["bytes_downloaded"]),
+                str(len(image["deleted_volumes"])),
+            )
+            for image in images
+        ],
+        wrapped=(0, 1),
+    )
+    _print_messages(images)
 
 
 def add_status(commands: Commands) -> None:
     """Add ``virtlayer status``."""
-    add_command(commands, "status", "show the status of configured images", status)
+    command = add_command(
+        commands,
+        "status",
+        "show the status of configured images",
+        status,
+        details="DIGEST is that of the image in the pool. CHECKED is when an update was last "
+        "tried, and DUE when the refresh interval is over. FORMER counts the former versions that "
+        "are kept or in use.",
+    )
+    add_listing(command, CONFIGURED)
 
 
 async def status(client: Client, arguments: Namespace) -> None:
     """``virtlayer status``."""
-    images: list[dict[str, Any]] = await client.list_configured()
-    if arguments.json:
-        print_json(images)
-        return
-    print_table(
-        ("POOL", "NAME", "DIGEST", "CHECKED", "DUE", "OLD", "MESSAGE"),
-        [
-            (
-                image["pool"],
-                image["name"] or image["file"],
-                image["digest"][:19] or "-",
-                _when(image["checked-at"], "never"),
-                _when(image["due-at"], "now"),
-                str(image["versions"]),
-                image["message"],
-            )
-            for image in images
-        ],
-    )
+    rows = [_configured_document(image) for image in await client.list_configured()]
+    _print_messages(print_listing(arguments, rows))
 
 
-def _when(microseconds: int, otherwise: str) -> str:
-    if not microseconds:
-        return otherwise
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(microseconds / 1_000_000))
+def _configured_document(image: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": image["name"] or image["file"],
+        "pool": image["pool"],
+        "source": image["source"],
+        "digest": image["digest"] or None,
+        "pulled_at": iso_time(image["pulled_at"]),
+        "checked_at": iso_time(image["checked_at"]),
+        "due_at": iso_time(image["due_at"]),
+        "former_versions": image["versions"],
+        "file": image["file"],
+        "error": image["error"] or None,
+        "message": image["message"] or None,
+    }
+
+
+def _print_messages(images: Sequence[Row]) -> None:
+    """Print what went wrong, below a table, where there is room for it."""
+    for image in images:
+        if image["message"]:
+            print_line(f"{image['name'] or image['file']}: {image['message']}")

@@ -1,49 +1,110 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The commands about the images in pools."""
 
-import asyncio
-import dataclasses
 from argparse import Namespace
 from typing import Any
 
-from virtlayer.client.bus.answers import ImageSummary
+from virtlayer.client.bus.answers import ImageDetails
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.commands.pools import layers_and_size
 from virtlayer.client.common_arguments import add_command, add_image, add_pool
-from virtlayer.client.output import print_json, print_line, print_table
+from virtlayer.client.listing import Column, Listing, add_listing, print_listing
+from virtlayer.client.output import print_json, print_line
 from virtlayer.client.parser import Commands
+from virtlayer.client.results import DOCUMENTS, result_document
+from virtlayer.client.times import age, iso_time
 from virtlayer.client.waiting import finished, started
-from virtlayer.errors import VirtlayerError
+from virtlayer.errors import ImageNotFound
+
+_DIGEST_SHOWN = 12
+"""Digits of a digest in a table, as podman shows them."""
+
+
+def short_digest(digest: str | None) -> str:
+    """The first digits of a digest, for a table; "-" if it is private."""
+    return digest.partition(":")[2][:_DIGEST_SHOWN] if digest else "-"
+
+
+IMAGES = Listing(
+    "images",
+    (
+        Column("name", "NAME", wraps=True),
+        Column("pool", "POOL", wraps=True),
+        Column("digest", "DIGEST", short_digest),
+        Column("architecture", "ARCH"),
+        Column("pulled_at", "AGE", age),
+        Column("source", wraps=True),
+        Column("image_id"),
+        Column("os"),
+        Column("volume"),
+        Column("virtual_size"),
+        Column("policy_scope"),
+        Column("unsigned_accepted"),
+        Column("object"),
+    ),
+    identifier="name",
+)
 
 
 def add_images(commands: Commands) -> None:
     """Add ``virtlayer images``."""
     command = add_command(
-        commands, "images", "list the images in a pool, or in all", images, aliases=("ls",)
+        commands,
+        "images",
+        "list the images in a pool, or in all",
+        images,
+        details="AGE is the time since the image was last pulled.",
+        aliases=("ls",),
     )
     command.add_argument("pool", metavar="POOL", nargs="?", default="")
+    add_listing(command, IMAGES)
 
 
 async def images(client: Client, arguments: Namespace) -> None:
     """``virtlayer images``."""
     listed = await client.list_images(arguments.pool)
-    details = await asyncio.gather(*(_details(client, image) for image in listed))
-    if arguments.json:
-        print_json([_image_fields(*one) for one in zip(listed, details, strict=True)])
-        return
-    print_table(
-        ("POOL", "NAME", "DIGEST", "SIGNATURES", "SOURCE"),
-        [
-            (
-                image.pool,
-                image.name,
-                image.digest[:19],
-                "not required" if shown.get("UnsignedAccepted", True) else "required",
-                image.source,
-            )
-            for image, shown in zip(listed, details, strict=True)
-        ],
-    )
+    details = await client.images([image.path for image in listed])
+    print_listing(arguments, [image_document(image) for image in details])
+
+
+async def find_image(client: Client, name: str, pool: str) -> ImageDetails | None:
+    """An image in a pool; None if there is none of this name."""
+    paths = [image.path for image in await client.list_images(pool) if image.name == name]
+    found = await client.images(paths)
+    return found[0] if found else None
+
+
+async def existing_image(client: Client, name: str, pool: str) -> ImageDetails:
+    """An image in a pool.
+
+    Raises:
+        ImageNotFound: There is none of this name.
+    """
+    image = await find_image(client, name, pool)
+    if image is None:
+        raise ImageNotFound(
+            f'The pool "{pool}" has no image "{name}". "virtlayer images" lists the images.'
+        )
+    return image
+
+
+def image_document(image: ImageDetails) -> dict[str, Any]:
+    """An image for programs; what is private is null for others."""
+    return {
+        "name": image.name,
+        "pool": image.pool,
+        "source": image.source or None,
+        "digest": image.digest or None,
+        "image_id": image.image_id or None,
+        "os": image.os,
+        "architecture": image.architecture,
+        "volume": image.volume,
+        "virtual_size": image.size,
+        "pulled_at": iso_time(image.pulled_at),
+        "policy_scope": image.policy_scope or None,
+        "unsigned_accepted": image.unsigned_accepted,
+        "object": image.path,
+    }
 
 
 def add_remove(commands: Commands) -> None:
@@ -54,6 +115,7 @@ def add_remove(commands: Commands) -> None:
         "remove an image, with the layers that only it needs",
         remove,
         aliases=("rmi",),
+        keys=DOCUMENTS["remove"],
     )
     add_image(command)
     add_pool(command)
@@ -62,28 +124,13 @@ def add_remove(commands: Commands) -> None:
 async def remove(client: Client, arguments: Namespace) -> None:
     """``virtlayer remove``."""
     start = client.start("RemoveImage", "ssa{sv}", arguments.pool, arguments.image)
-    freed = await finished(client, await started(client, start), as_json=arguments.json)
+    result = await finished(client, await started(client, start), as_json=arguments.json)
+    document = result_document("remove", result)
     if arguments.json:
-        print_json(freed)
-    elif freed["volumes"]:
-        print_line(f"Removed {arguments.image}, and deleted {layers_and_size(freed)}.")
+        print_json(document)
+    elif document["deleted_volumes"]:
+        print_line(f"Removed {arguments.image}, and deleted {layers_and_size(document)}.")
     else:
         print_line(
             f"Removed {arguments.image}. Its layers are kept: other images or volumes use them."
         )
-
-
-async def _details(client: Client, image: ImageSummary) -> dict[str, Any]:
-    """The properties of an image; none if it was removed meanwhile."""
-    try:
-        return await client.image(image.path)
-    except VirtlayerError:
-        return {}
-
-
-def _image_fields(image: ImageSummary, shown: dict[str, Any]) -> dict[str, object]:
-    """An image for programs; a daemon may be older than this command."""
-    return dataclasses.asdict(image) | {
-        "policy-scope": shown.get("PolicyScope", ""),
-        "unsigned-accepted": shown.get("UnsignedAccepted", True),
-    }

@@ -2,6 +2,8 @@
 """``virtlayer pull``: an image, from where it is published, into a pool."""
 
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from virtlayer.client.access import absolute_source, access_options
 from virtlayer.client.bus.answers import StartedJob
@@ -11,15 +13,29 @@ from virtlayer.client.common_arguments import add_access, add_command, add_pool
 from virtlayer.client.customizations import add_customizations, customization_options
 from virtlayer.client.output import print_json, print_line, print_warning
 from virtlayer.client.parser import Commands
+from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.values import virtual_size
 from virtlayer.client.waiting import finished, started
 from virtlayer.errors import VirtlayerError
+
+_OUTCOMES = {
+    "new": "pulled",
+    "updated": "updated",
+    "replaced": "replaced an image of another source",
+    "repaired": "repaired",
+    "unchanged": "up to date",
+}
 
 
 def add_pull(commands: Commands) -> None:
     """Add ``virtlayer pull``."""
     command = add_command(
-        commands, "pull", "pull an image into a pool, as a chain of volumes", pull
+        commands,
+        "pull",
+        "pull an image into a pool, as a chain of volumes",
+        pull,
+        details="With --no-wait, the JSON has the keys id and object of the job.",
+        keys=DOCUMENTS["pull"],
     )
     command.add_argument(
         "source", metavar="SOURCE", help="such as docker://docker.io/library/debian:13"
@@ -84,23 +100,24 @@ async def pull(client: Client, arguments: Namespace) -> None:
     except VirtlayerError:
         sent.check()
         raise
+    document = result_document("pull", result)
     if arguments.json:
-        print_json(result)
+        print_json(document)
         return
-    print_line(_pulled(result))
-    for warning in _warnings(result):
+    print_line(_pulled(document))
+    for warning in _warnings(document):
         print_warning(warning)
 
 
-def _warnings(result: dict[str, object]) -> list[str]:
+def _warnings(result: Mapping[str, Any]) -> list[str]:
     """What to know before the image is used; a daemon may be older than this command."""
     found = []
     if result.get("foreign"):
         found.append(
-            f"The image is for {result['platform']}, and this host is {result['host-platform']}. "
+            f"The image is for {result['platform']}, and this host is {result['host_platform']}. "
             "A machine with it needs emulation, which is slow."
         )
-    if result.get("container-disk"):
+    if result.get("container_disk"):
         found.append(
             "The image contains the disk of a machine (a containerDisk). Pull it with "
             "--format=disk to get that disk as a volume."
@@ -131,25 +148,33 @@ def _pull_options(arguments: Namespace) -> dict[str, OptionValue]:
 
 def _print_started(job: StartedJob, *, as_json: bool) -> None:
     if as_json:
-        print_json({"id": job.id, "path": job.path})
+        print_json({"id": job.id, "object": job.path})
     else:
         print_line(f"{job.id}")
 
 
-def _pulled(result: dict[str, object]) -> str:
-    if "format" in result:
-        return f"{result['name']}: {result['path']} ({result['format']}{_left_out(result)})"
-    built, reused = result["layers-built"], result["layers-reused"]
-    what = f"{built} layers built, {reused} reused" if built else "up to date, nothing was built"
-    return f"{result['name']}: {result['path']} ({what})"
+def _pulled(result: Mapping[str, Any]) -> str:
+    parts = _whole(result) if "format" in result else _changes(result)
+    return f"{result['name']}: {result['path']} ({'; '.join(parts)})"
 
 
-def _left_out(result: dict[str, object]) -> str:
-    """What a directory lacks of the image."""
-    parts = []
+def _changes(result: Mapping[str, Any]) -> Iterator[str]:
+    """What has changed in the pool."""
+    outcome = _OUTCOMES.get(result.get("outcome", "new"), "pulled")  # a daemon may be older
+    built, reused = result["layers_built"], result["layers_reused"]
+    if result.get("outcome") == "unchanged":
+        yield outcome
+    else:
+        yield f"{outcome}: {built} {'layer' if built == 1 else 'layers'} built, {reused} reused"
+    if result.get("volume_created"):
+        yield "volume created"
+
+
+def _whole(result: Mapping[str, Any]) -> Iterator[str]:
+    """The format of a directory or disk, and what it lacks of the image."""
+    yield result["format"]
     if result.get("squashed"):
-        parts.append("; everything in it is yours, and no program runs with its owner's rights")
-    for key, what in (("devices", "devices"), ("attributes", "extended attributes")):
-        if result.get(f"skipped-{key}"):
-            parts.append(f"; {result[f'skipped-{key}']} {what} left out")
-    return "".join(parts)
+        yield "you own all files; setuid bits are dropped"
+    for key, what in (("devices", "device"), ("attributes", "extended attribute")):
+        if count := result.get(f"skipped_{key}"):
+            yield f"{count} {what}{'' if count == 1 else 's'} left out"
