@@ -72,6 +72,13 @@ async def resolved(registry: FaultyRegistry, times: int) -> None:
     await until(lambda: requests(registry, "/demo/manifests/1") == times)
 
 
+async def cancelled_soon(client: PoolClient, job: str) -> None:
+    """Cancel a job, which ends within the time that the interface promises."""
+    begun = time.monotonic()
+    await client.cancel(job)
+    assert time.monotonic() - begun < 1
+
+
 def let_through(registry: FaultyRegistry) -> None:
     """Answer every request from now on, and those that wait."""
     registry.faults.clear()
@@ -101,13 +108,29 @@ async def test_job_that_waits_for_a_layer_of_another_host_can_be_cancelled(
     source, first = await building(pool, registry, [BASE, TOP])
     second = await b.pull(source, "demo")
     await resolved(registry, 2)
-    begun = time.monotonic()
-    await b.cancel(second)
-    # The one promise about time that the interface makes.
-    assert time.monotonic() - begun < 1
+    await cancelled_soon(b, second)
     let_through(registry)
     assert (await a.done(first))["layers-built"] == 2
     assert pool.unfinished == []
+
+
+@pytest.mark.parametrize("kind", ["pull", "remove", "prune"])
+async def test_job_that_waits_for_the_lock_of_a_pool_can_be_cancelled(
+    pool: PoolOfHosts, registry: FaultyRegistry, kind: str
+) -> None:
+    a = pool.clients[0]
+    source = registry.store(image([BASE]), "demo:1")
+    await a.done(await a.pull(source, "demo"))
+    start = {
+        "pull": lambda: a.pull(source, "demo"),
+        "remove": lambda: a.remove("demo"),
+        "prune": a.prune,
+    }
+    with pool.locked():
+        job = await start[kind]()
+        await a.is_running(job)
+        await cancelled_soon(a, job)
+    await a.done(await start[kind]())
 
 
 async def test_layer_that_a_pull_of_another_host_is_based_on_is_not_removed(

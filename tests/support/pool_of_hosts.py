@@ -27,6 +27,7 @@ from tests.support.job_watch import IMAGE, JOB, MANAGER, PROPERTIES, ROOT, SERVI
 from tests.support.namespace_host import NamespaceHost, hosts
 from tests.support.volumes import fingerprint
 from virtlayer.dbus.connection import BusError, Connection
+from virtlayer.keeper.kinds.directory.locks import try_lock
 from virtlayer.sizes import MIB
 
 POOL = "shared"
@@ -133,9 +134,10 @@ class PoolClient:
         assert not outcome.error, outcome
         return outcome.result
 
-    async def stage(self, job: str) -> str:
-        """What a job is doing."""
-        return await self._property(job, JOB, "Stage")
+    async def is_running(self, job: str) -> None:
+        """Wait until a job runs."""
+        while await self._property(job, JOB, "State") != "running":
+            await asyncio.sleep(0.01)
 
     async def ask(
         self, path: str, interface: str, member: str, signature: str = "", *body: object
@@ -208,6 +210,13 @@ class PoolOfHosts:
             *(self.path / ".virtlayer-staging").glob("*"),
         ]
         return sorted(str(path.relative_to(self.path)) for path in found)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the pool's lock, as a deletion on another host does."""
+        with (self.path / _PRIVATE / "lock").open("r+b") as file:
+            assert try_lock(file.fileno(), 0, 1)
+            yield
 
     def chain(self, volume: str) -> list[str]:
         """The names of a volume and of all that it is backed by, top first; each one is there."""

@@ -14,7 +14,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 
-from virtlayer.cancellation import to_completion
+from virtlayer.cancellation import settled, to_completion
 from virtlayer.errors import InUse, PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
 from virtlayer.protocol.claims import ClaimVolumes, Locked, PoolLocked, Release
@@ -34,10 +34,13 @@ class Claim:
         number: What it is called there.
     """
 
-    def __init__(self, pool: Pool, connection: KeeperConnection, number: int) -> None:
+    def __init__(
+        self, pool: Pool, connection: KeeperConnection, number: int, names: Iterable[str]
+    ) -> None:
         self.pool = pool
         self.connection = connection
         self.number = number
+        self._names = set(names)
 
     async def add(self, names: Iterable[str]) -> None:
         """Claim further volumes.
@@ -46,8 +49,11 @@ class Claim:
             InUse: A deletion or another process has the pool's lock for too long.
             PoolUnavailable: The keeper has ended.
         """
-        request = ClaimVolumes(self.pool.uuid, self.number, tuple(set(names)), ())
-        await until_unlocked(lambda: self.connection.ask(calls.CLAIM, request))
+        new = set(names) - self._names
+        if new:
+            request = ClaimVolumes(self.pool.uuid, self.number, tuple(new), ())
+            await until_unlocked(lambda: self.connection.ask(calls.CLAIM, request))
+            self._names |= new
 
     async def try_build(self, keys: Collection[str]) -> frozenset[str]:
         """Take the right to build layers, without waiting for others.
@@ -113,7 +119,7 @@ class Claims:
             connection,
             claimed,
         ):
-            yield Claim(pool, connection, claimed.claim)
+            yield Claim(pool, connection, claimed.claim, request.names)
 
     @contextlib.asynccontextmanager
     async def locked(self, pool: Pool) -> AsyncIterator[PoolLock]:
@@ -153,7 +159,8 @@ class Claims:
             finally:
                 if numbers:
                     releasing = self._released(pool, connection, numbers[0], descriptors)
-                    await to_completion(releasing)
+                    # What the job has done is done, even if it is cancelled now.
+                    await settled(asyncio.ensure_future(releasing))
 
     async def _released(
         self,

@@ -31,8 +31,9 @@ from virtlayer.protocol.pools import Pool
 _PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
 """Seconds between the first attempts: a claim is written in a millisecond."""
 _PAUSE = 0.02
-_REQUEST_SECONDS = 2.0
-"""How long one request waits. The service asks again, unless its job was cancelled meanwhile."""
+_REQUEST_SECONDS = 0.3
+"""How long one request waits. The service asks again, unless its job was cancelled meanwhile: a
+cancelled job ends within a second."""
 
 
 class PoolLock:
