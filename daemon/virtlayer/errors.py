@@ -21,7 +21,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── PoolNotFound          libvirt has no such pool
     ├── PoolInactive          the pool is defined but not started
     ├── PoolUnsupported       the pool's type cannot hold backing chains of files
-    ├── PoolUnavailable       virtlayer-keeper, which has access to the pools, cannot be reached
+    ├── PoolUnavailable       virtlayer-keeper, libvirt or a pool's directory cannot be reached
     ├── ImageExists           the name belongs to an image of another source
     ├── VolumeExists          a volume of that name is there
     ├── VolumeNotFound        no volume of that name is there
@@ -114,7 +114,7 @@ class PoolUnsupported(VirtlayerError):
 
 
 class PoolUnavailable(VirtlayerError):
-    """virtlayer-keeper cannot be reached, or ended during the job."""
+    """virtlayer-keeper, libvirt or a pool's directory cannot be reached, or no longer."""
 
 
 class ImageExists(VirtlayerError):

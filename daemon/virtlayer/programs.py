@@ -181,7 +181,7 @@ class RunningProgram:
                     await self._discard_output()
                     await self._process.wait()
             except TimeoutError:
-                _log.error("%s (process %d) does not end, although killed", self.name, self.pid)
+                _log.error("%s (process %d) was killed but has not ended", self.name, self.pid)
         self._drain.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._drain

@@ -38,8 +38,8 @@ class StorageSettings:
         if not 1 <= self.depth_limit <= DEEPEST_CHAIN:
             raise Misfit(
                 "depth-limit",
-                f'"storage.depth-limit" must be from 1 to {DEEPEST_CHAIN}: libvirt starts no '
-                "machine on a deeper chain.",
+                f'"storage.depth-limit" must be from 1 to {DEEPEST_CHAIN}: libvirt cannot start a '
+                "domain on a longer chain.",
             )
 
 
@@ -153,7 +153,7 @@ class DirectorySettings:
             raise Misfit(
                 "id-base",
                 f'"directory.id-base" must be from {CONTAINER_IDS} to '
-                f"{2**32 - 1 - CONTAINER_IDS}: the ids below are the host's own.",
+                f"{2**32 - 1 - CONTAINER_IDS}: lower IDs belong to the host.",
             )
 
 

@@ -26,21 +26,19 @@ def check_virtual_size(option: str, size: int) -> None:
         InvalidArgument: It is outside the limits or not a multiple of 1 MiB.
     """
     if not SMALLEST_VIRTUAL_SIZE <= size <= LARGEST_VIRTUAL_SIZE or size % MIB:
+        shown = f"{size} bytes" if size % MIB else human_size(size)
         raise InvalidArgument(
-            f"Invalid {option} of {size} bytes: a virtual size is a multiple of 1 MiB from "
-            f"{_exact(SMALLEST_VIRTUAL_SIZE)} to {_exact(LARGEST_VIRTUAL_SIZE)}."
+            f"Invalid {option}: {shown}. A virtual size is a multiple of 1 MiB from "
+            f"{human_size(SMALLEST_VIRTUAL_SIZE)} to {human_size(LARGEST_VIRTUAL_SIZE)}."
         )
 
 
 def human_size(count: int) -> str:
     """A number of bytes in the largest unit that leaves at least 1: ``1536`` is ``1.5 KiB``."""
     size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
-def _exact(size: int) -> str:
-    return human_size(size).replace(".0 ", " ")
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f}".removesuffix(".0") + f" {unit}"

@@ -43,11 +43,11 @@ def read_toml[T](path: Path, kind: type[T]) -> T:
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"The settings {path} cannot be read: {error}.") from error
+        raise InvalidArgument(f"Cannot read {path}: {error}.") from error
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidArgument(f"{path} is not TOML: {error}.") from error
+        raise InvalidArgument(f"{path} is not valid TOML: {error}.") from error
     try:
         return _from_table(kind, table, "")
     except Misfit as misfit:
@@ -63,7 +63,7 @@ def _from_table[T](kind: type[T], table: dict[str, object], prefix: str) -> T:
         name = key.replace("-", "_")
         if name not in hints or "_" in key:
             known = ", ".join(sorted(hint.replace("_", "-") for hint in hints))
-            raise Misfit(key, f'unknown key "{prefix}{key}"; known here: {known}.')
+            raise Misfit(key, f'unknown key "{prefix}{key}". Known: {known}.')
         values[name] = _converted(hints[name], value, f"{prefix}{key}", key)
     for field in dataclasses.fields(kind):
         optional = (field.default, field.default_factory) != (dataclasses.MISSING,) * 2
@@ -90,7 +90,7 @@ def _converted(hint: object, value: object, place: str, key: str) -> object:
         return value
     if hint is str:
         if not isinstance(value, str) or not value:
-            raise Misfit(key, f'"{place}" must be a text in quotation marks.')
+            raise Misfit(key, f'"{place}" must be a string in quotes.')
         return value
     assert hint is Path, f"no conversion for {place}: {hint}"
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:

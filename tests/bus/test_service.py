@@ -204,7 +204,7 @@ async def test_a_lost_bus_is_a_failure(tmp_path: Path) -> None:
             os.kill(bus.pid, signal.SIGTERM)
             status, log = await daemon.wait()
             assert status == 1
-            assert "connection to the bus is lost" in log
+            assert "connection to the bus was lost" in log
 
 
 async def test_a_second_daemon_leaves_the_name_to_the_first(bus: Bus, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ async def test_no_bus_is_said_without_a_traceback(tmp_path: Path) -> None:
     )
     _, log = await process.communicate()
     assert process.returncode == 1
-    assert log.decode().startswith("CRITICAL: There is no bus at")
+    assert log.decode().startswith("CRITICAL: Cannot connect to the bus at")
 
 
 @pytest.fixture

@@ -168,15 +168,15 @@ async def test_a_volume_is_an_overlay_that_libvirt_knows(place: Place) -> None:
         ("", [], 2, "Invalid volume name"),
         ("x" * 256, [], 2, "Invalid volume name"),
         (f"layer-{'0' * 64}.qcow2", [], 2, "layers of images"),
-        ("small", ["--size=63M"], 2, "--size: Invalid size of 66060288 bytes"),
+        ("small", ["--size=63M"], 2, "--size: Invalid size: 63 MiB"),
         ("odd", ["--size=65000K"], 2, "multiple of 1 MiB"),
         ("huge", ["--size=64T"], 2, "from 64 MiB to 63 TiB"),
         ("host", ["--hostname=a_b"], 2, "hostname"),
-        ("map", ["--uid-map=0:1:2", "--uid-map=1:9:1"], 2, "starts overlap"),
+        ("map", ["--uid-map=0:1:2", "--uid-map=1:9:1"], 2, "overlapping starts"),
         ("map", ["--gid-map=0:1"], 2, "START:TARGET:COUNT"),
         ("key", ["--ssh-key=/etc/hostname"], 2, "public key"),
         ("key", ["--ssh-key=/nowhere"], 2, "Cannot read --ssh-key /nowhere"),
-        ("far", ["--size=65G", "--grow"], 2, f"grow to {64 * 1024 * MIB} bytes"),
+        ("far", ["--size=65G", "--grow"], 2, "grow to 64 GiB"),
     ],
 )
 async def test_what_cannot_be_is_refused_and_leaves_nothing(
@@ -195,7 +195,7 @@ async def test_a_volume_is_not_smaller_than_its_image(place: Place, source: str)
     jobs = (await place.run("jobs", "--json")).stdout
     ended = await place.run("create-volume", "large", "small", place.pool, "--size=64M")
     assert ended.status == 2
-    assert f'cannot have {64 * MIB} bytes: the image "large" has {128 * MIB}' in ended.stderr
+    assert 'cannot have 64 MiB: the image "large" has 128 MiB' in ended.stderr
     # The call was refused: there was no job.
     assert (await place.run("jobs", "--json")).stdout == jobs
     assert (await place.run("remove", "large", place.pool)).status == 0
@@ -296,7 +296,7 @@ async def test_pull_makes_a_volume_as_well(place: Place, source: str) -> None:
     assert again.status == 7
     aimless = await place.run(*pull, "--hostname=both")
     assert aimless.status == 2
-    assert '"hostname" is about a writable volume' in json.loads(aimless.stderr)["message"]
+    assert "--hostname requires --volume." in json.loads(aimless.stderr)["message"]
 
 
 async def test_the_bus_takes_options_by_their_types_and_tells_no_secret(place: Place) -> None:
@@ -331,7 +331,7 @@ async def test_the_bus_takes_options_by_their_types_and_tells_no_secret(place: P
             with pytest.raises(BusError, match="must be of type") as caught:
                 await create("other", **{name: value})
             assert PASSWORD not in str(caught.value)
-        with pytest.raises(BusError, match='no option "cache"'):
+        with pytest.raises(BusError, match='Unknown option "cache"'):
             await create("other", cache=("b", True))
     with opened(place.directory / "typed") as root:
         assert call_as_root(Path.stat, root / "root/.ssh/authorized_keys").st_uid == 100_000

@@ -138,7 +138,7 @@ async def test_lying_worker_cannot_make_the_layer_of_another_image(
         assert good.volume != wrong.volume
         assert base_in(good.path) == BASE.data
     assert base_in(wrong.path) == b"evil"
-    warned = [text for text in caplog.messages if "did not say the truth" in text]
+    warned = [text for text in caplog.messages if "reported a wrong digest" in text]
     assert len(warned) == int(cached)
     assert all(wrong.volume in text for text in warned)
 

@@ -202,5 +202,5 @@ async def test_signed_image_with_everything_real(host: LibvirtHost, tmp_path: Pa
         before = registry.requests("GET")
         ended = await user.fail("pull", signed, user.pool, "--tls-verify=false")
         assert '"default"' in ended.stderr
-        assert "unsigned images are not accepted" in ended.stderr
+        assert "signatures are required here" in ended.stderr
         assert registry.requests("GET") == before

@@ -55,7 +55,7 @@ def sources(tmp_path: Path) -> Iterator[Sources]:
 async def test_no_such_image(sources: Sources, registry: Registry) -> None:
     reference = registry.store(CONTENT, "demo:1")
     for wrong in ("demo:2", "other:1", f"demo@sha256:{'0' * 64}"):
-        with pytest.raises(ImageNotFound, match="Check its name"):
+        with pytest.raises(ImageNotFound, match="Check the name"):
             await sources.image(reference.replace("demo:1", wrong))
 
 

@@ -72,7 +72,7 @@ async def test_only_a_pipe_is_taken(
     sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     pretend(tmp_path, monkeypatch, OPENED % b"1", kind)
-    with pytest.raises(VirtlayerError, match="answered with a descriptor"):
+    with pytest.raises(VirtlayerError, match="unexpected descriptor"):
         await sources.image("docker://127.0.0.1:1/demo:1")
 
 

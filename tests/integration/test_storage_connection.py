@@ -14,7 +14,14 @@ import pytest
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
-from virtlayer.errors import Libvirt, NoSpace, PoolNotFound, VolumeExists, VolumeNotFound
+from virtlayer.errors import (
+    Libvirt,
+    NoSpace,
+    PoolNotFound,
+    PoolUnavailable,
+    VolumeExists,
+    VolumeNotFound,
+)
 from virtlayer.keeper import connection
 from virtlayer.keeper.connection import Connection, Hypervisor
 
@@ -47,12 +54,12 @@ async def test_calls_run_and_nothing_is_left(host: LibvirtHost) -> None:
     ["nonsense", "nonsense:///system", "qemu+unix:///system?socket=/nowhere/libvirt-sock"],
 )
 async def test_a_uri_that_leads_nowhere_is_named(uri: str) -> None:
-    with pytest.raises(Libvirt, match="Check that libvirtd runs and that the URI is right"):
+    with pytest.raises(PoolUnavailable, match="Check that libvirtd is running, and the URI"):
         await Hypervisor(uri).open()
 
 
 async def test_another_machines_libvirt_is_of_no_use() -> None:
-    with pytest.raises(Libvirt, match="another machine"):
+    with pytest.raises(Libvirt, match="another host"):
         await Hypervisor("qemu+ssh://user@host.example/system").open()
 
 
@@ -107,7 +114,7 @@ async def test_a_libvirtd_that_stays_away_is_an_error(
     async with Hypervisor(mortal_host.uri) as hypervisor:
         await hypervisor.call(pool_names)
         mortal_host.kill()
-        with pytest.raises(Libvirt, match="cannot be reached"):
+        with pytest.raises(PoolUnavailable, match="Cannot connect"):
             await hypervisor.call(pool_names)
         mortal_host.start()
         assert await hypervisor.call(pool_names) == []
@@ -177,6 +184,6 @@ async def test_libvirtd_that_does_not_answer_is_reported(
     (path / "overlay.qcow2").write_bytes(header + b"fifo")
     async with Hypervisor(mortal_host.uri) as hypervisor:
         monkeypatch.setattr(connection, "_ANSWER_SECONDS", 0.5)
-        with pytest.raises(Libvirt, match="did not answer within 0 s"):
+        with pytest.raises(PoolUnavailable, match="did not answer within 0 s"):
             await hypervisor.call(refresh, "odd")
         mortal_host.kill()

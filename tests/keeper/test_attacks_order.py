@@ -158,7 +158,7 @@ async def test_programs_that_are_being_started_are_counted() -> None:
     contexts = [holdings.starting_program(None) for _ in range(PROGRAMS_LIMIT)]
     for context in contexts:
         context.__enter__()
-    with pytest.raises(Exception, match="256 programs"), holdings.starting_program(None):
+    with pytest.raises(Exception, match="256 running programs"), holdings.starting_program(None):
         pytest.fail("one too many")
     for context in contexts:
         context.__exit__(None, None, None)

@@ -119,7 +119,7 @@ def test_a_lock_that_another_process_has_is_waited_for_a_while(
             assert reply.error == "PoolLocked"
             assert str(pool.path / ".virtlayer" / "lock") in reply.text
         # Keepers other than this one cannot end it.
-        assert "There is no claim or lock" in other.ask("release", number=lock).text
+        assert "No claim or lock" in other.ask("release", number=lock).text
         # What needs no lock goes on.
         assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
         keeper.get("release", number=lock)
@@ -212,13 +212,13 @@ def test_numbers_of_others_mean_nothing(
     with kept(claim(keeper, pool, _ONE)) as number:
         for there in (7, number):
             reply = keeper.ask("claim", pool=second, claim=there, names=[_TWO], build=[])
-            assert "There is no claim in that pool" in reply.text
+            assert "No claim in that pool" in reply.text
             content = {"kind": "image", "name": "a", "expected": None, "holder": there}
             reply = keeper.ask("put-record", (), pool=second, **content)
-            assert "There is no claim in that pool" in reply.text
-        assert "There is no claim or lock 7" in keeper.ask("release", number=7).text
+            assert "No claim in that pool" in reply.text
+        assert "No claim or lock 7" in keeper.ask("release", number=7).text
         keeper.get("release", number=number)
-        assert "There is no claim or lock" in keeper.ask("release", number=number).text
+        assert "No claim or lock" in keeper.ask("release", number=number).text
     assert list(elsewhere.iterdir()) == []
     host.stop_pool(f"{pool.name}-second")
 

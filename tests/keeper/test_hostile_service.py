@@ -121,7 +121,7 @@ def test_an_image_that_refers_to_other_files_is_not_placed(
         write(pool, "v1", content)
         keeper.get("flush", staging=staging, file="v1")
         reply = keeper.ask("place", staging=staging, file="v1", name=name)
-        assert (reply.error, "was not placed" in reply.text) == ("Internal", True)
+        assert (reply.error, "was not added" in reply.text) == ("Internal", True)
         keeper.get("discard", staging=staging, failed=False)
     assert list(pool.path.iterdir()) == []
 
@@ -189,11 +189,11 @@ def test_numbers_of_others_mean_nothing(keeper: RawKeeper, pool: TestPool) -> No
     )
     for message, content in requests:
         reply = keeper.ask(message, staging=7, **content)
-        assert "There is no staging directory 7" in reply.text
-    assert "There is no staging directory 7" in start(keeper, "storage-daemon", staging=7).text
+        assert "No staging directory 7" in reply.text
+    assert "No staging directory 7" in start(keeper, "storage-daemon", staging=7).text
     for message in ("wait-program", "end-program"):
         more: dict[str, Any] = {"kill": True} if message == "end-program" else {}
-        assert "There is no program 7" in keeper.ask(message, program=7, **more).text
+        assert "No program 7" in keeper.ask(message, program=7, **more).text
     assert list(pool.path.iterdir()) == []
 
 

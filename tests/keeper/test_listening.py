@@ -84,7 +84,7 @@ def test_numbers_mean_something_on_their_connection_only(host: LibvirtHost, tmp_
     with listening(host.uri) as keeper, keeper.connected() as one, keeper.connected() as other:
         pool = one.get("find-pool", name="shared")["uuid"]
         number = one.get("stage", pool=pool, job=1, purpose="layers")["staging"]
-        assert "no staging directory" in other.ask("discard", staging=number, failed=False).text
+        assert "No staging directory" in other.ask("discard", staging=number, failed=False).text
         # It is locked, also for other connections.
         assert other.get("sweep", pool=pool) == {"number": 0}
         assert len(list((path / ".virtlayer-staging").iterdir())) == 1

@@ -70,7 +70,7 @@ def test_a_program_works_only_where_it_belongs(
     staging = None if purpose is None else staged(keeper, pool, purpose)
     with pairs(socket.SOCK_SEQPACKET) as [control]:
         reply = start(keeper, kind, control, staging=staging)
-    assert (reply.error, "cannot work there" in reply.text) == ("Internal", True)
+    assert (reply.error, "cannot run in this staging directory" in reply.text) == ("Internal", True)
     assert children_of(keeper.process.pid) == set()
     if staging is not None:
         keeper.get("discard", staging=staging, failed=False)
@@ -84,7 +84,10 @@ def test_an_overlay_is_created_only_where_it_belongs(
     reply = keeper.ask(
         "create-overlay", staging=staging, size=2**26, backing=f"layer-{'0' * 64}.qcow2"
     )
-    assert (reply.error, "cannot be made there" in reply.text) == ("Internal", True)
+    assert (reply.error, "cannot be created in this staging directory" in reply.text) == (
+        "Internal",
+        True,
+    )
     assert children_of(keeper.process.pid) == set()
     keeper.get("discard", staging=staging, failed=False)
 

@@ -117,7 +117,7 @@ def test_the_lock_of_the_pool_is_enough_to_write(keeper: RawKeeper, pool: TestPo
     assert not put(keeper, pool, lock, "a", b"1", None)["changed"]
     keeper.get("release", number=lock)
     request = {"kind": "image", "name": "a", "expected": None, "holder": lock}
-    assert "There is no claim" in keeper.ask("put-record", pool=pool.uuid, **request).text
+    assert "No claim" in keeper.ask("put-record", pool=pool.uuid, **request).text
 
 
 def test_a_pool_without_records_is_left_alone(keeper: RawKeeper, pool: TestPool) -> None:

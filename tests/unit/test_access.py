@@ -70,9 +70,9 @@ async def test_flags(tmp_path: Path) -> None:
 
 
 async def test_paths_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="/no is missing"):
+    with pytest.raises(InvalidArgument, match="/no does not exist"):
         await Access(authfile=Path("/no")).settled(secrets_deadline())
-    for path, problem in (("/no", "/no is not a directory"), ("/" + "x" * 300, "cannot be read")):
+    for path, problem in (("/no", "/no is not a directory"), ("/" + "x" * 300, "cannot read")):
         with pytest.raises(InvalidArgument, match=problem):
             async with skopeo_flags(Access(cert_dir=Path(path)), {}, HOST, tmp_path):
                 pass

@@ -124,12 +124,12 @@ def test_public_keys_are_taken(key: str) -> None:
 def test_what_is_no_public_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         checked_keys([_key(), key])
-    assert "Number 2 " in caught.value.message
+    assert "SSH key 2 " in caught.value.message
     assert "SECRET" not in caught.value.message
 
 
 def test_too_many_keys_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match="65536 bytes"):
+    with pytest.raises(InvalidArgument, match="larger than 64 KiB"):
         checked_keys([_key(comment="c" * 1000)] * 70)
 
 
@@ -179,14 +179,14 @@ def test_what_is_no_host_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("ranges", "problem"),
     [
-        ([(0, 1000, 0)], "no ids"),
-        ([(0, 1000, 10), (9, 5000, 1)], "starts overlap"),
-        ([(5, 1000, 10), (0, 5000, 6)], "starts overlap"),
-        ([(0, 1000, 10), (20, 1009, 1)], "targets overlap"),
-        ([(0, 4294967295, 1)], "last id"),
-        ([(4294967295, 0, 1)], "last id"),
-        ([(0, 4294967290, 6)], "last id"),
-        ([(1, 0, 4294967295)], "last id"),
+        ([(0, 1000, 0)], "empty range"),
+        ([(0, 1000, 10), (9, 5000, 1)], "overlapping starts"),
+        ([(5, 1000, 10), (0, 5000, 6)], "overlapping starts"),
+        ([(0, 1000, 10), (20, 1009, 1)], "overlapping targets"),
+        ([(0, 4294967295, 1)], "last ID"),
+        ([(4294967295, 0, 1)], "last ID"),
+        ([(0, 4294967290, 6)], "last ID"),
+        ([(1, 0, 4294967295)], "last ID"),
         ([(number, number, 1) for number in range(341)], "340"),
     ],
 )

@@ -246,7 +246,7 @@ async def test_image_of_another_format_than_its_overlay_says_is_in_use(
 async def test_device_out_of_sight_may_need_anything(reader: HeaderReader) -> None:
     device = Path("/dev/virtlayer-test/volume")
     await ImageFiles(reader).look_at([Reference(device, "raw")])
-    assert "does not see that device" in await refused(reader, device, "qcow2")
+    assert "has no access to that device" in await refused(reader, device, "qcow2")
 
 
 async def test_process_that_ends_is_in_use(

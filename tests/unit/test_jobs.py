@@ -231,9 +231,9 @@ async def test_cancelling_what_is_over_or_never_was_is_an_error() -> None:
     jobs, _ = make()
     job = begin(jobs, forever)
     await jobs.cancel(job.id)
-    with pytest.raises(NoSuchJob, match="is over"):
+    with pytest.raises(NoSuchJob, match="has already ended"):
         await jobs.cancel(job.id)
-    with pytest.raises(NoSuchJob, match="no job 99"):
+    with pytest.raises(NoSuchJob, match="No job 99"):
         await jobs.cancel(99)
 
 
@@ -322,7 +322,7 @@ async def test_queue_of_a_user_is_limited_and_what_a_refused_job_owns_is_closed(
     belongings = contextlib.ExitStack()
     closed: list[bool] = []
     belongings.callback(closed.append, True)
-    with pytest.raises(Busy, match="2 jobs in the queue"):
+    with pytest.raises(Busy, match="2 queued jobs"):
         begin(jobs, forever, belongings)
     assert closed == [True]
     started += [begin(jobs, forever, uid=0) for _ in range(3)]

@@ -75,7 +75,7 @@ async def test_content_is_read_to_its_end(kind: Giving) -> None:
 
 
 async def test_more_than_the_limit_is_refused() -> None:
-    too_much = pytest.raises(InvalidArgument, match="more than 1000 bytes")
+    too_much = pytest.raises(InvalidArgument, match="more than 1000 B")
     with nothing_left(), memory_file(CONTENT) as descriptor, too_much:
         await content_of(descriptor, "auth-fd", 1000, secrets_deadline())
 

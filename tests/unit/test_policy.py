@@ -119,5 +119,5 @@ def test_invalid_policy_is_named(tmp_path: Path, content: str) -> None:
 
 def test_missing_policy_is_named(tmp_path: Path) -> None:
     reference = parse_reference(IMAGE)
-    with pytest.raises(PolicyRejected, match=r"cannot be read.*registries\.policy"):
+    with pytest.raises(PolicyRejected, match=r"registries\.policy.* cannot be read"):
         policy_scope(SignaturePolicy(file=tmp_path / "none.json"), reference, reference)

@@ -74,5 +74,7 @@ async def test_deadline_begins_again_with_everything_that_the_program_sends(
             await asyncio.sleep(0.01)
         assert not task.done()
         await peer.send(**{"return": {}, "id": number})
-        with pytest.raises(Internal, match="sleep sent nothing for 0 s after the command block-ex"):
+        with pytest.raises(
+            Internal, match="sleep did not answer the command block-export-del within 0 s"
+        ):
             await task

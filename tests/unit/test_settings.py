@@ -30,11 +30,11 @@ def test_the_limits_themselves_are_taken(tmp_path: Path, depth: int) -> None:
         ("depth-limit = true", "whole number"),
         (f"virtual-size = {63 * MIB}", "from 64 MiB to 63 TiB"),
         (f"virtual-size = {64 * MIB + 512}", "multiple of 1 MiB"),
-        ("virtual-size = 0", "storage.virtual-size of 0 bytes"),
+        ("virtual-size = 0", "storage.virtual-size: 0 B"),
         (f"virtual-size = {64 * TIB}", "from 64 MiB to 63 TiB"),
         (f"virtual-size = {2**63}", "from 64 MiB to 63 TiB"),
         ("virtual-size = -1", "0 or more"),
-        ("depth_limit = 3", 'unknown key "storage.depth_limit"; known here: depth-limit'),
+        ("depth_limit = 3", 'unknown key "storage.depth_limit". Known: depth-limit'),
         ("dept-limit = 3", 'unknown key "storage.dept-limit"'),
     ],
 )

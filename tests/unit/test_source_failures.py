@@ -8,6 +8,7 @@ from virtlayer.errors import (
     ImageNotFound,
     MalformedLayer,
     NoSpace,
+    NotAuthorized,
     PlatformNotFound,
     PolicyRejected,
     RegistryAuth,
@@ -29,7 +30,6 @@ REGISTRY, LOCAL = parse_reference("host:5000/demo:1"), parse_reference("oci:/lay
         ('no descriptor found for reference "nope"', ImageNotFound),
         ("more than one image in oci, choose an image", ImageNotFound),
         ('Tag "docker.io/library/demo:2" not found', ImageNotFound),
-        ("open /x/index.json: permission denied", ImageNotFound),
         (
             'no image found in image index for architecture "amd64", variant "", OS "linux"',
             PlatformNotFound,
@@ -62,18 +62,61 @@ def test_meaning(text: str, error: type[VirtlayerError]) -> None:
     assert str(found).startswith("docker://host:5000/demo:1")
 
 
-def test_an_unknown_problem_with_a_file() -> None:
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        (
+            'Error parsing image name "oci:/l:1": open /l/index.json: permission denied',
+            NotAuthorized,
+            "cannot read /l/index.json: permission denied",
+        ),
+        ("faccessat /a b/l: permission denied", NotAuthorized, "cannot read /a b/l: permission"),
+        (
+            "open /no/index.json: no such file or directory",
+            ImageNotFound,
+            "/no/index.json does not",
+        ),
+        ('creating temp directory: archive file not found: "/a.tar"', ImageNotFound, "/a.tar does"),
+        (
+            'opening file "/a.tar": open /a.tar: no such file or directory',
+            ImageNotFound,
+            "layout:1: /a.tar does not exist",
+        ),
+        (
+            "open /l/blobs/sha256/00: no such file or directory",
+            ImageNotFound,
+            "the image is incomplete: /l/blobs/sha256/00 does not exist",
+        ),
+    ],
+)
+def test_file_of_local_source_is_named(text: str, error: type[VirtlayerError], said: str) -> None:
+    found = failure(LOCAL, text)
+    assert (type(found), said in found.message) == (error, True), found.message
+
+
+def test_refused_login_names_registry_and_user() -> None:
+    text = "reading manifest 1 in host:5000/demo: authentication required"
+    assert failure(REGISTRY, text, "me").message.endswith(
+        'The login of user "me" at host:5000 was refused. Check user name and password.'
+    )
+    assert failure(REGISTRY, text).message.endswith(
+        "host:5000 requires a login, or the image does not exist. "
+        'Use "skopeo login host:5000", or the option "username".'
+    )
+
+
+def test_unknown_problem_with_local_source_is_image_not_found() -> None:
     assert type(failure(LOCAL, "something new")) is ImageNotFound
 
 
-def test_only_the_fatal_line_of_a_log_is_told() -> None:
+def test_message_is_the_fatal_line_of_a_log() -> None:
     log = (
         'time="2026-11-24T06:57:33Z" level=info msg="Reading blob body failed"\n'
         'time="2026-11-24T06:57:34Z" level=fatal msg="Error parsing \\"x\\": manifest unknown"\n'
     )
     message = str(failure(REGISTRY, log))
     assert message == (
-        'docker://host:5000/demo:1: Error parsing "x": manifest unknown. Check its name and tag.'
+        'docker://host:5000/demo:1: Error parsing "x": manifest unknown. Check the name and tag.'
     )
 
 

@@ -57,7 +57,9 @@ def test_any_other_sum_is_refused(block: bytes, error: int, written: bytes) -> N
     if stated in (total, _summed(block, signed=True)) or not 0 <= stated < 2**18:
         return
 
-    with pytest.raises(BadHeader, match=f"checksum is {stated}, its bytes add up to {total}"):
+    with pytest.raises(
+        BadHeader, match=f"checksum of the header is {stated}, but it should be {total}"
+    ):
         parse_header(_with_checksum(block, written % stated))
 
 

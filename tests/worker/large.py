@@ -72,7 +72,7 @@ def million_directories(count: int) -> LayerContent:
 
 
 def large_file(size: int) -> LayerContent:
-    """A file of that many bytes, a multiple of 64 MiB, with something at its beginning and end."""
+    """A file of that many bytes, a multiple of 64 MiB, with something at the beginning and end."""
     piece = bytes(64 * MIB)
     count = size // len(piece) - 2
     return repeated(

@@ -197,7 +197,7 @@ _HOSTILE_AND_SENSELESS: Mapping[str, Callable[[str], list[LayerContent]]] = {
     "a hard link behind a symlink": lambda host: [
         layer(symlink("s", host), hardlink("a", "s/victim"))
     ],
-    "a path round in symlinks": lambda _: [
+    "a path loop of symlinks": lambda _: [
         layer(symlink("a", "b"), symlink("b", "a"), file("a/x", b"1"))
     ],
 }
@@ -438,5 +438,5 @@ async def test_id_that_a_container_has_not_is_refused(
     tmp_path: Path, entry: Entry, whose: str
 ) -> None:
     await build_directory(tmp_path / "root", [layer(entry)])
-    with pytest.raises(InvalidArgument, match=f"has a file of {whose}, which is beyond the ids"):
+    with pytest.raises(InvalidArgument, match=f"has a file of {whose}, which is outside the IDs"):
         await customize(tmp_path / "root", _CONTAINER)

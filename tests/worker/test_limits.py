@@ -56,7 +56,7 @@ async def test_65_000_names_of_one_file(worker: LayerWorker, tmp_path: Path) -> 
     with mounted(tmp_path / "volume", tmp_path / "mnt") as root:
         assert (root / "file").stat().st_nlink == 65_000
 
-    with pytest.raises(LayerTooLarge, match=r'"d12/link-064999".*more than 65000 names'):
+    with pytest.raises(LayerTooLarge, match=r'"d12/link-064999".*more than 65000 hard links'):
         await build_volume(worker, tmp_path / "volume", [_links(65_000)])
 
 

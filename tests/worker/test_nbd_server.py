@@ -89,7 +89,9 @@ async def test_server_that_hangs_is_an_error_after_the_deadline(
 
 def test_server_that_hangs_is_reported_as_such() -> None:
     refused = refusal(ServerHangs(errno.ETIMEDOUT), b"some/entry", None)
-    assert refused.problem.startswith("cannot be written: the volume's server makes no progress")
+    assert refused.problem.startswith(
+        "cannot be written: the server of the volume makes no progress"
+    )
 
 
 def _opened(device: socket.socket) -> None:

@@ -104,7 +104,7 @@ async def test_damaged_disk_is_refused_in_the_words_of_qemu_img(disk: Path) -> N
         stream.write(b"\xff" * 8)
     descriptor = os.open(disk, os.O_RDONLY)
     try:
-        with pytest.raises(MalformedLayer, match=r"disk that qemu-img can read: .*L1"):
+        with pytest.raises(MalformedLayer, match=r"disk image that qemu-img can read: .*L1"):
             await inspect_disk(LocalStaging(descriptor, Purpose.DISK, descriptor), "The disk")
     finally:
         os.close(descriptor)

@@ -173,7 +173,7 @@ async def test_killed_worker_is_one_clear_error(worker: LayerWorker, tmp_path: P
     os.truncate(volume, SIZE)
     os.kill(worker.pid, signal.SIGKILL)
 
-    with pytest.raises(Internal, match=r"worker ended .*SIGKILL"):
+    with pytest.raises(Internal, match=r"worker stopped .*SIGKILL"):
         await apply_layer(worker, volume, layer(file("a", b"1")), format_size=SIZE)
 
 

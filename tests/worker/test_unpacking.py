@@ -51,7 +51,7 @@ async def test_process_that_does_not_go_on_is_given_up() -> None:
     with nothing_left(), open_blob(layer(DATA).blob) as blob:
         async with UnpackingWorker.started(LocalPrograms(), LayerSettings()) as worker:
             os.kill(worker.pid, signal.SIGSTOP)
-            with pytest.raises(Internal, match="gave nothing for 0 s"):
+            with pytest.raises(Internal, match="gave no data for 0 s"):
                 await worker.digest(blob, "sha256", "the blob", patience=0.1)
 
 
@@ -59,7 +59,7 @@ async def test_process_that_dies_is_reported() -> None:
     with nothing_left(), open_blob(layer(DATA).blob) as blob:
         async with UnpackingWorker.started(LocalPrograms(), LayerSettings()) as worker:
             os.kill(worker.pid, signal.SIGKILL)
-            with pytest.raises(Internal, match="ended while it worked on the blob"):
+            with pytest.raises(Internal, match="stopped while processing the blob"):
                 await worker.digest(blob, "sha256", "the blob")
 
 

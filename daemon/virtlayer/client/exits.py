@@ -45,14 +45,14 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done",
-    Exit.FAILED: "failed in another way than those below",
-    Exit.USAGE: "the command, the source or an option makes no sense",
+    Exit.FAILED: "any other error",
+    Exit.USAGE: "invalid command, source or option",
     Exit.NOT_FOUND: "no such image, platform, pool, volume or job",
-    Exit.DENIED: "the registry, the signature policy or this host refuses",
-    Exit.UNAVAILABLE: "the registry, the pool or virtlayerd cannot be reached; try again later",
+    Exit.DENIED: "refused by the registry, the signature policy or this host",
+    Exit.UNAVAILABLE: "registry, libvirt, pool or virtlayerd is unavailable; try again later",
     Exit.NO_SPACE: "the pool, the cache or the volume is full",
-    Exit.CONFLICT: "it exists already, or is in use",
-    Exit.CANCELLED: "cancelled, with Ctrl-C or by someone else",
+    Exit.CONFLICT: "the name is taken, or the object is in use",
+    Exit.CANCELLED: "cancelled, by Ctrl-C or by another user",
 }
 
 _EXITS: dict[type[VirtlayerError], Exit] = {
@@ -81,5 +81,5 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
 
 
 def exit_of(error: VirtlayerError) -> Exit:
-    """The exit status that tells a script about this error."""
+    """The exit status for this error."""
     return _EXITS.get(type(error), Exit.FAILED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Starting a job and waiting for its end; Ctrl-C ends the job too, and waits until it is clean."""
+"""Starting a job and waiting for its end; Ctrl-C cancels the job and waits until it has ended."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,11 @@ from virtlayer.client.progress import ShowProgress, shown_progress
 from virtlayer.errors import Cancelled, NoSuchJob
 
 CANCEL_SECONDS = 10
-"""How long Ctrl-C waits for the daemon to have cleaned up, before it gives up."""
+"""Seconds that Ctrl-C waits for virtlayerd to clean up."""
 
 
 async def started(client: Client, start: Coroutine[object, object, StartedJob]) -> StartedJob:
-    """Start a job. Ctrl-C in the middle of the call must not leave a job that nobody knows."""
+    """Start a job; Ctrl-C during the call cancels the job too."""
     starting = asyncio.ensure_future(start)
     try:
         return await asyncio.shield(starting)
@@ -25,7 +25,7 @@ async def started(client: Client, start: Coroutine[object, object, StartedJob]) 
 
 
 async def finished(client: Client, job: StartedJob, *, as_json: bool) -> dict[str, object]:
-    """Wait for the job, and show how far it is; return its result.
+    """Wait for the job and show its progress; return its result.
 
     Raises:
         VirtlayerError: What the job ended with.
@@ -48,5 +48,5 @@ async def _cancelled(client: Client, job: StartedJob, show: ShowProgress) -> Out
             return await client.wait(job, show)
     except TimeoutError:
         raise Cancelled(
-            f'Job {job.id} was told to end and has not yet; "virtlayer jobs" shows when.'
+            f'Job {job.id} is still being cancelled. "virtlayer jobs" shows its state.'
         ) from None

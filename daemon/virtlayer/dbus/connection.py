@@ -93,14 +93,14 @@ class Connection(MessageBus):
         try:
             connection = cls(address, limits)
         except (OSError, ValueError) as error:
-            raise ConnectionError(f"There is no bus at {address}: {error}.") from error
+            raise ConnectionError(f"Cannot connect to the bus at {address}: {error}.") from error
         try:
             await connection.connect()
         except BaseException as error:
             connection._finalize(error)
             if isinstance(error, OSError | EOFError | AuthError):
                 raise ConnectionError(
-                    f"The bus at {address} does not let us in: {error}."
+                    f"The bus at {address} refused the connection: {error}."
                 ) from error
             raise
         return connection

@@ -128,10 +128,10 @@ class Reader:
         try:
             self._refused = _refused(
                 read_header(start, limits),
-                f"it has {size} bytes, and at most {human_size(limits.size)} are accepted",
+                f"it has {size} bytes; the limit is {human_size(limits.size)}",
             )
         except UnacceptableMessage as error:
-            _log.warning("A message of %d bytes is dropped: %s.", size, error)
+            _log.warning("Dropped a message of %d bytes: %s.", size, error)
 
     def _skip(self) -> bool:
         """Read on in a message that is not kept; False if there is more of it."""
@@ -193,7 +193,7 @@ def _accepted(
     try:
         header = read_header(content, limits)
     except UnacceptableMessage as error:
-        _log.warning("A message is dropped: %s.", error)
+        _log.warning("Dropped a message: %s.", error)
         return None
     try:
         check_body(content, header, limits)
@@ -203,7 +203,7 @@ def _accepted(
 
 
 def _refused(header: Header, reason: str) -> RefusedMessage:
-    return RefusedMessage(header, f"The message is not accepted: {reason}.")
+    return RefusedMessage(header, f"The message was rejected: {reason}.")
 
 
 def _parsed(content: bytes, descriptors: list[int]) -> Message | None:
@@ -214,6 +214,6 @@ def _parsed(content: bytes, descriptors: list[int]) -> Message | None:
     try:
         message: Message | None = parser.unmarshall()
     except Exception as error:  # whatever its parser trips over, the next message is another one
-        _log.warning("A message was dropped: %r", error)
+        _log.warning("Dropped a message: %r", error)
         return None
     return message

@@ -152,7 +152,7 @@ class _Walk:
         """Walk over a body, to its end."""
         self._all_of(signature, 0)
         if self.position != self._end:
-            raise UnacceptableMessage("its body is longer than its signature")
+            raise UnacceptableMessage("its body is longer than its signature says")
 
     def _all_of(self, signature: str, depth: int) -> None:
         index = 0
@@ -190,7 +190,7 @@ class _Walk:
         while self.position < end:
             self._value(signature, index, depth)
         if self.position != end:
-            raise UnacceptableMessage("an array ends inside of a value")
+            raise UnacceptableMessage("an array ends within a value")
         return _after_type(signature, index)
 
     def _variant(self, depth: int) -> None:
@@ -227,7 +227,7 @@ class _Walk:
     def _count(self, number: int) -> None:
         self._values += number
         if self._values > self._limits.values:
-            raise UnacceptableMessage(f"it has more than {self._limits.values} values")
+            raise UnacceptableMessage(f"it has more than {self._limits.values} values, the limit")
 
     def _deeper(self, depth: int) -> int:
         if depth >= self._limits.depth:

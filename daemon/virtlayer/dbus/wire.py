@@ -47,7 +47,7 @@ def marshalled(message: Message) -> bytearray:
     content: bytearray = message._marshall(negotiate_unix_fd=True)  # noqa: SLF001 -- dbus-next has no public one
     if len(content) > SEND_LIMIT:
         raise MessageTooLarge(
-            f"The message has {len(content)} bytes, over the {SEND_LIMIT} that a bus takes."
+            f"The message has {len(content)} bytes; the limit of a bus is {SEND_LIMIT}."
         )
     return content
 
@@ -128,7 +128,7 @@ class Writer:
             return
         except OSError as error:
             # The reader meets the end of the connection as well, and reports it.
-            _log.debug("Writing to the bus failed: %s", error)
+            _log.debug("Cannot write to the bus: %s", error)
             self.close()
             return
         self._unwatch()

@@ -40,7 +40,7 @@ def named_file(name: str, image: Path) -> Path | None:
     raise unclear(
         image,
         f'it is backed by "{shown}", which is not a path',
-        "Delete it, or have it name its backing file by a path (qemu-img rebase -u).",
+        "Delete it, or change its backing file to a path (qemu-img rebase -u).",
     )
 
 

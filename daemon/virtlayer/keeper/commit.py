@@ -222,8 +222,8 @@ def _seen(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:
         return volumes[placed.path.name]
     except KeyError:
         raise Libvirt(
-            f'libvirt does not see the volume {placed.path.name} in the pool "{pool.name}" '
-            "after a refresh. Is the pool's directory the one that libvirtd sees?"
+            f'libvirt does not list the volume {placed.path.name} in the pool "{pool.name}" after '
+            "a refresh. Check that libvirtd uses the same directory for the pool."
         ) from None
 
 
@@ -241,11 +241,11 @@ def _check(
     seen = f"{volume.format} on {volume.backing_path} ({volume.backing_format})"
     if placed.ours:
         raise Libvirt(
-            f'libvirt takes the new volume {volume.name} in the pool "{pool.name}" for {seen}, '
-            f"not for {' or '.join(formats)} on {expected_backing}; it was removed again."
+            f'libvirt detected {seen} in the new volume {volume.name} of the pool "{pool.name}", '
+            f"not {' or '.join(formats)} on {expected_backing}. The volume was removed."
         )
     raise VolumeExists(
-        f'A file {volume.name} came into the pool "{pool.name}" meanwhile, {seen}, which is not '
+        f'A file {volume.name} was created in the pool "{pool.name}" during the job: {seen}, not '
         f"the layer of that name (qcow2 on {expected_backing}). Delete it and try again."
     )
 
@@ -267,8 +267,8 @@ def _take_over(file: int, owner: int, name: str, group: int | None) -> None:
     info = os.fstat(file)
     if info.st_uid not in (os.geteuid(), owner) or info.st_nlink != 1:
         raise Internal(
-            f"The new file {name} belongs to uid {info.st_uid} and has {info.st_nlink} names, so "
-            "it is not the one that was written. It was not used."
+            f"The new file {name} belongs to UID {info.st_uid} and has {info.st_nlink} names, so "
+            "it is not the file that was written. It was not used."
         )
     if group is None:
         group = info.st_gid if info.st_uid == os.geteuid() else os.getegid()

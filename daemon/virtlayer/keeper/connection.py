@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Concatenate, Self
 from urllib.parse import urlsplit
 
-from virtlayer.errors import Libvirt
+from virtlayer.errors import Libvirt, PoolUnavailable
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.failures import translated, undecodable
 
@@ -55,7 +55,8 @@ class Hypervisor:
         """Connect now, so that a wrong URI is known at once.
 
         Raises:
-            Libvirt: The URI cannot be opened.
+            Libvirt: The URI is that of another host.
+            PoolUnavailable: libvirt cannot be reached.
         """
         await self._connected()
 
@@ -99,17 +100,17 @@ class Hypervisor:
             kwargs: And by name.
 
         Raises:
-            Libvirt: libvirtd does not answer. The thread waits until libvirtd ends.
+            PoolUnavailable: libvirtd does not answer. The thread waits until libvirtd ends.
             VirtlayerError: What libvirt's error means, by ``failures.translated``.
         """
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await self._called(function, *args, **kwargs)
         except TimeoutError as error:
-            raise Libvirt(
+            raise PoolUnavailable(
                 f'libvirtd did not answer within {_ANSWER_SECONDS:.0f} s. If "virsh pool-list" '
-                "does not answer either, restart libvirtd. Images in pools whose backing file is a "
-                "FIFO make it hang: delete them."
+                "does not answer either, restart libvirtd. It hangs on images in pools whose "
+                "backing file is a FIFO: delete them."
             ) from error
 
     async def _called[**P, T](
@@ -159,9 +160,9 @@ class Hypervisor:
                 return await self._in_thread(_open, self.uri)
             except libvirt.libvirtError as error:
                 if time.monotonic() >= deadline:
-                    raise Libvirt(
-                        f"libvirt cannot be reached at {self.uri}: {error.get_error_message()}. "
-                        "Check that libvirtd runs and that the URI is right (--connect)."
+                    raise PoolUnavailable(
+                        f"Cannot connect to libvirt at {self.uri}: {error.get_error_message()}. "
+                        "Check that libvirtd is running, and the URI (--connect)."
                     ) from error
             await asyncio.sleep(_RECONNECT_PAUSE)
 
@@ -175,8 +176,8 @@ class Hypervisor:
 def _open(uri: str) -> Connection:
     if urlsplit(uri).netloc:
         raise Libvirt(
-            f"The libvirt URI {uri} is one of another machine. virtlayerd writes volumes as files: "
-            "run it on that machine, or give a URI without a host."
+            f"The libvirt URI {uri} is that of another host. virtlayerd writes volumes as files: "
+            "run it on that host, or use a URI without a host name."
         )
     _run_event_loop()
     connection = libvirt.open(uri)

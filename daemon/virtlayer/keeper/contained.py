@@ -35,8 +35,8 @@ async def check_contained(directory: int) -> None:
         found = error.strerror or str(error)
     if found is not None:
         raise PoolUnsupported(
-            f"The directory was not placed, because not all of its ids were mapped: {found}. Use a "
-            "pool whose directory others cannot enter."
+            "The directory was not added to the pool, because not all IDs in it are mapped: "
+            f"{found}. Use a pool whose directory other users cannot enter."
         )
 
 

@@ -18,8 +18,7 @@ async def delete_volume(hypervisor: Hypervisor, pool: Pool, name: str) -> None:
     """
     if not await hypervisor.call(_delete, pool.uuid, name):
         raise InUse(
-            f'libvirt is copying or creating on the volume {name} in the pool "{pool.name}". '
-            "Try again when that is over."
+            f'libvirt is copying the volume {name} in the pool "{pool.name}". Try again later.'
         )
 
 

@@ -62,8 +62,8 @@ async def place_directory(
     except OSError as error:
         if error.errno in _TAKEN:
             raise VolumeExists(
-                f'Another volume "{name}" came into the pool "{pool.name}" meanwhile. '
-                "Take another name, or delete it."
+                f'Another volume "{name}" was created in the pool "{pool.name}" during the pull. '
+                "Choose another name, or delete that volume."
             ) from error
         raise refused_by_system(error, pool.name, pool.path) from error
 

@@ -6,12 +6,14 @@ The codes are libvirt's ``virErrorNumber``, the numbers in its ``int1`` the syst
 
 import errno
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from virtlayer.errors import (
     Libvirt,
     NoSpace,
+    NotAuthorized,
     PoolInactive,
     PoolNotFound,
     PoolUnsupported,
@@ -31,11 +33,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BY_CODE: Mapping[str, _Meaning] = {
     "VIR_ERR_NO_STORAGE_POOL": (
         PoolNotFound,
-        "`virsh pool-list --all` lists the pools.",
+        '"virsh pool-list --all" lists the pools.',
     ),
     "VIR_ERR_NO_STORAGE_VOL": (
         VolumeNotFound,
-        "`virsh vol-list POOL` lists the volumes; `virsh pool-refresh POOL` looks for new ones.",
+        '"virsh vol-list POOL" lists the volumes; "virsh pool-refresh POOL" finds new ones.',
     ),
     "VIR_ERR_STORAGE_VOL_EXIST": (
         VolumeExists,
@@ -43,26 +45,26 @@ _BY_CODE: Mapping[str, _Meaning] = {
     ),
     "VIR_ERR_OPERATION_DENIED": (
         Libvirt,
-        "libvirt does not let virtlayer-keeper do that: see its URI and libvirtd.conf.",
+        "libvirt does not permit this to virtlayer-keeper: check the URI and libvirtd.conf.",
     ),
     "VIR_ERR_AUTH_FAILED": (
         Libvirt,
-        "libvirt did not accept virtlayer-keeper: see its URI and libvirtd.conf.",
+        "libvirt did not accept virtlayer-keeper: check the URI and libvirtd.conf.",
     ),
     "VIR_ERR_ACCESS_DENIED": (
         Libvirt,
-        "libvirt's access rules do not allow that to virtlayer-keeper.",
+        "The access rules of libvirt do not permit this to virtlayer-keeper.",
     ),
     "VIR_ERR_OPERATION_FAILED": (
         Libvirt,
-        "The log of libvirtd may say why.",
+        "See the log of libvirtd for the cause.",
     ),
 }
 
 _BY_CODE_IN_STORAGE: Mapping[str, _Meaning] = {
     "VIR_ERR_OPERATION_INVALID": (
         PoolInactive,
-        "Start the pool with `virsh pool-start POOL`.",
+        'Start the pool with "virsh pool-start POOL".',
     ),
     "VIR_ERR_NO_SUPPORT": (
         PoolUnsupported,
@@ -80,7 +82,7 @@ def translated(error: LibvirtError) -> VirtlayerError:
     code = error.get_error_code()
     text = f"libvirt: {error.get_error_message() or error}".rstrip(".")
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL:
-        return NoSpace(f"{text}. Free some space in the pool, or use another one.")
+        return NoSpace(f"{text}. Free some space in the pool, or use another pool.")
     known = _of(code, _BY_CODE)
     if error.get_error_domain() == libvirt.VIR_FROM_STORAGE:
         known = _of(code, _BY_CODE_IN_STORAGE) or known
@@ -126,22 +128,22 @@ def refused_by_system(error: OSError, pool_name: str, directory: Path) -> Virtla
     reason = error.strerror or str(error)
     place = f'the pool "{pool_name}" ({directory})'
     if error.errno in _FULL:
-        return NoSpace(f"There is no space left in {place}. Free some, or use another pool.")
+        return NoSpace(f"No space left in {place}. Free some space, or use another pool.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and not directory.is_dir():
         return PoolInactive(
-            f"The directory of {place} is missing. Restore it, "
-            f"then run `virsh pool-start {pool_name}`."
+            f"The directory of {place} is missing. Restore it, then start the pool: virsh "
+            f"pool-start {shlex.quote(pool_name)}"
         )
     # The unit makes all of the system read-only but for the usual directories of pools.
     if error.errno == errno.EROFS and os.geteuid() == 0:
-        return PoolUnsupported(
-            f"virtlayer-keeper cannot write in {place}: {reason}. Mount it writable, or run "
-            f'"systemctl edit virtlayer-keeper.service" and add "ReadWritePaths={directory}", '
-            "see virtlayerd(8)."
+        return NotAuthorized(
+            f"virtlayer-keeper cannot write to {place}: {reason}. Mount it writable, or run "
+            f'"systemctl edit virtlayer-keeper.service" and add "ReadWritePaths={directory}", see '
+            "virtlayerd(8)."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return PoolUnsupported(
-            f"virtlayer-keeper cannot write in {place}: {reason}. "
-            "Give its user the right to, or use another pool."
+        return NotAuthorized(
+            f"virtlayer-keeper cannot write to {place}: {reason}. Permit its user to write there, "
+            "or use another pool."
         )
-    return PoolUnsupported(f"Writing in {place} failed: {reason}.")
+    return PoolUnsupported(f"Cannot write to {place}: {reason}.")

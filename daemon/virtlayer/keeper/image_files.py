@@ -217,8 +217,8 @@ def _check_not_hidden(reference: Reference) -> None:
         return
     raise unclear(
         reference.path,
-        "this service does not see that device",
-        "Let it (PrivateDevices=no in a drop-in for its unit), or remove what refers to it.",
+        "virtlayer-keeper has no access to that device",
+        "Allow it (PrivateDevices=no in a drop-in for its unit), or remove what refers to it.",
     )
 
 

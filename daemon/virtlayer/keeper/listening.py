@@ -38,8 +38,8 @@ def inherited_socket() -> socket.socket:
     """
     if (os.environ.get("LISTEN_PID"), os.environ.get("LISTEN_FDS")) != (str(os.getpid()), "1"):
         raise ServiceUnavailable(
-            "virtlayer-keeper is started by systemd (virtlayer-keeper.socket), or by "
-            '"virtlayerd --session". Run one of these instead.'
+            'virtlayer-keeper is started by systemd (virtlayer-keeper.socket) or by "virtlayerd '
+            '--session". Use one of these instead.'
         )
     return socket.socket(fileno=_FIRST_PASSED)
 
@@ -95,7 +95,7 @@ class Listener:
                 if error.errno not in _SHORTAGES:
                     raise
                 # The connections that there are go on, and free descriptors when they end.
-                _log.warning("A connection cannot be accepted now: %s.", error.strerror)
+                _log.warning("Cannot accept a connection: %s.", error.strerror)
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             if not _may_connect(connection) or len(self._served) >= _CONNECTIONS_LIMIT:
@@ -139,7 +139,7 @@ def _may_connect(connection: socket.socket) -> bool:
     _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
     if uid in (0, _service_uid()):
         return True
-    _log.warning("A connection of the user with the uid %d was refused.", uid)
+    _log.warning("Refused a connection of UID %d.", uid)
     return False
 
 

@@ -62,7 +62,7 @@ def main() -> None:
 def _parse_arguments() -> Arguments:
     parser = argparse.ArgumentParser(
         prog="virtlayer-keeper",
-        description="Keeps libvirt's storage pools for virtlayerd, which has no access to them.",
+        description="Accesses libvirt's storage pools for virtlayerd, which has no access to them.",
     )
     parser.add_argument(
         "--connect", metavar="URI", default="qemu:///system", help="the libvirt URI"
@@ -71,7 +71,7 @@ def _parse_arguments() -> Arguments:
         "--config",
         metavar="FILE",
         type=Path,
-        help="the settings to read instead of the usual ones",
+        help="settings file, see virtlayerd.toml(5)",
     )
     parser.add_argument("--version", action="version", version=f"virtlayer-keeper {VERSION}")
     given = parser.parse_args()

@@ -30,8 +30,8 @@ def check_overlay(file: int, name: str) -> None:
     )
     if header.format != "qcow2" or header.problem or header.data_file or not fits:
         raise Internal(
-            f"The volume {name} was not placed: it is not a qcow2 that refers to layers of its "
-            "own pool only."
+            f"The volume {name} was not added to the pool: it is not a qcow2 that is backed by "
+            "layers of this pool only."
         )
 
 
@@ -48,4 +48,6 @@ def check_disk(file: int, name: str) -> None:
     try:
         disk_format(os.pread(file, HEADER_READ, 0))
     except BadDisk as error:
-        raise Internal(f"The volume {name} was not placed: the disk {error}.") from error
+        raise Internal(
+            f"The volume {name} was not added to the pool: the disk image {error}."
+        ) from error

@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Set
 
@@ -56,13 +57,13 @@ class Pools:
         except PoolNotFound as error:
             names = ", ".join(await self._hypervisor.call(_pool_names)) or "none"
             raise PoolNotFound(
-                f'libvirt has no storage pool "{name}" ({self._hypervisor.uri}). '
-                f"Pools that it has: {names}."
+                f'No storage pool "{name}" at {self._hypervisor.uri}. Pools: {names}.'
             ) from error
         pool = parse_pool(description)
         if not active:
             raise PoolInactive(
-                f'The pool "{name}" is not started. Run `virsh pool-start {name}` first.'
+                f'The pool "{name}" is not active. Start it: '
+                + shlex.join(["virsh", "--connect", self._hypervisor.uri, "pool-start", name])
             )
         return pool
 
@@ -162,9 +163,8 @@ class _Refreshes:
             while (found := await self._hypervisor.call(_refresh, self._pool, wanted)) is None:
                 if time.monotonic() > deadline:
                     raise Libvirt(
-                        f'The pool "{self._pool.name}" cannot be refreshed: libvirt has been '
-                        f"creating or copying a volume there for {_BUSY_SECONDS:.0f} s. "
-                        "Try again when that is over."
+                        f'Cannot refresh the pool "{self._pool.name}": libvirt has been creating '
+                        f"or copying a volume there for {_BUSY_SECONDS:.0f} s. Try again later."
                     )
                 await asyncio.sleep(_BUSY_PAUSE)
             return _parsed(found)

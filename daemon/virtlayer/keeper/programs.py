@@ -80,7 +80,7 @@ def running(
     kind = request.kind
     purposes = _PURPOSES.get(kind, (None,))
     if (place and place.purpose) not in purposes:
-        raise Internal(f"The program {kind} cannot work there.")
+        raise Internal(f"The program {kind} cannot run in this staging directory.")
     match kind:
         case Kind.STORAGE_DAEMON:
             assert place is not None
@@ -163,7 +163,7 @@ def creating_overlay(
         Internal: The staging directory is for something else.
     """
     if place.purpose is not Purpose.VOLUME:
-        raise Internal("An overlay cannot be made there.")
+        raise Internal("An overlay cannot be created in this staging directory.")
     options = f"compat=1.1,cluster_size={CLUSTER_SIZE},lazy_refcounts=off"
     return programs.running(
         [
@@ -190,5 +190,5 @@ def _socket_of(descriptors: Sequence[int], number: int, index: int, kind: int) -
 
 def _checked_number(descriptors: Sequence[int], number: int) -> Sequence[int]:
     if len(descriptors) != number:
-        raise Internal(f"A program takes {number} descriptors, not {len(descriptors)}.")
+        raise Internal(f"The program requires {number} descriptors, not {len(descriptors)}.")
     return descriptors

@@ -64,7 +64,7 @@ def _gid(label: str) -> int:
         return int(number) if number.isascii() and number.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
         raise Libvirt(
-            f'libvirt says that QEMU runs as "{label}", but this host has no group "{group}". '
+            f'libvirt reports that QEMU runs as "{label}", but this host has no group "{group}". '
             "Check user and group in qemu.conf."
         ) from None
 

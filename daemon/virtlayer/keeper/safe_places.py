@@ -54,9 +54,9 @@ def _check(pool: Pool, others_may_enter: bool) -> None:
     if not others_may_enter and _is_open(pool.path.resolve()):
         raise PoolUnsupported(
             f'Every user of this host can enter the directory of the pool "{pool.name}" '
-            f"({pool.path}), and would have the image's setuid programs and devices there. Use a "
-            "pool whose directory others cannot enter (chmod o-x), nor its group unless that is "
-            "root's, or one that is mounted with nosuid and nodev."
+            f"({pool.path}) and could use the image's setuid programs and devices there. Use a "
+            "pool whose directory only its owner and the group root can enter (chmod o-x), or one "
+            "that is mounted with nosuid and nodev."
         )
 
 

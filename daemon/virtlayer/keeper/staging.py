@@ -196,7 +196,7 @@ class _Making:
             # locked, between any two of these steps: then it begins again.
             with contextlib.suppress(FileNotFoundError):
                 return self._made(pool)
-        raise OSError(errno.EBUSY, f"something removes {STAGING_PARENT} again and again")
+        raise OSError(errno.EBUSY, f"another process keeps removing {STAGING_PARENT}")
 
     def remove(self) -> None:
         # What cannot be removed now, the next start sweeps.
@@ -235,7 +235,7 @@ class _Making:
             if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EXDEV):
                 raise PoolUnsupported(
                     f"{self._pool_path / STAGING_PARENT} is not a directory of the pool "
-                    f"({error.strerror}). Nothing was written. Find out who put it there, and "
+                    f"({error.strerror}). Nothing was written. Find out what created it, and "
                     "delete it."
                 ) from error
             raise

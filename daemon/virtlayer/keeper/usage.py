@@ -15,7 +15,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtlayer.errors import InUse, PoolInactive, PoolNotFound, PoolUnsupported, VirtlayerError
+from virtlayer.errors import (
+    InUse,
+    PoolInactive,
+    PoolNotFound,
+    PoolUnavailable,
+    PoolUnsupported,
+    VirtlayerError,
+)
 from virtlayer.keeper.beneath import Identity
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
@@ -40,6 +47,7 @@ async def usage_of(
 
     Raises:
         InUse: There is something whose chain cannot be read.
+        PoolUnavailable: The directory of an active pool is missing.
         VirtlayerError: libvirt cannot look at the pool.
     """
     async with header_reader() as reader:
@@ -94,9 +102,11 @@ async def _refreshed(
     except (PoolInactive, PoolNotFound):
         return None
     except VirtlayerError as error:
-        raise InUse(
-            f'Nothing was removed: cannot determine which layers the pool "{known.name}" needs: '
-            f"{error.message} Stop that pool if it does not work."
+        is_missing = pool is not None and not await asyncio.to_thread(pool.path.is_dir)
+        kind = PoolUnavailable if is_missing else InUse
+        raise kind(
+            f'Nothing was removed: cannot determine which layers the pool "{known.name}" uses: '
+            f"{error.message} If that pool does not work, stop it."
         ) from error
 
 
@@ -221,8 +231,8 @@ def _files_in(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         raise InUse(
-            f"Nothing was removed: cannot determine what is in {directory}, the directory of a "
-            f"pool that is not active: {error.strerror}. Start that pool, or undefine it."
+            f"Nothing was removed: cannot read {directory}, the directory of an inactive pool: "
+            f"{error.strerror}. Start that pool, or undefine it."
         ) from error
 
 

@@ -66,7 +66,7 @@ def _parsed(text: str) -> ElementTree.Element:
 def _text(root: ElementTree.Element, path: str) -> str:
     text = root.findtext(path)
     if text is None:
-        raise Libvirt(f"libvirt described a {root.tag} without {path}.")
+        raise Libvirt(f"The description of a {root.tag} by libvirt has no {path}.")
     return text
 
 

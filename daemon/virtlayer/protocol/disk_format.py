@@ -62,9 +62,9 @@ def disk_format(head: bytes) -> str:
         return "qcow2"
     for magic, name in _OTHERS.items():
         if head.startswith(magic):
-            raise BadDisk(f"is of the format {name}; taken are qcow2 and raw")
+            raise BadDisk(f"has the unsupported format {name}. Supported: qcow2, raw")
     if head[_VDI_MAGIC_AT:].startswith(_VDI_MAGIC):
-        raise BadDisk("is of the format VDI; taken are qcow2 and raw")
+        raise BadDisk("has the unsupported format VDI. Supported: qcow2, raw")
     return "raw"
 
 
@@ -73,9 +73,9 @@ def _check_qcow2(head: bytes) -> None:
         raise BadDisk("ends within its qcow2 header")
     _, version, backing_at, backing_size = _HEADER.unpack_from(head)
     if version not in (2, 3):
-        raise BadDisk(f"is a qcow2 of the unknown version {version}")
+        raise BadDisk(f"has the unknown qcow2 version {version}")
     if backing_at or backing_size:
-        raise BadDisk("is an overlay of another image, which it would be read from")
+        raise BadDisk("is an overlay of another image")
     length = _LENGTH_2
     if version == 3:
         _check_features(_INCOMPATIBLE.unpack_from(head, _INCOMPATIBLE_AT)[0])
@@ -84,14 +84,14 @@ def _check_qcow2(head: bytes) -> None:
             raise BadDisk(f"has a qcow2 header of {length} bytes")
     for kind in _extensions(head, length):
         if kind == _DATA_FILE_NAME:
-            raise BadDisk("has its data in another file, which it would be read from")
+            raise BadDisk("has its data in another file")
         if kind == _BACKING_FORMAT:
-            raise BadDisk("names the format of another image, which it would be read from")
+            raise BadDisk("names the format of a backing image")
 
 
 def _check_features(incompatible: int) -> None:
     if incompatible & _DATA_FILE:
-        raise BadDisk("has its data in another file, which it would be read from")
+        raise BadDisk("has its data in another file")
     if incompatible & _CORRUPT:
         raise BadDisk("is marked as corrupt")
     if incompatible & ~_KNOWN:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.printable import printable
 
 _LIMIT = 64
 """Linux has no room for more (HOST_NAME_MAX)."""
@@ -20,8 +21,8 @@ def checked_hostname(name: str) -> str:
     """
     if len(name) > _LIMIT or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise InvalidArgument(
-            f"{name[:80]!r} is no hostname: it must have at most {_LIMIT} characters, in labels "
-            "of letters, digits and inner hyphens with dots between them."
+            f'Invalid hostname "{printable(name[:80])}": it has at most {_LIMIT} characters, in '
+            "labels of letters, digits and inner hyphens that are separated by dots."
         )
     return name
 

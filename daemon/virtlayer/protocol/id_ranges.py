@@ -79,7 +79,7 @@ class IdMap:
         given = tuple(ranges)
         if len(given) > _RANGES_LIMIT:
             raise InvalidArgument(
-                f"The {name} has {len(given)} ranges; {_RANGES_LIMIT} are the most."
+                f"The {name} has {len(given)} ranges; the limit is {_RANGES_LIMIT}."
             )
         self._name, self._is_complete = name, is_complete
         self.ranges = tuple(sorted(given))
@@ -173,10 +173,10 @@ class Owners:
 
 def _check(one: IdRange, name: str) -> None:
     if one.count < 1:
-        raise InvalidArgument(f"The {name} has a range of no ids: {_shown(one)}.")
+        raise InvalidArgument(f"The {name} has an empty range: {_shown(one)}.")
     if min(one.start, one.target) < 0 or max(one.start, one.target) + one.count > _ID_END:
         raise InvalidArgument(
-            f"The {name} has a range that goes beyond the last id, {_ID_END - 1}: {_shown(one)}."
+            f"The {name} has a range beyond the last ID, {_ID_END - 1}: {_shown(one)}."
         )
 
 
@@ -184,7 +184,8 @@ def _check_apart(ordered: list[tuple[int, IdRange]], name: str, side: str) -> No
     for (first, one), (second, other) in itertools.pairwise(ordered):
         if second < first + one.count:
             raise InvalidArgument(
-                f"The {name} has ranges whose {side}s overlap: {_shown(one)} and {_shown(other)}."
+                f"The {name} has ranges with overlapping {side}s: {_shown(one)} and "
+                f"{_shown(other)}."
             )
 
 

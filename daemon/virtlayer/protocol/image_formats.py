@@ -55,7 +55,7 @@ def read_header(file: int) -> ImageHeader:
             case 2 | 3 as version:
                 return _qcow2(image, version)
             case version:
-                raise _Unclear(f"is a qcow2 of the unknown version {version}")
+                raise _Unclear(f"has the unknown qcow2 version {version}")
     except _Unclear as error:
         return ImageHeader(problem=str(error))
     except OSError as error:
@@ -79,7 +79,7 @@ class _Image:
 
     def text(self, offset: int, size: int, limit: int, what: str) -> str:
         if size > limit or offset > _FARTHEST:
-            raise _Unclear(f"has the name of {what} of {size} bytes at byte {offset}")
+            raise _Unclear(f"has an invalid name of {what}: {size} bytes at offset {offset}")
         # To qemu, a name ends at its first NUL.
         return self.bytes(offset, size).split(b"\0")[0].decode(errors="surrogateescape")
 
@@ -99,7 +99,7 @@ def _qcow2(image: _Image, version: int) -> ImageHeader:
         raise _Unclear(f"has a qcow2 header of {length} bytes")
     offset, size = _QCOW_BACKING.unpack(image.bytes(0, _QCOW_BACKING.size))
     if offset > cluster:
-        raise _Unclear(f"has the name of a backing file at byte {offset}, behind its header")
+        raise _Unclear(f"has the name of a backing file at offset {offset}, outside its header")
     # Extensions are between the header and the name, or the end of the first cluster.
     extensions = dict(_extensions(image, length, offset or cluster))
     return ImageHeader(
@@ -120,7 +120,7 @@ def _extensions(image: _Image, position: int, end: int) -> Iterator[tuple[int, t
         if kind == _END:
             return
         if length > end - position:
-            raise _Unclear("has a qcow2 header extension that is longer than its header")
+            raise _Unclear("has a qcow2 header extension that exceeds its header")
         yield kind, (position, length)
         position += length + -length % 8
     raise _Unclear(f"has more than {_EXTENSIONS_LIMIT} qcow2 header extensions")

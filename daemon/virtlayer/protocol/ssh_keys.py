@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.sizes import human_size
 
 BYTES_LIMIT = 64 * 1024
 """Of all keys for one volume together; they travel in one message."""
@@ -29,14 +30,14 @@ def checked_keys(keys: Iterable[str]) -> tuple[str, ...]:
     checked = tuple(key.strip() for key in keys)
     if sum(len(key) + 1 for key in checked) > BYTES_LIMIT:
         raise InvalidArgument(
-            f"The ssh-authorized-keys have more than {BYTES_LIMIT} bytes together. "
-            'Give fewer, or use a certificate authority ("cert-authority" in sshd(8)).'
+            f"The SSH keys are larger than {human_size(BYTES_LIMIT)} together. Use fewer, or a "
+            'certificate authority ("cert-authority" in sshd(8)).'
         )
     for number, key in enumerate(checked, start=1):
         if not _is_key(key):
             raise InvalidArgument(
-                f"Number {number} of the ssh-authorized-keys is no public key. It must be one line "
-                'as in a .pub file, such as "ssh-ed25519 AAAA... comment".'
+                f"SSH key {number} is not a valid public key. A key is one line as in a .pub file, "
+                'for example "ssh-ed25519 AAAA... comment".'
             )
     return checked
 

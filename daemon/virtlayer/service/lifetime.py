@@ -81,19 +81,19 @@ class Life:
             await self._connection.ended()
 
     async def _give_up(self) -> int:
-        _log.critical("The connection to the bus is lost; virtlayerd ends.")
+        _log.critical("The connection to the bus was lost. virtlayerd stops.")
         self._status.is_final = True
-        journal.notify(STOPPING=1, STATUS="Lost the bus")
+        journal.notify(STOPPING=1, STATUS="Bus connection lost")
         await self._jobs.close(_STOP_PATIENCE)
         return 1
 
     async def _stop(self) -> int:
         self._status.is_final = True
-        journal.notify(STOPPING=1, STATUS="Told to end")
+        journal.notify(STOPPING=1, STATUS="Stopping")
         with contextlib.suppress(OSError, EOFError):
             await self._server.withdraw()
         if not await self._jobs.close(_STOP_PATIENCE):
-            _log.error("A job did not end within %.0f seconds.", _STOP_PATIENCE)
+            _log.error("A job did not stop within %.0f seconds.", _STOP_PATIENCE)
         await self._server.finish(_CALL_PATIENCE)
         return 0
 
@@ -101,7 +101,7 @@ class Life:
         await self._idle()
         # Said before the name is free: systemd then holds back a new start until this one is gone,
         # rather than taking it for running.
-        journal.notify(STOPPING=1, STATUS="Nothing to do")
+        journal.notify(STOPPING=1, STATUS="Idle, exiting")
         while True:
             await self._server.withdraw()
             await self._server.finish(_EXTENSION)

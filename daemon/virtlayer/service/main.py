@@ -98,7 +98,7 @@ def main() -> None:
 def _parse_arguments() -> Arguments:
     parser = argparse.ArgumentParser(
         prog="virtlayerd",
-        description="Serves org.virtlayer1 on D-Bus: container images as qcow2 chains in libvirt.",
+        description="Serve org.virtlayer1: container images as qcow2 chains in libvirt pools.",
     )
     parser.add_argument(
         "--session",
@@ -106,10 +106,10 @@ def _parse_arguments() -> Arguments:
         help="serve on the session bus, with qemu:///session (for root: the system's libvirtd)",
     )
     parser.add_argument(
-        "--connect", metavar="URI", help="use this libvirt, and start a keeper for it"
+        "--connect", metavar="URI", help="libvirt URI; starts a virtlayer-keeper for it"
     )
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, help="the settings to read instead of the usual ones"
+        "--config", metavar="FILE", type=Path, help="settings file, see virtlayerd.toml(5)"
     )
     parser.add_argument(
         "--exit-when-idle",
@@ -138,7 +138,7 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
         server = Server(connection, services)
         life = Life(connection, server, services.jobs, idle_timeout)
         if not await server.start():
-            _log.critical("Another virtlayerd serves org.virtlayer1 on this bus; this one ends.")
+            _log.critical("Another virtlayerd already serves org.virtlayer1 on this bus. Exiting.")
             return 1
         if arguments.uri == _SESSION_URI and os.geteuid() == 0:
             _log.info("Root's %s is the libvirtd of the system, with its pools.", _SESSION_URI)

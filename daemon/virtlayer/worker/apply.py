@@ -99,7 +99,7 @@ class LayerApplication:
 
     def _apply_to_root(self, entry: Entry) -> None:
         if entry.kind != DIRECTORY:
-            raise BadArchive("the root of the image is a directory and nothing else", entry.name)
+            raise BadArchive("the root of the image must be a directory", entry.name)
         self._tree.set_directory_metadata(self._tree.root, entry.metadata)
 
     # ---- putting things there ----
@@ -115,7 +115,9 @@ class LayerApplication:
         kind, metadata = entry.kind, entry.metadata
         if kind == REGULAR:
             if entry.size > _FILE_LIMIT:
-                raise TooLarge(f"a file of {entry.size} bytes; ext4 has {_FILE_LIMIT}", entry.name)
+                raise TooLarge(
+                    f"a file of {entry.size} bytes; the limit of ext4 is {_FILE_LIMIT}", entry.name
+                )
             tree.add_file(directory, name, metadata, _EntryContent(entry, archive))
         elif kind == DIRECTORY:
             self._upper_directories.add(tree.add_directory(directory, name, metadata))
@@ -148,7 +150,7 @@ class LayerApplication:
         directory = self._walk(path, entry, implied=None)
         target = None if directory is None else self._tree.find(directory, name)
         if target is None:
-            raise BadArchive(f"a hard link to {shown}, which is not there", entry.name)
+            raise BadArchive(f"a hard link to {shown}, which does not exist", entry.name)
         if target.kind == DIRECTORY:
             raise BadArchive(f"a hard link to the directory {shown}", entry.name)
         return target
@@ -163,7 +165,7 @@ class LayerApplication:
             return
         hidden = name.removeprefix(_WHITEOUT)
         if hidden in (b"", b".", b".."):
-            raise BadArchive("a whiteout that names no file", entry.name)
+            raise BadArchive("a whiteout without a file name", entry.name)
         if directory is not None:
             self._hide(directory, hidden)
 
@@ -285,13 +287,17 @@ def _is_aufs_metadata(path: list[bytes], name: bytes, entry: Entry) -> bool:
         if part.startswith(_AUFS):
             return True
         if part.startswith(_WHITEOUT):
-            raise BadArchive(f"the whiteout {quoted(part)} in its path is no directory", entry.name)
+            raise BadArchive(
+                f"the whiteout {quoted(part)} in its path is not a directory", entry.name
+            )
     return name.startswith(_AUFS) and name != _OPAQUE
 
 
 def _check_length(name: bytes, entry: Entry) -> None:
     if len(name) > _NAME_LIMIT:
-        raise TooLarge(f"a name of {len(name)} bytes; ext4 has {_NAME_LIMIT}", entry.name)
+        raise TooLarge(
+            f"a name of {len(name)} bytes; the limit of ext4 is {_NAME_LIMIT}", entry.name
+        )
 
 
 def _clean(name: bytes) -> list[bytes]:
@@ -307,14 +313,15 @@ def _clean(name: bytes) -> list[bytes]:
 
 def _symlink_target(entry: Entry) -> bytes:
     if not entry.link:
-        raise BadArchive("a symlink to nothing", entry.name)
+        raise BadArchive("a symlink with an empty target", entry.name)
     if len(entry.link) > _TARGET_LIMIT:
         raise TooLarge(
-            f"a symlink target of {len(entry.link)} bytes; Linux has {_TARGET_LIMIT}", entry.name
+            f"a symlink target of {len(entry.link)} bytes; the limit of Linux is {_TARGET_LIMIT}",
+            entry.name,
         )
     return entry.link
 
 
 def _check_device(entry: Entry) -> None:
     if not (0 <= entry.major < _MAJOR_LIMIT and 0 <= entry.minor < _MINOR_LIMIT):
-        raise BadArchive(f"the device number {entry.major}:{entry.minor} is none", entry.name)
+        raise BadArchive(f"invalid device number {entry.major}:{entry.minor}", entry.name)

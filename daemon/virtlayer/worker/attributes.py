@@ -45,7 +45,7 @@ def storable_attributes(attributes: Mapping[bytes, bytes], kind: int) -> Mapping
     """
     for name in attributes:
         if not name or b"\0" in name or name in _NAMESPACES:
-            raise BadArchive(f"the extended attribute {quoted(name)} has no valid name")
+            raise BadArchive(f"the name of the extended attribute {quoted(name)} is invalid")
     kept = {name: value for name, value in attributes.items() if _has_a_place(name, kind)}
     for name, value in kept.items():
         _check(name, value)
@@ -64,13 +64,13 @@ def _has_a_place(name: bytes, kind: int) -> bool:
 
 def _check(name: bytes, value: bytes) -> None:
     if len(name) > _NAME_LIMIT:
-        raise TooLarge(f"the name of an extended attribute has {len(name)} bytes, not 255 at most")
+        raise TooLarge(f"the name of an extended attribute has {len(name)} bytes; the limit is 255")
     if len(value) > _VALUE_LIMIT:
         raise TooLarge(f"the extended attribute {quoted(name)} has {len(value)} bytes")
     if name in (_ACCESS_ACL, _DEFAULT_ACL) and not _is_acl(value):
-        raise BadArchive(f"the value of {quoted(name)} is no access control list")
+        raise BadArchive(f"the value of {quoted(name)} is not an access control list")
     if name == _CAPABILITY and not _is_capability(value):
-        raise BadArchive(f"the value of {quoted(name)} is no set of capabilities")
+        raise BadArchive(f"the value of {quoted(name)} is not a set of capabilities")
 
 
 def _is_acl(value: bytes) -> bool:

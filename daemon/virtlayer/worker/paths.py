@@ -87,7 +87,7 @@ class Way:
                 self.stack.append(child.node)
                 yield child.node
             else:
-                raise NoDirectory(f"{quoted(name)} in its path is no directory")
+                raise NoDirectory(f"{quoted(name)} in its path is not a directory")
 
     def turn(self, symlink: Child) -> bytes:
         """Follow a symlink: where to go from here, or from the root."""
@@ -95,16 +95,16 @@ class Way:
         self._followed += 1
         self._length += len(target)
         if self._followed > _SYMLINKS_FOLLOWED:
-            raise Lost("its path goes round in symlinks")
+            raise Lost("its path has a loop of symlinks")
         if self._length > self._limit:
-            raise Lost("its path is too long with its symlinks followed")
+            raise Lost("its path is too long after its symlinks are resolved")
         if target.startswith(b"/"):
             del self.stack[1:]
         return target
 
     def _made(self, name: bytes) -> Child:
         if self._make is None:
-            raise NoDirectory(f"{quoted(name)} in its path is not there")
+            raise NoDirectory(f"{quoted(name)} in its path does not exist")
         return Child(self._make(self.end, name), DIRECTORY)
 
 

@@ -65,8 +65,8 @@ class LayerReading:
             if stream.hexdigest() != expected:
                 raise Refused(
                     WRONG_DIGEST,
-                    f"unpacks to {algorithm}:{stream.hexdigest()}, "
-                    f"but the image's configuration promises {self._diff_id}",
+                    f"unpacks to {algorithm}:{stream.hexdigest()}, but the configuration of the "
+                    f"image says {self._diff_id}",
                 )
         return count
 

@@ -59,7 +59,7 @@ def refusal(error: BaseException) -> Refused:
     match error:
         case LayerProblem(name=None):
             kind = TOO_LARGE if isinstance(error, TooLarge) else MALFORMED
-            what = "is too large" if kind is TOO_LARGE else "is no archive that can be applied"
+            what = "is too large" if kind is TOO_LARGE else "is not a valid archive"
             return Refused(kind, f"{what}: {error.problem}")
         case BadArchive():
             return Refused(MALFORMED, about(error.name, error.problem))
@@ -74,15 +74,16 @@ def refusal(error: BaseException) -> Refused:
             )
         case StreamTooLong():
             return Refused(
-                TOO_LARGE, "unpacks to more bytes than the settings allow (layer.bytes-limit)"
+                TOO_LARGE, "unpacks to more bytes than layer.bytes-limit in virtlayerd.toml allows"
             )
         case MemoryError():
             return Refused(
-                TOO_LARGE, "needs more memory than the settings allow (layer.memory-limit)"
+                TOO_LARGE, "needs more memory than layer.memory-limit in virtlayerd.toml allows"
             )
         case CpuLimitReached():
             return Refused(
-                TOO_LARGE, "needs more processor time than the settings allow (layer.cpu-limit)"
+                TOO_LARGE,
+                "needs more processor time than layer.cpu-limit in virtlayerd.toml allows",
             )
         case _:
             raise AssertionError(f"{error!r} is none of STOPS")

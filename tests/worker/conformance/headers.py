@@ -268,7 +268,7 @@ _NUMBERS = [
         "plus in a number",
         archive(entry("bad", at_124=b"+0000000001\0")),
         MalformedLayer,
-        "size is not.*at its beginning",
+        "size is not.*at the beginning",
     ),
     fails(
         "digit 8", archive(entry("bad", at_108=b"0000008\0")), MalformedLayer, "uid is not an octal"
@@ -289,10 +289,15 @@ _NUMBERS = [
         "wrong checksum",
         archive(entry("a"), entry("bad", checksum=b"000001\0 ")),
         MalformedLayer,
-        'checksum is 1, .*after "a"',
+        'checksum of the header is 1, .*after "a"',
     ),
-    fails("no checksum", archive(entry("bad", checksum=b" " * 8)), MalformedLayer, "checksum is 0"),
-    fails("text", b"this is no archive".ljust(1024), MalformedLayer, "at its beginning"),
+    fails(
+        "no checksum",
+        archive(entry("bad", checksum=b" " * 8)),
+        MalformedLayer,
+        "checksum of the header is 0",
+    ),
+    fails("text", b"this is no archive".ljust(1024), MalformedLayer, "at the beginning"),
 ]
 
 CASES = [*_FORMATS, *_NUMBERS]

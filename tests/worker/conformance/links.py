@@ -110,7 +110,7 @@ _LINKS = [
         "hard link to nothing",
         archive(hardlink("bad", "none")),
         MalformedLayer,
-        '"bad".*"none", which is not there',
+        '"bad".*"none", which does not exist',
     ),
     fails(
         "hard link to no name", archive(hardlink("bad", "")), MalformedLayer, '"bad".*directory ""'
@@ -119,13 +119,13 @@ _LINKS = [
         "hard link to a later file",
         archive(hardlink("bad", "later"), entry("later")),
         MalformedLayer,
-        '"bad".*"later", which is not there',
+        '"bad".*"later", which does not exist',
     ),
     fails(
         "hard link to a deleted file",
         (BASE, archive(whiteout("f"), hardlink("bad", "f"))),
         MalformedLayer,
-        '"bad".*"f", which is not there',
+        '"bad".*"f", which does not exist',
     ),
     fails(
         "hard link to a directory",
@@ -143,25 +143,25 @@ _LINKS = [
         "hard link out of the image",
         archive(hardlink("bad", "../../../etc/passwd")),
         MalformedLayer,
-        '"bad".*which is not there',
+        '"bad".*which does not exist',
     ),
     fails(
         "hard link through a symlink out of the image",
         archive(symlink("out", "/etc"), hardlink("bad", "out/passwd")),
         MalformedLayer,
-        '"bad".*which is not there',
+        '"bad".*which does not exist',
     ),
     fails(
         "hard link to what it would replace",
         (BASE, archive(hardlink("d", "d/one"))),
         MalformedLayer,
-        '"d".*"d/one", which is not there',
+        '"d".*"d/one", which does not exist',
     ),
     fails(
         "hard link below a file",
         (BASE, archive(hardlink("bad", "f/one"))),
         MalformedLayer,
-        '"bad".*"f/one", which is not there',
+        '"bad".*"f/one", which does not exist',
     ),
 ]
 

@@ -130,20 +130,20 @@ _PATHS = [
             entry("s41/bad"),
         ),
         MalformedLayer,
-        '"s41/bad".*round in symlinks',
+        '"s41/bad".*loop of symlinks',
         umoci="umoci follows 255",
     ),
     fails(
         "a loop of symlinks",
         archive(symlink("a", "b"), symlink("b", "a"), entry("a/bad")),
         MalformedLayer,
-        '"a/bad".*round in symlinks',
+        '"a/bad".*loop of symlinks',
     ),
     fails(
         "a symlink to itself",
         archive(symlink("a", "a/a"), entry("a/bad")),
         MalformedLayer,
-        '"a/bad".*round in symlinks',
+        '"a/bad".*loop of symlinks',
     ),
     fails(
         "long symlinks",
@@ -159,7 +159,7 @@ _PATHS = [
         "below a file",
         (BASE, archive(entry("f/bad"))),
         MalformedLayer,
-        '"f/bad".*"f" in its path is no directory',
+        '"f/bad".*"f" in its path is not a directory',
     ),
     fails(
         "below a device",

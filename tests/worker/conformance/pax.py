@@ -135,52 +135,50 @@ _PAX = [
         umoci=_GLOBAL,
     ),
     fails(
-        "no length", archive(raw_pax(b"path=a\n"), entry("x")), MalformedLayer, "without its length"
+        "no length", archive(raw_pax(b"path=a\n"), entry("x")), MalformedLayer, "without a length"
     ),
     fails(
         "length too small",
         archive(raw_pax(b"5 path=a\n"), entry("x")),
         MalformedLayer,
-        "length is wrong",
+        "wrong length",
     ),
     fails(
         "length too large",
         archive(raw_pax(b"99 path=a\n"), entry("x")),
         MalformedLayer,
-        "length is wrong",
+        "wrong length",
     ),
     fails(
         "length of zero",
         archive(raw_pax(b"0 path=a\n"), entry("x")),
         MalformedLayer,
-        "length is wrong",
+        "wrong length",
     ),
     fails(
         "length of many digits",
         archive(raw_pax(b"1" * 30 + b" path=a\n"), entry("x")),
         MalformedLayer,
-        "without its length",
+        "without a length",
     ),
     fails(
         "no equals sign",
         archive(raw_pax(b"9 path a\n"), entry("x")),
         MalformedLayer,
-        "length is wrong",
+        "wrong length",
     ),
     fails(
         "no keyword",
         archive(entry("a"), raw_pax(b"5 =a\n"), entry("x")),
         MalformedLayer,
-        'length is wrong.*after "a"',
+        'wrong length.*after "a"',
     ),
-    fails(
-        "no newline", archive(raw_pax(b"8 path=ab"), entry("x")), MalformedLayer, "length is wrong"
-    ),
+    fails("no newline", archive(raw_pax(b"8 path=ab"), entry("x")), MalformedLayer, "wrong length"),
     fails(
         "a NUL in a keyword",
         archive(entry("a"), pax({"comm\0ent": "x"}), entry("bad")),
         MalformedLayer,
-        r'keyword "comm\\x00ent" has a NUL in it.*after "a"',
+        r'keyword "comm\\x00ent" contains a NUL.*after "a"',
     ),
     fails(
         "a time that is none",

@@ -131,7 +131,7 @@ _SPARSE = [
         "a map beyond the end",
         archive(old_sparse("bad", 9, [(0, 10)], b"x" * 10)),
         MalformedLayer,
-        '"bad".*reaches to 10',
+        '"bad".*ends at 10',
     ),
     fails(
         "less data than the map",
@@ -173,7 +173,7 @@ _SPARSE = [
         "a 1.0 map with long lines",
         archive(sparse_1_0("bad", 1, [], b"", sparse_map=b"2\n" + b"0" * 5000)),
         MalformedLayer,
-        "longer than a number|longer than the data",
+        "too long for a number|longer than the data",
     ),
     fails(
         "a 1.0 map longer than the data",

@@ -95,19 +95,19 @@ _WHITEOUTS = [
         "whiteout of dot",
         (BASE, archive(entry(".wh.."))),
         MalformedLayer,
-        r'".wh..".*names no file',
+        r'".wh..".*without a file name',
     ),
     fails(
         "whiteout of dot-dot",
         (BASE, archive(entry("d/.wh..."))),
         MalformedLayer,
-        r'"d/.wh...".*names no file',
+        r'"d/.wh...".*without a file name',
     ),
     fails(
         "whiteout of no name",
         (BASE, archive(entry("d/.wh."))),
         MalformedLayer,
-        r'"d/.wh.".*names no file',
+        r'"d/.wh.".*without a file name',
     ),
     fails(
         "a path through a whiteout",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Errors that came over the bus, as errors of our tree."""
 
+import re
+
 from virtlayer import errors
 from virtlayer.errors import Internal, NoSuchJob, ServiceUnavailable, VirtlayerError
 
@@ -16,6 +18,27 @@ _MEANING_OF_BUS_ERRORS: dict[str, type[VirtlayerError]] = {
     "ServiceUnknown": ServiceUnavailable,
     "TimedOut": ServiceUnavailable,
 }
+_OPTION = re.compile(r'\b(?:the )?option "([a-z-]+(?:=[^"]*)?)"', re.IGNORECASE)
+"""How messages of the service name an option of a call."""
+_TYPED = {
+    "auth-fd": "--authfile",
+    "cache=false": "--no-cache",
+    "cert-fds": "--cert-dir",
+    "grow-filesystem": "--grow",
+    "root-password-fd": "--root-password",
+    "source-fd": "SOURCE",
+    "ssh-authorized-keys": "--ssh-key",
+}
+"""Options of a call that have another name on the command line."""
+
+
+def as_typed(message: str) -> str:
+    """A message of the service with the options as they are typed on the command line.
+
+    Args:
+        message: It names them so: ``the option "tls-verify=false"``.
+    """
+    return _OPTION.sub(lambda match: _TYPED.get(match[1], f"--{match[1]}"), message)
 
 
 def remote_error(name: str, message: str) -> VirtlayerError:
@@ -23,12 +46,13 @@ def remote_error(name: str, message: str) -> VirtlayerError:
 
     Args:
         name: The D-Bus error name, with or without ``org.virtlayer1.Error.``.
-        message: Its text, for users.
+        message: Its text, for users; options in it get the names of the command line.
     """
+    message = as_typed(message)
     domain, _, last = name.rpartition(".")
     if name == f"{_DBUS}.UnknownObject":
         # Only a job's path can be wrong: the root is there as long as the service is.
-        return NoSuchJob('There is no such job; "virtlayer jobs" lists those there are.')
+        return NoSuchJob('No such job. "virtlayer jobs" lists the jobs.')
     if domain == f"{_DBUS}.Spawn":
         return ServiceUnavailable(message)
     if domain == _DBUS:

@@ -92,7 +92,7 @@ class ServiceConnection:
                     self._packets.pause()
             case _:
                 turn.close()
-                _log.error("The service sent a message that is not a request.")
+                _log.error("virtlayerd sent a message that is not a request.")
                 self._packets.pause()
                 self.ended.set()
 
@@ -131,7 +131,7 @@ class ServiceConnection:
             return {"error": Internal.__name__, "text": text}
         except Exception:  # a defect that one request meets must not end the others
             _log.exception("The answer to %s failed.", ask)
-            text = f"virtlayer-keeper met a defect in {ask}. The journal has the details."
+            text = f"Internal error of virtlayer-keeper in {ask}. See the journal for details."
             return {"error": Internal.__name__, "text": text}
 
     async def _done(self, ask: str, content: object, turn: Turn) -> object:
@@ -139,7 +139,7 @@ class ServiceConnection:
             answer = ANSWERS[Message(ask)]
             request = decode(answer.call.request, content)
         except (ValueError, Malformed) as error:
-            _log.error("The request %.40r of the service was refused: %s.", ask, error)
+            _log.error("Refused the request %.40r of virtlayerd: %s.", ask, error)
             raise Internal(
                 f"virtlayer-keeper refused the request {ask[:40]!r}: {error}."
             ) from error

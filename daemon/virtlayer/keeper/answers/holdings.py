@@ -219,7 +219,7 @@ class Holdings:
             Internal: There are too many.
         """
         if len(self._stagings) + self._making >= STAGINGS_LIMIT:
-            raise Internal(f"The service has {STAGINGS_LIMIT} staging directories, the most.")
+            raise Internal(f"The limit of {STAGINGS_LIMIT} staging directories is reached.")
         self._making += 1
         try:
             yield
@@ -237,7 +237,7 @@ class Holdings:
             Internal: There are too many, or what was written there is finished.
         """
         if len(self._programs) + self._starting >= PROGRAMS_LIMIT:
-            raise Internal(f"The service has {PROGRAMS_LIMIT} programs running, the most.")
+            raise Internal(f"The limit of {PROGRAMS_LIMIT} running programs is reached.")
         if staging is not None and staging.is_closed:
             raise Internal("What was written there is finished.")
         request = asyncio.current_task()
@@ -310,4 +310,4 @@ class Holdings:
 
 
 def _unknown(what: str, number: int) -> Internal:
-    return Internal(f"There is no {what} {number} on this connection to virtlayer-keeper.")
+    return Internal(f"No {what} {number} on this connection to virtlayer-keeper.")

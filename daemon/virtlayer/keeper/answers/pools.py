@@ -53,7 +53,7 @@ async def active_pool_of(turn: Turn, uuid: str) -> Pool:
     name = (await pool_of(turn, uuid)).name
     pool = await turn.pools.get(name)
     if pool.uuid != uuid:
-        raise PoolNotFound(f'The pool "{name}" was defined anew meanwhile. Try again.')
+        raise PoolNotFound(f'The pool "{name}" was redefined during the job. Try again.')
     turn.holdings.pools[uuid] = pool
     return pool
 
@@ -174,8 +174,8 @@ def _check_unused(pool: Pool, name: str, usage: Usage, volumes: Collection[str])
     ]
     if users:
         raise InUse(
-            f'The volume {name} in the pool "{pool.name}" is used by {users[0]}. '
-            "Delete or change what uses it first."
+            f'The volume {name} in the pool "{pool.name}" is used by {users[0]}. Delete or change '
+            "that first."
         )
 
 

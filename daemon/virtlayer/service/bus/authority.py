@@ -90,10 +90,10 @@ class SessionAuthority:
             raise NotAuthorized("This virtlayerd serves only the user that it runs as.")
 
     async def authorize(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> None:
-        """Allow everything to who was admitted."""
+        """Authorize all calls of an admitted caller."""
 
     async def allows(self, _call: Call, _action: Action, _details: Mapping[str, str]) -> bool:
-        """Allow everything to who was admitted."""
+        """Authorize all calls of an admitted caller."""
         return True
 
     async def uid(self, call: Call) -> int:
@@ -125,15 +125,18 @@ class SystemAuthority:
             )
         except BusError as error:
             raise NotAuthorized(
-                f"{action} is for root alone here, because polkit did not answer ({error.text})."
+                f"Permission denied: {action} is allowed to root only, because polkit is "
+                f"unavailable ({error.text}). Run the command as root, or use the virtlayerd of "
+                "your session (virtlayer --user)."
             ) from error
         if not allowed:
             raise NotAuthorized(
-                f"polkit does not allow {action}"
+                f"Permission denied: polkit does not allow {action} "
                 + (
-                    " without asking: allow interactive authorization, with an agent running."
+                    "without authentication. Run a polkit agent, or run the command as root."
                     if challenge
-                    else " to you."
+                    else "for you. Ask the administrator for a rule (virtlayerd(8)), or use the "
+                    "virtlayerd of your session (virtlayer --user)."
                 )
             )
 
@@ -182,7 +185,7 @@ class SystemAuthority:
                 )
         except TimeoutError:
             raise BusError(
-                names.STANDARD_ERROR_PREFIX + "NoReply", f"nothing in {_ANSWER_SECONDS} seconds"
+                names.STANDARD_ERROR_PREFIX + "NoReply", f"no reply in {_ANSWER_SECONDS} seconds"
             ) from None
         return bool(allowed), bool(challenge)
 

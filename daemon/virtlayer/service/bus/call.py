@@ -86,7 +86,7 @@ class Call:
         descriptor = self._descriptors[index] if index < len(self._descriptors) else None
         if descriptor is None or descriptor in self._lent:
             raise InvalidArgument(
-                f"Descriptor {index} did not come with the call, or is named twice in it."
+                f"Descriptor {index} is missing from the call, or is used twice in it."
             )
         self._lent.add(descriptor)
         return descriptor

@@ -46,7 +46,7 @@ class Callers:
         try:
             self._uids[sender] = await caller_uid(self._connection, sender)
         except BusError as error:
-            raise NotAuthorized(f"The bus does not know the caller any more: {error}.") from error
+            raise NotAuthorized(f"The caller has left the bus: {error}.") from error
         finally:
             del self._asked[sender]
         uid = self._uids[sender]

@@ -180,7 +180,7 @@ class Exporter:
     def _end(self, call: Call, method: Method, task: asyncio.Task[object]) -> None:
         self._calls.discard(task)
         if task.cancelled():
-            self._refuse(call, Cancelled("The call was given up: the service is stopping."))
+            self._refuse(call, Cancelled("The call was cancelled: virtlayerd is stopping."))
             return
         try:
             result = task.result()
@@ -233,9 +233,9 @@ class Exporter:
                     )
                 return interface, method
         if not exists and names.INTROSPECTABLE not in interfaces:
-            raise StandardError("UnknownObject", f"There is no object {message.path}.")
+            raise StandardError("UnknownObject", f"No object {message.path}.")
         if not candidates:
-            raise StandardError("UnknownInterface", f'{message.path} has no "{wanted}".')
+            raise StandardError("UnknownInterface", f'{message.path} has no interface "{wanted}".')
         raise StandardError(
             "UnknownMethod", f'{message.path} has no method "{wanted or "*"}.{message.member}".'
         )

@@ -76,20 +76,22 @@ class SourceOptions:
             InvalidArgument: There is one, or a descriptor without need.
         """
         if source.local_path is None and self.source_fd is not None:
-            raise InvalidArgument(f"source-fd is for local sources, and {source} is in a registry.")
+            raise InvalidArgument(
+                f'The option "source-fd" is for local sources, but {source} is in a registry.'
+            )
         if session:
             return
         has_descriptor = self.source_fd is not None
         for name, value, option in (
-            ("path of the source", None if has_descriptor else source.local_path, "source-fd"),
-            ("option authfile", self.authfile, "auth-fd"),
-            ("option cert-dir", self.cert_dir, "cert-fds"),
+            ("source", None if has_descriptor else source.local_path, "source-fd"),
+            ('option "authfile"', self.authfile, "auth-fd"),
+            ('option "cert-dir"', self.cert_dir, "cert-fds"),
         ):
             if value is not None:
                 raise InvalidArgument(
-                    f"The {name} ({value}) is not read on the system bus, because the service does "
-                    f"not have your rights. Open it and pass it as {option}; the command virtlayer "
-                    "does so."
+                    f"The {name} cannot be a path ({value}) on the system bus, because virtlayerd "
+                    f'does not have your rights. Open the file and pass the option "{option}", as '
+                    "the command virtlayer does."
                 )
 
     @property
@@ -165,7 +167,7 @@ class PullOptions(SourceOptions, CustomizationOptions):
     def __post_init__(self) -> None:
         # Here, where it is known what the option is called.
         if self.volume_size is not None:
-            check_virtual_size("volume-size", self.volume_size)
+            check_virtual_size('option "volume-size"', self.volume_size)
 
     @property
     def wanted_volume(self) -> NewVolume | None:
@@ -181,8 +183,7 @@ class PullOptions(SourceOptions, CustomizationOptions):
             is_about_it = field.name in names | {"volume_size"}
             if is_about_it and getattr(self, field.name) != field.default:
                 raise InvalidArgument(
-                    f'The option "{field.name.replace("_", "-")}" is about a writable volume: '
-                    'give the name of one as "volume".'
+                    f'The option "{field.name.replace("_", "-")}" requires the option "volume".'
                 )
         return None
 
@@ -238,7 +239,7 @@ def parse_options[T](
     for key, given in options.items():
         if key not in known:
             raise UnknownOption(
-                f'There is no option "{key}" here; known are {", ".join(sorted(known)) or "none"}.'
+                f'Unknown option "{key}". Known: {", ".join(sorted(known)) or "none"}.'
             )
         field = known[key]
         expected = field.metadata[_SIGNATURE]

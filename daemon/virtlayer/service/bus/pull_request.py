@@ -60,12 +60,12 @@ def _check_id_map(id_map: str | None, wanted: Format) -> None:
         return
     if id_map != _AUTOMATIC:
         raise InvalidArgument(
-            f'Invalid id-map "{printable(id_map[:80])}": the only one is "{_AUTOMATIC}".'
+            f'Invalid option "id-map={printable(id_map[:80])}": the only value is "{_AUTOMATIC}".'
         )
     if wanted is not Format.DIRECTORY:
         raise InvalidArgument(
-            f"The option id-map is for format=dir, and this pull has format={wanted}. Use uid-map "
-            "and gid-map, or leave it out."
+            f'The option "id-map" requires the option "format=dir", not "{wanted}". Use the option '
+            '"uid-map" and the option "gid-map", or omit it.'
         )
 
 
@@ -74,4 +74,4 @@ def _format(name: str) -> Format:
         return Format(name)
     except ValueError:
         known = ", ".join(Format)
-        raise InvalidArgument(f'There is no format "{name[:80]}"; known are {known}.') from None
+        raise InvalidArgument(f'Unknown format "{name[:80]}". Known: {known}.') from None

@@ -27,7 +27,7 @@ class Quota(StrEnum):
 
 
 _MEANINGS = {
-    Quota.CALLS: "calls in flight",
+    Quota.CALLS: "calls in progress",
     Quota.WAITING_CALLS: "calls that wait for jobs",
     Quota.DESCRIPTORS: "file descriptors open in virtlayerd",
 }
@@ -150,6 +150,6 @@ class Lease:
 
 def _busy(quota: Quota, limit: int) -> Busy:
     return Busy(
-        f"You have {limit} {_MEANINGS[quota]}, which is the limit (quota.{quota} in "
-        "virtlayerd.toml). Wait for some of them to end, and call again."
+        f"Your limit of {limit} {_MEANINGS[quota]} is reached (quota.{quota} in virtlayerd.toml). "
+        "Try again when some of them have ended."
     )

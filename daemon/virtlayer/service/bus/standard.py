@@ -235,4 +235,4 @@ def _machine_id() -> str:
     for path in _MACHINE_ID_FILES:
         if path.exists():
             return path.read_text(encoding="ascii").strip()
-    raise StandardError("FileNotFound", "This machine has no machine-id (machine-id(5)).")
+    raise StandardError("FileNotFound", "This host has no machine ID (machine-id(5)).")

@@ -75,8 +75,8 @@ async def check_visible(
     viewer = await visibility.viewer(call)
     if not await viewer.sees(interface.owners):
         raise NotAuthorized(
-            f"{member} is only shown to the owner of {call.message.path} and to managers. To be a "
-            "manager, be root or ask for a polkit rule that allows org.virtlayer1.read-details."
+            f"Permission denied: {member} is only shown to the owner of {call.message.path} and to "
+            "managers: root, and users with the polkit action org.virtlayer1.read-details."
         )
 
 

@@ -100,8 +100,8 @@ class Database:
         newest = len(self._migrations)
         if version > newest:
             raise Internal(
-                f"The catalog {self._path} has version {version}, made by a newer virtlayer; "
-                f"this one knows {newest}. Install the newer one again, or move the file away."
+                f"The catalog {self._path} has version {version} of a newer virtlayer; this one "
+                f"supports {newest}. Install the newer virtlayer, or move the file away."
             )
         for script in self._migrations[version:]:
             for statement in filter(str.strip, script.split(";")):
@@ -119,10 +119,10 @@ class Database:
 
     def _failure(self, error: Exception, *, full: bool) -> VirtlayerError:
         if full:
-            return NoSpace(f"There is no space left for the catalog {self._path}. Free some.")
+            return NoSpace(f"No space is left for the catalog {self._path}. Free some space.")
         return Internal(
             f"The catalog {self._path} cannot be used: {error}. If it is damaged, move it away, "
-            'pull your images again, and run "virtlayer rescan": the pools still have the layers.'
+            'run "virtlayer rescan" and pull the images again. The pools still have the layers.'
         )
 
 

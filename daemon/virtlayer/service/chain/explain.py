@@ -9,7 +9,7 @@ from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.service.keeper.pools import Pools
-from virtlayer.sizes import MIB
+from virtlayer.sizes import MIB, human_size
 
 _FULL_BELOW = 16 * MIB
 """A pool with less than this left is why a write failed: the worker writes runs of 1 to 2 MiB,
@@ -41,7 +41,7 @@ async def explained(
         space = await pools.space(pool)
         if space < _FULL_BELOW:
             raise NoSpace(
-                f'The pool "{pool.name}" ({pool.path}) is full: {space} bytes are left, and '
+                f'The pool "{pool.name}" ({pool.path}) is full: {human_size(space)} available, and '
                 f"{subject} needs more. Free some space there, then try again{advice}."
             ) from error
         if isinstance(error, VirtlayerError):

@@ -71,9 +71,9 @@ def plan_chain(
         InvalidArgument: The depth limit allows no volume at all.
     """
     if depth_limit < 1:
-        raise InvalidArgument("The depth limit of a chain must be at least 1 (depth-limit).")
+        raise InvalidArgument("storage.depth-limit must be 1 or more.")
     if not layers:
-        raise MalformedLayer("The image has no layers: there is no file system to make of it.")
+        raise MalformedLayer("The image has no layers, so it has no file system.")
     volumes: list[PlannedVolume] = []
     below = geometry_id(virtual_size)
     rest = iter([layer.digest for layer in layers] if blobs is None else blobs)

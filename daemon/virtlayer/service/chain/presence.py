@@ -8,6 +8,7 @@ from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.request import BuiltChain, ChainRequest
+from virtlayer.sizes import human_size
 
 
 def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
@@ -31,9 +32,10 @@ def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
     )
     if volume.format != "qcow2" or volume.capacity != virtual_size or not backing_fits:
         raise VolumeExists(
-            f'The volume {volume.name} in the pool "{pool.name}" is not the layer of '
-            f"that name: it is {volume.format} of {volume.capacity} bytes on {backing}, not "
-            f"qcow2 of {virtual_size} bytes on a layer of this pool. Delete it, then try again."
+            f'The volume {volume.name} in the pool "{pool.name}" is not the layer of that name: it '
+            f"is {volume.format} with {human_size(volume.capacity)}, backed by {backing}, not "
+            f"qcow2 with {human_size(virtual_size)}, backed by a layer of this pool. Delete it, "
+            "then try again."
         )
 
 
@@ -46,8 +48,8 @@ def refuse_to_build_recompressed(missing: Iterable[PlannedVolume], request: Chai
     for planned in missing:
         if planned.is_recompressed:
             raise VolumeNotFound(
-                f'The volume {planned.name} was deleted from the pool "{request.pool.name}" while '
-                f"{request.description} was pulled. Pull it again."
+                f'The volume {planned.name} was deleted from the pool "{request.pool.name}" during '
+                f"the pull of {request.description}. Pull it again."
             )
 
 

@@ -219,7 +219,8 @@ async def create_overlay(staging: OverlayMaker, virtual_size: int, parent: str) 
             ended = await staging.create_overlay(virtual_size, parent)
     except TimeoutError as error:
         raise Internal(
-            f"qemu-img did not end within {QEMU_SECONDS:.0f} s. The pool's storage may hang."
+            f"qemu-img did not end within {QEMU_SECONDS:.0f} s. Check that the storage of the pool "
+            "responds."
         ) from error
     if ended.status != 0:
         raise ProgramFailed("qemu-img", ended.status, ended.stderr)

@@ -92,8 +92,8 @@ class Monitor:
                     return await self._exchange(command, arguments, until)
             except TimeoutError as error:
                 raise Internal(
-                    f"{self._program.name} sent nothing for {QEMU_SECONDS:.0f} s after the command "
-                    f"{command}. The pool's storage may hang."
+                    f"{self._program.name} did not answer the command {command} within "
+                    f"{QEMU_SECONDS:.0f} s. Check that the storage of the pool responds."
                 ) from error
 
     async def _exchange(
@@ -130,7 +130,7 @@ class Monitor:
             message["arguments"] = arguments
         line = json.dumps(message, separators=(",", ":")).encode()
         if self._half_sent:
-            raise Internal(f"A command to {self._program.name} was given up half-way.")
+            raise Internal(f"A command to {self._program.name} was interrupted.")
         self._half_sent = True
         try:
             await asyncio.get_running_loop().sock_sendall(self._connection, line)

@@ -137,8 +137,8 @@ async def _place(
     placed = await staging.place(staged, request.name)
     if not placed.ours:
         raise VolumeExists(
-            f'Another volume "{request.name}" came into the pool "{request.pool.name}" meanwhile. '
-            "Take another name, or delete it."
+            f'Another volume "{request.name}" was created in the pool "{request.pool.name}" during '
+            "the job. Choose another name, or delete that volume."
         )
     ours.append(placed)
     return placed

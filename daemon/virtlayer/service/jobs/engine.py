@@ -128,7 +128,8 @@ class Jobs:
             return self._jobs[number]
         except KeyError:
             raise NoSuchJob(
-                f"There is no job {number}: it never was, or it ended some time ago."
+                f'No job {number}. Finished jobs are only listed for some time; see "virtlayer '
+                'jobs".'
             ) from None
 
     def list(self) -> tuple[Job, ...]:
@@ -152,7 +153,7 @@ class Jobs:
             await job.wait()
             if job.state is JobState.CANCELLED:
                 return
-        raise NoSuchJob(f"Job {number} cannot be cancelled: it is over ({job.state}).")
+        raise NoSuchJob(f"Job {number} cannot be cancelled: it has already ended ({job.state}).")
 
     async def close(self, patience: float) -> bool:
         """Accept nothing more, cancel every job, and wait for their ends.
@@ -184,8 +185,8 @@ class Jobs:
         )
         if queued >= self._queue_limit:
             raise Busy(
-                f"You have {queued} jobs in the queue, which is the limit (quota.queued-jobs in "
-                "virtlayerd.toml). Cancel some of them, or wait until they have run."
+                f"Your limit of {queued} queued jobs is reached (quota.queued-jobs in "
+                "virtlayerd.toml). Cancel some of them, or try again later."
             )
 
     async def _run(self, job: Job, operation: Operation) -> object:

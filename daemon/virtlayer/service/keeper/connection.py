@@ -162,8 +162,8 @@ def _value[Q, R](call: Call[Q, R], reply: packets.Message) -> R:
             case {"error": str(name), "text": str(text)}:
                 raise _ERRORS.get(name, Internal)(text)
     except Malformed as error:
-        raise Internal(f"virtlayer-keeper answered {call.message} wrongly: {error}.") from error
-    raise Internal(f"virtlayer-keeper answered {call.message} wrongly.")
+        raise Internal(f"Invalid reply of virtlayer-keeper to {call.message}: {error}.") from error
+    raise Internal(f"Invalid reply of virtlayer-keeper to {call.message}.")
 
 
 def keeper_error(name: str, text: str) -> VirtlayerError:
@@ -173,8 +173,8 @@ def keeper_error(name: str, text: str) -> VirtlayerError:
 
 def _ended() -> PoolUnavailable:
     return PoolUnavailable(
-        "virtlayer-keeper, which keeps the pools, ended during the job. Try again; finished layers "
-        "are kept. The journal may say why it ended."
+        "virtlayer-keeper stopped during the job. Try again; finished layers are kept. See the "
+        "journal for the cause."
     )
 
 

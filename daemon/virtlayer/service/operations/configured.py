@@ -97,9 +97,7 @@ class ImageFile:
         """
         match = _INTERVAL.fullmatch(self.refresh)
         if match is None:
-            raise Misfit(
-                "refresh", f'"{self.refresh}" is no interval; write for example 30min, 12h or 1d.'
-            )
+            raise Misfit("refresh", f'Invalid interval "{self.refresh}". Examples: 30min, 12h, 1d.')
         return int(match[1]) * _UNITS[match[2]]
 
 
@@ -136,8 +134,8 @@ def configured_images(*, session: bool) -> tuple[ConfiguredImage, ...]:
             image = ConfiguredImage(
                 file=path,
                 request=InvalidArgument(
-                    f'{path}: the image "{image.name}" of the pool "{image.pool}" is configured '
-                    f"in {first.file} already. Give one of them another name."
+                    f'{path}: the image "{image.name}" in the pool "{image.pool}" is already '
+                    f"configured in {first.file}. Change one of the names."
                 ),
             )
         images.append(image)

@@ -100,8 +100,8 @@ async def _claimed_image(
 async def _not_found(services: Services, pool: Pool, request: CreateVolumeRequest) -> ImageNotFound:
     await check_name_is_free(services, pool, request.volume.name)
     return ImageNotFound(
-        f'The pool "{pool.name}" has no image "{request.image}". "virtlayer images" lists '
-        'those there are, and "virtlayer pull" pulls one.'
+        f'The pool "{pool.name}" has no image "{request.image}". Pull it first; "virtlayer images" '
+        "lists the images."
     )
 
 
@@ -171,13 +171,14 @@ async def _check_volumes(services: Services, pool: Pool, image: ImageRecord, nam
         raise _taken(pool, name)
     if image.volume not in there:
         raise VolumeNotFound(
-            f'The volume {image.volume} of the image "{image.name}" is not in the pool '
-            f'"{pool.name}" any more. Pull the image again.'
+            f'The volume {image.volume} of the image "{image.name}" is missing from the pool '
+            f'"{pool.name}". Pull the image again.'
         )
     check_layer(there[image.volume], pool, image.size)
 
 
 def _taken(pool: Pool, name: str) -> VolumeExists:
     return VolumeExists(
-        f'The pool "{pool.name}" has a volume "{name}". Take another name, or delete it.'
+        f'The pool "{pool.name}" already has a volume "{name}". Choose another name, or delete '
+        "that volume."
     )

@@ -58,8 +58,8 @@ async def describe_volume(
     volume = await services.pools.listed_volume(pool, name)
     if volume is None:
         raise VolumeNotFound(
-            f'libvirt lists no volume "{name}" in the pool "{pool_name}". If its file is new, run '
-            f"`virsh pool-refresh {pool_name}`."
+            f'The pool "{pool_name}" has no volume "{name}". If its file is new, run "virsh '
+            f'pool-refresh {pool_name}".'
         )
     images = {
         top: (image_name, digest, config)

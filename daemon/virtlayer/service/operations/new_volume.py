@@ -12,7 +12,7 @@ from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import VolumeName
 from virtlayer.protocol.ssh_keys import checked_keys
 from virtlayer.service.source.passed_descriptor import content_of
-from virtlayer.sizes import check_virtual_size
+from virtlayer.sizes import check_virtual_size, human_size
 
 _PASSWORD_LIMIT = 4096
 """Bytes that are read where a password should be; libcrypt's own limit is lower."""
@@ -50,9 +50,11 @@ class NewVolume:
     def __post_init__(self) -> None:
         _check_name(self.name)
         if self.size is not None:
-            check_virtual_size("size", self.size)
+            check_virtual_size('option "size"', self.size)
         if self.root_password is not None and self.root_password_fd is not None:
-            raise InvalidArgument("Give root-password or root-password-fd, not both.")
+            raise InvalidArgument(
+                'The option "root-password" and the option "root-password-fd" exclude each other.'
+            )
         _ = self._without_password(None)
 
     def size_on(self, image_size: int, image: str) -> int:
@@ -68,8 +70,8 @@ class NewVolume:
         size = image_size if self.size is None else self.size
         if size < image_size:
             raise InvalidArgument(
-                f'The volume "{self.name}" cannot have {size} bytes: the image "{image}" has '
-                f"{image_size}. Pull the image with a smaller size, or leave the size out."
+                f'The volume "{self.name}" cannot have {human_size(size)}: the image "{image}" has '
+                f"{human_size(image_size)}. Pull the image with a smaller size, or omit the size."
             )
         return size
 
@@ -119,12 +121,16 @@ class NewVolume:
         descriptor = self.root_password_fd
         if descriptor is None:
             return self.root_password
-        content = await content_of(descriptor, "root-password-fd", _PASSWORD_LIMIT, deadline)
+        content = await content_of(
+            descriptor, 'The option "root-password-fd"', _PASSWORD_LIMIT, deadline
+        )
         try:
             return content.removesuffix(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError:
             # From nothing: the error would show what it could not read.
-            raise InvalidArgument("What root-password-fd gives is not UTF-8.") from None
+            raise InvalidArgument(
+                'The option "root-password-fd" gives data that is not valid UTF-8.'
+            ) from None
 
 
 def _check_name(name: VolumeName) -> None:
@@ -133,4 +139,6 @@ def _check_name(name: VolumeName) -> None:
             f'Invalid name "{name}" of a new volume: it must not begin with a dot.'
         )
     if is_layer_volume(name):
-        raise InvalidArgument(f'"{name}" is a name for the layers of images; take another one.')
+        raise InvalidArgument(
+            f'Invalid name "{name}" of a new volume: it is reserved for layers of images.'
+        )

@@ -40,12 +40,13 @@ def hash_password(password: str) -> str:
 def _checked(password: str) -> bytes:
     phrase = password.encode(errors="replace")
     if not phrase:
-        raise InvalidArgument("The root-password is empty: that would let everybody in.")
+        raise InvalidArgument("The password for root is empty, so everybody could log in.")
     if len(phrase) > _LIMIT:
-        raise InvalidArgument(f"The root-password has more than {_LIMIT} bytes.")
+        raise InvalidArgument(f"The password for root is longer than {_LIMIT} bytes.")
     if any(byte < 0x20 or byte == 0x7F for byte in phrase):
         raise InvalidArgument(
-            "The root-password has a control character in it, which nobody can type at a login."
+            "The password for root has a control character, which cannot be typed at a login "
+            "prompt."
         )
     return phrase
 

@@ -94,7 +94,7 @@ class PullRequest:
 
     def __post_init__(self) -> None:
         if self.size is not None:
-            check_virtual_size("size", self.size)
+            check_virtual_size('option "size"', self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

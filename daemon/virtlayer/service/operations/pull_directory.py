@@ -82,9 +82,9 @@ class _PullDirectory(WholeImagePull):
             return
         if not await self.services.pools.keeper_is_root():
             raise InvalidArgument(
-                "The options id-map, uid-map and gid-map are not for a directory of yours: "
-                "everything in it belongs to you. Leave them out, or let the virtlayerd of the "
-                "system make it."
+                'The option "id-map", the option "uid-map" and the option "gid-map" cannot be used '
+                "in a session, because all files belong to you. Omit them, or use the system's "
+                "virtlayerd."
             )
 
     async def _build(

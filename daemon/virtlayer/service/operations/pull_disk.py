@@ -66,8 +66,8 @@ class _PullDisk(WholeImagePull):
             placed = await staging.place(STAGED_DISK, name)
             if not placed.ours:
                 raise VolumeExists(
-                    f'Another volume "{name}" came into the pool "{claim.pool.name}" meanwhile. '
-                    "Take another name, or delete it."
+                    f'Another volume "{name}" was created in the pool "{claim.pool.name}" during '
+                    "the pull. Choose another name, or delete that volume."
                 )
             return await self.registered(staging, placed, _SEEN_AS[disk_format]), disk_format
 

@@ -48,8 +48,8 @@ async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed
         image = await services.catalog.get(pool.name, request.image)
         if image is None:
             raise ImageNotFound(
-                f'The pool "{pool.name}" has no image "{request.image}". '
-                '"virtlayer images" lists those there are.'
+                f'The pool "{pool.name}" has no image "{request.image}". "virtlayer images" lists '
+                "the images."
             )
         layers = await look_at_layers(services, pool)
         needed = layers.needed(but_for=image.name) | lock.claimed
@@ -70,6 +70,6 @@ def _refuse_if_used(layers: PoolLayers, image: str, own: set[str]) -> None:
     *most, last = named
     text = f"{', '.join(most)} and {last}" if most else last
     raise InUse(
-        f'The image "{image}" in the pool "{layers.pool.name}" is used by {text}. '
-        "Delete or change what uses it first."
+        f'The image "{image}" in the pool "{layers.pool.name}" is used by {text}. Delete or change '
+        "them first."
     )

@@ -108,7 +108,7 @@ async def _compared(services: Services, pool: str, seen: _Seen) -> Rescanned:
         elif await services.catalog.remove(pool, image.name):
             images_lost.append(image.name)
     _log.info(
-        'The pool "%s" has %d layers that were not known, and lacks %d layers and %d images.',
+        'Rescan of the pool "%s": %d layers found, %d layers lost, %d images lost.',
         pool,
         len(found),
         len(lost),

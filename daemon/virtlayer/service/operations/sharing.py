@@ -112,7 +112,7 @@ class SharedPlanning:
         if digest is not None:
             _log.warning(
                 'The volume %s in the pool "%s" was built from the blob %s as the layer %s, but '
-                "that blob unpacks to %s: a layer worker did not say the truth.",
+                "that blob unpacks to %s: the layer worker reported a wrong digest.",
                 volume.name,
                 volume.pool,
                 layer.blob,

@@ -77,16 +77,19 @@ class WholeImageRequest:
 
     def __post_init__(self) -> None:
         if self.id_map and (self.volume.uid_map or self.volume.gid_map):
-            raise InvalidArgument("Use id-map, or uid-map and gid-map, but not both.")
+            raise InvalidArgument(
+                'The option "id-map" excludes the option "uid-map" and the option "gid-map".'
+            )
         if self.volume.size is not None or self.volume.grow_filesystem:
             raise InvalidArgument(
-                f"The options size, volume-size and grow-filesystem make no sense with "
-                f"format={self.format}: a directory has no size, and a disk has its own."
+                f'With the option "format={self.format}", the option "size", the option '
+                '"volume-size" and the option "grow-filesystem" cannot be used: a directory has no '
+                "size, and a disk image has its own."
             )
         if self.format is Format.DISK and self.volume != NewVolume(name=self.volume.name):
             raise InvalidArgument(
-                "With format=disk, the disk is taken as it is in the image. "
-                "Leave out what should be different in it."
+                'With the option "format=disk", the disk image is not changed. Omit the options '
+                "that customize a volume."
             )
 
 

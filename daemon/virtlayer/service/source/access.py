@@ -20,7 +20,7 @@ from virtlayer.service.source.logins import Logins, authfile, login_of, parse_lo
 from virtlayer.service.source.passed_descriptor import content_of
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.scratch import scratch_directory
-from virtlayer.sizes import KIB, MIB
+from virtlayer.sizes import KIB, MIB, human_size
 
 type Certificates = Mapping[str, bytes]
 """Certificates and keys by the names of their files."""
@@ -62,16 +62,23 @@ class Access:
 
     def __post_init__(self) -> None:
         if (self.username is None) != (self.password is None):
-            raise InvalidArgument("A username needs a password, and a password a username.")
+            raise InvalidArgument(
+                'The option "username" and the option "password" require each other.'
+            )
         if self.username is not None and (not self.username or ":" in self.username):
-            raise InvalidArgument("A username must not be empty, and has no colon.")
+            raise InvalidArgument(
+                'Invalid option "username": it must not be empty or contain a colon.'
+            )
         ways = (self.username, self.authfile, self.auth_fd, self.logins)
         if sum(way is not None for way in ways) > 1:
             raise InvalidArgument(
-                "Give the credentials in one way: username and password, authfile, or auth-fd."
+                'Only one of these can be used: the option "username", the option "authfile", the '
+                'option "auth-fd".'
             )
         if self.cert_dir is not None and self.cert_fds is not None:
-            raise InvalidArgument("Give the certificates as cert-dir or as cert-fds, not as both.")
+            raise InvalidArgument(
+                'The option "cert-dir" and the option "cert-fds" exclude each other.'
+            )
         for name, path in (("authfile", self.authfile), ("cert-dir", self.cert_dir)):
             if path is not None and not path.is_absolute():
                 raise InvalidArgument(f"The path of {name} must be absolute.")
@@ -123,8 +130,9 @@ class Access:
         """
         access = self
         if access.auth_fd is not None:
-            content = await content_of(access.auth_fd, "auth-fd", _AUTHFILE_LIMIT, deadline)
-            access = replace(access, auth_fd=None, logins=parse_logins(content, "auth-fd"))
+            name = 'The option "auth-fd"'
+            content = await content_of(access.auth_fd, name, _AUTHFILE_LIMIT, deadline)
+            access = replace(access, auth_fd=None, logins=parse_logins(content, name))
         if access.authfile is not None:
             name = f"The authfile {access.authfile}"
             content = await asyncio.to_thread(_content_of_file, access.authfile, name)
@@ -132,7 +140,7 @@ class Access:
         if access.cert_fds is not None:
             certificates = {
                 name: await content_of(
-                    descriptor, f'"{name}" of cert-fds', _CERTIFICATE_LIMIT, deadline
+                    descriptor, f'{name} in the option "cert-fds"', _CERTIFICATE_LIMIT, deadline
                 )
                 for name, descriptor in access.cert_fds.items()
             }
@@ -176,14 +184,15 @@ async def skopeo_flags(
 def _check_file_names(names: tuple[str, ...]) -> None:
     if len(names) > _CERTIFICATES_LIMIT:
         raise InvalidArgument(
-            f"cert-fds has {len(names)} certificates; the limit is {_CERTIFICATES_LIMIT}."
+            f'The option "cert-fds" has {len(names)} certificates; the limit is '
+            f"{_CERTIFICATES_LIMIT}."
         )
     for name in names:
         is_file_name = name.isprintable() and "/" not in name and len(name.encode()) <= NAME_LIMIT
         if not is_file_name or not name.endswith(SUFFIXES):
             raise InvalidArgument(
-                f'"{name[:80]}" in cert-fds is not the name of a certificate or key: '
-                f"*{', *'.join(SUFFIXES)}."
+                f'The option "cert-fds" has an invalid file name, "{name[:80]}": a certificate or '
+                f"key is named *{', *'.join(SUFFIXES)}."
             )
 
 
@@ -191,9 +200,11 @@ def _check_directory(path: Path) -> None:
     try:
         is_directory = path.is_dir()
     except OSError as error:
-        raise InvalidArgument(f"The cert-dir {path} cannot be read: {error.strerror}.") from error
+        raise InvalidArgument(
+            f'The option "cert-dir": cannot read {path}: {error.strerror}.'
+        ) from error
     if not is_directory:
-        raise InvalidArgument(f"The cert-dir {path} is not a directory.")
+        raise InvalidArgument(f'The option "cert-dir": {path} is not a directory.')
 
 
 def _write_private(directory: Path, contents: Mapping[str, bytes]) -> None:
@@ -206,7 +217,7 @@ def _content_of_file(path: Path, name: str) -> bytes:
     """The content of a file of the administrator's, or of a session's own user."""
     try:
         if not path.is_file():
-            raise InvalidArgument(f"{name} is missing, or is not a regular file.")
+            raise InvalidArgument(f"{name} does not exist or is not a regular file.")
         with path.open("rb") as file:
             content = file.read(_AUTHFILE_LIMIT + 1)
     except PermissionError as error:
@@ -217,5 +228,5 @@ def _content_of_file(path: Path, name: str) -> bytes:
     except OSError as error:
         raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > _AUTHFILE_LIMIT:
-        raise InvalidArgument(f"{name} has more than {_AUTHFILE_LIMIT} bytes.")
+        raise InvalidArgument(f"{name} is larger than {human_size(_AUTHFILE_LIMIT)}.")
     return content

@@ -15,6 +15,7 @@ from virtlayer.errors import Internal, NoSpace
 from virtlayer.service.source.blob_writer import BlobWriter
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.skopeo_pipe import Receiver
+from virtlayer.sizes import human_size
 
 
 class Stream(Protocol):
@@ -112,10 +113,10 @@ async def _write(
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise NoSpace(
-                f"The blob cache has no room for {layer.digest} ({layer.size} bytes). "
-                "Make room, or lower size-limit in the settings."
+                f"The blob cache has no space for {layer.digest} ({human_size(layer.size)}). Free "
+                "some space, or lower cache.size-limit in virtlayerd.toml."
             ) from error
         raise Internal(
-            f"Blob {layer.digest} could not be put into the blob cache: {error.strerror or error}. "
-            "See to the disk of the cache, then try again."
+            f"Cannot store {layer.digest} in the blob cache: {error.strerror or error}. Check the "
+            "disk of the cache, then try again."
         ) from error

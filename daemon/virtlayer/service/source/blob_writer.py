@@ -188,6 +188,6 @@ def _set_direct(descriptor: int, *, direct: bool = True) -> bool:
 def _mismatch(layer: Layer) -> DigestMismatch:
     """The error that a blob is another one than it should be."""
     return DigestMismatch(
-        f"What was downloaded as blob {layer.digest} is not that blob. The registry's copy is "
-        "damaged or was tampered with; have the image pushed again."
+        f"The downloaded blob does not match its digest {layer.digest}. The image is corrupt at "
+        "the source. Push it again."
     )

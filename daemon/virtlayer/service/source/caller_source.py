@@ -17,6 +17,7 @@ from virtlayer.service.source.passed_descriptor import UnsuitableDescriptor, rea
 from virtlayer.service.source.patience import patiently
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.scratch import scratch_directory
+from virtlayer.sizes import human_size
 
 _SECONDS = 10
 """Without progress."""
@@ -56,8 +57,8 @@ class ArchiveRoom:
         with self._lock:
             if share.over or self._taken + length > self.limit:
                 raise NoSpace(
-                    "There is no room to copy or unpack this source: all such sources together "
-                    f"may have {self.limit} bytes (cache.archives-limit in the settings)."
+                    "Cannot copy or unpack this source: all such sources together may have "
+                    f"{human_size(self.limit)} (cache.archives-limit in virtlayerd.toml)."
                 )
             self._taken += length
             share.taken += length
@@ -150,19 +151,21 @@ async def _copy(descriptor: int, path: Path, share: RoomShare) -> None:
             await read_passed(descriptor, take, file)
     except TimeoutError:
         raise InvalidArgument(
-            f"source-fd gave nothing for {_SECONDS} seconds. Close its other end when everything "
-            "is sent."
+            f'The option "source-fd" gave no data for {_SECONDS} seconds. Close its other end when '
+            "everything is sent."
         ) from None
     except UnsuitableDescriptor as problem:
         raise InvalidArgument(
-            f"source-fd {problem}. Send a directory as an oci-archive through a pipe."
+            f'The option "source-fd" {problem}. Send a directory as an oci-archive through a pipe.'
         ) from None
     except OSError as error:
-        raise InvalidArgument(f"source-fd cannot be read: {error.strerror}.") from error
+        raise InvalidArgument(
+            f'The option "source-fd" cannot be read: {error.strerror}.'
+        ) from error
 
 
 def _no_room(cause: str | None) -> NoSpace:
     return NoSpace(
-        f"The archive could not be copied into the cache: {cause}. Free some space there, and try "
+        f"Cannot copy the archive into the blob cache: {cause}. Free some space there, then try "
         "again."
     )

@@ -14,7 +14,7 @@ from virtlayer.service.source.access import Access, skopeo_flags
 from virtlayer.service.source.caller_source import RoomShare, copied
 from virtlayer.service.source.failures import failure
 from virtlayer.service.source.host_certificates import check_host_certificates
-from virtlayer.service.source.logins import Logins, logins_for
+from virtlayer.service.source.logins import Logins, logins_for, user_of
 from virtlayer.service.source.obtained import Obtained, how_obtained
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.service.source.patience import Progress, patiently
@@ -52,6 +52,8 @@ class Skopeo:
     """The room that they have."""
     patience: float
     obtained: Obtained
+    user: str | None
+    """Whose login it has for the registry; None for no login."""
     policy: PolicyScope
     accepted: bool
     """Whether the image was accepted already, and this is a conversion of it."""
@@ -150,12 +152,11 @@ class Skopeo:
             waited = f"for {self.patience:.0f} seconds ({what})"
             if self.reference.local_path is not None:
                 raise ImageNotFound(
-                    f"{self.reference} could not be read: there was no progress {waited}. Check "
-                    "that it has no FIFO in it, and that its file system answers."
+                    f"{self.reference} cannot be read: there was no progress {waited}. Check that "
+                    "it contains no FIFO, and that its file system answers."
                 ) from None
             raise RegistryUnavailable(
-                f"{self.reference}: the registry sent nothing {waited}. Try again, or ask those "
-                "who run it."
+                f"{self.reference}: the registry sent nothing {waited}. Try again later."
             ) from None
 
     def failure(self, text: str) -> VirtlayerError:
@@ -164,7 +165,7 @@ class Skopeo:
             # A caller does not know our copy of an archive, and what skopeo unpacks.
             text = text.replace(self.target.repository, self.reference.repository)
             text = text.replace(f"{self.scratch}/", "")
-        return failure(self.reference, text)
+        return failure(self.reference, text, self.user)
 
     async def _run(
         self,
@@ -262,6 +263,7 @@ async def skopeo_for(
             share=share,
             patience=workspace.patience,
             obtained=how_obtained(reference, access, logins, insecure=host.route.insecure),
+            user=user_of(logins),
             policy=host.policy,
             accepted=False,
             launcher=confinement(reads, [scratch], workspace.room.limit),

@@ -33,7 +33,7 @@ def detached[T](work: Callable[[], T], name: str) -> asyncio.Future[T]:
     """
     _running.intersection_update(threading.enumerate())
     if len(_running) >= _LIMIT:
-        raise Busy("Too many descriptors of callers are being read. Try again later.")
+        raise Busy("virtlayerd is reading too many descriptors of callers. Try again later.")
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

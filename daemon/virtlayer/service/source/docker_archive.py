@@ -15,7 +15,7 @@ from virtlayer.service.source.digest import digest_of
 from virtlayer.service.source.image import Manifest
 from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.streams import OpenedProxy
-from virtlayer.sizes import MIB
+from virtlayer.sizes import MIB, human_size
 
 TRANSPORT = "docker-archive"
 _EMPTY = digest_of(b"")
@@ -51,8 +51,8 @@ async def _measured(opened: OpenedProxy, digest: str, limit: int) -> int:
                 size += len(piece)
                 if size > limit:
                     raise NoSpace(
-                        f"The layer {digest} has more than {limit} bytes (cache.archives-limit in "
-                        "the settings)."
+                        f"The layer {digest} is larger than {human_size(limit)} "
+                        "(cache.archives-limit in virtlayerd.toml)."
                     )
             # It complains about the size. The digest is compared when the blob is fetched.
             with contextlib.suppress(ProxyFailed):

@@ -13,6 +13,7 @@ from virtlayer.errors import (
     ImageNotFound,
     MalformedLayer,
     NoSpace,
+    NotAuthorized,
     PlatformNotFound,
     PolicyRejected,
     RegistryAuth,
@@ -23,6 +24,14 @@ from virtlayer.printable import printable
 from virtlayer.service.source.reference import Reference
 
 _SHOWN = 600
+_PREFIX = re.compile(r'^Error parsing image name "[^"]*": ')
+"""What repeats the reference."""
+_FILE = re.compile(
+    r'(?:(?:open|openat|faccessat|l?stat|read|readdirent) |archive file not found: ")'
+    r'(?P<path>/[^"]*?)(?:": |: |")'
+    r"(?P<reason>permission denied|no such file or directory|not a directory|$)"
+)
+"""A file that skopeo cannot read, with the reason of the system call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +46,11 @@ def _cause(error: type[VirtlayerError], pattern: str, advice: str) -> _Cause:
 
 
 _CAUSES = (
-    _cause(NoSpace, r"no space left on device|disk quota exceeded", "Make room and try again."),
+    _cause(NoSpace, r"no space left on device|disk quota exceeded", "Free some space, try again."),
     _cause(
         NoSpace,
         r"short write|file too large",
-        "It unpacks to more than cache.archives-limit in the settings allows.",
+        "It unpacks to more bytes than cache.archives-limit in virtlayerd.toml allows.",
     ),
     _cause(
         PolicyRejected,
@@ -53,69 +62,99 @@ _CAUSES = (
     _cause(
         PlatformNotFound,
         r"no image found in (?:image index|manifest list)",
-        "Inspect lists the platforms that there are; choose one with the platform option.",
+        'Choose another platform with the option "platform"; "virtlayer inspect" lists those of '
+        "the image.",
     ),
     _cause(
         RegistryAuth,
         r"authentication required|unauthorized|invalid username/password"
         r"|requested access to the resource is denied|no basic auth credentials"
         r"|unable to retrieve auth token|HTTP status: 40[13]",
-        "Check the name of the image, and the username and password, or the authfile.",
+        "",
     ),
     _cause(
         DigestMismatch,
         r"corrupted blob|does not match provided manifest digest|expected \d+ bytes in blob"
         r"|digest did not match|does not match expected",
-        "What the source has is damaged or was tampered with; have it pushed again.",
+        "The image is corrupt at the source. Push it again.",
     ),
     _cause(
         RegistryUnavailable,
         r"x509:|tls: ",
-        "Give the CA's directory with cert-dir, or use tls-verify=false for a registry you trust.",
+        'Name the directory of its CA certificate with the option "cert-dir", or use the option '
+        '"tls-verify=false" if you trust the registry and the network.',
     ),
     _cause(
         RegistryUnavailable,
         r"server gave HTTP response to HTTPS client",
-        "The registry has no TLS; use tls-verify=false if you trust it and the network.",
+        'The registry does not use TLS. Use the option "tls-verify=false" if you trust it and the '
+        "network.",
     ),
     _cause(
         RegistryUnavailable,
         r"pinging container registry|dial tcp|connection (?:refused|reset)|unexpected EOF|: EOF$"
         r"|broken pipe|i/o timeout|deadline exceeded|no such host|toomanyrequests"
         r"|HTTP status: (?:429|5\d\d)|network is unreachable|after reconnecting",
-        "Check that the registry runs and can be reached from this host, and try again.",
+        "Check that the registry is running and that this host can reach it, then try again.",
     ),
     _cause(
         MalformedLayer,
         r"invalid tar header|exceeded maximum allowed size|error unmarshal|unmarshaling"
         r"|unsupported (?:legacy )?(?:manifest|schema|MIME)|invalid character"
         r"|invalid manifest|mixed manifest",
-        "The source is damaged or no container image; make it again.",
+        "The source is damaged or is not a container image.",
     ),
     _cause(
         ImageNotFound,
         r"manifest unknown|name unknown|blob unknown|repository .*not found"
-        r"|no descriptor found|Tag .* not found|no such file or directory|archive file not found"
-        r"|permission denied|not a directory|more than one image|HTTP status: 404",
-        "Check its name and tag.",
+        r"|no descriptor found|Tag .* not found|more than one image|HTTP status: 404",
+        "Check the name and tag.",
     ),
 )
 
 
-def failure(reference: Reference, text: str) -> VirtlayerError:
+def failure(reference: Reference, text: str, user: str | None = None) -> VirtlayerError:
     """The error that a message of skopeo about ``reference`` means.
 
     Args:
         reference: What skopeo was working on.
         text: An error of the proxy, or the standard error of a skopeo command.
+        user: Whose login skopeo had for the registry; None for no login.
     """
     problem = _problem(text)
+    if reference.local_path is not None and (match := _FILE.search(problem)):
+        return _unreadable(reference, match["path"], match["reason"])
     for cause in _CAUSES:
         if cause.pattern.search(problem):
-            return cause.error(f"{reference}: {problem}. {cause.advice}")
+            advice = cause.advice or _login_advice(reference, user)
+            return cause.error(f"{reference}: {problem}. {advice}")
     # Nothing known: a registry can say anything, and a local source has only its files.
     error = ImageNotFound if reference.local_path else RegistryUnavailable
     return error(f"{reference} cannot be read: {problem}.")
+
+
+def _unreadable(reference: Reference, path: str, reason: str) -> VirtlayerError:
+    """What a system call means that failed for a file of a local source."""
+    if "denied" in reason:
+        return NotAuthorized(
+            f"{reference}: cannot read {path}: permission denied. Change its permissions, or run "
+            "the command as a user who can read it."
+        )
+    if "/blobs/" in path:
+        return ImageNotFound(
+            f"{reference}: the image is incomplete: {path} does not exist. Copy the image again."
+        )
+    return ImageNotFound(f"{reference}: {path} does not exist. Check the path.")
+
+
+def _login_advice(reference: Reference, user: str | None) -> str:
+    registry = reference.domain
+    if user is None:
+        return (
+            f"{registry} requires a login, or the image does not exist. Use "
+            f'"skopeo login {registry}", or the option "username".'
+        )
+    return f'The login of user "{user}" at {registry} was refused. Check user name and password.'
 
 
 def _problem(text: str) -> str:
@@ -123,4 +162,5 @@ def _problem(text: str) -> str:
     fatal = re.findall(r'level=fatal msg="((?:[^"\\]|\\.)*)"', text)
     if fatal:
         text = re.sub(r"\\(.)", r"\1", fatal[-1])
-    return printable(text.strip()).rstrip(".")[-_SHOWN:] or "skopeo failed without a message"
+    text = _PREFIX.sub("", text)
+    return printable(text.strip()).rstrip(".")[-_SHOWN:] or "skopeo failed without an error message"

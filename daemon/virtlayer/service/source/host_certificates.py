@@ -46,6 +46,6 @@ def check_host_certificates(registry: str) -> None:
 def _unreadable(path: Path, error: OSError, mode: str) -> RegistryUnavailable:
     group = os.getegid()
     return RegistryUnavailable(
-        f"The service cannot read {path}: {error.strerror}. Allow its group to read it "
-        f"(chgrp {group} {path}; chmod {mode} {path}), or give the certificates with cert-dir."
+        f"virtlayerd cannot read {path}: {error.strerror}. Allow its group to read it (chgrp "
+        f'{group} {path}; chmod {mode} {path}), or use the option "cert-dir".'
     )

@@ -16,7 +16,7 @@ from virtlayer.printable import printable
 from virtlayer.service.source.digest import is_digest
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import Reference
-from virtlayer.sizes import MIB
+from virtlayer.sizes import MIB, human_size
 
 MANIFEST_LIMIT = 4 * MIB
 CONFIG_LIMIT = 8 * MIB
@@ -151,7 +151,8 @@ def parse_manifest(content: bytes) -> Manifest:
     media_type = table.get("mediaType")
     if table.get("schemaVersion") != 2 or media_type not in (None, *MANIFEST_TYPES):
         raise MalformedLayer(
-            f"The manifest is of the unknown type {_shown(media_type)}, not an image manifest."
+            f"The manifest has the unknown type {_shown(media_type)}; an image manifest is "
+            "required."
         )
     config = _descriptor(table.get("config"), "config")
     if config.media_type not in CONFIG_TYPES:
@@ -160,7 +161,7 @@ def parse_manifest(content: bytes) -> Manifest:
         )
     layers = table.get("layers")
     if not isinstance(layers, list) or not layers:
-        raise MalformedLayer("The manifest has no layers, so there is nothing to boot from.")
+        raise MalformedLayer("The image has no layers, so it has no file system.")
     return Manifest(
         config,
         tuple(
@@ -235,8 +236,8 @@ def assemble(reference: Reference, digest: str, manifest: Manifest, config: Imag
     """
     if len(manifest.layers) != len(config.diff_ids):
         raise MalformedLayer(
-            f"The manifest has {len(manifest.layers)} layers, the image config "
-            f"{len(config.diff_ids)} diff_ids: they do not belong together."
+            f"The manifest has {len(manifest.layers)} layers, but the image config has "
+            f"{len(config.diff_ids)} diff_ids. The image is corrupt at the source. Push it again."
         )
     return Image(
         reference=reference,
@@ -254,8 +255,8 @@ def assemble(reference: Reference, digest: str, manifest: Manifest, config: Imag
 def _usable(layer: Descriptor, number: int) -> Descriptor:
     if layer.media_type.endswith("+encrypted"):
         raise MalformedLayer(
-            f"Layer {number} ({layer.digest}) is encrypted; virtlayer has no keys. "
-            "Use an image that is not."
+            f"Layer {number} ({layer.digest}) is encrypted, which virtlayer does not support. Use "
+            "an unencrypted image."
         )
     if layer.media_type not in LAYER_TYPES:
         if compressed := _COMPRESSED_LAYER.fullmatch(layer.media_type):
@@ -264,29 +265,29 @@ def _usable(layer: Descriptor, number: int) -> Descriptor:
                 "Push the image with gzip or zstd."
             )
         raise MalformedLayer(
-            f"Layer {number} ({layer.digest}) is of the unknown type {_shown(layer.media_type)}."
+            f"Layer {number} ({layer.digest}) has the unknown type {_shown(layer.media_type)}."
         )
     if layer.urls:
         raise MalformedLayer(
-            f"Layer {number} ({layer.digest}) is a foreign one, which the registry does not have; "
-            "virtlayer does not follow its URLs."
+            f"Layer {number} ({layer.digest}) is a foreign layer, which is not in the registry. "
+            "virtlayer does not download from its URLs."
         )
     return layer
 
 
 def _descriptor(value: object, place: str) -> Descriptor:
     if not isinstance(value, dict):
-        raise MalformedLayer(f"The {place} in the manifest is not a descriptor.")
+        raise MalformedLayer(f"The {place} of the manifest is not a descriptor.")
     media_type, digest, size = value.get("mediaType"), value.get("digest"), value.get("size")
     urls = value.get("urls") or []
     if not isinstance(media_type, str):
-        raise MalformedLayer(f"The {place} in the manifest has no media type.")
+        raise MalformedLayer(f"The {place} of the manifest has no media type.")
     if not isinstance(digest, str) or not is_digest(digest):
-        raise MalformedLayer(f"The {place} in the manifest has no sha256 or sha512 digest.")
+        raise MalformedLayer(f"The {place} of the manifest has no sha256 or sha512 digest.")
     if type(size) is not int or not 0 <= size <= _SIZE_LIMIT:
-        raise MalformedLayer(f"The {place} in the manifest has no valid size.")
+        raise MalformedLayer(f"The {place} of the manifest has no valid size.")
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
-        raise MalformedLayer(f"The {place} in the manifest has no valid urls.")
+        raise MalformedLayer(f"The {place} of the manifest has no valid urls.")
     return Descriptor(media_type, digest, size, tuple(urls))
 
 
@@ -303,14 +304,14 @@ def _word(table: Mapping[str, object], key: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 64:
         raise MalformedLayer(
-            f'"{key}" is missing or not a name in the manifest or config of the image.'
+            f'"{key}" is missing or invalid in the manifest or config of the image.'
         )
     return value
 
 
 def _table(content: bytes, limit: int, what: str) -> Mapping[str, Any]:
     if len(content) > limit:
-        raise MalformedLayer(f"The image {what} has {len(content)} bytes; {limit} are allowed.")
+        raise MalformedLayer(f"The image {what} is larger than {human_size(limit)}.")
     try:
         value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:

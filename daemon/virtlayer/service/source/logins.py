@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.printable import printable
 
 type Logins = Mapping[str, Mapping[str, str]]
 """What ``auths`` contains: by registry or namespace, what to send."""
@@ -44,7 +45,7 @@ def parse_logins(content: bytes, name: str) -> Logins:
         ) from None
     if len(logins) > _LIMIT:
         raise InvalidArgument(
-            f"{name} has {len(logins)} logins; the limit is {_LIMIT}. Leave out those that are not "
+            f"{name} has {len(logins)} logins; the limit is {_LIMIT}. Remove those that are not "
             "needed."
         )
     return logins
@@ -73,9 +74,27 @@ def logins_for(logins: Logins, registries: Collection[str]) -> Logins:
     return {key: login for key, login in logins.items() if login and _registry(key) in wanted}
 
 
+def user_of(logins: Logins) -> str | None:
+    """Whose login is sent to a registry, for errors; None if none is.
+
+    Args:
+        logins: Those that skopeo gets. With several, skopeo chooses one of them by the namespace.
+    """
+    users = {_user(login) for login in logins.values()}
+    return ", ".join(sorted(users)) or None
+
+
 def authfile(logins: Logins) -> bytes:
     """The content of a file with these logins."""
     return json.dumps({"auths": logins}).encode()
+
+
+def _user(login: Mapping[str, str]) -> str:
+    try:
+        name, _, _ = base64.b64decode(login["auth"]).decode().partition(":")
+    except (KeyError, ValueError):
+        return "(token)"
+    return printable(name)
 
 
 def _login(entry: Mapping[str, object]) -> Mapping[str, str]:

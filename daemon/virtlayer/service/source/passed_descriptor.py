@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.service.source.detached import detached
-from virtlayer.sizes import KIB
+from virtlayer.sizes import KIB, human_size
 
 _SECONDS = 10
 _CHUNK = 64 * KIB
@@ -59,14 +59,14 @@ async def content_of(descriptor: int, name: str, limit: int, deadline: float) ->
             await read_passed(descriptor, take)
     except TimeoutError:
         raise InvalidArgument(
-            f"{name} gave no end of file within {_SECONDS} seconds. Close its other end."
+            f"{name}: no end of file within {_SECONDS} seconds. Close its other end."
         ) from None
     except UnsuitableDescriptor as problem:
         raise InvalidArgument(f"{name} {problem}.") from None
     except OSError as error:
         raise InvalidArgument(f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > limit:
-        raise InvalidArgument(f"{name} gives more than {limit} bytes.")
+        raise InvalidArgument(f"{name} gives more than {human_size(limit)}.")
     return bytes(content)
 
 
@@ -188,7 +188,7 @@ def _check_reads_end(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
     except OSError:
         raise UnsuitableDescriptor(
-            "is a file whose reads could block. Pass what is in it through a pipe or a memfd"
+            "is a file whose reads could block. Pass its content through a pipe or a memfd"
         ) from None
 
 

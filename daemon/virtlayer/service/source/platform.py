@@ -68,8 +68,8 @@ def parse_platform(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) not in {2, 3} or not all(_PART.fullmatch(part) for part in parts):
         raise InvalidArgument(
-            f'The platform "{text[:100]}" is not of the form os/architecture[/variant]; '
-            "linux/amd64 and linux/arm64/v8 are."
+            f'Invalid platform "{text[:100]}". Use OS/ARCHITECTURE[/VARIANT], for example '
+            "linux/arm64."
         )
     system, machine = parts[0].lower(), parts[1].lower()
     architecture, variant = _OF_MACHINE.get(machine, (machine, None))

@@ -61,9 +61,9 @@ def policy_scope(policy: SignaturePolicy, target: Reference, reference: Referenc
     scope = _scope(_parsed(policy.file), target, policy.file)
     if policy.required and scope.accepts_unsigned:
         raise PolicyRejected(
-            f"{reference}: unsigned images are not accepted here (registries.signatures in the "
-            f'settings is "required"), but "{scope.name}" in {policy.file} accepts them. Add a '
-            "scope with the image's key, see containers-policy.json(5)."
+            f"{reference}: signatures are required here (registries.signatures in "
+            f'virtlayerd.toml), but "{scope.name}" in {policy.file} accepts unsigned images. Add a '
+            "scope with the key of the image, see containers-policy.json(5)."
         )
     return scope
 
@@ -145,8 +145,8 @@ def _parsed(file: Path) -> Mapping[str, Any]:
             content = opened.read(_LIMIT + 1)
     except OSError as error:
         raise PolicyRejected(
-            f"The signature policy {file} cannot be read: {error.strerror}. The setting "
-            "registries.policy names it."
+            f"The signature policy {file} (registries.policy in virtlayerd.toml) cannot be read: "
+            f"{error.strerror}."
         ) from error
     try:
         table: Any = json.loads(content)

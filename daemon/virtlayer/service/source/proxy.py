@@ -83,7 +83,7 @@ class Proxy:
         """
         with await self._asked(method, arguments) as reply:
             if reply.descriptors:
-                raise ProxyFailed(f"{method} was answered with a descriptor")
+                raise ProxyFailed(f"unexpected descriptor in the reply to {method}")
             return reply.value
 
     async def pipe(self, method: str, *arguments: object) -> OpenedPipe:
@@ -94,7 +94,7 @@ class Proxy:
         """
         with await self._asked(method, arguments) as reply:
             if len(reply.descriptors) != 1 or not _is_pipe(reply.descriptors[0]):
-                raise ProxyFailed(f"{method} was answered without a pipe")
+                raise ProxyFailed(f"no pipe in the reply to {method}")
             pipe = SkopeoPipe(reply.descriptors.pop())
             return OpenedPipe(reply.value, pipe, reply.pipe_number)
 
@@ -135,7 +135,7 @@ class Proxy:
     async def _asked(self, method: str, arguments: Sequence[object]) -> "_Reply":
         async with self._turn:
             if self._out_of_step:
-                raise ProxyFailed("an earlier request was given up")
+                raise ProxyFailed("an earlier request was abandoned")
             # Until the reply is here, a cancellation leaves it to come at a wrong time.
             self._out_of_step = True
             packet, descriptors = await self._exchange(
@@ -222,8 +222,8 @@ def check_protocol(version: object) -> None:
     if numbers[:2] != OLDEST_PROTOCOL[:2] or numbers < OLDEST_PROTOCOL:
         oldest = ".".join(map(str, OLDEST_PROTOCOL))
         raise Internal(
-            f"skopeo's image proxy speaks protocol {version}; virtlayer needs {oldest} or a later "
-            "0.2 one. Install a skopeo that fits (1.17 or later has it)."
+            f"The image proxy of skopeo has protocol {version}; virtlayer requires {oldest} or a "
+            "later 0.2 version. Install skopeo 1.17 or later."
         )
 
 
@@ -255,7 +255,7 @@ def _parsed(packet: bytes, descriptors: list[int]) -> _Reply:
         return _Reply(table["value"], int(table["pipeid"]), descriptors)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         _close_all(descriptors)
-        raise ProxyFailed("the proxy's reply makes no sense") from error
+        raise ProxyFailed("the proxy sent an invalid reply") from error
     except ProxyFailed:
         _close_all(descriptors)
         raise
@@ -272,5 +272,5 @@ def _is_pipe(descriptor: int) -> bool:
 
 def _explained(error: ProxyFailed, program: RunningProgram) -> Exception:
     if program.returncode in {126, 127}:
-        return Internal(f"skopeo cannot be run ({error}); install it.")
+        return Internal(f"Cannot run skopeo ({error}). Please install it.")
     return error

@@ -113,9 +113,9 @@ def parse_reference(text: str) -> Reference:
         InvalidReference: The text is no reference, or its transport does not work here.
     """
     if len(text) > _LENGTH_LIMIT:
-        raise InvalidReference(f"A reference of {len(text)} characters is too long.")
+        raise InvalidReference(f"The image reference is too long: {len(text)} characters.")
     if not text.isprintable():
-        raise InvalidReference(f"The reference {_quoted(text)} has unprintable characters.")
+        raise InvalidReference(f"The image reference {_quoted(text)} has unprintable characters.")
     transport, colon, rest = text.partition(":")
     if text.startswith("docker://"):
         return _registry_reference(text, rest)
@@ -127,7 +127,7 @@ def parse_reference(text: str) -> Reference:
         )
     if text.startswith(("/", ".")):
         raise InvalidReference(
-            f"{_quoted(text)} looks like a path; say what it is, as in oci:/path:tag ({_WORKING})."
+            f"{_quoted(text)} has no transport. Use one of {_WORKING}; for example oci:/path:tag."
         )
     return _registry_reference(text, text)
 
@@ -137,27 +137,27 @@ def _registry_reference(text: str, rest: str) -> Reference:
     if at and not is_digest(digest):
         # What is in front of the @ may be a password: it is not repeated.
         raise InvalidReference(
-            'What follows "@" in the reference is not a sha256 or sha512 digest. '
-            "(Credentials do not belong in a reference; there are options for them.)"
+            'The text after "@" in the image reference is not a sha256 or sha512 digest. Pass '
+            "credentials with options, not in the reference."
         )
     head, colon, last = named.rpartition(":")
     name, tag = (head, last) if colon and "/" not in last else (named, None)
     if tag is not None and not _TAG.fullmatch(tag):
         raise InvalidReference(
-            f'The tag of {_quoted(text)} is not valid: up to 128 letters, digits, "_", "." and '
-            '"-", not starting with "." or "-".'
+            f'Invalid tag in {_quoted(text)}: a tag has up to 128 letters, digits, "_", "." and '
+            '"-", and does not begin with "." or "-".'
         )
     domain, path = _split_domain(name.rstrip("/"))
     if not _DOMAIN.fullmatch(domain):
-        raise InvalidReference(f"The registry of {_quoted(text)} is not a host name with a port.")
+        raise InvalidReference(f"Invalid registry in {_quoted(text)}: use HOST or HOST:PORT.")
     if path != path.lower():
         raise InvalidReference(
-            f'The repository of {_quoted(text)} has capital letters; write "{path.lower()}".'
+            f'Invalid repository in {_quoted(text)}: use lower case, "{path.lower()}".'
         )
     if not _PATH.fullmatch(path) or _HEXADECIMAL.fullmatch(name):
         raise InvalidReference(
-            f"{_quoted(text)} is not an image reference; debian:12 and "
-            "docker://host:5000/team/image:tag are."
+            f"Invalid image reference {_quoted(text)}. Examples: debian:13, "
+            "docker://host:5000/team/image:tag."
         )
     repository = f"{domain}/{path}"
     if len(repository) > _NAME_LIMIT:
@@ -184,12 +184,11 @@ def _local_reference(text: str, transport: str, rest: str) -> Reference:
     path, colon, tag = (rest, "", "") if transport == "dir" else rest.partition(":")
     if not path.startswith("/"):
         raise InvalidReference(
-            f"The path in {_quoted(text)} must be absolute, as in {transport}:/path."
+            f"The path in {_quoted(text)} must be absolute, for example {transport}:/path."
         )
     if colon and not _is_local_tag(transport, tag):
         raise InvalidReference(
-            f"What follows the path in {_quoted(text)} is not a reference; "
-            f"{transport}:/path:tag would be one."
+            f"Invalid reference after the path in {_quoted(text)}. Example: {transport}:/path:tag."
         )
     # normpath keeps two leading slashes, which POSIX lets mean something else.
     normal = "/" + os.path.normpath(path).lstrip("/")

@@ -42,6 +42,7 @@ from virtlayer.service.source.proxy import ProxyFailed
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.streams import BlobStream, OpenedProxy, Proxies
 from virtlayer.service.source.workspace import Workspace
+from virtlayer.sizes import human_size
 
 __all__ = ["BlobStream", "OpenImage", "Source", "open_image", "started_source"]
 
@@ -80,7 +81,7 @@ class OpenImage:
             index = Index(digest_of(raw), parse_index(raw) or ())
         if self.image.digest not in {index.digest, *(entry.digest for entry in index.entries)}:
             raise RegistryUnavailable(
-                f"{self.image.reference} was changed while it was looked at. Try again."
+                f"{self.image.reference} changed while it was read. Try again."
             )
         return index
 
@@ -226,7 +227,7 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
                 return None
             raise skopeo.failure(str(error)) from error
         if not isinstance(digest, str) or not is_digest(digest):
-            raise skopeo.failure("the proxy gave no digest for the manifest")
+            raise skopeo.failure("the proxy sent no digest of the manifest")
         if digest_of(content) != digest:
             content = await _original(skopeo, digest)
         manifest = parse_manifest(content)
@@ -249,7 +250,7 @@ async def _original(skopeo: Skopeo, digest: str) -> bytes:
     content = await skopeo.raw_manifest(digest)
     if digest_of(content) != digest:
         raise DigestMismatch(
-            f"{skopeo.reference} was changed while it was read, or is not the image {digest}. "
+            f"{skopeo.reference} changed while it was read, or is not the image {digest}. "
             "Try again."
         )
     return content
@@ -257,7 +258,9 @@ async def _original(skopeo: Skopeo, digest: str) -> bytes:
 
 async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) -> bytes:
     if config.size > CONFIG_LIMIT:
-        raise MalformedLayer(f"{skopeo.reference}: a config of {config.size} bytes is too large.")
+        raise MalformedLayer(
+            f"{skopeo.reference}: the image config is too large: {config.size} bytes."
+        )
     try:
         async with skopeo.waiting("image config", skopeo.unpacking(opened.proxy)):
             _, content = await opened.proxy.content(
@@ -266,7 +269,9 @@ async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) ->
     except ProxyFailed as error:
         raise skopeo.failure(f"image config {config.digest}: {error}") from error
     if not _has_digest(content, config.digest):
-        raise DigestMismatch(f"{skopeo.reference}: the image config is not what it should be.")
+        raise DigestMismatch(
+            f"{skopeo.reference}: the image config does not match its digest. Push the image again."
+        )
     return content
 
 
@@ -275,7 +280,7 @@ def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
     if len(content) != config.size:
         raise DigestMismatch(
             f"{skopeo.reference}: the image config has {len(content)} bytes, but the manifest "
-            f"says {config.size}. Have the image pushed again."
+            f"says {config.size}. Push the image again."
         )
 
 
@@ -293,8 +298,8 @@ def _check_layers_of_copy(skopeo: Skopeo, manifest: Manifest) -> None:
     size = sum(layer.size for layer in manifest.layers)
     if size > skopeo.share.limit:
         raise NoSpace(
-            f"{skopeo.reference}: the layers have {size} bytes; those of an archive that a caller "
-            f"passes may have {skopeo.share.limit} (cache.archives-limit in the settings)."
+            f"{skopeo.reference}: the layers have {human_size(size)}; the limit for archives is "
+            f"{human_size(skopeo.share.limit)} (cache.archives-limit in virtlayerd.toml)."
         )
 
 
@@ -308,7 +313,7 @@ async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:
     """Convert an image of Docker's schema 1; return its digest, and skopeo for the result."""
     raw = await skopeo.raw_manifest()
     if not is_schema_1(raw):
-        raise RegistryUnavailable(f"{skopeo.reference} was changed while it was read. Try again.")
+        raise RegistryUnavailable(f"{skopeo.reference} changed while it was read. Try again.")
     digest = await skopeo.manifest_digest(raw)
     layout = await skopeo.copy_to_layout(digest)
     return digest, replace(skopeo, reference=layout, target=layout, accepted=True)
@@ -318,5 +323,5 @@ def _check_platform(image: Image, platform: Platform | None) -> None:
     if platform is not None and not platform.admits(image.platform):
         raise PlatformNotFound(
             f"{image.reference} is for {image.platform} only, not for {platform}. "
-            "Choose another image, or leave the platform out."
+            'Choose another image, or omit the option "platform".'
         )

@@ -64,7 +64,7 @@ class BlobStream:
             if not missing and await self._pipe.read(1):
                 raise DigestMismatch(
                     f"{self._skopeo.reference}: blob {self._layer.digest} is longer than the "
-                    f"{self._layer.size} bytes that the manifest says. Have the image pushed again."
+                    f"manifest says ({self._layer.size} bytes). Push the image again."
                 )
         length = 0
         if missing:

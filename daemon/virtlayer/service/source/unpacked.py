@@ -78,6 +78,6 @@ def _used(directory: Path) -> int:
 def _refuse_closed(error: OSError) -> None:
     if isinstance(error, PermissionError):
         raise MalformedLayer(
-            "The source has directories that cannot be read. Make the archive again, with the "
-            "mode 755 for directories."
+            "The archive has directories that cannot be read. Create it again with mode 755 for "
+            "directories."
         )

@@ -39,7 +39,7 @@ _ERRORS: dict[str, type[errors.VirtlayerError]] = {
 type Advice = Mapping[type[errors.VirtlayerError], str]
 """What a user can do about an error: a sentence."""
 
-MEND_IT = "Whoever built the image has to mend it."
+MEND_IT = "Rebuild the image."
 
 
 class Worker:
@@ -162,16 +162,16 @@ class Worker:
         await self._program.wait()
         failure = self._program.failure()
         # A traceback is for the journal: it may hold what the layer says, and helps no caller.
-        _log.error("The layer worker ended while it worked on %s: %s", subject, failure)
+        _log.error("The layer worker stopped while processing %s: %s", subject, failure)
         return errors.Internal(
-            f"The layer worker ended while it worked on {subject}: it {failure.ending}. "
-            "The journal has the details."
+            f"The layer worker stopped while processing {subject}: it {failure.ending}. See the "
+            "journal for details."
         )
 
 
 def senseless(subject: str) -> errors.Internal:
     """What to raise about an answer that is invalid."""
-    return errors.Internal(f"The layer worker sent something senseless about {subject}.")
+    return errors.Internal(f"Unexpected reply of the layer worker for {subject}.")
 
 
 def _parsed(packet: bytes) -> Any:

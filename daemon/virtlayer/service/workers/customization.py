@@ -16,7 +16,7 @@ from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.workers.conversation import Advice, Worker
 from virtlayer.settings import LayerSettings
 
-_ADVICE: Advice = {errors.NoSpace: "Pull it with a larger size, or make room in the pool."}
+_ADVICE: Advice = {errors.NoSpace: "Pull it with a larger size, or free some space in the pool."}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
 _ADVICE = {
-    errors.NoSpace: "Make room in the pool.",
+    errors.NoSpace: "Free some space in the pool.",
     errors.MalformedLayer: MEND_IT,
 }
 

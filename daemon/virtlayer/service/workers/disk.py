@@ -17,9 +17,9 @@ from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
 _ADVICE = {
-    errors.NoSpace: "Make room in the pool.",
+    errors.NoSpace: "Free some space in the pool.",
     errors.MalformedLayer: MEND_IT,
-    errors.InvalidArgument: "Pull it without format=disk for the file system that it is.",
+    errors.InvalidArgument: 'To use its file system, pull it without the option "format=disk".',
 }
 
 

@@ -38,12 +38,12 @@ async def inspect_disk(staging: Programs, description: str) -> str:
         answer = await _ask_inspector(staging)
     except ProgramFailed as error:
         raise MalformedLayer(
-            f"{description} is not a disk that qemu-img can read: {error}."
+            f"{description} is not a disk image that qemu-img can read: {error}."
         ) from error
     except TimeoutError as error:
         raise Internal(
-            f"qemu-img did not end within {QEMU_SECONDS:.0f} s while it looked at {description}. "
-            "The pool's storage may hang."
+            f"qemu-img did not end within {QEMU_SECONDS:.0f} s while reading {description}. Check "
+            "that the storage of the pool responds."
         ) from error
     match answer:
         case {"problem": str(problem)}:
@@ -55,7 +55,7 @@ async def inspect_disk(staging: Programs, description: str) -> str:
                 raise MalformedLayer(f"{description} is marked as corrupt.")
             return image_format
         case _:
-            raise Internal(f"qemu-img answered with invalid JSON about {description}.")
+            raise Internal(f"qemu-img printed invalid JSON for {description}.")
 
 
 async def _ask_inspector(staging: Programs) -> Any:

@@ -19,7 +19,7 @@ from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
 _ADVICE = {
-    errors.NoSpace: "Pull it with a larger size, or make room in the pool.",
+    errors.NoSpace: "Pull it with a larger size, or free some space in the pool.",
     errors.MalformedLayer: MEND_IT,
 }
 

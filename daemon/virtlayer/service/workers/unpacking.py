@@ -64,7 +64,7 @@ class UnpackingWorker(Worker):
                 writer.close()
         except TimeoutError:
             raise errors.Internal(
-                f"The process that decompresses {description} gave nothing for {patience:.0f} s."
+                f"The process that decompresses {description} gave no data for {patience:.0f} s."
             ) from None
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
@@ -85,8 +85,8 @@ class UnpackingWorker(Worker):
             length += len(piece)
             if length > self.limits["bytes"]:
                 raise errors.LayerTooLarge(
-                    f"{description} unpacks to more bytes than the settings allow "
-                    "(layer.bytes-limit)."
+                    f"{description} unpacks to more bytes than layer.bytes-limit in "
+                    "virtlayerd.toml allows."
                 )
             await asyncio.to_thread(hashing.update, piece)
 

@@ -174,10 +174,10 @@ class Archive:
                 self._begin_content(header.size)  # the label of a volume: no file
             case _:
                 name = extension.name or extension.records.get(b"path") or header.name
-                raise BadArchive(f"it is of the unknown type {quoted(header.type)}", name)
+                raise BadArchive(f"it has the unknown type {quoted(header.type)}", name)
 
     def _place(self) -> str:
-        return f"after {quoted(self._last_name)}" if self._last_name else "at its beginning"
+        return f"after {quoted(self._last_name)}" if self._last_name else "at the beginning"
 
     def pieces(self, length: int) -> Iterator[memoryview]:
         """The next bytes of the present entry's data, as many as that.
@@ -215,7 +215,7 @@ class Archive:
             return None
         if block == _ONE_BLOCK_OF_ZEROES:
             if self._stream.read(BLOCK).strip(b"\0"):
-                raise BadArchive(f"one block of zeroes {self._place()}, and then something else")
+                raise BadArchive(f"a single block of zeroes {self._place()}")
             return None
         if len(block) < BLOCK:
             raise BadArchive(f"it ends within a header {self._place()}")
@@ -293,7 +293,7 @@ class Archive:
         stored = sum(length for _, length in layout.segments)
         if stored != self._unread:
             raise sparse.BadMap(
-                f"the sparse map speaks of {stored} bytes of data, the header of {self._unread}"
+                f"the sparse map has {stored} bytes of data, the header {self._unread}"
             )
         return layout
 

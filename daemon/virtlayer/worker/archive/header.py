@@ -137,4 +137,4 @@ def _check_sum(block: bytes) -> None:
         return
     signed = total - 256 * sum(1 for byte in rest if byte >= 0x80)
     if stated != signed:
-        raise BadHeader(f"the header's checksum is {stated}, its bytes add up to {total}")
+        raise BadHeader(f"the checksum of the header is {stated}, but it should be {total}")

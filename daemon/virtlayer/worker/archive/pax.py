@@ -60,13 +60,13 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
             # Some writers pad the last record's block and count the padding.
             if not data[position:].strip(b"\0"):
                 break
-            raise BadRecord("an extended header record without its length")
+            raise BadRecord("an extended header record without a length")
         end = position + int(digits)
         keyword, equals, value = data[blank + 1 : end - 1].partition(b"=")
         if end > len(data) or end <= blank + 1 or not equals or not keyword or data[end - 1] != 10:
-            raise BadRecord("an extended header record whose length is wrong")
+            raise BadRecord("an extended header record with a wrong length")
         if b"\0" in keyword:
-            raise BadRecord(f"an extended header whose keyword {quoted(keyword)} has a NUL in it")
+            raise BadRecord(f"an extended header whose keyword {quoted(keyword)} contains a NUL")
         if keyword in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             sparse_map.append(value)
         elif keyword in _FIELDS or keyword.startswith(_PREFIXES):
@@ -144,14 +144,14 @@ def _base64(value: bytes) -> bytes:
     try:
         return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
     except binascii.Error as error:
-        raise BadRecord(f"an extended attribute that is not in base 64 ({error})") from error
+        raise BadRecord(f"an extended attribute that is not valid base64 ({error})") from error
 
 
 def _id(record: bytes | None, field: int, what: str) -> int:
     value = parse_number(record, what) if record else field
     # 2**32 - 1 is how chown(2) says "leave it": no file can belong to it.
     if not 0 <= value < 2**32 - 1:
-        raise BadRecord(f"the {what} {value} belongs to nobody")
+        raise BadRecord(f"the {what} {value} is invalid")
     return value
 
 

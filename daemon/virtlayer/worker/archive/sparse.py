@@ -79,7 +79,7 @@ def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes], limit: in
     """
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
     if version != (b"1", b"0"):
-        raise BadMap(f"a sparse map of the unknown version {quoted(b'.'.join(version))}")
+        raise BadMap(f"a sparse map with the unknown version {quoted(b'.'.join(version))}")
     text = more()
     while b"\n" not in text:
         if len(text) > BLOCK:
@@ -91,7 +91,7 @@ def gnu_1_0(records: Mapping[bytes, bytes], more: Callable[[], bytes], limit: in
     lines = text.count(b"\n")
     while lines < 1 + count * 2:
         if len(blocks) * BLOCK > (2 + count * 2) * _LONGEST_LINE + BLOCK:
-            raise BadMap("the sparse map has lines that are longer than a number")
+            raise BadMap("the sparse map has lines that are too long for a number")
         blocks.append(more())
         lines += blocks[-1].count(b"\n")
     numbers = [
@@ -138,5 +138,5 @@ def _layout(size: int, numbers: list[int], name: bytes = b"") -> Layout:
         if length:
             segments.append((offset, length))
     if not end <= size <= _FILE_LIMIT:
-        raise BadMap(f"the sparse map reaches to {end}, the file to {size}")
+        raise BadMap(f"the sparse map ends at {end}, but the file at {size}")
     return Layout(size, tuple(segments), name)

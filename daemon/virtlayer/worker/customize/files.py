@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from virtlayer.protocol.id_ranges import Owners
+from virtlayer.sizes import human_size
 from virtlayer.worker.paths import Lost, Place, directory_of, place_of
 from virtlayer.worker.tree import NO_ATTRIBUTES, REGULAR, Metadata, Tree
 
@@ -83,7 +84,9 @@ class ImageFiles:
             return None
         content = self._tree.content(place.child.node, _SIZE_LIMIT)
         if content is None:
-            raise CannotCustomize(f"has a /{path.decode()} of more than {_SIZE_LIMIT} bytes")
+            raise CannotCustomize(
+                f"has a /{path.decode()} that is larger than {human_size(_SIZE_LIMIT)}"
+            )
         has = self._tree.metadata(place.child.node)
         return ImageFile(content, has.mode, has.uid, has.gid, has.attributes)
 
@@ -117,7 +120,7 @@ class ImageFiles:
         except Lost as lost:
             raise CannotCustomize(f"has a /{_shown(path)} that cannot be used: {lost}") from lost
         if place.child is not None and place.child.kind != REGULAR:
-            raise CannotCustomize(f"has something at /{_shown(path)} that is no file")
+            raise CannotCustomize(f"has something at /{_shown(path)} that is not a regular file")
         return place
 
     def _directory(self, path: bytes) -> int:

@@ -60,8 +60,8 @@ def _map_owners(tree: EditableTree, customization: Customization) -> None:
     except UnmappedId as error:
         kind = "user" if error.name == "uid-map" else "group"
         raise CannotCustomize(
-            f"has a file of {kind} {error.number}, which is beyond the ids of a container: it can "
-            "be pulled without id-map only"
+            f"has a file of {kind} {error.number}, which is outside the IDs of a container. Pull "
+            'it without the option "id-map"'
         ) from error
 
 
@@ -110,7 +110,7 @@ def _authorize(files: ImageFiles, keys: tuple[str, ...]) -> None:
 def _root(files: ImageFiles) -> tuple[ImageFile, Account]:
     passwd = files.read(_PASSWD)
     if passwd is None:
-        raise CannotCustomize("has no /etc/passwd, so that there is no root to log in as")
+        raise CannotCustomize("has no /etc/passwd, so root cannot log in")
     account = root_account(passwd.content)
     if account is None:
         raise CannotCustomize('has no user "root" in its /etc/passwd')

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from virtlayer.protocol.customization import Customization
+from virtlayer.sizes import human_size
 from virtlayer.worker.customize.files import CannotCustomize
 from virtlayer.worker.customize.perform import customize
 from virtlayer.worker.ext4.editing import CannotGrow, EditableExt4
@@ -43,10 +44,12 @@ def _answer(request: dict[str, Any], descriptors: list[int], _: socket.socket) -
     except CannotCustomize as error:
         raise Refused(INVALID, error.problem) from error
     except CannotGrow as error:
-        problem = f"has a file system that can grow to {error.limit} bytes and no further"
+        problem = f"has a file system that can grow to {human_size(error.limit)} at most"
         raise Refused(INVALID, problem) from error
     except FilesystemFull as error:
-        raise Refused(NO_SPACE, "has no room left in its file system for the changes") from error
+        raise Refused(
+            NO_SPACE, "has too little free space in its file system for the changes"
+        ) from error
     except STOPS as error:
         raise refusal(error, b"", None) from error
 

@@ -15,12 +15,12 @@ STOPS = (*common.STOPS, OSError, AttributesDoNotFit)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BEYOND_THE_FILE_SYSTEM = {
-    errno.EFBIG: "it is larger than a file can be in the pool's file system",
-    errno.EMLINK: "it has more names than a file can have in the pool's file system",
+    errno.EFBIG: "it is larger than the maximum file size of the pool's file system",
+    errno.EMLINK: "it has more hard links than the pool's file system supports",
     errno.ENAMETOOLONG: "its name is too long for the pool's file system",
-    errno.EINVAL: "the pool's file system does not take its name",
-    errno.EILSEQ: "the pool's file system does not take its name",
-    errno.EOPNOTSUPP: "the pool's file system has nothing of its kind",
+    errno.EINVAL: "the pool's file system does not support its name",
+    errno.EILSEQ: "the pool's file system does not support its name",
+    errno.EOPNOTSUPP: "the pool's file system does not support its type",
 }
 
 
@@ -33,7 +33,7 @@ def refusal(error: BaseException, name: bytes) -> Refused:
     """
     match error:
         case AttributesDoNotFit():
-            problem = "the pool's file system has no room for its extended attributes"
+            problem = "the pool's file system has no space for its extended attributes"
         case OSError() if error.errno in _FULL:
             return Refused(NO_SPACE, "cannot be written: the storage pool is full")
         case OSError() if error.errno in _BEYOND_THE_FILE_SYSTEM:

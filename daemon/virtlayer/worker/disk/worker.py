@@ -62,7 +62,10 @@ def _searched(search: DiskSearch, layer: LayerReading, blob: BlobReader) -> dict
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Refused(NO_SPACE, "cannot be written: the storage pool is full") from error
         if error.errno == errno.EFBIG:
-            problem = "has a disk that is larger than a file can be in the pool's file system"
+            problem = (
+                "has a disk image that is larger than the maximum file size of the pool's file "
+                "system"
+            )
             raise Refused(TOO_LARGE, problem) from error
         raise Refused(INTERNAL, f"cannot be written: {error.strerror}") from error
 
@@ -70,12 +73,14 @@ def _searched(search: DiskSearch, layer: LayerReading, blob: BlobReader) -> dict
 def _outcome(search: DiskSearch) -> dict[str, Any]:
     match search.disks:
         case []:
-            raise Refused(INVALID, "has no disk: no file in /disk ends in .qcow2, .img or .raw")
+            raise Refused(
+                INVALID, "has no disk image: no file in /disk ends in .qcow2, .img or .raw"
+            )
         case [name]:
             return {"name": name.decode(errors="backslashreplace"), "size": search.size}
         case names:
             shown = ", ".join(quoted(name) for name in sorted(names)[:_SHOWN])
-            raise Refused(INVALID, f"has {len(names)} disks in /disk, not one: {shown}")
+            raise Refused(INVALID, f"has {len(names)} disk images in /disk, not one: {shown}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from virtlayer.sizes import human_size
 from virtlayer.worker import refusal as common
 from virtlayer.worker.ext4.filesystem import LINK_LIMIT, Ext4Filesystem
 from virtlayer.worker.ext4.library import (
@@ -32,30 +33,37 @@ def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None
     """
     match error:
         case TooManyLinks():
-            problem = f"a file with more than {LINK_LIMIT} names is more than ext4 can count"
+            problem = f"a file with more than {LINK_LIMIT} hard links, the limit of ext4"
             return Refused(TOO_LARGE, about(name, problem))
         case DirectoryTooLarge():
-            return Refused(TOO_LARGE, "has a directory with more names than ext4 can index")
+            return Refused(TOO_LARGE, "has a directory with more entries than ext4 can index")
         case AttributesTooLarge():
             problem = "its extended attributes do not fit into an ext4 inode and one block"
             return Refused(TOO_LARGE, about(name, problem))
         case DeviceFull():
             return Refused(NO_SPACE, "cannot be written: the storage pool is full")
         case ServerHangs():
-            problem = "cannot be written: the volume's server makes no progress, maybe because the"
-            return Refused(INTERNAL, f"{problem} pool's storage hangs")
+            problem = (
+                "cannot be written: the server of the volume makes no progress. Check that the"
+            )
+            return Refused(INTERNAL, f"{problem} storage of the pool responds")
         case ForeignFilesystem():
-            problem = "cannot be written: the volume has a file system that virtlayer did not make"
+            problem = (
+                "cannot be written: the volume has a file system that virtlayer did not create"
+            )
             return Refused(INTERNAL, f"{problem}: {error}")
         case FilesystemFull() if filesystem is not None:
             return Refused(
                 NO_SPACE,
-                f"does not fit: of the {filesystem.size} bytes of the image's file system "
-                f"{filesystem.free_bytes} bytes and {filesystem.free_inodes} inodes are free, "
-                f"and the entry {quoted(name)} needs more",
+                "does not fit into the file system of the image: "
+                f"{human_size(filesystem.free_bytes)} of {human_size(filesystem.size)} and "
+                f"{filesystem.free_inodes} inodes are free, and the entry {quoted(name)} needs "
+                "more",
             )
         case Ext4Error() if filesystem is None:
-            return Refused(INTERNAL, f"has no file system to go to: {error}")
+            return Refused(
+                INTERNAL, f"cannot be applied, because its file system cannot be opened: {error}"
+            )
         case Ext4Error():
             return Refused(INTERNAL, about(name, f"ext4 cannot store it: {error}"))
         case _:

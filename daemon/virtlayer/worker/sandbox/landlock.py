@@ -26,8 +26,8 @@ def stay_below(directory: int) -> None:
     version = lib.vl_landlock_version()
     if version < _LINKS_SINCE:
         raise OSError(
-            "This kernel lets users make no user namespaces and has no Landlock of version 2; "
-            "one of both is needed to write a directory."
+            "Writing a directory requires unprivileged user namespaces or Landlock version 2. This "
+            "kernel has neither."
         )
     rights = _rights_of(version)
     _restrict(rights, directory, rights & ~(_EXECUTE | _IOCTL))
