@@ -110,10 +110,23 @@ class Volumes:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """Files that were found in a pool's directory: their inodes by their names."""
+class FileStamp:
+    """What tells a file from those that had or will have its name, and from what it was before.
 
-    inodes: Mapping[str, int]
+    Attributes:
+        inode: Of the file.
+        changed: When it changed last (ctime), in nanoseconds.
+    """
+
+    inode: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files that were found in a pool's directory, by their names."""
+
+    files: Mapping[str, FileStamp]
 
 
 @dataclass(frozen=True, slots=True)

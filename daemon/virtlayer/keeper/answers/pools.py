@@ -88,7 +88,7 @@ async def _list_volumes(turn: Turn, request: calls.KnownPool) -> calls.Volumes:
 async def _find_files(turn: Turn, request: calls.NamedFiles) -> calls.Files:
     pool = await pool_of(turn, request.pool)
     try:
-        return calls.Files(await asyncio.to_thread(_inodes, pool, request.names))
+        return calls.Files(await asyncio.to_thread(_files, pool, request.names))
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -179,7 +179,7 @@ def _check_unused(pool: Pool, name: str, usage: Usage, volumes: Collection[str])
         )
 
 
-def _inodes(pool: Pool, names: tuple[str, ...]) -> dict[str, int]:
+def _files(pool: Pool, names: tuple[str, ...]) -> dict[str, calls.FileStamp]:
     found = {}
     with opened(open_directory(pool.path)) as directory:
         for name in names:
@@ -187,7 +187,7 @@ def _inodes(pool: Pool, names: tuple[str, ...]) -> dict[str, int]:
                 info = os.stat(name, dir_fd=directory, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            found[name] = info.st_ino
+            found[name] = calls.FileStamp(info.st_ino, info.st_ctime_ns)
     return found
 
 

@@ -6,10 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from virtlayer.dbus import names
+from virtlayer.errors import VirtlayerError
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.exporter import Exporter
+from virtlayer.service.bus.looks import Looks
 from virtlayer.service.bus.members import Interface, dbus_property, method
 from virtlayer.service.catalog.catalog import Catalog, ImageRecord, Version
+from virtlayer.service.operations.wholeness import Wholeness
 from virtlayer.sizes import KIB
 
 _CONFIG_LIMIT = 64 * KIB
@@ -24,10 +27,12 @@ class Shown:
     Attributes:
         record: The image.
         former: The former versions of its name, the newest first.
+        broken: What is wrong with its layers and how to repair it; "" if nothing is known.
     """
 
     record: ImageRecord
     former: tuple[Version, ...] = ()
+    broken: str = ""
 
 
 class ImageObject(Interface):
@@ -139,6 +144,11 @@ class ImageObject(Interface):
         """When it was pulled."""
         return self.record.pulled_at
 
+    @dbus_property("Broken", "s")
+    def broken(self) -> str:
+        """What is wrong with its layers."""
+        return self._shown.broken
+
     @dbus_property("FormerVersions", "a(sssttb)", private=True, bulky=True)
     def former_versions(self) -> tuple[tuple[str, str, str, int, int, bool], ...]:
         """What the name stood for before, as long as it is not pruned."""
@@ -151,10 +161,14 @@ class ImageObject(Interface):
 class ImageObjects:
     """Keeps one object for every image of the catalog."""
 
-    def __init__(self, catalog: Catalog, exporter: Exporter) -> None:
+    def __init__(self, catalog: Catalog, exporter: Exporter, wholeness: Wholeness) -> None:
         self._catalog = catalog
         self._exporter = exporter
+        self._wholeness = wholeness
         self._objects: dict[int, ImageObject] = {}
+        self._looks = Looks(self._look)
+        self._broken: dict[str, dict[str, str]] = {}
+        """What is wrong with images, by pool and name, as of the last looks."""
 
     async def refresh(self) -> None:
         """Make the objects those of the catalog."""
@@ -174,9 +188,29 @@ class ImageObjects:
         for version in await self._catalog.versions():
             former[version.pool, version.name].append(version)
         return {
-            record.id: Shown(record, tuple(former[record.pool, record.name]))
+            record.id: Shown(
+                record,
+                tuple(former[record.pool, record.name]),
+                self._broken.get(record.pool, {}).get(record.name, ""),
+            )
             for record in await self._catalog.list()
         }
+
+    async def look(self, pool: str) -> None:
+        """Look whether a pool, or every pool for the empty name, has the layers of its images."""
+        await self._looks.at({record.pool for record in self.records(pool)})
+
+    async def close(self) -> None:
+        """Look no longer."""
+        await self._looks.close()
+
+    async def _look(self, pool: str) -> None:
+        try:
+            self._broken[pool] = await self._wholeness.look(pool, self.records(pool))
+        except VirtlayerError:
+            # What the pool has is not known: it is not active, or cannot be reached.
+            self._broken.pop(pool, None)
+        await self.refresh()
 
     def records(self, pool: str) -> list[ImageRecord]:
         """Return the images of a pool, or of every pool for the empty name."""

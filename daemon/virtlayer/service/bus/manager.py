@@ -308,6 +308,7 @@ class Manager(Interface):
         if pool and not records:
             # Only an error tells a pool without images from one that does not exist.
             await self._services.pools.get(pool)
+        await self._images.look(pool)
         viewer = await self._authority.viewer(call)
         listed = []
         for one in records:
@@ -349,6 +350,7 @@ class Manager(Interface):
         result = await pull_image(self._services, request, job)
         # Before the job's end is announced: its listeners can look at the image then.
         await self._images.refresh()
+        await self._images.look(request.pool)
         return result
 
     async def _start(

@@ -14,6 +14,7 @@ from virtlayer.service.bus.quotas import Quotas
 from virtlayer.service.bus.visibility import Visibility
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.services import Services, trusted_uid
+from virtlayer.service.operations.wholeness import Wholeness
 
 
 class Server:
@@ -40,7 +41,7 @@ class Server:
         self._exporter = Exporter(
             connection, names.ROOT, self._authority.admit, quotas, self._visibility
         )
-        self._images = ImageObjects(services.catalog, self._exporter)
+        self._images = ImageObjects(services.catalog, self._exporter, Wholeness(services.pools))
         self._departures = Departures(connection)
         self._manager = Manager(services, self._authority, self._images, self._departures)
         self._objects: dict[int, JobObject] = {}
@@ -68,6 +69,7 @@ class Server:
     async def finish(self, patience: float) -> None:
         """Answer every call that has begun, those that last longer than this with an error."""
         await self._exporter.finish(patience)
+        await self._images.close()
 
     @property
     def calls(self) -> int:

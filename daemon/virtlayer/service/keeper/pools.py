@@ -90,8 +90,13 @@ class Pools:
 
     async def inodes(self, pool: Pool, names: Iterable[str]) -> dict[str, int]:
         """The inodes of those names that the pool's directory has; libvirt is not asked."""
+        found = await self.files(pool, names)
+        return {name: stamp.inode for name, stamp in found.items()}
+
+    async def files(self, pool: Pool, names: Iterable[str]) -> dict[str, calls.FileStamp]:
+        """The files of those names that the pool's directory has; libvirt is not asked."""
         request = calls.NamedFiles(pool.uuid, tuple(names))
-        return dict((await self._link.ask(calls.FIND_FILES, request)).inodes)
+        return dict((await self._link.ask(calls.FIND_FILES, request)).files)
 
     async def refresh(self, pool: Pool) -> None:
         """Let libvirt look at the pool's directory again, at least once from now on.

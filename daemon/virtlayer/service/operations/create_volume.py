@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.cancellation import meanwhile
-from virtlayer.errors import ImageNotFound, VolumeExists, VolumeNotFound
+from virtlayer.errors import ImageNotFound, VolumeExists
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.service.catalog.catalog import ImageRecord
-from virtlayer.service.chain.presence import check_layer
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
@@ -18,6 +17,7 @@ from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.customizer import CustomizerOnDemand
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.wholeness import check_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,21 +160,16 @@ async def create_on(
 
 
 async def _check_volumes(services: Services, pool: Pool, image: ImageRecord, name: str) -> None:
-    """Check that a pool has the volume of an image, and none of the name of a new one.
+    """Check that a pool has the volumes of an image, and none of the name of a new one.
 
     Raises:
-        VolumeExists: It has one of that name, or the image's is not a layer of the right size.
-        VolumeNotFound: It does not have the image's volume.
+        VolumeExists: It has one of that name, or one of the image's is not a layer.
+        VolumeNotFound: It does not have all of the image's volumes.
     """
     there = await services.pools.volumes(pool, [name, image.volume])
     if name in there:
         raise _taken(pool, name)
-    if image.volume not in there:
-        raise VolumeNotFound(
-            f'The volume {image.volume} of the image "{image.name}" is missing from the pool '
-            f'"{pool.name}". Pull the image again.'
-        )
-    check_layer(there[image.volume], pool, image.size)
+    await check_whole(services.pools, pool, image, there.get(image.volume))
 
 
 def _taken(pool: Pool, name: str) -> VolumeExists:

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whether a pool still has the layers of its images.
+
+libvirt deletes a layer without asking who needs it, and so does anybody who can write in the pool's
+directory. A look at a pool asks for the files of all its layers, which is cheap, and lets libvirt
+describe those that are new or have changed since the look before. A layer whose header is intact
+and whose data are damaged is not found.
+"""
+
+from collections.abc import Collection, Mapping
+
+from virtlayer.errors import VirtlayerError, VolumeExists, VolumeNotFound
+from virtlayer.protocol.calls import FileStamp
+from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.service.chain.presence import check_layer
+from virtlayer.service.keeper.pools import Pools
+from virtlayer.service.operations.layers import volumes_of
+
+
+class Wholeness:
+    """Looks at the layers of pools.
+
+    Args:
+        pools: The pools.
+    """
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._good: dict[str, dict[tuple[str, int], FileStamp]] = {}
+        """Files that are layers of these virtual sizes, for the UUID of each pool."""
+
+    async def look(self, pool_name: str, images: Collection[ImageRecord]) -> dict[str, str]:
+        """Look for the layers of the images of a pool.
+
+        Args:
+            pool_name: The pool.
+            images: Its images.
+
+        Returns:
+            For each broken image, by its name, what is wrong and how to repair it.
+
+        Raises:
+            VirtlayerError: The pool cannot be looked at.
+        """
+        pool = await self._pools.get(pool_name)
+        wanted = {(name, image.size) for image in images for name in volumes_of(image)}
+        files = await self._pools.files(pool, {name for name, _ in wanted})
+        before = self._good.get(pool.uuid, {})
+        good = {key: files[key[0]] for key in wanted if _is_known(key, files, before)}
+        volumes = await self._pools.volumes(
+            pool, {name for name, size in wanted if name in files and (name, size) not in good}
+        )
+        for name, size in wanted - good.keys():
+            if name in volumes and not _damage(volumes[name], pool, size):
+                good[name, size] = files[name]
+        self._good[pool.uuid] = good
+        broken = {}
+        for image in images:
+            bad = [name for name in volumes_of(image) if (name, image.size) not in good]
+            if bad:
+                found = {name: volumes[name] for name in bad if name in volumes}
+                broken[image.name] = _problem(image, pool, bad, found).message
+        return broken
+
+
+async def check_whole(pools: Pools, pool: Pool, image: ImageRecord, top: Volume | None) -> None:
+    """Check that a pool has the layers of an image, before something is made on them.
+
+    Args:
+        pools: The pools.
+        pool: The pool.
+        image: The image.
+        top: Its top volume; None if the pool does not have it.
+
+    Raises:
+        VolumeNotFound: Some are missing.
+        VolumeExists: The top volume is damaged, or something else.
+    """
+    files = await pools.files(pool, volumes_of(image))
+    bad = volumes_of(image) - files.keys()
+    found = {}
+    if top is None:
+        bad.add(image.volume)
+    elif _damage(top, pool, image.size):
+        bad.add(image.volume)
+        found[image.volume] = top
+    if bad:
+        raise _problem(image, pool, bad, found)
+
+
+def _problem(
+    image: ImageRecord, pool: Pool, bad: Collection[str], found: Mapping[str, Volume]
+) -> VirtlayerError:
+    for name in sorted(bad):
+        if name in found:
+            return VolumeExists(
+                f'The image "{image.name}" is broken: its layer volume {name} is damaged. Delete '
+                f"the volume (virsh vol-delete {name} --pool {pool.name}), then pull the image "
+                "again."
+            )
+    number, total = len(bad), len(volumes_of(image))
+    return VolumeNotFound(
+        f'The image "{image.name}" is broken: {number} of its {total} layer '
+        f"volume{'s' if total > 1 else ''} {'are' if number > 1 else 'is'} missing in the pool "
+        f'"{pool.name}". Pull the image again: only what is missing is built.'
+    )
+
+
+def _is_known(
+    key: tuple[str, int],
+    files: Mapping[str, FileStamp],
+    before: Mapping[tuple[str, int], FileStamp],
+) -> bool:
+    return key in before and files.get(key[0]) == before[key]
+
+
+def _damage(volume: Volume, pool: Pool, virtual_size: int) -> str:
+    """What is wrong with a layer; "" if nothing is."""
+    try:
+        check_layer(volume, pool, virtual_size)
+    except VolumeExists as error:
+        return error.message
+    return ""
