@@ -15,7 +15,7 @@ from tests.support.images import LayerContent, directory, file, layer
 from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
-from tests.support.pool_content import names_in
+from tests.support.pool_content import left_by_jobs, names_in
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import (
     DigestMismatch,
@@ -26,7 +26,6 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
-from virtlayer.keeper.staging import STAGING_PARENT
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.workers.layer import LayerWorker
@@ -98,7 +97,7 @@ async def test_cancelling_leaves_only_finished_volumes(
     # The worker is gone as well if it was cancelled in the middle of a layer.
     assert children() in (before, before - {worker.pid})
     assert store.lent == 0
-    assert STAGING_PARENT not in names_in(pool.path)
+    assert left_by_jobs(pool.path) == []
     assert set(names_in(pool.path)) <= set(names_of(pool, contents[:2]))
     assert host.volumes(pool.name) == names_in(pool.path)
 
@@ -175,7 +174,7 @@ async def test_a_pool_that_goes_during_the_build_is_told(
     store = Store(contents, worker, before_apply=stop)
     with pytest.raises(error):
         await Chains(keeper).build(request_for(pool, contents), store.tools())
-    assert [entry.name for entry in path.iterdir() if entry.name == STAGING_PARENT] == []
+    assert left_by_jobs(path) == []
     # What is finished stays: whole, for when the pool comes back.
     assert set(names_in(pool.path)) <= set(names_of(pool, contents))
     if command == "pool-destroy":

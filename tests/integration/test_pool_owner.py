@@ -8,6 +8,7 @@ depends on who is faster. Files of root, and what is in a directory of root, sta
 import asyncio
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,20 +18,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.keeper import LocalStaging
-from tests.support.staging import path_of
+from tests.support.pool_content import OWN, left_by_jobs, names_in
+from tests.support.staging import claimed, path_of, staging_in
 from virtlayer.errors import Internal, PoolUnsupported, VirtlayerError, VolumeExists
-from virtlayer.keeper import staging
 from virtlayer.keeper.beneath import make_directory, opened
 from virtlayer.keeper.commit import Placed, flush_volume, place_volume, withdraw_volume
 from virtlayer.keeper.directories import place_directory
+from virtlayer.keeper.kinds.directory import former_staging, sweep
+from virtlayer.keeper.kinds.directory.former_staging import FORMER_STAGING
+from virtlayer.keeper.kinds.directory.staging import StagingDirectory, link_chain
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import (
-    STAGING_PARENT,
-    StagingDirectory,
-    link_chain,
-    staging_directory,
-    sweep,
-)
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Pool
@@ -39,6 +36,7 @@ from virtlayer.service.chain.qcow2 import create_overlay
 pytestmark = pytest.mark.root
 
 _GAMES = pwd.getpwnam("games")
+_ROOT = frozenset({0})
 _SECRET = b"of root alone\n"
 
 
@@ -99,8 +97,12 @@ def owner(pool: Pool) -> Iterator[Owner]:
     os.chown(pool.path, _GAMES.pw_uid, _GAMES.pw_gid)
     owner = Owner(pool.path)
     yield owner
-    # With his rights: what root has left in a directory of its own, he cannot remove.
-    owner.does("rm -rf .virtlayer-staging*")
+    assert left_by_jobs(pool.path) == []
+    for path in pool.path.glob(".virtlayer*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @pytest.fixture
@@ -140,91 +142,59 @@ async def make_overlay(made: StagingDirectory) -> None:
 # ---- the staging directory itself ----
 
 
-async def test_a_link_in_the_place_of_the_staging_parent_is_refused(
-    pools: Pools, pool: Pool, owner: Owner, victim: Victim
-) -> None:
-    owner.does('ln -s "$1" .virtlayer-staging', victim.directory)
-    with pytest.raises(PoolUnsupported, match="is not a directory of the pool"):
-        async with staging_directory(pools, pool, 1):
-            pass
-    assert await sweep(pools, pool) == 0
-
-
-async def test_a_fifo_in_the_place_of_the_staging_parent_is_refused(
-    pools: Pools, pool: Pool, owner: Owner
-) -> None:
-    owner.does("mkfifo .virtlayer-staging")
-    with pytest.raises(PoolUnsupported, match="is not a directory of the pool"):
-        async with staging_directory(pools, pool, 1):
-            pass
-    assert await sweep(pools, pool) == 0
-
-
-async def test_a_staging_parent_that_is_swapped_before_it_is_opened_is_refused(
-    pools: Pools, pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def swap() -> None:
-        owner.replaces(STAGING_PARENT, victim.directory)
-
-    at(monkeypatch, staging, "open_directory_beneath", swap)
-    with pytest.raises(PoolUnsupported, match="is not a directory of the pool"):
-        async with staging_directory(pools, pool, 1):
-            pass
-
-
 @pytest.mark.parametrize(
     "put",
-    ['ln -s "$1" "$2"', 'mkdir -m 777 "$2"', 'mkdir -m 700 "$2"'],
-    ids=["link", "open directory", "closed directory"],
+    ['ln -s "$1" .virtlayer', "mkfifo .virtlayer", "mkdir .virtlayer", "mkdir -m 777 .virtlayer"],
+    ids=["link", "fifo", "directory", "open directory"],
 )
-async def test_a_new_staging_directory_that_is_swapped_at_once_is_not_used(
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_something_of_the_owner_in_the_place_of_our_directory_is_refused(
     pools: Pools,
     pool: Pool,
     owner: Owner,
     victim: Victim,
     monkeypatch: pytest.MonkeyPatch,
     put: str,
+    at_once: bool,
 ) -> None:
-    # The parent is the owner's, as if his own service had made it.
-    owner.does("mkdir .virtlayer-staging")
-
-    def swap() -> None:
-        [made] = (pool.path / STAGING_PARENT).iterdir()
-        owner.does(f'cd .virtlayer-staging && mv "$2" moved && {put}', victim.directory, made.name)
-
+    """Also if the owner moves away what root has made, before that is opened."""
     real = os.mkdir
 
     def mkdir(name: str, *args: int, **kwargs: int) -> None:
         real(name, *args, **kwargs)
-        if name != STAGING_PARENT:
-            monkeypatch.setattr(os, "mkdir", real)
-            swap()
+        monkeypatch.setattr(os, "mkdir", real)
+        owner.does(f"mv .virtlayer .virtlayer.moved && {put}", victim.directory)
 
-    monkeypatch.setattr(os, "mkdir", mkdir)
-    with pytest.raises(PoolUnsupported):
-        async with staging_directory(pools, pool, 1):
+    if at_once:
+        monkeypatch.setattr(os, "mkdir", mkdir)
+    else:
+        owner.does(put, victim.directory)
+    with pytest.raises(PoolUnsupported, match=r"is not a directory of the pool|belongs to uid"):
+        async with staging_in(pools, pool):
             pass
+    assert await sweep.sweep(pool, _ROOT) == 0
 
 
 async def test_a_staging_directory_that_is_swapped_later_is_used_all_the_same(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
-    async with staging_directory(pools, pool, 1, owner=qemu_uid()) as made:
-        owner.replaces(STAGING_PARENT, victim.directory)
+    async with staging_in(pools, pool, owner=qemu_uid()) as made:
+        owner.replaces(OWN, victim.directory)
         await make_overlay(made)
         with await flush_volume(pool, made, "volume.qcow2") as flushed:
             placed = await place_volume(pool, flushed, "guest.qcow2")
         assert (placed.ours, placed.path.read_bytes()[:4]) == (True, b"QFI\xfb")
         assert stat.S_IMODE(placed.path.stat().st_mode) == 0o440
-    # The job's own directory in it is removed.
-    owner.does("rmdir .virtlayer-staging.moved")
+    # What the job had there is removed.
+    moved = pool.path / f"{OWN}.moved"
+    assert sorted(path.name for path in moved.rglob("*")) == ["claims", "lock", "staging"]
 
 
 async def test_a_name_that_is_a_link_already_is_not_overwritten(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
     owner.does('ln -s "$1" guest.qcow2', victim.file)
-    async with staging_directory(pools, pool, 1, owner=qemu_uid()) as made:
+    async with staging_in(pools, pool, owner=qemu_uid()) as made:
         await make_overlay(made)
         with await flush_volume(pool, made, "volume.qcow2") as flushed:
             placed = await place_volume(pool, flushed, "guest.qcow2")
@@ -239,7 +209,7 @@ async def test_a_name_that_is_a_link_already_is_not_overwritten(
 async def test_a_finished_file_that_is_something_else_is_refused(
     pools: Pools, pool: Pool, victim: Victim, kind: str
 ) -> None:
-    async with staging_directory(pools, pool, 1, owner=_GAMES.pw_uid) as made:
+    async with staging_in(pools, pool, owner=_GAMES.pw_uid) as made:
         new = path_of(made) / "v1"
         match kind:
             case "link":
@@ -262,7 +232,7 @@ async def test_a_finished_file_with_another_name_is_refused(
 ) -> None:
     """A second name of one of root's files, where the kernel lets users make one."""
     before = victim.file.stat()
-    async with staging_directory(pools, pool, 1, owner=_GAMES.pw_uid) as made:
+    async with staging_in(pools, pool, owner=_GAMES.pw_uid) as made:
         os.link(victim.file, path_of(made) / "v1")
         with pytest.raises(Internal, match="has 2 names"):
             await flush_volume(pool, made, "v1")
@@ -271,7 +241,7 @@ async def test_a_finished_file_with_another_name_is_refused(
 
 async def test_a_finished_file_belongs_to_root_afterwards(pools: Pools, pool: Pool) -> None:
     games = (_GAMES.pw_uid, _GAMES.pw_gid)
-    async with staging_directory(pools, pool, 1, owner=_GAMES.pw_uid) as made:
+    async with staging_in(pools, pool, owner=_GAMES.pw_uid) as made:
         new = path_of(made) / "v1"
         new.write_bytes(b"content")
         os.chown(new, *games)
@@ -291,7 +261,7 @@ async def test_a_base_that_is_swapped_for_a_link_is_not_read(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
     owner.does('ln -s "$1" base.qcow2; mkfifo fifo.qcow2', victim.file)
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_in(pools, pool) as made:
         for name in ("base.qcow2", "fifo.qcow2"):
             with pytest.raises(OSError, match=r"is a (symbolic link|FIFO)"):
                 link_chain(made, [name])
@@ -301,7 +271,7 @@ async def test_a_base_stays_the_one_that_was_examined(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
     (pool.path / "base.qcow2").write_bytes(b"base")
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_in(pools, pool) as made:
         name = link_chain(made, ["base.qcow2"])
         owner.replaces("base.qcow2", victim.file)
         assert (path_of(made) / name).read_bytes() == b"base"
@@ -313,7 +283,7 @@ async def test_a_file_that_is_no_layer_keeps_its_group(pools: Pools, pool: Pool)
     name = f"layer-{'0' * 64}.qcow2"
     (pool.path / name).write_bytes(_SECRET)
     (pool.path / name).chmod(0o440)
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_in(pools, pool) as made:
         link_chain(made, [name], readers=_GAMES.pw_gid)
     assert (pool.path / name).stat().st_gid == 0
 
@@ -321,24 +291,38 @@ async def test_a_file_that_is_no_layer_keeps_its_group(pools: Pools, pool: Pool)
 # ---- sweeping ----
 
 
+async def test_a_sweep_does_not_follow_what_is_swapped_in(
+    pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with claimed(pool):
+        pass
+    left = pool.path / OWN / "staging" / "0123abcd-1"
+    left.mkdir(parents=True)
+    (left / "v1").write_bytes(b"unfinished")
+    (left / "link").symlink_to(victim.directory)
+    at(monkeypatch, sweep, "remove_tree", lambda: owner.replaces(OWN, victim.directory))
+    assert await sweep.sweep(pool, _ROOT) == 1
+    assert list((pool.path / f"{OWN}.moved" / "staging").iterdir()) == []
+
+
 def own_name(job: int) -> str:
-    return f"{staging._own_prefix()}{job}-0123abcd"
+    return f"{former_staging.own_prefix()}{job}-0123abcd"
 
 
 async def test_what_a_pools_owner_has_made_is_not_swept(
-    pools: Pools, pool: Pool, owner: Owner, victim: Victim
+    pool: Pool, owner: Owner, victim: Victim
 ) -> None:
     owner.does(
         'mkdir -p .virtlayer-staging/"$1"; ln -s "$3" .virtlayer-staging/"$2"',
         *(own_name(1), own_name(2), victim.directory),
     )
-    assert await sweep(pools, pool) == 0
+    assert await sweep.sweep(pool, _ROOT) == 0
 
 
-async def test_a_sweep_does_not_follow_what_is_swapped_in(
-    pools: Pools, pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
+async def test_a_sweep_for_a_former_version_does_not_follow_what_is_swapped_in(
+    pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = pool.path / STAGING_PARENT / own_name(1)
+    left = pool.path / FORMER_STAGING / own_name(1)
     left.mkdir(parents=True)
     (left / "v1").write_bytes(b"unfinished")
     (left / "link").symlink_to(victim.directory)
@@ -350,8 +334,8 @@ async def test_a_sweep_does_not_follow_what_is_swapped_in(
             *(left.name, victim.directory),
         )
 
-    at(monkeypatch, staging, "remove_content", swap)
-    await sweep(pools, pool)
+    at(monkeypatch, former_staging, "remove_content", swap)
+    await sweep.sweep(pool, _ROOT)
     assert list((left.parent / "moved").iterdir()) == []
 
 
@@ -359,7 +343,7 @@ async def test_a_sweep_does_not_follow_what_is_swapped_in(
 
 
 async def placed_directory(pools: Pools, pool: Pool) -> Placed:
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_in(pools, pool) as made:
         with opened(make_directory(made.descriptor, "root")) as directory:
             (path_of(made) / "root" / "inside").mkdir()
             return await place_directory(pool, made, "root", directory, "guest")
@@ -388,13 +372,13 @@ async def test_a_directory_in_anothers_place_is_not_withdrawn(
     await withdraw_volume(pools, pool, placed)
     owner.does("rm guest && mv -T away guest")
     await withdraw_volume(pools, pool, placed)
-    assert [path.name for path in pool.path.iterdir()] == ["kept"]
+    assert names_in(pool.path) == ["kept"]
 
 
 async def test_a_file_that_is_swapped_before_it_is_withdrawn_stays(
     pools: Pools, pool: Pool, owner: Owner, victim: Victim
 ) -> None:
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_in(pools, pool) as made:
         (path_of(made) / "v1").write_bytes(b"1")
         with await flush_volume(pool, made, "v1") as flushed:
             placed = await place_volume(pool, flushed, "one")
@@ -414,7 +398,7 @@ async def test_a_cancelled_flush_closes_its_file(
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
         real(descriptor)
 
-    async with staging_directory(pools, pool, 1) as made:
+    async with staging_in(pools, pool) as made:
         (path_of(made) / "v1").write_bytes(b"1")
         monkeypatch.setattr(os, "fsync", fsync)
         task = asyncio.create_task(flush_volume(pool, made, "v1"))

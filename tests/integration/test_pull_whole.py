@@ -35,7 +35,7 @@ from tests.support.images import (
     whiteout,
 )
 from tests.support.libvirt_host import LibvirtHost, session_host
-from tests.support.pool_content import names_in
+from tests.support.pool_content import left_by_jobs, unfinished_in
 from tests.support.pool_user import PoolUser, qemu_img
 from tests.support.registry import Registry
 from tests.support.trees import scan
@@ -69,7 +69,7 @@ def user(daemon: Daemon, registry: Registry, host: LibvirtHost) -> Iterator[Pool
     path = host.start_pool(name)
     path.chmod(0o700)
     yield PoolUser(daemon, registry, host, name)
-    assert not (path / ".virtlayer-staging").exists()
+    assert left_by_jobs(path) == []
     host.stop_pool(name)
 
 
@@ -258,7 +258,7 @@ async def test_closed_pool_of_another_user_gets_no_setuid_programs(user: PoolUse
     path.chmod(0o700)
     ended = await user.fail(*_pull(user, _stored(user, _root_filesystem()), "--format=dir"))
     assert f"{path} belongs to uid 5 and has mode 0700" in ended.stderr
-    assert names_in(path) == []
+    assert unfinished_in(path) == []
 
 
 async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
@@ -299,13 +299,13 @@ async def test_options_that_make_no_sense_are_refused(
 
 async def test_a_cancelled_pull_leaves_no_directory(user: PoolUser) -> None:
     many = image([layer(*(file(f"{number:05}", b"x" * 200) for number in range(20_000)))])
-    staging = user.path / ".virtlayer-staging"
-    staging.parent.chmod(0o700)
+    staging = user.path / ".virtlayer" / "staging"
+    user.path.chmod(0o700)
     started = await user.run(*_pull(user, _stored(user, many), "--format=dir", "--no-wait"))
     while not [*staging.glob("*/root/0*")]:
         await asyncio.sleep(0.01)
     await user.run("cancel", str(started["id"]))
-    while staging.exists():
+    while left_by_jobs(user.path):
         await asyncio.sleep(0.01)
     assert user.volumes == []
 
@@ -363,7 +363,7 @@ async def test_a_users_directory_is_his_and_that_is_said(
     ended = await asyncio.to_thread(run, "--format=dir", "--volume=c", "--id-map=auto")
     assert (ended.returncode, "belong to you" in ended.stderr) == (2, True)
     assert users_host.volumes("default") == ["a", "b"]
-    assert names_in(path) == ["a", "b"]
+    assert unfinished_in(path) == ["a", "b"]
 
 
 # ---- machines' disks ----

@@ -181,8 +181,9 @@ async def test_links_of_a_pools_owner_lead_the_service_nowhere(
     before, content = user.volumes, some_image("two")
     source = user.registry.store(content, "two:1")
     (tmp_path / "victim").mkdir()
-    staging = user.path / ".virtlayer-staging"
+    staging = user.path / ".virtlayer"
     os.chown(user.path, 5, 60)
+    staging.rename(tmp_path / "moved")
     staging.symlink_to(tmp_path / "victim")
     try:
         for command in (
@@ -194,6 +195,7 @@ async def test_links_of_a_pools_owner_lead_the_service_nowhere(
             assert f"{staging} is not a directory of the pool" in ended.stderr
     finally:
         staging.unlink()
+        (tmp_path / "moved").rename(staging)
     assert [*(tmp_path / "victim").iterdir()] == []
     assert user.volumes == before
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
-from tests.support.staging import path_of
+from tests.support.pool_content import names_in
+from tests.support.staging import path_of, staging_in
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
 from virtlayer.keeper.commit import (
     Placed,
@@ -24,8 +25,8 @@ from virtlayer.keeper.commit import (
     register_volume,
 )
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.staging import StagingDirectory, staging_directory
 from virtlayer.protocol.pools import Pool, Volume
 
 MIB = 1024**2
@@ -68,7 +69,7 @@ async def test_a_chain_is_committed_volume_by_volume(
         async with Hypervisor(host.uri) as hypervisor:
             pools = Pools(hypervisor)
             pool = await pools.get("default")
-            async with staging_directory(pools, pool, 1) as staging:
+            async with staging_in(pools, pool) as staging:
                 staged = stage(staging, "base.qcow2")
                 base = await commit(pools, pool, staging, staged, expected_backing=None)
                 staged = stage(staging, "top.qcow2", backing="base.qcow2")
@@ -85,7 +86,7 @@ async def test_a_chain_is_committed_volume_by_volume(
 async def test_another_writer_who_was_first_wins(pools: Pools, pool: Pool) -> None:
     theirs = make_qcow2(pool.path / "base.qcow2")
     inode = theirs.stat().st_ino
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         staged = stage(staging, "base.qcow2")
         volume = await commit(pools, pool, staging, staged, expected_backing=None)
     assert volume.path == theirs
@@ -95,7 +96,7 @@ async def test_another_writer_who_was_first_wins(pools: Pools, pool: Pool) -> No
 async def test_a_foreign_file_in_the_place_stays_and_is_told(pools: Pools, pool: Pool) -> None:
     theirs = pool.path / "base.qcow2"
     theirs.write_bytes(b"something else")
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         staged = stage(staging, "base.qcow2")
         with pytest.raises(VolumeExists, match=r"base\.qcow2.*Delete it"):
             await commit(pools, pool, staging, staged, expected_backing=None)
@@ -106,7 +107,7 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     make_qcow2(pool.path / "base.qcow2")
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         staged = stage(staging, "top.qcow2", backing="other.qcow2")
         with pytest.raises(Libvirt, match=r"top\.qcow2"):
             await commit(pools, pool, staging, staged, expected_backing=pool.path / "base.qcow2")
@@ -120,7 +121,7 @@ async def _unused(_name: str) -> None:
 async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, Path | None]:
     """Three placed volumes, of which the second names another backing image than it should."""
     backings = {"base.qcow2": None, "middle.qcow2": "other.qcow2", "top.qcow2": "middle.qcow2"}
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         placed = []
         for name, backing in backings.items():
             staged = stage(staging, name, backing=backing)
@@ -157,19 +158,19 @@ async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: 
     host.virsh("pool-destroy", "resting")
     with pytest.raises(PoolInactive):
         await register_chain(pools, pool, chain, _unused)
-    assert {entry.name for entry in path.iterdir()} == {placed.path.name for placed in chain}
+    assert set(names_in(path)) == {placed.path.name for placed in chain}
     host.virsh("pool-undefine", "resting")
 
 
 async def test_a_pool_that_was_stopped_keeps_nothing(host: LibvirtHost, pools: Pools) -> None:
     path = host.start_pool("stopped")
     pool = await pools.get("stopped")
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         staged = stage(staging, "base.qcow2")
         host.virsh("pool-destroy", "stopped")
         with pytest.raises(PoolInactive):
             await commit(pools, pool, staging, staged, expected_backing=None)
-    assert list(path.iterdir()) == []
+    assert names_in(path) == []
     host.virsh("pool-undefine", "stopped")
 
 
@@ -177,7 +178,7 @@ async def test_commits_at_a_time_do_not_disturb_each_other(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     names = [f"volume-{number:02}.qcow2" for number in range(20)]
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         for name in names:
             stage(staging, name)
         await asyncio.gather(
@@ -191,7 +192,7 @@ async def test_a_cancellation_leaves_all_of_a_volume_or_nothing(
 ) -> None:
     kept = 0
     for turns in range(12):
-        async with staging_directory(pools, pool, 1) as staging:
+        async with staging_in(pools, pool) as staging:
             staged = stage(staging, "base.qcow2")
             task = asyncio.create_task(commit(pools, pool, staging, staged, expected_backing=None))
             await asyncio.sleep(turns * 0.002)
@@ -223,7 +224,7 @@ async def test_all_is_on_disk_before_the_name_is_there(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", link)
-    async with staging_directory(pools, pool, 1) as staging:
+    async with staging_in(pools, pool) as staging:
         staged = stage(staging, "base.qcow2")
         await commit(pools, pool, staging, staged, expected_backing=None)
     assert steps == ["fsync base.qcow2", "link", f"fsync {pool.path.name}"]

@@ -10,20 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from tests.keeper.conftest import TestPool
+from tests.support.pool_content import OWN
 from tests.support.raw_keeper import RawKeeper, Reply
 
-STAGING = ".virtlayer-staging"
+
+def claim_of(keeper: RawKeeper, pool: TestPool, *names: str) -> int:
+    """A claim whose lock the test does not keep."""
+    number: int = keeper.get("claim", pool=pool.uuid, claim=None, names=names, build=[])["claim"]
+    return number
 
 
 def staged(keeper: RawKeeper, pool: TestPool, purpose: str = "layers") -> int:
-    """A staging directory whose lock the test does not keep."""
-    number: int = keeper.get("stage", pool=pool.uuid, job=1, purpose=purpose)["staging"]
+    """A staging directory of a claim of its own."""
+    claim = claim_of(keeper, pool)
+    number: int = keeper.get("stage", pool=pool.uuid, claim=claim, purpose=purpose)["staging"]
     return number
 
 
 def directory_of(pool: TestPool) -> Path:
     """The one staging directory of a pool."""
-    [path] = (pool.path / STAGING).iterdir()
+    [path] = (pool.path / OWN / "staging").iterdir()
     return path
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import directory_of, pairs, staged, start, write
+from tests.keeper.requests import claim_of, directory_of, pairs, staged, start, write
 from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import unfinished_in
 from tests.support.raw_keeper import RawKeeper, raw_keeper
 from virtlayer.keeper.answers.holdings import PROGRAMS_LIMIT, Holdings
 from virtlayer.keeper.beneath import OwnedDescriptor, open_directory
@@ -57,7 +58,7 @@ def test_a_program_that_is_being_started_counts_as_one_that_writes(
         )
     assert "done" in started
     assert "still being written" in flushed["text"]
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_an_overlay_that_is_being_created_counts_as_one_that_is_written(
@@ -72,7 +73,7 @@ def test_an_overlay_that_is_being_created_counts_as_one_that_is_written(
     assert "still being written" in flushed["text"]
     assert created["done"]["status"] == 0
     assert "is finished" in keeper.ask("create-overlay", staging=staging, **_OVERLAY).text
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_an_overlay_is_not_finished_while_another_program_can_write_it(
@@ -86,7 +87,7 @@ def test_an_overlay_is_not_finished_while_another_program_can_write_it(
     # The others failed, or ended before the last one.
     assert all(reply in finished or _has_failed(reply) for reply in replies)
     assert children_of(keeper.process.pid) == set()
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def _has_failed(reply: dict[str, Any]) -> bool:
@@ -109,7 +110,7 @@ def test_no_program_gets_a_disk_that_was_placed(
     for descriptor in (reading, writing):
         os.close(descriptor)
     assert stat.S_IMODE((pool.path / "guest").stat().st_mode) == 0o600
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_a_volume_is_not_finished_while_a_program_has_it(keeper: RawKeeper, pool: TestPool) -> None:
@@ -126,7 +127,7 @@ def test_a_volume_is_not_finished_while_a_program_has_it(keeper: RawKeeper, pool
         keeper.get("end-program", program=program.done["program"], kill=True)
         keeper.get("flush", staging=staging, file="v1")
         assert "is finished" in start(keeper, "storage-daemon", *sockets, staging=staging).text
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_who_asks_twice_for_an_end_waits_twice(keeper: RawKeeper) -> None:
@@ -145,12 +146,12 @@ def test_who_asks_twice_for_an_end_waits_twice(keeper: RawKeeper) -> None:
 def test_staging_directories_that_are_asked_for_at_once_are_counted(
     keeper: RawKeeper, pool: TestPool
 ) -> None:
-    request = {"pool": pool.uuid, "job": 1, "purpose": "layers"}
+    request = {"pool": pool.uuid, "claim": claim_of(keeper, pool), "purpose": "layers"}
     replies = _at_once(keeper, *(("stage", request, []) for _ in range(70)))
     made = [reply["done"]["staging"] for reply in replies if "done" in reply]
     assert len(made) == 64
     for number in made:
-        keeper.get("discard", staging=number, failed=False)
+        keeper.get("release", number=number, failed=False)
 
 
 async def test_programs_that_are_being_started_are_counted() -> None:
@@ -176,10 +177,10 @@ def test_a_staging_directory_is_discarded_while_a_program_is_started(
         started, discarded = _at_once(
             keeper,
             ("start-program", request, [control]),
-            ("discard", {"staging": staging, "failed": False}, []),
+            ("release", {"number": staging, "failed": False}, []),
         )
     assert ("was discarded" in started["text"], discarded["done"]) == (True, {})
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
     children = Path(f"/proc/{keeper.process.pid}/task/{keeper.process.pid}/children")
     assert children.read_text() == ""
 
@@ -191,10 +192,10 @@ def test_a_staging_directory_is_discarded_while_an_overlay_is_created(
     created, discarded = _at_once(
         keeper,
         ("create-overlay", {"staging": staging, **_OVERLAY}, []),
-        ("discard", {"staging": staging, "failed": False}, []),
+        ("release", {"number": staging, "failed": False}, []),
     )
     assert ("was discarded" in created["text"], discarded["done"]) == (True, {})
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
     assert children_of(keeper.process.pid) == set()
 
 
@@ -210,7 +211,7 @@ def test_an_overlay_that_is_being_created_ends_with_the_connection(
             time.sleep(0.001)
         other.connection.close()
         assert other.ended()[0] == 0
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
 
 
 def test_a_descriptor_stays_open_while_a_thread_uses_it(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_requests_on_a_directory_that_is_discarded_meanwhile_touch_no_other(
         _at_once(
             keeper,
             *(("flush", {"staging": staging, "file": "guest"}, []) for _ in range(30)),
-            ("discard", {"staging": staging, "failed": False}, []),
+            ("release", {"number": staging, "failed": False}, []),
             *(("find-files", {"pool": pool.uuid, "names": ["guest"]}, []) for _ in range(30)),
         )
     assert stat.S_IMODE(guest.stat().st_mode) == 0o644

@@ -7,8 +7,9 @@ import signal
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import staged, write
+from tests.keeper.requests import claim_of, staged, write
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import unfinished_in
 from tests.support.raw_keeper import RawKeeper
 
 
@@ -16,16 +17,17 @@ from tests.support.raw_keeper import RawKeeper
 def test_nothing_is_written_where_a_pool_was(
     host: LibvirtHost, keeper: RawKeeper, pool: TestPool, is_undefined: bool
 ) -> None:
+    claim = claim_of(keeper, pool)
     host.virsh("pool-destroy", pool.name)
     if is_undefined:
         host.virsh("pool-undefine", pool.name)
-    reply = keeper.ask("stage", pool=pool.uuid, job=1, purpose="volume")
+    reply = keeper.ask("stage", pool=pool.uuid, claim=claim, purpose="volume")
     assert reply.error == ("PoolNotFound" if is_undefined else "PoolInactive")
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
     if is_undefined:
         # With the same name and directory, it is still another pool.
         host.start_pool(pool.name, pool.path)
-        reply = keeper.ask("stage", pool=pool.uuid, job=1, purpose="volume")
+        reply = keeper.ask("stage", pool=pool.uuid, claim=claim, purpose="volume")
         assert reply.error == "PoolNotFound"
     else:
         host.virsh("pool-start", pool.name)
@@ -44,4 +46,4 @@ def test_a_lease_does_not_keep_the_keeper_waiting(keeper: RawKeeper, pool: TestP
     finally:
         signal.signal(signal.SIGIO, ignored)
     keeper.get("flush", staging=staging, file="v1")
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)

@@ -25,7 +25,7 @@ def _place_layer(keeper: RawKeeper, pool: TestPool) -> Path:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
     keeper.get("flush", staging=staging, file="v1")
     keeper.get("place", staging=staging, file="v1", name=_LAYER)
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
     return pool.path / _LAYER
 
 
@@ -72,7 +72,7 @@ def test_an_old_look_at_the_users_does_not_count_after_a_volume_was_placed(
     reply = keeper.get("delete", pool=pool.uuid, names=[base])
     assert (reply["names"], reply["error"]) == ([], "InUse")
     assert (pool.path / base).exists()
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 async def test_a_volume_is_withdrawn_only_while_it_is_new(

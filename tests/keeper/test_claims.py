@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def claim(
 def claimed(keeper: RawKeeper, pool: TestPool) -> set[str]:
     """What is claimed in the pool, as a deletion finds it."""
     locked = keeper.get("lock", pool=pool.uuid)
-    keeper.get("release", number=locked["lock"])
+    keeper.get("release", number=locked["lock"], failed=False)
     return set(locked["claimed"])
 
 
@@ -79,9 +80,9 @@ def test_every_keeper_knows_what_is_claimed(
         assert claim(keeper, pool, _TWO, number=number).descriptors == ()
         with kept(claim(other, pool, _TWO)) as second:
             assert claimed(keeper, pool) == {_ONE, _TWO, "guest"}
-            keeper.get("release", number=number)
+            keeper.get("release", number=number, failed=False)
             assert claimed(keeper, pool) == claimed(other, pool) == {_TWO}
-            other.get("release", number=second)
+            other.get("release", number=second, failed=False)
     assert claimed(keeper, pool) == set()
     own = pool.path / ".virtlayer"
     assert {path.name for path in own.iterdir()} == {"lock", "claims"}
@@ -105,7 +106,7 @@ def test_a_claim_waits_for_a_lock_and_is_not_forgotten(
         # Each of these answers would come after the claim's, if that did not have to wait.
         for _ in range(3):
             other.get("list-records", pool=pool.uuid, since=None)
-        keeper.get("release", number=lock)
+        keeper.get("release", number=lock, failed=False)
     reply = json.loads(other.connection.recv(65536))
     assert reply["id"] == 100
     assert "done" in reply
@@ -119,10 +120,13 @@ def test_a_lock_that_another_process_has_is_waited_for_a_while(
             assert reply.error == "PoolLocked"
             assert str(pool.path / ".virtlayer" / "lock") in reply.text
         # Keepers other than this one cannot end it.
-        assert "No claim or lock" in other.ask("release", number=lock).text
+        assert (
+            "No claim, lock or staging directory"
+            in other.ask("release", number=lock, failed=False).text
+        )
         # What needs no lock goes on.
         assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
-        keeper.get("release", number=lock)
+        keeper.get("release", number=lock, failed=False)
     assert claimed(other, pool) == set()
 
 
@@ -156,7 +160,7 @@ def test_a_layer_is_built_by_one_claim_at_a_time(
         ]
         # Neither keeps anybody from claiming or deleting.
         assert claimed(keeper, pool) == set()
-        keeper.get("release", number=first)
+        keeper.get("release", number=first, failed=False)
         assert claim(other, pool, number=second, build=(_KEY,)).done["busy"] == []
 
 
@@ -172,7 +176,9 @@ def test_a_killed_keeper_builds_nothing_and_its_claim_lasts(
         assert claimed(keeper, pool) == {_ONE}
         with kept(claim(keeper, pool, build=(_KEY,))) as number:
             assert claim(keeper, pool, number=number, build=(_KEY,)).done["busy"] == []
+            keeper.get("release", number=number, failed=False)
     assert claimed(keeper, pool) == set()
+    assert keeper.get("sweep", pool=pool.uuid) == {"number": 1}
 
 
 def test_a_lock_outlives_a_killed_keeper_too(
@@ -216,9 +222,15 @@ def test_numbers_of_others_mean_nothing(
             content = {"kind": "image", "name": "a", "expected": None, "holder": there}
             reply = keeper.ask("put-record", (), pool=second, **content)
             assert "No claim in that pool" in reply.text
-        assert "No claim or lock 7" in keeper.ask("release", number=7).text
-        keeper.get("release", number=number)
-        assert "No claim or lock" in keeper.ask("release", number=number).text
+        assert (
+            "No claim, lock or staging directory 7"
+            in keeper.ask("release", number=7, failed=False).text
+        )
+        keeper.get("release", number=number, failed=False)
+        assert (
+            "No claim, lock or staging directory"
+            in keeper.ask("release", number=number, failed=False).text
+        )
     assert list(elsewhere.iterdir()) == []
     host.stop_pool(f"{pool.name}-second")
 
@@ -231,7 +243,7 @@ def test_claims_are_counted(keeper: RawKeeper, pool: TestPool) -> None:
     for reply in (claim(keeper, pool), keeper.ask("lock", pool=pool.uuid)):
         assert (reply.error, f"{CLAIMS_LIMIT} claims" in reply.text) == ("Internal", True)
     for number in numbers:
-        keeper.get("release", number=number)
+        keeper.get("release", number=number, failed=False)
     assert claimed(keeper, pool) == set()
 
 
@@ -293,6 +305,10 @@ def test_files_that_are_no_claims_change_nothing(keeper: RawKeeper, pool: TestPo
     os.mkfifo(claims / "fifo")
     (claims / "directory").mkdir()
     assert claimed(keeper, pool) == set()
+    # A sweep removes what is one, and leaves what it did not make.
+    assert keeper.get("sweep", pool=pool.uuid) == {"number": 1}
+    assert sorted(path.name for path in claims.iterdir()) == ["directory", "fifo", "link"]
+    shutil.rmtree(claims)
 
 
 def test_a_claim_that_cannot_be_read_keeps_everything(keeper: RawKeeper, pool: TestPool) -> None:
@@ -306,7 +322,7 @@ def test_a_claim_that_cannot_be_read_keeps_everything(keeper: RawKeeper, pool: T
         # A part of a name is of a job that does not know that it has it.
         file.write_text(f"{_ONE}\nlayer-")
         assert claimed(keeper, pool) == {_ONE}
-        keeper.get("release", number=number)
+        keeper.get("release", number=number, failed=False)
 
 
 def test_a_lock_file_that_is_removed_is_not_locked(
@@ -316,4 +332,4 @@ def test_a_lock_file_that_is_removed_is_not_locked(
         (pool.path / ".virtlayer" / "lock").unlink()
         with kept(claim(other, pool, _ONE)):
             assert claimed(other, pool) == {_ONE}
-        keeper.get("release", number=lock)
+        keeper.get("release", number=lock, failed=False)

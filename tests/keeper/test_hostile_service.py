@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import STAGING, directory_of, pairs, qcow2, staged, start, write
+from tests.keeper.requests import claim_of, directory_of, pairs, qcow2, staged, start, write
 from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import left_by_jobs, names_in, unfinished_in
 from tests.support.raw_keeper import RawKeeper, raw_keeper
 
 # ---- volumes ----
@@ -31,7 +32,7 @@ def test_a_volume_is_not_overwritten(keeper: RawKeeper, pool: TestPool) -> None:
     # It is not ours, so it is not withdrawn either.
     keeper.get("withdraw", pool=pool.uuid, name=there.name)
     assert there.read_bytes() == b"somebody's"
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_a_purpose_has_its_names(
     reply = keeper.ask("place", staging=staging, file="v1", name=name)
     assert (reply.error, "cannot be" in reply.text) == ("Internal", True)
     assert not (pool.path / name).exists()
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 @pytest.mark.parametrize("purpose", ["layers", "volume", "disk", "directory"])
@@ -64,8 +65,8 @@ def test_what_was_not_flushed_is_not_placed(
     file = {"disk": "disk", "directory": "root"}.get(purpose, "v1")
     reply = keeper.ask("place", staging=staging, file=file, name=name)
     assert (reply.error, "was not flushed" in reply.text) == ("Internal", True)
-    assert [path.name for path in pool.path.iterdir()] == [STAGING]
-    keeper.get("discard", staging=staging, failed=False)
+    assert names_in(pool.path) == []
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_a_file_is_flushed_and_placed_once(keeper: RawKeeper, pool: TestPool) -> None:
@@ -75,7 +76,7 @@ def test_a_file_is_flushed_and_placed_once(keeper: RawKeeper, pool: TestPool) ->
     assert keeper.ask("flush", staging=staging, file="v1").error
     keeper.get("place", staging=staging, file="v1", name="guest")
     assert keeper.ask("place", staging=staging, file="v1", name="other").error
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
     keeper.get("withdraw", pool=pool.uuid, name="guest")
 
 
@@ -96,7 +97,7 @@ def test_only_what_the_connection_has_placed_is_withdrawn_and_registered(
             ),
         ):
             assert "was not placed on this connection" in reply.text
-    assert sorted(path.name for path in pool.path.iterdir()) == sorted(["guest", layer])
+    assert names_in(pool.path) == sorted(["guest", layer])
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,8 @@ def test_an_image_that_refers_to_other_files_is_not_placed(
         keeper.get("flush", staging=staging, file="v1")
         reply = keeper.ask("place", staging=staging, file="v1", name=name)
         assert (reply.error, "was not added" in reply.text) == ("Internal", True)
-        keeper.get("discard", staging=staging, failed=False)
-    assert list(pool.path.iterdir()) == []
+        keeper.get("release", number=staging, failed=False)
+    assert unfinished_in(pool.path) == []
 
 
 def test_an_image_that_refers_to_a_layer_is_placed(keeper: RawKeeper, pool: TestPool) -> None:
@@ -132,7 +133,7 @@ def test_an_image_that_refers_to_a_layer_is_placed(keeper: RawKeeper, pool: Test
     write(pool, "v1", qcow2(base.encode()))
     keeper.get("flush", staging=staging, file="v1")
     assert keeper.get("place", staging=staging, file="v1", name=name)["ours"] is True
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_layers_that_something_uses_are_not_deleted(keeper: RawKeeper, pool: TestPool) -> None:
@@ -164,7 +165,7 @@ def test_a_link_with_the_name_of_a_layer_is_not_lent(
     assert keeper.ask("link", staging=staging, names=[name]).error
     assert keeper.ask("link", staging=staging, names=[f"layer-{'4' * 64}.qcow2"]).error
     assert list(directory_of(pool).iterdir()) == []
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
     (pool.path / name).unlink()
 
 
@@ -182,7 +183,6 @@ def test_files_are_found_in_the_pool_alone(keeper: RawKeeper, pool: TestPool) ->
 
 def test_numbers_of_others_mean_nothing(keeper: RawKeeper, pool: TestPool) -> None:
     requests: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("discard", {"failed": False}),
         ("link", {"names": [f"layer-{'1' * 64}.qcow2"]}),
         ("flush", {"file": "v1"}),
         ("place", {"file": "v1", "name": "guest"}),
@@ -195,15 +195,15 @@ def test_numbers_of_others_mean_nothing(keeper: RawKeeper, pool: TestPool) -> No
     for message in ("wait-program", "end-program"):
         more: dict[str, Any] = {"kill": True} if message == "end-program" else {}
         assert "No program 7" in keeper.ask(message, program=7, **more).text
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
 
 
 def test_staging_directories_are_counted(keeper: RawKeeper, pool: TestPool) -> None:
     numbers = [staged(keeper, pool) for _ in range(64)]
-    reply = keeper.ask("stage", pool=pool.uuid, job=1, purpose="layers")
+    reply = keeper.ask("stage", pool=pool.uuid, claim=claim_of(keeper, pool), purpose="layers")
     assert (reply.error, "64 staging directories" in reply.text) == ("Internal", True)
     for number in numbers:
-        keeper.get("discard", staging=number, failed=False)
+        keeper.get("release", number=number, failed=False)
 
 
 def test_everything_ends_with_the_connection(host: LibvirtHost, pool: TestPool) -> None:
@@ -214,37 +214,46 @@ def test_everything_ends_with_the_connection(host: LibvirtHost, pool: TestPool) 
         assert len(children_of(other.process.pid)) == 1
         other.connection.close()
         assert other.ended()[0] == 0
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
 
 
-def test_a_lock_outlives_a_killed_keeper(
+def test_staging_directories_end_with_their_claim(keeper: RawKeeper, pool: TestPool) -> None:
+    claim, other = claim_of(keeper, pool), claim_of(keeper, pool)
+    for number in (claim, claim, other):
+        keeper.get("stage", pool=pool.uuid, claim=number, purpose="layers")
+    assert len(unfinished_in(pool.path)) == 3
+    keeper.get("release", number=claim, failed=False)
+    assert len(unfinished_in(pool.path)) == 1
+    reply = keeper.ask("stage", pool=pool.uuid, claim=claim, purpose="layers")
+    assert "No claim in that pool" in reply.text
+    keeper.get("release", number=other, failed=False)
+    assert left_by_jobs(pool.path) == []
+
+
+def test_a_staging_directory_outlives_a_killed_keeper(
     host: LibvirtHost, keeper: RawKeeper, pool: TestPool
 ) -> None:
+    """As long as the service has the descriptor of the claim."""
     with raw_keeper(host.uri) as mortal:
         mortal.get("find-pool", name=pool.name)
-        reply = mortal.ask("stage", pool=pool.uuid, job=1, purpose="layers")
+        reply = mortal.ask("claim", pool=pool.uuid, claim=None, names=["a"], build=[])
         [lock] = reply.descriptors
+        claim = reply.done["claim"]
+        mortal.get("stage", pool=pool.uuid, claim=claim, purpose="layers")
         mortal.process.send_signal(signal.SIGKILL)
         mortal.process.wait()
     assert keeper.get("sweep", pool=pool.uuid) == {"number": 0}
-    assert len(list((pool.path / STAGING).iterdir())) == 1
+    assert len(unfinished_in(pool.path)) == 1
     os.close(lock)
     assert keeper.get("sweep", pool=pool.uuid) == {"number": 1}
-    assert list(pool.path.iterdir()) == []
+    assert left_by_jobs(pool.path) == []
 
 
-@pytest.mark.root
-def test_the_lock_leads_into_no_directory(keeper: RawKeeper, pool: TestPool) -> None:
-    """What a service without rights can do with the descriptor of the lock: nothing in there."""
-    reply = keeper.ask("stage", pool=pool.uuid, job=1, purpose="volume")
-    [lock] = reply.descriptors
-    write(pool, "v1", b"secret")
-    attempt = f"/proc/self/fd/{lock}/v1"
-    command = ["setpriv", "--reuid=games", "--regid=games", "--clear-groups", "cat", attempt]
-    done = subprocess.run(command, capture_output=True, check=False, pass_fds=[lock])
-    os.close(lock)
-    assert (done.stdout, b"Permission denied" in done.stderr) == (b"", True)
-    keeper.get("discard", staging=reply.done["staging"], failed=False)
+def test_what_the_service_gets_is_no_directory(keeper: RawKeeper, pool: TestPool) -> None:
+    for message, more in (("claim", {"claim": None, "names": ["a"], "build": []}), ("lock", {})):
+        [descriptor] = keeper.ask(message, (), pool=pool.uuid, **more).descriptors
+        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
 
 
 # ---- directories ----
@@ -253,9 +262,9 @@ def test_the_lock_leads_into_no_directory(keeper: RawKeeper, pool: TestPool) -> 
 @pytest.mark.root
 def test_a_directory_needs_a_closed_pool(keeper: RawKeeper, pool: TestPool) -> None:
     pool.path.chmod(0o755)
-    reply = keeper.ask("stage", pool=pool.uuid, job=1, purpose="directory")
+    reply = keeper.ask("stage", pool=pool.uuid, claim=claim_of(keeper, pool), purpose="directory")
     assert reply.error == "PoolUnsupported"
-    assert list(pool.path.iterdir()) == []
+    assert unfinished_in(pool.path) == []
 
 
 @pytest.mark.root
@@ -294,7 +303,7 @@ def test_a_contained_directory_has_nothing_of_roots(
     else:
         assert reply.error == "PoolUnsupported"
         assert keeper.ask("place", staging=staging, file="root", name="guest").error
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_a_directory_is_not_flushed_while_it_is_written(keeper: RawKeeper, pool: TestPool) -> None:
@@ -305,4 +314,4 @@ def test_a_directory_is_not_flushed_while_it_is_written(keeper: RawKeeper, pool:
         assert "still being written" in keeper.ask("flush", staging=staging, file="root").text
         keeper.get("end-program", program=program.done["program"], kill=True)
         keeper.get("flush", staging=staging, file="root")
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)

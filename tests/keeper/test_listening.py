@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import left_by_jobs
 from tests.support.raw_keeper import RawService
 
 _PATIENCE = 30.0
@@ -83,12 +84,15 @@ def test_numbers_mean_something_on_their_connection_only(host: LibvirtHost, tmp_
     path = host.start_pool("shared", tmp_path)
     with listening(host.uri) as keeper, keeper.connected() as one, keeper.connected() as other:
         pool = one.get("find-pool", name="shared")["uuid"]
-        number = one.get("stage", pool=pool, job=1, purpose="layers")["staging"]
-        assert "No staging directory" in other.ask("discard", staging=number, failed=False).text
+        claim = one.get("claim", pool=pool, claim=None, names=["a"], build=[])["claim"]
+        number = one.get("stage", pool=pool, claim=claim, purpose="layers")["staging"]
+        request = {"pool": pool, "claim": claim, "purpose": "layers"}
+        assert "No claim in that pool" in other.ask("stage", (), **request).text
+        assert "No claim, lock or staging" in other.ask("release", number=number, failed=False).text
         # It is locked, also for other connections.
         assert other.get("sweep", pool=pool) == {"number": 0}
-        assert len(list((path / ".virtlayer-staging").iterdir())) == 1
-        one.get("discard", staging=number, failed=False)
+        assert len(left_by_jobs(path)) == 2
+        one.get("release", number=number, failed=False)
     host.stop_pool("shared")
 
 

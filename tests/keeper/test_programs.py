@@ -35,7 +35,7 @@ def test_a_worker_gets_a_socket_of_the_right_type(
             assert start(keeper, kind, *wrong, staging=staging).error == "Internal"
     assert children_of(keeper.process.pid) == set()
     if staging is not None:
-        keeper.get("discard", staging=staging, failed=False)
+        keeper.get("release", number=staging, failed=False)
 
 
 def test_a_storage_daemon_gets_two_sockets(keeper: RawKeeper, pool: TestPool) -> None:
@@ -44,7 +44,7 @@ def test_a_storage_daemon_gets_two_sockets(keeper: RawKeeper, pool: TestPool) ->
         for wrong in ([], [stream], [stream, packets], [packets, stream], [stream] * 3):
             assert start(keeper, "storage-daemon", *wrong, staging=staging).error == "Internal"
     assert children_of(keeper.process.pid) == set()
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def test_an_inspector_gets_a_pipe(keeper: RawKeeper, pool: TestPool) -> None:
@@ -53,7 +53,7 @@ def test_an_inspector_gets_a_pipe(keeper: RawKeeper, pool: TestPool) -> None:
         for wrong in ([], [stream], [file.fileno()]):
             assert start(keeper, "disk-inspector", *wrong, staging=staging).error == "Internal"
     assert children_of(keeper.process.pid) == set()
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_program_works_only_where_it_belongs(
     assert (reply.error, "cannot run in this staging directory" in reply.text) == ("Internal", True)
     assert children_of(keeper.process.pid) == set()
     if staging is not None:
-        keeper.get("discard", staging=staging, failed=False)
+        keeper.get("release", number=staging, failed=False)
 
 
 @pytest.mark.parametrize("purpose", ["layers", "disk", "directory"])
@@ -89,7 +89,7 @@ def test_an_overlay_is_created_only_where_it_belongs(
         True,
     )
     assert children_of(keeper.process.pid) == set()
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 @pytest.mark.root
@@ -111,7 +111,7 @@ def test_no_program_of_roots_keeper_is_root(keeper: RawKeeper, pool: TestPool) -
                 assert int(fields["CapPrm"], 16) == 0
                 assert fields["NoNewPrivs"] == "1"
             keeper.get("end-program", program=reply.done["program"], kill=True)
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
 
 
 def _wait_for_exec(pid: int) -> None:
@@ -158,5 +158,5 @@ def test_qemus_programs_stay_in_their_directory(keeper: RawKeeper, pool: TestPoo
             assert command == "qmp_capabilities" or "Permission denied" in answer, answer
         stream.close()
     keeper.get("end-program", program=reply.done["program"], kill=True)
-    keeper.get("discard", staging=staging, failed=False)
+    keeper.get("release", number=staging, failed=False)
     outside.unlink()

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import libvirt_host
+from tests.support.pool_content import left_by_jobs
 
 _PATIENCE = 5.0
 """Seconds for what ends by itself, such as the threads of a closed connection."""
-_STAGING = ".virtlayer-staging"
 
 _shared: set[int] = set()
 """Children that several tests share; their fixture ends them."""
@@ -60,8 +60,8 @@ def assert_no_staging_left() -> None:
     left = [
         str(path)
         for host in libvirt_host.running_hosts
-        for parent in host.directory.glob(f"pools/*/{_STAGING}")
-        for path in parent.iterdir()
+        for pool in host.directory.glob("pools/*")
+        for path in left_by_jobs(pool)
     ]
     assert not left, f"staging files: {left}"
 

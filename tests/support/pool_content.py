@@ -15,3 +15,16 @@ def paths_in(pool: Path) -> list[Path]:
 def names_in(pool: Path) -> list[str]:
     """The names of ``paths_in``."""
     return [path.name for path in paths_in(pool)]
+
+
+def left_by_jobs(pool: Path) -> list[Path]:
+    """What running or killed jobs have in a pool: claims, staging directories, new records."""
+    own = pool / OWN
+    parts = (own / "claims", own / "staging")
+    left = [path for part in parts if part.is_dir() for path in part.iterdir()]
+    return sorted([*left, *own.glob(".new-*")])
+
+
+def unfinished_in(pool: Path) -> list[str]:
+    """The names of what is in a pool's directory or in its staging directories."""
+    return [*names_in(pool), *(path.name for path in (pool / OWN).glob("staging/*"))]

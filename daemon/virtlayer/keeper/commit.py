@@ -21,9 +21,9 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, Libvirt, VirtlayerError, VolumeExists
 from virtlayer.keeper.beneath import Identity, identity, link, open_directory, open_regular, opened
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.keeper.removal import remove_tree
-from virtlayer.keeper.staging import StagingDirectory
 from virtlayer.protocol.pools import Pool, Volume
 
 LAYER_MODE = 0o440

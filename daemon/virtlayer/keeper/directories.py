@@ -15,7 +15,7 @@ from virtlayer.keeper.beneath import identity
 from virtlayer.keeper.calls import sync_filesystem
 from virtlayer.keeper.commit import Placed
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.staging import StagingDirectory
+from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.protocol.pools import Pool
 
 _WRITABLE = 0o700

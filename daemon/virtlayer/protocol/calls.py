@@ -161,7 +161,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many staging directories of killed processes were removed."""
+    """How many jobs that no longer run had left something, which was removed."""
 
     number: int
 
@@ -182,18 +182,18 @@ class Stage:
 
     Attributes:
         pool: The pool.
-        job: The job's number, for the directory's name.
+        claim: The number of the job's claim there. The directory lasts no longer than that.
         purpose: What is made there.
     """
 
     pool: Uuid
-    job: Number
+    claim: Number
     purpose: Purpose
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A new staging directory; the descriptor of its lock comes with it.
+    """A new staging directory.
 
     Attributes:
         staging: Its number.
@@ -202,19 +202,6 @@ class Staged:
 
     staging: Number
     direct: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Discard:
-    """A staging directory to be removed.
-
-    Attributes:
-        staging: Its number.
-        failed: Whether its job has failed: libvirt is asked to look at what it had finished.
-    """
-
-    staging: Number
-    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +363,6 @@ LIST_RECORDS = Call(Message.LIST_RECORDS, ListRecords, RecordList)
 READ_RECORDS = Call(Message.READ_RECORDS, ReadRecords, RecordContents)
 PUT_RECORD = Call(Message.PUT_RECORD, PutRecord, RecordPut)
 STAGE = Call(Message.STAGE, Stage, Staged)
-DISCARD = Call(Message.DISCARD, Discard, Nothing)
 CREATE_OVERLAY = Call(Message.CREATE_OVERLAY, CreateOverlay, Ended)
 LINK = Call(Message.LINK, Link, Linked)
 FLUSH = Call(Message.FLUSH, Flush, Nothing)

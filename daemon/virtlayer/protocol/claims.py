@@ -57,10 +57,12 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A claim or lock that is over.
+    """A claim, with its staging directories, a lock, or a staging directory that is over.
 
     Attributes:
         number: Its number.
+        failed: Whether its job failed: libvirt is asked to look at what it had finished.
     """
 
     number: Number
+    failed: bool

@@ -22,17 +22,16 @@ class Message(StrEnum):
     SPACE = "space"  # how much can still be written into a pool
     USERS = "users"  # who needs the volumes of a pool
     DELETE = "delete"  # delete layer volumes that nothing uses
-    SWEEP = "sweep"  # remove what killed processes left in a pool
+    SWEEP = "sweep"  # remove what jobs left in a pool that no longer run, on any host
 
     CLAIM = "claim"  # volumes that a job counts on, and layers that it builds; its lock
     LOCK = "lock"  # the lock of a pool, and what is claimed there
-    RELEASE = "release"  # end a claim, or a lock
+    RELEASE = "release"  # end a claim, a lock, or a staging directory with the programs in it
     LIST_RECORDS = "list-records"  # which records a pool has, if any changed
     READ_RECORDS = "read-records"  # their contents, as one memory file
     PUT_RECORD = "put-record"  # write or delete a record, unless another process changed it
 
-    STAGE = "stage"  # a new staging directory, and the descriptor of its lock
-    DISCARD = "discard"  # remove a staging directory and end the programs in it
+    STAGE = "stage"  # a new staging directory of a claim
     CREATE_OVERLAY = "create-overlay"  # let qemu-img make an empty overlay, and flush it
     LINK = "link"  # hard-link layers into a staging directory, for QEMU's programs
     FLUSH = "flush"  # a finished file or directory: checked, its mode set, on disk

@@ -64,7 +64,7 @@ async def _lock(turn: Turn, request: calls.KnownPool) -> Locked:
 
 
 async def _release(turn: Turn, request: Release) -> calls.Nothing:
-    await to_completion(turn.holdings.release(request.number))
+    await to_completion(turn.holdings.release(request.number, failed=request.failed))
     return calls.Nothing()
 
 

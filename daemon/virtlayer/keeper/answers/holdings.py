@@ -14,7 +14,7 @@ from virtlayer.keeper.beneath import OwnedDescriptor
 from virtlayer.keeper.commit import FlushedFile, Placed
 from virtlayer.keeper.kinds.directory.claims import Claim
 from virtlayer.keeper.kinds.directory.pool_lock import PoolLock
-from virtlayer.keeper.staging import StagingDirectory
+from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -34,6 +34,7 @@ class Staging:
 
     Attributes:
         pool: Its pool.
+        claim: The number of the claim that it belongs to.
         purpose: What is made there.
         directory: The directory.
         life: Removes it.
@@ -47,6 +48,7 @@ class Staging:
     """
 
     pool: Pool
+    claim: int
     purpose: Purpose
     directory: StagingDirectory
     life: AsyncExitStack
@@ -152,18 +154,27 @@ class Holdings:
         self._locks[number] = lock
         return number
 
-    async def release(self, number: int) -> None:
-        """End a claim or a lock.
+    async def release(self, number: int, *, failed: bool) -> None:
+        """End a claim with its staging directories, a lock, or a staging directory alone.
+
+        Args:
+            number: Its number.
+            failed: Whether the job failed: libvirt is asked to look at what it had finished.
 
         Raises:
             Internal: There is none of that number on this connection.
         """
-        if number in self._locks:
+        if number in self._stagings:
+            await self._discard(number, failed=failed)
+        elif number in self._locks:
             await self._locks.pop(number).release()
         elif number in self._claims:
-            await asyncio.to_thread(self._claims.pop(number).end)
+            claim = self._claims.pop(number)
+            for staging in [key for key, one in self._stagings.items() if one.claim == number]:
+                await self._discard(staging, failed=failed)
+            await asyncio.to_thread(claim.end)
         else:
-            raise _unknown("claim or lock", number)
+            raise _unknown("claim, lock or staging directory", number)
 
     def staging(self, number: int) -> Staging:
         """A staging directory by its number.
@@ -282,7 +293,7 @@ class Holdings:
                 staging.programs.discard(number)
         return program.running
 
-    async def discard(self, number: int, *, failed: bool) -> None:
+    async def _discard(self, number: int, *, failed: bool) -> None:
         """Remove a staging directory, after the programs that work in it."""
         staging = self.staging(number)
         del self._stagings[number]
@@ -303,10 +314,8 @@ class Holdings:
     async def close(self) -> None:
         """Kill all programs, remove all staging directories, and end all claims and locks."""
         await asyncio.gather(*(self.end_program(one) for one in tuple(self._programs)))
-        for number in tuple(self._stagings):
-            await self.discard(number, failed=True)
-        for number in (*self._claims, *self._locks):
-            await self.release(number)
+        for number in (*self._stagings, *self._claims, *self._locks):
+            await self.release(number, failed=True)
 
 
 def _unknown(what: str, number: int) -> Internal:

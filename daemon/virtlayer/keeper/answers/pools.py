@@ -14,8 +14,8 @@ from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.deletion import delete_volume
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.records import delete_record
+from virtlayer.keeper.kinds.directory.sweep import sweep
 from virtlayer.keeper.pool_states import pool_states
-from virtlayer.keeper.staging import sweep
 from virtlayer.keeper.usage import usage_of, volumes_in
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.keeper.xml import parse_pool
@@ -132,8 +132,8 @@ async def _delete(turn: Turn, request: calls.Layers) -> calls.Deleted:
 
 
 async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
-    pool = await pool_of(turn, request.pool)
-    return calls.Swept(await sweep(turn.pools, pool, owner=qemu_uid()))
+    pool = await active_pool_of(turn, request.pool)
+    return calls.Swept(await sweep(pool, frozenset({os.geteuid(), qemu_uid() or os.geteuid()})))
 
 
 async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:

@@ -10,6 +10,7 @@ from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.pools import active_pool_of
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import list_records, put_record, read_records
 from virtlayer.keeper.memory_files import sealed_size
@@ -58,14 +59,14 @@ async def _put(turn: Turn, request: PutRecord) -> RecordPut:
             return await _in_thread(pool, lock.own, file, request, content)
     claim = turn.holdings.claim(request.holder, pool)
 
-    def put(own: int) -> RecordPut:
+    def put(own: OwnDirectory) -> RecordPut:
         return put_record(own, claim.name, file, request.expected, content)
 
     return await under_lock(pool, put)
 
 
 async def _in_thread(
-    pool: Pool, own: int, file: str, request: PutRecord, content: int | None
+    pool: Pool, own: OwnDirectory, file: str, request: PutRecord, content: int | None
 ) -> RecordPut:
     put = functools.partial(put_record, own, _NO_CLAIM, file, request.expected, content)
     try:

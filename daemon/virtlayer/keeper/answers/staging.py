@@ -10,7 +10,7 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from virtlayer.cancellation import meanwhile, to_completion
+from virtlayer.cancellation import meanwhile
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Staging
@@ -32,9 +32,13 @@ from virtlayer.keeper.commit import (
 from virtlayer.keeper.contained import check_contained
 from virtlayer.keeper.directories import flush_directory, place_directory
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.staging import (
+    StagingDirectory,
+    link_chain,
+    staging_directory,
+)
 from virtlayer.keeper.own_images import check_disk, check_overlay
 from virtlayer.keeper.safe_places import check_place
-from virtlayer.keeper.staging import StagingDirectory, link_chain, staging_directory
 from virtlayer.keeper.users import layer_readers, qemu_uid
 from virtlayer.protocol import calls
 from virtlayer.protocol.calls import Purpose
@@ -57,6 +61,7 @@ async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
 
 async def _staged(turn: Turn, request: calls.Stage) -> calls.Staged:
     pool = await active_pool_of(turn, request.pool)
+    claim = turn.holdings.claim(request.claim, pool)
     purpose = request.purpose
     if purpose in DIRECTORY_PURPOSES and os.geteuid() == 0:
         contained = purpose is Purpose.CONTAINED_DIRECTORY
@@ -64,24 +69,17 @@ async def _staged(turn: Turn, request: calls.Stage) -> calls.Staged:
     owner = qemu_uid() if purpose in QEMU_PURPOSES else None
     async with AsyncExitStack() as life:
         directory = await life.enter_async_context(
-            staging_directory(turn.pools, pool, request.job, owner=owner)
+            staging_directory(turn.pools, claim, owner=owner)
         )
-        staging = Staging(pool, purpose, directory, life)
+        staging = Staging(pool, request.claim, purpose, directory, life)
         if purpose in QEMU_PURPOSES:
             # A libvirtd that has never looked at its QEMU takes seconds: ask meanwhile.
             finding = meanwhile(layer_readers(turn.pools))
             staging.readers = await life.enter_async_context(finding)
         if purpose not in QEMU_PURPOSES:
             staging.output = await _output(pool, directory, purpose)
-        # The open file description has the lock: it is the service's as well.
-        turn.reply_descriptors.append(os.dup(directory.descriptor))
         staging.life = life.pop_all()
     return calls.Staged(turn.holdings.add_staging(staging), directory.direct)
-
-
-async def _discard(turn: Turn, request: calls.Discard) -> calls.Nothing:
-    await to_completion(turn.holdings.discard(request.staging, failed=request.failed))
-    return calls.Nothing()
 
 
 async def _link(turn: Turn, request: calls.Link) -> calls.Linked:
@@ -222,7 +220,6 @@ def _made_output(directory: int, purpose: Purpose) -> OwnedDescriptor:
 
 ANSWERS = (
     answer(calls.STAGE, _stage),
-    answer(calls.DISCARD, _discard),
     answer(calls.LINK, _link),
     answer(calls.FLUSH, _flush),
     answer(calls.PLACE, _place),

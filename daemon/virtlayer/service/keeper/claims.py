@@ -170,7 +170,7 @@ class Claims:
         descriptors: contextlib.ExitStack,
     ) -> None:
         with contextlib.suppress(PoolUnavailable):
-            await connection.ask(calls.RELEASE, Release(number))
+            await connection.ask(calls.RELEASE, Release(number, failed=False))
         descriptors.close()
         if connection.ended:
             # The keeper was killed: what it left is no longer locked, and another one sweeps it.

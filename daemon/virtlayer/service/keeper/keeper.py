@@ -37,7 +37,7 @@ class Keeper:
 
     def staging(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Staging]:
         """A staging directory for as long as the context lasts (``staging_directory``)."""
-        return staging_directory(self._link, claim.pool, 0, purpose, self._runtime)
+        return staging_directory(claim, purpose, self._runtime)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
+from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
 from virtlayer.service.keeper.connection import KeeperLink, keeper_error
 
@@ -142,6 +143,17 @@ class Pools:
         reason = keeper_error(done.error, done.text) if done.error else None
         return Deletion(done.names, reason)
 
-    async def sweep(self, pool: Pool) -> int:
-        """Remove the staging directories that killed keepers left; how many there were."""
-        return (await self._link.ask(calls.SWEEP, calls.KnownPool(pool.uuid))).number
+    async def sweep(self, pool: Pool) -> int | None:
+        """Remove what jobs left that no longer run, on any host.
+
+        Returns:
+            How many jobs these were; None if another process has the pool's lock, for a deletion
+            say: then nothing was removed.
+
+        Raises:
+            VirtlayerError: The pool cannot be used.
+        """
+        try:
+            return (await self._link.ask(calls.SWEEP, calls.KnownPool(pool.uuid))).number
+        except PoolLocked:
+            return None

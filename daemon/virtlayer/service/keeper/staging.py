@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Staging directories, and how volumes get into pools; see ``keeper.answers.staging``.
 
-The service never sees such a directory. It holds a descriptor with its lock, so that the directory
-is not taken for one of a killed process while the service lives, even if the keeper is killed.
+The service never sees such a directory, which belongs to the claim of a job.
 """
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from virtlayer.cancellation import settled, to_completion
-from virtlayer.errors import PoolUnavailable, VirtlayerError
+from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol import calls
 from virtlayer.protocol.calls import Placed, Purpose
+from virtlayer.protocol.claims import Release
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import Ended, StartProgram
-from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
+from virtlayer.service.keeper.claims import Claim
+from virtlayer.service.keeper.connection import KeeperConnection
 from virtlayer.service.keeper.programs import Program, running_on
 
 _LAYER_FORMATS = ("qcow2",)
@@ -35,21 +35,13 @@ class Staging:
     """
 
     def __init__(
-        self,
-        link: KeeperLink,
-        connection: KeeperConnection,
-        pool: Pool,
-        staged: calls.Staged,
-        lock: contextlib.ExitStack,
-        runtime: Path,
+        self, connection: KeeperConnection, pool: Pool, staged: calls.Staged, runtime: Path
     ) -> None:
         self.pool = pool
         self.runtime = runtime
         self.direct = staged.direct
-        self._link = link
         self._connection = connection
         self._number = staged.staging
-        self._lock = lock
         self._removing: asyncio.Task[None] | None = None
 
     def running(
@@ -198,25 +190,18 @@ class Staging:
 
     async def _remove(self, *, failed: bool) -> None:
         with contextlib.suppress(PoolUnavailable):
-            request = calls.Discard(self._number, failed)
-            await self._connection.ask(calls.DISCARD, request)
-        self._lock.close()
-        if self._connection.ended:
-            # The keeper was killed: what it left is no longer locked, and another one sweeps it.
-            with contextlib.suppress(VirtlayerError):
-                await self._link.ask(calls.SWEEP, calls.KnownPool(self.pool.uuid))
+            request = Release(self._number, failed)
+            await self._connection.ask(calls.RELEASE, request)
 
 
 @contextlib.asynccontextmanager
 async def staging_directory(
-    link: KeeperLink, pool: Pool, job_id: int, purpose: Purpose, runtime: Path
+    claim: Claim, purpose: Purpose, runtime: Path
 ) -> AsyncIterator[Staging]:
     """Have a directory made for the unfinished volumes of a job; it is removed on leaving.
 
     Args:
-        link: The way to the keeper.
-        pool: The pool that the volumes are for.
-        job_id: For its name, so that who meets it knows what it belongs to.
+        claim: That of the job, in the pool that the volumes are for.
         purpose: What is made there.
         runtime: A directory for sockets that programs in the directory serve.
 
@@ -226,22 +211,18 @@ async def staging_directory(
         PoolInactive: The pool's directory no longer exists.
         PoolUnavailable: The keeper has ended.
     """
-    connection = await link.connection()
-    request = calls.Stage(pool.uuid, job_id, purpose)
-    with contextlib.ExitStack() as lock:
+    request = calls.Stage(claim.pool.uuid, claim.number, purpose)
 
-        async def stage() -> Staging:
-            staged, descriptors = await connection.ask_with(calls.STAGE, request, ())
-            for descriptor in descriptors:
-                lock.callback(os.close, descriptor)
-            return Staging(link, connection, pool, staged, lock, runtime)
+    async def stage() -> Staging:
+        staged = await claim.connection.ask(calls.STAGE, request)
+        return Staging(claim.connection, claim.pool, staged, runtime)
 
-        making = asyncio.ensure_future(stage())
-        failed = True
-        try:
-            yield await asyncio.shield(making)
-            failed = False
-        finally:
-            await settled(making)
-            if making.exception() is None:
-                await to_completion(making.result().remove(failed=failed))
+    making = asyncio.ensure_future(stage())
+    failed = True
+    try:
+        yield await asyncio.shield(making)
+        failed = False
+    finally:
+        await settled(making)
+        if making.exception() is None:
+            await to_completion(making.result().remove(failed=failed))

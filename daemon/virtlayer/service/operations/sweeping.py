@@ -30,8 +30,10 @@ class Sweeper:
                 await self.sweep(pool)
 
     async def sweep(self, pool: Pool) -> None:
-        """Sweep a pool."""
+        """Sweep a pool, unless another process has its lock: then that is done another time."""
         number = await self._pools.sweep(pool)
+        if number is None:
+            return
         self._swept.add(pool.uuid)
         if number:
             _log.warning(

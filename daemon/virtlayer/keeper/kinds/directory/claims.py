@@ -11,6 +11,7 @@ long as the service has a copy of its descriptor.
 """
 
 import contextlib
+import itertools
 import os
 import secrets
 from collections.abc import Iterable
@@ -19,12 +20,7 @@ from virtlayer.errors import Internal, InUse, PoolUnsupported
 from virtlayer.keeper.beneath import NotRegular, OwnedDescriptor, open_beneath, open_regular, opened
 from virtlayer.keeper.calls import ask_server
 from virtlayer.keeper.kinds.directory.locks import is_locked, try_lock, unlock
-from virtlayer.keeper.kinds.directory.own_directory import (
-    CLAIMS,
-    OWN_DIRECTORY,
-    open_lock_file,
-    open_part,
-)
+from virtlayer.keeper.kinds.directory.own_directory import CLAIMS, OwnDirectory
 from virtlayer.protocol.pools import Pool
 from virtlayer.sizes import MIB
 
@@ -49,10 +45,11 @@ class Claim:
         self.pool = pool
         self.name = secrets.token_hex(16)
         """What no other claim on any host is called."""
+        self._numbers = itertools.count(1)
         self._names: set[str] = set()
         self._building: set[int] = set()
         self._file: OwnedDescriptor | None = None
-        self._own: OwnedDescriptor | None = None
+        self._own: OwnDirectory | None = None
         self._lock_file: OwnedDescriptor | None = None
 
     @property
@@ -61,23 +58,23 @@ class Claim:
         return _made(self._file)
 
     @property
-    def own(self) -> OwnedDescriptor:
+    def own(self) -> OwnDirectory:
         """``.virtlayer`` of the pool."""
         return _made(self._own)
 
-    def make(self, own: int, names: Iterable[str]) -> None:
+    def make(self, own: OwnDirectory, names: Iterable[str]) -> None:
         """Make the claim; the caller has the pool's lock.
 
         Args:
-            own: A descriptor of ``.virtlayer``.
+            own: ``.virtlayer`` of the pool.
             names: The volumes.
 
         Raises:
             Internal: There are too many names.
             OSError: It cannot be written.
         """
-        self._own = OwnedDescriptor(os.dup(own))
-        with opened(open_part(self.pool, own, CLAIMS)) as directory:
+        self._own = own.kept()
+        with opened(own.open_part(CLAIMS)) as directory:
             new = os.O_RDWR | os.O_CREAT | os.O_EXCL
             self._file = OwnedDescriptor(open_beneath(directory, self.name, new, 0o600))
         if not try_lock(self._file):
@@ -105,6 +102,10 @@ class Claim:
             raise
         self._names |= new
 
+    def staging_name(self) -> str:
+        """The name of a new staging directory of the claim."""
+        return f"{self.name}-{next(self._numbers)}"
+
     def lacks(self, names: Iterable[str]) -> bool:
         """Whether some of these volumes are not in it."""
         return not self._names.issuperset(names)
@@ -126,7 +127,7 @@ class Claim:
         if len(self._building.union(wanted.values())) > BUILDS_LIMIT:
             raise Internal(f"A claim builds at most {BUILDS_LIMIT} layers.")
         if self._lock_file is None:
-            self._lock_file = OwnedDescriptor(open_lock_file(self.own))
+            self._lock_file = OwnedDescriptor(self.own.open_lock_file())
         taken = {key for key, byte in wanted.items() if try_lock(self._lock_file, byte, 1)}
         self._building.update(wanted[key] for key in taken)
         return frozenset(wanted.keys() - taken)
@@ -137,7 +138,7 @@ class Claim:
             # What cannot be removed is not locked, and a sweep finds it.
             with (
                 contextlib.suppress(OSError, PoolUnsupported),
-                opened(open_part(self.pool, self._own, CLAIMS)) as directory,
+                opened(self._own.open_part(CLAIMS)) as directory,
             ):
                 os.unlink(self.name, dir_fd=directory)
         for descriptor in (self._file, self._lock_file):
@@ -147,19 +148,18 @@ class Claim:
         self._file = self._lock_file = self._own = None
 
 
-def claimed_names(pool: Pool, own: int) -> frozenset[str]:
+def claimed_names(own: OwnDirectory) -> frozenset[str]:
     """The volumes that all running jobs count on; the caller has the pool's lock.
 
     Args:
-        pool: The pool, for errors.
-        own: A descriptor of its ``.virtlayer``.
+        own: ``.virtlayer`` of the pool.
 
     Raises:
         InUse: What a job counts on cannot be read.
         OSError: The claims cannot be listed.
     """
     names: set[str] = set()
-    with opened(open_part(pool, own, CLAIMS)) as directory:
+    with opened(own.open_part(CLAIMS)) as directory:
         ask_server(directory)
         with os.scandir(directory) as entries:
             found = [entry.name for entry in entries]
@@ -169,8 +169,8 @@ def claimed_names(pool: Pool, own: int) -> frozenset[str]:
             except (OSError, ValueError) as error:
                 raise InUse(
                     f"Nothing was removed: cannot determine which volumes of the pool "
-                    f'"{pool.name}" a job is using, because its claim '
-                    f"{pool.path / OWN_DIRECTORY / CLAIMS / name} is unreadable: {error}. "
+                    f'"{own.pool.name}" a job is using, because its claim '
+                    f"{own.path / CLAIMS / name} is unreadable: {error}. "
                     "Try again when all jobs have ended; then, delete that file."
                 ) from error
     return frozenset(names)

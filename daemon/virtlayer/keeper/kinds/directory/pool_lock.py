@@ -22,7 +22,7 @@ from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
 from virtlayer.keeper.kinds.directory.own_directory import (
     LOCK_FILE,
     OWN_DIRECTORY,
-    open_lock_file,
+    OwnDirectory,
     own_directory,
 )
 from virtlayer.protocol.claims import PoolLocked
@@ -46,7 +46,7 @@ class PoolLock:
         self.in_use = asyncio.Lock()
         """Held while something is done that needs the lock."""
         self._file: OwnedDescriptor | None = None
-        self._own: OwnedDescriptor | None = None
+        self._own: OwnDirectory | None = None
 
     @property
     def file(self) -> OwnedDescriptor:
@@ -54,7 +54,7 @@ class PoolLock:
         return _held(self._file)
 
     @property
-    def own(self) -> OwnedDescriptor:
+    def own(self) -> OwnDirectory:
         """``.virtlayer`` of the pool."""
         return _held(self._own)
 
@@ -77,17 +77,17 @@ class PoolLock:
 
     def _take(self) -> None:
         with _taken(self.pool) as (own, file):
-            self.claimed = claimed_names(self.pool, own)
-            self._own = OwnedDescriptor(os.dup(own))
+            self.claimed = claimed_names(own)
+            self._own = own.kept()
             self._file = OwnedDescriptor(os.dup(file))
 
 
-async def under_lock[T](pool: Pool, work: Callable[[int], T]) -> T:
+async def under_lock[T](pool: Pool, work: Callable[[OwnDirectory], T]) -> T:
     """Do something in a thread while this process has a pool's lock.
 
     Args:
         pool: The pool.
-        work: What to do, with a descriptor of its ``.virtlayer``.
+        work: What to do, with its ``.virtlayer``.
 
     Raises:
         PoolLocked: Another process has the lock for longer than one request waits.
@@ -97,15 +97,15 @@ async def under_lock[T](pool: Pool, work: Callable[[int], T]) -> T:
     return await _until_locked(pool, functools.partial(_with_lock, pool, work))
 
 
-def _with_lock[T](pool: Pool, work: Callable[[int], T]) -> T:
+def _with_lock[T](pool: Pool, work: Callable[[OwnDirectory], T]) -> T:
     with _taken(pool) as (own, _file):
         return work(own)
 
 
 @contextlib.contextmanager
-def _taken(pool: Pool) -> Iterator[tuple[int, int]]:
+def _taken(pool: Pool) -> Iterator[tuple[OwnDirectory, int]]:
     """Take the lock for as long as the context lasts, or for that of a copy of its descriptor."""
-    with own_directory(pool) as own, opened(open_lock_file(own)) as file:
+    with own_directory(pool) as own, opened(own.open_lock_file()) as file:
         # One that was removed is another process's no longer: the next attempt finds its successor.
         if not try_lock(file, 0, 1) or os.fstat(file).st_nlink == 0:
             raise BlockingIOError(errno.EAGAIN, "the pool is locked")
@@ -131,7 +131,7 @@ async def _until_locked[T](pool: Pool, attempt: Callable[[], T]) -> T:
     raise AssertionError("the attempts do not end")
 
 
-def _held(descriptor: OwnedDescriptor | None) -> OwnedDescriptor:
-    if descriptor is None:
+def _held[T](part: T | None) -> T:
+    if part is None:
         raise Internal("The lock of the pool is not held.")
-    return descriptor
+    return part

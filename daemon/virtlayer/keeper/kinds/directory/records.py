@@ -21,7 +21,10 @@ from virtlayer.keeper.beneath import (
     opened,
 )
 from virtlayer.keeper.calls import ask_server
-from virtlayer.keeper.kinds.directory.own_directory import OWN_DIRECTORY, existing_own_directory
+from virtlayer.keeper.kinds.directory.own_directory import (
+    OwnDirectory,
+    existing_own_directory,
+)
 from virtlayer.keeper.memory_files import new_memory_file, seal
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import (
@@ -59,13 +62,13 @@ def list_records(pool: Pool, since: Stamp | None) -> RecordList:
     with existing_own_directory(pool) as own:
         if own is None:
             return RecordList(present=False, unchanged=False, stamp=None, records=())
-        ask_server(own)
-        stamp = _stamp(os.fstat(own))
+        ask_server(own.descriptor)
+        stamp = _stamp(os.fstat(own.descriptor))
         if stamp == since:
             return RecordList(present=True, unchanged=True, stamp=stamp, records=())
         # Its age first, and what is in it later: what comes meanwhile changes the stamp.
         is_settled = abs(time.time_ns() - stamp.changed) > _SETTLED_SECONDS * 1e9
-        records = _listed(pool, own)
+        records = _listed(own)
     return RecordList(
         present=True,
         unchanged=False,
@@ -93,7 +96,7 @@ def read_records(pool: Pool, files: Iterable[str]) -> tuple[RecordContents, Owne
     with existing_own_directory(pool) as own:
         room = READ_LIMIT
         for file in files:
-            record = ReadRecord(None, 0, "") if own is None else _read(own, file, contents, room)
+            record = _read(own, file, contents, room) if own else ReadRecord(None, 0, "")
             if record is None:
                 break
             found.append(record)
@@ -103,12 +106,12 @@ def read_records(pool: Pool, files: Iterable[str]) -> tuple[RecordContents, Owne
 
 
 def put_record(
-    own: int, holder: str, file: str, expected: Stamp | None, content: int | None
+    own: OwnDirectory, holder: str, file: str, expected: Stamp | None, content: int | None
 ) -> RecordPut:
     """Write or delete a record; the caller has the pool's lock.
 
     Args:
-        own: A descriptor of ``.virtlayer``.
+        own: ``.virtlayer`` of the pool.
         holder: The name of the claim of the caller, or what is no claim's.
         file: The name of the record's file.
         expected: The stamp of the record that there must be; None if there must be none.
@@ -117,23 +120,24 @@ def put_record(
     Raises:
         OSError: It cannot be written.
     """
-    ask_server(own)
-    found = _stamp_of(own, file)
+    directory = own.descriptor
+    ask_server(directory)
+    found = _stamp_of(directory, file)
     if found != expected:
         return RecordPut(changed=True, stamp=found)
     if content is None:
         if found is not None:
-            os.unlink(file, dir_fd=own)
-            os.fsync(own)
+            os.unlink(file, dir_fd=directory)
+            os.fsync(directory)
         return RecordPut(changed=False, stamp=None)
     new = new_record(own, holder, content)
     try:
-        os.rename(new, file, src_dir_fd=own, dst_dir_fd=own)
+        os.rename(new, file, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError:
-        os.unlink(new, dir_fd=own)
+        os.unlink(new, dir_fd=directory)
         raise
-    os.fsync(own)
-    return RecordPut(changed=False, stamp=_stamp_of(own, file))
+    os.fsync(directory)
+    return RecordPut(changed=False, stamp=_stamp_of(directory, file))
 
 
 def delete_record(pool: Pool, file: str) -> None:
@@ -148,15 +152,15 @@ def delete_record(pool: Pool, file: str) -> None:
         existing_own_directory(pool) as own,
     ):
         if own is not None:
-            os.unlink(file, dir_fd=own)
-            os.fsync(own)
+            os.unlink(file, dir_fd=own.descriptor)
+            os.fsync(own.descriptor)
 
 
-def new_record(own: int, holder: str, content: int) -> str:
+def new_record(own: OwnDirectory, holder: str, content: int) -> str:
     """Write a record that has no name yet, and wait until all of it is on disk.
 
     Args:
-        own: A descriptor of ``.virtlayer``.
+        own: ``.virtlayer`` of the pool.
         holder: The name of a claim.
         content: A descriptor of a sealed memory file.
 
@@ -168,43 +172,43 @@ def new_record(own: int, holder: str, content: int) -> str:
     """
     name = f"{NEW_RECORD}{holder}-{secrets.token_hex(8)}"
     new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with opened(open_beneath(own, name, new, 0o600)) as file:
+    with opened(open_beneath(own.descriptor, name, new, 0o600)) as file:
         try:
             position, end = 0, os.fstat(content).st_size
             while position < end:
                 position += os.sendfile(file, content, position, end - position)
             os.fsync(file)
         except OSError:
-            os.unlink(name, dir_fd=own)
+            os.unlink(name, dir_fd=own.descriptor)
             raise
     return name
 
 
-def _listed(pool: Pool, own: int) -> list[ListedRecord]:
+def _listed(own: OwnDirectory) -> list[ListedRecord]:
     records = []
-    with os.scandir(own) as entries:
+    with os.scandir(own.descriptor) as entries:
         for entry in entries:
             if not _RECORD.fullmatch(entry.name):
                 continue
-            stamp = _stamp_of(own, entry.name)
+            stamp = _stamp_of(own.descriptor, entry.name)
             if stamp is not None:
                 records.append(ListedRecord(entry.name, stamp))
             if len(records) > RECORDS_LIMIT:
                 raise PoolUnsupported(
-                    f'The pool "{pool.name}" has more than {RECORDS_LIMIT} records in '
-                    f"{pool.path / OWN_DIRECTORY}. Use several pools."
+                    f'The pool "{own.pool.name}" has more than {RECORDS_LIMIT} records in '
+                    f"{own.path}. Use several pools."
                 )
     return records
 
 
-def _read(own: int, name: str, contents: int, room: int) -> ReadRecord | None:
+def _read(own: OwnDirectory, name: str, contents: int, room: int) -> ReadRecord | None:
     """Append a record to the contents; None if there is no room for it."""
     try:
-        file = open_regular(own, name)
+        file = open_regular(own.descriptor, name)
     except FileNotFoundError:
         return ReadRecord(None, 0, "")
     except OSError as error:
-        return ReadRecord(_stamp_of(own, name), 0, _problem(error))
+        return ReadRecord(_stamp_of(own.descriptor, name), 0, _problem(error))
     with opened(file):
         info = os.fstat(file)
         stamp = _stamp(info)
@@ -232,9 +236,9 @@ def _problem(error: OSError) -> str:
     return text if isinstance(error, NotRegular) else f"it cannot be read ({text})"
 
 
-def _stamp_of(own: int, name: str) -> Stamp | None:
+def _stamp_of(directory: int, name: str) -> Stamp | None:
     try:
-        return _stamp(os.stat(name, dir_fd=own, follow_symlinks=False))
+        return _stamp(os.stat(name, dir_fd=directory, follow_symlinks=False))
     except FileNotFoundError:
         return None
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Removes what jobs have left that no longer run, on whichever host they ran.
+
+A claim that is not locked is dead. The sweep locks it, which tells other hosts that somebody takes
+care of it, and gives the pool's lock back before it removes files: large ones take long. If it is
+killed, the claim is dead again.
+"""
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass, field
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import PoolUnsupported
+from virtlayer.keeper.beneath import OwnedDescriptor, open_regular, opened
+from virtlayer.keeper.calls import ask_server
+from virtlayer.keeper.kinds.directory.former_staging import sweep_former_staging
+from virtlayer.keeper.kinds.directory.locks import try_lock
+from virtlayer.keeper.kinds.directory.own_directory import (
+    CLAIMS,
+    STAGING,
+    OwnDirectory,
+    existing_own_directory,
+)
+from virtlayer.keeper.kinds.directory.pool_lock import under_lock
+from virtlayer.keeper.kinds.directory.records import NEW_RECORD
+from virtlayer.keeper.removal import remove_tree
+from virtlayer.protocol.pools import Pool
+
+
+async def sweep(pool: Pool, former_owners: frozenset[int]) -> int:
+    """Remove what killed jobs left in a pool.
+
+    Args:
+        pool: The pool.
+        former_owners: The uids of the staging directories that there were before claims.
+
+    Returns:
+        How many jobs these were.
+
+    Raises:
+        PoolLocked: Another process has the pool's lock.
+        VirtlayerError: The pool cannot be written.
+    """
+    swept = await to_completion(asyncio.to_thread(sweep_former_staging, pool.path, former_owners))
+    if not await asyncio.to_thread(_has_own_directory, pool):
+        return swept
+    left = await under_lock(pool, _take_over)
+    return swept + await to_completion(asyncio.to_thread(_remove, left))
+
+
+@dataclass(slots=True)
+class _Left:
+    """What is left of dead jobs.
+
+    Attributes:
+        own: ``.virtlayer`` of the pool.
+        claims: The names of their claims, with what locks them.
+        staging: The names of their staging directories.
+    """
+
+    own: OwnDirectory
+    claims: dict[str, OwnedDescriptor] = field(default_factory=dict)
+    staging: list[str] = field(default_factory=list)
+
+
+def _has_own_directory(pool: Pool) -> bool:
+    # Something else in its place is the business of whoever wants to use it.
+    with contextlib.suppress(OSError, PoolUnsupported), existing_own_directory(pool) as own:
+        return own is not None
+    return False
+
+
+def _take_over(own: OwnDirectory) -> _Left:
+    """Find what is dead, and lock it; the caller has the pool's lock."""
+    left = _Left(own.kept())
+    # Before the claims: a staging directory is removed before its claim ends.
+    with opened(own.open_part(STAGING)) as directory:
+        staging = _names(directory)
+    new_records = [name for name in _names(own.descriptor) if name.startswith(NEW_RECORD)]
+    live: set[str] = set()
+    with opened(own.open_part(CLAIMS)) as directory:
+        for name in _names(directory):
+            with contextlib.suppress(OSError):
+                file = OwnedDescriptor(open_regular(directory, name, os.O_RDWR))
+                if not try_lock(file):
+                    live.add(name)
+                elif os.fstat(file).st_nlink:
+                    left.claims[name] = file
+    left.staging = [name for name in staging if _claim_of(name) not in live]
+    for name in new_records:
+        if _claim_of(name) not in live:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=own.descriptor)
+    return left
+
+
+def _remove(left: _Left) -> int:
+    """Remove it; how many jobs had left something."""
+    jobs = set(left.claims)
+    with opened(left.own.open_part(STAGING)) as directory:
+        present = set(_names(directory))
+        for name in left.staging:
+            # Its job may have removed it by now.
+            if name in present:
+                jobs.add(_claim_of(name))
+                remove_tree(directory, name)
+    with opened(left.own.open_part(CLAIMS)) as directory:
+        for name in left.claims:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+    return len(jobs)
+
+
+def _claim_of(name: str) -> str:
+    """Whose staging directory or new record this is."""
+    return name.removeprefix(NEW_RECORD).partition("-")[0]
+
+
+def _names(directory: int) -> list[str]:
+    ask_server(directory)
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
