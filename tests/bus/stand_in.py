@@ -12,7 +12,7 @@ The script is a coroutine function; it gets the job before ``Pull`` has replied,
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from dbus_next.signature import Variant
 
@@ -47,6 +47,7 @@ class ScriptedJob(Interface):
         """Set when a client waits for the job: it has asked for the signals before."""
         self._over = asyncio.Event()
         self._progress: tuple[float, str, int, int] = (0.0, "", 0, 0)
+        self._layers: list[tuple[str, int, int, int]] = []
         self._state = "running"
         self._error = self._message = ""
         self._result: dict[str, Variant] = {}
@@ -70,6 +71,10 @@ class ScriptedJob(Interface):
     @dbus_property("BytesTotal", "t", emits=Emits.NOTHING)
     def bytes_total(self) -> int:
         return self._progress[3]
+
+    @dbus_property("Layers", "a(sttt)", emits=Emits.NOTHING)
+    def layers(self) -> list[tuple[str, int, int, int]]:
+        return self._layers
 
     @dbus_property("Error", "s")
     def error(self) -> str:
@@ -101,9 +106,17 @@ class ScriptedJob(Interface):
     async def cancel(self, _call: Call) -> None:
         self.cancelled.set()
 
-    def get_on(self, progress: float, stage: str, done: int, total: int) -> None:
+    def get_on(
+        self,
+        progress: float,
+        stage: str,
+        done: int,
+        total: int,
+        layers: Sequence[tuple[str, int, int, int]] = (),
+    ) -> None:
         """Have new values, and tell them."""
         self._progress = (progress, stage, done, total)
+        self._layers = list(layers)
         self.progress_changed(*self._progress)
 
     def end(self, state: str, error: str = "", message: str = "") -> None:

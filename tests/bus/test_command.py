@@ -42,19 +42,6 @@ async def test_a_job_that_ends_before_pull_has_replied_is_not_missed(bus: Bus) -
     assert (service.source, service.pool) == ("docker://d/demo:1", "default")
 
 
-async def test_progress_is_plain_lines_in_a_pipe(bus: Bus) -> None:
-    async def slowly(job: ScriptedJob) -> None:
-        await job.awaited.wait()
-        await succeed(job)
-
-    async with stand_in(bus.address, slowly):
-        ended = await virtlayer("pull", "--user", "docker://d/demo:1", "p", env=bus.environment)
-    assert ended.stderr.splitlines() == [
-        "downloading 25%, 1 KiB of 4 KiB",
-        "applying 75%, 4 KiB of 4 KiB",
-    ]
-
-
 async def test_json_is_one_document_on_stdout_and_lines_on_stderr(bus: Bus) -> None:
     async def slowly(job: ScriptedJob) -> None:
         await job.awaited.wait()
@@ -72,21 +59,6 @@ async def test_json_is_one_document_on_stdout_and_lines_on_stderr(bus: Bus) -> N
         "bytes_done": 4096,
         "bytes_total": 4096,
     }
-
-
-async def test_a_terminal_gets_a_bar(bus: Bus) -> None:
-    async def slowly(job: ScriptedJob) -> None:
-        job.get_on(0.5, "downloading", 2048, 4096)
-        await asyncio.sleep(0.4)
-        job.end("done")
-
-    async with stand_in(bus.address, slowly):
-        ended = await virtlayer_on_terminal("--user", "pull", "d", env=bus.environment)
-    assert ended.status == 0, ended.stdout
-    assert "━" in ended.stdout
-    assert "downloading" in ended.stdout
-    assert "50%" in ended.stdout
-    assert "demo:1: /pool/layer-1.qcow2" in ended.stdout
 
 
 async def test_a_failed_job_is_an_error_with_its_own_status(bus: Bus) -> None:

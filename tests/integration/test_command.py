@@ -81,13 +81,22 @@ async def test_pull_builds_a_chain_once(
     assert entry["digest"] == result["digest"]
 
 
-async def test_a_terminal_gets_a_bar(daemon: Daemon, registry: Registry, pool_name: str) -> None:
-    source = registry.store(demo(b"bar"), "bar:1")
-    ended = await virtlayer_on_terminal(
-        *("--user", "pull", source, pool_name, "--no-tls-verify"), env=daemon.environment
-    )
-    assert ended.status == 0, ended.stdout
-    assert "━" in ended.stdout
+async def test_terminal_shows_the_layer_that_is_downloaded(
+    daemon: Daemon, host: LibvirtHost, pool_name: str
+) -> None:
+    content = demo(b"rows")
+    blob = json.loads(content.manifest)["layers"][0]["digest"]
+    async with FaultyRegistry() as slow:
+        source = slow.store(content, "rows:1")
+        slow.faults[blob] = Fault.HANG_HALF_WAY
+        ended = await virtlayer_on_terminal(
+            *("--user", "pull", source, pool_name, "--no-tls-verify"),
+            env=daemon.environment,
+            columns=80,
+            answers=[(f"downloading {blob.removeprefix('sha256:')[:12]}", "\x03")],
+        )
+    assert ended.status == 130, ended.stdout
+    assert host.volumes(pool_name) == []
 
 
 async def test_inspect_stores_nothing(

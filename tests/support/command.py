@@ -8,7 +8,7 @@ import pty
 import sys
 import termios
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,8 @@ async def virtlayer_on_terminal(
     env: Mapping[str, str],
     answers: Sequence[tuple[str, str]] = (),
     columns: int = 100,
+    term: str = "xterm",
+    awaited: tuple[str, asyncio.Event] | None = None,
 ) -> Ended:
     """Run ``virtlayer`` to its end on a terminal; what it prints there is its standard output.
 
@@ -70,6 +72,8 @@ async def virtlayer_on_terminal(
         env: Its environment.
         answers: Questions in their order, and what to type when each is asked.
         columns: The width of the terminal, in characters.
+        term: The type of the terminal.
+        awaited: A text, and the event that is set when it has been printed.
     """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (30, columns))
@@ -79,13 +83,21 @@ async def virtlayer_on_terminal(
             "--ctty",
             COMMAND,
             *arguments,
-            env={**env, "TERM": "xterm"},
+            env={**env, "TERM": term},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
         )
         os.close(theirs)
-        reading = asyncio.create_task(asyncio.to_thread(_converse, terminal.fileno(), answers))
+        loop = asyncio.get_running_loop()
+
+        def look(printed: bytes) -> None:
+            if awaited is not None and awaited[0].encode() in printed:
+                loop.call_soon_threadsafe(awaited[1].set)
+
+        reading = asyncio.create_task(
+            asyncio.to_thread(_converse, terminal.fileno(), answers, look)
+        )
         try:
             async with asyncio.timeout(PATIENCE):
                 status = await process.wait()
@@ -96,7 +108,9 @@ async def virtlayer_on_terminal(
         return Ended(status, printed.decode())
 
 
-def _converse(descriptor: int, answers: Sequence[tuple[str, str]]) -> bytes:
+def _converse(
+    descriptor: int, answers: Sequence[tuple[str, str]], look: Callable[[bytes], None]
+) -> bytes:
     printed = b""
     waiting = deque(answers)
     asked = 0
@@ -104,6 +118,7 @@ def _converse(descriptor: int, answers: Sequence[tuple[str, str]]) -> bytes:
     with contextlib.suppress(OSError):
         while chunk := os.read(descriptor, 65536):
             printed += chunk
+            look(printed)
             while waiting and (found := printed.find(waiting[0][0].encode(), asked)) >= 0:
                 question, answer = waiting.popleft()
                 asked = found + len(question)

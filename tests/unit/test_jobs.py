@@ -451,6 +451,21 @@ def test_progress_never_falls_and_is_one_only_at_the_end() -> None:
     check()
 
 
+async def test_layers_have_figures_that_count_in_the_job() -> None:
+    progress = Progress(changed=lambda _names: None, progressed=lambda: None)
+    progress.set_total(300, 2)
+    first, second = progress.layer("sha256:1", 100), progress.layer("sha256:2", 200)
+    first.add_downloaded(100)
+    second.add_downloaded(50)
+    progress.layer("sha256:1", 100).add_applied(40)
+    first.add_applied(100)  # a download that is repeated is more than all
+    assert [(one.digest, one.downloaded, one.applied, one.size) for one in progress.layers] == [
+        ("sha256:1", 100, 100, 100),
+        ("sha256:2", 50, 0, 200),
+    ]
+    assert progress.bytes_done == 150
+
+
 async def test_bytes_count_half_when_downloaded_and_half_when_applied() -> None:
     stages: list[frozenset[str]] = []
     progress = Progress(stages.append, lambda: None)

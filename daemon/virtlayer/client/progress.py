@@ -1,92 +1,147 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a running job is shown, on standard error: a bar, plain lines, or JSON lines."""
+"""The progress of a job on standard error: bars on a terminal, lines elsewhere, or JSON lines.
 
+Nothing is shown of a job that ends within a second, except to programs, which get JSON.
+"""
+
+import asyncio
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 from virtlayer.client.bus.answers import Progress
+from virtlayer.client.pace import Pace
 from virtlayer.printable import printable
 from virtlayer.sizes import human_size
 
-type ShowProgress = Callable[[Progress], None]
+_QUIET_SECONDS = 1.0
+"""Seconds until the first output: short jobs need none, and cron would send it by mail."""
+_STEPS = 10
+"""Lines for a whole job at most."""
+_DUMB_TERMINALS = ("", "dumb", "unknown")
+
+
+class ProgressDisplay(Protocol):
+    """Shows the progress of one job.
+
+    Attributes:
+        with_layers: Whether the progress of each layer is wanted.
+    """
+
+    with_layers: bool
+
+    def __call__(self, progress: Progress) -> None:
+        """Show the newest values."""
 
 
 @contextlib.contextmanager
-def shown_progress(*, as_json: bool) -> Iterator[ShowProgress]:
-    """The way of showing progress that suits whoever reads standard error.
+def shown_progress(*, as_json: bool) -> Iterator[ProgressDisplay]:
+    """The display that suits standard error, while a job runs.
 
     Args:
         as_json: One JSON object a line, for every step.
     """
     if as_json:
-        yield _show_json
-    elif sys.stderr.isatty():
-        with _bar() as show:
-            yield show
-    else:
-        yield _Lines().show
+        yield _JsonLines()
+        return
+    with contextlib.ExitStack() as life:
+        if sys.stderr.isatty() and os.environ.get("TERM", "") not in _DUMB_TERMINALS:
+            # rich takes a tenth of a second to import, which only bars are worth.
+            display: ProgressDisplay = _Bars(life)
+        else:
+            display = _Lines()
+        delayed = _Delayed(display)
+        life.callback(delayed.close)
+        yield delayed
 
 
-def _show_json(progress: Progress) -> None:
-    document = {
-        "progress": progress.fraction,
-        "stage": progress.stage,
-        "bytes_done": progress.done,
-        "bytes_total": progress.total,
-    }
-    print(json.dumps(document), file=sys.stderr, flush=True)
+class _JsonLines:
+    """A JSON object for every step."""
+
+    with_layers = False
+
+    def __call__(self, progress: Progress) -> None:
+        document = {
+            "progress": progress.fraction,
+            "stage": progress.stage,
+            "bytes_done": progress.done,
+            "bytes_total": progress.total,
+        }
+        print(json.dumps(document), file=sys.stderr, flush=True)
+
+
+class _Delayed:
+    """Keeps a display waiting until the job has run for a while.
+
+    Args:
+        display: What to show then, and from then on.
+    """
+
+    def __init__(self, display: ProgressDisplay) -> None:
+        self.with_layers = display.with_layers
+        self._display = display
+        self._newest: Progress | None = None
+        self._is_time = False
+        self._timer = asyncio.get_running_loop().call_later(_QUIET_SECONDS, self._begin)
+
+    def __call__(self, progress: Progress) -> None:
+        self._newest = progress
+        if self._is_time:
+            self._display(progress)
+
+    def close(self) -> None:
+        """Show nothing that is not shown yet."""
+        self._timer.cancel()
+
+    def _begin(self) -> None:
+        self._is_time = True
+        if self._newest is not None:
+            self._display(self._newest)
 
 
 class _Lines:
-    """A line for every new stage and every tenth: enough for a log, and not too much."""
+    """A line for every tenth of the job; the figures never fall."""
+
+    with_layers = False
 
     def __init__(self) -> None:
-        self._last = ("", -1)
+        self._step = -1
+        self._pace = Pace()
 
-    def show(self, progress: Progress) -> None:
-        step = (progress.stage, int(progress.fraction * 10))
-        if step == self._last or not progress.stage:
+    def __call__(self, progress: Progress) -> None:
+        self._pace.note(progress.fraction)
+        step = int(progress.fraction * _STEPS)
+        if step <= self._step or not progress.stage:
             return
-        self._last = step
-        print(
-            f"{printable(progress.stage)} {progress.fraction:.0%}{_bytes(progress)}",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._step = step
+        parts = [f"{printable(progress.stage)} {progress.fraction:.0%}"]
+        if progress.total:
+            parts.append(f"{human_size(progress.done)} of {human_size(progress.total)}")
+        left = self._pace.seconds_left(1.0)
+        if left is not None:
+            parts.append(f"{left:.0f} s left")
+        print(", ".join(parts), file=sys.stderr, flush=True)
 
 
-def _bytes(progress: Progress) -> str:
-    if not progress.total:
-        return ""
-    return f", {human_size(progress.done)} of {human_size(progress.total)}"
+class _Bars:
+    """Bars, from the first values on.
 
+    Args:
+        life: Ends them.
+    """
 
-@contextlib.contextmanager
-def _bar() -> Iterator[ShowProgress]:
-    # rich takes a tenth of a second to import, which only a bar on a terminal is worth.
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
+    with_layers = True
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[bytes]}"),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("waiting", total=1.0, bytes="")
+    def __init__(self, life: contextlib.ExitStack) -> None:
+        self._life = life
+        self._bars: ProgressDisplay | None = None
 
-        def show(progress: Progress) -> None:
-            bars.update(
-                task,
-                description=escape(printable(progress.stage or "waiting")),
-                completed=progress.fraction,
-                bytes=_bytes(progress).removeprefix(", "),
-            )
+    def __call__(self, progress: Progress) -> None:
+        if self._bars is None:
+            from virtlayer.client.progress_bars import ProgressBars
 
-        yield show
+            self._bars = self._life.enter_context(ProgressBars())
+        self._bars(progress)

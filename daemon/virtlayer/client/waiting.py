@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 from virtlayer.client.bus.answers import Outcome, StartedJob
 from virtlayer.client.bus.caller import Client
-from virtlayer.client.progress import ShowProgress, shown_progress
+from virtlayer.client.progress import ProgressDisplay, shown_progress
 from virtlayer.errors import Cancelled, NoSuchJob
 
 CANCEL_SECONDS = 10
@@ -32,14 +32,14 @@ async def finished(client: Client, job: StartedJob, *, as_json: bool) -> dict[st
     """
     with shown_progress(as_json=as_json) as show:
         try:
-            outcome = await client.wait(job, show)
+            outcome = await client.wait(job, show, with_layers=show.with_layers)
         except asyncio.CancelledError:
             outcome = await _cancelled(client, job, show)
     outcome.raise_for_failure()
     return outcome.result
 
 
-async def _cancelled(client: Client, job: StartedJob, show: ShowProgress) -> Outcome:
+async def _cancelled(client: Client, job: StartedJob, show: ProgressDisplay) -> Outcome:
     """Cancel a job and wait for its end, which may have come before."""
     try:
         async with asyncio.timeout(CANCEL_SECONDS):

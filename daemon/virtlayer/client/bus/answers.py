@@ -118,13 +118,32 @@ class StartedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerProgress:
+    """The progress of one layer, in compressed bytes."""
+
+    digest: str
+    downloaded: int
+    applied: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: the part done (0 to 1), and how many bytes of how many have arrived."""
+    """The progress of a job.
+
+    Attributes:
+        fraction: The part done, 0 to 1.
+        stage: What it is doing.
+        done: Bytes that have arrived.
+        total: Bytes that must arrive.
+        layers: The layers whose download has begun; empty if they were not asked for.
+    """
 
     fraction: float
     stage: str
     done: int
     total: int
+    layers: tuple[LayerProgress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

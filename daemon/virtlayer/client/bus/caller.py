@@ -9,11 +9,13 @@ from typing import Any, Self
 from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
 
+from virtlayer.cancellation import meanwhile
 from virtlayer.client.bus.answers import (
     ImageDetails,
     ImageSummary,
     JobDetails,
     JobSummary,
+    LayerProgress,
     Outcome,
     Progress,
     StartedJob,
@@ -176,23 +178,29 @@ class Client:
         """
         await self._call(names.job_path(identifier), names.JOB, "Cancel", "")
 
-    async def wait(self, job: StartedJob, on_progress: Callable[[Progress], None]) -> Outcome:
+    async def wait(
+        self, job: StartedJob, on_progress: Callable[[Progress], None], *, with_layers: bool = False
+    ) -> Outcome:
         """Wait for a job that this client started.
 
         Args:
             job: What ``pull`` returned.
             on_progress: Called with the state at first and with every step.
+            with_layers: Also ask for the progress of each layer.
 
         Raises:
             ServiceUnavailable: The daemon went away before the job was over.
         """
         steps = 0
+        changed = asyncio.Event()
 
         def note(signal: Message) -> None:
             nonlocal steps
             if (signal.sender, signal.path) == (job.owner, job.path):
                 steps += 1
-                on_progress(Progress(*signal.body))
+                changed.set()
+                if not with_layers:
+                    on_progress(Progress(*signal.body))
 
         async def show_present() -> None:
             progress = await self._progress(job)
@@ -200,14 +208,21 @@ class Client:
             if not steps:
                 on_progress(progress)
 
+        async def show_layers() -> None:
+            while with_layers:
+                await changed.wait()
+                changed.clear()
+                on_progress(await self._progress(job))
+
         self._bus.on_signal = note
         try:
-            # All at once: a job with nothing to do ends before the first reply.
-            _, _, reply = await asyncio.gather(
-                self._ask_for_progress(),
-                show_present(),
-                self._call(job.path, names.JOB, "Wait", "", destination=job.owner),
-            )
+            async with meanwhile(show_layers()):
+                # All at once: a job with nothing to do ends before the first reply.
+                _, _, reply = await asyncio.gather(
+                    self._ask_for_progress(),
+                    show_present(),
+                    self._call(job.path, names.JOB, "Wait", "", destination=job.owner),
+                )
         except ServiceUnavailable as error:
             raise ServiceUnavailable(
                 f"virtlayerd stopped before job {job.id} finished. Finished layers and blobs are "
@@ -238,7 +253,14 @@ class Client:
             job.path, names.PROPERTIES, "GetAll", "s", names.JOB, destination=job.owner
         )
         known = plain_dict(reply.body[0])
-        return Progress(known["Progress"], known["Stage"], known["BytesDone"], known["BytesTotal"])
+        return Progress(
+            known["Progress"],
+            known["Stage"],
+            known["BytesDone"],
+            known["BytesTotal"],
+            # Private; a daemon may be older.
+            tuple(LayerProgress(*layer) for layer in known.get("Layers", ())),
+        )
 
     async def _manager(
         self, member: str, signature: str, *arguments: object, options: Options | None = None

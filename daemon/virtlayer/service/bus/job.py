@@ -134,6 +134,14 @@ class JobObject(Interface):
         """Of how many."""
         return self._job.layers_total
 
+    @dbus_property("Layers", "a(sttt)", emits=Emits.NOTHING, private=True, bulky=True)
+    def layers(self) -> list[tuple[str, int, int, int]]:
+        """The progress of each layer; ProgressChanged tells."""
+        return [
+            (layer.digest, layer.downloaded, layer.applied, layer.size)
+            for layer in self._job.layers
+        ]
+
     @dbus_property("Error", "s")
     def error(self) -> str:
         """The name of its error."""

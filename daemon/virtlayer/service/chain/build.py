@@ -289,7 +289,9 @@ class _Build:
                         result=planned.name if last else None,
                         last=last,
                     )
-                    await self._tools.applier.apply(request, self._tools.progress.add_applied)
+                    layer = fetched.layer
+                    progress = self._tools.progress.layer(layer.digest, layer.size)
+                    await self._tools.applier.apply(request, progress.add_applied)
                 fetched.used.set()
 
     @contextlib.asynccontextmanager
@@ -326,8 +328,9 @@ class _Build:
         for layer in planned.layers:
             if layer in proven:
                 continue
-            self._tools.progress.add_downloaded(layer.size)
-            self._tools.progress.add_applied(layer.size)
+            progress = self._tools.progress.layer(layer.digest, layer.size)
+            progress.add_downloaded(layer.size)
+            progress.add_applied(layer.size)
             self._tools.progress.layer_done()
 
     async def _parent(

@@ -24,5 +24,6 @@ async def prove(layers: Sequence[Layer], tools: BuildTools) -> None:
                 tools.on_stage("downloading")
             await fetched.verified()
             fetched.used.set()
-            tools.progress.add_applied(fetched.layer.size)
+            layer = fetched.layer
+            tools.progress.layer(layer.digest, layer.size).add_applied(layer.size)
             tools.progress.layer_done()

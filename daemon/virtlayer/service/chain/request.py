@@ -29,17 +29,24 @@ class Applier(Protocol):
         """Apply one layer; ``on_bytes`` counts its compressed bytes."""
 
 
-class BuildProgress(Protocol):
-    """The part of ``jobs.progress.Progress`` that is used here."""
-
-    def set_total(self, size: int, layers: int) -> None:
-        """Say how many compressed bytes and layers must be downloaded or built."""
+class ChainLayerProgress(Protocol):
+    """The part of ``jobs.progress.LayerProgress`` that is used here."""
 
     def add_downloaded(self, size: int) -> None:
         """Count compressed bytes that need no download any more."""
 
     def add_applied(self, size: int) -> None:
         """Count compressed bytes that are in their volume."""
+
+
+class BuildProgress(Protocol):
+    """The part of ``jobs.progress.Progress`` that is used here."""
+
+    def set_total(self, size: int, layers: int) -> None:
+        """Say how many compressed bytes and layers must be downloaded or built."""
+
+    def layer(self, digest: str, size: int) -> ChainLayerProgress:
+        """The figures of one of these layers."""
 
     def layer_done(self) -> None:
         """Count a layer that is finished."""

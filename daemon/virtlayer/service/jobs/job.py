@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from virtlayer.service.jobs.kind import Kind
-from virtlayer.service.jobs.progress import Progress, Stage
+from virtlayer.service.jobs.progress import LayerProgress, Progress, Stage
 
 
 class JobState(StrEnum):
@@ -126,6 +126,11 @@ class Job:
     def layers_total(self) -> int:
         """Layers that must be downloaded or built."""
         return self.report.layers_total
+
+    @property
+    def layers(self) -> tuple[LayerProgress, ...]:
+        """The layers whose download or use has begun."""
+        return self.report.layers
 
     async def wait(self) -> None:
         """Wait until it is over."""

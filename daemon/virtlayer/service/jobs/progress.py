@@ -76,6 +76,35 @@ class _Part:
     moved_before: int
 
 
+class LayerProgress:
+    """The figures of one layer of a job, which count in the job's as well.
+
+    Args:
+        digest: Of its blob.
+        size: Compressed bytes.
+        whole: The job's.
+    """
+
+    def __init__(self, digest: str, size: int, whole: "Progress") -> None:
+        self.digest = digest
+        self.size = size
+        self.downloaded = 0
+        """Compressed bytes that have arrived."""
+        self.applied = 0
+        """Compressed bytes that are in their volume."""
+        self._whole = whole
+
+    def add_downloaded(self, size: int) -> None:
+        """Count compressed bytes that have arrived; a cached blob arrives at once."""
+        self.downloaded = min(self.downloaded + size, self.size)
+        self._whole.add_downloaded(size)
+
+    def add_applied(self, size: int) -> None:
+        """Count compressed bytes that are in their volume."""
+        self.applied = min(self.applied + size, self.size)
+        self._whole.add_applied(size)
+
+
 class Progress:
     """The figures of one job; they never fall.
 
@@ -96,6 +125,7 @@ class Progress:
         self.bytes_total = 0
         self.layers_done = 0
         self.layers_total = 0
+        self._layers: dict[str, LayerProgress] = {}
         self._bytes_applied = 0
         self._part = _Part(0, 1, 0, 0, 0)
         self._changed = changed
@@ -131,6 +161,20 @@ class Progress:
         self.layers_total = self._part.layers_before + layers
         self._changed(frozenset({"bytes_total", "layers_total"}))
         self._throttle.request()
+
+    def layer(self, digest: str, size: int) -> LayerProgress:
+        """The figures of a layer, from the first call for it on.
+
+        Args:
+            digest: Of its blob.
+            size: Compressed bytes.
+        """
+        return self._layers.setdefault(digest, LayerProgress(digest, size, self))
+
+    @property
+    def layers(self) -> tuple[LayerProgress, ...]:
+        """The layers whose download or use has begun, in the order in which it began."""
+        return tuple(self._layers.values())
 
     def add_downloaded(self, size: int) -> None:
         """Count compressed bytes that have arrived; a cached blob arrives at once."""

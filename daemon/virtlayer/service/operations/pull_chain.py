@@ -305,7 +305,7 @@ class _Pull:
                 lambda: download(layer),
                 belonging,
                 keep=self._request.cache,
-                on_bytes=self._job.report.add_downloaded,
+                on_bytes=self._job.report.layer(layer.digest, layer.size).add_downloaded,
             )
 
         return await self._services.chains.build(

@@ -117,7 +117,8 @@ class _PullDirectory(WholeImagePull):
                     diff_id=fetched.layer.diff_id,
                     description=f"layer {fetched.layer.digest} of {subject}",
                 )
-                await worker.apply(layer, report.add_applied)
+                progress = report.layer(fetched.layer.digest, fetched.layer.size)
+                await worker.apply(layer, progress.add_applied)
                 fetched.used.set()
                 report.layer_done()
             return await worker.finish(f"The image {subject}")

@@ -85,7 +85,8 @@ class _PullDisk(WholeImagePull):
                 blob = await fetched.verified()
                 report.set_stage(Stage.APPLYING)
                 description = f"layer {fetched.layer.digest} of {subject}"
-                await worker.search(blob, fetched.layer.diff_id, description, report.add_applied)
+                progress = report.layer(fetched.layer.digest, fetched.layer.size)
+                await worker.search(blob, fetched.layer.diff_id, description, progress.add_applied)
                 fetched.used.set()
                 report.layer_done()
             return await worker.found(f"The image {subject}")

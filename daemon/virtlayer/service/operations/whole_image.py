@@ -215,7 +215,7 @@ class WholeImagePull:
             download,
             self._belonging,
             keep=self.request.cache,
-            on_bytes=self.job.report.add_downloaded,
+            on_bytes=self.job.report.layer(layer.digest, layer.size).add_downloaded,
         )
 
     async def remember(
