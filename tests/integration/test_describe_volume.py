@@ -90,6 +90,7 @@ async def test_the_pool_is_not_refreshed(daemon: Daemon, host: LibvirtHost, pool
         with pytest.raises(BusError) as caught:
             await watch.ask(ROOT, MANAGER, "DescribeVolume", "ss", pool, "new")
         assert caught.value.name == "org.virtlayer1.Error.VolumeNotFound"
+        assert f"--connect '{host.uri}' pool-refresh {pool}" in str(caught.value)
         assert " new " not in host.virsh("vol-list", pool)
         host.virsh("pool-refresh", pool)
         described = await watch.ask(ROOT, MANAGER, "DescribeVolume", "ss", pool, "new")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from virtlayer.errors import Libvirt, PoolUnavailable
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.failures import translated, undecodable
+from virtlayer.protocol.virsh import virsh
 
 type Connection = libvirt.virConnect
 """What the functions that ``Hypervisor.call`` runs get first."""
@@ -108,9 +109,9 @@ class Hypervisor:
                 return await self._called(function, *args, **kwargs)
         except TimeoutError as error:
             raise PoolUnavailable(
-                f'libvirtd did not answer within {_ANSWER_SECONDS:.0f} s. If "virsh pool-list" '
-                "does not answer either, restart libvirtd. It hangs on images in pools whose "
-                "backing file is a FIFO: delete them."
+                f"libvirtd did not answer within {_ANSWER_SECONDS:.0f} s. If "
+                f'"{virsh(self.uri, "pool-list")}" does not answer either, restart libvirtd. It '
+                "hangs on images in pools whose backing file is a FIFO: delete them."
             ) from error
 
     async def _called[**P, T](
@@ -129,14 +130,14 @@ class Hypervisor:
             raise undecodable(error) from error
         except libvirt.libvirtError as error:
             if await self._in_thread(_is_alive, connection):
-                raise translated(error) from error
+                raise translated(error, self.uri) from error
         connection = await self._connected(instead_of=connection)
         try:
             return await self._in_thread(function, connection, *args, **kwargs)
         except UnicodeDecodeError as error:
             raise undecodable(error) from error
         except libvirt.libvirtError as error:
-            raise translated(error) from error
+            raise translated(error, self.uri) from error
 
     async def _connected(self, *, instead_of: Connection | None = None) -> Connection:
         """The connection, opened if there is none but this one, which is lost."""

@@ -22,6 +22,7 @@ from virtlayer.errors import (
     VolumeNotFound,
 )
 from virtlayer.keeper.binding import libvirt
+from virtlayer.protocol.virsh import virsh
 
 type LibvirtError = libvirt.libvirtError
 type _Meaning = tuple[type[VirtlayerError], str]
@@ -33,11 +34,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BY_CODE: Mapping[str, _Meaning] = {
     "VIR_ERR_NO_STORAGE_POOL": (
         PoolNotFound,
-        '"virsh pool-list --all" lists the pools.',
+        '"{virsh} pool-list --all" lists the pools.',
     ),
     "VIR_ERR_NO_STORAGE_VOL": (
         VolumeNotFound,
-        '"virsh vol-list POOL" lists the volumes; "virsh pool-refresh POOL" finds new ones.',
+        '"{virsh} vol-list POOL" lists the volumes; "{virsh} pool-refresh POOL" finds new ones.',
     ),
     "VIR_ERR_STORAGE_VOL_EXIST": (
         VolumeExists,
@@ -64,7 +65,7 @@ _BY_CODE: Mapping[str, _Meaning] = {
 _BY_CODE_IN_STORAGE: Mapping[str, _Meaning] = {
     "VIR_ERR_OPERATION_INVALID": (
         PoolInactive,
-        'Start the pool with "virsh pool-start POOL".',
+        'Start the pool with "{virsh} pool-start POOL".',
     ),
     "VIR_ERR_NO_SUPPORT": (
         PoolUnsupported,
@@ -77,8 +78,13 @@ _BY_CODE_IN_STORAGE: Mapping[str, _Meaning] = {
 }
 
 
-def translated(error: LibvirtError) -> VirtlayerError:
-    """The error of ours that says what a libvirt error says."""
+def translated(error: LibvirtError, uri: str) -> VirtlayerError:
+    """The error of ours that says what a libvirt error says.
+
+    Args:
+        error: Of libvirt's.
+        uri: The connection, for the commands in the advice.
+    """
     code = error.get_error_code()
     text = f"libvirt: {error.get_error_message() or error}".rstrip(".")
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL:
@@ -87,7 +93,7 @@ def translated(error: LibvirtError) -> VirtlayerError:
     if error.get_error_domain() == libvirt.VIR_FROM_STORAGE:
         known = _of(code, _BY_CODE_IN_STORAGE) or known
     kind, advice = known or (Libvirt, "")
-    return kind(f"{text}. {advice}".strip())
+    return kind(f"{text}. {advice.format(virsh=virsh(uri))}".strip())
 
 
 def undecodable(error: UnicodeDecodeError) -> Libvirt:

@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 import os
-import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Set
 
@@ -15,6 +14,7 @@ from virtlayer.keeper.failures import refused_by_system, says_busy
 from virtlayer.keeper.qemu_group import qemu_group
 from virtlayer.keeper.xml import parse_pool, parse_volume
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.virsh import virsh
 
 type _ListedPool = libvirt.virStoragePool
 type _ListedVolume = libvirt.virStorageVol
@@ -63,7 +63,7 @@ class Pools:
         if not active:
             raise PoolInactive(
                 f'The pool "{name}" is not active. Start it: '
-                + shlex.join(["virsh", "--connect", self._hypervisor.uri, "pool-start", name])
+                + virsh(self._hypervisor.uri, "pool-start", name)
             )
         return pool
 

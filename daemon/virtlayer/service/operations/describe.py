@@ -10,6 +10,7 @@ from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName, VolumeName, parse_volume_name
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.virsh import virsh
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.operations.services import Services
 from virtlayer.settings import CONTAINER_IDS
@@ -58,8 +59,8 @@ async def describe_volume(
     volume = await services.pools.listed_volume(pool, name)
     if volume is None:
         raise VolumeNotFound(
-            f'The pool "{pool_name}" has no volume "{name}". If its file is new, run "virsh '
-            f'pool-refresh {pool_name}".'
+            f'The pool "{pool_name}" has no volume "{name}". If its file is new, refresh the pool: '
+            + virsh(services.libvirt_uri, "pool-refresh", pool_name)
         )
     images = {
         top: (image_name, digest, config)
