@@ -30,7 +30,7 @@ from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.registries import Route, route_of
 from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.service.source.skopeo_sandbox import confinement
-from virtlayer.service.source.unpacked import limited
+from virtlayer.service.source.unpacking_limit import limited
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.sizes import MIB
 
