@@ -20,7 +20,7 @@ from virtlayer.errors import (
     PlatformNotFound,
     RegistryUnavailable,
 )
-from virtlayer.service.source import streams
+from virtlayer.service.source import proxies
 from virtlayer.service.source.platform import Platform
 
 BASE = images.layer(images.directory("etc"), images.file("etc/motd", b"hello\n"))
@@ -195,13 +195,13 @@ async def test_an_image_that_is_let_go_has_no_process_any_more(
 async def test_small_blobs_share_a_proxy_where_that_is_quick(
     registry: Registry, sources: Sources, monkeypatch: pytest.MonkeyPatch, near: bool
 ) -> None:
-    monkeypatch.setattr(streams, "_PATIENCE", 60.0 if near else 0.0)
+    monkeypatch.setattr(proxies, "_PATIENCE", 60.0 if near else 0.0)
     small = [images.layer(images.file(f"file-{number}", b"x")) for number in range(6)]
     async with sources.open(registry.store(images.image(small), "small:1")) as opened:
         before = children()
         blobs = await asyncio.gather(*(blob_of(opened, layer) for layer in opened.image.layers))
         assert blobs == [layer.blob for layer in small]
-        assert len(children() - before) == (0 if near else streams.STREAMS - 1)
+        assert len(children() - before) == (0 if near else proxies.STREAMS - 1)
 
 
 async def test_large_blobs_come_at_the_same_time(registry: Registry, sources: Sources) -> None:
@@ -209,7 +209,7 @@ async def test_large_blobs_come_at_the_same_time(registry: Registry, sources: So
         before = children()
         blobs = await asyncio.gather(*(blob_of(opened, layer) for layer in opened.image.layers))
         assert blobs == [layer.blob for layer in BIG]
-        assert len(children() - before) == streams.STREAMS - 1
+        assert len(children() - before) == proxies.STREAMS - 1
 
 
 async def test_a_stream_that_is_left_early(registry: Registry, sources: Sources) -> None:

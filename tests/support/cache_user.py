@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Uses a blob cache: ``python -m tests.support.cache_user DIRECTORY SIZE_LIMIT SEED``.
 
-It borrows blobs in an order that follows from the seed, checks what it gets, and exits with 0.
+It fetches blobs in an order that follows from the seed, checks what it gets, and exits with 0.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.support.borrowers import Borrower
+from tests.support.blob_users import User
 from tests.support.receiving import receive
-from virtlayer.service.source.blob_cache import BlobCache
+from virtlayer.service.blobs.cache import BlobCache
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.skopeo_pipe import Receiver
 from virtlayer.sizes import MIB
@@ -41,16 +41,16 @@ async def _download(content: bytes) -> AsyncIterator[_Stream]:
 
 
 async def use(directory: Path, size_limit: int, seed: int) -> None:
-    """Borrow in turn, and compare."""
+    """Fetch in turn, and compare."""
     cache = BlobCache(directory, size_limit)
     for turn in range(40):
         content = CONTENTS[(turn * seed + seed) % len(CONTENTS)]
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         layer = Layer(digest, len(content), "", digest)
-        async with cache.borrow(
+        async with cache.fetch(
             layer,
             functools.partial(_download, content),
-            Borrower(),
+            User(),
             keep=True,
             on_bytes=lambda _: None,
         ) as blob:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.support.images import LayerContent, directory, file, layer
 from virtlayer.protocol.pools import Pool
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.request import (
@@ -20,7 +21,6 @@ from virtlayer.service.chain.request import (
     ChainRequest,
 )
 from virtlayer.service.keeper.keeper import Keeper
-from virtlayer.service.source.growing_blob import GrowingBlob, growing
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 
@@ -141,19 +141,20 @@ class Store:
         await _awaited(self.before_fetch(wanted.digest))
         content = next(item for item in self.contents if item.digest == wanted.digest)
 
-        async def write(on_written: Callable[[int], None]) -> None:
+        async def write() -> None:
             half = len(content.blob) // 2
             for start, end in ((0, half), (half, len(content.blob))):
                 os.pwrite(stored.fileno(), content.blob[start:end], start)
                 self.add_downloaded(end - start)
-                on_written(end - start)
+                growing.grow(end - start)
                 if not start:
                     await _awaited(self.half_way(wanted.digest))
 
         with tempfile.TemporaryFile() as stored:
             self.lent += 1
             try:
-                async with growing(stored.fileno(), write) as blob:
+                growing = GrowingBlob(stored.fileno())
+                async with growing.written(write) as blob:
                     yield blob
             finally:
                 self.lent -= 1

@@ -15,6 +15,7 @@ from tests.support.keeper import running_keeper
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.sources import PLAIN
 from virtlayer.protocol.names import parse_pool_name, parse_volume_name
+from virtlayer.service.blobs.cache import BlobCache
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
@@ -27,7 +28,6 @@ from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest, WholeImageResult
 from virtlayer.service.source.access import Access
-from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.reference import parse_reference

@@ -15,7 +15,7 @@ from tests.support.images import LayerContent
 from tests.support.privileges import call_as_root
 from tests.support.trees import Node, mounted, scan
 from virtlayer import programs
-from virtlayer.service.source.growing_blob import GrowingBlob
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.workers.layer import AppliedLayer, LayerRequest, LayerWorker
 from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.leftovers import nothing_left
 from virtlayer.errors import RegistryUnavailable
-from virtlayer.service.source.growing_blob import GrowingBlob, growing
-from virtlayer.service.workers.announcement import announced
+from virtlayer.service.blobs.announcement import announced
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.worker.archive.stream import LayerStream
 from virtlayer.worker.blob_reader import GrowingBlobReader
 from virtlayer.worker.problems import BrokenStream
@@ -45,16 +45,17 @@ async def read_while[T](
 ) -> T:
     """What ``read`` makes of a blob, as a worker, while ``fill`` says what has arrived."""
 
-    async def write(grow: Callable[[int], None]) -> None:
-        step = fill(grow)
+    async def write() -> None:
+        step = fill(growing.grow)
         if asyncio.iscoroutine(step):
             await step
 
     descriptor = os.open(file, os.O_RDONLY)
+    growing = GrowingBlob(descriptor)
     try:
         async with (
             asyncio.timeout(TOO_LONG),
-            growing(descriptor, write) as blob,
+            growing.written(write) as blob,
             announced(blob) as announcements,
         ):
             return await asyncio.to_thread(read, descriptor, announcements)

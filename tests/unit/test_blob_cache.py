@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.borrowers import Borrower
+from tests.support.blob_users import User
 from tests.support.leftovers import nothing_left
 from tests.support.receiving import receive
 from tests.support.small_filesystem import small_filesystem
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import DigestMismatch, Internal, NoSpace, RegistryUnavailable
-from virtlayer.service.source.blob_cache import BlobCache
-from virtlayer.service.source.growing_blob import GrowingBlob
+from virtlayer.service.blobs.cache import BlobCache
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.skopeo_pipe import Receiver
 from virtlayer.sizes import MIB
@@ -80,7 +80,7 @@ async def borrowed(
 ) -> AsyncIterator[tuple[bytes, int]]:
     """The content that was lent, once it is verified, and how many bytes were counted."""
     counted: list[int] = []
-    async with cache.borrow(layer, source, Borrower(), keep=keep, on_bytes=counted.append) as blob:
+    async with cache.fetch(layer, source, User(), keep=keep, on_bytes=counted.append) as blob:
         await blob.verified()
         with os.fdopen(os.dup(blob.descriptor), "rb") as file:
             yield file.read(), sum(counted)
@@ -116,8 +116,8 @@ async def test_the_second_borrower_gets_it_from_the_cache(
 
 async def test_files_are_private_and_read_only(cache: BlobCache) -> None:
     layer = layer_of(CONTENT)
-    async with cache.borrow(
-        layer, Source(CONTENT), Borrower(), keep=True, on_bytes=lambda _: None
+    async with cache.fetch(
+        layer, Source(CONTENT), User(), keep=True, on_bytes=lambda _: None
     ) as lent:
         await lent.verified()
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -149,7 +149,7 @@ async def test_without_keep_nothing_has_a_name_at_any_time(cache: BlobCache) -> 
 async def test_a_blob_can_be_read_while_it_arrives(cache: BlobCache, keep: bool) -> None:
     layer, release = layer_of(CONTENT), asyncio.Event()
     source = Source(CONTENT, pause=release)
-    async with cache.borrow(layer, source, Borrower(), keep=keep, on_bytes=lambda _: None) as blob:
+    async with cache.fetch(layer, source, User(), keep=keep, on_bytes=lambda _: None) as blob:
         await source.paused.wait()
         half = await blob.readable(0)
         assert 0 < half < len(CONTENT)
@@ -167,8 +167,8 @@ async def test_a_blob_can_be_read_while_it_arrives(cache: BlobCache, keep: bool)
 @pytest.mark.parametrize("keep", [True, False])
 async def test_who_reads_on_hears_that_it_was_the_wrong_blob(cache: BlobCache, keep: bool) -> None:
     wrong = Source(b"x" * len(CONTENT))
-    async with cache.borrow(
-        layer_of(CONTENT), wrong, Borrower(), keep=keep, on_bytes=lambda _: None
+    async with cache.fetch(
+        layer_of(CONTENT), wrong, User(), keep=keep, on_bytes=lambda _: None
     ) as blob:
         size = 0
         while size < len(CONTENT):
@@ -181,8 +181,8 @@ async def test_who_reads_on_hears_that_it_was_the_wrong_blob(cache: BlobCache, k
 @pytest.mark.parametrize("keep", [True, False])
 async def test_a_blob_given_back_half_way_is_not_kept(cache: BlobCache, keep: bool) -> None:
     source = Source(CONTENT, pause=asyncio.Event())
-    async with cache.borrow(
-        layer_of(CONTENT), source, Borrower(), keep=keep, on_bytes=lambda _: None
+    async with cache.fetch(
+        layer_of(CONTENT), source, User(), keep=keep, on_bytes=lambda _: None
     ) as blob:
         await source.paused.wait()
         assert await blob.readable(0)
@@ -360,7 +360,7 @@ async def test_a_dead_writers_file_is_no_obstacle(cache: BlobCache) -> None:
 async def test_a_cache_that_is_emptied_meanwhile(cache: BlobCache) -> None:
     layer, release = layer_of(CONTENT), asyncio.Event()
     source = Source(CONTENT, pause=release)
-    async with cache.borrow(layer, source, Borrower(), keep=True, on_bytes=lambda _: None) as blob:
+    async with cache.fetch(layer, source, User(), keep=True, on_bytes=lambda _: None) as blob:
         await source.paused.wait()
         shutil.rmtree(cache.directory)
         release.set()
@@ -380,8 +380,8 @@ async def assert_a_failing_disk_is_told(
 
     # No disk here fails on demand.
     monkeypatch.setattr(os, "write", fail)
-    async with cache.borrow(
-        layer_of(content), Source(content), Borrower(), keep=True, on_bytes=lambda _: None
+    async with cache.fetch(
+        layer_of(content), Source(content), User(), keep=True, on_bytes=lambda _: None
     ) as blob:
         with pytest.raises(Internal, match=r"blob cache: Input/output error"):
             await blob.verified()
@@ -416,16 +416,16 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
 
 
 async def lent_to(
-    cache: BlobCache, layer: Layer, source: Source, borrower: Borrower, *, keep: bool = True
+    cache: BlobCache, layer: Layer, source: Source, borrower: User, *, keep: bool = True
 ) -> bytes:
-    async with cache.borrow(layer, source, borrower, keep=keep, on_bytes=lambda _: None) as blob:
+    async with cache.fetch(layer, source, borrower, keep=keep, on_bytes=lambda _: None) as blob:
         await blob.verified()
         return os.pread(blob.descriptor, layer.size, 0)
 
 
 async def test_who_may_not_use_a_cached_blob_downloads_it(cache: BlobCache) -> None:
     layer, owners, others = layer_of(CONTENT), Source(CONTENT), Source(CONTENT)
-    owner, other = Borrower("one", set()), Borrower("two", set())
+    owner, other = User("one", set()), User("two", set())
     assert await lent_to(cache, layer, owners, owner) == CONTENT
     assert await lent_to(cache, layer, others, other) == CONTENT
     assert (owners.opened, others.opened) == (1, 1)
@@ -439,8 +439,8 @@ async def test_who_may_not_use_a_cached_blob_downloads_it(cache: BlobCache) -> N
 
 async def test_who_cannot_download_a_cached_blob_does_not_get_it(cache: BlobCache) -> None:
     layer = layer_of(CONTENT)
-    await lent_to(cache, layer, Source(CONTENT), Borrower("one", set()))
-    liar = Borrower("two", set())
+    await lent_to(cache, layer, Source(CONTENT), User("one", set()))
+    liar = User("two", set())
     with pytest.raises(DigestMismatch):
         await lent_to(cache, layer, Source(CONTENT[::-1]), liar)
     assert liar.has_downloaded == []
@@ -449,9 +449,9 @@ async def test_who_cannot_download_a_cached_blob_does_not_get_it(cache: BlobCach
 async def test_download_from_another_source_is_not_waited_for(cache: BlobCache) -> None:
     layer, release = layer_of(CONTENT), asyncio.Event()
     slow, quick = Source(CONTENT, pause=release), Source(CONTENT)
-    first = asyncio.create_task(lent_to(cache, layer, slow, Borrower("one", set())))
+    first = asyncio.create_task(lent_to(cache, layer, slow, User("one", set())))
     await slow.paused.wait()
-    assert await lent_to(cache, layer, quick, Borrower("two", set())) == CONTENT
+    assert await lent_to(cache, layer, quick, User("two", set())) == CONTENT
     release.set()
     assert await first == CONTENT
     assert files(cache.directory) == [layer.digest.partition(":")[2]]
@@ -460,7 +460,7 @@ async def test_download_from_another_source_is_not_waited_for(cache: BlobCache) 
 async def test_download_from_the_same_source_is_waited_for(cache: BlobCache) -> None:
     layer, release = layer_of(CONTENT), asyncio.Event()
     slow, quick = Source(CONTENT, pause=release), Source(CONTENT)
-    both = Borrower("one", set())
+    both = User("one", set())
     first = asyncio.create_task(lent_to(cache, layer, slow, both))
     await slow.paused.wait()
     second = asyncio.create_task(lent_to(cache, layer, quick, both))
@@ -470,7 +470,7 @@ async def test_download_from_the_same_source_is_waited_for(cache: BlobCache) -> 
 
 
 async def test_download_that_gives_no_right_is_repeated_each_time(cache: BlobCache) -> None:
-    class Nobody(Borrower):
+    class Nobody(User):
         async def downloaded(self, digest: str) -> None:
             self.has_downloaded.append(digest)
 
@@ -482,6 +482,6 @@ async def test_download_that_gives_no_right_is_repeated_each_time(cache: BlobCac
 
 
 async def test_owner_is_recorded_also_of_what_is_not_kept(cache: BlobCache) -> None:
-    layer, borrower = layer_of(CONTENT), Borrower("one", set())
+    layer, borrower = layer_of(CONTENT), User("one", set())
     await lent_to(cache, layer, Source(CONTENT), borrower, keep=False)
     assert borrower.has_downloaded == [layer.digest]

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.borrowers import Borrower
+from tests.support.blob_users import User
 from tests.support.leftovers import nothing_left
 from tests.support.small_filesystem import small_filesystem
 from tests.unit.test_announcement import read_all
 from tests.unit.test_blob_cache import Source, assert_a_failing_disk_is_told, files, layer_of
 from virtlayer.errors import DigestMismatch
-from virtlayer.service.source import blob_writer
-from virtlayer.service.source.blob_cache import BlobCache
-from virtlayer.service.workers.announcement import announced
+from virtlayer.service.blobs import writer as blob_writer
+from virtlayer.service.blobs.announcement import announced
+from virtlayer.service.blobs.cache import BlobCache
 from virtlayer.sizes import MIB
 from virtlayer.worker.blob_reader import BlobReader
 
@@ -42,8 +42,8 @@ async def read_meanwhile(
     """What a worker reads of a blob while it arrives, and whether that was past the cache."""
     cache = BlobCache(directory, 1024 * MIB)
     async with (
-        cache.borrow(
-            layer_of(content), Source(content), Borrower(), keep=keep, on_bytes=lambda _: None
+        cache.fetch(
+            layer_of(content), Source(content), User(), keep=keep, on_bytes=lambda _: None
         ) as blob,
         announced(blob) as announcements,
     ):
@@ -70,8 +70,8 @@ async def test_a_worker_that_waited_for_all_of_it_reads_it_to_its_end(
 ) -> None:
     content = os.urandom(size)
     cache = BlobCache(tmp_path, 1024 * MIB)
-    async with cache.borrow(
-        layer_of(content), Source(content), Borrower(), keep=True, on_bytes=lambda _: None
+    async with cache.fetch(
+        layer_of(content), Source(content), User(), keep=True, on_bytes=lambda _: None
     ) as blob:
         await blob.verified()
         assert is_direct(blob.descriptor)
@@ -100,8 +100,8 @@ async def test_other_bytes_are_refused(tmp_path: Path) -> None:
     content = os.urandom(2 * MIB)
     cache = BlobCache(tmp_path, 1024 * MIB)
     for wrong in (content[:-1], content[:-4096], content + b"x", bytes(len(content)), content * 2):
-        async with cache.borrow(
-            layer_of(content), Source(wrong), Borrower(), keep=True, on_bytes=lambda _: None
+        async with cache.fetch(
+            layer_of(content), Source(wrong), User(), keep=True, on_bytes=lambda _: None
         ) as blob:
             with pytest.raises(DigestMismatch):
                 await blob.verified()
@@ -133,8 +133,8 @@ async def test_a_download_that_is_given_up_waits_for_its_last_write(
     monkeypatch.setattr(os, "write", write_slowly)
     source = Source(os.urandom(5 * MIB), pause=asyncio.Event())
     cache = BlobCache(tmp_path, 1024 * MIB)
-    borrowing = cache.borrow(
-        layer_of(source.content), source, Borrower(), keep=True, on_bytes=lambda _: None
+    borrowing = cache.fetch(
+        layer_of(source.content), source, User(), keep=True, on_bytes=lambda _: None
     )
     async with borrowing:
         await begun.wait()

@@ -39,7 +39,7 @@ from tests.worker.large import (
     repeated,
 )
 from virtlayer.errors import LayerTooLarge, MalformedLayer
-from virtlayer.service.source.growing_blob import GrowingBlob
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.workers.layer import LayerRequest, LayerWorker
 from virtlayer.settings import LayerSettings
 

@@ -17,6 +17,7 @@ from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.dbus.structure import CALL_LIMITS
 from virtlayer.errors import VirtlayerError
 from virtlayer.service import hidden_memory
+from virtlayer.service.blobs.cache import BlobCache
 from virtlayer.service.bus.server import Server
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
@@ -28,7 +29,6 @@ from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
-from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.scratch import sweep_scratch

@@ -49,7 +49,7 @@ class GrowingBlobReader(BlobReader):
     Args:
         descriptor: Its file, at its beginning.
         announcements: A socket that tells how many bytes can be read, see
-            ``service/workers/announcement.py``; stays the caller's to close.
+            ``service/blobs/announcement.py``; stays the caller's to close.
     """
 
     def __init__(self, descriptor: int, announcements: int) -> None:

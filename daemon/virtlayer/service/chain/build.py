@@ -21,17 +21,17 @@ from virtlayer.cancellation import first_failure, meanwhile, to_completion
 from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Volume
+from virtlayer.service.blobs.growing_blob import GrowingBlob
+from virtlayer.service.blobs.prefetch import Prefetched, Prefetching
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.identity import build_key
 from virtlayer.service.chain.plan import PlannedVolume
-from virtlayer.service.chain.prefetch import Prefetched, Prefetching
 from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
 from virtlayer.service.chain.proof import prove
 from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
-from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 from virtlayer.sizes import MIB

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from virtlayer.service.chain.prefetch import prefetched_blobs
+from virtlayer.service.blobs.prefetch import prefetched_blobs
 from virtlayer.service.chain.request import BuildTools
 from virtlayer.service.source.image import Layer
 

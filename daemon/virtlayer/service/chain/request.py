@@ -2,19 +2,15 @@
 """What a build of a chain is asked for, what it works with, and what comes of it."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.service.blobs.prefetch import Fetch
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.keeper.claims import Claim
-from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
-
-type Fetch = Callable[[Layer], AbstractAsyncContextManager[GrowingBlob]]
-"""Lends a layer's blob, which may still be arriving, for as long as the context lasts."""
 
 type Unproven = Callable[[Iterable[PlannedVolume]], Awaitable[tuple[Layer, ...]]]
 """Tells which layers must be downloaded before volumes that the pool has may be reused."""

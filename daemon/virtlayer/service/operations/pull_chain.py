@@ -20,6 +20,7 @@ from virtlayer.cancellation import meanwhile
 from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Volume
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.catalog.catalog import (
     BuiltLayer,
     BuiltVolume,
@@ -43,7 +44,6 @@ from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sharing import SharedPlanning
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.container_disk import says_container_disk
-from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.policy import PolicyScope
@@ -300,7 +300,7 @@ class _Pull:
 
         def fetch(layer: Layer) -> AbstractAsyncContextManager[GrowingBlob]:
             worker.prepare()
-            return self._services.cache.borrow(
+            return self._services.cache.fetch(
                 layer,
                 lambda: download(layer),
                 belonging,

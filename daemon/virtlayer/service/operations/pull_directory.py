@@ -8,8 +8,8 @@ from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import STAGED_DIRECTORY
+from virtlayer.service.blobs.prefetch import prefetched_blobs
 from virtlayer.service.chain.explain import explained
-from virtlayer.service.chain.prefetch import prefetched_blobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.staging import Staging

@@ -5,8 +5,8 @@ from virtlayer.errors import VolumeExists
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.programs import STAGED_DISK
+from virtlayer.service.blobs.prefetch import prefetched_blobs
 from virtlayer.service.chain.explain import explained
-from virtlayer.service.chain.prefetch import prefetched_blobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim

@@ -4,6 +4,7 @@
 import os
 from dataclasses import dataclass
 
+from virtlayer.service.blobs.cache import BlobCache
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
@@ -11,7 +12,6 @@ from virtlayer.service.keeper.claims import Claims
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.operations.sweeping import Sweeper
-from virtlayer.service.source.blob_cache import BlobCache
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.settings import Settings
 

@@ -17,6 +17,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.calls import Placed
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import Claim
@@ -26,7 +27,6 @@ from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
 from virtlayer.service.source.access import Access
-from virtlayer.service.source.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import Reference
@@ -210,7 +210,7 @@ class WholeImagePull:
             return source.blob(layer)
 
         assert self._belonging is not None, "the image is open"
-        return self.services.cache.borrow(
+        return self.services.cache.fetch(
             layer,
             download,
             self._belonging,

@@ -13,19 +13,18 @@ from virtlayer.cancellation import meanwhile
 from virtlayer.errors import NoSpace
 from virtlayer.service.source.digest import digest_of
 from virtlayer.service.source.image import Manifest
-from virtlayer.service.source.proxy import ProxyFailed
-from virtlayer.service.source.streams import OpenedProxy
+from virtlayer.service.source.proxy import Proxy, ProxyFailed
 from virtlayer.sizes import MIB, human_size
 
 TRANSPORT = "docker-archive"
 _EMPTY = digest_of(b"")
 
 
-async def with_measured_sizes(opened: OpenedProxy, manifest: Manifest, limit: int) -> Manifest:
+async def with_measured_sizes(proxy: Proxy, manifest: Manifest, limit: int) -> Manifest:
     """A manifest whose layers have the sizes that they have when they are read.
 
     Args:
-        opened: The archive; reads such layers once.
+        proxy: Has the archive open; reads such layers once.
         manifest: Of an image in it.
         limit: Bytes after which a layer is read no further: a sparse file can have any length.
 
@@ -34,7 +33,7 @@ async def with_measured_sizes(opened: OpenedProxy, manifest: Manifest, limit: in
         ProxyFailed: The archive cannot be read.
     """
     layers = [
-        replace(layer, size=await _measured(opened, layer.digest, limit))
+        replace(layer, size=await _measured(proxy, layer.digest, limit))
         if not layer.size and layer.digest != _EMPTY
         else layer
         for layer in manifest.layers
@@ -42,11 +41,10 @@ async def with_measured_sizes(opened: OpenedProxy, manifest: Manifest, limit: in
     return replace(manifest, layers=tuple(layers))
 
 
-async def _measured(opened: OpenedProxy, digest: str, limit: int) -> int:
-    answer = await opened.proxy.pipe("GetBlob", opened.image, digest, 0)
+async def _measured(proxy: Proxy, digest: str, limit: int) -> int:
     size = 0
-    with answer.pipe as pipe:
-        async with meanwhile(opened.proxy.finish(answer)) as finishing:
+    with await proxy.blob(digest, 0) as pipe:
+        async with meanwhile(proxy.finish(pipe)) as finishing:
             while piece := await pipe.read(MIB):
                 size += len(piece)
                 if size > limit:

@@ -39,23 +39,8 @@ class ProxyFailed(Exception):
     """The proxy refused a request, or ended; the text is skopeo's."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedPipe:
-    """What the proxy answered with, and the pipe that came with it.
-
-    Attributes:
-        value: The value of the reply.
-        pipe: The pipe, to be closed.
-        number: What the proxy calls it.
-    """
-
-    value: object
-    pipe: SkopeoPipe
-    number: int
-
-
 class Proxy:
-    """One running proxy, initialized.
+    """One running proxy, initialized. It has one image at most, which it was asked to open.
 
     Requests from several tasks are served one after the other.
     """
@@ -63,6 +48,7 @@ class Proxy:
     def __init__(self, connection: socket.socket, program: RunningProgram) -> None:
         self._connection = connection
         self._program = program
+        self._image: object = None
         self._turn = asyncio.Lock()
         self._out_of_step = False
 
@@ -75,62 +61,93 @@ class Proxy:
         """Whether requests and replies still match; not after one that was given up."""
         return not self._out_of_step
 
-    async def value(self, method: str, *arguments: object) -> object:
-        """Make a request that is answered with a value alone.
+    async def initialize(self) -> object:
+        """Begin; the version of the protocol.
 
         Raises:
-            ProxyFailed: The request was refused, or the proxy has ended.
+            ProxyFailed: The proxy does not start.
         """
-        with await self._asked(method, arguments) as reply:
-            if reply.descriptors:
-                raise ProxyFailed(f"unexpected descriptor in the reply to {method}")
-            return reply.value
+        return await self._value("Initialize")
 
-    async def pipe(self, method: str, *arguments: object) -> OpenedPipe:
-        """Make a request that is answered with a pipe.
+    async def open_image(self, name: str) -> None:
+        """Open the image that all further requests are about.
+
+        Args:
+            name: A reference, as skopeo writes it.
 
         Raises:
-            ProxyFailed: The request was refused, or the proxy has ended.
+            ProxyFailed: It cannot be opened, or the proxy has ended.
         """
-        with await self._asked(method, arguments) as reply:
-            if len(reply.descriptors) != 1 or not _is_pipe(reply.descriptors[0]):
-                raise ProxyFailed(f"no pipe in the reply to {method}")
-            pipe = SkopeoPipe(reply.descriptors.pop())
-            return OpenedPipe(reply.value, pipe, reply.pipe_number)
+        self._image = await self._value("OpenImage", name)
 
-    async def finish(self, opened: OpenedPipe) -> None:
+    async def manifest(self, limit: int) -> tuple[object, bytes]:
+        """The digest of the manifest, and the manifest.
+
+        Args:
+            limit: Bytes; a longer one is cut off one byte later, for the caller to see.
+
+        Raises:
+            ProxyFailed: It cannot be read, or the proxy has ended.
+        """
+        return await self._content("GetManifest", self._image, limit=limit)
+
+    async def small_blob(self, digest: str, size: int) -> bytes:
+        """A blob that fits into memory; a longer one is cut off one byte later.
+
+        Raises:
+            ProxyFailed: It cannot be read, or the proxy has ended.
+        """
+        _, content = await self._content("GetBlob", self._image, digest, size, limit=size)
+        return content
+
+    async def blob(self, digest: str, size: int) -> SkopeoPipe:
+        """A pipe that a blob comes through.
+
+        Args:
+            digest: Of the blob, with which the proxy compares it.
+            size: Of the blob, in bytes.
+
+        Raises:
+            ProxyFailed: The registry does not have it, or the proxy has ended.
+        """
+        _, pipe = await self._pipe("GetBlob", self._image, digest, size)
+        return pipe
+
+    async def finish(self, pipe: SkopeoPipe) -> None:
         """Wait until everything is in a pipe, which somebody has to read meanwhile.
 
         Raises:
             ProxyFailed: Not everything came, or it was not what was asked for.
         """
-        await self.value("FinishPipe", opened.number)
+        await self._value("FinishPipe", pipe.number)
 
-    async def content(self, method: str, *arguments: object, limit: int) -> tuple[object, bytes]:
-        """Make a request whose answer is a small piece of content.
+    async def _value(self, method: str, *arguments: object) -> object:
+        with await self._asked(method, arguments) as reply:
+            if reply.descriptors:
+                raise ProxyFailed(f"unexpected descriptor in the reply to {method}")
+            return reply.value
 
-        Returns:
-            The value of the reply and the content; more than ``limit`` bytes are cut off one
-            byte later, for the caller to see.
+    async def _pipe(self, method: str, *arguments: object) -> tuple[object, SkopeoPipe]:
+        with await self._asked(method, arguments) as reply:
+            if len(reply.descriptors) != 1 or not _is_pipe(reply.descriptors[0]):
+                raise ProxyFailed(f"no pipe in the reply to {method}")
+            return reply.value, SkopeoPipe(reply.descriptors.pop(), reply.pipe_number)
 
-        Raises:
-            ProxyFailed: The request was refused, the content is not complete, or the proxy has
-                ended.
-        """
-        opened = await self.pipe(method, *arguments)
-        with opened.pipe as pipe:
-            async with meanwhile(self.finish(opened)) as finishing:
+    async def _content(self, method: str, *arguments: object, limit: int) -> tuple[object, bytes]:
+        value, pipe = await self._pipe(method, *arguments)
+        with pipe:
+            async with meanwhile(self.finish(pipe)) as finishing:
                 content = bytearray()
                 while len(content) <= limit:
                     chunk = await pipe.read(limit + 1 - len(content))
                     if not chunk:
                         await finishing
-                        return opened.value, bytes(content)
+                        return value, bytes(content)
                     content += chunk
                 pipe.close()
                 with contextlib.suppress(ProxyFailed):
                     await finishing
-                return opened.value, bytes(content)
+                return value, bytes(content)
 
     async def _asked(self, method: str, arguments: Sequence[object]) -> "_Reply":
         async with self._turn:
@@ -202,7 +219,7 @@ async def started_proxy(
             theirs.close()
             proxy = Proxy(ours, program)
             try:
-                version = await proxy.value("Initialize")
+                version = await proxy.initialize()
             except ProxyFailed as error:
                 raise _explained(error, program) from error
             check_protocol(version)

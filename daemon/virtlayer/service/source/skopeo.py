@@ -38,9 +38,9 @@ from virtlayer.service.source.image import (
 from virtlayer.service.source.obtained import Obtained
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.policy import PolicyScope
-from virtlayer.service.source.proxy import ProxyFailed
+from virtlayer.service.source.proxies import BlobStream, Proxies
+from virtlayer.service.source.proxy import Proxy, ProxyFailed
 from virtlayer.service.source.reference import Reference
-from virtlayer.service.source.streams import BlobStream, OpenedProxy, Proxies
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.sizes import human_size
 
@@ -216,12 +216,10 @@ async def _proxies_of(skopeo: Skopeo) -> AsyncIterator[Proxies]:
 async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | None:
     """Read manifest and config; None for Docker's schema 1, which the proxy does not give."""
     skopeo = proxies.skopeo
-    async with proxies.one() as opened:
+    async with proxies.one() as proxy:
         try:
-            async with skopeo.waiting("manifest", skopeo.unpacking(opened.proxy)):
-                digest, content = await opened.proxy.content(
-                    "GetManifest", opened.image, limit=MANIFEST_LIMIT
-                )
+            async with skopeo.waiting("manifest", skopeo.unpacking(proxy)):
+                digest, content = await proxy.manifest(MANIFEST_LIMIT)
         except ProxyFailed as error:
             if "unsupported legacy manifest" in str(error):
                 return None
@@ -233,13 +231,13 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
         manifest = parse_manifest(content)
         text = await known(manifest.config.digest) if known is not None else None
         if text is None or not _has_digest(text.encode(), manifest.config.digest):
-            raw = await _config_of(skopeo, opened, manifest.config)
+            raw = await _config_of(skopeo, proxy, manifest.config)
         else:
             raw = text.encode()
         _check_size(skopeo, raw, manifest.config)
         config = parse_config(raw)
         if skopeo.reference.transport == docker_archive.TRANSPORT:
-            manifest = await _with_measured_sizes(skopeo, opened, manifest)
+            manifest = await _with_measured_sizes(skopeo, proxy, manifest)
         if skopeo.target != skopeo.reference:
             _check_layers_of_copy(skopeo, manifest)
     return assemble(skopeo.reference, digest, manifest, config)
@@ -256,16 +254,14 @@ async def _original(skopeo: Skopeo, digest: str) -> bytes:
     return content
 
 
-async def _config_of(skopeo: Skopeo, opened: OpenedProxy, config: Descriptor) -> bytes:
+async def _config_of(skopeo: Skopeo, proxy: Proxy, config: Descriptor) -> bytes:
     if config.size > CONFIG_LIMIT:
         raise MalformedLayer(
             f"{skopeo.reference}: the image config is too large: {config.size} bytes."
         )
     try:
-        async with skopeo.waiting("image config", skopeo.unpacking(opened.proxy)):
-            _, content = await opened.proxy.content(
-                "GetBlob", opened.image, config.digest, config.size, limit=config.size
-            )
+        async with skopeo.waiting("image config", skopeo.unpacking(proxy)):
+            content = await proxy.small_blob(config.digest, config.size)
     except ProxyFailed as error:
         raise skopeo.failure(f"image config {config.digest}: {error}") from error
     if not _has_digest(content, config.digest):
@@ -284,11 +280,11 @@ def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
         )
 
 
-async def _with_measured_sizes(skopeo: Skopeo, opened: OpenedProxy, manifest: Manifest) -> Manifest:
+async def _with_measured_sizes(skopeo: Skopeo, proxy: Proxy, manifest: Manifest) -> Manifest:
     try:
-        async with skopeo.waiting("sizes of layers", skopeo.unpacking(opened.proxy)):
+        async with skopeo.waiting("sizes of layers", skopeo.unpacking(proxy)):
             limit = skopeo.share.limit
-            return await docker_archive.with_measured_sizes(opened, manifest, limit)
+            return await docker_archive.with_measured_sizes(proxy, manifest, limit)
     except ProxyFailed as error:
         raise skopeo.failure(f"sizes of layers: {error}") from error
 

@@ -36,9 +36,15 @@ class Receiver(Protocol):
 
 
 class SkopeoPipe:
-    """The reading end of a pipe from the proxy."""
+    """The reading end of a pipe from the proxy.
 
-    def __init__(self, descriptor: int) -> None:
+    Args:
+        descriptor: Closed with the pipe.
+        number: What the proxy calls the pipe.
+    """
+
+    def __init__(self, descriptor: int, number: int) -> None:
+        self.number = number
         os.set_blocking(descriptor, False)
         self._reads_now = True
         # More than what is left of the user's allowance is refused; the pipe works all the same.

@@ -13,8 +13,9 @@ from typing import Self
 
 from virtlayer import errors
 from virtlayer.protocol.programs import Kind
+from virtlayer.service.blobs.announcement import announced
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.announcement import ReadableBlob, announced
 from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
 from virtlayer.settings import LayerSettings
 
@@ -28,7 +29,7 @@ _ADVICE = {
 class LayerRequest:
     """One layer to be applied to the volume behind an NBD connection."""
 
-    blob: ReadableBlob
+    blob: GrowingBlob
     """May still be arriving. Whether it was the right one is for the caller to find out; where it
     is not, or does not arrive, both the error and the volume mean nothing."""
     nbd: socket.socket | None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Those who borrow blobs from the cache in tests."""
+"""Users of the blob cache in tests."""
 
 from collections.abc import Iterable
 
 
-class Borrower:
+class User:
     """One who may use what is recorded for him.
 
     Args:

@@ -10,7 +10,6 @@ before it is known whether anything may be asked of it.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import DigestMismatch, RegistryUnavailable
@@ -89,33 +88,17 @@ class BlobStream:
         self.complete = True
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedProxy:
-    """A proxy that has the image open under a number."""
-
-    proxy: Proxy
-    image: object
-    life: contextlib.AsyncExitStack
-
-
-@dataclass(frozen=True, slots=True)
-class _StartedProxy:
-    """A proxy that nothing was asked of yet."""
-
-    proxy: Proxy
-    life: contextlib.AsyncExitStack
-
-
 class Proxies:
     """The proxies of one source; each streams one blob at a time (see ``proxy``)."""
 
     def __init__(self, skopeo: Skopeo) -> None:
         self.skopeo = skopeo
         self._slots = asyncio.Semaphore(1 if skopeo.reference.local_path else STREAMS)
-        self._idle: asyncio.LifoQueue[OpenedProxy] = asyncio.LifoQueue()
-        self._running = 0
+        self._lives: dict[Proxy, contextlib.AsyncExitStack] = {}
+        self._opened: set[Proxy] = set()
+        self._idle: asyncio.LifoQueue[Proxy] = asyncio.LifoQueue()
         self._next: Reference | None = None
-        self._first: asyncio.Task[_StartedProxy] | None = None
+        self._first: asyncio.Task[Proxy] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -127,23 +110,23 @@ class Proxies:
         self._next = reference
 
     @contextlib.asynccontextmanager
-    async def one(self, patience: float = 0) -> AsyncIterator[OpenedProxy]:
-        """Lend a proxy; after a failure it is in an unknown state, and ended.
+    async def one(self, patience: float = 0) -> AsyncIterator[Proxy]:
+        """Lend a proxy that has the image open; one that fails is ended.
 
         Args:
             patience: Seconds that one which is in use is waited for, before another is started.
         """
         async with self._slots:
-            opened = await self._free(patience) or await self._opened()
+            proxy = await self._free(patience) or await self._open()
             try:
-                yield opened
+                yield proxy
             except BaseException:
-                await self._end(opened)
+                await self._end(proxy)
                 raise
-            if opened.proxy.usable:
-                self._idle.put_nowait(opened)
+            if proxy.usable:
+                self._idle.put_nowait(proxy)
             else:
-                await self._end(opened)
+                await self._end(proxy)
 
     @contextlib.asynccontextmanager
     async def blob(self, layer: Layer) -> AsyncIterator[BlobStream]:
@@ -153,16 +136,14 @@ class Proxies:
             VirtlayerError: It cannot be had; which one says why.
         """
         skopeo = self.skopeo
-        async with self.one(_PATIENCE if layer.size <= _SMALL else 0) as opened:
+        async with self.one(_PATIENCE if layer.size <= _SMALL else 0) as proxy:
             try:
                 async with skopeo.waiting(f"blob {layer.digest}"):
-                    answer = await opened.proxy.pipe(
-                        "GetBlob", opened.image, layer.digest, layer.size
-                    )
+                    pipe = await proxy.blob(layer.digest, layer.size)
             except ProxyFailed as error:
                 raise skopeo.failure(f"blob {layer.digest}: {error}") from error
-            with answer.pipe as pipe:
-                async with meanwhile(opened.proxy.finish(answer)) as verdict:
+            with pipe:
+                async with meanwhile(proxy.finish(pipe)) as verdict:
                     yield BlobStream(skopeo, layer, pipe, verdict)
 
     def begin_close(self) -> None:
@@ -192,50 +173,51 @@ class Proxies:
             first.cancel()
             await asyncio.wait([first])
             if not first.cancelled() and first.exception() is None:
-                await first.result().life.aclose()
+                await self._end(first.result())
         while not self._idle.empty():
             await self._end(self._idle.get_nowait())
 
-    async def _free(self, patience: float) -> OpenedProxy | None:
+    async def _free(self, patience: float) -> Proxy | None:
         with contextlib.suppress(asyncio.QueueEmpty):
             return self._idle.get_nowait()
-        if self._running and patience:
+        if self._opened and patience:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     return await self._idle.get()
         return None
 
-    async def _end(self, opened: OpenedProxy) -> None:
-        self._running -= 1
-        await opened.life.aclose()
+    async def _end(self, proxy: Proxy) -> None:
+        self._opened.discard(proxy)
+        await self._lives.pop(proxy).aclose()
 
-    async def _opened(self) -> OpenedProxy:
-        async with contextlib.AsyncExitStack() as stack:
+    async def _open(self) -> Proxy:
+        skopeo = self.skopeo
+        try:
+            proxy = await self._first_or_another()
             try:
-                started = await self._first_or_another()
-                stack.push_async_callback(started.life.aclose)
-                name = (self._next or self.skopeo.target).skopeo_name
-                unpacking = self.skopeo.unpacking(started.proxy)
-                async with self.skopeo.waiting("opening the image", unpacking):
-                    image = await started.proxy.value("OpenImage", name)
-            except ProxyFailed as error:
-                raise self.skopeo.failure(str(error)) from error
-            self._running += 1
-            return OpenedProxy(started.proxy, image, stack.pop_all())
-        raise AssertionError("the stack swallows nothing")
+                async with skopeo.waiting("opening the image", skopeo.unpacking(proxy)):
+                    await proxy.open_image((self._next or skopeo.target).skopeo_name)
+            except BaseException:
+                await self._end(proxy)
+                raise
+        except ProxyFailed as error:
+            raise skopeo.failure(str(error)) from error
+        self._opened.add(proxy)
+        return proxy
 
-    async def _first_or_another(self) -> _StartedProxy:
+    async def _first_or_another(self) -> Proxy:
         if self._first is None:
             return await self._started()
         # Who is cancelled in this moment leaves it where ``close`` finds it.
-        started = await asyncio.shield(self._first)
+        proxy = await asyncio.shield(self._first)
         self._first = None
-        return started
+        return proxy
 
-    async def _started(self) -> _StartedProxy:
-        async with contextlib.AsyncExitStack() as stack:
+    async def _started(self) -> Proxy:
+        async with contextlib.AsyncExitStack() as life:
             # The policy was asked when the image was opened by its name. A rule about exact names
             # would refuse the digest that stands for the very same image now.
-            proxy = await stack.enter_async_context(self.skopeo.proxy(policy=self._next is None))
-            return _StartedProxy(proxy, stack.pop_all())
+            proxy = await life.enter_async_context(self.skopeo.proxy(policy=self._next is None))
+            self._lives[proxy] = life.pop_all()
+            return proxy
         raise AssertionError("the stack swallows nothing")

@@ -7,7 +7,7 @@ one while it is written, shared on a complete one while it is used. A process th
 lock behind. A lock counts only if the name still leads to the locked file, because another process
 may have renamed or removed it in between.
 
-A blob is lent from the cache only to somebody who may use it. Others download it themselves, and
+A blob is given from the cache only to somebody who may use it. Others download it themselves, and
 wait for nobody: only downloads from the same source wait for each other.
 
 Nothing here is synced to disk: each process verifies a file once before it trusts it.
@@ -24,10 +24,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from virtlayer.service.source.blob_digest import digest_of_file
-from virtlayer.service.source.blob_download import BlobDownload, Borrower, OpenStream
+from virtlayer.service.blobs.download import BlobUser, Download, OpenStream
+from virtlayer.service.blobs.file_digest import digest_of_file
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.source.digest import ALGORITHMS
-from virtlayer.service.source.growing_blob import GrowingBlob, growing
 from virtlayer.service.source.image import Layer
 
 _PARTIAL = "partial"
@@ -49,26 +49,26 @@ class BlobCache:
         self._swept = False
 
     @contextlib.asynccontextmanager
-    async def borrow(
+    async def fetch(
         self,
         layer: Layer,
-        download: OpenStream,
-        borrower: Borrower,
+        open_stream: OpenStream,
+        user: BlobUser,
         *,
         keep: bool,
         on_bytes: Callable[[int], None],
     ) -> AsyncIterator[GrowingBlob]:
-        """Lend a blob that is here, or arrives meanwhile; valid inside the context.
+        """Give a blob that is here, or is downloaded meanwhile; valid inside the context.
 
         Until it is verified, what can be read of it is what the source says. What goes wrong then
-        is for those who wait for that: ``GrowingBlob.verified`` raises what ``download`` raises, a
+        is for those who wait for that: ``GrowingBlob.verified`` raises what the download raises, a
         wrong digest, and too little room. A blob that is not wholly here at the end of the context
         is not kept.
 
         Args:
             layer: Whose blob.
-            download: Opens the stream that the blob comes from, if it is not here.
-            borrower: Who needs it.
+            open_stream: Opens the stream that the blob comes from, if it is not here.
+            user: Who needs it.
             keep: False: download it in any case, to a file that never has a name.
             on_bytes: Told how many more bytes are here; all at once for a cached blob.
         """
@@ -76,14 +76,14 @@ class BlobCache:
         if not self._swept:
             self._swept = True
             self.sweep()
-        wanted = BlobDownload(layer, download, borrower, on_bytes)
-        lending = self._kept if keep else self._nameless
-        async with lending(wanted) as blob:
+        download = Download(layer, open_stream, user, on_bytes)
+        giving = self._kept if keep else self._nameless
+        async with giving(download) as blob:
             yield blob
 
     @contextlib.asynccontextmanager
     async def cached(self, layer: Layer) -> AsyncIterator[int | None]:
-        """Lend a blob that is here and right, for reading at offset 0; None if it is not here."""
+        """Give a blob that is here and right, for reading at offset 0; None if it is not here."""
         with contextlib.ExitStack() as files:
             yield await self._cached(layer, files)
 
@@ -96,61 +96,63 @@ class BlobCache:
         )
 
     def sweep(self) -> None:
-        """Remove what writers that died have left; done before the first blob is lent as well."""
+        """Remove what writers that died have left; the first fetch does so as well."""
         for path in _files(self.directory / _PARTIAL):
             with _locked(path, fcntl.LOCK_EX) as descriptor:
                 if descriptor is not None:
                     path.unlink()
 
     @contextlib.asynccontextmanager
-    async def _nameless(self, wanted: BlobDownload) -> AsyncIterator[GrowingBlob]:
+    async def _nameless(self, download: Download) -> AsyncIterator[GrowingBlob]:
         with (
             tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
             _read_only(file.fileno()) as descriptor,
         ):
-            write = functools.partial(wanted.run, file.fileno(), descriptor)
-            async with growing(descriptor, write) as blob:
+            growing = GrowingBlob(descriptor)
+            write = functools.partial(download.run, file.fileno(), growing)
+            async with growing.written(write) as blob:
                 yield blob
 
     @contextlib.asynccontextmanager
-    async def _kept(self, wanted: BlobDownload) -> AsyncIterator[GrowingBlob]:
-        layer = wanted.layer
+    async def _kept(self, download: Download) -> AsyncIterator[GrowingBlob]:
+        layer = download.layer
         async with contextlib.AsyncExitStack() as afterwards:
             while True:
                 with contextlib.ExitStack() as files:
-                    if (descriptor := await self._usable(wanted, files)) is not None:
-                        wanted.on_bytes(layer.size)
+                    if (descriptor := await self._usable(download, files)) is not None:
+                        download.on_bytes(layer.size)
                         yield GrowingBlob.complete(descriptor, layer.size)
                         return
-                with self._partial(layer, wanted.borrower.source) as partial:
+                with self._partial(layer, download.user.source) as partial:
                     # While this one waited, another may have downloaded it from the same source.
-                    if partial is not None and not await self._is_usable(wanted):
+                    if partial is not None and not await self._is_usable(download):
                         await asyncio.to_thread(self._evict, layer.size)
                         afterwards.push_async_callback(asyncio.to_thread, self._evict, 0)
-                        async with self._downloaded(partial, wanted) as blob:
+                        async with self._downloaded(partial, download) as blob:
                             yield blob
                         return
                 await asyncio.sleep(_POLL_SECONDS)
 
     @contextlib.asynccontextmanager
-    async def _downloaded(self, partial: int, wanted: BlobDownload) -> AsyncIterator[GrowingBlob]:
-        async def write(on_written: Callable[[int], None]) -> None:
-            await wanted.run(partial, descriptor, on_written)
-            self._publish(partial, descriptor, wanted)
+    async def _downloaded(self, partial: int, download: Download) -> AsyncIterator[GrowingBlob]:
+        async def write() -> None:
+            await download.run(partial, growing)
+            self._publish(partial, descriptor, download)
 
         with _read_only(partial) as descriptor:
-            async with growing(descriptor, write) as blob:
+            growing = GrowingBlob(descriptor)
+            async with growing.written(write) as blob:
                 yield blob
 
-    async def _is_usable(self, wanted: BlobDownload) -> bool:
-        path = self._path(wanted.layer)
-        return path.exists() and await wanted.may_be_left_out()
+    async def _is_usable(self, download: Download) -> bool:
+        path = self._path(download.layer)
+        return path.exists() and await download.may_be_left_out()
 
-    async def _usable(self, wanted: BlobDownload, files: contextlib.ExitStack) -> int | None:
-        """Open a blob of the cache that is right, and that the borrower may use."""
-        if not await self._is_usable(wanted):
+    async def _usable(self, download: Download, files: contextlib.ExitStack) -> int | None:
+        """Open a blob of the cache that is right, and that its user may have."""
+        if not await self._is_usable(download):
             return None
-        return await self._cached(wanted.layer, files)
+        return await self._cached(download.layer, files)
 
     async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
         """Open a complete blob that is in the cache and right; a wrong one is removed."""
@@ -195,8 +197,8 @@ class BlobCache:
                 if _is_at(descriptor, path):
                     path.unlink()
 
-    def _publish(self, partial: int, blob: int, wanted: BlobDownload) -> None:
-        layer = wanted.layer
+    def _publish(self, partial: int, blob: int, download: Download) -> None:
+        layer = download.layer
         os.fchmod(partial, 0o400)
         fcntl.flock(partial, fcntl.LOCK_SH)
         fcntl.flock(blob, fcntl.LOCK_SH)
@@ -205,7 +207,7 @@ class BlobCache:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Who empties the cache meanwhile takes the name, not the bytes.
         with contextlib.suppress(FileNotFoundError):
-            self._partial_path(layer, wanted.borrower.source).rename(path)
+            self._partial_path(layer, download.user.source).rename(path)
 
     def _partial_path(self, layer: Layer, source: str) -> Path:
         # A source's name may be longer than a file's.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The download of one blob to one file: from a stream of skopeo's to a writer.
+"""Downloading one blob to one file: from a stream of skopeo's to a writer.
 
 skopeo compares the digest of what it sends, so it is not hashed once more where skopeo's word
 counts as our own.
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from virtlayer.errors import Internal, NoSpace
-from virtlayer.service.source.blob_writer import BlobWriter
+from virtlayer.service.blobs.growing_blob import GrowingBlob
+from virtlayer.service.blobs.writer import BlobWriter
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.skopeo_pipe import Receiver
 from virtlayer.sizes import human_size
@@ -34,7 +35,7 @@ class Stream(Protocol):
 type OpenStream = Callable[[], AbstractAsyncContextManager[Stream]]
 
 
-class Borrower(Protocol):
+class BlobUser(Protocol):
     """Somebody who needs blobs.
 
     Attributes:
@@ -51,72 +52,65 @@ class Borrower(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BlobDownload:
+class Download:
     """A download that may be needed.
 
     Attributes:
         layer: Whose blob.
         open_stream: Opens the stream that the blob comes from.
-        borrower: Who needs it.
+        user: Who needs it.
         on_bytes: Told how many more bytes are here.
     """
 
     layer: Layer
     open_stream: OpenStream
-    borrower: Borrower
+    user: BlobUser
     on_bytes: Callable[[int], None]
 
     async def may_be_left_out(self) -> bool:
-        """Whether the borrower may use the blob without downloading it."""
-        return self.layer.digest in await self.borrower.may_use([self.layer.digest])
+        """Whether the user may have the blob without downloading it."""
+        return self.layer.digest in await self.user.may_use([self.layer.digest])
 
-    async def run(self, file: int, reader: int, on_written: Callable[[int], None]) -> None:
-        """Write the download to an empty file, and note whose it is.
+    async def run(self, file: int, blob: GrowingBlob) -> None:
+        """Write the blob to an empty file, and note whose it is.
 
         Args:
-            file: The file.
-            reader: The same file as it is read meanwhile.
-            on_written: Told how many more bytes are in the file.
+            file: The file, for writing.
+            blob: The same file as it is read meanwhile.
 
         Raises:
             DigestMismatch: It is something else.
             NoSpace: The file system of the file is full.
             Internal: The file cannot be written for another reason.
         """
+        try:
+            async with self.open_stream() as stream:
+                await self._write(stream, file, blob)
+        except OSError as error:
+            raise self._explained(error) from error
+        await self.user.downloaded(self.layer.digest)
 
-        def count(length: int) -> None:
-            self.on_bytes(length)
-            on_written(length)
+    async def _write(self, stream: Stream, file: int, blob: GrowingBlob) -> None:
+        hashed = not stream.is_compared
+        writer = BlobWriter(file, blob.descriptor, self.layer, hashed=hashed)
+        counted = 0
+        try:
+            while await stream.receive(writer):
+                self.on_bytes(writer.written - counted)
+                blob.grow(writer.written - counted)
+                counted = writer.written
+            writer.check()
+        finally:
+            await writer.finish()
 
-        await _write(file, reader, self.layer, self.open_stream, count)
-        await self.borrower.downloaded(self.layer.digest)
-
-
-async def _write(
-    descriptor: int,
-    reader: int,
-    layer: Layer,
-    open_stream: OpenStream,
-    on_written: Callable[[int], None],
-) -> None:
-    told = 0
-    try:
-        async with open_stream() as stream:
-            writer = BlobWriter(descriptor, reader, layer, hashed=not stream.is_compared)
-            try:
-                while await stream.receive(writer):
-                    on_written(writer.written - told)
-                    told = writer.written
-                writer.check()
-            finally:
-                await writer.finish()
-    except OSError as error:
+    def _explained(self, error: OSError) -> Internal | NoSpace:
+        digest = self.layer.digest
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise NoSpace(
-                f"The blob cache has no space for {layer.digest} ({human_size(layer.size)}). Free "
+            return NoSpace(
+                f"The blob cache has no space for {digest} ({human_size(self.layer.size)}). Free "
                 "some space, or lower cache.size-limit in virtlayerd.toml."
-            ) from error
-        raise Internal(
-            f"Cannot store {layer.digest} in the blob cache: {error.strerror or error}. Check the "
+            )
+        return Internal(
+            f"Cannot store {digest} in the blob cache: {error.strerror or error}. Check the "
             "disk of the cache, then try again."
-        ) from error
+        )

@@ -10,28 +10,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import VirtlayerError
-
-
-class ReadableBlob(Protocol):
-    """The part of ``source.growing_blob.GrowingBlob`` that is used here."""
-
-    descriptor: int
-    """For reading, at offset 0."""
-
-    async def readable(self, beyond: int) -> int:
-        """Wait until more than that many bytes can be read; how many, or the same at the end.
-
-        Raises:
-            VirtlayerError: It cannot be downloaded.
-        """
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 
 
 @contextlib.asynccontextmanager
-async def announced(blob: ReadableBlob) -> AsyncIterator[int]:
+async def announced(blob: GrowingBlob) -> AsyncIterator[int]:
     """Announce the bytes of a blob for as long as the context lasts.
 
     Yields:
@@ -44,7 +30,7 @@ async def announced(blob: ReadableBlob) -> AsyncIterator[int]:
             yield theirs.fileno()
 
 
-async def _announce(blob: ReadableBlob, worker: socket.socket) -> None:
+async def _announce(blob: GrowingBlob, worker: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     told = 0
     try:

@@ -3,14 +3,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
 from virtlayer.cancellation import meanwhile
-
-type WriteBlob = Callable[[Callable[[int], None]], Coroutine[None, None, None]]
-"""Writes a blob to its file and verifies it; it calls what it is given with the size of each piece
-that is in the file."""
 
 
 class GrowingBlob:
@@ -65,10 +61,28 @@ class GrowingBlob:
             await self.verified()
         return self._readable
 
-    async def grow(self, write: WriteBlob) -> None:
-        """Have it written; what comes of it is for those who wait."""
+    def grow(self, size: int) -> None:
+        """Let that many more bytes be read, which are in the file; for who writes it."""
+        self._readable += size
+        self._wake()
+
+    @contextlib.asynccontextmanager
+    async def written(self, write: Callable[[], Awaitable[None]]) -> AsyncIterator[Self]:
+        """Have the blob written for as long as the context lasts.
+
+        Args:
+            write: Writes and verifies it, and calls ``grow`` for each piece. What it raises is for
+                those who wait for the blob.
+
+        Yields:
+            The blob.
+        """
+        async with meanwhile(self._written(write)):
+            yield self
+
+    async def _written(self, write: Callable[[], Awaitable[None]]) -> None:
         try:
-            await write(self._add)
+            await write()
         # Whatever it is, otherwise waiters would block forever.
         except Exception as error:
             self._verified.set_exception(error)
@@ -79,23 +93,6 @@ class GrowingBlob:
             self._verified.cancel()
             self._wake()
 
-    def _add(self, size: int) -> None:
-        self._readable += size
-        self._wake()
-
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-@contextlib.asynccontextmanager
-async def growing(descriptor: int, write: WriteBlob) -> AsyncIterator[GrowingBlob]:
-    """Give a blob while it is written; the end of the context ends that as well.
-
-    Args:
-        descriptor: Its file, for reading, at offset 0.
-        write: Writes that file.
-    """
-    blob = GrowingBlob(descriptor)
-    async with meanwhile(blob.grow(write)):
-        yield blob

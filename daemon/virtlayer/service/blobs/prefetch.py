@@ -7,13 +7,15 @@ ones are downloaded.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from virtlayer.cancellation import first_failure
-from virtlayer.service.chain.request import Fetch
-from virtlayer.service.source.growing_blob import GrowingBlob
+from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
+
+type Fetch = Callable[[Layer], AbstractAsyncContextManager[GrowingBlob]]
+"""Gives a layer's blob, which may still be arriving, for as long as the context lasts."""
 
 _DOWNLOADS = 3
 """Blobs that are downloaded at a time: one through the proxy does not fill a fast network."""
