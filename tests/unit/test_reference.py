@@ -166,10 +166,42 @@ def test_refused(text: str) -> None:
         parse_reference(text)
 
 
-@pytest.mark.parametrize("text", ["containers-storage:x", "docker-daemon:x:1", "ftp://x/y"])
+@pytest.mark.parametrize("text", ["ftp://x/y", "sif:x"])
 def test_other_transports_name_those_that_work(text: str) -> None:
     with pytest.raises(InvalidReference, match=r"docker://, oci:, oci-archive:, docker-archive:"):
         parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        (
+            "containers-storage:localhost/team/app:1",
+            (
+                "podman save --format oci-archive -o app.tar localhost/team/app:1; "
+                "virtlayer pull --name app:1 oci-archive:app.tar"
+            ),
+        ),
+        (
+            "containers-storage:[overlay@/x]debian",
+            (
+                "podman save --format oci-archive -o debian.tar debian; "
+                "virtlayer pull --name debian oci-archive:debian.tar"
+            ),
+        ),
+        (
+            "docker-daemon:my app:1",
+            (
+                "docker save -o 'my app.tar' 'my app:1'; "
+                "virtlayer pull --name 'my app:1' 'docker-archive:my app.tar'"
+            ),
+        ),
+    ],
+)
+def test_image_in_a_local_store_gets_the_commands_that_export_it(text: str, commands: str) -> None:
+    with pytest.raises(InvalidReference) as caught:
+        parse_reference(text)
+    assert caught.value.message.endswith(f" Export the image: {commands}")
 
 
 @pytest.mark.parametrize(

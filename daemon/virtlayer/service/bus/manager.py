@@ -49,7 +49,8 @@ from virtlayer.service.operations.status import status
 from virtlayer.service.operations.tag import TagRequest, tag_image
 from virtlayer.service.operations.whole_image import WholeImageRequest
 from virtlayer.service.source.passed_descriptor import secrets_deadline
-from virtlayer.service.source.reference import Reference, parse_reference
+from virtlayer.service.source.reference import Reference
+from virtlayer.service.source.short_names import resolved_reference
 from virtlayer.version import VERSION
 
 _USERS_THAT_INSPECT = 4
@@ -87,7 +88,7 @@ class Manager(Interface):
         """Start a job that pulls an image into a pool."""
         with contextlib.ExitStack() as belongings:
             given = parse_options(PullOptions, options, call, belongings)
-            request = pull_request(parse_reference(source), parse_pool_name(pool), given)
+            request = pull_request(await resolved_reference(source), parse_pool_name(pool), given)
             given.check_paths(request.source, session=self._services.session)
             details = details_of(
                 given,
@@ -164,7 +165,7 @@ class Manager(Interface):
         with contextlib.ExitStack() as belongings:
             given = parse_options(SourceOptions, options, call, belongings)
             request = InspectRequest(
-                source=parse_reference(source),
+                source=await resolved_reference(source),
                 platform=given.wanted_platform,
                 access=given.access,
             )

@@ -24,7 +24,7 @@ from virtlayer.protocol.names import parse_image_name, parse_pool_name
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.platform import parse_platform
-from virtlayer.service.source.reference import parse_reference
+from virtlayer.service.source.short_names import parse_resolved
 from virtlayer.settings import images_directory
 from virtlayer.toml import Misfit, read_toml
 
@@ -65,7 +65,7 @@ class ImageFile:
             Misfit: A value is invalid.
         """
         with _about("source"):
-            source = parse_reference(self.source)
+            source = parse_resolved(self.source)
         with _about("platform"):
             platform = None if self.platform is None else parse_platform(self.platform)
         with _about("pool"):

@@ -8,6 +8,7 @@ the grammar and the defaults of the distribution project's reference format (``d
 
 import os.path
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,12 @@ LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive", "dir")
 _OTHER_TRANSPORTS = frozenset(
     {"atomic", "containers-storage", "docker-daemon", "ostree", "sif", "tarball"}
 )
+_STORES = {
+    "containers-storage": (("podman", "save", "--format", "oci-archive", "-o"), "oci-archive"),
+    "docker-daemon": (("docker", "save", "-o"), "docker-archive"),
+}
+"""Stores of images that belong to a user of this host: the command that exports one, and the
+transport of the result."""
 _WORKING = "docker://, " + ", ".join(f"{name}:" for name in LOCAL_TRANSPORTS)
 
 _LENGTH_LIMIT = 4096
@@ -121,15 +128,26 @@ def parse_reference(text: str) -> Reference:
         return _registry_reference(text, rest)
     if colon and transport in LOCAL_TRANSPORTS:
         return _local_reference(text, transport, rest)
+    if colon and transport in _STORES:
+        raise InvalidReference(_export_advice(transport, rest))
     if (colon and transport in _OTHER_TRANSPORTS) or "://" in text:
-        raise InvalidReference(
-            f"The transport of {_quoted(text)} does not work here; these do: {_WORKING}."
-        )
+        raise InvalidReference(f"Unsupported transport in {_quoted(text)}. Supported: {_WORKING}.")
     if text.startswith(("/", ".")):
         raise InvalidReference(
             f"{_quoted(text)} has no transport. Use one of {_WORKING}; for example oci:/path:tag."
         )
     return _registry_reference(text, text)
+
+
+def is_short_name(text: str) -> bool:
+    """Whether a reference has neither a transport nor a registry."""
+    transport, colon, _ = text.partition(":")
+    if "://" in text or text.startswith(("/", ".")):
+        return False
+    if colon and transport in {*LOCAL_TRANSPORTS, *_OTHER_TRANSPORTS}:
+        return False
+    name, slash, _ = text.partition("@")[0].partition("/")
+    return not (slash and _is_domain(name))
 
 
 def _registry_reference(text: str, rest: str) -> Reference:
@@ -169,15 +187,23 @@ def _registry_reference(text: str, rest: str) -> Reference:
 
 def _split_domain(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    is_domain = slash and (
-        "." in first or ":" in first or first == "localhost" or first != first.lower()
-    )
-    domain, path = (first, rest) if is_domain else (_DEFAULT_DOMAIN, name)
+    is_qualified = slash and _is_domain(first)
+    domain, path = (first, rest) if is_qualified else (_DEFAULT_DOMAIN, name)
     if domain == "index.docker.io":
         domain = _DEFAULT_DOMAIN
     if domain == _DEFAULT_DOMAIN and "/" not in path:
         path = f"library/{path}"
     return domain, path
+
+
+def _is_domain(component: str) -> bool:
+    """Whether the first component of a name is a registry."""
+    return (
+        "." in component
+        or ":" in component
+        or component == "localhost"
+        or component != component.lower()
+    )
 
 
 def _local_reference(text: str, transport: str, rest: str) -> Reference:
@@ -205,6 +231,20 @@ def _is_local_tag(transport: str, tag: str) -> bool:
             return False
         return inside.digest is None
     return _REF_NAME.fullmatch(tag) is not None
+
+
+def _export_advice(transport: str, rest: str) -> str:
+    """Why an image in a store of this host cannot be read, and the commands that export it."""
+    # Either transport may have options or an ID in front of the name.
+    name = rest.rpartition("]")[2].removeprefix("@")
+    base = PurePosixPath(name.partition("@")[0]).name or "image"
+    archive = f"{base.partition(':')[0]}.tar"
+    export, result = _STORES[transport]
+    commands = (
+        shlex.join([*export, archive, name]),
+        shlex.join(["virtlayer", "pull", "--name", base, f"{result}:{archive}"]),
+    )
+    return f"virtlayerd cannot read images of {transport}. Export the image: {'; '.join(commands)}"
 
 
 def _quoted(text: str) -> str:

@@ -19,7 +19,7 @@ _SYSTEM = (Path("/etc/containers"), Path("/usr/share/containers"))
 _FILE = "registries.conf"
 _DROP_INS = "registries.conf.d"
 _FILES_KEPT = 32
-"""Files whose tables are kept until they change."""
+"""Files whose content is kept until they change."""
 
 type _Stamp = tuple[int, ...]
 """What is different when a file was changed."""
@@ -47,7 +47,7 @@ def route_of(reference: Reference, directories: tuple[Path, ...] | None = None) 
     """
     assert reference.domain is not None, "a local source is not in a registry"
     registries, insecure = {reference.domain}, False
-    for table in _tables(_directories() if directories is None else directories):
+    for table in _tables(configuration_directories() if directories is None else directories):
         if table is None:
             # skopeo reports what is wrong with the file. Until then, the worst is assumed.
             insecure = True
@@ -72,19 +72,32 @@ def _tables(directories: tuple[Path, ...]) -> Iterator[dict[str, Any] | None]:
     """All ``[[registry]]`` tables; None for a file that cannot be understood."""
     for directory in directories:
         for path in (directory / _FILE, *sorted((directory / _DROP_INS).glob("*.conf"))):
-            try:
-                yield from _tables_of(path, _stamp(path.stat()))
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError, RecursionError):
+            document = document_of(path)
+            if document is None:
                 yield None
+            else:
+                yield from _dictionaries(document.get("registry"))
+                yield from _first_version(document)
+
+
+def document_of(path: Path) -> dict[str, Any] | None:
+    """What a file of registries.conf(5) contains; None if it cannot be understood.
+
+    Args:
+        path: The file; one that does not exist is empty.
+    """
+    try:
+        return _parsed(path, _stamp(path.stat()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 @functools.lru_cache(_FILES_KEPT)
-def _tables_of(path: Path, _stamp: _Stamp) -> tuple[dict[str, Any], ...]:
-    """The tables of a file with this stamp; parsing Debian's files takes more than 1 ms."""
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
-    return (*_dictionaries(document.get("registry")), *_first_version(document))
+def _parsed(path: Path, _stamp: _Stamp) -> dict[str, Any]:
+    """The content of a file with this stamp; parsing Debian's files takes more than 1 ms."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def _stamp(info: os.stat_result) -> _Stamp:
@@ -105,6 +118,7 @@ def _dictionaries(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)]
 
 
-def _directories() -> tuple[Path, ...]:
+def configuration_directories() -> tuple[Path, ...]:
+    """The directories with ``registries.conf`` that skopeo reads here."""
     home = os.environ.get("HOME")
     return (*_SYSTEM, Path(home) / ".config" / "containers") if home else _SYSTEM
