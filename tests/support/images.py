@@ -13,6 +13,7 @@ What is wrong on purpose is given by keyword: ``layer(..., diff_id=…)``, ``lay
 ``layer(..., blob=…)``, ``layer(..., urls=…)``, ``layer(..., media_type=…)``.
 """
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -460,3 +461,26 @@ def _descriptor(item: LayerContent, *, docker: bool) -> dict[str, object]:
     if item.urls:
         descriptor["urls"] = list(item.urls)
     return descriptor
+
+
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+
+
+def artifact(
+    files: Iterable[LayerContent], *, artifact_type: str = "application/vnd.unknown.artifact.v1"
+) -> Content:
+    """An artifact, as ``oras push`` makes it (manifest.md, "Guidelines for Artifact Usage").
+
+    Args:
+        files: Its files; ``layer(raw=…, compression="none", media_type=…)`` makes one.
+        artifact_type: What the manifest calls it.
+    """
+    made = image(files, config_media_type=OCI_EMPTY)
+    empty = b"{}"
+    manifest = json.loads(made.manifest)
+    config = {"mediaType": OCI_EMPTY, "digest": digest_of(empty), "size": len(empty)}
+    return dataclasses.replace(
+        made,
+        manifest=encode(manifest | {"artifactType": artifact_type, "config": config}),
+        blobs=dict(made.blobs) | {digest_of(empty): empty},
+    )

@@ -116,9 +116,13 @@ def test_manifests_that_are_not_right(change: dict[str, object], said: str) -> N
 
 
 def test_an_artifact() -> None:
-    content = images.image([BASE], config_media_type="application/vnd.oci.empty.v1+json")
-    with pytest.raises(MalformedLayer, match=r"artifact .*vnd\.oci\.empty"):
-        parse_manifest(content.manifest)
+    file = images.layer(raw=b"x", compression="none", media_type="application/vnd.example.disk")
+    manifest = parse_manifest(images.artifact([file]).manifest)
+    assert manifest.artifact_type == "application/vnd.unknown.artifact.v1"
+    assert [layer.digest for layer in manifest.layers] == [file.digest]
+    older = images.image([BASE], config_media_type="application/vnd.example.config")
+    assert parse_manifest(older.manifest).artifact_type == "application/vnd.example.config"
+    assert parse_manifest(images.image([BASE]).manifest).artifact_type == ""
 
 
 def test_a_manifest_without_a_media_type_is_oci() -> None:

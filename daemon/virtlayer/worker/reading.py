@@ -31,7 +31,7 @@ class LayerReading:
         self.limits = LayerLimits(**request["limits"])
         self.name = b""
         """The entry that is being used."""
-        self._diff_id: str = request["diff_id"]
+        self._diff_id: str = request["diff_id"] or ""
         self._control = control
         self._reported = 0.0
 
@@ -69,6 +69,14 @@ class LayerReading:
                     f"image says {self._diff_id}",
                 )
         return count
+
+    def stream(self, blob: BlobReader) -> LayerStream:
+        """The uncompressed bytes of a blob that is not an archive; for a context.
+
+        Args:
+            blob: The blob, at its beginning. That it is the right one was seen before.
+        """
+        return LayerStream(blob, "sha256", self.limits.bytes, self._report)
 
     def _use_entries(self, archive: Archive, use: Callable[[Entry, Archive], None]) -> int:
         count = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from virtlayer.service.operations.services import Services
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.container_disk import says_container_disk
+from virtlayer.service.source.image import Image
 from virtlayer.service.source.platform import Platform
 from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.skopeo import open_image
@@ -42,7 +43,8 @@ class Inspection:
         config: The OCI config, JSON.
         policy_scope: Which scope of the signature policy is about the image.
         unsigned_accepted: Whether it accepts unsigned images.
-        container_disk: Whether the config says that the image carries a machine's disk.
+        container_disk: Whether the config says that the image carries a machine's disk, or it is an
+            artifact of one file, which may be one.
     """
 
     reference: str
@@ -70,6 +72,7 @@ async def inspect(services: Services, request: InspectRequest) -> Inspection:
         request.access,
         request.platform,
         services.workspace,
+        artifacts=True,
     ) as source:
         image = source.image
         platforms = await source.platforms()
@@ -85,5 +88,11 @@ async def inspect(services: Services, request: InspectRequest) -> Inspection:
             config=image.config.raw,
             policy_scope=source.policy.name,
             unsigned_accepted=source.policy.accepts_unsigned,
-            container_disk=says_container_disk(image.config.raw),
+            container_disk=_carries_disk(image),
         )
+
+
+def _carries_disk(image: Image) -> bool:
+    if image.artifact_type:
+        return len(image.layers) == 1
+    return says_container_disk(image.config.raw)

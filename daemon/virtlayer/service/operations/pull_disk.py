@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pulls the disk that an image carries into a pool, as KubeVirt publishes machines."""
+"""Pulls the disk that an image carries into a pool, as KubeVirt publishes machines.
 
-from virtlayer.errors import VolumeExists
+The disk is a file in /disk of the image's file system, or the one file of an artifact.
+"""
+
+from virtlayer.errors import InvalidArgument, VolumeExists
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.programs import STAGED_DISK
@@ -74,6 +77,11 @@ class _PullDisk(WholeImagePull):
     async def _copy(self, staging: Staging, source: OpenImage) -> FoundDisk:
         image, report = source.image, self.job.report
         subject = str(self.request.source)
+        if image.artifact_type and len(image.layers) != 1:
+            raise InvalidArgument(
+                f"{subject} is an artifact ({image.artifact_type}) of {len(image.layers)} files. "
+                "virtlayer can only make a volume of an artifact whose one file is a disk image."
+            )
         from_the_top = image.layers[::-1]
         async with (
             DiskWorker.started(staging, self.services.settings.layer) as worker,
@@ -86,11 +94,16 @@ class _PullDisk(WholeImagePull):
                 report.set_stage(Stage.APPLYING)
                 description = f"layer {fetched.layer.digest} of {subject}"
                 progress = report.layer(fetched.layer.digest, fetched.layer.size)
-                await worker.search(blob, fetched.layer.diff_id, description, progress.add_applied)
+                if image.artifact_type:
+                    await worker.copy_whole(blob, f"The file of {subject}", progress.add_applied)
+                else:
+                    diff_id = fetched.layer.diff_id
+                    await worker.search(blob, diff_id, description, progress.add_applied)
                 fetched.used.set()
                 report.layer_done()
             return await worker.found(f"The image {subject}")
 
     async def _inspect(self, staging: Staging, found: FoundDisk) -> str:
-        subject = f"The disk /disk/{found.name} of {self.request.source}"
+        place = f" /disk/{found.name}" if found.name else ""
+        subject = f"The disk{place} of {self.request.source}"
         return await inspect_disk(staging, subject)

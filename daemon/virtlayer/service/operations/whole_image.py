@@ -195,9 +195,11 @@ class WholeImagePull:
             self.request.access,
             self.request.platform,
             self.services.workspace,
+            artifacts=self.request.format is Format.DISK,
         ) as source:
             self._belonging = belonging = belonging_of(self.services, source.obtained, self.job)
-            await belonging.opened(source.image)
+            if not source.image.artifact_type:
+                await belonging.opened(source.image)
             layers = source.image.layers
             self.job.report.set_total(sum(layer.size for layer in layers), len(layers))
             yield source

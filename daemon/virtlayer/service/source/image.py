@@ -14,7 +14,7 @@ from typing import Any, cast
 from virtlayer.errors import MalformedLayer
 from virtlayer.printable import printable
 from virtlayer.service.source.digest import is_digest
-from virtlayer.service.source.platform import Platform
+from virtlayer.service.source.platform import NO_PLATFORM, Platform
 from virtlayer.service.source.reference import Reference
 from virtlayer.sizes import MIB, human_size
 
@@ -93,6 +93,8 @@ class Manifest:
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    artifact_type: str = ""
+    """What it is the manifest of, if that is not an image with a file system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,9 @@ class Image:
     config: ImageConfig
     layers: tuple[Layer, ...]
     """Base first."""
+    artifact_type: str = ""
+    """What it is, if it is not an image with a file system. Then it has no platform and no config,
+    and what its layers unpack to is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +149,8 @@ def parse_manifest(content: bytes) -> Manifest:
     """Parse an OCI image manifest or a Docker schema 2 manifest.
 
     Raises:
-        MalformedLayer: It breaks its specification, or is not the manifest of an image with layers
-            that can be had and applied (an artifact, foreign or encrypted layers).
+        MalformedLayer: It breaks its specification, or has layers that cannot be had or read
+            (foreign or encrypted ones).
     """
     table = _table(content, MANIFEST_LIMIT, "manifest")
     media_type = table.get("mediaType")
@@ -155,19 +160,17 @@ def parse_manifest(content: bytes) -> Manifest:
             "required."
         )
     config = _descriptor(table.get("config"), "config")
-    if config.media_type not in CONFIG_TYPES:
-        raise MalformedLayer(
-            f"This is an artifact ({_shown(config.media_type)}), not an image with a file system."
-        )
+    is_artifact = config.media_type not in CONFIG_TYPES
     layers = table.get("layers")
     if not isinstance(layers, list) or not layers:
         raise MalformedLayer("The image has no layers, so it has no file system.")
     return Manifest(
         config,
         tuple(
-            _usable(_descriptor(layer, f"layer {number}"), number)
+            _usable(_descriptor(layer, f"layer {number}"), number, any_type=is_artifact)
             for number, layer in enumerate(layers, start=1)
         ),
+        artifact_type=_artifact_type(table, config) if is_artifact else "",
     )
 
 
@@ -252,13 +255,34 @@ def assemble(reference: Reference, digest: str, manifest: Manifest, config: Imag
     )
 
 
-def _usable(layer: Descriptor, number: int) -> Descriptor:
+def assemble_artifact(reference: Reference, digest: str, manifest: Manifest) -> Image:
+    """Put together what is known of an artifact."""
+    return Image(
+        reference=reference,
+        digest=digest,
+        image_id=manifest.config.digest,
+        platform=NO_PLATFORM,
+        config=ImageConfig(os="", architecture="", variant=None, raw="{}", diff_ids=()),
+        layers=tuple(
+            Layer(layer.digest, layer.size, layer.media_type, "") for layer in manifest.layers
+        ),
+        artifact_type=manifest.artifact_type,
+    )
+
+
+def _artifact_type(table: Mapping[str, object], config: Descriptor) -> str:
+    """The type of an artifact (manifest.md, "Guidelines for Artifact Usage")."""
+    given = table.get("artifactType")
+    return given if isinstance(given, str) and given else config.media_type
+
+
+def _usable(layer: Descriptor, number: int, *, any_type: bool) -> Descriptor:
     if layer.media_type.endswith("+encrypted"):
         raise MalformedLayer(
             f"Layer {number} ({layer.digest}) is encrypted, which virtlayer does not support. Use "
             "an unencrypted image."
         )
-    if layer.media_type not in LAYER_TYPES:
+    if not any_type and layer.media_type not in LAYER_TYPES:
         if compressed := _COMPRESSED_LAYER.fullmatch(layer.media_type):
             raise MalformedLayer(
                 f"Layer {number} ({layer.digest}) has the unsupported compression {compressed[1]}. "

@@ -41,13 +41,17 @@ class Platform:
     def is_foreign(self) -> bool:
         """Whether it is for another operating system or processor than this host's."""
         host = host_platform()
-        return (self.os, self.architecture) != (host.os, host.architecture)
+        return bool(self.os) and (self.os, self.architecture) != (host.os, host.architecture)
 
     def admits(self, other: "Platform") -> bool:
         """Whether ``other`` is this platform; a variant counts only where both name one."""
         return (self.os, self.architecture) == (other.os, other.architecture) and (
             not self.variant or not other.variant or self.variant == other.variant
         )
+
+
+NO_PLATFORM = Platform("", "")
+"""Of what is not for any platform, as far as is known: an artifact."""
 
 
 def host_platform() -> Platform:

@@ -30,6 +30,7 @@ from virtlayer.service.source.image import (
     Layer,
     Manifest,
     assemble,
+    assemble_artifact,
     is_schema_1,
     parse_config,
     parse_index,
@@ -92,6 +93,8 @@ class OpenImage:
             RegistryUnavailable: The tag leads to another image by now.
         """
         entries = (await self.index()).entries
+        if not entries and self.image.artifact_type:
+            return ()
         return tuple(entry.platform for entry in entries) or (self.image.platform,)
 
     def blob(self, layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
@@ -127,11 +130,14 @@ class Source:
         """How the image is obtained, which decides who else may use its content."""
         return self._skopeo.obtained
 
-    async def open(self, known: KnownConfigs | None = None) -> OpenImage:
+    async def open(
+        self, known: KnownConfigs | None = None, *, artifacts: bool = False
+    ) -> OpenImage:
         """Open the image, once.
 
         Args:
             known: Asked for the config before the source is.
+            artifacts: Whether it may be an artifact, which has no file system.
 
         Raises:
             VirtlayerError: The image cannot be opened; which one says why.
@@ -139,6 +145,11 @@ class Source:
         reference = self._skopeo.reference
         image = await _image_of(self._proxies, known)
         if image is not None:
+            if image.artifact_type and not artifacts:
+                raise MalformedLayer(
+                    f"{reference} is an artifact ({image.artifact_type}), not an image with a file "
+                    "system. If its content is a disk image, use --format=disk."
+                )
             _check_platform(image, self._platform)
             if reference.local_path is None:
                 self._proxies.open_further(reference.pinned(image.digest))
@@ -160,6 +171,8 @@ async def open_image(
     access: Access,
     platform: Platform | None,
     workspace: Workspace,
+    *,
+    artifacts: bool = False,
 ) -> AsyncIterator[OpenImage]:
     """Open an image; on leaving, its processes and temporary files are gone.
 
@@ -169,12 +182,13 @@ async def open_image(
         platform: Which image of an index. None for this host's; an image without an index is then
             taken whatever it is for.
         workspace: Where skopeo's files are.
+        artifacts: Whether it may be an artifact, which has no file system.
 
     Raises:
         VirtlayerError: The image cannot be opened; which one says why.
     """
     async with started_source(reference, access, platform, workspace) as source:
-        yield await source.open()
+        yield await source.open(artifacts=artifacts)
 
 
 @contextlib.asynccontextmanager
@@ -229,6 +243,10 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
         if digest_of(content) != digest:
             content = await _original(skopeo, digest)
         manifest = parse_manifest(content)
+        if manifest.artifact_type:
+            if skopeo.target != skopeo.reference:
+                _check_layers_of_copy(skopeo, manifest)
+            return assemble_artifact(skopeo.reference, digest, manifest)
         text = await known(manifest.config.digest) if known is not None else None
         if text is None or not _has_digest(text.encode(), manifest.config.digest):
             raw = await _config_of(skopeo, proxy, manifest.config)
@@ -316,6 +334,8 @@ async def _converted(skopeo: Skopeo) -> tuple[str, Skopeo]:
 
 
 def _check_platform(image: Image, platform: Platform | None) -> None:
+    if image.artifact_type:
+        return
     if platform is not None and not platform.admits(image.platform):
         raise PlatformNotFound(
             f"{image.reference} is for {image.platform} only, not for {platform}. "

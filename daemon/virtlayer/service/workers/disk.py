@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon's end of the worker that finds the disk in an image's layers.
 
-A request has a layer's diff id and carries the blob's descriptor; one without a descriptor asks
-what was found in all of them.
+A request has a layer's diff id and carries the blob's descriptor; the diff id is null if the blob
+is the disk. A request without a descriptor asks what was found in all of them.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class FoundDisk:
     """The disk of an image.
 
     Attributes:
-        name: Its name in /disk.
+        name: Its name in /disk; "" of an artifact.
         size: Of the file in bytes.
     """
 
@@ -71,6 +71,24 @@ class DiskWorker(Worker):
         """
         message = {"diff_id": diff_id, "limits": self.limits}
         await self.ask(message, [blob], description, on_bytes)
+
+    async def copy_whole(
+        self, blob: int, description: str, on_bytes: Callable[[int], None]
+    ) -> None:
+        """Copy a disk that is all that a blob has, possibly compressed.
+
+        Args:
+            blob: A descriptor of the verified blob, at its beginning; stays the caller's.
+            description: The blob as an error should call it.
+            on_bytes: Called with the number of bytes of the blob that were read since.
+
+        Raises:
+            MalformedLayer: It is not a disk image, or is compressed in an unsupported way.
+            LayerTooLarge: It is larger than a layer may be.
+            NoSpace: The pool is full.
+            Internal: The worker ended.
+        """
+        await self.ask({"diff_id": None, "limits": self.limits}, [blob], description, on_bytes)
 
     async def found(self, description: str) -> FoundDisk:
         """Tell which disk was found.

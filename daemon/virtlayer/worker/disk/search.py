@@ -4,6 +4,8 @@
 Such an image has a disk in its directory ``/disk`` (kubevirt.io, user guide, "containerDisk"). The
 layers are read from the top one down: what hides or replaces a file is then known before the
 file comes, so that none is copied in vain.
+
+An artifact has no archive: its one blob is the disk.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import os
 
 from virtlayer.worker.archive.archive import HARD_LINK, Archive, Entry
+from virtlayer.worker.archive.stream import LayerStream
 from virtlayer.worker.problems import BadArchive
 from virtlayer.worker.tree import DIRECTORY, REGULAR
 
@@ -20,6 +23,18 @@ _WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
 _CHUNK = 64 * 1024
 """As much is left out of the file where it is nothing but zeroes."""
 _ZEROES = bytes(_CHUNK)
+_EVERYTHING = 2**63 - 1
+
+
+_HEAD = 512
+"""Bytes of a disk's first sector."""
+_QCOW2_MAGIC = b"QFI\xfb"
+_BOOT_SIGNATURE = b"\x55\xaa"
+"""At the end of the first sector of a disk with a partition table (MBR, or the one of a GPT)."""
+
+
+class NotADisk(Exception):
+    """What a blob contains is not a disk image."""
 
 
 def is_disk(entry: Entry) -> bool:
@@ -71,6 +86,24 @@ class DiskSearch:
             case [directory, name] if directory == _DIRECTORY:
                 self._use_in_directory(name, entry, archive)
 
+    def copy_whole(self, stream: LayerStream) -> None:
+        """Copy a disk that is all that a blob has, without an archive.
+
+        Raises:
+            NotADisk: It is neither a qcow2 nor a raw disk with a partition table.
+        """
+        head = stream.read(_HEAD)
+        if not head.startswith(_QCOW2_MAGIC) and head[-2:] != _BOOT_SIGNATURE:
+            raise NotADisk
+        os.ftruncate(self._output, 0)
+        _write(self._output, memoryview(head), 0)
+        self.size = len(head)
+        for piece in stream.pieces(_EVERYTHING):
+            self._write_data(piece, self.size)
+            self.size += len(piece)
+        os.ftruncate(self._output, self.size)
+        self.disks.append(b"")
+
     def _use_in_directory(self, name: bytes, entry: Entry, archive: Archive) -> None:
         if name == _OPAQUE:
             self._all_hidden_here = True
@@ -98,11 +131,14 @@ class DiskSearch:
         for offset, length in entry.segments:
             position = offset
             for piece in archive.pieces(length):
-                for start in range(0, len(piece), _CHUNK):
-                    chunk = piece[start : start + _CHUNK]
-                    if chunk != _ZEROES[: len(chunk)]:
-                        _write(self._output, chunk, position + start)
+                self._write_data(piece, position)
                 position += len(piece)
+
+    def _write_data(self, piece: memoryview, position: int) -> None:
+        for start in range(0, len(piece), _CHUNK):
+            chunk = piece[start : start + _CHUNK]
+            if chunk != _ZEROES[: len(chunk)]:
+                _write(self._output, chunk, position + start)
 
 
 def _parts(entry: Entry) -> list[bytes]:

@@ -7,18 +7,21 @@ It starts with a socket to the daemon as its standard input, and a descriptor of
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from virtlayer.worker.blob_reader import BlobReader
-from virtlayer.worker.disk.search import DiskSearch
+from virtlayer.worker.disk.search import DiskSearch, NotADisk
 from virtlayer.worker.problems import quoted
 from virtlayer.worker.reading import LayerReading
 from virtlayer.worker.refusal import (
     INTERNAL,
     INVALID,
+    MALFORMED,
     NO_SPACE,
     STOPS,
     TOO_LARGE,
@@ -47,15 +50,34 @@ def main() -> None:
         if not descriptors:
             return _outcome(search)
         layer = LayerReading(request, control)
+        if request["diff_id"] is None:
+            return _copied(search, layer, BlobReader(descriptors[0]))
         search.begin_layer()
         return _searched(search, layer, BlobReader(descriptors[0]))
 
     serve(answer)
 
 
+def _copied(search: DiskSearch, layer: LayerReading, blob: BlobReader) -> dict[str, Any]:
+    with _refusals(), layer.stream(blob) as stream:
+        try:
+            search.copy_whole(stream)
+        except NotADisk:
+            problem = "is neither a qcow2 nor a raw disk image with a partition table"
+            raise Refused(MALFORMED, problem) from None
+        return {}
+
+
 def _searched(search: DiskSearch, layer: LayerReading, blob: BlobReader) -> dict[str, Any]:
-    try:
+    with _refusals():
         return {"entries": layer.read(blob, search.use)}
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what goes wrong while a disk is copied into what the daemon is told."""
+    try:
+        yield
     except STOPS as error:
         raise refusal(error) from error
     except OSError as error:
