@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,10 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
     assert host.volumes(pool.name) == ["base.qcow2"]
 
 
-async def _unused(_name: str) -> None:
+@contextlib.asynccontextmanager
+async def unused(_name: str) -> AsyncIterator[None]:
     """Nothing uses the layers of these tests."""
+    yield
 
 
 async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, Path | None]:
@@ -134,10 +136,10 @@ async def test_of_a_chain_that_libvirt_sees_otherwise_the_sound_part_stays(
 ) -> None:
     chain = await placed_chain(pools, pool)
     with pytest.raises(Libvirt, match=r"middle\.qcow2"):
-        await register_chain(pools, pool, chain, _unused)
+        await register_chain(pools, pool, chain, unused)
     assert host.volumes(pool.name) == ["base.qcow2"]
     [base, *_] = chain
-    volumes = await register_chain(pools, pool, {base: None}, _unused)
+    volumes = await register_chain(pools, pool, {base: None}, unused)
     assert [volume.path for volume in volumes.values()] == [pool.path / "base.qcow2"]
 
 
@@ -147,7 +149,7 @@ async def test_what_stands_on_a_volume_that_libvirt_does_not_see_stays(
     chain = await placed_chain(pools, pool)
     (pool.path / "base.qcow2").unlink()
     with pytest.raises(Libvirt, match=r"does not see the volume base\.qcow2"):
-        await register_chain(pools, pool, chain, _unused)
+        await register_chain(pools, pool, chain, unused)
     assert host.volumes(pool.name) == ["middle.qcow2", "top.qcow2"]
 
 
@@ -157,7 +159,7 @@ async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: 
     chain = await placed_chain(pools, pool)
     host.virsh("pool-destroy", "resting")
     with pytest.raises(PoolInactive):
-        await register_chain(pools, pool, chain, _unused)
+        await register_chain(pools, pool, chain, unused)
     assert set(names_in(path)) == {placed.path.name for placed in chain}
     host.virsh("pool-undefine", "resting")
 

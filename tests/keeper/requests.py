@@ -20,6 +20,14 @@ def claim_of(keeper: RawKeeper, pool: TestPool, *names: str) -> int:
     return number
 
 
+def delete(keeper: RawKeeper, pool: TestPool, *names: str) -> Any:
+    """Ask for a deletion, with the lock of the pool; what became of it."""
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    done = keeper.get("delete", pool=pool.uuid, lock=lock, names=names)
+    keeper.get("release", number=lock, failed=False)
+    return done
+
+
 def staged(keeper: RawKeeper, pool: TestPool, purpose: str = "layers") -> int:
     """A staging directory of a claim of its own."""
     claim = claim_of(keeper, pool)

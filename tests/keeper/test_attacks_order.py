@@ -102,7 +102,7 @@ def test_no_program_gets_a_disk_that_was_placed(
 ) -> None:
     staging = staged(keeper, pool, "disk")
     keeper.get("flush", staging=staging, file="disk")
-    keeper.get("place", staging=staging, file="disk", name="guest")
+    keeper.get("place", staging=staging, file="disk", name="guest", build=None)
     reading, writing = os.pipe()
     with pairs(socket.SOCK_SEQPACKET) as [control]:
         descriptor = writing if kind == "disk-inspector" else control

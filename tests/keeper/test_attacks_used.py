@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import directory_of, staged, write
+from tests.keeper.requests import delete, directory_of, staged, write
 from tests.support.raw_keeper import RawKeeper
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers import holdings
 from virtlayer.keeper.commit import Placed
+from virtlayer.keeper.kinds.directory.claims import Claim
 from virtlayer.protocol.pools import Pool
 
 _LAYER = f"layer-{'5' * 64}.qcow2"
@@ -24,7 +25,7 @@ def _place_layer(keeper: RawKeeper, pool: TestPool) -> Path:
     image = write(pool, "v1", b"")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
     keeper.get("flush", staging=staging, file="v1")
-    keeper.get("place", staging=staging, file="v1", name=_LAYER)
+    keeper.get("place", staging=staging, file="v1", name=_LAYER, build=None)
     keeper.get("release", number=staging, failed=False)
     return pool.path / _LAYER
 
@@ -51,7 +52,7 @@ def test_a_layer_that_something_uses_is_not_removed_for_a_wrong_description(
 ) -> None:
     layer = _place_layer(keeper, pool)
     guest = _overlay(pool)
-    link = {"placed": {"name": _LAYER, "ours": True}, "backing": f"layer-{'6' * 64}.qcow2"}
+    link = {"name": _LAYER, "backing": f"layer-{'6' * 64}.qcow2"}
     assert keeper.ask("register-chain", pool=pool.uuid, chain=[link]).error == "InUse"
     assert layer.exists()
     guest.unlink()
@@ -68,8 +69,8 @@ def test_an_old_look_at_the_users_does_not_count_after_a_volume_was_placed(
     created = keeper.get("create-overlay", staging=staging, size=2**26, backing=base)
     assert created == {"status": 0, "stderr": ""}
     assert (directory_of(pool) / "volume.qcow2").exists()
-    keeper.get("place", staging=staging, file="volume.qcow2", name="guest.qcow2")
-    reply = keeper.get("delete", pool=pool.uuid, names=[base])
+    keeper.get("place", staging=staging, file="volume.qcow2", name="guest.qcow2", build=None)
+    reply = delete(keeper, pool, base)
     assert (reply["names"], reply["error"]) == ([], "InUse")
     assert (pool.path / base).exists()
     keeper.get("release", number=staging, failed=False)
@@ -79,9 +80,9 @@ async def test_a_volume_is_withdrawn_only_while_it_is_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = Pool("images", "uuid", "dir", Path("/pool"))
-    held = holdings.Holdings()
-    held.add_placed(pool, Placed(pool.path / "guest", True, (1, 2)))
-    held.add_placed(pool, Placed(pool.path / _LAYER, True, (1, 3)))
+    held, claim = holdings.Holdings(), Claim(pool)
+    held.add_placed(claim, Placed(pool.path / "guest", True, (1, 2)))
+    held.add_placed(claim, Placed(pool.path / _LAYER, True, (1, 3)))
     assert held.placed(pool, "guest").ours
     now = asyncio.get_running_loop().time() + holdings.OURS_SECONDS + 1
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
+from tests.keeper.requests import claim_of, delete, write
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import names_in
 from tests.support.raw_keeper import RawKeeper, Reply, raw_keeper
 from virtlayer.keeper.answers.holdings import CLAIMS_LIMIT
 from virtlayer.keeper.kinds.directory.claims import NAMES_LIMIT
@@ -146,6 +148,48 @@ def test_a_process_that_holds_the_lock_for_ever_is_reported(
         assert claimed(keeper, pool) == {_ONE}
 
 
+# ---- deletions ----
+
+
+def test_what_is_claimed_is_not_deleted(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    one, two = pool.layer("1"), pool.layer("2")
+    keeper.get("refresh", pool=pool.uuid)
+    with kept(claim(other, pool, one)) as number:
+        done = delete(keeper, pool, two, one)
+        assert (done["names"], done["error"]) == ([two], "InUse")
+        assert "used by a running job" in done["text"]
+        other.get("release", number=number, failed=False)
+    assert delete(keeper, pool, one)["names"] == [one]
+
+
+def test_a_deletion_needs_the_lock_of_its_pool(keeper: RawKeeper, pool: TestPool) -> None:
+    layer = pool.layer("1")
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    keeper.get("release", number=lock, failed=False)
+    claimed = claim_of(keeper, pool)
+    for number in (lock, claimed, 7):
+        reply = keeper.ask("delete", pool=pool.uuid, lock=number, names=[layer])
+        assert "No lock of that pool" in reply.text
+    assert (pool.path / layer).exists()
+    assert delete(keeper, pool, layer)["names"] == [layer]
+
+
+def test_a_lock_is_not_released_during_a_deletion(keeper: RawKeeper, pool: TestPool) -> None:
+    """Otherwise another host could claim what is deleted a moment later."""
+    layers = [pool.layer(digit) for digit in "123456"]
+    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
+        for message, more in (
+            ("delete", {"pool": pool.uuid, "lock": lock, "names": layers}),
+            ("release", {"number": lock, "failed": False}),
+        ):
+            keeper.send({"id": len(message), "ask": message, "with": more})
+        answered = [json.loads(keeper.connection.recv(65536))["id"] for _ in range(2)]
+        assert answered == [len("delete"), len("release")]
+    assert names_in(pool.path) == []
+
+
 # ---- layers that are built ----
 
 
@@ -162,6 +206,20 @@ def test_a_layer_is_built_by_one_claim_at_a_time(
         assert claimed(keeper, pool) == set()
         keeper.get("release", number=first, failed=False)
         assert claim(other, pool, number=second, build=(_KEY,)).done["busy"] == []
+
+
+def test_a_layer_that_is_placed_is_no_longer_built(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    with kept(claim(keeper, pool, _ONE, build=(_KEY, _OTHER_KEY))) as number:
+        staging = keeper.get("stage", pool=pool.uuid, claim=number, purpose="layers")["staging"]
+        write(pool, "v1")
+        keeper.get("flush", staging=staging, file="v1")
+        keeper.get("place", staging=staging, file="v1", name=_ONE, build=_KEY)
+        reply = claim(other, pool, build=(_KEY, _OTHER_KEY))
+        assert reply.done["busy"] == [_OTHER_KEY]
+        os.close(reply.descriptors[0])
+        keeper.get("release", number=number, failed=False)
 
 
 def test_a_killed_keeper_builds_nothing_and_its_claim_lasts(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import claim_of, directory_of, pairs, qcow2, staged, start, write
+from tests.keeper.requests import claim_of, delete, directory_of, pairs, qcow2, staged, start, write
 from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import left_by_jobs, names_in, unfinished_in
@@ -27,8 +27,8 @@ def test_a_volume_is_not_overwritten(keeper: RawKeeper, pool: TestPool) -> None:
     staging = staged(keeper, pool, "volume")
     write(pool, "v1")
     keeper.get("flush", staging=staging, file="v1")
-    placed = keeper.get("place", staging=staging, file="v1", name=there.name)
-    assert placed == {"name": there.name, "ours": False}
+    placed = keeper.get("place", staging=staging, file="v1", name=there.name, build=None)
+    assert placed == {"name": there.name, "ours": False, "record": None}
     # It is not ours, so it is not withdrawn either.
     keeper.get("withdraw", pool=pool.uuid, name=there.name)
     assert there.read_bytes() == b"somebody's"
@@ -48,7 +48,7 @@ def test_a_purpose_has_its_names(
     keeper: RawKeeper, pool: TestPool, purpose: str, name: str
 ) -> None:
     staging = staged(keeper, pool, purpose)
-    reply = keeper.ask("place", staging=staging, file="v1", name=name)
+    reply = keeper.ask("place", staging=staging, file="v1", name=name, build=None)
     assert (reply.error, "cannot be" in reply.text) == ("Internal", True)
     assert not (pool.path / name).exists()
     keeper.get("release", number=staging, failed=False)
@@ -63,7 +63,7 @@ def test_what_was_not_flushed_is_not_placed(
     if purpose in {"layers", "volume"}:
         write(pool, "v1")
     file = {"disk": "disk", "directory": "root"}.get(purpose, "v1")
-    reply = keeper.ask("place", staging=staging, file=file, name=name)
+    reply = keeper.ask("place", staging=staging, file=file, name=name, build=None)
     assert (reply.error, "was not flushed" in reply.text) == ("Internal", True)
     assert names_in(pool.path) == []
     keeper.get("release", number=staging, failed=False)
@@ -74,8 +74,8 @@ def test_a_file_is_flushed_and_placed_once(keeper: RawKeeper, pool: TestPool) ->
     write(pool, "v1")
     keeper.get("flush", staging=staging, file="v1")
     assert keeper.ask("flush", staging=staging, file="v1").error
-    keeper.get("place", staging=staging, file="v1", name="guest")
-    assert keeper.ask("place", staging=staging, file="v1", name="other").error
+    keeper.get("place", staging=staging, file="v1", name="guest", build=None)
+    assert keeper.ask("place", staging=staging, file="v1", name="other", build=None).error
     keeper.get("release", number=staging, failed=False)
     keeper.get("withdraw", pool=pool.uuid, name="guest")
 
@@ -86,15 +86,10 @@ def test_only_what_the_connection_has_placed_is_withdrawn_and_registered(
     (pool.path / "guest").write_bytes(b"somebody's")
     layer = pool.layer("1")
     for name in ("guest", layer):
-        placed = {"name": name, "ours": True}
         for reply in (
             keeper.ask("withdraw", pool=pool.uuid, name=name),
-            keeper.ask(
-                "register-volume", pool=pool.uuid, placed=placed, backing=None, formats=["x"]
-            ),
-            keeper.ask(
-                "register-chain", pool=pool.uuid, chain=[{"placed": placed, "backing": None}]
-            ),
+            keeper.ask("register-volume", pool=pool.uuid, name=name, backing=None, formats=["x"]),
+            keeper.ask("register-chain", pool=pool.uuid, chain=[{"name": name, "backing": None}]),
         ):
             assert "was not placed on this connection" in reply.text
     assert names_in(pool.path) == sorted(["guest", layer])
@@ -121,7 +116,7 @@ def test_an_image_that_refers_to_other_files_is_not_placed(
         staging = staged(keeper, pool, purpose)
         write(pool, "v1", content)
         keeper.get("flush", staging=staging, file="v1")
-        reply = keeper.ask("place", staging=staging, file="v1", name=name)
+        reply = keeper.ask("place", staging=staging, file="v1", name=name, build=None)
         assert (reply.error, "was not added" in reply.text) == ("Internal", True)
         keeper.get("release", number=staging, failed=False)
     assert unfinished_in(pool.path) == []
@@ -132,7 +127,7 @@ def test_an_image_that_refers_to_a_layer_is_placed(keeper: RawKeeper, pool: Test
     staging = staged(keeper, pool)
     write(pool, "v1", qcow2(base.encode()))
     keeper.get("flush", staging=staging, file="v1")
-    assert keeper.get("place", staging=staging, file="v1", name=name)["ours"] is True
+    assert keeper.get("place", staging=staging, file="v1", name=name, build=None)["ours"] is True
     keeper.get("release", number=staging, failed=False)
 
 
@@ -143,14 +138,14 @@ def test_layers_that_something_uses_are_not_deleted(keeper: RawKeeper, pool: Tes
     # Whatever the service says about who counts.
     for names in ([base], [middle], [middle, base]):
         keeper.get("users", pool=pool.uuid, names=[base, middle])
-        reply = keeper.get("delete", pool=pool.uuid, names=names)
+        reply = delete(keeper, pool, *names)
         assert (reply["names"], reply["error"]) == ([], "InUse"), names
     (pool.path / top).unlink()
     keeper.get("users", pool=pool.uuid, names=[base, middle])
     # In the wrong order, nothing; the right one shows that they could go.
-    reply = keeper.get("delete", pool=pool.uuid, names=[base, middle])
+    reply = delete(keeper, pool, base, middle)
     assert (reply["names"], reply["error"]) == ([], "InUse")
-    reply = keeper.get("delete", pool=pool.uuid, names=[middle, base])
+    reply = delete(keeper, pool, middle, base)
     assert (reply["names"], reply["error"]) == ([middle, base], "")
 
 
@@ -185,7 +180,7 @@ def test_numbers_of_others_mean_nothing(keeper: RawKeeper, pool: TestPool) -> No
     requests: tuple[tuple[str, dict[str, Any]], ...] = (
         ("link", {"names": [f"layer-{'1' * 64}.qcow2"]}),
         ("flush", {"file": "v1"}),
-        ("place", {"file": "v1", "name": "guest"}),
+        ("place", {"file": "v1", "name": "guest", "build": None}),
         ("create-overlay", {"size": 2**26, "backing": f"layer-{'1' * 64}.qcow2"}),
     )
     for message, content in requests:
@@ -302,7 +297,7 @@ def test_a_contained_directory_has_nothing_of_roots(
             assert "finished" in start(keeper, "directory-worker", control, staging=staging).text
     else:
         assert reply.error == "PoolUnsupported"
-        assert keeper.ask("place", staging=staging, file="root", name="guest").error
+        assert keeper.ask("place", staging=staging, file="root", name="guest", build=None).error
     keeper.get("release", number=staging, failed=False)
 
 

@@ -34,7 +34,6 @@ _NO_STAMPS: tuple[object, ...] = (
 _NO_NUMBERS = (-1, 2**53 + 1, 1.0, "1", True, None, [1])
 
 _POOL: dict[str, Any] = {"pool": _UUID}
-_PLACED = {"name": "guest.qcow2", "ours": True}
 _PROGRAM: dict[str, Any] = {
     "kind": "layer-worker",
     "staging": None,
@@ -52,7 +51,7 @@ _RIGHT: dict[Message, dict[str, Any]] = {
     Message.REFRESH: _POOL,
     Message.SPACE: _POOL,
     Message.USERS: {**_POOL, "names": [_LAYER]},
-    Message.DELETE: {**_POOL, "names": [_LAYER]},
+    Message.DELETE: {**_POOL, "lock": 1, "names": [_LAYER]},
     Message.SWEEP: _POOL,
     Message.CLAIM: {**_POOL, "claim": None, "names": [_LAYER], "build": ["0" * 64]},
     Message.LOCK: _POOL,
@@ -70,9 +69,9 @@ _RIGHT: dict[Message, dict[str, Any]] = {
     Message.CREATE_OVERLAY: {"staging": 1, "size": 2**26, "backing": _LAYER},
     Message.LINK: {"staging": 1, "names": [_LAYER]},
     Message.FLUSH: {"staging": 1, "file": "v1"},
-    Message.PLACE: {"staging": 1, "file": "v1", "name": _LAYER},
-    Message.REGISTER_VOLUME: {**_POOL, "placed": _PLACED, "backing": _LAYER, "formats": ["raw"]},
-    Message.REGISTER_CHAIN: {**_POOL, "chain": [{"placed": _PLACED, "backing": None}]},
+    Message.PLACE: {"staging": 1, "file": "v1", "name": _LAYER, "build": None},
+    Message.REGISTER_VOLUME: {**_POOL, "name": "guest", "backing": _LAYER, "formats": ["raw"]},
+    Message.REGISTER_CHAIN: {**_POOL, "chain": [{"name": "guest", "backing": None}]},
     Message.WITHDRAW: {**_POOL, "name": "guest.qcow2"},
     Message.START_PROGRAM: _PROGRAM,
     Message.WAIT_PROGRAM: {"program": 1},
@@ -86,6 +85,7 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.FIND_VOLUMES, "refresh"): (0, "true", None),
     (Message.FIND_FILES, "names"): ([["a"]], *([name] for name in _NO_NAMES)),
     (Message.USERS, "names"): tuple([name] for name in _NO_LAYERS),
+    (Message.DELETE, "lock"): _NO_NUMBERS,
     (Message.DELETE, "names"): tuple([_LAYER, name] for name in _NO_LAYERS),
     (Message.CLAIM, "claim"): tuple(number for number in _NO_NUMBERS if number is not None),
     (Message.CLAIM, "names"): (_LAYER, *([name] for name in _NO_VOLUMES)),
@@ -115,10 +115,11 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.FLUSH, "file"): _NO_VOLUMES,
     (Message.PLACE, "file"): _NO_VOLUMES,
     (Message.PLACE, "name"): _NO_VOLUMES,
-    (Message.REGISTER_VOLUME, "placed"): ({}, {"name": "../x", "ours": True}, None),
+    (Message.PLACE, "build"): ("", "0" * 63, "F" * 64, 1, ["0" * 64]),
+    (Message.REGISTER_VOLUME, "name"): _NO_VOLUMES,
     (Message.REGISTER_VOLUME, "backing"): ("guest.qcow2", f"../{_LAYER}"),
     (Message.REGISTER_VOLUME, "formats"): ("raw", ["a\nb"]),
-    (Message.REGISTER_CHAIN, "chain"): ([{"placed": _PLACED, "backing": "x"}], {}, [None]),
+    (Message.REGISTER_CHAIN, "chain"): ([{"name": "guest", "backing": "x"}], {}, [None]),
     (Message.WITHDRAW, "name"): _NO_VOLUMES,
     (Message.START_PROGRAM, "kind"): ("", "bash", "/bin/sh", None),
     (Message.START_PROGRAM, "memory"): (0, 2**40, *_NO_NUMBERS),

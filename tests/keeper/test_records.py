@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import pairs
+from tests.keeper.requests import claim_of, delete, pairs, write
+from tests.support.pool_content import names_in
 from tests.support.raw_keeper import RawKeeper, Reply
 from virtlayer.protocol.records import READ_LIMIT, RECORD_LIMIT
 
@@ -241,7 +242,80 @@ def test_the_record_of_a_layer_is_deleted_with_it(
         request = {"kind": "layer", "name": layer, "expected": None, "holder": holder}
         keeper.get("put-record", [content], pool=pool.uuid, **request)
     assert len(listed(keeper, pool)["records"]) == 1
-    assert keeper.get("delete", pool=pool.uuid, names=[layer])["names"] == [layer]
+    assert delete(keeper, pool, layer)["names"] == [layer]
+    assert listed(keeper, pool)["records"] == []
+
+
+# ---- records that come with volumes ----
+
+
+def _place(
+    keeper: RawKeeper, pool: TestPool, holder: int, name: str, record: bytes, purpose: str
+) -> Any:
+    staging = keeper.get("stage", pool=pool.uuid, claim=holder, purpose=purpose)["staging"]
+    write(pool, "v1")
+    keeper.get("flush", staging=staging, file="v1")
+    with sealed(record) as content:
+        request = {"file": "v1", "name": name, "build": None}
+        placed = keeper.get("place", [content], staging=staging, **request)
+    keeper.get("release", number=staging, failed=False)
+    return placed
+
+
+def test_a_volume_comes_with_its_record(keeper: RawKeeper, pool: TestPool, holder: int) -> None:
+    layer = f"layer-{'1' * 64}.qcow2"
+    for kind, purpose, name in (("layer", "layers", layer), ("volume", "volume", "guest")):
+        placed = _place(keeper, pool, holder, name, b'{"one": 1}', purpose)
+        assert placed["ours"]
+        [(record, content)] = read(keeper, pool, file_of(kind, name))
+        assert (record["stamp"], content) == (placed["record"], b'{"one": 1}')
+        # Another one of that name is not placed, and its record neither.
+        again = _place(keeper, pool, holder, name, b"other", purpose)
+        assert again == {"name": name, "ours": False, "record": None}
+        assert read(keeper, pool, file_of(kind, name))[0][1] == b'{"one": 1}'
+
+
+def test_a_record_of_a_deleted_volume_is_replaced(
+    keeper: RawKeeper, pool: TestPool, holder: int
+) -> None:
+    """A layer of one name has one content, and so its record stays."""
+    layer = f"layer-{'1' * 64}.qcow2"
+    for kind, purpose, name in (("layer", "layers", layer), ("volume", "volume", "guest")):
+        _place(keeper, pool, holder, name, b"before", purpose)
+        (pool.path / name).unlink()
+        placed = _place(keeper, pool, holder, name, b"after", purpose)
+        expected = b"before" if kind == "layer" else b"after"
+        assert (placed["record"] is None) == (kind == "layer")
+        assert read(keeper, pool, file_of(kind, name))[0][1] == expected
+
+
+def test_a_record_stays_only_if_its_volume_is_placed(
+    keeper: RawKeeper, pool: TestPool, holder: int
+) -> None:
+    staging = keeper.get("stage", pool=pool.uuid, claim=holder, purpose="directory")["staging"]
+    request = {"file": "root", "name": "guest", "build": None}
+    with sealed(b"{}") as content:
+        assert keeper.ask("place", [content], staging=staging, **request).error == "Internal"
+        assert listed(keeper, pool)["records"] == []
+        keeper.get("flush", staging=staging, file="root")
+        (pool.path / "guest").mkdir()
+        assert keeper.ask("place", [content], staging=staging, **request).error == "VolumeExists"
+        assert listed(keeper, pool)["records"] == []
+        (pool.path / "guest").rmdir()
+    keeper.get("release", number=staging, failed=False)
+
+
+def test_a_layer_is_withdrawn_with_its_record_unless_another_job_counts_on_it(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    layer = f"layer-{'1' * 64}.qcow2"
+    holder, other = claim_of(keeper, pool, layer), claim_of(keeper, pool, layer)
+    _place(keeper, pool, holder, layer, b"{}", "layers")
+    assert keeper.ask("withdraw", pool=pool.uuid, name=layer).error == "InUse"
+    assert (pool.path / layer).exists()
+    keeper.get("release", number=other, failed=False)
+    keeper.get("withdraw", pool=pool.uuid, name=layer)
+    assert names_in(pool.path) == []
     assert listed(keeper, pool)["records"] == []
 
 

@@ -12,7 +12,8 @@ done once for all volumes of a chain: a refresh looks into every file of the poo
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,10 +22,14 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, Libvirt, VirtlayerError, VolumeExists
 from virtlayer.keeper.beneath import Identity, identity, link, open_directory, open_regular, opened
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.pool_lock import under_lock
+from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.keeper.removal import remove_tree
+from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.records import Stamp
 
 LAYER_MODE = 0o440
 """Nobody writes to a layer again: others' images are built on it. Only QEMU reads it."""
@@ -68,11 +73,13 @@ class Placed:
         path: The file.
         ours: False if another process had finished the same volume before, and won.
         identity: What was placed, whatever has the name now.
+        record: The stamp of the record that was written with it; None if none was.
     """
 
     path: Path
     ours: bool
     identity: Identity
+    record: Stamp | None = None
 
 
 async def flush_volume(
@@ -105,7 +112,11 @@ async def flush_volume(
 
 
 async def place_volume(
-    pool: Pool, flushed: FlushedFile, name: str, check: Check | None = None
+    pool: Pool,
+    flushed: FlushedFile,
+    name: str,
+    check: Check | None = None,
+    record: NewRecord | None = None,
 ) -> Placed:
     """Give a flushed file its name in the pool, for good when this returns.
 
@@ -116,6 +127,7 @@ async def place_volume(
         name: The volume's name. If a volume of that name is there, it stays: layer volumes of one
             name have one content.
         check: Looks at the file before; None to place any file.
+        record: What says about the volume what it is, written before; None if nothing does.
 
     Raises:
         NoSpace: The pool is full.
@@ -124,7 +136,11 @@ async def place_volume(
         Internal: The check says that the file must not get a name.
     """
     try:
-        return await to_completion(asyncio.to_thread(_place, flushed, pool.path / name, check))
+        if record is None or is_layer_volume(name):
+            placing = asyncio.to_thread(_place, flushed, pool.path / name, check, record)
+            return await to_completion(placing)
+        # A volume of that name may have been another one before, and left its record.
+        return await under_lock(pool, lambda _: _place(flushed, pool.path / name, check, record))
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -169,7 +185,7 @@ async def register_chain(
     pools: Pools,
     pool: Pool,
     chain: Mapping[Placed, Path | None],
-    check_unused: Callable[[str], Awaitable[None]],
+    removing: Callable[[str], AbstractAsyncContextManager[None]],
 ) -> dict[str, Volume]:
     """Let libvirt find the placed volumes of a chain, and see that it understands them as we do.
 
@@ -182,7 +198,7 @@ async def register_chain(
         pool: The pool that the volumes were placed in.
         chain: What ``place_volume`` returned, base first, and the image that each is an overlay of;
             None if of none.
-        check_unused: Sees that nothing uses a layer before it is removed; raises InUse otherwise.
+        removing: A layer is removed in its context. Raises InUse if something uses the layer.
 
     Returns:
         The volumes by their names.
@@ -199,8 +215,8 @@ async def register_chain(
             order = list(chain)
             for doomed in reversed(order[order.index(placed) :]):
                 if doomed.ours:
-                    await check_unused(doomed.path.name)
-                await withdraw_volume(pools, pool, doomed)
+                    async with removing(doomed.path.name):
+                        await withdraw_volume(pools, pool, doomed)
             raise
     return volumes
 
@@ -276,17 +292,53 @@ def _take_over(file: int, owner: int, name: str, group: int | None) -> None:
         os.fchown(file, os.geteuid(), group)
 
 
-def _place(flushed: FlushedFile, target: Path, check: Check | None) -> Placed:
+def _place(
+    flushed: FlushedFile, target: Path, check: Check | None, record: NewRecord | None
+) -> Placed:
     if check is not None:
         check(flushed.descriptor, target.name)
     directory = flushed.staging.pool_directory
+    with recorded(directory, target.name, record) as stamp:
+        try:
+            link(flushed.descriptor, directory, target.name)
+            ours = True
+        except FileExistsError:
+            ours = False
+        os.fsync(directory)
+    return Placed(target, ours, identity(flushed.descriptor), stamp)
+
+
+@contextlib.contextmanager
+def recorded(directory: int, name: str, record: NewRecord | None) -> Iterator[Stamp | None]:
+    """Have a record written, which stays if the volume that it is about is placed.
+
+    Args:
+        directory: A descriptor of the pool's directory.
+        name: The volume. If there is one, another one is not placed, and nothing is written.
+        record: The record; None if there is none.
+
+    Yields:
+        Its stamp; None if it was not written.
+    """
+    if record is None or _exists(directory, name):
+        yield None
+        return
+    # Layers of one name have one content, and two hosts may place one at a time.
+    stamp = record.add() if is_layer_volume(name) else record.replace()
     try:
-        link(flushed.descriptor, directory, target.name)
-        ours = True
-    except FileExistsError:
-        ours = False
-    os.fsync(directory)
-    return Placed(target, ours, identity(flushed.descriptor))
+        yield stamp
+    except BaseException:
+        if stamp is not None:
+            record.remove()
+        raise
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remove(pool_path: Path, placed: Placed) -> None:

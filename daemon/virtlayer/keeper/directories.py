@@ -4,17 +4,19 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, VolumeExists
 from virtlayer.keeper.beneath import identity
 from virtlayer.keeper.calls import sync_filesystem
-from virtlayer.keeper.commit import Placed
+from virtlayer.keeper.commit import Placed, recorded
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.pool_lock import under_lock
+from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.protocol.pools import Pool
 
@@ -38,7 +40,12 @@ async def flush_directory(directory: int) -> None:
 
 
 async def place_directory(
-    pool: Pool, staging: StagingDirectory, staged: str, directory: int, name: str
+    pool: Pool,
+    staging: StagingDirectory,
+    staged: str,
+    directory: int,
+    name: str,
+    record: NewRecord | None = None,
 ) -> Placed:
     """Give a flushed directory its name in the pool, for good when this returns.
 
@@ -48,6 +55,7 @@ async def place_directory(
         staged: The directory's name there, which it loses.
         directory: A descriptor of it.
         name: The volume's name.
+        record: What says about the volume what it is, written before; None if nothing does.
 
     Raises:
         VolumeExists: The pool has something of that name.
@@ -55,32 +63,51 @@ async def place_directory(
         PoolUnsupported: The pool's directory cannot be written.
         PoolInactive: The pool's directory no longer exists.
     """
+    place = functools.partial(_place, pool, staging, staged, directory, name, record)
     try:
-        return await to_completion(
-            asyncio.to_thread(_place, staging, staged, directory, pool.path / name)
-        )
+        if record is None:
+            return await to_completion(asyncio.to_thread(place))
+        # A volume of that name may have been another one before, and left its record.
+        return await under_lock(pool, lambda _: place())
     except OSError as error:
-        if error.errno in _TAKEN:
-            raise VolumeExists(
-                f'Another volume "{name}" was created in the pool "{pool.name}" during the pull. '
-                "Choose another name, or delete that volume."
-            ) from error
         raise refused_by_system(error, pool.name, pool.path) from error
 
 
-def _place(staging: StagingDirectory, staged: str, directory: int, target: Path) -> Placed:
-    pool = staging.pool_directory
-    # rename(2) replaces an empty directory, and nothing else: this one is to be replaced.
-    os.mkdir(target.name, _WRITABLE, dir_fd=pool)
+def _place(
+    pool: Pool,
+    staging: StagingDirectory,
+    staged: str,
+    directory: int,
+    name: str,
+    record: NewRecord | None,
+) -> Placed:
+    target = staging.pool_directory
+    with recorded(target, name, record) as stamp:
+        try:
+            # rename(2) replaces an empty directory, and nothing else: this one is to be replaced.
+            os.mkdir(name, _WRITABLE, dir_fd=target)
+            _move(staging, staged, directory, name)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                raise VolumeExists(
+                    f'Another volume "{name}" was created in the pool "{pool.name}" during '
+                    "the pull. Choose another name, or delete that volume."
+                ) from error
+            raise
+        os.fsync(target)
+    return Placed(pool.path / name, ours=True, identity=identity(directory), record=stamp)
+
+
+def _move(staging: StagingDirectory, staged: str, directory: int, name: str) -> None:
+    """Move a directory to where an empty one is, which is removed if that fails."""
+    target = staging.pool_directory
     try:
         with _movable(directory):
-            os.rename(staged, target.name, src_dir_fd=staging.descriptor, dst_dir_fd=pool)
+            os.rename(staged, name, src_dir_fd=staging.descriptor, dst_dir_fd=target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.rmdir(target.name, dir_fd=pool)
+            os.rmdir(name, dir_fd=target)
         raise
-    os.fsync(pool)
-    return Placed(target, ours=True, identity=identity(directory))
 
 
 @contextlib.contextmanager

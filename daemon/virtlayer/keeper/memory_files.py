@@ -7,6 +7,7 @@ file that a compromised service could pass.
 
 import fcntl
 import os
+from collections.abc import Sequence
 
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import OwnedDescriptor
@@ -24,19 +25,25 @@ def seal(descriptor: int) -> None:
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
 
 
-def sealed_size(descriptor: int, limit: int) -> int:
-    """See that a received descriptor is one of a sealed memory file.
+def received_content(descriptors: Sequence[int], limit: int) -> int | None:
+    """The content that came with a request; None if none did.
 
     Args:
-        descriptor: What the service has sent.
+        descriptors: What came with it.
         limit: The most bytes that it may have.
 
-    Returns:
-        How many it has.
-
     Raises:
-        Internal: It is something else, or too large.
+        Internal: There are several, or it is not a sealed memory file, or too large.
     """
+    if not descriptors:
+        return None
+    if len(descriptors) > 1:
+        raise Internal("The service sent more than one content.")
+    _check_sealed(descriptors[0], limit)
+    return descriptors[0]
+
+
+def _check_sealed(descriptor: int, limit: int) -> None:
     try:
         seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
     except OSError:
@@ -46,4 +53,3 @@ def sealed_size(descriptor: int, limit: int) -> int:
     size = os.fstat(descriptor).st_size
     if size > limit:
         raise Internal(f"The service sent {size} bytes; at most {limit} are allowed.")
-    return size

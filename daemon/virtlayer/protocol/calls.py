@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from virtlayer.protocol.checks import (
+    BuildKey,
     LayerName,
     Name,
     Number,
@@ -30,6 +31,7 @@ from virtlayer.protocol.records import (
     RecordContents,
     RecordList,
     RecordPut,
+    Stamp,
 )
 
 
@@ -138,9 +140,24 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Layer volumes of a pool, by their names; to be deleted in this order."""
+    """Layer volumes of a pool, by their names."""
 
     pool: Uuid
+    names: tuple[LayerName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Layer volumes of a pool, to be deleted in this order.
+
+    Attributes:
+        pool: The pool.
+        lock: The number of its lock.
+        names: The volumes.
+    """
+
+    pool: Uuid
+    lock: Number
     names: tuple[LayerName, ...]
 
 
@@ -250,17 +267,19 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A flushed file, and the name that it gets.
+    """A flushed file, and the name that it gets. Its record may come as a sealed memory file.
 
     Attributes:
         staging: The staging directory.
         file: The file's name there.
         name: The name of the volume.
+        build: The key of the layer that its claim need no longer build; None if there is none.
     """
 
     staging: Number
     file: VolumeName
     name: VolumeName
+    build: BuildKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +289,12 @@ class Placed:
     Attributes:
         name: Its name.
         ours: False if there was one of that name before.
+        record: The stamp of its record; None if none came with it, or if one was there before.
     """
 
     name: VolumeName
     ours: bool
+    record: Stamp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +303,13 @@ class RegisterVolume:
 
     Attributes:
         pool: The pool.
-        placed: The volume.
+        name: Its name.
         backing: The name of the layer that it is an overlay of; None if of none.
         formats: What libvirt may take it for.
     """
 
     pool: Uuid
-    placed: Placed
+    name: VolumeName
     backing: LayerName | None
     formats: tuple[Name, ...]
 
@@ -297,7 +318,7 @@ class RegisterVolume:
 class ChainLink:
     """A placed volume of a chain, and the layer that it is an overlay of; None if of none."""
 
-    placed: Placed
+    name: VolumeName
     backing: LayerName | None
 
 
@@ -354,7 +375,7 @@ FIND_FILES = Call(Message.FIND_FILES, NamedFiles, Files)
 REFRESH = Call(Message.REFRESH, KnownPool, Nothing)
 SPACE = Call(Message.SPACE, KnownPool, Bytes)
 USERS = Call(Message.USERS, Layers, Usage)
-DELETE = Call(Message.DELETE, Layers, Deleted)
+DELETE = Call(Message.DELETE, Delete, Deleted)
 SWEEP = Call(Message.SWEEP, KnownPool, Swept)
 CLAIM = Call(Message.CLAIM, ClaimVolumes, Claimed)
 LOCK = Call(Message.LOCK, KnownPool, Locked)

@@ -60,7 +60,7 @@ async def _lock(turn: Turn, request: calls.KnownPool) -> Locked:
         except BaseException:
             await to_completion(lock.release())
             raise
-        return Locked(turn.holdings.add_lock(lock), tuple(sorted(lock.claimed)))
+        return Locked(turn.holdings.add_lock(lock), tuple(sorted(lock.claimed())))
 
 
 async def _release(turn: Turn, request: Release) -> calls.Nothing:

@@ -85,12 +85,21 @@ class Survey:
     placements: int
 
 
+@dataclass(frozen=True, slots=True)
+class _PlacedHere:
+    """What was placed, for which claim, and when (by the loop's clock)."""
+
+    placed: Placed
+    claim: str
+    at: float
+
+
 class Holdings:
     """Claims, staging directories, programs, and what was placed and seen on one connection."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
-        self._placed: dict[tuple[str, str], tuple[Placed, float]] = {}
+        self._placed: dict[tuple[str, str], _PlacedHere] = {}
         self.surveys: dict[str, Survey] = {}
         self._claims: dict[int, Claim] = {}
         self._locks: dict[int, PoolLock] = {}
@@ -198,10 +207,11 @@ class Holdings:
         except KeyError:
             raise _unknown("program", number) from None
 
-    def add_placed(self, pool: Pool, placed: Placed) -> None:
-        """Take note of a file that was placed in a pool."""
+    def add_placed(self, claim: Claim, placed: Placed) -> None:
+        """Take note of a file that was placed in the pool of a claim."""
         now = asyncio.get_running_loop().time()
-        self._placed[pool.uuid, placed.path.name] = (placed, now)
+        here = _PlacedHere(placed, claim.name, now)
+        self._placed[claim.pool.uuid, placed.path.name] = here
 
     def placed(self, pool: Pool, name: str) -> Placed:
         """What was placed under a name; it is ours for a while only, unless it is a layer.
@@ -211,16 +221,27 @@ class Holdings:
         Raises:
             Internal: It was not placed on this connection.
         """
+        here = self._placed_here(pool, name)
+        age = asyncio.get_running_loop().time() - here.at
+        if age > OURS_SECONDS and not is_layer_volume(name):
+            return replace(here.placed, ours=False)
+        return here.placed
+
+    def claim_of_placed(self, pool: Pool, name: str) -> str:
+        """The name of the claim for which something was placed, which may be over by now.
+
+        Raises:
+            Internal: It was not placed on this connection.
+        """
+        return self._placed_here(pool, name).claim
+
+    def _placed_here(self, pool: Pool, name: str) -> "_PlacedHere":
         try:
-            placed, at = self._placed[pool.uuid, name]
+            return self._placed[pool.uuid, name]
         except KeyError:
             raise Internal(
                 f'The volume "{name}" of the pool "{pool.name}" was not placed on this connection.'
             ) from None
-        age = asyncio.get_running_loop().time() - at
-        if age > OURS_SECONDS and not is_layer_volume(name):
-            return replace(placed, ours=False)
-        return placed
 
     @contextlib.contextmanager
     def making_staging(self) -> Iterator[None]:

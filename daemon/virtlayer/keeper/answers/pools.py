@@ -106,22 +106,32 @@ async def _users(turn: Turn, request: calls.Layers) -> Usage:
     return await _survey(turn, await pool_of(turn, request.pool), request.names)
 
 
-async def _delete(turn: Turn, request: calls.Layers) -> calls.Deleted:
+async def _delete(turn: Turn, request: calls.Delete) -> calls.Deleted:
     """Delete layers one after the other, up to the first that cannot be deleted.
 
     What the service says about their users counts for nothing: they are looked for here.
     """
     pool = await pool_of(turn, request.pool)
+    lock = turn.holdings.lock(request.lock, pool)
+    async with lock.in_use:
+        return await _delete_all(turn, pool, request.names, lock.claimed())
+
+
+async def _delete_all(
+    turn: Turn, pool: Pool, names: tuple[str, ...], claimed: frozenset[str]
+) -> calls.Deleted:
     usage, volumes = None, dict[str, Volume]()
     deleted: list[str] = []
-    for name in request.names:
+    for name in names:
         try:
+            check_unclaimed(pool, name, claimed)
             # Deleting many takes long, and what was found before gets old.
-            recent = await _recent_usage(turn, pool, request.names)
+            recent = await _recent_usage(turn, pool, names)
             if recent is not usage:
                 usage, volumes = recent, dict(recent.volumes)
             _check_unused(pool, name, usage, volumes)
-            await delete_volume(turn.hypervisor, pool, name)
+            # Before the lock can end: libvirt goes on when nobody waits for it.
+            await to_completion(delete_volume(turn.hypervisor, pool, name))
             record = record_file(RecordKind.LAYER, name)
             await to_completion(asyncio.to_thread(delete_record, pool, record))
         except VirtlayerError as error:
@@ -152,6 +162,24 @@ async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
     """
     usage = await usage_of(turn.hypervisor, turn.pools, pool, (name,))
     _check_unused(pool, name, usage, usage.volumes)
+
+
+def check_unclaimed(pool: Pool, name: str, claimed: Collection[str]) -> None:
+    """See that no running job counts on a layer.
+
+    Args:
+        pool: The pool.
+        name: The layer.
+        claimed: What is claimed there, while the pool is locked.
+
+    Raises:
+        InUse: One does.
+    """
+    if name in claimed:
+        raise InUse(
+            f'The volume {name} in the pool "{pool.name}" is used by a running job, on this host '
+            "or another one. Try again when that is over."
+        )
 
 
 async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:

@@ -6,14 +6,13 @@ import functools
 import os
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.pools import active_pool_of
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import list_records, put_record, read_records
-from virtlayer.keeper.memory_files import sealed_size
+from virtlayer.keeper.memory_files import received_content
 from virtlayer.protocol import calls
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import (
@@ -50,7 +49,7 @@ async def _read(turn: Turn, request: ReadRecords) -> RecordContents:
 
 
 async def _put(turn: Turn, request: PutRecord) -> RecordPut:
-    content = _content_of(turn)
+    content = received_content(turn.descriptors, RECORD_LIMIT)
     pool = await active_pool_of(turn, request.pool)
     file = record_file(request.kind, request.name)
     if turn.holdings.has_lock(request.holder):
@@ -73,16 +72,6 @@ async def _in_thread(
         return await to_completion(asyncio.to_thread(put))
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
-
-
-def _content_of(turn: Turn) -> int | None:
-    """The content that came with a request; None if there is none."""
-    if len(turn.descriptors) > 1:
-        raise Internal("A record has one content.")
-    for descriptor in turn.descriptors:
-        sealed_size(descriptor, RECORD_LIMIT)
-        return descriptor
-    return None
 
 
 ANSWERS = (

@@ -5,16 +5,23 @@ The other end is ``service.keeper.staging``.
 """
 
 import asyncio
+import contextlib
 import functools
 import os
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from virtlayer.cancellation import meanwhile
+from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Staging
-from virtlayer.keeper.answers.pools import active_pool_of, check_layer_unused, pool_of
+from virtlayer.keeper.answers.pools import (
+    active_pool_of,
+    check_layer_unused,
+    check_unclaimed,
+    pool_of,
+)
 from virtlayer.keeper.beneath import (
     OwnedDescriptor,
     make_directory,
@@ -32,11 +39,15 @@ from virtlayer.keeper.commit import (
 from virtlayer.keeper.contained import check_contained
 from virtlayer.keeper.directories import flush_directory, place_directory
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.pool_lock import pool_locked
+from virtlayer.keeper.kinds.directory.records import NewRecord, delete_record
 from virtlayer.keeper.kinds.directory.staging import (
     StagingDirectory,
     link_chain,
     staging_directory,
 )
+from virtlayer.keeper.memory_files import received_content
 from virtlayer.keeper.own_images import check_disk, check_overlay
 from virtlayer.keeper.safe_places import check_place
 from virtlayer.keeper.users import layer_readers, qemu_uid
@@ -45,11 +56,20 @@ from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.programs import STAGED_DIRECTORY, STAGED_DISK
+from virtlayer.protocol.records import RECORD_LIMIT, RecordKind, record_file
 
 _VOLUME_MODE = 0o600
 """For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
 session mode the user, who is QEMU's user as well. What is in it may be secret."""
 DIRECTORY_PURPOSES = (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY)
+_RECORD_KINDS = {
+    Purpose.LAYERS: RecordKind.LAYER,
+    Purpose.VOLUME: RecordKind.VOLUME,
+    Purpose.DISK: RecordKind.DISK,
+    Purpose.DIRECTORY: RecordKind.DIRECTORY,
+    Purpose.CONTAINED_DIRECTORY: RecordKind.DIRECTORY,
+}
+"""What the record of a volume is about."""
 QEMU_PURPOSES = (Purpose.LAYERS, Purpose.VOLUME)
 """What QEMU's programs write: the staging directory is their user's."""
 
@@ -134,13 +154,15 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
     staging = turn.holdings.staging(request.staging)
     if is_layer_volume(request.name) != (staging.purpose is Purpose.LAYERS):
         raise Internal(f'A volume for the purpose {staging.purpose} cannot be "{request.name}".')
+    claim = turn.holdings.claim(staging.claim, staging.pool)
+    record = _record_of(turn, staging.purpose, claim, request.name)
     if staging.purpose in DIRECTORY_PURPOSES:
         assert staging.output is not None
         if not staging.is_finished:
             raise Internal("The directory was not flushed.")
         staging.is_finished = False
         placed = await place_directory(
-            staging.pool, staging.directory, STAGED_DIRECTORY, staging.output, request.name
+            staging.pool, staging.directory, STAGED_DIRECTORY, staging.output, request.name, record
         )
     else:
         try:
@@ -149,10 +171,20 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
             raise Internal(f"The file {request.file} was not flushed.") from None
         with flushed:
             check = check_overlay if staging.purpose in QEMU_PURPOSES else check_disk
-            placed = await place_volume(staging.pool, flushed, request.name, check)
+            placed = await place_volume(staging.pool, flushed, request.name, check, record)
     turn.pools.placements += 1
-    turn.holdings.add_placed(staging.pool, placed)
-    return calls.Placed(request.name, placed.ours)
+    turn.holdings.add_placed(claim, placed)
+    if request.build is not None:
+        claim.end_build(request.build)
+    return calls.Placed(request.name, placed.ours, placed.record)
+
+
+def _record_of(turn: Turn, purpose: Purpose, claim: Claim, name: str) -> NewRecord | None:
+    """The record that came with a volume."""
+    content = received_content(turn.descriptors, RECORD_LIMIT)
+    if content is None:
+        return None
+    return NewRecord(claim.own, claim.name, record_file(_RECORD_KINDS[purpose], name), content)
 
 
 async def _register_volume(turn: Turn, request: calls.RegisterVolume) -> calls.Volumes:
@@ -160,7 +192,7 @@ async def _register_volume(turn: Turn, request: calls.RegisterVolume) -> calls.V
     volume = await register_volume(
         turn.pools,
         pool,
-        _placed_here(turn, pool, request.placed.name),
+        _placed_here(turn, pool, request.name),
         expected_backing=_path(pool, request.backing),
         formats=request.formats,
     )
@@ -170,21 +202,41 @@ async def _register_volume(turn: Turn, request: calls.RegisterVolume) -> calls.V
 async def _register_chain(turn: Turn, request: calls.RegisterChain) -> calls.Volumes:
     pool = await pool_of(turn, request.pool)
     chain = {
-        _placed_here(turn, pool, link.placed.name): _path(pool, link.backing)
-        for link in request.chain
+        _placed_here(turn, pool, link.name): _path(pool, link.backing) for link in request.chain
     }
-    check_unused = functools.partial(check_layer_unused, turn, pool)
-    found = await register_chain(turn.pools, pool, chain, check_unused)
+    removing = functools.partial(_removing_layer, turn, pool)
+    found = await register_chain(turn.pools, pool, chain, removing)
     return calls.Volumes(tuple(found.values()))
 
 
 async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
     pool = await pool_of(turn, request.pool)
     placed = _placed_here(turn, pool, request.name)
-    if placed.ours and is_layer_volume(request.name):
-        await check_layer_unused(turn, pool, request.name)
-    await withdraw_volume(turn.pools, pool, placed)
+    if not placed.ours:
+        return calls.Nothing()
+    if is_layer_volume(request.name):
+        async with _removing_layer(turn, pool, request.name):
+            await withdraw_volume(turn.pools, pool, placed)
+    else:
+        await withdraw_volume(turn.pools, pool, placed)
     return calls.Nothing()
+
+
+@contextlib.asynccontextmanager
+async def _removing_layer(turn: Turn, pool: Pool, name: str) -> AsyncIterator[None]:
+    """Remove a layer that was placed here within the context, if nothing uses it; and its record.
+
+    Raises:
+        InUse: Something does, or another job counts on it, or that cannot be determined.
+        PoolLocked: Another process has the pool's lock.
+        VirtlayerError: libvirt cannot look at the pool.
+    """
+    async with pool_locked(pool) as lock:
+        check_unclaimed(pool, name, lock.claimed(but_for=turn.holdings.claim_of_placed(pool, name)))
+        await check_layer_unused(turn, pool, name)
+        yield
+        record = record_file(RecordKind.LAYER, name)
+        await to_completion(asyncio.to_thread(delete_record, pool, record))
 
 
 async def _readers_of(staging: Staging) -> int | None:
@@ -222,7 +274,7 @@ ANSWERS = (
     answer(calls.STAGE, _stage),
     answer(calls.LINK, _link),
     answer(calls.FLUSH, _flush),
-    answer(calls.PLACE, _place),
+    answer(calls.PLACE, _place, takes_descriptors=True),
     answer(calls.REGISTER_VOLUME, _register_volume),
     answer(calls.REGISTER_CHAIN, _register_chain),
     answer(calls.WITHDRAW, _withdraw),

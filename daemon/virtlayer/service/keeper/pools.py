@@ -8,6 +8,7 @@ from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
+from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.keeper.connection import KeeperLink, keeper_error
 
 
@@ -126,16 +127,20 @@ class Pools:
         """
         return await self._link.ask(calls.USERS, calls.Layers(pool.uuid, tuple(layers)))
 
-    async def delete(self, pool: Pool, layers: Iterable[str]) -> Deletion:
+    async def delete(self, lock: PoolLock, layers: Iterable[str]) -> Deletion:
         """Delete layer volumes in this order, up to the first that cannot be deleted.
 
+        Their records are deleted with them.
+
         Args:
-            pool: The pool.
+            lock: Of their pool.
             layers: Their names, those on top first.
         """
+        pool = lock.pool
         names = tuple(layers)
         try:
-            done = await self._link.ask(calls.DELETE, calls.Layers(pool.uuid, names))
+            request = calls.Delete(pool.uuid, lock.number, names)
+            done = await lock.connection.ask(calls.DELETE, request)
         except PoolUnavailable as error:
             # The keeper ended meanwhile: the pool says how far it got.
             left = await self.inodes(pool, names)

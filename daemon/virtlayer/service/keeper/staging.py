@@ -18,9 +18,10 @@ from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.claims import Release
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import Ended, StartProgram
-from virtlayer.service.keeper.claims import Claim
+from virtlayer.service.keeper.claims import Claim, until_unlocked
 from virtlayer.service.keeper.connection import KeeperConnection
 from virtlayer.service.keeper.programs import Program, running_on
+from virtlayer.service.keeper.records import sealed
 
 _LAYER_FORMATS = ("qcow2",)
 
@@ -98,20 +99,32 @@ class Staging:
         """
         await self._connection.ask(calls.FLUSH, calls.Flush(self._number, file))
 
-    async def place(self, file: str, name: str) -> Placed:
+    async def place(
+        self, file: str, name: str, *, record: bytes | None = None, build: str | None = None
+    ) -> Placed:
         """Give a flushed file or directory its name in the pool, for good when this returns.
 
         Args:
             file: Its name in the directory.
             name: The volume's name. If a volume of that name exists, it stays: layer volumes of one
                 name have one content.
+            record: What its record shall say. It is written before the volume has its name, and not
+                if there is a volume of that name, or a record of a layer of that name. None for no
+                record.
+            build: The key of a layer that the claim builds until it is placed.
 
         Raises:
             VolumeExists: A directory was to be placed, and something has the name.
             VirtlayerError: As ``flush``.
         """
-        request = calls.Place(self._number, file, name)
-        return await to_completion(self._connection.ask(calls.PLACE, request))
+        request = calls.Place(self._number, file, name, build)
+
+        async def place() -> Placed:
+            with sealed(record) as descriptors:
+                placed, _ = await self._connection.ask_with(calls.PLACE, request, descriptors)
+            return placed
+
+        return await until_unlocked(place)
 
     async def register_volume(
         self, placed: Placed, *, backing: str | None, formats: Collection[str] = _LAYER_FORMATS
@@ -132,7 +145,7 @@ class Staging:
             PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
-        request = calls.RegisterVolume(self.pool.uuid, placed, backing, tuple(formats))
+        request = calls.RegisterVolume(self.pool.uuid, placed.name, backing, tuple(formats))
         [volume] = (await self._connection.ask(calls.REGISTER_VOLUME, request)).volumes
         return volume
 
@@ -153,16 +166,21 @@ class Staging:
         Raises:
             VirtlayerError: As ``register_volume``.
         """
-        links = tuple(calls.ChainLink(placed, backing) for placed, backing in chain.items())
+        links = tuple(calls.ChainLink(placed.name, backing) for placed, backing in chain.items())
         request = calls.RegisterChain(self.pool.uuid, links)
-        found = await self._connection.ask(calls.REGISTER_CHAIN, request)
+        found = await until_unlocked(lambda: self._connection.ask(calls.REGISTER_CHAIN, request))
         return {volume.name: volume for volume in found.volumes}
 
     async def withdraw(self, placed: Placed) -> None:
-        """Remove a placed file again, if it is ours."""
+        """Remove a placed file again, if it is ours; with its record, if it is a layer.
+
+        Raises:
+            InUse: It is a layer, and something uses it, or another job counts on it.
+            VirtlayerError: libvirt cannot look at the pool.
+        """
         if placed.ours:
             request = calls.Withdraw(self.pool.uuid, placed.name)
-            await to_completion(self._connection.ask(calls.WITHDRAW, request))
+            await until_unlocked(lambda: self._connection.ask(calls.WITHDRAW, request))
 
     def let_go(self) -> None:
         """Say that nothing more is written: the directory is removed while the caller goes on.

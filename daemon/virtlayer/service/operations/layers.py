@@ -16,6 +16,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
 from virtlayer.service.catalog.catalog import ImageRecord, Version
+from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.operations.services import Services
 
 _log = logging.getLogger(__name__)
@@ -125,14 +126,16 @@ def would_free(layers: PoolLayers, doomed: tuple[str, ...]) -> Freed:
     return Freed(volumes=doomed, bytes=taken)
 
 
-async def delete_layers(services: Services, layers: PoolLayers, doomed: tuple[str, ...]) -> Freed:
+async def delete_layers(
+    services: Services, lock: PoolLock, layers: PoolLayers, doomed: tuple[str, ...]
+) -> Freed:
     """Delete layer volumes, and forget the versions that are over with them.
 
     Raises:
         InUse: libvirt is working with one of them. Those before it are gone.
         VirtlayerError: libvirt cannot delete one of them; likewise.
     """
-    await to_completion(_delete(services, layers.pool, doomed))
+    await to_completion(_delete(services, lock, doomed))
     needed = layers.needed()
     for version in layers.versions:
         # One that is a part of an image by now has nothing of its own that could go later.
@@ -141,8 +144,9 @@ async def delete_layers(services: Services, layers: PoolLayers, doomed: tuple[st
     return would_free(layers, doomed)
 
 
-async def _delete(services: Services, pool: Pool, doomed: tuple[str, ...]) -> None:
-    deletion = await services.pools.delete(pool, doomed)
+async def _delete(services: Services, lock: PoolLock, doomed: tuple[str, ...]) -> None:
+    pool = lock.pool
+    deletion = await services.pools.delete(lock, doomed)
     for name in deletion.names:
         await services.catalog.remove_volume(pool.name, name)
         _log.info(

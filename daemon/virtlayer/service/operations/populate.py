@@ -156,7 +156,7 @@ async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[st
                 for volume in version.volumes
             }
             doomed = layers.removable(expired, layers.needed() | lock.claimed)
-            return (await delete_layers(services, layers, doomed)).volumes, "", ""
+            return (await delete_layers(services, lock, layers, doomed)).volumes, "", ""
     except VirtlayerError as error:
         return (), error.name, error.message
 

@@ -37,4 +37,4 @@ async def prune(services: Services, request: PruneRequest, _job: Job) -> Freed:
         doomed = layers.removable(layers.known, layers.needed() | lock.claimed)
         if request.dry_run:
             return would_free(layers, doomed)
-        return await delete_layers(services, layers, doomed)
+        return await delete_layers(services, lock, layers, doomed)

@@ -57,7 +57,8 @@ async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed
         _refuse_if_used(layers, image.name, own)
         await services.catalog.remove(pool.name, image.name)
         former = [one.volumes for one in layers.versions if one.name == image.name]
-        return await delete_layers(services, layers, layers.removable(own.union(*former), needed))
+        doomed = layers.removable(own.union(*former), needed)
+        return await delete_layers(services, lock, layers, doomed)
 
 
 def _refuse_if_used(layers: PoolLayers, image: str, own: set[str]) -> None:

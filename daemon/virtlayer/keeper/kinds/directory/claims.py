@@ -132,6 +132,14 @@ class Claim:
         self._building.update(wanted[key] for key in taken)
         return frozenset(wanted.keys() - taken)
 
+    def end_build(self, key: str) -> None:
+        """Give up the right to build a layer, which is in the pool."""
+        byte = _byte(key)
+        lock_file = self._lock_file
+        if lock_file is not None and byte in self._building:
+            self._building.discard(byte)
+            unlock(lock_file, byte, 1)
+
     def end(self) -> None:
         """End the claim and what it builds; nothing happens if it was never made."""
         if self._own is not None and self._file is not None:
@@ -148,8 +156,8 @@ class Claim:
         self._file = self._lock_file = self._own = None
 
 
-def claimed_names(own: OwnDirectory) -> frozenset[str]:
-    """The volumes that all running jobs count on; the caller has the pool's lock.
+def live_claims(own: OwnDirectory) -> dict[str, frozenset[str]]:
+    """The volumes that all running jobs count on, by claim; the caller has the pool's lock.
 
     Args:
         own: ``.virtlayer`` of the pool.
@@ -158,14 +166,14 @@ def claimed_names(own: OwnDirectory) -> frozenset[str]:
         InUse: What a job counts on cannot be read.
         OSError: The claims cannot be listed.
     """
-    names: set[str] = set()
+    claims: dict[str, frozenset[str]] = {}
     with opened(own.open_part(CLAIMS)) as directory:
         ask_server(directory)
         with os.scandir(directory) as entries:
             found = [entry.name for entry in entries]
         for name in found:
             try:
-                names.update(_names_in(directory, name))
+                claims[name] = frozenset(_names_in(directory, name))
             except (OSError, ValueError) as error:
                 raise InUse(
                     f"Nothing was removed: cannot determine which volumes of the pool "
@@ -173,7 +181,7 @@ def claimed_names(own: OwnDirectory) -> frozenset[str]:
                     f"{own.path / CLAIMS / name} is unreadable: {error}. "
                     "Try again when all jobs have ended; then, delete that file."
                 ) from error
-    return frozenset(names)
+    return claims
 
 
 def _names_in(directory: int, name: str) -> list[str]:

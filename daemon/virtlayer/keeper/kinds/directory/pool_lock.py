@@ -11,13 +11,13 @@ import errno
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import OwnedDescriptor, opened
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory.claims import claimed_names
+from virtlayer.keeper.kinds.directory.claims import live_claims
 from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
 from virtlayer.keeper.kinds.directory.own_directory import (
     LOCK_FILE,
@@ -41,8 +41,7 @@ class PoolLock:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.claimed: frozenset[str] = frozenset()
-        """The names of the volumes that any job on any host counts on, once it is held."""
+        self._claims: Mapping[str, frozenset[str]] = {}
         self.in_use = asyncio.Lock()
         """Held while something is done that needs the lock."""
         self._file: OwnedDescriptor | None = None
@@ -57,6 +56,19 @@ class PoolLock:
     def own(self) -> OwnDirectory:
         """``.virtlayer`` of the pool."""
         return _held(self._own)
+
+    def claimed(self, *, but_for: str | None = None) -> frozenset[str]:
+        """The names of the volumes that any job on any host counts on.
+
+        Args:
+            but_for: The name of a claim that does not count.
+
+        Raises:
+            Internal: The lock is not held.
+        """
+        _held(self._file)
+        others = (names for claim, names in self._claims.items() if claim != but_for)
+        return frozenset().union(*others)
 
     async def take(self) -> None:
         """Wait for the lock.
@@ -77,9 +89,24 @@ class PoolLock:
 
     def _take(self) -> None:
         with _taken(self.pool) as (own, file):
-            self.claimed = claimed_names(own)
+            self._claims = live_claims(own)
             self._own = own.kept()
             self._file = OwnedDescriptor(os.dup(file))
+
+
+@contextlib.asynccontextmanager
+async def pool_locked(pool: Pool) -> AsyncIterator[PoolLock]:
+    """Hold the lock of a pool for as long as the context lasts.
+
+    Raises:
+        VirtlayerError: As ``PoolLock.take``.
+    """
+    lock = PoolLock(pool)
+    try:
+        await lock.take()
+        yield lock
+    finally:
+        await to_completion(lock.release())
 
 
 async def under_lock[T](pool: Pool, work: Callable[[OwnDirectory], T]) -> T:

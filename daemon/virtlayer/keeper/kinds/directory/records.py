@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
@@ -46,6 +47,62 @@ _RECORD = re.compile(r"[0-9a-f]{64}\.json")
 _SETTLED_SECONDS = 2.0
 """How old the last change of a directory must be for its time to tell it from the next change. File
 systems have clocks of 1 to 10 ms, and hosts and servers do not agree exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record that is written together with what it is about.
+
+    Attributes:
+        own: ``.virtlayer`` of the pool.
+        holder: The name of a claim.
+        file: The name of the record's file.
+        content: A descriptor of a sealed memory file.
+    """
+
+    own: OwnDirectory
+    holder: str
+    file: str
+    content: int
+
+    def add(self) -> Stamp | None:
+        """Write it, unless there is one; its stamp, or None.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        directory = self.own.descriptor
+        new = new_record(self.own, self.holder, self.content)
+        try:
+            # Unlike rename(2), link(2) replaces nothing.
+            os.link(new, self.file, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError:
+            return None
+        finally:
+            os.unlink(new, dir_fd=directory)
+        os.fsync(directory)
+        return _stamp_of(directory, self.file)
+
+    def replace(self) -> Stamp | None:
+        """Write it, also in the place of one that is there; the caller has the pool's lock.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        directory = self.own.descriptor
+        new = new_record(self.own, self.holder, self.content)
+        try:
+            os.rename(new, self.file, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            os.unlink(new, dir_fd=directory)
+            raise
+        os.fsync(directory)
+        return _stamp_of(directory, self.file)
+
+    def remove(self) -> None:
+        """Remove it, if that is possible."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.file, dir_fd=self.own.descriptor)
 
 
 def list_records(pool: Pool, since: Stamp | None) -> RecordList:
@@ -130,14 +187,7 @@ def put_record(
             os.unlink(file, dir_fd=directory)
             os.fsync(directory)
         return RecordPut(changed=False, stamp=None)
-    new = new_record(own, holder, content)
-    try:
-        os.rename(new, file, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        os.unlink(new, dir_fd=directory)
-        raise
-    os.fsync(directory)
-    return RecordPut(changed=False, stamp=_stamp_of(directory, file))
+    return RecordPut(changed=False, stamp=NewRecord(own, holder, file, content).replace())
 
 
 def delete_record(pool: Pool, file: str) -> None:
