@@ -140,7 +140,9 @@ async def place_volume(
             placing = asyncio.to_thread(_place, flushed, pool.path / name, check, record)
             return await to_completion(placing)
         # A volume of that name may have been another one before, and left its record.
-        return await under_lock(pool, lambda _: _place(flushed, pool.path / name, check, record))
+        return await under_lock(
+            record.own, lambda _: _place(flushed, pool.path / name, check, record)
+        )
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -304,8 +306,16 @@ def _place(
             ours = True
         except FileExistsError:
             ours = False
-        os.fsync(directory)
+        sync_names(directory, record)
     return Placed(target, ours, identity(flushed.descriptor), stamp)
+
+
+def sync_names(directory: int, record: NewRecord | None) -> None:
+    """Wait until the names of a volume and of its record are on disk."""
+    if record is not None:
+        # A file system with a journal writes both at a time, in the order in which they were given.
+        os.fsync(record.own.descriptor)
+    os.fsync(directory)
 
 
 @contextlib.contextmanager

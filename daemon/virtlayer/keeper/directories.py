@@ -13,7 +13,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, VolumeExists
 from virtlayer.keeper.beneath import identity
 from virtlayer.keeper.calls import sync_filesystem
-from virtlayer.keeper.commit import Placed, recorded
+from virtlayer.keeper.commit import Placed, recorded, sync_names
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NewRecord
@@ -68,7 +68,7 @@ async def place_directory(
         if record is None:
             return await to_completion(asyncio.to_thread(place))
         # A volume of that name may have been another one before, and left its record.
-        return await under_lock(pool, lambda _: place())
+        return await under_lock(record.own, lambda _: place())
     except OSError as error:
         raise refused_by_system(error, pool.name, pool.path) from error
 
@@ -94,7 +94,7 @@ def _place(
                     "the pull. Choose another name, or delete that volume."
                 ) from error
             raise
-        os.fsync(target)
+        sync_names(target, record)
     return Placed(pool.path / name, ours=True, identity=identity(directory), record=stamp)
 
 

@@ -23,7 +23,7 @@ async def _claim(turn: Turn, request: ClaimVolumes) -> Claimed:
             return await _new_claim(turn, pool, request)
     claim = turn.holdings.claim(request.claim, await pool_of(turn, request.pool))
     if claim.lacks(request.names):
-        await under_lock(claim.pool, lambda _own: claim.add(request.names))
+        await under_lock(claim.own, lambda _own: claim.add(request.names))
     return Claimed(request.claim, await _busy(claim, request))
 
 

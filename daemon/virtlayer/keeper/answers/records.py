@@ -7,7 +7,7 @@ import os
 
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.answers.answer import Turn, answer
-from virtlayer.keeper.answers.pools import active_pool_of
+from virtlayer.keeper.answers.pools import active_pool_of, pool_of
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
@@ -50,7 +50,8 @@ async def _read(turn: Turn, request: ReadRecords) -> RecordContents:
 
 async def _put(turn: Turn, request: PutRecord) -> RecordPut:
     content = received_content(turn.descriptors, RECORD_LIMIT)
-    pool = await active_pool_of(turn, request.pool)
+    # That it is active was seen when the claim or the lock was made, whose directory is used.
+    pool = await pool_of(turn, request.pool)
     file = record_file(request.kind, request.name)
     if turn.holdings.has_lock(request.holder):
         lock = turn.holdings.lock(request.holder, pool)
@@ -61,7 +62,7 @@ async def _put(turn: Turn, request: PutRecord) -> RecordPut:
     def put(own: OwnDirectory) -> RecordPut:
         return put_record(own, claim.name, file, request.expected, content)
 
-    return await under_lock(pool, put)
+    return await under_lock(claim.own, put)
 
 
 async def _in_thread(

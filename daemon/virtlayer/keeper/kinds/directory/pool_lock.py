@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
@@ -109,11 +110,11 @@ async def pool_locked(pool: Pool) -> AsyncIterator[PoolLock]:
         await to_completion(lock.release())
 
 
-async def under_lock[T](pool: Pool, work: Callable[[OwnDirectory], T]) -> T:
+async def under_lock[T](place: Pool | OwnDirectory, work: Callable[[OwnDirectory], T]) -> T:
     """Do something in a thread while this process has a pool's lock.
 
     Args:
-        pool: The pool.
+        place: The pool, or its ``.virtlayer`` if that is open.
         work: What to do, with its ``.virtlayer``.
 
     Raises:
@@ -121,18 +122,23 @@ async def under_lock[T](pool: Pool, work: Callable[[OwnDirectory], T]) -> T:
         PoolUnsupported: There can be no lock in the pool.
         VirtlayerError: What the work raises.
     """
-    return await _until_locked(pool, functools.partial(_with_lock, pool, work))
+    pool = place.pool if isinstance(place, OwnDirectory) else place
+    return await _until_locked(pool, functools.partial(_with_lock, place, work))
 
 
-def _with_lock[T](pool: Pool, work: Callable[[OwnDirectory], T]) -> T:
-    with _taken(pool) as (own, _file):
+def _with_lock[T](place: Pool | OwnDirectory, work: Callable[[OwnDirectory], T]) -> T:
+    with _taken(place) as (own, _file):
         return work(own)
 
 
+def _opened(place: Pool | OwnDirectory) -> AbstractContextManager[OwnDirectory]:
+    return own_directory(place) if isinstance(place, Pool) else contextlib.nullcontext(place)
+
+
 @contextlib.contextmanager
-def _taken(pool: Pool) -> Iterator[tuple[OwnDirectory, int]]:
+def _taken(place: Pool | OwnDirectory) -> Iterator[tuple[OwnDirectory, int]]:
     """Take the lock for as long as the context lasts, or for that of a copy of its descriptor."""
-    with own_directory(pool) as own, opened(own.open_lock_file()) as file:
+    with _opened(place) as own, opened(own.open_lock_file()) as file:
         # One that was removed is another process's no longer: the next attempt finds its successor.
         if not try_lock(file, 0, 1) or os.fstat(file).st_nlink == 0:
             raise BlockingIOError(errno.EAGAIN, "the pool is locked")

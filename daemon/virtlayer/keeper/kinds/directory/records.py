@@ -66,7 +66,7 @@ class NewRecord:
     content: int
 
     def add(self) -> Stamp | None:
-        """Write it, unless there is one; its stamp, or None.
+        """Write it, unless there is one; its stamp, or None. The caller has the directory synced.
 
         Raises:
             OSError: It cannot be written.
@@ -80,11 +80,12 @@ class NewRecord:
             return None
         finally:
             os.unlink(new, dir_fd=directory)
-        os.fsync(directory)
         return _stamp_of(directory, self.file)
 
     def replace(self) -> Stamp | None:
         """Write it, also in the place of one that is there; the caller has the pool's lock.
+
+        The caller has the directory synced as well.
 
         Raises:
             OSError: It cannot be written.
@@ -96,7 +97,6 @@ class NewRecord:
         except OSError:
             os.unlink(new, dir_fd=directory)
             raise
-        os.fsync(directory)
         return _stamp_of(directory, self.file)
 
     def remove(self) -> None:
@@ -187,7 +187,9 @@ def put_record(
             os.unlink(file, dir_fd=directory)
             os.fsync(directory)
         return RecordPut(changed=False, stamp=None)
-    return RecordPut(changed=False, stamp=NewRecord(own, holder, file, content).replace())
+    stamp = NewRecord(own, holder, file, content).replace()
+    os.fsync(directory)
+    return RecordPut(changed=False, stamp=stamp)
 
 
 def delete_record(pool: Pool, file: str) -> None:
