@@ -22,9 +22,14 @@ from tests.support.pool_content import OWN, left_by_jobs, names_in
 from tests.support.staging import claimed, path_of, staging_in
 from virtlayer.errors import Internal, PoolUnsupported, VirtlayerError, VolumeExists
 from virtlayer.keeper.beneath import make_directory, opened
-from virtlayer.keeper.commit import Placed, flush_volume, place_volume, withdraw_volume
-from virtlayer.keeper.directories import place_directory
 from virtlayer.keeper.kinds.directory import former_staging, sweep
+from virtlayer.keeper.kinds.directory.commit import (
+    Placed,
+    flush_volume,
+    place_volume,
+    withdraw_volume,
+)
+from virtlayer.keeper.kinds.directory.directories import place_directory
 from virtlayer.keeper.kinds.directory.former_staging import FORMER_STAGING
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory, link_chain
 from virtlayer.keeper.pools import Pools

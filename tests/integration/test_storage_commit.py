@@ -17,14 +17,14 @@ from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from tests.support.pool_content import names_in
 from tests.support.staging import path_of, staging_in
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
-from virtlayer.keeper.commit import (
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.directory.commit import (
     Placed,
     flush_volume,
     place_volume,
     register_chain,
     register_volume,
 )
-from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool, Volume

@@ -12,8 +12,8 @@ from tests.keeper.requests import delete, directory_of, staged, write
 from tests.support.raw_keeper import RawKeeper
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers import holdings
-from virtlayer.keeper.commit import Placed
 from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.commit import Placed
 from virtlayer.protocol.pools import Pool
 
 _LAYER = f"layer-{'5' * 64}.qcow2"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.directories import open_directory
 from virtlayer.errors import PoolUnsupported
-from virtlayer.keeper.contained import check_contained
+from virtlayer.keeper.kinds.directory.contained import check_contained
 
 pytestmark = pytest.mark.root
 _BASE = 1_048_576

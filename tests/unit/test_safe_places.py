@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.small_filesystem import memory_filesystem
 from virtlayer.errors import PoolInactive, PoolUnsupported
-from virtlayer.keeper.safe_places import check_place
+from virtlayer.keeper.kinds.directory.safe_places import check_place
 from virtlayer.protocol.pools import Pool
 
 pytestmark = pytest.mark.root

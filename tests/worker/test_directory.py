@@ -34,7 +34,7 @@ from tests.support.small_filesystem import small_filesystem
 from tests.support.trees import Node, differences, scan, umoci_tree
 from tests.worker.test_oracle import ACL, IMAGES, gzipped
 from virtlayer.errors import DigestMismatch, InvalidArgument, LayerTooLarge, MalformedLayer, NoSpace
-from virtlayer.keeper.removal import remove_tree
+from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdMap, IdRange, Owners
 from virtlayer.service.workers.directory import FinishedDirectory
@@ -132,7 +132,7 @@ def test_a_user_can_remove_what_he_may_not_write() -> None:
     with users_directory() as place:
         build_as_user(place / "root", [layer(directory(".", mode=0o500), *closed)])
         script = (
-            "import os, sys; from virtlayer.keeper.removal import remove_tree;"
+            "import os, sys; from virtlayer.keeper.kinds.directory.removal import remove_tree;"
             "remove_tree(os.open(sys.argv[1], os.O_RDONLY), sys.argv[2])"
         )
         command = as_nobody(sys.executable, "-I", "-c", script, place, "root")

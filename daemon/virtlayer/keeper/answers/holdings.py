@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from virtlayer.cancellation import settled
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import OwnedDescriptor
-from virtlayer.keeper.commit import FlushedFile, Placed
 from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.commit import FlushedFile, Placed
 from virtlayer.keeper.kinds.directory.pool_lock import PoolLock
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.programs import RunningProgram

@@ -27,7 +27,9 @@ from virtlayer.keeper.beneath import (
     make_directory,
     open_beneath,
 )
-from virtlayer.keeper.commit import (
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.commit import (
     LAYER_MODE,
     Placed,
     flush_volume,
@@ -36,20 +38,18 @@ from virtlayer.keeper.commit import (
     register_volume,
     withdraw_volume,
 )
-from virtlayer.keeper.contained import check_contained
-from virtlayer.keeper.directories import flush_directory, place_directory
-from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.contained import check_contained
+from virtlayer.keeper.kinds.directory.directories import flush_directory, place_directory
+from virtlayer.keeper.kinds.directory.own_images import check_disk, check_overlay
 from virtlayer.keeper.kinds.directory.pool_lock import pool_locked
 from virtlayer.keeper.kinds.directory.records import NewRecord, delete_record
+from virtlayer.keeper.kinds.directory.safe_places import check_place
 from virtlayer.keeper.kinds.directory.staging import (
     StagingDirectory,
     link_chain,
     staging_directory,
 )
 from virtlayer.keeper.memory_files import received_content
-from virtlayer.keeper.own_images import check_disk, check_overlay
-from virtlayer.keeper.safe_places import check_place
 from virtlayer.keeper.users import layer_readers, qemu_uid
 from virtlayer.protocol import calls
 from virtlayer.protocol.calls import Purpose

@@ -12,7 +12,7 @@ import platform
 from pathlib import Path
 
 from virtlayer.keeper.beneath import open_directory, open_directory_beneath, opened
-from virtlayer.keeper.removal import remove_content
+from virtlayer.keeper.kinds.directory.removal import remove_content
 
 FORMER_STAGING = ".virtlayer-staging"
 

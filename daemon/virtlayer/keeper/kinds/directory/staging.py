@@ -30,8 +30,8 @@ from virtlayer.keeper.beneath import (
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.claims import Claim
 from virtlayer.keeper.kinds.directory.own_directory import STAGING
+from virtlayer.keeper.kinds.directory.removal import remove_content
 from virtlayer.keeper.pools import Pools, soon_or_never
-from virtlayer.keeper.removal import remove_content
 
 _LAYER_MODE = 0o440
 _QCOW2 = b"QFI\xfb"

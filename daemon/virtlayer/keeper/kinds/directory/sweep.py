@@ -25,7 +25,7 @@ from virtlayer.keeper.kinds.directory.own_directory import (
 )
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NEW_RECORD
-from virtlayer.keeper.removal import remove_tree
+from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.protocol.pools import Pool
 
 

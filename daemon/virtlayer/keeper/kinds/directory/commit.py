@@ -24,9 +24,9 @@ from virtlayer.keeper.beneath import Identity, identity, link, open_directory, o
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NewRecord
+from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.pools import Pools, soon_or_never
-from virtlayer.keeper.removal import remove_tree
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.records import Stamp

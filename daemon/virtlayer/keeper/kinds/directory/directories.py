@@ -13,8 +13,8 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, VolumeExists
 from virtlayer.keeper.beneath import identity
 from virtlayer.keeper.calls import sync_filesystem
-from virtlayer.keeper.commit import Placed, recorded, sync_names
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.commit import Placed, recorded, sync_names
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
