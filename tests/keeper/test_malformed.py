@@ -86,7 +86,7 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.FIND_FILES, "names"): ([["a"]], *([name] for name in _NO_NAMES)),
     (Message.USERS, "names"): tuple([name] for name in _NO_LAYERS),
     (Message.DELETE, "lock"): _NO_NUMBERS,
-    (Message.DELETE, "names"): tuple([_LAYER, name] for name in _NO_LAYERS),
+    (Message.DELETE, "names"): tuple([_LAYER, name] for name in _NO_VOLUMES),
     (Message.CLAIM, "claim"): tuple(number for number in _NO_NUMBERS if number is not None),
     (Message.CLAIM, "names"): (_LAYER, *([name] for name in _NO_VOLUMES)),
     (Message.CLAIM, "build"): (

@@ -52,7 +52,7 @@ async def all_disks(hypervisor: Hypervisor) -> frozenset[Disk]:
     Raises:
         Libvirt: libvirt does not tell.
     """
-    descriptions = await hypervisor.call(_descriptions)
+    descriptions = await hypervisor.call(descriptions_of_domains)
     return frozenset(disk for user, text in descriptions for disk in parse_disks(user, text))
 
 
@@ -86,7 +86,8 @@ def _format(store: ElementTree.Element) -> str:
     return driver.get("format" if store.tag == "filesystem" else "type") or "raw"
 
 
-def _descriptions(connection: Connection) -> list[tuple[str, str]]:
+def descriptions_of_domains(connection: Connection) -> list[tuple[str, str]]:
+    """The XML of all domains, their snapshots and checkpoints, each after its name in words."""
     found: list[tuple[str, str]] = []
     for domain in _present(connection.listAllDomains):
         name = f'the domain "{domain.name()}"'

@@ -148,7 +148,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Layer volumes of a pool, to be deleted in this order.
+    """Volumes of a pool that virtlayer has made, to be deleted in this order.
 
     Attributes:
         pool: The pool.
@@ -158,7 +158,7 @@ class Delete:
 
     pool: Uuid
     lock: Number
-    names: tuple[LayerName, ...]
+    names: tuple[VolumeName, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Message(StrEnum):
     REFRESH = "refresh"  # let libvirt look at a pool's directory again
     SPACE = "space"  # how much can still be written into a pool
     USERS = "users"  # who needs the volumes of a pool
-    DELETE = "delete"  # delete layer volumes that nothing uses, and their records; needs the lock
+    DELETE = "delete"  # delete volumes of ours that nothing uses, and their records; needs the lock
     SWEEP = "sweep"  # remove what jobs left in a pool that no longer run, on any host
 
     CLAIM = "claim"  # volumes that a job counts on, and layers that it builds; its lock

@@ -13,6 +13,7 @@ from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.deletion import delete_volume
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
 from virtlayer.keeper.kinds.directory.records import delete_record
 from virtlayer.keeper.kinds.directory.sweep import sweep
 from virtlayer.keeper.pool_states import pool_states
@@ -20,6 +21,7 @@ from virtlayer.keeper.usage import usage_of, volumes_in
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
+from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
 from virtlayer.protocol.records import RecordKind, record_file
 
@@ -107,7 +109,7 @@ async def _users(turn: Turn, request: calls.Layers) -> Usage:
 
 
 async def _delete(turn: Turn, request: calls.Delete) -> calls.Deleted:
-    """Delete layers one after the other, up to the first that cannot be deleted.
+    """Delete volumes one after the other, up to the first that cannot be deleted.
 
     What the service says about their users counts for nothing: they are looked for here.
     """
@@ -122,18 +124,23 @@ async def _delete_all(
 ) -> calls.Deleted:
     usage, volumes = None, dict[str, Volume]()
     deleted: list[str] = []
+    layers = tuple(name for name in names if is_layer_volume(name))
     for name in names:
         try:
             check_unclaimed(pool, name, claimed)
-            # Deleting many takes long, and what was found before gets old.
-            recent = await _recent_usage(turn, pool, names)
-            if recent is not usage:
-                usage, volumes = recent, dict(recent.volumes)
-            _check_unused(pool, name, usage, volumes)
-            # Before the lock can end: libvirt goes on when nobody waits for it.
-            await to_completion(delete_volume(turn.hypervisor, pool, name))
-            record = record_file(RecordKind.LAYER, name)
-            await to_completion(asyncio.to_thread(delete_record, pool, record))
+            if name in layers:
+                # Deleting many takes long, and what was found before gets old.
+                recent = await _recent_usage(turn, pool, layers)
+                if recent is not usage:
+                    usage, volumes = recent, dict(recent.volumes)
+                _check_unused(pool, name, usage, volumes)
+                # Before the lock can end: libvirt goes on when nobody waits for it.
+                await to_completion(delete_volume(turn.hypervisor, pool, name))
+                record = record_file(RecordKind.LAYER, name)
+                await to_completion(asyncio.to_thread(delete_record, pool, record))
+            else:
+                await _check_unused_now(turn, pool, name)
+                await delete_own_volume(turn.hypervisor, turn.pools, pool, name)
         except VirtlayerError as error:
             return calls.Deleted(tuple(deleted), error.name, error.message)
         volumes.pop(name, None)
@@ -151,6 +158,17 @@ async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
     usage = await usage_of(turn.hypervisor, turn.pools, pool, layers)
     turn.holdings.surveys[pool.uuid] = Survey(usage, at, placements)
     return usage
+
+
+async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
+    """See that nothing uses a volume that is not a layer; what was found before does not count.
+
+    Unlike a layer, it cannot be built again.
+    """
+    files = await asyncio.to_thread(_names_in, pool)
+    layers = tuple(filter(is_layer_volume, files))
+    usage = await usage_of(turn.hypervisor, turn.pools, pool, layers)
+    _check_unused(pool, name, usage, usage.volumes)
 
 
 async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
@@ -217,6 +235,11 @@ def _files(pool: Pool, names: tuple[str, ...]) -> dict[str, calls.FileStamp]:
                 continue
             found[name] = calls.FileStamp(info.st_ino, info.st_ctime_ns)
     return found
+
+
+def _names_in(pool: Pool) -> list[str]:
+    with opened(open_directory(pool.path)) as directory, os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
 
 
 def _described(connection: Connection, uuid: str) -> str:

@@ -40,6 +40,7 @@ from virtlayer.keeper.kinds.directory.commit import (
 )
 from virtlayer.keeper.kinds.directory.contained import check_contained
 from virtlayer.keeper.kinds.directory.directories import flush_directory, place_directory
+from virtlayer.keeper.kinds.directory.made import forget_made, note_made
 from virtlayer.keeper.kinds.directory.own_images import check_disk, check_overlay
 from virtlayer.keeper.kinds.directory.pool_lock import pool_locked
 from virtlayer.keeper.kinds.directory.records import NewRecord, delete_record
@@ -172,6 +173,8 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
         with flushed:
             check = check_overlay if staging.purpose in QEMU_PURPOSES else check_disk
             placed = await place_volume(staging.pool, flushed, request.name, check, record)
+    if placed.ours and staging.purpose is not Purpose.LAYERS:
+        await to_completion(asyncio.to_thread(note_made, claim.own, request.name))
     turn.pools.placements += 1
     turn.holdings.add_placed(claim, placed)
     if request.build is not None:
@@ -219,6 +222,7 @@ async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
             await withdraw_volume(turn.pools, pool, placed)
     else:
         await withdraw_volume(turn.pools, pool, placed)
+        await to_completion(asyncio.to_thread(forget_made, pool, request.name))
     return calls.Nothing()
 
 

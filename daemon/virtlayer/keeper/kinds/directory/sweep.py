@@ -17,6 +17,7 @@ from virtlayer.keeper.beneath import OwnedDescriptor, open_regular, opened
 from virtlayer.keeper.calls import ask_server
 from virtlayer.keeper.kinds.directory.former_staging import sweep_former_staging
 from virtlayer.keeper.kinds.directory.locks import try_lock
+from virtlayer.keeper.kinds.directory.made import forget_others
 from virtlayer.keeper.kinds.directory.own_directory import (
     CLAIMS,
     STAGING,
@@ -110,6 +111,9 @@ def _remove(left: _Left) -> int:
         for name in left.claims:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=directory)
+    # A directory that cannot be listed now may be next time.
+    with contextlib.suppress(OSError, PoolUnsupported):
+        forget_others(left.own)
     return len(jobs)
 
 

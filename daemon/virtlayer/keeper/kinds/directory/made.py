@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which volumes of a pool virtlayer has made, apart from layers, whose names say it.
+
+Only these may be deleted for the service, which could write a record for any volume. So the keeper
+itself notes each one that it places: a symlink in ``.virtlayer/made``, called after the volume,
+whose text is the number of the volume's inode. A volume that was copied or made anew by somebody
+else has another inode, and is not deleted.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+
+from virtlayer.errors import PoolUnsupported
+from virtlayer.keeper.beneath import opened
+from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory, existing_own_directory
+from virtlayer.protocol.pools import Pool
+
+MADE = "made"
+
+
+def note_made(own: OwnDirectory, name: str) -> None:
+    """Note that a volume was made by virtlayer. If that fails, it will not be deleted by virtlayer.
+
+    Args:
+        own: ``.virtlayer`` of the pool.
+        name: The volume, which has its name in the pool.
+    """
+    with contextlib.suppress(OSError, PoolUnsupported), opened(own.open_part(MADE)) as notes:
+        inode = _inode(own, name)
+        with contextlib.suppress(FileNotFoundError):
+            # Of an earlier volume of that name, which somebody else has deleted.
+            os.unlink(_note(name), dir_fd=notes)
+        os.symlink(str(inode), _note(name), dir_fd=notes)
+
+
+def is_made(pool: Pool, name: str) -> bool:
+    """Whether virtlayer has made the volume that has this name now.
+
+    Raises:
+        PoolUnsupported: ``.virtlayer`` is something else.
+        OSError: The pool's directory cannot be read.
+    """
+    with contextlib.suppress(FileNotFoundError), existing_own_directory(pool) as own:
+        if own is not None:
+            with _notes(own) as notes:
+                return os.readlink(_note(name), dir_fd=notes) == str(_inode(own, name))
+    return False
+
+
+def forget_made(pool: Pool, name: str) -> None:
+    """Forget a volume that no longer exists, if that is possible."""
+    with contextlib.suppress(OSError, PoolUnsupported), existing_own_directory(pool) as own:
+        if own is not None:
+            with _notes(own) as notes:
+                os.unlink(_note(name), dir_fd=notes)
+
+
+def forget_others(own: OwnDirectory) -> None:
+    """Forget all volumes that the pool does not have.
+
+    Raises:
+        PoolUnsupported: ``.virtlayer/made`` is something else.
+        OSError: It cannot be read.
+    """
+    with contextlib.suppress(FileNotFoundError), _notes(own) as notes:
+        noted = set(_names(notes))
+        noted.difference_update(map(_note, _names(own.pool_directory)))
+        for note in noted:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(note, dir_fd=notes)
+
+
+@contextlib.contextmanager
+def _notes(own: OwnDirectory) -> Iterator[int]:
+    """Open the directory of notes if there is one.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    os.stat(MADE, dir_fd=own.descriptor, follow_symlinks=False)
+    with opened(own.open_part(MADE)) as notes:
+        yield notes
+
+
+def _names(directory: int) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
+def _note(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()
+
+
+def _inode(own: OwnDirectory, name: str) -> int:
+    return os.stat(name, dir_fd=own.pool_directory, follow_symlinks=False).st_ino
