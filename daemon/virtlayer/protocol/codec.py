@@ -28,6 +28,8 @@ def encode(value: object) -> Any:
             return str(value)
         case tuple():
             return [encode(one) for one in value]
+        case frozenset():
+            return [encode(one) for one in sorted(value)]
         case Mapping():
             return {key: encode(one) for key, one in value.items()}
     assert dataclasses.is_dataclass(value), f"{type(value)} cannot be sent"
@@ -38,8 +40,8 @@ def decode[T](kind: type[T], data: object) -> T:
     """Turn what was received into a value.
 
     Args:
-        kind: A dataclass whose fields are bool, int, str, Path, enums, tuples, mappings of str,
-            dataclasses, optional, or one of these with checks (``Annotated``).
+        kind: A dataclass whose fields are bool, int, str, Path, enums, tuples, frozensets, mappings
+            of str, dataclasses, optional, or one of these with checks (``Annotated``).
         data: What JSON gave.
 
     Raises:
@@ -70,6 +72,8 @@ def _reader(hint: Any) -> _Reader:
         return _optional(_reader(inner))
     if origin is tuple:
         return _many(_reader(arguments[0]))
+    if origin is frozenset:
+        return _set(_reader(arguments[0]))
     if origin is Mapping:
         return _mapping(_reader(arguments[1]))
     if hint is Path:
@@ -111,6 +115,11 @@ def _optional(read: _Reader) -> _Reader:
 
 def _many(read: _Reader) -> _Reader:
     return lambda data: tuple(read(one) for one in typing.cast(list[object], _exactly(list, data)))
+
+
+def _set(read: _Reader) -> _Reader:
+    many = _many(read)
+    return lambda data: frozenset(typing.cast(tuple[object, ...], many(data)))
 
 
 def _mapping(read: _Reader) -> _Reader:

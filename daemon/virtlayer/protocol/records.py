@@ -12,11 +12,11 @@ from enum import StrEnum
 from virtlayer.protocol.checks import Number, RecordFile, RecordName, StampNumber, Uuid
 from virtlayer.sizes import MIB
 
-RECORD_LIMIT = 8 * MIB
-"""Bytes of a record."""
+RECORD_LIMIT = 24 * MIB
+"""Bytes of a record: twice the longest config, because the quotes in it are escaped, and more."""
 RECORDS_LIMIT = 100_000
 """Records of a pool."""
-READ_LIMIT = 16 * MIB
+READ_LIMIT = 32 * MIB
 """Bytes of the records that one request reads."""
 
 

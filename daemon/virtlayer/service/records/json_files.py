@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The JSON of records. What is read may come from anybody who can write in the pool.
+
+A record is ``{"version": 1, "kind": ..., ...}``, where ``kind`` says which class of ``values`` has
+the other fields. A field that is missing, unknown, given twice, or has another type or value makes
+the record bad as a whole.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from virtlayer.protocol.codec import decode, encode
+from virtlayer.protocol.packets import Malformed
+from virtlayer.protocol.records import RECORD_LIMIT, RecordKind, record_file
+from virtlayer.service.records.values import (
+    ImageRecord,
+    LayerRecord,
+    Record,
+    VolumeRecord,
+)
+from virtlayer.service.source.digest import hasher
+
+VERSION = 1
+_VALUES_LIMIT = 500_000
+"""Objects, lists and what is in them; each takes up to 64 bytes of memory."""
+_DIGITS_LIMIT = 20
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_CLASSES: Mapping[str, type[Record]] = {
+    RecordKind.IMAGE: ImageRecord,
+    RecordKind.LAYER: LayerRecord,
+    RecordKind.VOLUME: VolumeRecord,
+    RecordKind.DIRECTORY: VolumeRecord,
+    RecordKind.DISK: VolumeRecord,
+}
+
+
+class BadRecord(Exception):
+    """A file is not a record that can be used; the text says why, as part of a sentence."""
+
+
+def compose(record: Record) -> bytes:
+    """The content of the file of a record.
+
+    Configs of the oldest former versions of an image are left out where the file would become too
+    large.
+
+    Raises:
+        BadRecord: It could not be read again: nothing may be written that makes a pool's records
+            bad.
+    """
+    table = encode(record)
+    content = _dumped(table)
+    for version in reversed(table.get("former", [])):
+        if len(content) <= RECORD_LIMIT:
+            break
+        version["config"] = None
+        content = _dumped(table)
+    parse(record_file(record.kind, record.name), content)
+    return content
+
+
+def parse(file: str, content: bytes) -> Record:
+    """Read a record.
+
+    Args:
+        file: The name of its file.
+        content: What is in it.
+
+    Raises:
+        BadRecord: It cannot be used.
+    """
+    table = _table(content)
+    version = table.pop("version", None)
+    if type(version) is not int or version != VERSION:
+        raise BadRecord(f"its version is not {VERSION}, the only one that this virtlayer knows")
+    kind = table.get("kind")
+    if not isinstance(kind, str) or kind not in _CLASSES:
+        raise BadRecord("its kind is not one that this virtlayer knows")
+    try:
+        record: Record = decode(_CLASSES[kind], table)
+        _check(record)
+    except Malformed as error:
+        raise BadRecord(f"a field is missing, unknown or invalid: {error}") from error
+    if record_file(record.kind, record.name) != file:
+        raise BadRecord("its file does not have the name that belongs to its kind and name")
+    return record
+
+
+def _dumped(table: dict[str, Any]) -> bytes:
+    text = json.dumps({"version": VERSION, **table}, ensure_ascii=False, indent=1)
+    return f"{text}\n".encode()
+
+
+def _table(content: bytes) -> dict[str, Any]:
+    if len(content) > RECORD_LIMIT:
+        raise BadRecord(f"it has {len(content)} bytes, more than {RECORD_LIMIT}")
+    # Before it is parsed: a list in a list takes 2 bytes here, and 64 in memory.
+    plain = _STRING.sub(b"", content)
+    if sum(plain.count(character) for character in (b"[", b"{", b",")) > _VALUES_LIMIT:
+        raise BadRecord(f"it has more than {_VALUES_LIMIT} values")
+    try:
+        table = json.loads(
+            content.decode(),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+        )
+    except (ValueError, RecursionError) as error:
+        raise BadRecord("it is not JSON of the kind that virtlayer writes") from error
+    if not isinstance(table, dict):
+        raise BadRecord("it is not a JSON object")
+    return table
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key is given twice")
+    return table
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS_LIMIT:
+        raise ValueError("a number is too large")
+    return int(text)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not an integer")
+
+
+def _check(record: Record) -> None:
+    """See that the fields of a record fit together.
+
+    Raises:
+        Malformed: They do not.
+    """
+    match record:
+        case ImageRecord():
+            if not record.layers or record.layers[-1].volume != record.volume:
+                raise Malformed("the top volume is not that of the last layer")
+            if digest_of_config(record) != record.image_id:
+                raise Malformed("the config does not have the digest of the image")
+            for version in record.former:
+                if not version.volumes or version.volumes[-1] != version.volume:
+                    raise Malformed("the top volume of a former version is not its last one")
+        case VolumeRecord():
+            if (record.top is not None) != (record.kind is RecordKind.VOLUME):
+                raise Malformed("only a volume with a chain has a top layer")
+            if record.id_base is not None and record.kind is not RecordKind.DIRECTORY:
+                raise Malformed("only a directory has mapped ids")
+        case LayerRecord():
+            pass
+
+
+def digest_of_config(image: ImageRecord) -> str:
+    """The digest of an image's config, by the algorithm of its id."""
+    digest = hasher(image.image_id)
+    digest.update(image.config.encode())
+    return f"{digest.name}:{digest.hexdigest()}"

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a pool remembers of its images, layers and volumes.
+
+No pool, host or path is named, so a record means the same wherever its pool is moved or copied to.
+The classes are the format of the files, too: a field here is a field there (``json_files``).
+"""
+
+from dataclasses import dataclass
+
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.records.fields import (
+    Bytes,
+    Config,
+    Digest,
+    ImageName,
+    LayerName,
+    Microseconds,
+    Text,
+    Uid,
+    VolumeId,
+    VolumeName,
+)
+from virtlayer.service.records.owners import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayer:
+    """One layer of an image.
+
+    Attributes:
+        diff_id: The digest of its uncompressed archive.
+        volume: The name of the volume that it is in.
+        bytes: The size of its blob.
+    """
+
+    diff_id: Digest
+    volume: LayerName
+    bytes: Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledImage:
+    """What the name of an image stands for in a pool.
+
+    Attributes:
+        name: The name of the image in that pool.
+        source: The reference that it was pulled by.
+        digest: Of its manifest.
+        image_id: Of its config.
+        os: As the config says.
+        architecture: As the config says.
+        variant: Of the architecture; "" if none.
+        config: The config's JSON text.
+        size: The virtual size of the volumes, in bytes.
+        layers: Base first.
+        volume: The name of the top volume.
+        pulled_at: Microseconds since 1970.
+        policy_scope: Which scope of the signature policy accepted it; "" if unknown.
+        unsigned_accepted: Whether that accepted unsigned images.
+        pulled_by: The uids of those who pulled this manifest from this source into the pool.
+    """
+
+    name: ImageName
+    source: Text
+    digest: Digest
+    image_id: Digest
+    os: Text
+    architecture: Text
+    variant: Text
+    config: Config
+    size: Bytes
+    layers: tuple[ImageLayer, ...]
+    volume: LayerName
+    pulled_at: Microseconds
+    policy_scope: Text = ""
+    unsigned_accepted: bool = True
+    pulled_by: frozenset[Uid] = frozenset()
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """The names of its volumes, base first."""
+        return tuple(dict.fromkeys((*(layer.volume for layer in self.layers), self.volume)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerVersion:
+    """What a name meant before.
+
+    Attributes:
+        source: The reference that it was pulled by.
+        digest: Of its manifest.
+        config: The config's JSON text; None if there was no room for it.
+        volume: The name of its top volume.
+        volumes: The names of all its volumes, base first.
+        pulled_at: Microseconds since 1970.
+        replaced_at: Microseconds since 1970.
+        kept: Whether its volumes are needed, even if no machine uses them.
+        pulled_by: The uids of those who pulled this manifest from this source into the pool.
+    """
+
+    source: Text
+    digest: Digest
+    config: Config | None
+    volume: LayerName
+    volumes: tuple[LayerName, ...]
+    pulled_at: Microseconds
+    replaced_at: Microseconds
+    kept: bool
+    pulled_by: frozenset[Uid] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord(PulledImage):
+    """An image of a pool.
+
+    Attributes:
+        kind: An image.
+        owners: Whom its config belongs to.
+        former: What the name meant before, the newest first.
+    """
+
+    kind: RecordKind = RecordKind.IMAGE
+    owners: frozenset[Owner] = frozenset()
+    former: tuple[FormerVersion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer:
+    """A layer as it was built into a volume.
+
+    Attributes:
+        diff_id: The digest of its uncompressed archive.
+        blob: The digest of the blob that was read.
+        bytes: The size of that blob.
+        owners: Whom the blob belongs to.
+    """
+
+    diff_id: Digest
+    blob: Digest
+    bytes: Bytes
+    owners: frozenset[Owner] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecord:
+    """A layer volume of ours.
+
+    Attributes:
+        kind: A layer.
+        name: Its name.
+        below: The id of the volume below it; "" if it is not known.
+        layers: What was applied in it, base first; none if that is not known.
+    """
+
+    kind: RecordKind = RecordKind.LAYER
+    name: LayerName
+    below: VolumeId = ""
+    layers: tuple[BuiltLayer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRecord:
+    """A volume that was made of an image, and can be changed.
+
+    Attributes:
+        kind: A volume, a directory or a disk.
+        name: Its name.
+        image: What the image was called.
+        source: The reference that the image was pulled by.
+        digest: Of the image's manifest.
+        config: The image's config, JSON.
+        top: The name of the layer that a writable volume is based on; None of what has no chain.
+        id_base: What the id 0 of the image became in a directory whose ids were mapped for a
+            container; None if they were not.
+        pulled_by: The uids of those who pulled the image.
+    """
+
+    kind: RecordKind
+    name: VolumeName
+    image: ImageName
+    source: Text
+    digest: Digest
+    config: Config
+    top: LayerName | None = None
+    id_base: Uid | None = None
+    pulled_by: frozenset[Uid] = frozenset()
+
+
+type Record = ImageRecord | LayerRecord | VolumeRecord
