@@ -23,6 +23,8 @@ ROOT = "/org/virtlayer1"
 MANAGER = "org.virtlayer1.Manager"
 NO_LIBVIRT = "test:///default"
 """libvirt's own stand-in, in the daemon's process; its pools have no directories."""
+UNKNOWN_POOL = "default-pool"
+"""One of these: a service can read nothing there, and goes on with what its catalog says."""
 
 type Options = Mapping[str, Variant]
 

@@ -10,11 +10,13 @@ import pytest
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from tests.bus.daemon import virtlayerd
+from tests.bus.daemon import UNKNOWN_POOL, virtlayerd
 from tests.bus.polkit import open_directory, polkitd
 from tests.bus.users import ROOT, User, user
 from tests.support.bus_daemon import Bus, system_bus
-from virtlayer.service.catalog.catalog import Catalog, ImageLayer, ImageRecord
+from tests.support.records import digest, image_record, layer_name, remember
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.records.values import ImageLayer
 from virtlayer.settings import QuotaSettings
 
 pytestmark = pytest.mark.root
@@ -44,27 +46,13 @@ def system() -> Iterator[Bus]:
 
 async def fill(state: Path, owner: int) -> None:
     """Make a catalog with many images of a user."""
+    layers = tuple(ImageLayer(digest(str(n)), layer_name(str(n)), n) for n in range(8))
+    records = [
+        image_record(name=f"image{n}:1", layers=layers, pulled_by=frozenset({owner}))
+        for n in range(400)
+    ]
     async with Catalog(state / "catalog.sqlite") as catalog:
-        for number in range(400):
-            digest = f"sha256:{number:064x}"
-            await catalog.put(
-                ImageRecord(
-                    pool="default",
-                    name=f"image{number}:1",
-                    source=f"docker://registry.example/image{number}:1",
-                    digest=digest,
-                    image_id=digest,
-                    os="linux",
-                    architecture="amd64",
-                    variant="",
-                    config="{}",
-                    size=1 << 30,
-                    layers=tuple(ImageLayer(digest, f"layer-{n}", n) for n in range(8)),
-                    volume="layer-7",
-                    pulled_at=1,
-                    pulled_by=frozenset({owner}),
-                )
-            )
+        await remember(catalog, UNKNOWN_POOL, *records)
 
 
 @pytest.mark.parametrize("what", COSTLY)

@@ -2,13 +2,16 @@
 """Images with large configs or many layers: the list of all objects can still be read."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.bus.daemon import ROOT, virtlayerd
+from tests.bus.daemon import ROOT, UNKNOWN_POOL, virtlayerd
 from tests.support.bus_daemon import Bus
-from virtlayer.service.catalog.catalog import Catalog, ImageLayer, ImageRecord
+from tests.support.records import digest, image_record, layer_name, remember
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.records.values import ImageLayer, ImageRecord
 
 IMAGE = "org.virtlayer1.Image"
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -21,34 +24,25 @@ def config_of(size: int) -> str:
     return json.dumps({"config": {"Env": [f"X={'x' * (size - len(empty))}"]}})
 
 
-def record(number: int, config: str, layers: int = 0) -> ImageRecord:
-    return ImageRecord(
-        pool="default",
-        name=f"large:{number}",
-        source="docker://x.test/large",
-        digest="sha256:" + "d" * 64,
-        image_id="sha256:" + f"{number:064}",
-        os="linux",
-        architecture="amd64",
-        variant="",
-        config=config,
-        size=64 * 1024**2,
-        layers=tuple(ImageLayer("sha256:" + "e" * 64, "layer", 1) for _ in range(layers)),
-        volume="layer",
-        pulled_at=1,
-    )
+def large(number: int, config: str, layers: int = 1) -> ImageRecord:
+    layer = ImageLayer(digest("layer"), layer_name("top"), 1)
+    return image_record(name=f"large:{number}", config=config, layers=(layer,) * layers)
+
+
+async def filled(state: Path, records: Sequence[ImageRecord]) -> list[str]:
+    """Make a catalog with images; the paths of their objects."""
+    async with Catalog(state / "catalog.sqlite") as catalog:
+        await remember(catalog, UNKNOWN_POOL, *records)
+        numbers = {image.name: image.id for image in await catalog.list()}
+    return [f"{ROOT}/image/{numbers[record.name]}" for record in records]
 
 
 async def test_nine_large_configs_do_not_break_the_list_of_objects(
     bus: Bus, tmp_path: Path
 ) -> None:
-    (tmp_path / "state").mkdir()
     configs = [config_of(LARGE)] * 9 + [config_of(SMALL), config_of(SMALL + 1)]
-    async with Catalog(tmp_path / "state" / "catalog.sqlite") as catalog:
-        paths = {}
-        for number, config in enumerate(configs):
-            put = await catalog.put(record(number, config), keep=None)
-            paths[f"{ROOT}/image/{put.id}"] = config
+    images = [large(number, config) for number, config in enumerate(configs)]
+    paths = dict(zip(await filled(tmp_path / "state", images), configs, strict=True))
     async with virtlayerd(bus, tmp_path) as daemon:
         objects = await daemon.ask(
             "GetManagedObjects", interface="org.freedesktop.DBus.ObjectManager"
@@ -71,10 +65,9 @@ async def test_many_images_do_not_break_the_list_of_objects(
     bus: Bus, tmp_path: Path, number: int, config: int, layers: int
 ) -> None:
     """Each property is small enough; all of them are too large for one message."""
-    (tmp_path / "state").mkdir()
     text = config_of(config)
-    async with Catalog(tmp_path / "state" / "catalog.sqlite") as catalog:
-        put = [await catalog.put(record(one, text, layers), keep=None) for one in range(number)]
+    images = [large(one, text, layers) for one in range(number)]
+    paths = await filled(tmp_path / "state", images)
     async with virtlayerd(bus, tmp_path) as daemon:
         objects = await daemon.ask(
             "GetManagedObjects", interface="org.freedesktop.DBus.ObjectManager"
@@ -85,7 +78,7 @@ async def test_many_images_do_not_break_the_list_of_objects(
         assert "Config" in shown[0]
         assert shown[-1].keys().isdisjoint({"Config", "Layers"})
         [values] = await daemon.client.ask(
-            "org.virtlayer1", f"{ROOT}/image/{put[-1].id}", PROPERTIES, "GetAll", "s", [IMAGE]
+            "org.virtlayer1", paths[-1], PROPERTIES, "GetAll", "s", [IMAGE]
         )
         assert values["Config"].value == text
         assert len(values["Layers"].value) == layers

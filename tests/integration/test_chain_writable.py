@@ -74,6 +74,13 @@ def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> Wanted:
     return Wanted(pool, chain, customization)
 
 
+class Recording:
+    """Records nothing."""
+
+    async def while_registered(self, registering: Coroutine[object, object, Volume]) -> Volume:
+        return await registering
+
+
 async def build(
     keeper: Keeper,
     wanted: Wanted,
@@ -96,7 +103,7 @@ async def build(
         )
         customizer = Customizer(worker, first)
         return await build_writable(
-            keeper, asked, customizer, check=check, on_registering=on_registering
+            keeper, asked, customizer, Recording(), check=check, on_registering=on_registering
         )
 
 

@@ -4,6 +4,7 @@
 import asyncio
 import os
 import pwd
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,8 @@ async def world(system: Bus, host: LibvirtHost, tmp_path: Path) -> AsyncIterator
             )
             assert daemon.process.returncode is None
     host.stop_pool(pool)
+    # With the images that it describes.
+    shutil.rmtree(host.pool_directory(pool))
 
 
 async def pull(who: User, source: str, pool: str, options: dict[str, Variant]) -> str:

@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import shutil
 import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -315,22 +316,38 @@ def other(user: PoolUser, tmp_path: Path) -> Iterator[PoolUser]:
         yield PoolUser(another, user.registry, user.host, user.pool)
 
 
-async def test_rescan_finds_the_layers_that_the_catalog_lost(
-    user: PoolUser, other: PoolUser
-) -> None:
+async def test_another_daemon_knows_what_the_pool_holds(user: PoolUser, other: PoolUser) -> None:
     content = some_image("base", "top")
     volumes = await user.pull(content, "demo")
     assert (await other.run("prune", user.pool))["deleted_volumes"] == []
-    found = await other.run("rescan", user.pool)
+    assert [image["name"] for image in await other.run("images", user.pool)] == ["demo"]
+    unchanged = {
+        "layers_found": [],
+        "layers_lost": [],
+        "images_lost": [],
+        "unreferenced_layers": 0,
+    }
+    assert await other.run("rescan", user.pool) == unchanged
+    assert (await other.run("remove", "demo", user.pool))["deleted_volumes"] == volumes[::-1]
+    assert await user.pull(content, "demo") == volumes
+
+
+async def test_rescan_finds_the_layers_without_records(user: PoolUser) -> None:
+    content = some_image("base", "top")
+    volumes = await user.pull(content, "demo")
+    shutil.rmtree(user.path / ".virtlayer")
+    # What is not known to be ours is not deleted.
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []
+    found = await user.run("rescan", user.pool)
     assert found == {
         "layers_found": sorted(volumes),
         "layers_lost": [],
         "images_lost": [],
         "unreferenced_layers": 2,
     }
-    assert (await other.run("prune", user.pool, "--dry-run"))["deleted_volumes"] == volumes[::-1]
-    assert await other.pull(content, "demo") == volumes
-    assert (await other.run("prune", user.pool))["deleted_volumes"] == []
+    assert (await user.run("prune", user.pool, "--dry-run"))["deleted_volumes"] == volumes[::-1]
+    assert await user.pull(content, "demo") == volumes
+    assert (await user.run("prune", user.pool))["deleted_volumes"] == []
 
 
 async def test_rescan_forgets_what_the_pool_lost(user: PoolUser, host: LibvirtHost) -> None:

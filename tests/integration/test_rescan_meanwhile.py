@@ -2,7 +2,7 @@
 """A rescan during which a pull ends: what it has not seen in the pool is not lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.support.images import file, image, layer
 from tests.support.service_parts import pulled, pulled_disk, some_job
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.rescan import Rescanned, RescanRequest, rescan
 from virtlayer.service.operations.services import Services
@@ -29,14 +30,14 @@ class Rescan:
     def __init__(self, services: Services, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
         self.services, self.pool = services, pool
         self.has_looked, self.go_on = asyncio.Event(), asyncio.Event()
-        keep_origins = services.catalog.keep_origins
+        names = services.catalog.layers.names
 
-        async def wait(pool: str, volumes: Collection[str]) -> None:
+        async def wait(pool: str) -> frozenset[str]:
             self.has_looked.set()
             await self.go_on.wait()
-            await keep_origins(pool, volumes)
+            return await names(pool)
 
-        monkeypatch.setattr(services.catalog, "keep_origins", wait)
+        monkeypatch.setattr(services.catalog.layers, "names", wait)
 
     async def run(self) -> Rescanned:
         return await rescan(
@@ -44,13 +45,16 @@ class Rescan:
         )
 
     async def while_ends[T](self, pull: asyncio.Task[T], end: Callable[[], None]) -> Rescanned:
-        """Rescan, and let a pull end meanwhile."""
+        """Rescan, and let a pull go on meanwhile, as far as the lock of the pool lets it."""
         rescanning = asyncio.create_task(self.run())
         await self.has_looked.wait()
         end()
-        await pull
+        await asyncio.wait([pull], timeout=1)
+        assert not pull.done()
         self.go_on.set()
-        return await rescanning
+        rescanned = await rescanning
+        await pull
+        return rescanned
 
 
 async def until_asked_for(registry: FaultyRegistry, digest: str) -> None:
@@ -80,7 +84,7 @@ async def test_image_whose_pull_ends_meanwhile_stays(
     record = await services.catalog.get(pool.name, "demo:1")
     assert record is not None
     assert record.volume == result.volume
-    assert await services.catalog.volumes(pool.name) == set(result.volumes)
+    assert await services.catalog.layers.names(pool.name) == set(result.volumes)
     freed = await prune(services, PruneRequest(pool=parse_pool_name(pool.name)), some_job())
     assert freed.volumes == ()
     # The next one sees what there is.
@@ -98,6 +102,6 @@ async def test_origin_of_a_disk_whose_pull_ends_meanwhile_stays(
     pull = asyncio.create_task(pulled_disk(services, source, pool.name, "guest"))
     await until_asked_for(registry, disk.digest)
     await Rescan(services, pool, monkeypatch).while_ends(pull, registry.release)
-    origin = await services.catalog.origin(pool.name, "guest")
+    origin = await services.catalog.volumes.get(pool.name, RecordKind.DISK, "guest")
     assert origin is not None
     assert origin.digest == (await pull).digest

@@ -15,6 +15,7 @@ from tests.support.images import LayerContent, file, image, layer
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.service_parts import pulled
 from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.operations.layers import look_at_layers
 from virtlayer.service.operations.services import Services
 from virtlayer.service.workers.layer import AppliedLayer, LayerRequest, LayerWorker
@@ -85,8 +86,9 @@ async def test_shared_base_is_needed_by_both_images(
 ) -> None:
     first = await pulled(services, registry.store(image([GZIP, top("1")]), "one:1"), pool.name)
     await pulled(services, registry.store(image([ZSTD, top("2")]), "two:1"), pool.name)
-    await services.catalog.remove(pool.name, "one:1")
-    layers = await look_at_layers(services, pool)
+    async with services.claims.locked(pool) as lock:
+        await services.records.delete(lock, RecordKind.IMAGE, "one:1")
+        layers = await look_at_layers(services, lock)
     assert layers.removable(layers.known, layers.needed()) == first.volumes[1:]
 
 

@@ -112,6 +112,7 @@ class Store:
     lent: int = 0
     stages: list[BuildStage] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
+    placed: list[str] = field(default_factory=list)
     bytes_total: int = 0
     layers_total: int = 0
     bytes_downloaded: int = 0
@@ -129,6 +130,7 @@ class Store:
             on_stage=self.stages.append,
             on_applied=self.note_applied,
             record=self.record,
+            on_placed=lambda planned: self.placed.append(planned.name),
         )
 
     async def unproven(self, volumes: Iterable[PlannedVolume]) -> tuple[Layer, ...]:

@@ -32,6 +32,7 @@ from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.reference import parse_reference
 from virtlayer.service.source.workspace import Workspace
+from virtlayer.service.synchronization.pool_records import PoolRecords
 from virtlayer.settings import Settings, StorageSettings
 from virtlayer.sizes import GIB
 
@@ -65,6 +66,7 @@ async def service_parts(
             chains=ChainBuilder(keeper),
             cache=BlobCache(directory / "blobs", GIB),
             catalog=catalog,
+            records=PoolRecords(keeper, catalog),
             jobs=Jobs(settings.jobs, queue_limit=settings.quota.queued_jobs),
         )
 

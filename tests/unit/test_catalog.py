@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The catalog: what it keeps, what it refuses, and what another process sees of it."""
+"""The catalog: a copy of records that can be searched, in a file that may be deleted."""
 
 import asyncio
 import dataclasses
@@ -11,23 +11,39 @@ from typing import cast
 
 import pytest
 
+from tests.support.records import (
+    config,
+    digest,
+    forget,
+    image_record,
+    layer_name,
+    layer_record,
+    remember,
+    volume_record,
+)
 from virtlayer.errors import Internal, NoSpace
-from virtlayer.service.catalog.catalog import Catalog, ImageLayer, ImageRecord
+from virtlayer.protocol.records import RecordKind, Stamp, record_file
+from virtlayer.service.catalog.catalog import Catalog, CatalogImage, Visit
+from virtlayer.service.catalog.recorded import Bad, Gone, Seen
+from virtlayer.service.records.former_versions import replaced
+from virtlayer.service.records.owners import EVERYBODY
+from virtlayer.service.records.values import PulledImage, Record
 
-DEMO = ImageRecord(
-    pool="default",
-    name="demo:1",
-    source="docker://registry.example/demo:1",
-    digest="sha256:" + "1" * 64,
-    image_id="sha256:" + "2" * 64,
-    os="linux",
-    architecture="arm64",
-    variant="v8",
-    config='{"os": "linux", "config": {"Env": ["GREETING=grüß"]}}',
-    size=16 * 1024**3,
-    layers=(ImageLayer("sha256:" + "3" * 64, "layer-a", 10), ImageLayer("sha256:b", "layer-b", 0)),
-    volume="layer-b",
-    pulled_at=1_795_000_000_000_000,
+DEMO = image_record()
+STAMP = Stamp(2**64 - 1, 2**63, 7)
+RECORDS: tuple[Record, ...] = (
+    replaced(
+        image_record("old", pulled_by=frozenset({0, 1000})),
+        image_record("new"),
+        frozenset({EVERYBODY}),
+        2,
+        keep=1,
+    ),
+    layer_record("top", "a", "b", below="0" * 64, owners=[EVERYBODY]),
+    layer_record("adopted"),
+    volume_record(kind=RecordKind.VOLUME, pulled_by=frozenset({1})),
+    volume_record(kind=RecordKind.DIRECTORY, id_base=100_000),
+    volume_record(kind=RecordKind.DISK),
 )
 
 
@@ -42,38 +58,85 @@ async def catalog(path: Path) -> AsyncIterator[Catalog]:
         yield catalog
 
 
-async def test_an_image_comes_back_as_it_was_put(catalog: Catalog) -> None:
-    put = await catalog.put(DEMO)
-    assert put.id > 0
-    assert put == dataclasses.replace(DEMO, id=put.id)
-    assert await catalog.get("default", "demo:1") == put
+def fields_of(image: PulledImage) -> dict[str, object]:
+    return {field.name: getattr(image, field.name) for field in dataclasses.fields(PulledImage)}
+
+
+async def only_image(catalog: Catalog) -> CatalogImage:
+    [image] = await catalog.list()
+    return image
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.kind)
+async def test_record_comes_back_as_it_was_read(catalog: Catalog, record: Record) -> None:
+    await catalog.records.put("default", [Seen(record, STAMP)])
+    place = (record.kind, record.name)
+    assert await catalog.records.get("default", *place) == (record, STAMP)
+    assert await catalog.records.get("other", *place) == (None, None)
+    assert await catalog.records.stamps("default") == {record_file(*place): STAMP}
+    await catalog.records.put("default", [Gone(record_file(*place))])
+    assert await catalog.records.get("default", *place) == (None, None)
+    assert await catalog.records.stamps("default") == {}
+
+
+async def test_nothing_is_left_of_records_that_are_deleted(path: Path, catalog: Catalog) -> None:
+    for pool in ("default", "other"):
+        await remember(catalog, pool, *RECORDS)
+        await catalog.records.put(pool, [Bad("0" * 64 + ".json", STAMP, "it is garbage")])
+    await catalog.records.put(
+        "default", [Gone(file) for file in await catalog.records.stamps("default")]
+    )
+    await catalog.records.forget_pool("other")
+    assert await catalog.records.pools() == frozenset()
+    connection = sqlite3.connect(path)
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    for (table,) in tables:
+        if not table.startswith("sqlite_"):
+            assert connection.execute(f"SELECT * FROM {table}").fetchall() == [], table  # noqa: S608
+    connection.close()
+
+
+async def test_image_has_the_fields_of_its_record(catalog: Catalog) -> None:
+    await remember(catalog, "default", DEMO)
+    image = await only_image(catalog)
+    assert image.id > 0
+    assert image.pool == "default"
+    assert fields_of(image) == fields_of(DEMO)
+    assert await catalog.get("default", "demo") == image
     assert await catalog.get("default", "demo:2") is None
-    assert await catalog.get("other", "demo:1") is None
+    assert await catalog.get("other", "demo") is None
 
 
-async def test_a_config_is_found_by_its_digest(catalog: Catalog) -> None:
-    await catalog.put(DEMO)
+async def test_config_is_found_by_its_digest(catalog: Catalog) -> None:
+    await remember(catalog, "default", DEMO)
     assert await catalog.config(DEMO.image_id) == DEMO.config
+    assert await catalog.config(DEMO.image_id, "default") == DEMO.config
+    assert await catalog.config(DEMO.image_id, "other") is None
     assert await catalog.config(DEMO.digest) is None
 
 
-async def test_an_image_that_is_put_again_keeps_its_id(catalog: Catalog) -> None:
-    first = await catalog.put(DEMO)
-    newer = dataclasses.replace(DEMO, digest="sha256:new", layers=DEMO.layers[:1], volume="layer-a")
-    second = await catalog.put(newer)
+async def test_image_whose_record_changes_keeps_its_id(catalog: Catalog) -> None:
+    await remember(catalog, "default", DEMO)
+    first = await only_image(catalog)
+    newer = image_record("new")
+    await remember(catalog, "default", newer)
+    second = await only_image(catalog)
     assert second.id == first.id
-    assert await catalog.list() == (second,)
+    assert fields_of(second) == fields_of(newer)
 
 
 async def test_an_id_is_never_given_twice(catalog: Catalog) -> None:
-    first = await catalog.put(DEMO)
-    assert await catalog.remove("default", "demo:1")
-    assert (await catalog.put(DEMO)).id > first.id
+    await remember(catalog, "default", DEMO)
+    first = await only_image(catalog)
+    await forget(catalog, "default", RecordKind.IMAGE, "demo")
+    assert await catalog.list() == ()
+    await remember(catalog, "default", DEMO)
+    assert (await only_image(catalog)).id > first.id
 
 
 async def test_images_are_listed_by_pool_and_name(catalog: Catalog) -> None:
     for pool, name in (("b", "x"), ("a", "y"), ("a", "x")):
-        await catalog.put(dataclasses.replace(DEMO, pool=pool, name=name))
+        await remember(catalog, pool, dataclasses.replace(DEMO, name=name))
     assert [(image.pool, image.name) for image in await catalog.list()] == [
         ("a", "x"),
         ("a", "y"),
@@ -83,32 +146,85 @@ async def test_images_are_listed_by_pool_and_name(catalog: Catalog) -> None:
     assert await catalog.list("c") == ()
 
 
-async def test_removing_says_whether_there_was_one(catalog: Catalog) -> None:
-    await catalog.put(DEMO)
-    assert await catalog.remove("default", "demo:1")
-    assert not await catalog.remove("default", "demo:1")
+async def test_layers_are_known_without_an_image(catalog: Catalog) -> None:
+    await remember(catalog, "default", layer_record("a"))
+    await remember(catalog, "other", layer_record("b"))
+    assert await catalog.layers.names("default") == {layer_name("a")}
+    await forget(catalog, "default", RecordKind.LAYER, layer_name("a"))
+    assert await catalog.layers.names("default") == frozenset()
+    assert await catalog.layers.names("other") == {layer_name("b")}
+
+
+async def test_layers_are_found_by_what_they_were_built_from(catalog: Catalog) -> None:
+    on_base = layer_record("on base", "a", below="1" * 64)
+    both = layer_record("both", "a", "b", below="1" * 64)
+    await remember(catalog, "default", on_base, both, layer_record("elsewhere", "a"))
+    assert await catalog.layers.find("default", "1" * 64, [digest("a")]) == (on_base,)
+    wanted = [digest("a"), digest("b")]
+    assert await catalog.layers.find("default", "1" * 64, wanted) == (both,)
+    assert await catalog.layers.find("other", "1" * 64, [digest("a")]) == ()
+
+
+async def test_blob_stays_confirmed_while_a_volume_is_built_from_it(catalog: Catalog) -> None:
+    record = layer_record("a", "blob")
+    blob = digest("blob")
+    await remember(catalog, "default", record)
+    await catalog.layers.confirm(blob, blob)
+    await remember(catalog, "default", record)
+    assert await catalog.layers.is_confirmed(blob, blob)
+    await forget(catalog, "default", RecordKind.LAYER, record.name)
+    assert not await catalog.layers.is_confirmed(blob, blob)
+
+
+async def test_former_versions_are_listed_the_newest_first(catalog: Catalog) -> None:
+    record = DEMO
+    for number, top in enumerate(("one", "two")):
+        record = replaced(record, image_record(top), frozenset(), number, keep=1)
+    await remember(catalog, "default", record)
+    versions = await catalog.versions("default")
+    assert [(one.name, one.volume, one.kept) for one in versions] == [
+        ("demo", layer_name("one"), True),
+        ("demo", layer_name("top"), False),
+    ]
+    assert await catalog.versions("other") == ()
+
+
+async def test_bad_record_takes_the_place_of_the_good_one(catalog: Catalog) -> None:
+    await remember(catalog, "default", DEMO)
+    bad = Bad(record_file(RecordKind.IMAGE, "demo"), STAMP, "it is garbage")
+    await catalog.records.put("default", [bad])
     assert await catalog.list() == ()
+    assert await catalog.records.bad("default") == (bad,)
+    assert await catalog.records.stamps("default") == {bad.file: STAMP}
+    await remember(catalog, "default", DEMO)
+    assert await catalog.records.bad("default") == ()
+    assert (await only_image(catalog)).name == "demo"
 
 
-async def test_layer_volumes_are_known_without_an_image(catalog: Catalog) -> None:
-    await catalog.add_volume("default", "layer-a")
-    await catalog.add_volume("default", "layer-a")
-    await catalog.add_volume("other", "layer-b")
-    assert await catalog.volumes("default") == {"layer-a"}
-    await catalog.remove_volume("default", "layer-a")
-    assert await catalog.volumes("default") == frozenset()
-    assert await catalog.volumes("other") == {"layer-b"}
+async def test_the_last_visit_counts(catalog: Catalog) -> None:
+    failed = Visit(pool="default", name="demo", at=7, error="Internal", message="It failed.")
+    await catalog.visited(failed)
+    assert await catalog.visit("default", "demo") == failed
+    # It is about a configured image, whether the pool has it or not.
+    await remember(catalog, "default", DEMO)
+    await forget(catalog, "default", RecordKind.IMAGE, "demo")
+    assert await catalog.visit("default", "demo") == failed
+    await catalog.visited(Visit(pool="default", name="demo", at=8))
+    assert await catalog.visit("default", "demo") == Visit(pool="default", name="demo", at=8)
+    await catalog.forget_visit("default", "demo")
+    assert await catalog.visit("default", "demo") is None
 
 
 async def test_everything_is_there_after_opening_again(path: Path) -> None:
     async with Catalog(path) as catalog:
-        put = await catalog.put(DEMO)
+        await remember(catalog, "default", DEMO)
+        before = await catalog.list()
     async with Catalog(path) as catalog:
-        assert await catalog.list() == (put,)
+        assert await catalog.list() == before
 
 
 async def test_nobody_else_can_read_it(path: Path, catalog: Catalog) -> None:
-    await catalog.put(DEMO)
+    await remember(catalog, "default", DEMO)
     modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert modes
     assert set(modes.values()) == {0o600}
@@ -120,7 +236,7 @@ async def test_two_daemons_can_write_to_it(path: Path) -> None:
         names = [f"image-{number}" for number in range(20)]
         await asyncio.gather(
             *(
-                (one, other)[number % 2].put(dataclasses.replace(DEMO, name=name))
+                remember((one, other)[number % 2], "default", dataclasses.replace(DEMO, name=name))
                 for number, name in enumerate(names)
             )
         )
@@ -128,17 +244,17 @@ async def test_two_daemons_can_write_to_it(path: Path) -> None:
 
 
 async def test_a_change_that_fails_changes_nothing(catalog: Catalog) -> None:
-    put = await catalog.put(DEMO)
-    wrong = ImageLayer("d", "v", cast("int", "x"))  # the schema refuses it
-    broken = dataclasses.replace(DEMO, digest="new", layers=(wrong,))
+    await remember(catalog, "default", DEMO)
+    before = await catalog.list()
+    broken = dataclasses.replace(DEMO, size=cast("int", "x"))  # the schema refuses it
     with pytest.raises(Internal):
-        await catalog.put(broken)
-    assert await catalog.list() == (put,)
+        await remember(catalog, "default", broken)
+    assert await catalog.list() == before
 
 
 async def test_the_catalog_of_a_newer_virtlayer_is_left_alone(path: Path) -> None:
     async with Catalog(path) as catalog:
-        await catalog.put(DEMO)
+        await remember(catalog, "default", DEMO)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -154,11 +270,12 @@ async def test_a_file_that_is_no_catalog_is_named(path: Path) -> None:
 
 
 async def test_a_full_disk_is_no_defect(path: Path, catalog: Catalog) -> None:
-    await catalog.put(DEMO)
+    await remember(catalog, "default", DEMO)
     # As many pages as it has now: what a full disk does, without one.
     assert catalog._connection is not None
     (pages,) = catalog._connection.execute("PRAGMA page_count").fetchone()
     catalog._connection.execute(f"PRAGMA max_page_count = {pages}")
+    large = dataclasses.replace(DEMO, name="large", config=config("x" * 1_000_000))
     with pytest.raises(NoSpace, match=str(path)):
-        await catalog.put(dataclasses.replace(DEMO, name="large", config="x" * 1_000_000))
-    assert [image.name for image in await catalog.list()] == ["demo:1"]
+        await remember(catalog, "default", large)
+    assert [image.name for image in await catalog.list()] == ["demo"]

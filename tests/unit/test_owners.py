@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_catalog import DEMO
-from virtlayer.service.catalog.built_layers import BuiltLayer, BuiltVolume
+from tests.support.records import image_record, layer_record, remember
 from virtlayer.service.catalog.catalog import Catalog
-from virtlayer.service.catalog.owners import EVERYBODY, Owner, OwnerKind
 from virtlayer.service.chain.plan import plan_chain
 from virtlayer.service.operations.belonging import Belonging
+from virtlayer.service.records.owners import EVERYBODY, Owner, OwnerKind
+from virtlayer.service.records.values import BuiltLayer
 from virtlayer.service.source.image import Layer
 from virtlayer.service.source.obtained import Obtained
 
+DEMO = image_record()
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 TEAM = Obtained(
     registry="registry.example",
@@ -36,7 +37,7 @@ async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
 
 
 def pull(catalog: Catalog, obtained: Obtained, *, uid: int = 1000) -> Belonging:
-    return Belonging(catalog, obtained, uid, shared=False)
+    return Belonging(catalog, obtained, uid, "default", shared=False)
 
 
 async def may_use(belonging: Belonging, digest: str = A) -> bool:
@@ -89,14 +90,14 @@ async def test_content_of_a_local_source_belongs_to_its_caller(catalog: Catalog)
 
 
 async def test_everything_is_shared_in_a_session(catalog: Catalog) -> None:
-    session = Belonging(catalog, TEAM, 1000, shared=True)
+    session = Belonging(catalog, TEAM, 1000, "default", shared=True)
     assert await session.may_use([A, B]) == {A, B}
     await session.downloaded(A)
     assert not await may_use(pull(catalog, TEAM))
 
 
 async def test_config_is_known_only_to_whom_it_belongs(catalog: Catalog) -> None:
-    await catalog.put(DEMO)
+    await remember(catalog, "default", DEMO)
     await pull(catalog, TEAM).downloaded(DEMO.image_id)
     assert await pull(catalog, TEAM).known_config(DEMO.image_id) == DEMO.config
     assert await pull(catalog, OTHER).known_config(DEMO.image_id) is None
@@ -116,9 +117,9 @@ async def test_layers_of_others_are_unproven(catalog: Catalog) -> None:
 async def test_owners_are_forgotten_of_what_is_kept_nowhere(catalog: Catalog) -> None:
     for digest in (A, B, C, DEMO.image_id):
         await catalog.owners.add(digest, EVERYBODY)
-    await catalog.put(DEMO)
-    volume = BuiltVolume("default", "layer-b", "below", (BuiltLayer("diff", B, 1),))
-    await catalog.built_layers.put(volume)
+    await remember(catalog, "default", DEMO)
+    layer = dataclasses.replace(layer_record("b"), layers=(BuiltLayer(A, B, 1),))
+    await remember(catalog, "default", layer)
     await catalog.owners.keep([A])
     kept = await catalog.owners.belonging([A, B, C, DEMO.image_id], [EVERYBODY])
     assert kept == {A, B, DEMO.image_id}
@@ -127,3 +128,36 @@ async def test_owners_are_forgotten_of_what_is_kept_nowhere(catalog: Catalog) ->
 async def test_owner_of_one_kind_is_not_that_of_another(catalog: Catalog) -> None:
     await catalog.owners.add(A, Owner(OwnerKind.USER, "1000"))
     assert await catalog.owners.belonging([A], [Owner(OwnerKind.REPOSITORY, "1000")]) == frozenset()
+
+
+async def test_owners_in_a_record_count_in_its_pool_alone(catalog: Catalog) -> None:
+    text = image_record(owners=frozenset({EVERYBODY}))
+    layer = layer_record("a", "blob", owners=[EVERYBODY])
+    blob = layer.layers[0].blob
+    await remember(catalog, "default", text, layer)
+    await remember(catalog, "other", image_record(), layer_record("a", "blob"))
+    for obtained in (TEAM, OTHER, ANONYMOUS, UNVERIFIED, LOCAL):
+        here = pull(catalog, obtained)
+        elsewhere = Belonging(catalog, obtained, 1000, "other", shared=False)
+        assert await here.may_use_in_pool([blob, A]) == {blob}
+        assert await elsewhere.may_use_in_pool([blob]) == frozenset()
+        # The cache is no pool's.
+        assert await here.may_use([blob]) == frozenset()
+        assert await here.known_config(text.image_id) == text.config
+        assert await elsewhere.known_config(text.image_id) is None
+    assert await pull(catalog, TEAM).owners(blob) == {EVERYBODY}
+    assert await Belonging(catalog, TEAM, 1000, "other", shared=False).owners(blob) == frozenset()
+
+
+async def test_config_of_another_pool_is_not_given_away(catalog: Catalog) -> None:
+    """A record that says whose a config is must have the config."""
+    await remember(catalog, "other", DEMO)
+    lie = BuiltLayer(A, DEMO.image_id, 1, frozenset({EVERYBODY}))
+    await remember(catalog, "default", dataclasses.replace(layer_record("a"), layers=(lie,)))
+    assert await pull(catalog, TEAM).known_config(DEMO.image_id) is None
+
+
+async def test_what_was_downloaded_here_is_known_in_every_pool(catalog: Catalog) -> None:
+    await pull(catalog, TEAM).downloaded(A)
+    elsewhere = Belonging(catalog, TEAM, 1000, "other", shared=False)
+    assert await elsewhere.may_use_in_pool([A]) == {A}

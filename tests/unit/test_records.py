@@ -34,6 +34,7 @@ RECORDS: tuple[Record, ...] = (
     volume_record(kind=RecordKind.VOLUME),
     volume_record(kind=RecordKind.DIRECTORY, id_base=100_000),
     volume_record(kind=RecordKind.DISK),
+    volume_record(kind=RecordKind.DISK, config="{}"),
 )
 
 

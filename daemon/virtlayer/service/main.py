@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer import allocation, journal
+from virtlayer.cancellation import meanwhile
 from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.dbus.structure import CALL_LIMITS
 from virtlayer.errors import VirtlayerError
@@ -33,6 +34,8 @@ from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.scratch import sweep_scratch
 from virtlayer.service.source.workspace import Workspace
+from virtlayer.service.synchronization.pool_records import PoolRecords
+from virtlayer.service.synchronization.watching import Watching
 from virtlayer.settings import (
     Settings,
     blob_directory,
@@ -54,6 +57,8 @@ _SWITCH_SECONDS = 0.0005
 """How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
 say. The usual 5 ms are a sixth of a pull that finds nothing new."""
 
+_START_PATIENCE = 2.0
+"""Seconds that pools may take to say what they hold, before the service is there for callers."""
 _SESSION_URI = "qemu:///session"
 
 
@@ -134,7 +139,13 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     idle_timeout = settings.service.idle_seconds(on_demand=arguments.on_demand)
     connection = await Connection.opened(session=arguments.session, limits=CALL_LIMITS)
-    async with connection, _services(arguments, settings) as services:
+    async with (
+        connection,
+        _services(arguments, settings) as services,
+        Watching(services.keeper, services.catalog, services.records) as watching,
+    ):
+        # Before the first caller asks which images there are.
+        await watching.look(_START_PATIENCE)
         server = Server(connection, services)
         life = Life(connection, server, services.jobs, idle_timeout)
         if not await server.start():
@@ -142,7 +153,8 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
             return 1
         if arguments.uri == _SESSION_URI and os.geteuid() == 0:
             _log.info("Root's %s is the libvirtd of the system, with its pools.", _SESSION_URI)
-        return await life.last(stop)
+        async with meanwhile(watching.run()):
+            return await life.last(stop)
 
 
 @contextlib.asynccontextmanager
@@ -160,7 +172,6 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
     await asyncio.to_thread(cache.sweep)
     async with Catalog(state / "catalog.sqlite") as catalog, contextlib.AsyncExitStack() as stack:
         await catalog.owners.keep(await asyncio.to_thread(cache.digests))
-        # Reached by the first job: a list of jobs needs no keeper and no libvirtd.
         keeper = Keeper(_connect(arguments), runtime)
         stack.push_async_callback(keeper.close)
         yield Services(
@@ -181,6 +192,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
             chains=ChainBuilder(keeper),
             cache=cache,
             catalog=catalog,
+            records=PoolRecords(keeper, catalog),
             jobs=Jobs(
                 settings.jobs,
                 queue_limit=settings.quota.queued_jobs,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``org.virtlayer1.Image``: the images of the catalog as objects."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from virtlayer.dbus import names
@@ -11,7 +12,7 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.exporter import Exporter
 from virtlayer.service.bus.looks import Looks
 from virtlayer.service.bus.members import Interface, dbus_property, method
-from virtlayer.service.catalog.catalog import Catalog, ImageRecord, Version
+from virtlayer.service.catalog.catalog import Catalog, CatalogImage, Version
 from virtlayer.service.operations.wholeness import Wholeness
 from virtlayer.sizes import KIB
 
@@ -30,7 +31,7 @@ class Shown:
         broken: What is wrong with its layers and how to repair it; "" if nothing is known.
     """
 
-    record: ImageRecord
+    record: CatalogImage
     former: tuple[Version, ...] = ()
     broken: str = ""
 
@@ -45,7 +46,7 @@ class ImageObject(Interface):
         self._shown = shown
 
     @property
-    def record(self) -> ImageRecord:
+    def record(self) -> CatalogImage:
         """What the catalog has of it."""
         return self._shown.record
 
@@ -111,7 +112,7 @@ class ImageObject(Interface):
     @dbus_property("Layers", "a(sst)", private=True, bulky=True)
     def layers(self) -> tuple[tuple[str, str, int], ...]:
         """Diff id, volume and bytes of each layer, base first."""
-        return self.record.layers
+        return tuple((layer.diff_id, layer.volume, layer.bytes) for layer in self.record.layers)
 
     @dbus_property("Config", "s", private=True, bulky=True)
     def config(self) -> str:
@@ -169,10 +170,15 @@ class ImageObjects:
         self._looks = Looks(self._look)
         self._broken: dict[str, dict[str, str]] = {}
         """What is wrong with images, by pool and name, as of the last looks."""
+        self._refreshing = asyncio.Lock()
+        """So that an older list does not come after a newer one."""
 
     async def refresh(self) -> None:
         """Make the objects those of the catalog."""
-        images = await self._images()
+        async with self._refreshing:
+            self._show(await self._images())
+
+    def _show(self, images: Mapping[int, Shown]) -> None:
         for number in self._objects.keys() - images.keys():
             del self._objects[number]
             self._exporter.unexport(names.image_path(number))
@@ -212,6 +218,6 @@ class ImageObjects:
             self._broken.pop(pool, None)
         await self.refresh()
 
-    def records(self, pool: str) -> list[ImageRecord]:
+    def records(self, pool: str) -> list[CatalogImage]:
         """Return the images of a pool, or of every pool for the empty name."""
         return [image.record for image in self._objects.values() if pool in {"", image.record.pool}]

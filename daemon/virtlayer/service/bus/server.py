@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The service on its bus: the objects, what is told about jobs, and the name."""
 
+import asyncio
+import contextlib
+
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
 from virtlayer.service.bus.authority import Authority, SessionAuthority, SystemAuthority
@@ -45,6 +48,7 @@ class Server:
         self._departures = Departures(connection)
         self._manager = Manager(services, self._authority, self._images, self._departures)
         self._objects: dict[int, JobObject] = {}
+        self._refreshes: set[asyncio.Task[None]] = set()
 
     async def start(self) -> bool:
         """Show the objects and take the name.
@@ -55,6 +59,7 @@ class Server:
         self._exporter.export(names.ROOT, self._manager)
         await self._images.refresh()
         self._services.jobs.subscribe(self)
+        self._services.records.subscribe(self)
         self._exporter.listen()
         return await self._connection.own(names.SERVICE)
 
@@ -70,6 +75,17 @@ class Server:
         """Answer every call that has begun, those that last longer than this with an error."""
         await self._exporter.finish(patience)
         await self._images.close()
+
+    def records_changed(self, _pool: str) -> None:
+        """Show the images that a pool was found to have, and no others."""
+        refresh = asyncio.create_task(self._refresh(), name="show changed images")
+        self._refreshes.add(refresh)
+        refresh.add_done_callback(self._refreshes.discard)
+
+    async def _refresh(self) -> None:
+        # Without the bus, nobody can see them.
+        with contextlib.suppress(OSError, EOFError):
+            await self._images.refresh()
 
     @property
     def calls(self) -> int:

@@ -22,8 +22,6 @@ class _Named(Protocol):
     """An image that has a name."""
 
     @property
-    def pool(self) -> str: ...
-    @property
     def name(self) -> str: ...
     @property
     def source(self) -> str: ...
@@ -33,10 +31,11 @@ class _Named(Protocol):
     def volume(self) -> str: ...
 
 
-def check_replacing(present: _Named, new: _Named, allowed: Replacing) -> None:
+def check_replacing(pool: str, present: _Named, new: _Named, allowed: Replacing) -> None:
     """See that an image may lose its name to another.
 
     Args:
+        pool: The name of the pool.
         present: What the name stands for.
         new: What it is to stand for.
         allowed: How much may be replaced.
@@ -46,11 +45,11 @@ def check_replacing(present: _Named, new: _Named, allowed: Replacing) -> None:
         NotAuthorized: The name belongs to another version.
     """
     if present.source != new.source and allowed < Replacing.SOURCES:
-        raise taken(present.pool, present.name)
+        raise taken(pool, present.name)
     is_same = (present.digest, present.volume) == (new.digest, new.volume)
     if not is_same and allowed < Replacing.VERSIONS:
         raise NotAuthorized(
-            f'The image "{present.name}" in the pool "{present.pool}" is another version. To '
+            f'The image "{present.name}" in the pool "{pool}" is another version. To '
             "replace it you need the right to remove it (org.virtlayer1.remove). Use --name to "
             "pull this version under another name."
         )

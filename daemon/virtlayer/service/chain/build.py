@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from virtlayer.cancellation import first_failure, meanwhile, to_completion
-from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer, VirtlayerError
+from virtlayer.errors import DigestMismatch, LayerTooLarge, MalformedLayer
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.blobs.growing_blob import GrowingBlob
@@ -251,12 +251,13 @@ class _Build:
         turn.written.set()
         if is_last:
             self._tools.on_applied()
-        async with self._explained():
+        async with self._explained(), meanwhile(self._tools.record(planned)) as recorded:
             await images.finish(image)
             if is_last:
                 # Those before were finished before this one was served: one command at a time.
                 images.let_go()
             await place.staging.flush(image.name)
+            await recorded
         await before.placed.wait()
         await to_completion(self._place(planned, place.staging, image.name))
         turn.placed.set()
@@ -265,12 +266,8 @@ class _Build:
 
     async def _place(self, planned: PlannedVolume, staging: Staging, staged: str) -> None:
         placed = await staging.place(staged, planned.name)
-        try:
-            await self._tools.record(planned)
-        except VirtlayerError:
-            await staging.withdraw(placed)
-            raise
         self._placed[placed] = planned.parent
+        self._tools.on_placed(planned)
 
     async def _write(
         self, planned: PlannedVolume, prefetched: Sequence[Prefetched], connect: Connect

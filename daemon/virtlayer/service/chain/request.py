@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a build of a chain is asked for, what it works with, and what comes of it."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -99,7 +99,8 @@ class BuildTools:
         progress: Told the figures.
         on_stage: Told what the job waits for.
         on_applied: Told when no layer is left to be applied.
-        record: Awaited for each new volume, when it is in the pool's directory.
+        record: Awaited for each new volume, before it is in the pool's directory.
+        on_placed: Told of each new volume, when it is there.
     """
 
     fetch: Fetch
@@ -108,4 +109,5 @@ class BuildTools:
     progress: BuildProgress
     on_stage: Callable[[BuildStage], None]
     on_applied: Callable[[], None]
-    record: Callable[[PlannedVolume], Awaitable[None]]
+    record: Callable[[PlannedVolume], Coroutine[object, object, None]]
+    on_placed: Callable[[PlannedVolume], None]

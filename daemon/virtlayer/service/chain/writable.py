@@ -20,6 +20,13 @@ from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.workers.customization import CustomizationRequest
 
 
+class Recording(Protocol):
+    """The part of ``operations.volume_records.VolumeRecording`` that is used here."""
+
+    async def while_registered(self, registering: Coroutine[object, object, Volume]) -> Volume:
+        """Record the volume, while libvirt looks for it."""
+
+
 class Customizer(Protocol):
     """The part of ``layer.customize.session.CustomizationWorker`` that is used here."""
 
@@ -59,6 +66,7 @@ async def build_writable(
     keeper: Keeper,
     request: WritableRequest,
     customizer: Customizer,
+    recording: Recording,
     *,
     check: Callable[[], Coroutine[object, object, None]],
     on_registering: Callable[[], None],
@@ -69,6 +77,7 @@ async def build_writable(
         keeper: The process that has access to the pool.
         request: What to build.
         customizer: Asked only if there is something to change.
+        recording: Records the volume.
         check: Called while the volume is written; what it raises ends that.
         on_registering: Called when all that is left to do is to register it.
 
@@ -92,8 +101,9 @@ async def build_writable(
             placed = await to_completion(_place(request, staging, writing.result(), ours))
             # First of all, so that libvirt need not list the directory.
             staging.let_go()
-            return await staging.register_volume(placed, backing=request.backing)
-    except asyncio.CancelledError:
+            registering = staging.register_volume(placed, backing=request.backing)
+            return await recording.while_registered(registering)
+    except BaseException:
         for placed in ours:
             assert staging is not None
             await staging.withdraw(placed)

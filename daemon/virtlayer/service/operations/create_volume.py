@@ -9,7 +9,8 @@ from virtlayer.cancellation import meanwhile
 from virtlayer.errors import ImageNotFound, VolumeExists
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
@@ -17,7 +18,9 @@ from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.customizer import CustomizerOnDemand
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.volume_records import VolumeRecording
 from virtlayer.service.operations.wholeness import check_whole
+from virtlayer.service.records.values import VolumeRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +71,17 @@ async def create_volume(
         pool = await services.pools.get(request.pool)
         await services.sweeper.visit(pool)
         record = await looking_up
-    if record is None:
-        raise await _not_found(services, pool, request)
-    async with services.claims.claimed(pool, [request.volume.name, record.volume]) as claim:
-        record = await _claimed_image(services, claim, request, record.volume)
-        volume = await create_on(services, claim, record, request.volume, job)
+    async with meanwhile(services.records.synchronize(pool)) as synchronizing:
+        if record is None:
+            await synchronizing
+            record = await services.catalog.get(request.pool, request.image)
+        if record is None:
+            raise await _not_found(services, pool, request)
+        names = [request.volume.name, record.volume]
+        async with services.claims.claimed(pool, names) as claim:
+            await synchronizing
+            record = await _claimed_image(services, claim, request, record.volume)
+            volume = await create_on(services, claim, record, request.volume, job)
     return CreatedVolume(
         image=record.id, volume=volume.name, path=volume.path, size=volume.capacity
     )
@@ -80,7 +89,7 @@ async def create_volume(
 
 async def _claimed_image(
     services: Services, claim: Claim, request: CreateVolumeRequest, claimed: str
-) -> ImageRecord:
+) -> CatalogImage:
     """The image, which may have been removed or replaced before its volume was claimed.
 
     Args:
@@ -129,7 +138,7 @@ async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:
 
 
 async def create_on(
-    services: Services, claim: Claim, image: ImageRecord, wanted: NewVolume, job: Job
+    services: Services, claim: Claim, image: CatalogImage, wanted: NewVolume, job: Job
 ) -> Volume:
     """Make a volume on an image whose volumes are claimed.
 
@@ -148,18 +157,19 @@ async def create_on(
                 claim=claim,
                 name=wanted.name,
                 backing=image.volume,
-                chain=tuple(dict.fromkeys(layer.volume for layer in image.layers)),
+                chain=image.volumes,
                 size=size,
                 customization=customization,
                 image=image.name,
             ),
             customizer,
+            VolumeRecording(services.records, claim, _record(image, wanted)),
             check=functools.partial(_check_volumes, services, claim.pool, image, wanted.name),
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )
 
 
-async def _check_volumes(services: Services, pool: Pool, image: ImageRecord, name: str) -> None:
+async def _check_volumes(services: Services, pool: Pool, image: CatalogImage, name: str) -> None:
     """Check that a pool has the volumes of an image, and none of the name of a new one.
 
     Raises:
@@ -170,6 +180,19 @@ async def _check_volumes(services: Services, pool: Pool, image: ImageRecord, nam
     if name in there:
         raise _taken(pool, name)
     await check_whole(services.pools, pool, image, there.get(image.volume))
+
+
+def _record(image: CatalogImage, wanted: NewVolume) -> VolumeRecord:
+    return VolumeRecord(
+        kind=RecordKind.VOLUME,
+        name=wanted.name,
+        image=image.name,
+        source=image.source,
+        digest=image.digest,
+        config=image.config,
+        top=image.volume,
+        pulled_by=image.pulled_by,
+    )
 
 
 def _taken(pool: Pool, name: str) -> VolumeExists:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Describes a volume: its file, and the image that it is based on."""
 
-from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,9 @@ from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName, VolumeName, parse_volume_name
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.records import RecordKind
 from virtlayer.protocol.virsh import virsh
-from virtlayer.service.catalog.catalog import Origin
+from virtlayer.service.catalog.catalog import CatalogVolume
 from virtlayer.service.operations.services import Services
 from virtlayer.settings import CONTAINER_IDS
 
@@ -56,72 +56,84 @@ async def describe_volume(
         VirtlayerError: libvirt cannot look at the pool.
     """
     pool = await services.pools.get(pool_name)
+    await services.records.synchronize(pool)
     volume = await services.pools.listed_volume(pool, name)
     if volume is None:
         raise VolumeNotFound(
             f'The pool "{pool_name}" has no volume "{name}". If its file is new, refresh the pool: '
             + virsh(services.libvirt_uri, "pool-refresh", pool_name)
         )
-    images = {
-        top: (image_name, digest, config)
-        for top, image_name, digest, config in [
-            *(
-                (one.volume, one.name, one.digest, one.config)
-                for one in await services.catalog.versions(pool_name)
-            ),
-            *(
-                (one.volume, one.name, one.digest, one.config)
-                for one in await services.catalog.list(pool_name)
-            ),
-        ]
-    }
-    below = await _first_of(images, services, pool, volume)
-    is_disk, ids = False, None
-    if below is not None:
-        image, digest, config = images[below]
-    elif origin := await _origin(services, pool, volume):
-        image, digest, config = origin.image, origin.digest, origin.config
-        is_disk = volume.format != "dir"
-        if origin.id_base is not None:
-            ids = IdRange(0, origin.id_base, CONTAINER_IDS)
-    else:
-        image = digest = config = ""
+    made_of = await _made_of(services, pool, volume)
     return VolumeDescription(
         path=volume.path,
         format=volume.format,
         layer=is_layer_volume(volume.name),
-        image=image,
-        digest=digest,
-        config=config,
-        disk=is_disk,
-        ids=ids,
+        image=made_of.image,
+        digest=made_of.digest,
+        config=made_of.config,
+        disk=made_of.is_disk,
+        ids=made_of.ids,
     )
 
 
-async def _origin(services: Services, pool: Pool, volume: Volume) -> Origin | None:
-    """The image that a volume without a chain was made of; None if that is not known."""
-    origin = await services.catalog.origin(pool.name, volume.name)
-    if origin:
-        inodes = await services.pools.inodes(pool, [volume.name])
-        if origin.inode == inodes.get(volume.name):
-            return origin
-    return None
+@dataclass(frozen=True, slots=True)
+class _MadeOf:
+    """The image that a volume is, is based on, or was made of; as ``VolumeDescription`` has it."""
+
+    image: str = ""
+    digest: str = ""
+    config: str = ""
+    is_disk: bool = False
+    ids: IdRange | None = None
 
 
-async def _first_of(
-    images: Container[str], services: Services, pool: Pool, volume: Volume
-) -> str | None:
-    """The first volume of a chain, from the top, that is an image's; None if none is."""
+async def _made_of(services: Services, pool: Pool, volume: Volume) -> _MadeOf:
+    """Find the image of a volume, by the first of its chain that has a record or is an image's."""
+    images = await _images_by_top(services, pool)
     below: Volume | None = volume
     visited: set[str] = set()
     # Anybody can write overlays that are based on each other.
     while below is not None and below.name not in visited and len(visited) < _LONGEST_CHAIN:
+        if record := await _record(services, pool, below):
+            return _of_record(record)
         if below.name in images:
-            return below.name
+            return images[below.name]
         visited.add(below.name)
         backing = _backing_name(pool, below)
         below = None if backing is None else await services.pools.listed_volume(pool, backing)
-    return None
+    return _MadeOf()
+
+
+async def _images_by_top(services: Services, pool: Pool) -> dict[str, _MadeOf]:
+    """The images of a pool and their former versions, by the names of their top volumes."""
+    versions = await services.catalog.versions(pool.name)
+    images = await services.catalog.list(pool.name)
+    return {one.volume: _MadeOf(one.name, one.digest, one.config or "") for one in versions} | {
+        one.volume: _MadeOf(one.name, one.digest, one.config) for one in images
+    }
+
+
+async def _record(services: Services, pool: Pool, volume: Volume) -> CatalogVolume | None:
+    """The record of a volume; None if it has none, or if that is about another volume."""
+    if volume.format == "dir":
+        kind = RecordKind.DIRECTORY
+    else:
+        kind = RecordKind.DISK if volume.backing_path is None else RecordKind.VOLUME
+    record = await services.catalog.volumes.get(pool.name, kind, volume.name)
+    if record is None or (record.top and record.top != _backing_name(pool, volume)):
+        return None
+    inode = (await services.pools.inodes(pool, [volume.name])).get(volume.name)
+    if record.inode is None and inode is not None:
+        await services.catalog.volumes.note_inodes(pool.name, {volume.name: inode})
+    return record if record.inode in (None, inode) else None
+
+
+def _of_record(record: CatalogVolume) -> _MadeOf:
+    ids = None
+    if record.id_base is not None:
+        ids = IdRange(0, record.id_base, CONTAINER_IDS)
+    is_disk = record.kind is RecordKind.DISK
+    return _MadeOf(record.image, record.digest, record.config, is_disk, ids)
 
 
 def _backing_name(pool: Pool, volume: Volume) -> VolumeName | None:

@@ -2,22 +2,26 @@
 """Which layer volumes of a pool nothing needs, and how they go.
 
 A layer is needed by the images and the kept versions of the catalog, by jobs that claim it, by
-users that ``storage.usage`` finds, and by a needed layer that stands on it. Only volumes that the
-catalog knows as layers of ours are ever deleted, and those on top first: whatever happens in
-between, no volume is left without what it stands on.
+users that ``keeper.usage`` finds, and by a needed layer that is based on it. Only volumes of which
+the pool has records, as layers of ours, are ever deleted, and those on top first: whatever happens
+in between, no volume is left without what it is based on.
 """
 
+import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from virtlayer import journal
 from virtlayer.cancellation import to_completion
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
-from virtlayer.service.catalog.catalog import ImageRecord, Version
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.catalog.catalog import CatalogImage, Version
 from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.operations.services import Services
+from virtlayer.service.records.former_versions import without
+from virtlayer.service.records.values import ImageRecord
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +54,7 @@ class PoolLayers:
     pool: Pool
     known: frozenset[str]
     usage: Usage
-    images: tuple[ImageRecord, ...]
+    images: tuple[CatalogImage, ...]
     versions: tuple[Version, ...]
 
     def needed(self, *, but_for: str | None = None) -> set[str]:
@@ -62,7 +66,7 @@ class PoolLayers:
         wanted: set[str] = set()
         for image in self.images:
             if image.name != but_for:
-                wanted |= volumes_of(image)
+                wanted.update(image.volumes)
         for version in self.versions:
             if version.kept and version.name != but_for:
                 wanted.update(version.volumes)
@@ -98,19 +102,21 @@ class PoolLayers:
         )
 
 
-def volumes_of(image: ImageRecord) -> set[str]:
-    """The names of an image's volumes."""
-    return {image.volume, *(layer.volume for layer in image.layers)}
-
-
-async def look_at_layers(services: Services, pool: Pool) -> PoolLayers:
+async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:
     """Find out who needs the layers of a pool.
 
+    Args:
+        services: The daemon's parts.
+        lock: Of the pool.
+
     Raises:
-        InUse: There is something of which that cannot be told.
+        InUse: There is something of which that cannot be told, such as a record that is bad.
         VirtlayerError: libvirt cannot look at the pool.
     """
-    known = await services.catalog.volumes(pool.name)
+    pool = lock.pool
+    await services.records.synchronize_locked(lock)
+    await services.records.refuse_bad(pool)
+    known = await services.catalog.layers.names(pool.name)
     return PoolLayers(
         pool=pool,
         known=known,
@@ -133,22 +139,42 @@ async def delete_layers(
 
     Raises:
         InUse: libvirt is working with one of them. Those before it are gone.
-        VirtlayerError: libvirt cannot delete one of them; likewise.
+        VirtlayerError: libvirt cannot delete one of them; those before it are deleted.
     """
     await to_completion(_delete(services, lock, doomed))
     needed = layers.needed()
-    for version in layers.versions:
-        # One that is a part of an image by now has nothing of its own that could go later.
-        if not version.kept and version.volume in needed:
-            await services.catalog.remove_version(version)
+    for image in layers.images:
+        await services.records.change_image(
+            lock, image.name, lambda record: _without_versions(record, doomed, needed)
+        )
     return would_free(layers, doomed)
+
+
+async def delete_records_of_nothing(services: Services, lock: PoolLock, layers: PoolLayers) -> None:
+    """Delete the records of layers, volumes, directories and disks that the pool does not have.
+
+    A killed job leaves some, and somebody who deletes a volume without virtlayer.
+
+    Raises:
+        VirtlayerError: The pool cannot be read or written.
+    """
+    pool = lock.pool
+    volumes = await services.catalog.volumes.list(pool.name)
+    names = layers.known.union(volume.name for volume in volumes)
+    gone = names.difference(await services.pools.inodes(pool, names), lock.claimed)
+    for name in sorted(gone & layers.known):
+        await services.records.delete(lock, RecordKind.LAYER, name)
+    for volume in volumes:
+        if volume.name in gone:
+            await services.records.delete(lock, volume.kind, volume.name)
 
 
 async def _delete(services: Services, lock: PoolLock, doomed: tuple[str, ...]) -> None:
     pool = lock.pool
     deletion = await services.pools.delete(lock, doomed)
+    # Their records are deleted, too.
+    await services.records.synchronize_locked(lock)
     for name in deletion.names:
-        await services.catalog.remove_volume(pool.name, name)
         _log.info(
             'Deleted the layer volume %s in the pool "%s".',
             name,
@@ -157,3 +183,15 @@ async def _delete(services: Services, lock: PoolLock, doomed: tuple[str, ...]) -
         )
     if deletion.error is not None:
         raise deletion.error
+
+
+def _without_versions(
+    record: ImageRecord | None, deleted: Collection[str], needed: Collection[str]
+) -> ImageRecord | None:
+    """Leave out the versions that lack a volume now, or have nothing of their own."""
+    if record is None:
+        return None
+    whole = without(record, deleted)
+    # One that is a part of an image by now has nothing of its own that could be deleted later.
+    former = tuple(one for one in whole.former if one.kept or one.volume not in needed)
+    return dataclasses.replace(whole, former=former)

@@ -3,7 +3,7 @@
 
 from enum import StrEnum
 
-from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.service.catalog.catalog import CatalogImage
 
 
 class Outcome(StrEnum):
@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # Populate could not pull it
 
 
-def outcome_of(before: ImageRecord | None, after: ImageRecord, *, layers_built: int) -> Outcome:
+def outcome_of(before: CatalogImage | None, after: CatalogImage, *, layers_built: int) -> Outcome:
     """Tell what a pull changed.
 
     Args:

@@ -148,7 +148,7 @@ async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[st
     try:
         pool = await services.pools.get(image.pool)
         async with services.claims.locked(pool) as lock:
-            layers = await look_at_layers(services, pool)
+            layers = await look_at_layers(services, lock)
             expired = {
                 volume
                 for version in layers.versions

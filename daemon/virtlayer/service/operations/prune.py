@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 from virtlayer.protocol.names import PoolName
 from virtlayer.service.jobs.job import Job
-from virtlayer.service.operations.layers import Freed, delete_layers, look_at_layers, would_free
+from virtlayer.service.operations.layers import (
+    Freed,
+    delete_layers,
+    delete_records_of_nothing,
+    look_at_layers,
+    would_free,
+)
 from virtlayer.service.operations.services import Services
 
 
@@ -33,8 +39,10 @@ async def prune(services: Services, request: PruneRequest, _job: Job) -> Freed:
     if not request.dry_run:
         await services.sweeper.sweep(pool)
     async with services.claims.locked(pool) as lock:
-        layers = await look_at_layers(services, pool)
+        layers = await look_at_layers(services, lock)
         doomed = layers.removable(layers.known, layers.needed() | lock.claimed)
         if request.dry_run:
             return would_free(layers, doomed)
-        return await delete_layers(services, lock, layers, doomed)
+        freed = await delete_layers(services, lock, layers, doomed)
+        await delete_records_of_nothing(services, lock, layers)
+        return freed

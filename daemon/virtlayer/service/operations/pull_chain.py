@@ -21,12 +21,7 @@ from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.blobs.growing_blob import GrowingBlob
-from virtlayer.service.catalog.catalog import (
-    BuiltLayer,
-    BuiltVolume,
-    ImageLayer,
-    ImageRecord,
-)
+from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.catalog.replacing import Replacing, check_replacing
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.chain.presence import whole_chain
@@ -37,11 +32,13 @@ from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.applier import WorkerOnDemand
 from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free, create_on
-from virtlayer.service.operations.layers import volumes_of
+from virtlayer.service.operations.image_records import put_image
+from virtlayer.service.operations.layer_records import record_layer
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.outcome import Outcome, outcome_of
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sharing import SharedPlanning
+from virtlayer.service.records.values import ImageLayer, PulledImage
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.container_disk import says_container_disk
 from virtlayer.service.source.image import Image, Layer
@@ -167,7 +164,7 @@ class _Prepared:
 
     claim: Claim
     former: Awaitable[Mapping[str, Volume]]
-    before: ImageRecord | None
+    before: CatalogImage | None
 
 
 class _Pull:
@@ -194,7 +191,9 @@ class _Pull:
             ) as worker:
                 if prepared.before is None:
                     worker.prepare()
-                belonging = belonging_of(self._services, source.obtained, self._job)
+                belonging = belonging_of(
+                    self._services, source.obtained, self._job, prepared.claim.pool.name
+                )
                 opened = await source.open(belonging.known_config)
                 await belonging.opened(opened.image)
                 return await self._pull_opened(prepared, opened, belonging, worker)
@@ -210,8 +209,9 @@ class _Pull:
         await services.sweeper.visit(pool)
         if request.volume is not None:
             await check_name_is_free(services, pool, request.volume.name)
+        await services.records.synchronize(pool)
         record = await services.catalog.get(pool.name, self._name)
-        names = set() if record is None else volumes_of(record)
+        names = () if record is None else record.volumes
         claiming = services.claims.claimed(pool, names)
         claim = await life.enter_async_context(claiming)
         looking = meanwhile(services.pools.volumes(pool, names))
@@ -260,12 +260,18 @@ class _Pull:
         if chain is None or await belonging.unproven(plan):
             await self._check_replacing(plan, image)
             chain = await self._build(claim, plan, source, belonging, worker)
+            await self._record_owners(claim, plan, belonging)
         else:
             self._job.report.set_total(0, 0)
         source.let_go()
         self._job.report.set_stage(Stage.REGISTERING)
-        record = await services.catalog.put(
-            self._record(plan, image), keep=request.keep, replacing=request.replacing
+        record = await put_image(
+            services,
+            claim,
+            self._image(plan, image),
+            await belonging.owners(image.image_id),
+            request.replacing,
+            keep=request.keep,
         )
         made = chain.volumes[-1]
         if request.volume is not None:
@@ -323,17 +329,22 @@ class _Pull:
                 progress=self._job.report,
                 on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
                 on_applied=worker.let_go,
-                record=self._note,
+                record=lambda planned: record_layer(
+                    self._services.records, claim, planned, belonging
+                ),
+                on_placed=self._log_placed,
             ),
         )
 
-    async def _note(self, planned: PlannedVolume) -> None:
-        layers = tuple(
-            BuiltLayer(layer.diff_id, layer.digest, layer.size) for layer in planned.layers
-        )
-        await self._services.catalog.built_layers.put(
-            BuiltVolume(self._request.pool, planned.name, planned.below, layers)
-        )
+    async def _record_owners(
+        self, claim: Claim, plan: Iterable[PlannedVolume], belonging: Belonging
+    ) -> None:
+        """Record whom layers belong to that the pool had, and that were downloaded all the same."""
+        for planned in plan:
+            if not planned.is_recompressed and not self._services.session:
+                await record_layer(self._services.records, claim, planned, belonging)
+
+    def _log_placed(self, planned: PlannedVolume) -> None:
         _log.info(
             'Job %d has placed the layer volume %s in the pool "%s".',
             self._job.id,
@@ -352,15 +363,15 @@ class _Pull:
         )
 
     async def _check_replacing(self, plan: tuple[PlannedVolume, ...], image: Image) -> None:
-        """See early that the name is not another's; the catalog sees it for certain, and late."""
-        record = await self._services.catalog.get(self._request.pool, self._name)
-        if record is not None:
-            check_replacing(record, self._record(plan, image), self._request.replacing)
+        """See early that the name is not another's; it is seen for certain late (``_put``)."""
+        pool = self._request.pool
+        present = await self._services.catalog.get(pool, self._name)
+        if present is not None:
+            check_replacing(pool, present, self._image(plan, image), self._request.replacing)
 
-    def _record(self, plan: tuple[PlannedVolume, ...], image: Image) -> ImageRecord:
+    def _image(self, plan: tuple[PlannedVolume, ...], image: Image) -> PulledImage:
         assert self._policy is not None, "the image is open"
-        return ImageRecord(
-            pool=self._request.pool,
+        return PulledImage(
             name=self._name,
             source=str(self._request.source),
             digest=image.digest,

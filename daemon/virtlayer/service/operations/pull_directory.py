@@ -6,12 +6,14 @@ import dataclasses
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.id_ranges import IdRange
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.programs import STAGED_DIRECTORY
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.blobs.prefetch import prefetched_blobs
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
+from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.whole_image import (
@@ -51,8 +53,7 @@ class _PullDirectory(WholeImagePull):
             self.services.keeper.staging(claim, self._purpose) as staging,
             self.opened() as source,
         ):
-            volume, finished = await self._build(claim.pool, staging, source)
-            await self.remember(claim.pool, source.image, volume, id_base=self._id_base)
+            volume, finished = await self._build(claim, staging, source)
             return WholeImageResult(
                 digest=source.image.digest,
                 platform=source.image.platform,
@@ -88,9 +89,10 @@ class _PullDirectory(WholeImagePull):
             )
 
     async def _build(
-        self, pool: Pool, staging: Staging, source: OpenImage
+        self, claim: Claim, staging: Staging, source: OpenImage
     ) -> tuple[Volume, FinishedDirectory]:
-        async with explained(self.services.pools, pool, str(self.request.source)):
+        recording = self.recording(claim, RecordKind.DIRECTORY, source.image, id_base=self._id_base)
+        async with explained(self.services.pools, claim.pool, str(self.request.source)):
             finished = await self._apply(staging, source)
             removed = await self._customize(staging)
             devices = finished.skipped_devices + removed
@@ -98,7 +100,7 @@ class _PullDirectory(WholeImagePull):
             await staging.flush(STAGED_DIRECTORY)
             self.job.report.set_stage(Stage.REGISTERING)
             placed = await staging.place(STAGED_DIRECTORY, self.request.volume.name)
-            return await self.registered(staging, placed, ["dir"]), finished
+            return await self.registered(staging, placed, ["dir"], recording), finished
 
     async def _apply(self, staging: Staging, source: OpenImage) -> FinishedDirectory:
         image, report = source.image, self.job.report

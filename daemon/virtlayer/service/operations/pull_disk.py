@@ -8,6 +8,7 @@ from virtlayer.errors import InvalidArgument, VolumeExists
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.programs import STAGED_DISK
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.blobs.prefetch import prefetched_blobs
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.jobs.job import Job
@@ -43,7 +44,6 @@ class _PullDisk(WholeImagePull):
     async def run(self) -> WholeImageResult:
         async with self.claim() as claim, self.opened() as source:
             volume, disk_format = await self._build(claim, source)
-            await self.remember(claim.pool, source.image, volume)
             return WholeImageResult(
                 digest=source.image.digest,
                 platform=source.image.platform,
@@ -72,7 +72,9 @@ class _PullDisk(WholeImagePull):
                     f'Another volume "{name}" was created in the pool "{claim.pool.name}" during '
                     "the pull. Choose another name, or delete that volume."
                 )
-            return await self.registered(staging, placed, _SEEN_AS[disk_format]), disk_format
+            recording = self.recording(claim, RecordKind.DISK, source.image)
+            formats = _SEEN_AS[disk_format]
+            return await self.registered(staging, placed, formats, recording), disk_format
 
     async def _copy(self, staging: Staging, source: OpenImage) -> FoundDisk:
         image, report = source.image, self.job.report

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from virtlayer.errors import ImageNotFound, InUse
 from virtlayer.protocol.names import ImageName, PoolName
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.layers import (
     Freed,
     PoolLayers,
     delete_layers,
     look_at_layers,
-    volumes_of,
 )
 from virtlayer.service.operations.services import Services
 
@@ -45,17 +45,19 @@ async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed
     """
     pool = await services.pools.get(request.pool)
     async with services.claims.locked(pool) as lock:
+        await services.records.synchronize_locked(lock)
         image = await services.catalog.get(pool.name, request.image)
         if image is None:
             raise ImageNotFound(
                 f'The pool "{pool.name}" has no image "{request.image}". "virtlayer images" lists '
                 "the images."
             )
-        layers = await look_at_layers(services, pool)
+        layers = await look_at_layers(services, lock)
         needed = layers.needed(but_for=image.name) | lock.claimed
-        own = layers.with_backing(volumes_of(image)) - layers.with_backing(needed)
+        own = layers.with_backing(image.volumes) - layers.with_backing(needed)
         _refuse_if_used(layers, image.name, own)
-        await services.catalog.remove(pool.name, image.name)
+        await services.records.delete(lock, RecordKind.IMAGE, image.name)
+        await services.catalog.forget_visit(pool.name, image.name)
         former = [one.volumes for one in layers.versions if one.name == image.name]
         doomed = layers.removable(own.union(*former), needed)
         return await delete_layers(services, lock, layers, doomed)

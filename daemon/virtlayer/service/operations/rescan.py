@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes the catalog say what the pools hold.
+"""Makes the records of a pool say what the pool holds.
 
-Layer volumes are known by their names and what they stand on: those that the catalog lost come
-back, and those that the pool lost are forgotten, with the images that needed them. Which image a
-layer belongs to is written in no pool. A pull says it again, which builds nothing that is there.
-Volumes that running jobs claim are left to these jobs.
+Layer volumes are known by their names and what they are based on: those without a record get one,
+and records of those that the pool lost are deleted, with the images that needed them. Which image
+a layer belongs to, only the record of the image says. If that is lost, a pull makes it again, which
+builds nothing that is there. Volumes that running jobs claim are left to these jobs.
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from virtlayer import journal
@@ -15,9 +16,11 @@ from virtlayer.errors import PoolNotFound
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.jobs.job import Job
-from virtlayer.service.operations.layers import volumes_of
+from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.operations.services import Services
+from virtlayer.service.records.values import LayerRecord
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +38,12 @@ class RescanRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescanned:
-    """What the catalog did not know.
+    """What the records did not say.
 
     Attributes:
-        found: The layer volumes that it knows now.
-        lost: The layer volumes that it has forgotten.
-        images_lost: The names of the images that it has forgotten.
+        found: The layer volumes that have records now.
+        lost: The layer volumes whose records were deleted.
+        images_lost: The names of the images whose records were deleted.
         orphans: How many of the pool's layer volumes belong to no image: a pull of theirs says
             whose they are, and prune deletes them.
     """
@@ -52,7 +55,7 @@ class Rescanned:
 
 
 async def rescan(services: Services, request: RescanRequest, _job: Job) -> Rescanned:
-    """Compare the catalog with a pool. One that libvirt does not know is forgotten.
+    """Compare the records of a pool with its volumes. A pool unknown to libvirt is forgotten.
 
     Raises:
         PoolNotFound: Neither libvirt nor the catalog has such a pool.
@@ -62,64 +65,84 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
     try:
         pool = await services.pools.get(request.pool)
     except PoolNotFound:
-        known = await services.catalog.volumes(request.pool)
-        if not known and not await services.catalog.list(request.pool):
+        forgotten = await _forgotten(services, request.pool)
+        if forgotten is None:
             raise
-        return await _compared(services, request.pool, _Seen(known=known))
+        return forgotten
     # Jobs that run now may end before the comparison: what they claim may come meanwhile.
     async with services.claims.locked(pool) as lock:
-        known = await services.catalog.volumes(pool.name)
+        await services.records.synchronize_locked(lock)
         await services.pools.refresh(pool)
         volumes = await services.pools.all_volumes(pool)
-        names = lock.claimed.union(volume.name for volume in volumes)
-        await services.catalog.keep_origins(pool.name, names)
-        layers = frozenset(volume.name for volume in volumes if _is_layer(pool, volume))
-        return await _compared(services, pool.name, _Seen(known, layers, lock.claimed))
+        await _forget_volumes(services, lock, {volume.name for volume in volumes})
+        return await _compared(services, lock, {v.name for v in volumes if _is_layer(pool, v)})
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What there was when a rescan looked.
-
-    Attributes:
-        known: The layer volumes of the catalog.
-        layers: The layer volumes of the pool.
-        claimed: The volumes that running jobs need or make: whether the pool has them, and the
-            catalog, these jobs see to.
-    """
-
-    known: frozenset[str]
-    layers: frozenset[str] = frozenset()
-    claimed: frozenset[str] = frozenset()
-
-
-async def _compared(services: Services, pool: str, seen: _Seen) -> Rescanned:
-    found = sorted(seen.layers - seen.known - seen.claimed)
-    lost = sorted(seen.known - seen.layers - seen.claimed)
-    for name in found:
-        await services.catalog.add_volume(pool, name)
-    for name in lost:
-        await services.catalog.remove_volume(pool, name)
-    images_lost = []
-    needed = set(seen.claimed)
-    for image in await services.catalog.list(pool):
-        if volumes_of(image) <= seen.layers | seen.claimed:
-            needed |= volumes_of(image)
-        elif await services.catalog.remove(pool, image.name):
-            images_lost.append(image.name)
-    _log.info(
-        'Rescan of the pool "%s": %d layers found, %d layers lost, %d images lost.',
-        pool,
-        len(found),
-        len(lost),
-        len(images_lost),
-        extra=journal.fields(pool=pool),
+async def _forgotten(services: Services, pool: PoolName) -> Rescanned | None:
+    """Forget a pool that libvirt does not have; None if the catalog does not have it, either."""
+    layers = await services.catalog.layers.names(pool)
+    images = await services.catalog.list(pool)
+    if not layers and not images:
+        return None
+    await services.records.forget(pool)
+    _log_differences(pool, found=0, layers_lost=len(layers), images_lost=len(images))
+    return Rescanned(
+        found=(),
+        lost=tuple(sorted(layers)),
+        images_lost=tuple(image.name for image in images),
+        orphans=0,
     )
+
+
+async def _forget_volumes(services: Services, lock: PoolLock, there: Collection[str]) -> None:
+    """Delete the records of writable volumes, directories and disks that no longer exist."""
+    for volume in await services.catalog.volumes.list(lock.pool.name):
+        if volume.name not in there and volume.name not in lock.claimed:
+            await services.records.delete(lock, volume.kind, volume.name)
+
+
+async def _compared(services: Services, lock: PoolLock, layers: Collection[str]) -> Rescanned:
+    """Make the records say what the pool holds.
+
+    Args:
+        services: The daemon's parts.
+        lock: Of the pool. Whether it has the volumes that running jobs claim, and the records of
+            them, these jobs see to.
+        layers: The layer volumes of the pool.
+    """
+    pool, claimed, records = lock.pool.name, lock.claimed, services.records
+    known = await services.catalog.layers.names(pool)
+    found = sorted(frozenset(layers) - known - claimed)
+    lost = sorted(known.difference(layers) - claimed)
+    for name in found:
+        await records.add(lock, LayerRecord(name=name))
+    for name in lost:
+        await records.delete(lock, RecordKind.LAYER, name)
+    images_lost = []
+    needed = set(claimed)
+    for image in await services.catalog.list(pool):
+        if claimed.union(layers).issuperset(image.volumes):
+            needed.update(image.volumes)
+        else:
+            await records.delete(lock, RecordKind.IMAGE, image.name)
+            images_lost.append(image.name)
+    _log_differences(pool, found=len(found), layers_lost=len(lost), images_lost=len(images_lost))
     return Rescanned(
         found=tuple(found),
         lost=tuple(lost),
         images_lost=tuple(images_lost),
-        orphans=len(seen.layers - needed),
+        orphans=len(frozenset(layers) - needed),
+    )
+
+
+def _log_differences(pool: str, *, found: int, layers_lost: int, images_lost: int) -> None:
+    _log.info(
+        'Rescan of the pool "%s": %d layers found, %d layers lost, %d images lost.',
+        pool,
+        found,
+        layers_lost,
+        images_lost,
+        extra=journal.fields(pool=pool),
     )
 
 

@@ -13,6 +13,7 @@ from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.workspace import Workspace
+from virtlayer.service.synchronization.pool_records import PoolRecords
 from virtlayer.settings import Settings
 
 
@@ -29,7 +30,8 @@ class Services:
         sweeper: Removes leftovers from those pools.
         chains: Builds in those pools.
         cache: The downloaded blobs.
-        catalog: Which image is which chain.
+        catalog: What the pools hold.
+        records: What the pools say about that; changed by the operations.
         jobs: The engine.
     """
 
@@ -42,6 +44,7 @@ class Services:
     chains: ChainBuilder
     cache: BlobCache
     catalog: Catalog
+    records: PoolRecords
     jobs: Jobs
 
     @property

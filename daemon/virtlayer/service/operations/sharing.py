@@ -9,16 +9,17 @@ still be in the cache. And the pull must be one that may use that blob: it has a
 downloading that, it would not prove that it may have this one.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 
 from virtlayer import journal
 from virtlayer.errors import VirtlayerError
-from virtlayer.service.catalog.catalog import BuiltLayer, BuiltVolume
 from virtlayer.service.chain.plan import PlannedVolume, plan_chain
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.belonging import Belonging
 from virtlayer.service.operations.services import Services
+from virtlayer.service.records.values import BuiltLayer, LayerRecord
 from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.unpacking import UnpackingWorker
 
@@ -61,7 +62,7 @@ class SharedPlanning:
         for number in range(len(plan)):
             planned = plan[number]
             end = position + len(planned.layers)
-            built = await self._services.catalog.built_layers.find(
+            built = await self._services.catalog.layers.find(
                 self._pool.name, planned.below, [layer.diff_id for layer in planned.layers]
             )
             if all(volume.name != planned.name for volume in built):
@@ -75,33 +76,33 @@ class SharedPlanning:
         return plan
 
     async def _same_content(
-        self, planned: PlannedVolume, built: Sequence[BuiltVolume]
-    ) -> BuiltVolume | None:
+        self, planned: PlannedVolume, built: Sequence[LayerRecord]
+    ) -> LayerRecord | None:
         for volume in built:
             others = {built.blob for built in volume.layers}.difference(planned.blobs)
             if (
-                await self._belonging.may_use(others) == others
+                await self._belonging.may_use_in_pool(others) == others
                 and await self._is_there(volume)
                 and await self._is_right(planned, volume)
             ):
                 return volume
         return None
 
-    async def _is_there(self, volume: BuiltVolume) -> bool:
+    async def _is_there(self, volume: LayerRecord) -> bool:
         """Claim a volume, and look for it."""
         await self._claim.add([volume.name])
         return await self._services.pools.volume(self._pool, volume.name) is not None
 
-    async def _is_right(self, planned: PlannedVolume, volume: BuiltVolume) -> bool:
+    async def _is_right(self, planned: PlannedVolume, volume: LayerRecord) -> bool:
         """Whether each blob of a volume is the planned one, or unpacks to the same."""
         for layer, built in zip(planned.layers, volume.layers, strict=True):
             if layer.digest != built.blob and not await self._unpacks(built, volume):
                 return False
         return True
 
-    async def _unpacks(self, layer: BuiltLayer, volume: BuiltVolume) -> bool:
+    async def _unpacks(self, layer: BuiltLayer, volume: LayerRecord) -> bool:
         """Whether a blob is known to unpack to its diff id, or is found to do so now."""
-        known = self._services.catalog.built_layers
+        known = self._services.catalog.layers
         # What is not compressed was compared as a blob.
         if layer.blob == layer.diff_id or await known.is_confirmed(layer.blob, layer.diff_id):
             return True
@@ -114,17 +115,20 @@ class SharedPlanning:
                 'The volume %s in the pool "%s" was built from the blob %s as the layer %s, but '
                 "that blob unpacks to %s: the layer worker reported a wrong digest.",
                 volume.name,
-                volume.pool,
+                self._pool.name,
                 layer.blob,
                 layer.diff_id,
                 digest,
-                extra=journal.fields(pool=volume.pool, volume=volume.name, layer=layer.diff_id),
+                extra=journal.fields(pool=self._pool.name, volume=volume.name, layer=layer.diff_id),
             )
-            await known.forget(volume)
+            await self._services.records.change_layer(self._claim, volume.name, _without_layers)
         return False
 
     async def _unpacked_digest(self, layer: BuiltLayer) -> str | None:
         """What a blob unpacks to; None if the cache does not have it, or if that is not found."""
+        if not await self._belonging.may_use([layer.blob]):
+            # The pool says that it may be used, but the cache is not the pool's.
+            return None
         blob = Layer(layer.blob, layer.bytes, "", layer.diff_id)
         async with self._services.cache.cached(blob) as descriptor:
             if descriptor is None:
@@ -138,3 +142,8 @@ class SharedPlanning:
             except VirtlayerError as error:
                 _log.warning("The blob %s cannot be decompressed. %s", layer.blob, error)
                 return None
+
+
+def _without_layers(record: LayerRecord | None) -> LayerRecord | None:
+    """Forget what a volume was built from, because it is not true; the volume stays known."""
+    return None if record is None else dataclasses.replace(record, layers=())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from virtlayer.errors import ImageExists, ImageNotFound
 from virtlayer.protocol.names import ImageName, PoolName
-from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.catalog.replacing import Replacing
-from virtlayer.service.operations.layers import volumes_of
+from virtlayer.service.operations.image_records import put_image
 from virtlayer.service.operations.services import Services
 
 
@@ -38,8 +38,9 @@ async def tag_image(services: Services, request: TagRequest) -> None:
         VirtlayerError: There is no such pool that can be used.
     """
     pool = await services.pools.get(request.pool)
+    await services.records.synchronize(pool)
     image = await _image(services, request)
-    async with services.claims.claimed(pool, volumes_of(image)):
+    async with services.claims.claimed(pool, image.volumes) as claim:
         # A removal before the claim may have deleted it.
         image = await _image(services, request)
         present = await services.catalog.get(request.pool, request.name)
@@ -51,13 +52,16 @@ async def tag_image(services: Services, request: TagRequest) -> None:
                 "name, or use --replace to give this name to the image "
                 f'"{request.image}".'
             )
-        await services.catalog.put(
-            dataclasses.replace(image, id=0, name=request.name),
-            replacing=Replacing.SOURCES if request.replace else Replacing.NOTHING,
+        await put_image(
+            services,
+            claim,
+            dataclasses.replace(image, name=request.name),
+            await services.catalog.owners.of(image.image_id, pool.name),
+            Replacing.SOURCES if request.replace else Replacing.NOTHING,
         )
 
 
-async def _image(services: Services, request: TagRequest) -> ImageRecord:
+async def _image(services: Services, request: TagRequest) -> CatalogImage:
     image = await services.catalog.get(request.pool, request.image)
     if image is None:
         raise ImageNotFound(
@@ -67,5 +71,5 @@ async def _image(services: Services, request: TagRequest) -> ImageRecord:
     return image
 
 
-def _is_same(one: ImageRecord, other: ImageRecord) -> bool:
+def _is_same(one: CatalogImage, other: CatalogImage) -> bool:
     return (one.source, one.digest, one.volume) == (other.source, other.digest, other.volume)

@@ -5,7 +5,6 @@ Such a volume is made anew every time, under a name that is free. It can be chan
 any other; the images of the pool do not know of it.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
@@ -16,9 +15,9 @@ from pathlib import Path
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.calls import Placed
 from virtlayer.protocol.names import ImageName, PoolName
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Volume
+from virtlayer.protocol.records import RecordKind
 from virtlayer.service.blobs.growing_blob import GrowingBlob
-from virtlayer.service.catalog.catalog import Origin
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.staging import Staging
@@ -26,6 +25,8 @@ from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.volume_records import VolumeRecording
+from virtlayer.service.records.values import VolumeRecord
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.image import Image, Layer
 from virtlayer.service.source.platform import Platform
@@ -164,26 +165,34 @@ class WholeImagePull:
         services, name = self.services, self.request.volume.name
         pool = await services.pools.get(self.request.pool)
         await services.sweeper.visit(pool)
+        await services.records.synchronize(pool)
         async with services.claims.claimed(pool, [name]) as claim:
             await check_name_is_free(services, pool, name)
             yield claim
 
     async def registered(
-        self, staging: Staging, placed: Placed, formats: Collection[str]
+        self,
+        staging: Staging,
+        placed: Placed,
+        formats: Collection[str],
+        recording: VolumeRecording,
     ) -> Volume:
-        """Let libvirt find the volume; a cancelled job leaves none.
+        """Let libvirt find the volume, and record it; a job that fails or is cancelled leaves none.
 
         Args:
             staging: Where it was placed from.
             placed: The volume.
             formats: What libvirt may take it for.
+            recording: Records it.
 
         Raises:
-            VirtlayerError: libvirt does not see it, or sees something else; it is removed then.
+            VirtlayerError: libvirt does not see it, or sees something else, or the record cannot
+                be written; the volume is removed then.
         """
         try:
-            return await staging.register_volume(placed, backing=None, formats=formats)
-        except asyncio.CancelledError:
+            registering = staging.register_volume(placed, backing=None, formats=formats)
+            return await recording.while_registered(registering)
+        except BaseException:
             await staging.withdraw(placed)
             raise
 
@@ -197,7 +206,9 @@ class WholeImagePull:
             self.services.workspace,
             artifacts=self.request.format is Format.DISK,
         ) as source:
-            self._belonging = belonging = belonging_of(self.services, source.obtained, self.job)
+            self._belonging = belonging = belonging_of(
+                self.services, source.obtained, self.job, self.request.pool
+            )
             if not source.image.artifact_type:
                 await belonging.opened(source.image)
             layers = source.image.layers
@@ -220,28 +231,25 @@ class WholeImagePull:
             on_bytes=self.job.report.layer(layer.digest, layer.size).add_downloaded,
         )
 
-    async def remember(
-        self, pool: Pool, image: Image, volume: Volume, *, id_base: int | None = None
-    ) -> None:
-        """Record which image the volume was made of.
+    def recording(
+        self, claim: Claim, kind: RecordKind, image: Image, *, id_base: int | None = None
+    ) -> VolumeRecording:
+        """What records which image the volume was made of.
 
         Args:
-            pool: The pool.
+            claim: Of the job.
+            kind: What the volume is.
             image: The image.
-            volume: The volume.
             id_base: What the id 0 of the image became, if its ids were mapped for a container.
         """
-        inodes = await self.services.pools.inodes(pool, [volume.name])
-        await self.services.catalog.put_origin(
-            Origin(
-                pool=self.request.pool,
-                volume=volume.name,
-                inode=inodes.get(volume.name, 0),
-                image=self.name,
-                source=str(self.request.source),
-                digest=image.digest,
-                config=image.config.raw,
-                id_base=id_base,
-            ),
-            pulled_by=self.job.owner,
+        record = VolumeRecord(
+            kind=kind,
+            name=self.request.volume.name,
+            image=self.name,
+            source=str(self.request.source),
+            digest=image.digest,
+            config=image.config.raw,
+            id_base=id_base,
+            pulled_by=frozenset({self.job.owner}),
         )
+        return VolumeRecording(self.services.records, claim, record)

@@ -12,10 +12,9 @@ from collections.abc import Collection, Mapping
 from virtlayer.errors import VirtlayerError, VolumeExists, VolumeNotFound
 from virtlayer.protocol.calls import FileStamp
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.service.catalog.catalog import ImageRecord
+from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.chain.presence import check_layer
 from virtlayer.service.keeper.pools import Pools
-from virtlayer.service.operations.layers import volumes_of
 
 
 class Wholeness:
@@ -30,7 +29,7 @@ class Wholeness:
         self._good: dict[str, dict[tuple[str, int], FileStamp]] = {}
         """Files that are layers of these virtual sizes, for the UUID of each pool."""
 
-    async def look(self, pool_name: str, images: Collection[ImageRecord]) -> dict[str, str]:
+    async def look(self, pool_name: str, images: Collection[CatalogImage]) -> dict[str, str]:
         """Look for the layers of the images of a pool.
 
         Args:
@@ -44,7 +43,7 @@ class Wholeness:
             VirtlayerError: The pool cannot be looked at.
         """
         pool = await self._pools.get(pool_name)
-        wanted = {(name, image.size) for image in images for name in volumes_of(image)}
+        wanted = {(name, image.size) for image in images for name in image.volumes}
         files = await self._pools.files(pool, {name for name, _ in wanted})
         before = self._good.get(pool.uuid, {})
         good = {key: files[key[0]] for key in wanted if _is_known(key, files, before)}
@@ -57,14 +56,14 @@ class Wholeness:
         self._good[pool.uuid] = good
         broken = {}
         for image in images:
-            bad = [name for name in volumes_of(image) if (name, image.size) not in good]
+            bad = [name for name in image.volumes if (name, image.size) not in good]
             if bad:
                 found = {name: volumes[name] for name in bad if name in volumes}
                 broken[image.name] = _problem(image, pool, bad, found).message
         return broken
 
 
-async def check_whole(pools: Pools, pool: Pool, image: ImageRecord, top: Volume | None) -> None:
+async def check_whole(pools: Pools, pool: Pool, image: CatalogImage, top: Volume | None) -> None:
     """Check that a pool has the layers of an image, before something is made on them.
 
     Args:
@@ -77,8 +76,8 @@ async def check_whole(pools: Pools, pool: Pool, image: ImageRecord, top: Volume 
         VolumeNotFound: Some are missing.
         VolumeExists: The top volume is damaged, or something else.
     """
-    files = await pools.files(pool, volumes_of(image))
-    bad = volumes_of(image) - files.keys()
+    files = await pools.files(pool, image.volumes)
+    bad = set(image.volumes) - files.keys()
     found = {}
     if top is None:
         bad.add(image.volume)
@@ -90,7 +89,7 @@ async def check_whole(pools: Pools, pool: Pool, image: ImageRecord, top: Volume 
 
 
 def _problem(
-    image: ImageRecord, pool: Pool, bad: Collection[str], found: Mapping[str, Volume]
+    image: CatalogImage, pool: Pool, bad: Collection[str], found: Mapping[str, Volume]
 ) -> VirtlayerError:
     for name in sorted(bad):
         if name in found:
@@ -99,7 +98,7 @@ def _problem(
                 f"the volume (virsh vol-delete {name} --pool {pool.name}), then pull the image "
                 "again."
             )
-    number, total = len(bad), len(volumes_of(image))
+    number, total = len(bad), len(image.volumes)
     return VolumeNotFound(
         f'The image "{image.name}" is broken: {number} of its {total} layer '
         f"volume{'s' if total > 1 else ''} {'are' if number > 1 else 'is'} missing in the pool "

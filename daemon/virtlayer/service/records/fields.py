@@ -15,6 +15,7 @@ from virtlayer.service.source.image import parse_config
 __all__ = [
     "Bytes",
     "Config",
+    "ConfigOfVolume",
     "Digest",
     "ImageName",
     "LayerName",
@@ -25,6 +26,8 @@ __all__ = [
     "VolumeName",
 ]
 
+NO_CONFIG = "{}"
+"""The config of what has none: of an artifact with a disk in it."""
 _TEXT_LIMIT = 4096
 """Characters."""
 _VOLUME_ID = re.compile(r"([0-9a-f]{64})?")
@@ -44,6 +47,11 @@ def _is_config(text: str) -> None:
         raise Malformed("not the config of an image") from error
 
 
+def _is_config_or_none(text: str) -> None:
+    if text != NO_CONFIG:
+        _is_config(text)
+
+
 def _is_text(text: str) -> None:
     # Not printable are control characters, and surrogates, which no message and no file can hold.
     if not text.isprintable() or len(text) > _TEXT_LIMIT:
@@ -61,6 +69,8 @@ def _that(condition: Callable[[str], object], what: str) -> Callable[[str], None
 Bytes = Annotated[int, at_most(2**63 - 1)]
 Config = Annotated[str, _is_config]
 """An OCI config, JSON."""
+ConfigOfVolume = Annotated[str, _is_config_or_none]
+"""The same, or ``NO_CONFIG``."""
 Digest = Annotated[str, _that(is_digest, "a digest")]
 ImageName = Annotated[str, _is_image_name]
 Microseconds = Annotated[int, at_most(2**63 - 1)]

@@ -11,6 +11,7 @@ from virtlayer.protocol.records import RecordKind
 from virtlayer.service.records.fields import (
     Bytes,
     Config,
+    ConfigOfVolume,
     Digest,
     ImageName,
     LayerName,
@@ -168,7 +169,7 @@ class VolumeRecord:
         image: What the image was called.
         source: The reference that the image was pulled by.
         digest: Of the image's manifest.
-        config: The image's config, JSON.
+        config: The image's config, JSON; "{}" if it has none.
         top: The name of the layer that a writable volume is based on; None of what has no chain.
         id_base: What the id 0 of the image became in a directory whose ids were mapped for a
             container; None if they were not.
@@ -180,7 +181,7 @@ class VolumeRecord:
     image: ImageName
     source: Text
     digest: Digest
-    config: Config
+    config: ConfigOfVolume
     top: LayerName | None = None
     id_base: Uid | None = None
     pulled_by: frozenset[Uid] = frozenset()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The images of the catalog."""
+
+import dataclasses
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.catalog import owners, pullers, versions
+from virtlayer.service.records.values import (
+    FormerVersion,
+    ImageLayer,
+    ImageRecord,
+    PulledImage,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogImage(PulledImage):
+    """An image that a pool has.
+
+    Attributes:
+        id: Given by the catalog; an image that is pulled again under its name keeps it, and no
+            other image ever gets it.
+        pool: The name of the pool.
+    """
+
+    id: int
+    pool: str
+
+
+_COLUMNS = tuple(
+    column.name
+    for column in dataclasses.fields(PulledImage)
+    if column.name not in ("layers", "pulled_by")
+)
+
+
+def insert(connection: sqlite3.Connection, pool: str, record: ImageRecord) -> None:
+    """Add an image, or change the one of the same name, of which ``delete_details`` left the id."""
+    columns = ("pool", *_COLUMNS)
+    places = ", ".join("?" * len(columns))
+    update = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)
+    (number,) = connection.execute(
+        f"INSERT INTO image ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608 -- names from our own class
+        f"ON CONFLICT (pool, name) DO UPDATE SET {update} RETURNING id",
+        [pool, *(getattr(record, column) for column in _COLUMNS)],
+    ).fetchone()
+    connection.executemany(
+        "INSERT INTO layer (image, position, diff_id, volume, bytes) VALUES (?, ?, ?, ?, ?)",
+        [
+            (number, position, layer.diff_id, layer.volume, layer.bytes)
+            for position, layer in enumerate(record.layers)
+        ],
+    )
+    place = (pool, record.kind, record.name)
+    pullers.insert(connection, *place, record.digest, record.source, record.pulled_by)
+    owners.insert(connection, *place, record.image_id, record.owners)
+    versions.insert(connection, pool, record.name, record.former)
+
+
+def delete_details(connection: sqlite3.Connection, pool: str, name: str) -> None:
+    """Forget all of an image but its id."""
+    connection.execute(
+        "DELETE FROM layer WHERE image = (SELECT id FROM image WHERE pool = ? AND name = ?)",
+        (pool, name),
+    )
+    versions.delete(connection, pool, name)
+
+
+def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
+    """Forget an image."""
+    delete_details(connection, pool, name)
+    connection.execute("DELETE FROM image WHERE pool = ? AND name = ?", (pool, name))
+
+
+def select(
+    connection: sqlite3.Connection, pool: str | None = None, name: str | None = None
+) -> tuple[CatalogImage, ...]:
+    """The images of a pool or of all, or the one of a name, by pool and name."""
+    statement = (
+        f"SELECT id, pool, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
+        " WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2) ORDER BY pool, name"
+    )
+    return tuple(
+        _image(connection, dict(zip(("id", "pool", *_COLUMNS), row, strict=True)))
+        for row in connection.execute(statement, (pool, name)).fetchall()
+    )
+
+
+def select_record(connection: sqlite3.Connection, pool: str, name: str) -> ImageRecord | None:
+    """The record of an image."""
+    found = select(connection, pool, name)
+    if not found:
+        return None
+    [image] = found
+    return ImageRecord(
+        **_fields(PulledImage, image),
+        owners=owners.select(connection, pool, RecordKind.IMAGE, name, image.image_id),
+        former=tuple(
+            FormerVersion(**_fields(FormerVersion, version))
+            for version in versions.select(connection, pool, name)
+        ),
+    )
+
+
+def _image(connection: sqlite3.Connection, columns: dict[str, Any]) -> CatalogImage:
+    columns["unsigned_accepted"] = bool(columns["unsigned_accepted"])
+    return CatalogImage(
+        **columns,
+        layers=_layers(connection, columns["id"]),
+        pulled_by=pullers.select(connection, columns["pool"], columns["digest"], columns["source"]),
+    )
+
+
+def _layers(connection: sqlite3.Connection, image: int) -> tuple[ImageLayer, ...]:
+    statement = "SELECT diff_id, volume, bytes FROM layer WHERE image = ? ORDER BY position"
+    return tuple(ImageLayer(*row) for row in connection.execute(statement, (image,)))
+
+
+def _fields(kind: type[PulledImage | FormerVersion], value: object) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}

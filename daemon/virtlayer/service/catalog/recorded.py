@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which records of the pools are in the catalog, and in which state their files were."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from virtlayer.protocol.records import RecordKind, Stamp, record_file
+from virtlayer.service.catalog import images, layers, owners, pullers, volumes
+from virtlayer.service.catalog.database import Database
+from virtlayer.service.records.values import (
+    ImageRecord,
+    LayerRecord,
+    Record,
+    VolumeRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A record as it is in a pool.
+
+    Attributes:
+        record: What it says.
+        stamp: Of its file.
+    """
+
+    record: Record
+    stamp: Stamp
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return record_file(self.record.kind, self.record.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A file in the place of a record, which cannot be used.
+
+    Attributes:
+        file: Its name.
+        stamp: Of the file.
+        reason: Why, as a part of a sentence.
+    """
+
+    file: str
+    stamp: Stamp
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A record that a pool no longer has.
+
+    Attributes:
+        file: The name of its file.
+    """
+
+    file: str
+
+
+class Recorded:
+    """The part of the catalog about this.
+
+    Args:
+        database: The catalog's file.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def stamps(self, pool: str) -> Mapping[str, Stamp]:
+        """The stamps of the files of a pool that the catalog has read, by their names."""
+        statement = (
+            "SELECT file, stamp FROM record WHERE pool = ?1 AND file IS NOT NULL"
+            " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = ?1"
+        )
+        return await self._database.run(
+            lambda connection: {
+                file: _stamp(text) for file, text in connection.execute(statement, (pool,))
+            }
+        )
+
+    async def put(self, pool: str, changes: Iterable[Seen | Bad | Gone]) -> None:
+        """Make the catalog say what the records of a pool say now.
+
+        Args:
+            pool: The name of the pool.
+            changes: The records that are new, changed or deleted.
+        """
+
+        def put(connection: sqlite3.Connection) -> None:
+            gone: set[tuple[RecordKind, str]] = set()
+            for change in changes:
+                gone |= _forget_file(connection, pool, change.file)
+                match change:
+                    case Seen():
+                        _insert(connection, pool, change)
+                        gone.discard((change.record.kind, change.record.name))
+                    case Bad():
+                        connection.execute(
+                            "INSERT INTO bad_record (pool, file, stamp, reason)"
+                            " VALUES (?, ?, ?, ?)",
+                            (pool, change.file, _text(change.stamp), change.reason),
+                        )
+                    case Gone():
+                        pass
+            _forget_rest(connection, pool, gone)
+
+        await self._database.run(put)
+
+    async def get(
+        self, pool: str, kind: RecordKind, name: str
+    ) -> tuple[Record | None, Stamp | None]:
+        """The record of a kind and name, and the stamp of its file; None if there is none."""
+
+        def get(connection: sqlite3.Connection) -> tuple[Record | None, Stamp | None]:
+            row = connection.execute(
+                "SELECT stamp FROM record WHERE pool = ? AND kind = ? AND name = ?",
+                (pool, kind, name),
+            ).fetchone()
+            stamp = None if row is None or row[0] is None else _stamp(row[0])
+            return _select(connection, pool, kind, name), stamp
+
+        return await self._database.run(get)
+
+    async def bad(self, pool: str) -> tuple[Bad, ...]:
+        """The files of a pool in the place of records that cannot be used, by name."""
+        statement = "SELECT file, stamp, reason FROM bad_record WHERE pool = ? ORDER BY file"
+        return await self._database.run(
+            lambda connection: tuple(
+                Bad(file, _stamp(text), reason)
+                for file, text, reason in connection.execute(statement, (pool,))
+            )
+        )
+
+    async def unwritten(self, pool: str) -> tuple[Record, ...]:
+        """What an older catalog knew of a pool, and is in no record yet."""
+        statement = "SELECT kind, name FROM record WHERE pool = ? AND file IS NULL"
+
+        def read(connection: sqlite3.Connection) -> tuple[Record, ...]:
+            rows = connection.execute(statement, (pool,)).fetchall()
+            found = (_select(connection, pool, RecordKind(kind), name) for kind, name in rows)
+            return tuple(record for record in found if record is not None)
+
+        return await self._database.run(read)
+
+    async def forget_unwritten(self, pool: str) -> None:
+        """Forget what an older catalog knew of a pool and is in no record."""
+        statement = "SELECT kind, name FROM record WHERE pool = ? AND file IS NULL"
+
+        def forget(connection: sqlite3.Connection) -> None:
+            _forget(connection, pool, connection.execute(statement, (pool,)).fetchall())
+
+        await self._database.run(forget)
+
+    async def pools(self) -> frozenset[str]:
+        """The names of the pools of which the catalog has something."""
+        statement = "SELECT pool FROM record UNION SELECT pool FROM bad_record"
+        return await self._database.run(
+            lambda connection: frozenset(pool for (pool,) in connection.execute(statement))
+        )
+
+    async def forget_pool(self, pool: str) -> None:
+        """Forget everything of a pool, also what is in no record yet."""
+
+        def forget(connection: sqlite3.Connection) -> None:
+            statement = "SELECT kind, name FROM record WHERE pool = ?"
+            _forget(connection, pool, connection.execute(statement, (pool,)).fetchall())
+            connection.execute("DELETE FROM bad_record WHERE pool = ?", (pool,))
+
+        await self._database.run(forget)
+
+
+def _insert(connection: sqlite3.Connection, pool: str, seen: Seen) -> None:
+    record = seen.record
+    # What an older catalog knew under this name is not in the pool.
+    _forget_details(connection, pool, record.kind, record.name)
+    connection.execute(
+        "INSERT OR REPLACE INTO record (pool, kind, name, file, stamp) VALUES (?, ?, ?, ?, ?)",
+        (pool, record.kind, record.name, seen.file, _text(seen.stamp)),
+    )
+    match record:
+        case ImageRecord():
+            images.insert(connection, pool, record)
+        case LayerRecord():
+            layers.insert(connection, pool, record)
+        case VolumeRecord():
+            volumes.insert(connection, pool, record)
+
+
+def _select(
+    connection: sqlite3.Connection, pool: str, kind: RecordKind, name: str
+) -> Record | None:
+    if kind is RecordKind.IMAGE:
+        return images.select_record(connection, pool, name)
+    if kind is RecordKind.LAYER:
+        return layers.select(connection, pool, name)
+    return volumes.select(connection, pool, kind, name)
+
+
+def _forget_file(
+    connection: sqlite3.Connection, pool: str, file: str
+) -> set[tuple[RecordKind, str]]:
+    """Forget what was in a file, but for the number of an image; the kind and name of that."""
+    connection.execute("DELETE FROM bad_record WHERE pool = ? AND file = ?", (pool, file))
+    rows = connection.execute(
+        "DELETE FROM record WHERE pool = ? AND file = ? RETURNING kind, name", (pool, file)
+    ).fetchall()
+    found = {(RecordKind(kind), name) for kind, name in rows}
+    for kind, name in found:
+        _forget_details(connection, pool, kind, name)
+    return found
+
+
+def _forget_details(connection: sqlite3.Connection, pool: str, kind: RecordKind, name: str) -> None:
+    if kind is RecordKind.IMAGE:
+        images.delete_details(connection, pool, name)
+    elif kind is RecordKind.LAYER:
+        layers.delete(connection, pool, name)
+    else:
+        volumes.delete(connection, pool, kind, name)
+    pullers.delete(connection, pool, kind, name)
+    owners.delete(connection, pool, kind, name)
+
+
+def _forget(connection: sqlite3.Connection, pool: str, records: Iterable[tuple[str, str]]) -> None:
+    gone = {(RecordKind(kind), name) for kind, name in records}
+    for kind, name in gone:
+        _forget_details(connection, pool, kind, name)
+        connection.execute(
+            "DELETE FROM record WHERE pool = ? AND kind = ? AND name = ?", (pool, kind, name)
+        )
+    _forget_rest(connection, pool, gone)
+
+
+def _forget_rest(
+    connection: sqlite3.Connection, pool: str, gone: Iterable[tuple[RecordKind, str]]
+) -> None:
+    """Forget what is left of records that were deleted."""
+    kinds = set()
+    for kind, name in gone:
+        kinds.add(kind)
+        if kind is RecordKind.IMAGE:
+            images.delete(connection, pool, name)
+    if RecordKind.LAYER in kinds:
+        layers.forget_unused_blobs(connection)
+
+
+def _text(stamp: Stamp) -> str:
+    # As text: an inode may be larger than SQLite's integers.
+    return f"{stamp.inode} {stamp.changed} {stamp.size}"
+
+
+def _stamp(text: str) -> Stamp:
+    return Stamp(*map(int, text.split()))

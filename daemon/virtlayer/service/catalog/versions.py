@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The former versions of the names of images (``records.former_versions``)."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.catalog import pullers
+from virtlayer.service.records.values import FormerVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version(FormerVersion):
+    """What a name meant before.
+
+    Attributes:
+        pool: The name of the pool.
+        name: The name of the image in that pool.
+    """
+
+    pool: str
+    name: str
+
+
+def insert(
+    connection: sqlite3.Connection, pool: str, name: str, former: Sequence[FormerVersion]
+) -> None:
+    """Add the former versions of a name, the newest first."""
+    for position, version in enumerate(former):
+        (number,) = connection.execute(
+            "INSERT INTO version (pool, name, position, source, digest, config, volume, pulled_at,"
+            " replaced_at, kept) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (
+                pool,
+                name,
+                position,
+                version.source,
+                version.digest,
+                version.config,
+                version.volume,
+                version.pulled_at,
+                version.replaced_at,
+                int(version.kept),
+            ),
+        ).fetchone()
+        connection.executemany(
+            "INSERT INTO version_volume (version, position, volume) VALUES (?, ?, ?)",
+            [(number, place, volume) for place, volume in enumerate(version.volumes)],
+        )
+        image = (RecordKind.IMAGE, name, version.digest, version.source)
+        pullers.insert(connection, pool, *image, version.pulled_by)
+
+
+def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
+    """Forget the former versions of a name."""
+    connection.execute("DELETE FROM version WHERE pool = ? AND name = ?", (pool, name))
+
+
+def select(
+    connection: sqlite3.Connection, pool: str | None, name: str | None = None
+) -> tuple[Version, ...]:
+    """The former versions of a name or all names, in a pool or in all; the newest first."""
+    statement = (
+        "SELECT id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept"
+        " FROM version WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2)"
+        " ORDER BY pool, name, position"
+    )
+    return tuple(
+        Version(
+            pool=row[1],
+            name=row[2],
+            source=row[3],
+            digest=row[4],
+            config=row[5],
+            volume=row[6],
+            volumes=_volumes(connection, row[0]),
+            pulled_at=row[7],
+            replaced_at=row[8],
+            kept=bool(row[9]),
+            pulled_by=pullers.select(connection, row[1], row[4], row[3]),
+        )
+        for row in connection.execute(statement, (pool, name)).fetchall()
+    )
+
+
+def _volumes(connection: sqlite3.Connection, version: int) -> tuple[str, ...]:
+    statement = "SELECT volume FROM version_volume WHERE version = ? ORDER BY position"
+    return tuple(volume for (volume,) in connection.execute(statement, (version,)))

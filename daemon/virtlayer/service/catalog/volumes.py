@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which images the volumes of machines and containers were made of.
+
+Nothing here keeps such a volume from being deleted behind our back. That it is still the same is
+said by its inode, which the catalog notes when it first sees the record: the inode of a copy of the
+pool is another one, so the record does not name it.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.catalog import pullers
+from virtlayer.service.catalog.database import Database
+from virtlayer.service.records.values import VolumeRecord
+
+_COLUMNS = "kind, name, image, source, digest, config, top, id_base, pool, inode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogVolume(VolumeRecord):
+    """A volume that was made of an image.
+
+    Attributes:
+        pool: The name of its pool.
+        inode: Of its file or directory, when the record was first seen; None if it had none then.
+    """
+
+    pool: str
+    inode: int | None
+
+
+class Volumes:
+    """The part of the catalog about this.
+
+    Args:
+        database: The catalog's file.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list(self, pool: str) -> tuple[CatalogVolume, ...]:
+        """The volumes, directories and disks of a pool that have records, by name and kind.
+
+        A file that was deleted behind our back, or replaced, can still have one.
+        """
+        return await self._database.run(lambda connection: _select(connection, pool))
+
+    async def get(self, pool: str, kind: RecordKind, name: str) -> CatalogVolume | None:
+        """The volume of a kind and name that has a record; see ``list``."""
+        found = await self._database.run(lambda connection: _select(connection, pool, kind, name))
+        return found[0] if found else None
+
+    async def note_inodes(self, pool: str, inodes: Mapping[str, int]) -> None:
+        """Note the inodes of volumes whose records have just been seen, by their names."""
+        statement = "UPDATE origin SET inode = ? WHERE pool = ? AND name = ? AND inode IS NULL"
+        rows = [(str(inode), pool, name) for name, inode in inodes.items()]
+        await self._database.run(lambda connection: connection.executemany(statement, rows))
+
+
+def insert(connection: sqlite3.Connection, pool: str, record: VolumeRecord) -> None:
+    """Add a volume that the catalog does not have."""
+    connection.execute(
+        f"INSERT INTO origin ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608 -- ours
+        (
+            record.kind,
+            record.name,
+            record.image,
+            record.source,
+            record.digest,
+            record.config,
+            record.top,
+            record.id_base,
+            pool,
+        ),
+    )
+    place = (pool, record.kind, record.name)
+    pullers.insert(connection, *place, record.digest, record.source, record.pulled_by)
+
+
+def delete(connection: sqlite3.Connection, pool: str, kind: RecordKind, name: str) -> None:
+    """Forget a volume."""
+    statement = "DELETE FROM origin WHERE pool = ? AND kind = ? AND name = ?"
+    connection.execute(statement, (pool, kind, name))
+
+
+def select(
+    connection: sqlite3.Connection, pool: str, kind: RecordKind, name: str
+) -> VolumeRecord | None:
+    """The record of a volume."""
+    for found in _select(connection, pool, kind, name):
+        return VolumeRecord(
+            kind=found.kind,
+            name=found.name,
+            image=found.image,
+            source=found.source,
+            digest=found.digest,
+            config=found.config,
+            top=found.top,
+            id_base=found.id_base,
+            pulled_by=found.pulled_by,
+        )
+    return None
+
+
+def _select(
+    connection: sqlite3.Connection,
+    pool: str,
+    kind: RecordKind | None = None,
+    name: str | None = None,
+) -> tuple[CatalogVolume, ...]:
+    statement = (
+        f"SELECT {_COLUMNS} FROM origin WHERE pool = ?1 AND (?2 IS NULL OR kind = ?2)"  # noqa: S608 -- ours
+        " AND (?3 IS NULL OR name = ?3) ORDER BY name, kind"
+    )
+    return tuple(
+        CatalogVolume(
+            kind=RecordKind(row[0]),
+            name=row[1],
+            image=row[2],
+            source=row[3],
+            digest=row[4],
+            config=row[5],
+            top=row[6],
+            id_base=row[7],
+            pool=row[8],
+            inode=None if row[9] is None else int(row[9]),
+            pulled_by=pullers.select(connection, row[8], row[4], row[3]),
+        )
+        for row in connection.execute(statement, (pool, kind, name)).fetchall()
+    )

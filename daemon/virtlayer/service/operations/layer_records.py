@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a pull records of layer volumes in their pool: of new ones, and of those that it reuses."""
+
+import dataclasses
+
+from virtlayer.service.chain.plan import PlannedVolume
+from virtlayer.service.keeper.claims import Claim
+from virtlayer.service.operations.belonging import Belonging
+from virtlayer.service.records.values import BuiltLayer, LayerRecord
+from virtlayer.service.synchronization.pool_records import PoolRecords
+
+
+async def record_layer(
+    records: PoolRecords, claim: Claim, planned: PlannedVolume, belonging: Belonging
+) -> None:
+    """Record what a volume is built from, and whom that belongs to.
+
+    What the pool has a record of gets further owners, if its blobs were downloaded by this pull.
+
+    Args:
+        records: The records of the pools.
+        claim: Of the pull.
+        planned: The volume, which is built from blobs of the image.
+        belonging: What the pull may use.
+
+    Raises:
+        VirtlayerError: The record cannot be written.
+    """
+    layers = tuple(
+        [
+            BuiltLayer(
+                layer.diff_id, layer.digest, layer.size, await belonging.owners(layer.digest)
+            )
+            for layer in planned.layers
+        ]
+    )
+    new = LayerRecord(name=planned.name, below=planned.below, layers=layers)
+    await records.change_layer(claim, planned.name, lambda before: _with_owners(before, new))
+
+
+def _with_owners(before: LayerRecord | None, new: LayerRecord) -> LayerRecord:
+    if before is None or _built_from(before) != _built_from(new):
+        # The name says what the volume is built from. Whoever says something else is wrong.
+        return new
+    layers = tuple(
+        dataclasses.replace(layer, owners=layer.owners | own.owners)
+        for layer, own in zip(before.layers, new.layers, strict=True)
+    )
+    return dataclasses.replace(before, layers=layers)
+
+
+def _built_from(record: LayerRecord) -> tuple[object, ...]:
+    return record.below, *((layer.diff_id, layer.blob, layer.bytes) for layer in record.layers)

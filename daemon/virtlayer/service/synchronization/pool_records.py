@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The records of the pools: read into the catalog when they change, and written.
+
+A record is changed by compare and swap: it is written only if its file is still the one that the
+catalog knows. Otherwise another host was faster: its record is read, and the change is made again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from virtlayer import journal
+from virtlayer.errors import Internal, InUse
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import RecordKind, Stamp, record_file
+from virtlayer.service.catalog.catalog import Catalog
+from virtlayer.service.catalog.recorded import Bad, Gone, Seen
+from virtlayer.service.keeper.claims import Claim, PoolLock
+from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.keeper.records import RecordChanged, RecordFile
+from virtlayer.service.records.json_files import BadRecord, compose, parse
+from virtlayer.service.records.values import ImageRecord, LayerRecord, Record
+from virtlayer.service.synchronization.older_catalog import older_volumes, write_older_catalog
+
+_log = logging.getLogger(__name__)
+
+_FILES_AT_ONCE = 256
+"""Records that are in memory at the same time."""
+_ATTEMPTS = 100
+"""How often another host can be faster before something else must be wrong."""
+
+
+class Listener(Protocol):
+    """Is told when a pool was found to hold something else."""
+
+    def records_changed(self, pool: str) -> None:
+        """Do something about it, but not now: the catalog says it already."""
+
+
+class PoolRecords:
+    """The records of the pools.
+
+    Args:
+        keeper: Reads and writes them.
+        catalog: Has a copy.
+    """
+
+    def __init__(self, keeper: Keeper, catalog: Catalog) -> None:
+        self._keeper = keeper
+        self._catalog = catalog
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._seen: dict[tuple[str, str], Stamp | None] = {}
+        self._listeners: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """Tell a listener from now on when a pool was found to hold something else."""
+        self._listeners.append(listener)
+
+    async def synchronize(self, pool: Pool) -> None:
+        """Make the catalog say what the records of a pool say.
+
+        A record that somebody has edited in place, instead of replacing it, can be overlooked.
+
+        Raises:
+            VirtlayerError: The pool cannot be read.
+        """
+        async with self._lock(pool):
+            await self._read_changes(pool, thoroughly=False)
+        if older := await self._catalog.records.unwritten(pool.name):
+            async with self._keeper.claims.claimed(pool, older_volumes(older)) as claim:
+                await write_older_catalog(self._keeper, self, self._catalog, claim, older)
+
+    async def synchronize_locked(self, lock: PoolLock) -> None:
+        """Make the catalog say what the records of a locked pool say, for as long as it is locked.
+
+        Raises:
+            VirtlayerError: The pool cannot be read.
+        """
+        async with self._lock(lock.pool):
+            await self._read_changes(lock.pool, thoroughly=True)
+        if older := await self._catalog.records.unwritten(lock.pool.name):
+            await write_older_catalog(self._keeper, self, self._catalog, lock, older)
+
+    async def change_image(
+        self,
+        holder: Claim | PoolLock,
+        name: str,
+        change: Callable[[ImageRecord | None], ImageRecord | None],
+    ) -> None:
+        """Change, write or delete the record of an image; see ``put``.
+
+        Args:
+            holder: A claim, or the lock of the pool.
+            name: The name of the image.
+            change: Makes the new record of the present one; None stands for none. It is asked
+                again if another host changes the record meanwhile. What it raises is raised here.
+        """
+        await self._change(holder, RecordKind.IMAGE, name, _of_kind(ImageRecord, change))
+
+    async def change_layer(
+        self,
+        holder: Claim | PoolLock,
+        name: str,
+        change: Callable[[LayerRecord | None], LayerRecord | None],
+    ) -> None:
+        """Change, write or delete the record of a layer; see ``change_image``."""
+        await self._change(holder, RecordKind.LAYER, name, _of_kind(LayerRecord, change))
+
+    async def put(self, holder: Claim | PoolLock, record: Record) -> None:
+        """Write a record, in the place of one of the same kind and name, and copy it.
+
+        Args:
+            holder: A claim, or the lock of the pool.
+            record: The record.
+
+        Raises:
+            InUse: A file that is not a record is in its place, or the lock is not free.
+            NoSpace: The pool is full.
+            VirtlayerError: The pool cannot be used.
+        """
+        await self._change(holder, record.kind, record.name, lambda _: record)
+
+    async def add(self, holder: Claim | PoolLock, record: Record) -> None:
+        """Write a record, unless there is one of the same kind and name; see ``put``."""
+        await self._change(holder, record.kind, record.name, lambda before: before or record)
+
+    async def delete(self, holder: Claim | PoolLock, kind: RecordKind, name: str) -> None:
+        """Delete a record, if there is one; see ``put``."""
+        await self._change(holder, kind, name, lambda _: None)
+
+    async def _change(
+        self,
+        holder: Claim | PoolLock,
+        kind: RecordKind,
+        name: str,
+        change: Callable[[Record | None], Record | None],
+    ) -> None:
+        pool = holder.pool
+        for _ in range(_ATTEMPTS):
+            before, stamp = await self._catalog.records.get(pool.name, kind, name)
+            after = change(before)
+            if after == before and (before is None or stamp is not None):
+                return
+            try:
+                new = await self._keeper.records.put(
+                    pool, kind, name, await _composed(after), expected=stamp, holder=holder
+                )
+            except RecordChanged:
+                async with self._lock(pool):
+                    await self._read_changes(pool, thoroughly=True)
+                await self._refuse_bad(pool, [record_file(kind, name)])
+            else:
+                await self._copy(pool, kind, name, after, stamp, new)
+                return
+        raise InUse(
+            f'The record of the {kind} "{name}" in the pool "{pool.name}" changes all the time. '
+            "Try again."
+        )
+
+    async def refuse_bad(self, pool: Pool) -> None:
+        """See that all records of a pool can be used: one that cannot may need anything.
+
+        Raises:
+            InUse: One cannot; the message names its file.
+        """
+        await self._refuse_bad(pool)
+
+    async def forget(self, pool: str) -> None:
+        """Forget the copies of the records of a pool that libvirt does not have."""
+        await self._catalog.records.forget_pool(pool)
+        self._tell(pool)
+
+    def _lock(self, pool: Pool) -> asyncio.Lock:
+        """Lets one task at a time compare the catalog with a pool and change it.
+
+        It is not held while the keeper waits for the lock of the pool: a deletion that has that
+        lock wants to read the records.
+        """
+        return self._locks.setdefault(pool.uuid, asyncio.Lock())
+
+    async def _copy(
+        self,
+        pool: Pool,
+        kind: RecordKind,
+        name: str,
+        record: Record | None,
+        before: Stamp | None,
+        after: Stamp | None,
+    ) -> None:
+        """Copy a record that was written into the catalog."""
+        file = record_file(kind, name)
+        async with self._lock(pool):
+            known = (await self._catalog.records.get(pool.name, kind, name))[1]
+            if known == before:
+                seen = None if record is None or after is None else Seen(record, after)
+                await self._catalog.records.put(pool.name, [seen or Gone(file)])
+            elif known != after:
+                # Another change has been read meanwhile, which may be the later one.
+                await self._read_changes(pool, thoroughly=True)
+        if kind not in (RecordKind.IMAGE, RecordKind.LAYER):
+            await self._note_inodes(pool, [name])
+
+    async def _refuse_bad(self, pool: Pool, files: Iterable[str] | None = None) -> None:
+        for bad in await self._catalog.records.bad(pool.name):
+            if files is None or bad.file in files:
+                raise InUse(
+                    f"{pool.path}/.virtlayer/{bad.file} cannot be used as a record: {bad.reason}. "
+                    f"Repair or remove the file; until then, nothing is deleted from the pool "
+                    f'"{pool.name}".'
+                )
+
+    async def _read_changes(self, pool: Pool, *, thoroughly: bool) -> None:
+        key = (pool.uuid, pool.name)
+        since = None if thoroughly else self._seen.get(key)
+        listed = await self._keeper.records.list(pool, since)
+        if listed.unchanged:
+            return
+        known = await self._catalog.records.stamps(pool.name)
+        found = {one.file: one.stamp for one in listed.records}
+        changed = [file for file, stamp in found.items() if known.get(file) != stamp]
+        gone = [Gone(file) for file in known if file not in found]
+        for start in range(0, len(changed), _FILES_AT_ONCE):
+            files = changed[start : start + _FILES_AT_ONCE]
+            read = await self._keeper.records.read(pool, files)
+            await self._take_over(pool, files, read)
+        if gone:
+            await self._catalog.records.put(pool.name, gone)
+        self._seen[key] = listed.stamp
+        if changed or gone:
+            self._tell(pool.name)
+
+    async def _take_over(
+        self, pool: Pool, files: Iterable[str], read: Mapping[str, RecordFile]
+    ) -> None:
+        changes = await asyncio.to_thread(_parsed, files, read)
+        await self._catalog.records.put(pool.name, changes)
+        volumes = []
+        for change in changes:
+            match change:
+                case Bad():
+                    _log.warning(
+                        "Ignored %s/.virtlayer/%s: %s. Until it is repaired or removed, nothing "
+                        'is deleted from the pool "%s".',
+                        pool.path,
+                        change.file,
+                        change.reason,
+                        pool.name,
+                        extra=journal.fields(pool=pool.name),
+                    )
+                case Seen(record) if record.kind not in (RecordKind.IMAGE, RecordKind.LAYER):
+                    volumes.append(record.name)
+                case _:
+                    pass
+        await self._note_inodes(pool, volumes)
+
+    async def _note_inodes(self, pool: Pool, names: list[str]) -> None:
+        if names:
+            inodes = await self._keeper.pools.inodes(pool, names)
+            await self._catalog.volumes.note_inodes(pool.name, inodes)
+
+    def _tell(self, pool: str) -> None:
+        for listener in self._listeners:
+            listener.records_changed(pool)
+
+
+def _of_kind[R: Record](
+    kind: type[R], change: Callable[[R | None], R | None]
+) -> Callable[[Record | None], Record | None]:
+    def changed(before: Record | None) -> Record | None:
+        assert before is None or isinstance(before, kind), "the catalog gave another record"
+        return change(before)
+
+    return changed
+
+
+async def _composed(record: Record | None) -> bytes | None:
+    if record is None:
+        return None
+    try:
+        return await asyncio.to_thread(compose, record)
+    except BadRecord as error:
+        raise Internal(f'The {record.kind} "{record.name}" cannot be recorded: {error}.') from error
+
+
+def _parsed(files: Iterable[str], read: Mapping[str, RecordFile]) -> list[Seen | Bad | Gone]:
+    return [_parsed_one(file, read.get(file)) for file in files]
+
+
+def _parsed_one(file: str, found: RecordFile | None) -> Seen | Bad | Gone:
+    if found is None:
+        return Gone(file)
+    if found.content is None:
+        return Bad(file, found.stamp, found.problem)
+    try:
+        return Seen(parse(file, found.content), found.stamp)
+    except BadRecord as error:
+        return Bad(file, found.stamp, str(error))
