@@ -31,6 +31,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── Busy                  the caller has too much in work already
     ├── Cancelled             the job was cancelled
     ├── NoSuchJob             there is no such job, or it is over
+    ├── NoKernel              there is no kernel to boot with; the client's own
     ├── Libvirt               libvirt failed in a way that none of the above covers
     ├── Internal              a defect of virtlayer
     └── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
@@ -151,6 +152,10 @@ class Cancelled(VirtlayerError):
 
 class NoSuchJob(VirtlayerError):
     """There is no such job, or it is over."""
+
+
+class NoKernel(VirtlayerError):
+    """There is no kernel for a machine to boot with; only the client raises it."""
 
 
 class Libvirt(VirtlayerError):

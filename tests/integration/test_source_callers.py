@@ -223,15 +223,15 @@ def test_only_the_image_and_its_blobs_are_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "words"),
     [
-        ("oci:{place}/none:1", ImageNotFound, "none/index.json cannot be read: No such file"),
+        ("oci:{place}/none:1", ImageNotFound, "none/index.json: No such file"),
         ("oci:{place}/layout:3", ImageNotFound, 'has no image "3"'),
         ("oci:{place}/layout:@7", ImageNotFound, 'has no image "@7"'),
         ("oci:{place}/layout", ImageNotFound, "has 2 images. Name one"),
         ("oci:{place}/broken:1", MalformedLayer, "broken/index.json is not a JSON object"),
         ("oci:{place}/fifo:1", MalformedLayer, "fifo/index.json is not a regular file"),
         ("oci:{place}/lacking:1", ImageNotFound, "lacks the blob sha256:"),
-        ("dir:{place}/none", ImageNotFound, "none/manifest.json cannot be read"),
-        ("docker-archive:{place}/none.tar:x", ImageNotFound, "none.tar cannot be read"),
+        ("dir:{place}/none", ImageNotFound, "none/manifest.json: No such file"),
+        ("docker-archive:{place}/none.tar:x", ImageNotFound, "none.tar: No such file"),
         ("oci-archive:{place}/layout", ImageNotFound, "layout is not a regular file"),
     ],
 )
@@ -260,7 +260,7 @@ async def test_file_that_shrinks_while_it_is_sent_is_named(tmp_path: Path) -> No
             pipe.read(64 * 1024)
             os.truncate(blob, 0)
             pipe.read()
-        with pytest.raises(ImageNotFound, match=f"{blob} cannot be read"):
+        with pytest.raises(ImageNotFound, match=f"Cannot read .*{blob}"):
             await sent.finished()
 
 

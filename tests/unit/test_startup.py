@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from virtlayer.client.cmdline import LIMIT, kernel_command_line
 from virtlayer.client.kernels import Kernel, newest_kernel
 from virtlayer.client.startup import Startup, parse_startup
-from virtlayer.errors import InvalidArgument
+from virtlayer.errors import InvalidArgument, NoKernel
 
 
 def startup(**config: object) -> Startup:
@@ -186,7 +186,7 @@ def test_the_text_of_an_image_is_a_single_quoted_word_of_the_line(
 
 
 def test_the_newest_kernel_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="--kernel"):
+    with pytest.raises(NoKernel, match="--kernel"):
         newest_kernel(tmp_path)
     for name in ("vmlinuz-6.9.1-amd64", "vmlinuz-6.12.3-amd64", "initrd.img-6.12.3-amd64"):
         (tmp_path / name).touch()

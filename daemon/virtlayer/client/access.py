@@ -18,6 +18,7 @@ from virtlayer.client.bus.values import OptionValue
 from virtlayer.client.logins import given_logins, usual_logins
 from virtlayer.client.memory import content_descriptor
 from virtlayer.client.sending import LOCAL, Sending, sending
+from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 
@@ -132,15 +133,13 @@ def certificates_in(directory: Path) -> dict[str, bytes]:
             )
         return {path.name: path.read_bytes() for path in paths}
     except OSError as error:
-        raise InvalidArgument(
-            f"--cert-dir {error.filename} cannot be read: {error.strerror}."
-        ) from error
+        raise unreadable(f"--cert-dir {error.filename}", error, InvalidArgument) from error
 
 
 def _logins(arguments: Namespace) -> bytes | None:
     """The logins to pass; what the command line says comes before the caller's usual files."""
     if arguments.authfile:
-        return given_logins(Path(arguments.authfile), "The authfile")
+        return given_logins(Path(arguments.authfile), "--authfile")
     if arguments.username or LOCAL.fullmatch(arguments.source):
         return None
     return usual_logins(os.environ)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from virtlayer.client.bus.values import OptionValue
 from virtlayer.client.memory import content_descriptor
+from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import InvalidArgument
 
 type IdRange = tuple[int, int, int]
@@ -110,7 +111,7 @@ def _keys(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidArgument(f"Cannot read --ssh-key {path}: {error.strerror}.") from error
+        raise unreadable(f"--ssh-key {path}", error, InvalidArgument) from error
     except UnicodeDecodeError:
         raise InvalidArgument(f"--ssh-key {path} is not a file of public keys.") from None
     lines = (line.strip() for line in text.splitlines())

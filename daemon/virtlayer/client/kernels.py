@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtlayer.errors import InvalidArgument
+from virtlayer.errors import NoKernel
 
 _BOOT = Path("/boot")
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
@@ -29,13 +29,12 @@ def newest_kernel(directory: Path = _BOOT) -> Kernel:
     """The kernel with the highest version in a directory, with its initrd if it has one.
 
     Raises:
-        InvalidArgument: There is none.
+        NoKernel: There is none.
     """
     images = sorted(directory.glob("vmlinuz-*"), key=_version)
     if not images:
-        raise InvalidArgument(
-            f"There is no kernel in {directory} (vmlinuz-VERSION). Give one with --kernel, and "
-            "with --initrd what it needs to find the disk."
+        raise NoKernel(
+            f"No kernel found in {directory} (vmlinuz-VERSION). Specify --kernel and --initrd."
         )
     version = images[-1].name.removeprefix("vmlinuz-")
     candidates = (directory / name.format(version) for name in _INITRDS)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import ImageNotFound, MalformedLayer
 
 _LIMIT = 4 * 1024 * 1024
@@ -110,7 +111,7 @@ class _Directory:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(str(path), error, ImageNotFound) from error
             return path
         return None
 
@@ -199,7 +200,7 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(str(path), error, ImageNotFound) from error
     if len(content) > _LIMIT:
         raise MalformedLayer(f"{path} is too large: the limit is 4 MiB.")
     return content
@@ -213,7 +214,3 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Any]:
     if not isinstance(table, dict):
         raise MalformedLayer(f"{path} is not a JSON object. The image is damaged; copy it again.")
     return table
-
-
-def _unreadable(path: Path, error: OSError) -> ImageNotFound:
-    return ImageNotFound(f"{path} cannot be read: {error.strerror}.")

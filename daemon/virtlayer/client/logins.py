@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import InvalidArgument
 
 _LIMIT = 1024 * 1024
@@ -28,15 +29,16 @@ def given_logins(path: Path, name: str) -> bytes:
         name: Where it was named, for errors.
 
     Raises:
+        NotAuthorized: The caller may not read it.
         InvalidArgument: It cannot be read, or is too long.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
     except OSError as error:
-        raise InvalidArgument(f"{name} {path} cannot be read: {error.strerror}.") from error
+        raise unreadable(f"{name} {path}", error, InvalidArgument) from error
     if len(content) > _LIMIT:
-        raise InvalidArgument(f"{name} {path} is too long: the limit is 1 MiB.")
+        raise InvalidArgument(f"{name} {path} is too large: the limit is 1 MiB.")
     return content
 
 
@@ -54,12 +56,20 @@ def usual_logins(environment: Mapping[str, str]) -> bytes | None:
     """
     found: dict[str, object] = {}
     for path in _usual_files(environment):
-        if not path.exists():
+        if not _exists(path):
             continue
-        logins = _parsed(given_logins(path, "The file with your logins,"), path)
+        logins = _parsed(given_logins(path, "the login file"), path)
         known = [_normalized(key) for key in found]
         found |= {key: login for key, login in logins.items() if not _covered(key, known)}
     return json.dumps({"auths": found}).encode() if found else None
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file exists; none can be the caller's in a directory that is closed to them."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _usual_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -85,8 +95,8 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
         return {key: login for key, login in logins.items() if login and "auth" in login}
     except (ValueError, RecursionError, TypeError, AttributeError):
         raise InvalidArgument(
-            f"The file with your logins, {path}, is not a containers-auth.json(5) file. Correct "
-            "it, or give another one with --authfile."
+            f"The login file {path} is not a containers-auth.json(5) file. Correct it, or use "
+            "another one with --authfile."
         ) from None
 
 

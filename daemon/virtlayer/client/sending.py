@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from virtlayer.client.bus.values import Descriptor
 from virtlayer.client.layout import Member, dir_members, layout_members
+from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import ImageNotFound, VirtlayerError
 
 LOCAL = re.compile(r"(oci|oci-archive|docker-archive|dir):(.+)", re.DOTALL)
@@ -69,7 +70,7 @@ class Sending:
         except VirtlayerError as error:
             self._error = error
         except OSError as error:
-            self._error = ImageNotFound(f"The source cannot be read: {error}.")
+            self._error = unreadable("the source", error, ImageNotFound)
 
 
 @contextlib.contextmanager
@@ -123,7 +124,7 @@ def _opened_archive(path: Path) -> BinaryIO:
             raise ImageNotFound(f"{path} is not a regular file.")
         return path.open("rb")
     except OSError as error:
-        raise ImageNotFound(f"{path} cannot be read: {error.strerror}.") from error
+        raise unreadable(str(path), error, ImageNotFound) from error
 
 
 def _write_file(pipe: BinaryIO, file: BinaryIO) -> None:
@@ -151,5 +152,8 @@ def _content(member: Member) -> Iterator[tuple[BinaryIO, int]]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        reason = error.strerror or "it was changed while it was read"
-        raise ImageNotFound(f"{member.content} cannot be read: {reason}.") from error
+        # tarfile's own errors have no reason: the file has become shorter.
+        reason = error.strerror or "it was changed during the pull"
+        raise unreadable(
+            str(member.content), OSError(error.errno, reason), ImageNotFound
+        ) from error

@@ -6,7 +6,6 @@ The codes are libvirt's ``virErrorNumber``, the numbers in its ``int1`` the syst
 
 import errno
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -137,8 +136,7 @@ def refused_by_system(error: OSError, pool_name: str, directory: Path) -> Virtla
         return NoSpace(f"No space left in {place}. Free some space, or use another pool.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and not directory.is_dir():
         return PoolInactive(
-            f"The directory of {place} is missing. Restore it, then start the pool: virsh "
-            f"pool-start {shlex.quote(pool_name)}"
+            f"The directory of {place} is missing. Restore it, then restart the pool."
         )
     # The unit makes all of the system read-only but for the usual directories of pools.
     if error.errno == errno.EROFS and os.geteuid() == 0:

@@ -55,7 +55,7 @@ class Client:
         try:
             bus = await Connection.opened(session=session)
         except ConnectionError as error:
-            hint = "" if session else " To use the session bus, say --user."
+            hint = "" if session else " To use your own service on the session bus, add --user."
             raise ServiceUnavailable(f"{error}{hint}") from error
         async with bus:
             yield cls(bus, session=session)
@@ -231,7 +231,7 @@ class Client:
 
     def _where_it_logs(self) -> str:
         flag = "--user " if self._session else ""
-        return f'"journalctl {flag}--unit virtlayerd" may tell why.'
+        return f'See "journalctl {flag}--unit virtlayerd" for the cause.'
 
     async def _ask_for_progress(self) -> None:
         await self._call(
@@ -311,7 +311,8 @@ class Client:
         message = str(reply.body[0]) if reply.body else reply.error_name
         error = remote_error(reply.error_name, message)
         if isinstance(error, ServiceUnavailable):
-            command = "virtlayerd --session" if self._session else "virtlayerd"
-            hint = f'Start "{command}", or see why the bus could not.'
-            return ServiceUnavailable(f"virtlayerd does not answer ({message.rstrip('.')}). {hint}")
+            hint = "Start it: virtlayerd --session"
+            if not self._session:
+                hint = "Start it: systemctl start virtlayerd. To use your own service, add --user."
+            return ServiceUnavailable(f"virtlayerd is unavailable ({message.rstrip('.')}). {hint}")
         return error

@@ -24,8 +24,10 @@ from virtlayer.printable import printable
 from virtlayer.service.source.reference import Reference
 
 _SHOWN = 600
-_PREFIX = re.compile(r'^Error parsing image name "[^"]*": ')
-"""What repeats the reference."""
+_PREFIX = re.compile(
+    r'^(?:Error parsing image name "[^"]*": |creating temp directory: |untarring file "[^"]*": )+'
+)
+"""What repeats the reference, and names our temporary files."""
 _FILE = re.compile(
     r'(?:(?:open|openat|faccessat|l?stat|read|readdirent) |archive file not found: ")'
     r'(?P<path>/[^"]*?)(?:": |: |")'
@@ -106,8 +108,13 @@ _CAUSES = (
     ),
     _cause(
         ImageNotFound,
+        r"more than one image",
+        "Name one of them, for example oci:PATH:TAG or docker-archive:PATH:NAME.",
+    ),
+    _cause(
+        ImageNotFound,
         r"manifest unknown|name unknown|blob unknown|repository .*not found"
-        r"|no descriptor found|Tag .* not found|more than one image|HTTP status: 404",
+        r"|no descriptor found|Tag .* not found|HTTP status: 404",
         "Check the name and tag.",
     ),
 )
