@@ -206,6 +206,11 @@ class ImageObjects:
         """Look whether a pool, or every pool for the empty name, has the layers of its images."""
         await self._looks.at({record.pool for record in self.records(pool)})
 
+    async def look_after_pull(self, pool: str) -> None:
+        """Look at a pool again if layers were missing there: a pull may have made them."""
+        if self._broken.get(pool):
+            await self.look(pool)
+
     async def close(self) -> None:
         """Look no longer."""
         await self._looks.close()

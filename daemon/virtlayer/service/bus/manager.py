@@ -351,7 +351,7 @@ class Manager(Interface):
         result = await pull_image(self._services, request, job)
         # Before the job's end is announced: its listeners can look at the image then.
         await self._images.refresh()
-        await self._images.look(request.pool)
+        await self._images.look_after_pull(request.pool)
         return result
 
     async def _start(
