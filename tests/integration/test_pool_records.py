@@ -3,7 +3,9 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,7 @@ import pytest
 from tests.support.bus_daemon import Bus, session_bus
 from tests.support.images import file, image, layer
 from tests.support.job_watch import IMAGE, MANAGER, ROOT, plain, watching
-from tests.support.libvirt_host import LibvirtHost
+from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.pool_user import PoolUser, pool_user, some_image
 from tests.support.registry import Registry
 from tests.support.virtlayerd import virtlayerd
@@ -243,6 +245,30 @@ async def test_image_of_one_host_is_used_on_another(user: PoolUser, tmp_path: Pa
             await other.run("remove", "second", user.pool)
             await user.run("prune", user.pool)
             assert [*user.path.glob(".virtlayer/*.json")] == []
+
+
+async def test_service_starts_while_libvirt_does_not_answer(
+    bus: Bus, home: Path, registry: Registry
+) -> None:
+    with (
+        private_host() as mortal,
+        virtlayerd(mortal, bus, home, settings=SETTINGS) as daemon,
+        pool_user(daemon, registry, mortal) as user,
+    ):
+        await user.pull(some_image("base"), "web")
+        daemon.process.terminate()
+        daemon.process.wait()
+        os.kill(mortal.pid, signal.SIGSTOP)
+        try:
+            with virtlayerd(mortal, bus, home, settings=SETTINGS) as again:
+                user = replace(user, daemon=again)
+                async with watching(bus.address) as watch:
+                    images = await watch.ask(ROOT, MANAGER, "ListImages", "s", "")
+                    assert [one[2] for one in images] == ["web"]
+                    os.kill(mortal.pid, signal.SIGCONT)
+                    await user.run("create-volume", "web", "machine", user.pool)
+        finally:
+            os.kill(mortal.pid, signal.SIGCONT)
 
 
 async def test_volume_that_was_replaced_behind_our_back_is_not_described(user: PoolUser) -> None:

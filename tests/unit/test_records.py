@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from virtlayer.service.records.json_files import (
     parse,
 )
 from virtlayer.service.records.owners import EVERYBODY, Owner, OwnerKind
-from virtlayer.service.records.values import Record
+from virtlayer.service.records.values import BuiltLayer, FormerVersion, ImageLayer, Record
 from virtlayer.service.source.image import CONFIG_LIMIT
 
 OWNERS = frozenset({EVERYBODY, Owner(OwnerKind.REPOSITORY, "registry.example/team")})
@@ -204,3 +205,15 @@ def test_configs_of_old_versions_are_left_out_where_there_is_no_room() -> None:
 def test_nothing_is_written_that_could_not_be_read() -> None:
     with pytest.raises(BadRecord):
         compose(dataclasses.replace(IMAGE, source="a\nb"))
+
+
+def test_documentation_names_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs/pools.md").read_text()
+    for record in RECORDS:
+        for field in json.loads(compose(record)):
+            assert f"`{field}`" in page, field
+    for kind in (ImageLayer, FormerVersion, BuiltLayer, Owner):
+        for value in dataclasses.fields(kind):
+            assert f"`{value.name}`" in page, value.name
+    for word in (*RecordKind, *OwnerKind):
+        assert f"`{word}`" in page, word

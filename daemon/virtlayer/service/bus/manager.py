@@ -248,7 +248,7 @@ class Manager(Interface):
     async def rescan(
         self, call: Call, pool: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
-        """Start a job that makes the catalog say what a pool holds."""
+        """Start a job that makes the records of a pool say what it holds."""
         given = parse_options(NoOptions, options, call)
         request = RescanRequest(pool=parse_pool_name(pool))
         await self._authority.authorize(call, Action.RESCAN, details_of(given, pool=pool))

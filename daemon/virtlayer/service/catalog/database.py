@@ -81,6 +81,9 @@ class Database:
             )
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
+                # A power failure may lose the last changes, but not the file: they are in the
+                # pools, or cost a download.
+                connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute("PRAGMA foreign_keys = ON")
                 with _transaction(connection):
                     self._migrate(connection)
@@ -101,7 +104,7 @@ class Database:
         if version > newest:
             raise Internal(
                 f"The catalog {self._path} has version {version} of a newer virtlayer; this one "
-                f"supports {newest}. Install the newer virtlayer, or move the file away."
+                f"supports {newest}. Install the newer virtlayer, or delete the file."
             )
         for script in self._migrations[version:]:
             for statement in filter(str.strip, script.split(";")):
@@ -121,8 +124,8 @@ class Database:
         if full:
             return NoSpace(f"No space is left for the catalog {self._path}. Free some space.")
         return Internal(
-            f"The catalog {self._path} cannot be used: {error}. If it is damaged, move it away, "
-            'run "virtlayer rescan" and pull the images again. The pools still have the layers.'
+            f"The catalog {self._path} cannot be used: {error}. If it is damaged, delete it: "
+            "it is made again from the records in the pools."
         )
 
 
