@@ -8,6 +8,10 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin
 # Lets a session bus start the virtlayerd of this clone; see README.md.
 ACTIVATION := .venv/share/dbus-1/services/org.virtlayer1.service
+# bash finds its own by the directory of the command, fish in XDG_DATA_DIRS, zsh in fpath.
+COMPLETIONS := .venv/share/bash-completion/completions/virtlayer \
+	.venv/share/fish/vendor_completions.d/virtlayer.fish \
+	.venv/share/zsh/site-functions/_virtlayer
 COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -name '*.h')
 
 .PHONY: help
@@ -26,7 +30,7 @@ help:
 
 .PHONY: dev
 # Workers run as users who cannot write compiled modules, and would compile them at every start.
-dev: .venv/installed.stamp $(ACTIVATION)
+dev: .venv/installed.stamp $(ACTIVATION) $(COMPLETIONS)
 	$(BIN)/python -m compileall -q daemon/virtlayer
 
 .venv/debian.stamp: packaging/debian-packages.txt packaging/install-debian-packages
@@ -44,6 +48,13 @@ dev: .venv/installed.stamp $(ACTIVATION)
 $(ACTIVATION): dbus/services/org.virtlayer1.service .venv/installed.stamp
 	mkdir -p $(@D)
 	sed -e 's|^Exec=[^ ]*|Exec="$(CURDIR)/$(BIN)/virtlayerd"|' -e '/^SystemdService=/d' $< >$@
+
+$(COMPLETIONS) &: .venv/installed.stamp $(wildcard packaging/generate/*.py) \
+		$(shell find daemon/virtlayer/client -name '*.py')
+	mkdir -p $(dir $(COMPLETIONS))
+	$(BIN)/python packaging/generate/completions.py bash >$(word 1,$(COMPLETIONS))
+	$(BIN)/python packaging/generate/completions.py fish >$(word 2,$(COMPLETIONS))
+	$(BIN)/python packaging/generate/completions.py zsh >$(word 3,$(COMPLETIONS))
 
 .PHONY: check
 check: dev

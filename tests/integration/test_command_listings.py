@@ -271,6 +271,39 @@ async def test_many_jobs_are_listed_within_the_quota_of_calls(user: PoolUser) ->
     assert len(await user.run("jobs")) == 40
 
 
+async def test_an_image_gets_another_name(user: PoolUser) -> None:
+    content = some_image("base")
+    await user.pull(content, "one")
+    await user.pull(some_image("other"), "other")
+    assert await user.tell("tag", "one", "two", user.pool) == "two: another name of one\n"
+    rows = await user.run("images", user.pool, "--filter", f"digest={content.digest}")
+    assert [row["name"] for row in rows] == ["one", "two"]
+    ended = await user.fail("tag", "one", "other", user.pool)
+    assert (ended.status, "--replace" in ended.stderr) == (7, True)
+    tagged = await user.run("tag", "one", "other", user.pool, "--replace")
+    assert tagged == {"name": "other", "image": "one", "pool": user.pool}
+    ended = await user.fail("tag", "nothing", "new", user.pool)
+    assert ended.status == 3
+
+
+async def test_what_a_name_stood_for_is_shown(user: PoolUser) -> None:
+    before = some_image("before")
+    await user.pull(before, "demo")
+    await user.pull(some_image("after"), "demo")
+    [row] = await user.run("images", user.pool)
+    assert row["former_versions"] == 1
+    found = await user.run("inspect", "demo", user.pool)
+    check_document(found)
+    assert [one["digest"] for one in found["former"]] == [before.digest]
+    assert before.digest[7:19] in await user.tell("inspect", "demo", user.pool)
+
+
+@pytest.mark.parametrize("command", ["images", "prune", "rescan", "inspect x", "history x"])
+async def test_a_pool_that_does_not_exist(user: PoolUser, command: str) -> None:
+    ended = await user.fail(*command.split(), "no-such-pool")
+    assert (ended.status, '"no-such-pool"' in ended.stderr) == (3, True), ended.stderr
+
+
 async def test_removing_one_of_two_images_on_the_same_layers_says_that_they_stay(
     user: PoolUser,
 ) -> None:

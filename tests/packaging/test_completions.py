@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import COMMAND
+
 # Types a line into bash with bash-completion, and prints what would be offered.
 _BASH = """\
 source /usr/share/bash-completion/bash_completion
@@ -136,6 +138,28 @@ def test_jobs(complete: Complete) -> None:
     assert set(complete("virtlayer job ")) == {"show", "wait", "log"}
     assert complete("virtlayer job log ") == ["7", "8"]
     assert complete("virtlayer cancel ") == ["8"]
+
+
+def test_bash_finds_the_completion_of_a_clone() -> None:
+    # By the directory of the command, as bash-completion looks for it.
+    load = "source /usr/share/bash-completion/bash_completion; _comp_load virtlayer; complete -p"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", load],
+        env={"PATH": f"{COMMAND.parent}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "complete -F _virtlayer virtlayer" in done.stdout
+
+
+def test_make_dev_writes_the_completions_that_are_installed(installed: Path) -> None:
+    for path in (
+        "bash-completion/completions/virtlayer",
+        "fish/vendor_completions.d/virtlayer.fish",
+    ):
+        clone = COMMAND.parent.parent / "share" / path
+        assert clone.read_text() == (installed / "usr/share" / path).read_text()
 
 
 def test_zsh_reads_its_file(installed: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from virtlayer.client.commands.configured import add_populate, add_status
 from virtlayer.client.commands.history import add_history
-from virtlayer.client.commands.images import add_images, add_remove
+from virtlayer.client.commands.images import add_images, add_remove, add_tag
 from virtlayer.client.commands.inspect import add_inspect
 from virtlayer.client.commands.jobs import add_cancel, add_job, add_jobs
 from virtlayer.client.commands.login import add_login, add_logout
@@ -60,6 +60,7 @@ def build_parser() -> Parser:
         add_images,
         add_inspect,
         add_history,
+        add_tag,
         add_remove,
         add_create_volume,
         _add_xml,

@@ -6,6 +6,7 @@ Listings, templates (``--format``) and the manual page take them from here.
 
 KEYS = {
     "architecture": "processor architecture, as OCI configs name it: amd64, arm64",
+    "broken": "what is wrong with the layers of an image, and how to repair it; null if nothing is",
     "bytes_done": "compressed bytes that have arrived",
     "bytes_downloaded": "compressed bytes that came from the source",
     "bytes_freed": "bytes that the deleted volumes took of the pool",
@@ -26,7 +27,8 @@ KEYS = {
     "finished_at": "when the job ended",
     "foreign": "whether the image is for another operating system or processor than this host's",
     "format": "format of a volume: qcow2, raw or dir",
-    "former_versions": "number of former versions that are kept or in use",
+    "former": "former versions of the image, the newest first, until they are pruned",
+    "former_versions": "number of former versions of an image that are not pruned yet",
     "gid_map": "as uid_map, for groups",
     "host_platform": "platform of this host",
     "id": "ID of a job",
@@ -55,6 +57,8 @@ KEYS = {
     "pool": "storage pool",
     "progress": "how much of a job is done, from 0 to 1",
     "pulled_at": "when the image was last pulled",
+    "is_kept": "whether a former version is kept by the setting of a configured image",
+    "replaced_at": "when a former version was replaced",
     "result": "what a job that is done has made; as the command prints it",
     "skipped_attributes": "number of extended attributes that were left out",
     "skipped_devices": "number of devices that were left out",

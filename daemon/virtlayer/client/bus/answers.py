@@ -41,6 +41,18 @@ class Layer:
     compressed_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class FormerVersion:
+    """What a name of an image stood for; its times are in microseconds since 1970."""
+
+    source: str
+    digest: str
+    volume: str
+    pulled_at: int
+    replaced_at: int
+    is_kept: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDetails:
     """The properties of an image, and its object path. What is private has a default for others."""
@@ -59,13 +71,16 @@ class ImageDetails:
     unsigned_accepted: bool = True
     size: int = 0
     pulled_at: int = 0
+    former_versions: tuple[FormerVersion, ...] = ()
+    broken: str = ""
 
     @classmethod
     def parse(cls, path: str, properties: Mapping[str, Any]) -> Self:
         """Make one of the reply of GetAll."""
         values = _known(cls, properties)
         layers = tuple(Layer(*one) for one in properties.get("Layers", ()))
-        return cls(path=path, **values | {"layers": layers})
+        former = tuple(FormerVersion(*one) for one in properties.get("FormerVersions", ()))
+        return cls(path=path, **values | {"layers": layers, "former_versions": former})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

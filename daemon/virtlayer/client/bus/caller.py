@@ -95,6 +95,10 @@ class Client:
         images = (ImageSummary(*row) for row in reply.body[0])
         return sorted(images, key=lambda image: (image.pool, image.name))
 
+    async def tag(self, pool: str, image: str, name: str, options: Options) -> None:
+        """Give an image another name."""
+        await self._manager("TagImage", "sssa{sv}", pool, image, name, options=options)
+
     async def list_configured(self) -> list[dict[str, Any]]:
         """The images that Populate updates, and how they are."""
         reply = await self._manager("ListConfigured", "")

@@ -40,6 +40,8 @@ IMAGES = Listing(
         Column("virtual_size"),
         Column("policy_scope"),
         Column("unsigned_accepted"),
+        Column("former_versions"),
+        Column("broken"),
         Column("object"),
     ),
     identifier="name",
@@ -53,7 +55,8 @@ def add_images(commands: Commands) -> None:
         "images",
         "list the images in a pool, or in all",
         images,
-        details="AGE is the time since the image was last pulled.",
+        details="AGE is the time since the image was last pulled. What is wrong with images that "
+        "lack layers follows the table.",
         aliases=("ls",),
     )
     command.add_argument("pool", metavar="POOL", nargs="?", default="")
@@ -64,7 +67,38 @@ async def images(client: Client, arguments: Namespace) -> None:
     """``virtlayer images``."""
     listed = await client.list_images(arguments.pool)
     details = await client.images([image.path for image in listed])
-    print_listing(arguments, [image_document(image) for image in details])
+    for row in print_listing(arguments, [image_document(image) for image in details]):
+        if row["broken"]:
+            print_line(f"{row['name']} is broken: {row['broken']}")
+
+
+def add_tag(commands: Commands) -> None:
+    """Add ``virtlayer tag``."""
+    command = add_command(
+        commands,
+        "tag",
+        "give an image another name in its pool",
+        tag,
+        keys=("name", "image", "pool"),
+    )
+    add_image(command)
+    command.add_argument("name", metavar="NAME", help="the other name")
+    add_pool(command)
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the name from another image that has it",
+    )
+
+
+async def tag(client: Client, arguments: Namespace) -> None:
+    """``virtlayer tag``."""
+    image, name, pool = arguments.image, arguments.name, arguments.pool
+    await client.tag(pool, image, name, {"replace": True} if arguments.replace else {})
+    if arguments.json:
+        print_json({"name": name, "image": image, "pool": pool})
+    else:
+        print_line(f"{name}: another name of {image}")
 
 
 async def find_image(client: Client, name: str, pool: str) -> ImageDetails | None:
@@ -103,6 +137,8 @@ def image_document(image: ImageDetails) -> dict[str, Any]:
         "pulled_at": iso_time(image.pulled_at),
         "policy_scope": image.policy_scope or None,
         "unsigned_accepted": image.unsigned_accepted,
+        "former_versions": len(image.former_versions),
+        "broken": image.broken or None,
         "object": image.path,
     }
 

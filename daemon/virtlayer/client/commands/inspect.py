@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from virtlayer.client.access import absolute_source, access_options
-from virtlayer.client.bus.answers import ImageDetails, Layer
+from virtlayer.client.bus.answers import FormerVersion, ImageDetails, Layer
 from virtlayer.client.bus.caller import Client
-from virtlayer.client.commands.images import find_image, image_document
+from virtlayer.client.commands.images import find_image, image_document, short_digest
 from virtlayer.client.common_arguments import add_access, add_command, add_pool
 from virtlayer.client.output import print_fields, print_json
 from virtlayer.client.parser import Commands
-from virtlayer.client.times import local_time
+from virtlayer.client.times import iso_time, local_time
 from virtlayer.errors import ImageNotFound, NotAuthorized, VirtlayerError, VolumeNotFound
 from virtlayer.sizes import human_size
 
@@ -27,7 +27,8 @@ _KEYS = (
     *("name", "pool", "source", "digest", "image_id", "os", "architecture", "platforms"),
     *("compressed_size", "volume", "path", "format", "image", "is_layer", "is_disk", "uid_map"),
     *("gid_map", "virtual_size", "pulled_at", "policy_scope", "unsigned_accepted"),
-    *("container_disk", "diff_id", "layers", "config", "object"),
+    *("container_disk", "diff_id", "layers", "config", "former_versions", "former", "replaced_at"),
+    *("is_kept", "broken", "object"),
 )
 """Those of images, volumes, sources and layers together."""
 
@@ -116,7 +117,10 @@ async def _inspect_image(client: Client, image: ImageDetails, *, as_json: bool) 
         config: Any = json.loads(await client.image_config(image.path))
     except NotAuthorized:
         config = None
-    volume = await client.describe_volume(image.pool, image.volume)
+    try:
+        path = (await client.describe_volume(image.pool, image.volume))["path"]
+    except VolumeNotFound:
+        path = None  # the image is broken
     if as_json:
         layers = [
             {
@@ -126,8 +130,19 @@ async def _inspect_image(client: Client, image: ImageDetails, *, as_json: bool) 
             }
             for layer in image.layers
         ]
-        document = image_document(image) | {"path": volume["path"], "layers": layers or None}
-        print_json(document | {"config": config})
+        former = [
+            {
+                "source": one.source,
+                "digest": one.digest,
+                "volume": one.volume,
+                "pulled_at": iso_time(one.pulled_at),
+                "replaced_at": iso_time(one.replaced_at),
+                "is_kept": one.is_kept,
+            }
+            for one in image.former_versions
+        ]
+        document = image_document(image) | {"path": path, "layers": layers or None}
+        print_json(document | {"former": former, "config": config})
         return
     print_fields(
         [
@@ -140,7 +155,9 @@ async def _inspect_image(client: Client, image: ImageDetails, *, as_json: bool) 
             ("pulled", local_time(image_document(image)["pulled_at"], "-")),
             *_layers(image.layers),
             ("virtual size", human_size(image.size)),
-            ("path", volume["path"]),
+            ("path", path or "-"),
+            *_below_one_another("before", [_former(one) for one in image.former_versions]),
+            *([("broken", image.broken)] if image.broken else []),
             *_signatures(image.policy_scope, image.unsigned_accepted),
         ]
     )
@@ -188,6 +205,11 @@ async def _inspect_volume(client: Client, arguments: Namespace) -> None:
 def _layers(layers: Sequence[Layer]) -> list[tuple[str, str]]:
     lines = [f"{layer.volume}  {human_size(layer.compressed_size)}" for layer in layers]
     return _below_one_another("layers", lines)
+
+
+def _former(version: FormerVersion) -> str:
+    replaced = local_time(iso_time(version.replaced_at), "-")
+    return f"{version.source} {short_digest(version.digest)}, replaced {replaced}"
 
 
 def _signatures(scope: str | None, unsigned_accepted: bool) -> list[tuple[str, str]]:
