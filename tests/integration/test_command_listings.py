@@ -208,6 +208,9 @@ async def test_a_job_that_is_done_shows_its_result(user: PoolUser) -> None:
     check_document(found)
     assert found["result"]["volumes"] == volumes
     assert await user.run("job", "wait", number) == found["result"]
+    text = await user.tell("job", "show", number)
+    assert "   layers built: 1\n" in text
+    assert re.search(r"bytes downloaded: \d+ B\n", text)
     assert await user.tell("job", "wait", number) == f"Job {number} (pull) is done.\n"
 
 
@@ -302,6 +305,21 @@ async def test_what_a_name_stood_for_is_shown(user: PoolUser) -> None:
 async def test_a_pool_that_does_not_exist(user: PoolUser, command: str) -> None:
     ended = await user.fail(*command.split(), "no-such-pool")
     assert (ended.status, '"no-such-pool"' in ended.stderr) == (3, True), ended.stderr
+
+
+async def test_a_prune_that_finds_nothing_says_so(user: PoolUser) -> None:
+    await user.pull(some_image("base"), "demo")
+    for options in ((), ("--dry-run",)):
+        told = await user.tell("prune", user.pool, *options)
+        assert told == "Nothing to delete: images and volumes use all layers.\n"
+
+
+async def test_a_template_can_be_a_table_for_people(user: PoolUser) -> None:
+    await user.pull(some_image("base"), "demo")
+    template = "table {{.name}} {{.virtual_size}} {{.unsigned_accepted}} {{.broken}}"
+    [header, line] = (await user.tell("images", "--format", template)).splitlines()
+    assert re.split("  +", header) == ["NAME", "VIRTUAL SIZE", "UNSIGNED ACCEPTED", "BROKEN"]
+    assert re.split("  +", line) == ["demo", "64 MiB", "true", "-"]
 
 
 async def test_removing_one_of_two_images_on_the_same_layers_says_that_they_stay(

@@ -54,7 +54,9 @@ def build_parser() -> Parser:
         root_password_stdin=False,
     )
     add_everywhere(parser, defaults=True)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        dest="command", title="commands", metavar="COMMAND", required=True
+    )
     for add in (
         add_pull,
         add_images,

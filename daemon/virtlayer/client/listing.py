@@ -23,6 +23,23 @@ type Row = Mapping[str, Any]
 _FIELD = re.compile(r"\{\{\s*\.?([A-Za-z_]*)\s*\}\}")
 
 
+def _text(value: object) -> str:
+    """A value of JSON in a template or filter."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case list() if all(isinstance(one, str) for one in value):
+            return ",".join(value)
+        case _:
+            return json.dumps(value)
+
+
+def _cell(value: object) -> str:
+    return _text(value) or "-"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A key of a listing.
@@ -36,7 +53,7 @@ class Column:
 
     key: str
     heading: str = ""
-    shown: Callable[[Any], str] = str
+    shown: Callable[[Any], str] = _cell
     wraps: bool = False
 
 
@@ -73,6 +90,7 @@ def add_listing(command: Parser, listing: Listing) -> None:
     example = f"{{{{.{listing.identifier}}}}}"
     command.set_defaults(listing=listing)
     command.keys = tuple(column.key for column in listing.columns)
+    command.epilog = f"keys: {', '.join(command.keys)}"
     command.add_argument(
         "-q", "--quiet", action="store_true", help=f"print only the key {listing.identifier}"
     )
@@ -130,7 +148,9 @@ def _print_columns(
             print_line(f"No {listing.what}.")
         return
     print_table(
-        [column.heading or column.key.upper() for column in columns] if legend else None,
+        [column.heading or column.key.replace("_", " ").upper() for column in columns]
+        if legend
+        else None,
         [[column.shown(row[column.key]) for column in columns] for row in rows],
         wrapped=[index for index, column in enumerate(columns) if column.wraps],
     )
@@ -170,19 +190,6 @@ def _matches(row: Row, filters: Sequence[tuple[str, str]]) -> bool:
         any(fnmatch.fnmatchcase(_text(row[key]), pattern) for pattern in alternatives)
         for key, alternatives in patterns.items()
     )
-
-
-def _text(value: object) -> str:
-    """A value of JSON in a template or filter."""
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case list() if all(isinstance(one, str) for one in value):
-            return ",".join(value)
-        case _:
-            return json.dumps(value)
 
 
 def _filter(listing: Listing, text: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ CONFIGURED = Listing(
         Column("due_at", "DUE", lambda time: local_time(time, "now")),
         Column("former_versions", "FORMER"),
         Column("source", wraps=True),
-        Column("pulled_at"),
+        Column("pulled_at", shown=lambda time: local_time(time, "never")),
         Column("file"),
         Column("error"),
         Column("message"),

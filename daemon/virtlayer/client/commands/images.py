@@ -15,6 +15,7 @@ from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.times import age, iso_time
 from virtlayer.client.waiting import finished, started
 from virtlayer.errors import ImageNotFound
+from virtlayer.sizes import human_size
 
 _DIGEST_SHOWN = 12
 """Digits of a digest in a table, as podman shows them."""
@@ -37,7 +38,7 @@ IMAGES = Listing(
         Column("image_id"),
         Column("os"),
         Column("volume"),
-        Column("virtual_size"),
+        Column("virtual_size", shown=human_size),
         Column("policy_scope"),
         Column("unsigned_accepted"),
         Column("former_versions"),

@@ -4,7 +4,7 @@
 import contextlib
 import pwd
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from virtlayer.client.bus.answers import JobDetails
@@ -19,6 +19,7 @@ from virtlayer.client.results import result_document
 from virtlayer.client.times import age, iso_time, local_time
 from virtlayer.client.values import job_id
 from virtlayer.errors import NoSuchJob, ServiceUnavailable
+from virtlayer.sizes import human_size
 
 JOBS = Listing(
     "jobs",
@@ -33,7 +34,7 @@ JOBS = Listing(
         Column("subject", "SUBJECT", lambda subject: subject or "-", wraps=True),
         Column("stage"),
         Column("uid"),
-        Column("finished_at"),
+        Column("finished_at", shown=lambda time: local_time(time, "-")),
         Column("error"),
         Column("message"),
         Column("object"),
@@ -67,7 +68,9 @@ async def jobs(client: Client, arguments: Namespace) -> None:
 def add_job(commands: Commands) -> None:
     """Add ``virtlayer job``, which has commands of its own."""
     command = add_command(commands, "job", "show one job, wait for it, or show its log", None)
-    below = command.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    below = command.add_subparsers(
+        dest="subcommand", title="commands", metavar="COMMAND", required=True
+    )
     _add_id(
         add_command(
             below,
@@ -114,7 +117,8 @@ async def show_job(client: Client, arguments: Namespace) -> None:
                 ("job", str(job.id)),
                 ("kind", job.kind),
                 ("state", job.state),
-                ("progress", f"{job.progress:.0%} {job.stage}"),
+                ("progress", f"{job.progress:.0%}"),
+                ("stage", "" if job.finished_at else job.stage),
                 ("pool", job.pool),
                 ("subject", document["subject"]),
                 ("user", document["user"]),
@@ -198,10 +202,12 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-def _result_fields(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _result_fields(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The parts of a result that fit on a line, called as in JSON."""
-    return [
-        (key.replace("_", " "), str(value))
-        for key, value in result.items()
-        if isinstance(value, str | int) and not isinstance(value, bool) and key != "object"
-    ]
+    for key, value in result.items():
+        name = key.replace("_", " ")
+        if isinstance(value, str) and key != "object":
+            yield name, value
+        elif isinstance(value, int) and not isinstance(value, bool):
+            is_size = key.startswith("bytes_") or key.endswith("_size")
+            yield name, human_size(value) if is_size else str(value)

@@ -37,6 +37,9 @@ async def prune(client: Client, arguments: Namespace) -> None:
         return
     for volume in freed["deleted_volumes"]:
         print_line(volume)
+    if not freed["deleted_volumes"]:
+        print_line("Nothing to delete: images and volumes use all layers.")
+        return
     print_line(f"{'Would delete' if arguments.dry_run else 'Deleted'} {layers_and_size(freed)}.")
 
 
