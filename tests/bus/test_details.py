@@ -96,6 +96,10 @@ CASES: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
             "replace": "true",
         },
     ),
+    "remove volume": (
+        ("RemoveVolume", "ssa{sv}", "machines", "web.qcow2", "0"),
+        {"pool": "machines", "volume": "web.qcow2"},
+    ),
     "prune": (
         ("Prune", "sa{sv}", "machines", "1", "dry-run", "b", "true"),
         {"pool": "machines", "dry-run": "true"},

@@ -38,6 +38,9 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
                 ("CreateVolume", "sssa{sv}", [name, "image", "volume", {}]),
                 ("RemoveImage", "ssa{sv}", [name, "image", {}]),
                 ("TagImage", "sssa{sv}", [name, "image", "other", {}]),
+                ("RemoveVolume", "ssa{sv}", [name, "volume", {}]),
+                ("ListVolumes", "s", [name]),
+                ("DiskUsage", "s", [name]),
                 ("Prune", "sa{sv}", [name, {}]),
                 ("Rescan", "sa{sv}", [name, {}]),
                 ("DescribeVolume", "ss", [name, "volume"]),
@@ -49,6 +52,7 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
             volume = {"volume": Variant("s", name)}
             for member, signature, *body in (
                 ("DescribeVolume", "ss", "default", name),
+                ("RemoveVolume", "ssa{sv}", "default", name, {}),
                 ("CreateVolume", "sssa{sv}", "default", "image", name, {}),
                 ("Pull", "ssa{sv}", SOURCE, "default", volume),
                 ("Pull", "ssa{sv}", SOURCE, "default", volume | {"format": Variant("s", "disk")}),

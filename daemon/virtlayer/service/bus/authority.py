@@ -32,6 +32,7 @@ class Action(StrEnum):
     PULL = "org.virtlayer1.pull"
     PULL_LOCAL = "org.virtlayer1.pull-local"
     REMOVE = "org.virtlayer1.remove"
+    REMOVE_VOLUME = "org.virtlayer1.remove-volume"
     PRUNE = "org.virtlayer1.prune"
     POPULATE = "org.virtlayer1.populate"
     RESCAN = "org.virtlayer1.rescan"

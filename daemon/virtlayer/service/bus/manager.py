@@ -37,12 +37,15 @@ from virtlayer.service.operations.create_volume import (
     create_volume,
 )
 from virtlayer.service.operations.describe import describe_volume
+from virtlayer.service.operations.disk_usage import disk_usage
 from virtlayer.service.operations.inspect import InspectRequest, inspect
+from virtlayer.service.operations.list_volumes import list_volumes
 from virtlayer.service.operations.populate import PopulateRequest, populate
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.pull import pull_image
 from virtlayer.service.operations.pull_chain import PullRequest, check_volume_size
 from virtlayer.service.operations.remove import RemoveRequest, remove
+from virtlayer.service.operations.remove_volume import RemoveVolumeRequest, remove_volume
 from virtlayer.service.operations.rescan import RescanRequest, rescan
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.status import status
@@ -220,6 +223,27 @@ class Manager(Interface):
             pool=pool,
         )
 
+    @method(
+        "RemoveVolume",
+        takes={"pool": "s", "volume": "s", "options": "a{sv}"},
+        gives={"id": "u", "job": "o"},
+    )
+    async def remove_volume(
+        self, call: Call, pool: str, volume: str, options: Mapping[str, Variant]
+    ) -> tuple[int, str]:
+        """Start a job that removes a volume that was made of an image."""
+        given = parse_options(NoOptions, options, call)
+        request = RemoveVolumeRequest(pool=parse_pool_name(pool), volume=parse_volume_name(volume))
+        details = details_of(given, pool=pool, volume=volume)
+        await self._authority.authorize(call, Action.REMOVE_VOLUME, details)
+        return await self._start(
+            call,
+            Kind.REMOVE_VOLUME,
+            lambda job: remove_volume(self._services, request, job),
+            source=volume,
+            pool=pool,
+        )
+
     @method("Prune", takes={"pool": "s", "options": "a{sv}"}, gives={"id": "u", "job": "o"})
     async def prune(self, call: Call, pool: str, options: Mapping[str, Variant]) -> tuple[int, str]:
         """Start a job that deletes the layers that nothing needs."""
@@ -316,6 +340,19 @@ class Manager(Interface):
             details = (one.source, one.digest) if await viewer.sees(one.pulled_by) else ("", "")
             listed.append((names.image_path(one.id), one.pool, one.name, *details))
         return listed
+
+    @method("ListVolumes", takes={"pool": "s"}, gives={"volumes": "a(sssst)"}, large=True)
+    async def list_volumes(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, int]]:
+        """List what virtlayer has made in a pool."""
+        return [
+            (one.name, str(one.kind), one.image, one.format, one.size)
+            for one in await list_volumes(self._services, parse_pool_name(pool))
+        ]
+
+    @method("DiskUsage", takes={"pool": "s"}, gives={"usage": "a{sv}"}, large=True)
+    async def disk_usage(self, _call: Call, pool: str) -> dict[str, Variant]:
+        """Tell what a pool holds and shares, and what prune would free."""
+        return result_variants(await disk_usage(self._services, parse_pool_name(pool)))
 
     @method("ListPools", gives={"pools": "a(ssstt)"})
     async def list_pools(self, _call: Call) -> list[tuple[str, str, str, int, int]]:

@@ -10,6 +10,7 @@ from virtlayer.dbus.names import image_path
 from virtlayer.dbus.values import variants
 from virtlayer.service.operations.create_volume import CreatedVolume
 from virtlayer.service.operations.describe import VolumeDescription
+from virtlayer.service.operations.disk_usage import DiskUsage
 from virtlayer.service.operations.inspect import Inspection
 from virtlayer.service.operations.layers import Freed
 from virtlayer.service.operations.populate import Populated, PopulatedImage
@@ -143,6 +144,25 @@ def _(result: Rescanned) -> dict[str, Variant]:
             "lost": ("as", result.lost),
             "images-lost": ("as", result.images_lost),
             "orphans": ("u", result.orphans),
+        }
+    )
+
+
+@result_variants.register
+def _(result: DiskUsage) -> dict[str, Variant]:
+    images = [(image.name, image.own, image.shared) for image in result.images]
+    return variants(
+        {
+            "capacity": ("t", result.capacity),
+            "available": ("t", result.available),
+            "layers": ("u", result.layers),
+            "layers-bytes": ("t", result.layer_bytes),
+            "shared-bytes": ("t", result.shared_bytes),
+            "volumes": ("u", result.volumes),
+            "volumes-bytes": ("t", result.volume_bytes),
+            "prunable-layers": ("u", result.prunable),
+            "prunable-bytes": ("t", result.prunable_bytes),
+            "images": ("a(stt)", images),
         }
     )
 

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     PRUNE = "prune"
     POPULATE = "populate"
     RESCAN = "rescan"
+    REMOVE_VOLUME = "remove-volume"
 
     def describe(self, source: str, pool: str) -> str:
         """Describe a job of this kind in the middle of a sentence.
@@ -31,4 +32,5 @@ _DESCRIPTIONS = {
     Kind.PRUNE: 'prune of the pool "{pool}"',
     Kind.POPULATE: "populate of the configured images",
     Kind.RESCAN: 'rescan of the pool "{pool}"',
+    Kind.REMOVE_VOLUME: 'remove-volume of the volume "{source}" from the pool "{pool}"',
 }
