@@ -13,7 +13,7 @@ from tests.support.bus_daemon import session_bus
 from tests.support.images import Content, directory, file, image, layer, symlink
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine import boot_files, running
-from tests.support.pool_user import PoolUser, pool_user
+from tests.support.pool_user import PoolUser, pool_user, qemu_img
 from tests.support.registry import Registry
 from tests.support.virtlayerd import virtlayerd
 
@@ -23,7 +23,7 @@ echo "user $(id -u):$(id -g)"
 echo "directory $(pwd)"
 echo "greeting $GREETING"
 for word in "$@"; do echo "argument <$word>"; done
-touch written && echo 'root writable'
+echo kept >written && echo 'root writable'
 """
 CONFIG: dict[str, object] = {
     "Entrypoint": ["show", "it's"],
@@ -83,7 +83,7 @@ def user(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def bootable(config: dict[str, object]) -> Content:
     """An image of a static busybox and what the tests start."""
-    applets = ("sh", "mount", "touch", "sleep", "poweroff", "su", "id")
+    applets = ("sh", "sync", "mount", "touch", "sleep", "poweroff", "su", "id")
     base = layer(
         *map(directory, ("bin", "dev", "etc", "proc", "sys", "sbin")),
         directory("work here", mode=0o777),
@@ -135,6 +135,11 @@ async def test_a_volume_boots_into_what_its_image_wants(user: PoolUser) -> None:
     user.overlay(user.path / "machine.qcow2", Path(top))
     user.host.virsh("pool-refresh", user.pool)
     assert SHOWN in await booted_console(user, "machine.qcow2")
+    # Without a journal's replay: the machine has written everything before it was off.
+    raw = user.host.directory / "machine.raw"
+    qemu_img("convert", "-O", "raw", str(user.path / "machine.qcow2"), str(raw))
+    shown = subprocess.check_output(["debugfs", "-R", 'cat "/work here/written"', raw], text=True)
+    assert shown == "kept\n"
 
 
 async def test_an_image_boots_on_a_new_volume_and_its_init_is_started_itself(

@@ -84,7 +84,7 @@ def test_a_program_is_started_by_the_shell() -> None:
     before, _, argument = line(found).partition(" -- -c ")
     assert before == "console=ttyS0 root=/dev/vda rw panic=-1 init=/bin/sh"
     assert argument.startswith('"')
-    assert argument.endswith(';echo o >/proc/sysrq-trigger;sleep 9"')
+    assert argument.endswith(';sync;echo o >/proc/sysrq-trigger;sleep 9"')
     assert '"' not in argument[1:-1]
     assert script(found) == "cd /w;exec su -s /bin/sh me -c 'run it'"
 

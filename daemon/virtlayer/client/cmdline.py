@@ -28,7 +28,7 @@ _MOUNTS = (
     "mount -t sysfs sysfs /sys 2>/dev/null",
     "mount -t devtmpfs devtmpfs /dev 2>/dev/null",
 )
-_POWER_OFF = ("echo o >/proc/sysrq-trigger", "sleep 9")
+_POWER_OFF = ("sync", "echo o >/proc/sysrq-trigger", "sleep 9")
 _LITERALLY = ("set -f", "IFS=")
 """The shell takes what printf prints as it is: one word, in which nothing is a pattern."""
 
