@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.bus_daemon import session_bus
-from tests.support.images import Content, directory, file, image, layer, whiteout
+from tests.support.images import Content, directory, file, image, layer, symlink, whiteout
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
@@ -22,6 +22,12 @@ from tests.support.virtlayerd import Daemon, virtlayerd
 REPOSITORY = Path(__file__).parent.parent.parent
 EXAMPLES = REPOSITORY / "examples"
 SOURCE = "docker://docker.io/library/debian:13"
+SHELL = """\
+#!/bin/sh
+echo 'the shell of the machine'
+while read -r line && [ "$line" != exit ]; do sh -c "$line"; done
+"""
+"""What the image has as bash: without a prompt, whose colours depend on the terminal."""
 _PATIENCE = 120
 """Seconds after which a command that has not ended fails the test."""
 
@@ -77,7 +83,9 @@ def place(directory: Path) -> Iterator[Place]:
         virtlayerd(host, bus, home) as daemon,
     ):
         registry.store(debian(), "library/debian:13")
-        _serve_as_docker_io(home, registry)
+        home.joinpath("config").mkdir(exist_ok=True)
+        home.joinpath(".config").symlink_to("config")
+        serve_as_docker_io(home, registry)
         host.start_pool("default")
         environment = daemon.environment | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -87,7 +95,7 @@ def place(directory: Path) -> Iterator[Place]:
 
 
 def debian() -> Content:
-    """Something with the files of a Debian that the documents touch."""
+    """What the documents need of a Debian: some files, and a shell that a machine can run."""
     base = layer(
         directory("etc"),
         directory("root", mode=0o700),
@@ -97,15 +105,20 @@ def debian() -> Content:
         file("etc/debian_version", b"13.8\n"),
         file("usr/share/doc/README", b"read me\n"),
         file("usr/lib/libbig.so", os.urandom(4_000_000)),
+        *map(directory, ("bin", "dev", "proc", "sys")),
+        file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755),
+        *(symlink(f"bin/{name}", "busybox") for name in ("sh", "mount", "sleep", "sync")),
+        file("bin/bash", SHELL.encode(), mode=0o755),
     )
-    return image([base, layer(whiteout("usr/share/doc"), compression="zstd")])
+    top = layer(whiteout("usr/share/doc"), compression="zstd")
+    config = {"config": {"Cmd": ["bash"], "Env": ["PATH=/bin"]}}
+    return image([base, top], config=config)
 
 
-def _serve_as_docker_io(home: Path, registry: Registry) -> None:
+def serve_as_docker_io(home: Path, registry: Registry) -> None:
     """A mirror, as containers-registries.conf(5) configures it for one user."""
-    containers = home / "config" / "containers"
-    containers.mkdir()
-    (home / ".config").symlink_to("config")
+    containers = home / ".config" / "containers"
+    containers.mkdir(parents=True)
     (containers / "registries.conf").write_text(
         f'[[registry]]\nprefix = "docker.io"\nlocation = "{registry.host}"\ninsecure = true\n'
     )

@@ -2,12 +2,14 @@
 """The documents: their commands work as they stand there, and what they name is there."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.examples.documents import blocks, links
-from tests.examples.place import REPOSITORY, place
+from tests.examples.place import REPOSITORY
+from tests.examples.reader import reading
 
 _PACKAGE = REPOSITORY / "daemon" / "virtlayer"
 _PROCESSES = ("client", "service", "keeper", "worker")
@@ -21,11 +23,14 @@ _WITH_COMMANDS = [
 ]
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["user", "root"])
 @pytest.mark.parametrize("document", _WITH_COMMANDS, ids=lambda path: path.name)
-def test_commands_work(document: Path, tmp_path: Path) -> None:
-    script = "\n".join(block.commands for block in blocks(document) if not block.elsewhere)
-    with place(tmp_path) as session:
-        session.run("bash", "-euxo", "pipefail", "-c", script)
+def test_commands_work(document: Path, kind: str) -> None:
+    with reading(kind, document) as command:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("reboot: Power down") == ended.stdout.count("virsh start")
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

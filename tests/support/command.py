@@ -7,10 +7,11 @@ import os
 import pty
 import sys
 import termios
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.terminal import converse
 
 COMMAND = Path(sys.executable).parent / "virtlayer"
 PATIENCE = 60
@@ -96,7 +97,7 @@ async def virtlayer_on_terminal(
                 loop.call_soon_threadsafe(awaited[1].set)
 
         reading = asyncio.create_task(
-            asyncio.to_thread(_converse, terminal.fileno(), answers, look)
+            asyncio.to_thread(converse, terminal.fileno(), answers, PATIENCE, look)
         )
         try:
             async with asyncio.timeout(PATIENCE):
@@ -106,21 +107,3 @@ async def virtlayer_on_terminal(
                 process.kill()
             printed = await reading
         return Ended(status, printed.decode())
-
-
-def _converse(
-    descriptor: int, answers: Sequence[tuple[str, str]], look: Callable[[bytes], None]
-) -> bytes:
-    printed = b""
-    waiting = deque(answers)
-    asked = 0
-    # EIO: nobody holds the other end any more.
-    with contextlib.suppress(OSError):
-        while chunk := os.read(descriptor, 65536):
-            printed += chunk
-            look(printed)
-            while waiting and (found := printed.find(waiting[0][0].encode(), asked)) >= 0:
-                question, answer = waiting.popleft()
-                asked = found + len(question)
-                os.write(descriptor, f"{answer}\n".encode())
-    return printed
