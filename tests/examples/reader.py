@@ -37,6 +37,9 @@ _PATIENCE = 200
 """Seconds for all commands of a document."""
 _PROMPT, _ANSWER = "the shell of the machine", "exit"
 """What a machine on the console shows, and what ends it."""
+_UNTIL_OFF = 'while [ -n "$(virsh list --name)" ]; do sleep 0.05; done\n'
+"""A console ends a moment before libvirt knows that the machine is off: less than a reader needs
+for the next command."""
 
 _NAMESPACE = """
 mkdir "$1/dev" && mount -t tmpfs -o mode=755 tmpfs "$1/dev"
@@ -109,7 +112,8 @@ def main(kind: str, document: Path) -> int:
 
 
 def _commands(document: Path) -> list[str]:
-    return [block.commands for block in blocks(document) if not block.elsewhere]
+    commands = [block.commands for block in blocks(document) if not block.elsewhere]
+    return [one + _UNTIL_OFF if "--console" in one else one for one in commands]
 
 
 def _as_reader(host: LibvirtHost) -> list[str]:
