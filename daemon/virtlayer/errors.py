@@ -33,7 +33,7 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── NoSuchJob             there is no such job, or it is over
     ├── NoKernel              there is no kernel to boot with; the client's own
     ├── Libvirt               libvirt failed in a way that none of the above covers
-    ├── Internal              a defect of virtlayer
+    ├── Internal              an internal error of virtlayer
     └── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
 """
 
@@ -163,7 +163,7 @@ class Libvirt(VirtlayerError):
 
 
 class Internal(VirtlayerError):
-    """A defect of virtlayer; the journal has the details."""
+    """An internal error of virtlayer; the journal has the details."""
 
 
 class ServiceUnavailable(VirtlayerError):

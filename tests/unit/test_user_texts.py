@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The texts that users read: written in ASCII, with ASCII quotes."""
+"""The texts that users read: in ASCII, with ASCII quotes, and in plain words."""
 
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,3 +55,37 @@ def test_no_file_has_typographic_quotes() -> None:
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_messages_are_ascii(path: Path) -> None:
     assert [(line, text) for line, text in literals(path) if not text.isascii()] == []
+
+
+AWKWARD = re.compile(
+    r"\bmakes? no sense\b|\bdoes not do\b|\bcannot be told\b|\bmend(?:s|ed)?\b|\bsenseless\b"
+    r"|\bha(?:s|ve) gone\b|\blikewise\b|\bstrangers?\b|\bwhoever\b|\bany more\b"
+    r"|\blet(?:s|ting)? go\b|\b(?:is|are|be|was|were) told\b|\bto be had\b|\bstands? on\b"
+    r"|'s leave\b|\bthose there are\b|\b(?:some|any)body\b|\bmet a defect\b|\bwould go\b"
+    r"|\bbrings?\b|\bbelieves?\b|\bhears?\b|\bobeys?\b|\bcame into the pool\b|\btake another\b"
+    r"|\bits life\b|\bin the life of\b|\bthe house\b|\bgoes on the bus\b|\bfor ever\b"
+    r"|\bis no (?:\w+ )?(?:hostname|interval|path|file|disk|directory|reference|public key)\b"
+    r"|\bwhat is there\b|\bwhat there is\b|\bwho (?:keeps|waits|asks|wants|needs)\b",
+    re.IGNORECASE,
+)
+"""Wordings that readers found hard to understand, and metaphors. Say what happens instead."""
+PROSE = repository_files(
+    *("README.md", "NEWS", "CONTRIBUTING.md", "docs/*.md", "docs/release-notes/*.md"),
+    *("dbus/*.xml", "packaging/man/*", "packaging/polkit/*", "systemd/*", "systemd/user/*"),
+    "daemon/**README.md",
+)
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_messages_have_no_awkward_wording(path: Path) -> None:
+    assert [(line, text) for line, text in literals(path) if AWKWARD.search(text)] == []
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_documents_have_no_awkward_wording(path: Path) -> None:
+    # A phrase can go over the end of a line.
+    text = " ".join(path.read_text().split())
+    around = [
+        text[max(0, found.start() - 40) : found.end() + 40] for found in AWKWARD.finditer(text)
+    ]
+    assert around == []

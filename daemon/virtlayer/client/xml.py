@@ -140,7 +140,7 @@ def _domain(guest: Guest, arguments: Namespace) -> Domain:
         return lxc_domain(guest)
     if guest.is_directory:
         raise InvalidArgument(
-            f'The volume "{guest.volume}" is a directory, which is no disk. Use --type lxc.'
+            f'The volume "{guest.volume}" is a directory, not a disk. Use --type lxc.'
         )
     boots_itself = guest.is_whole_disk and arguments.kernel is None
     kernel = None if boots_itself else _kernel(guest, arguments)
@@ -194,7 +194,7 @@ def _given(path: Path | None) -> Path | None:
     if path is None:
         return None
     if not path.exists():
-        raise InvalidArgument(f"There is no file {path}.")
+        raise InvalidArgument(f"No file {path}.")
     return path.absolute()
 
 

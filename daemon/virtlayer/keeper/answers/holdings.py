@@ -144,7 +144,7 @@ class Holdings:
             Internal: There are too many.
         """
         if len(self._claims) + len(self._locks) + self._claiming >= CLAIMS_LIMIT:
-            raise Internal(f"The service has {CLAIMS_LIMIT} claims, the most.")
+            raise Internal(f"The limit of {CLAIMS_LIMIT} claims is reached.")
         self._claiming += 1
         try:
             yield

@@ -196,7 +196,7 @@ def check_unclaimed(pool: Pool, name: str, claimed: Collection[str]) -> None:
     if name in claimed:
         raise InUse(
             f'The volume {name} in the pool "{pool.name}" is used by a running job, on this host '
-            "or another one. Try again when that is over."
+            "or another one. Try again when that job has ended."
         )
 
 

@@ -38,7 +38,7 @@ def _text(value: object) -> str:
             return ", ".join(value)
         case [*several]:
             return ", ".join(_part(one) for one in several)
-    raise AssertionError(f"nobody said how polkit sees {type(value)}")
+    raise AssertionError(f"no text for polkit from {type(value)}")
 
 
 def _part(value: object) -> str:

@@ -249,7 +249,7 @@ def parse_options[T](
             )
         value = given.value
         if expected == _DESCRIPTOR and field.metadata[_FOR_JOB]:
-            assert belongings is not None, f'somebody must own the descriptor of "{key}"'
+            assert belongings is not None, f'no owner for the descriptor of "{key}"'
             value = call.take_descriptor(value, belongings)
         elif expected == _DESCRIPTOR:
             value = call.lend_descriptor(value)

@@ -24,7 +24,7 @@ from virtlayer.service.source.platform import Platform, host_platform
 @functools.singledispatch
 def result_variants(result: object) -> dict[str, Variant]:
     """Return the result of an operation as it goes on the bus; None has nothing in it."""
-    assert result is None, f"nobody said how {type(result)} goes on the bus"
+    assert result is None, f"no D-Bus value for {type(result)}"
     return {}
 
 

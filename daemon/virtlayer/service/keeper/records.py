@@ -105,7 +105,7 @@ class Records:
                 for descriptor in descriptors:
                     received.callback(os.close, descriptor)
                 if not read.records or len(descriptors) != 1:
-                    raise Internal("virtlayer-keeper answered read-records without an answer.")
+                    raise Internal("Invalid reply of virtlayer-keeper to read-records.")
                 found |= _records(batch, read, descriptors[0])
             del rest[: len(read.records)]
         return found

@@ -202,7 +202,7 @@ class DirectoryTree:
         """See ``Tree``."""
         parent = self._changed(directory)
         child = self.find(directory, name)
-        assert child is not None, "only what is there is removed"
+        assert child is not None, "only an existing entry is removed"
         if child.kind == DIRECTORY:
             self._remove_directory(child.node)
         elif child.node >= _FIRST_ABSENT:

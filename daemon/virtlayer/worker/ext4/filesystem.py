@@ -221,7 +221,7 @@ class Ext4Filesystem:
         """See ``Tree``."""
         parent = self._directories.get(directory)
         child = parent.find(name)
-        assert child is not None, "only what is there is removed"
+        assert child is not None, "only an existing entry is removed"
         parent.remove(name)
         waiting = [child]
         while waiting:
