@@ -24,7 +24,6 @@ from virtlayer.errors import Internal, PoolUnsupported, VirtlayerError, VolumeEx
 from virtlayer.keeper.beneath import make_directory, opened
 from virtlayer.keeper.kinds.directory import former_staging, sweep
 from virtlayer.keeper.kinds.directory.commit import (
-    Placed,
     flush_volume,
     place_volume,
     withdraw_volume,
@@ -32,6 +31,7 @@ from virtlayer.keeper.kinds.directory.commit import (
 from virtlayer.keeper.kinds.directory.directories import place_directory
 from virtlayer.keeper.kinds.directory.former_staging import FORMER_STAGING
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory, link_chain
+from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.protocol.calls import Purpose

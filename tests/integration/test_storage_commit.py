@@ -19,13 +19,13 @@ from tests.support.staging import path_of, staging_in
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.commit import (
-    Placed,
     flush_volume,
     place_volume,
     register_chain,
     register_volume,
 )
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
+from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool, Volume
 

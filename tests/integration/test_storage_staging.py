@@ -29,11 +29,11 @@ _USER = frozenset({os.geteuid()})
 _OWNER = """
 import sys, time
 from pathlib import Path
-from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.own_directory import own_directory
 from virtlayer.keeper.kinds.directory.staging import _Making
 from virtlayer.protocol.pools import Pool
-claim = Claim(Pool("pool", "uuid", "dir", Path(sys.argv[1])))
+claim = DirectoryClaim(Pool("pool", "uuid", "dir", Path(sys.argv[1])))
 with own_directory(claim.pool) as own:
     claim.make(own, ["a"])
 making = _Making(claim, None)

@@ -12,8 +12,8 @@ from tests.keeper.requests import delete, directory_of, staged, write
 from tests.support.raw_keeper import RawKeeper
 from virtlayer.errors import Internal
 from virtlayer.keeper.answers import holdings
-from virtlayer.keeper.kinds.directory.claims import Claim
-from virtlayer.keeper.kinds.directory.commit import Placed
+from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
+from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.protocol.pools import Pool
 
 _LAYER = f"layer-{'5' * 64}.qcow2"
@@ -80,7 +80,7 @@ async def test_a_volume_is_withdrawn_only_while_it_is_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = Pool("images", "uuid", "dir", Path("/pool"))
-    held, claim = holdings.Holdings(), Claim(pool)
+    held, claim = holdings.Holdings(), DirectoryClaim(pool)
     held.add_placed(claim, Placed(pool.path / "guest", True, (1, 2)))
     held.add_placed(claim, Placed(pool.path / _LAYER, True, (1, 3)))
     assert held.placed(pool, "guest").ours

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from virtlayer.keeper.answers.staging import QEMU_PURPOSES
 from virtlayer.keeper.beneath import can_be_direct
+from virtlayer.keeper.kinds.directory.workplace import QEMU_PURPOSES
 from virtlayer.keeper.programs import Place, creating_overlay, running
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.programs import RunningProgram

@@ -2,26 +2,23 @@
 """Claims and staging directories in the test's process, and where they are."""
 
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-from virtlayer.keeper.kinds.directory.claims import Claim
-from virtlayer.keeper.kinds.directory.pool_lock import under_lock
+from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory, staging_directory
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 
 
 @contextlib.asynccontextmanager
-async def claimed(pool: Pool, names: Iterable[str] = ()) -> AsyncIterator[Claim]:
+async def claimed(pool: Pool, names: Iterable[str] = ()) -> AsyncIterator[DirectoryClaim]:
     """A claim for as long as the context lasts."""
-    claim = Claim(pool)
+    claim = await DirectoryClaim.made(pool, names)
     try:
-        await under_lock(pool, functools.partial(claim.make, names=names))
         yield claim
     finally:
-        claim.end()
+        await claim.end()
 
 
 @contextlib.asynccontextmanager

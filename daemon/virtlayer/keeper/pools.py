@@ -3,14 +3,13 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Set
 
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, VirtlayerError
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
-from virtlayer.keeper.failures import refused_by_system, says_busy
+from virtlayer.keeper.failures import says_busy
 from virtlayer.keeper.qemu_group import qemu_group
 from virtlayer.keeper.xml import parse_pool, parse_volume
 from virtlayer.protocol.pools import Pool, Volume
@@ -120,17 +119,6 @@ class Pools:
     async def qemu_group(self) -> int | None:
         """The gid of QEMU's processes, which read layers (``qemu_group.qemu_group``)."""
         return await qemu_group(self._hypervisor)
-
-    async def space(self, pool: Pool) -> int:
-        """How many bytes can still be written into the pool's directory.
-
-        libvirt's own figure is as old as the last refresh, so the file system is asked.
-        """
-        try:
-            state = await asyncio.to_thread(os.statvfs, pool.path)
-        except OSError as error:
-            raise refused_by_system(error, pool.name, pool.path) from error
-        return state.f_bavail * state.f_frsize
 
 
 class _Refreshes:

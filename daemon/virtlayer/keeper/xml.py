@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from virtlayer.errors import Libvirt, PoolUnsupported
+from virtlayer.errors import Libvirt
+from virtlayer.keeper.kinds.refused import refused
 from virtlayer.protocol.pools import Pool, Volume
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -29,10 +30,7 @@ def parse_pool(text: str) -> Pool:
     name = _text(root, "name")
     kind = root.get("type", "")
     if kind not in POOL_KINDS:
-        raise PoolUnsupported(
-            f'The pool "{name}" is of type {kind}, whose volumes cannot form backing chains '
-            "of files. Use a pool of type dir, fs or netfs."
-        )
+        raise refused(name, kind)
     return Pool(name, _text(root, "uuid"), kind, Path(_text(root, "target/path")))
 
 

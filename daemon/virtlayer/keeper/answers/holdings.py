@@ -10,11 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from virtlayer.cancellation import settled
 from virtlayer.errors import Internal
-from virtlayer.keeper.beneath import OwnedDescriptor
-from virtlayer.keeper.kinds.directory.claims import Claim
-from virtlayer.keeper.kinds.directory.commit import FlushedFile, Placed
-from virtlayer.keeper.kinds.directory.pool_lock import PoolLock
-from virtlayer.keeper.kinds.directory.staging import StagingDirectory
+from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
+from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -36,29 +33,21 @@ class Staging:
         pool: Its pool.
         claim: The number of the claim that it belongs to.
         purpose: What is made there.
-        directory: The directory.
+        place: The directory.
         life: Removes it.
-        readers: Finds the group that reads the layers; None if nothing there is read.
-        output: A descriptor of the file or directory that a worker writes; None if there is none.
-        flushed: The files that are finished and on disk, by their names.
         programs: The numbers of the programs that work in it.
         starting: The requests that are starting further ones.
         is_closed: Whether no further program may be started in it.
-        is_finished: Whether its directory was checked and flushed.
     """
 
     pool: Pool
     claim: int
     purpose: Purpose
-    directory: StagingDirectory
+    place: Workplace
     life: AsyncExitStack
-    readers: asyncio.Task[int | None] | None = None
-    output: OwnedDescriptor | None = None
-    flushed: dict[str, FlushedFile] = field(default_factory=dict)
     programs: set[int] = field(default_factory=set)
     starting: set[asyncio.Task[object]] = field(default_factory=set)
     is_closed: bool = False
-    is_finished: bool = False
 
 
 @dataclass(slots=True)
@@ -102,7 +91,7 @@ class Holdings:
         self._placed: dict[tuple[str, str], _PlacedHere] = {}
         self.surveys: dict[str, Survey] = {}
         self._claims: dict[int, Claim] = {}
-        self._locks: dict[int, PoolLock] = {}
+        self._locks: dict[int, Lock] = {}
         self._stagings: dict[int, Staging] = {}
         self._programs: dict[int, Program] = {}
         self._claiming = 0
@@ -121,7 +110,7 @@ class Holdings:
             raise _unknown("claim in that pool", number)
         return claim
 
-    def lock(self, number: int, pool: Pool) -> PoolLock:
+    def lock(self, number: int, pool: Pool) -> Lock:
         """The lock of a pool by its number.
 
         Raises:
@@ -157,7 +146,7 @@ class Holdings:
         self._claims[number] = claim
         return number
 
-    def add_lock(self, lock: PoolLock) -> int:
+    def add_lock(self, lock: Lock) -> int:
         """Take over the lock of a pool; its number."""
         number = next(self._numbers)
         self._locks[number] = lock
@@ -181,7 +170,7 @@ class Holdings:
             claim = self._claims.pop(number)
             for staging in [key for key, one in self._stagings.items() if one.claim == number]:
                 await self._discard(staging, failed=failed)
-            await asyncio.to_thread(claim.end)
+            await claim.end()
         else:
             raise _unknown("claim, lock or staging directory", number)
 
@@ -324,8 +313,7 @@ class Holdings:
             await settled(request)
         working = staging.programs & self._programs.keys()
         await asyncio.gather(*(self.end_program(one) for one in working))
-        for flushed in staging.flushed.values():
-            flushed.close()
+        staging.place.close()
         if failed:
             error = Internal("the job has failed")
             await staging.life.__aexit__(type(error), error, None)

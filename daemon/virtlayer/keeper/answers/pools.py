@@ -5,25 +5,17 @@ import asyncio
 import os
 from collections.abc import Collection
 
-from virtlayer.cancellation import to_completion
 from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Survey
-from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.keeper.connection import Connection
-from virtlayer.keeper.deletion import delete_volume
-from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
-from virtlayer.keeper.kinds.directory.records import delete_record
-from virtlayer.keeper.kinds.directory.sweep import sweep
+from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.pool_states import pool_states
-from virtlayer.keeper.usage import usage_of, volumes_in
-from virtlayer.keeper.users import qemu_uid
+from virtlayer.keeper.usage import volumes_in
 from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
-from virtlayer.protocol.records import RecordKind, record_file
 
 _SURVEY_SECONDS = 10.0
 """How long a deletion may rely on what was found before: the service decides in between."""
@@ -89,10 +81,7 @@ async def _list_volumes(turn: Turn, request: calls.KnownPool) -> calls.Volumes:
 
 async def _find_files(turn: Turn, request: calls.NamedFiles) -> calls.Files:
     pool = await pool_of(turn, request.pool)
-    try:
-        return calls.Files(await asyncio.to_thread(_files, pool, request.names))
-    except OSError as error:
-        raise refused_by_system(error, pool.name, pool.path) from error
+    return calls.Files(await kind_of(pool).find(pool, request.names))
 
 
 async def _refresh(turn: Turn, request: calls.KnownPool) -> calls.Nothing:
@@ -101,7 +90,8 @@ async def _refresh(turn: Turn, request: calls.KnownPool) -> calls.Nothing:
 
 
 async def _space(turn: Turn, request: calls.KnownPool) -> calls.Bytes:
-    return calls.Bytes(await turn.pools.space(await pool_of(turn, request.pool)))
+    pool = await pool_of(turn, request.pool)
+    return calls.Bytes(await kind_of(pool).space(pool))
 
 
 async def _users(turn: Turn, request: calls.Layers) -> Usage:
@@ -134,13 +124,9 @@ async def _delete_all(
                 if recent is not usage:
                     usage, volumes = recent, dict(recent.volumes)
                 _check_unused(pool, name, usage, volumes)
-                # Before the lock can end: libvirt goes on when nobody waits for it.
-                await to_completion(delete_volume(turn.hypervisor, pool, name))
-                record = record_file(RecordKind.LAYER, name)
-                await to_completion(asyncio.to_thread(delete_record, pool, record))
             else:
                 await _check_unused_now(turn, pool, name)
-                await delete_own_volume(turn.hypervisor, turn.pools, pool, name)
+            await kind_of(pool).delete(turn.hypervisor, turn.pools, pool, name)
         except VirtlayerError as error:
             return calls.Deleted(tuple(deleted), error.name, error.message)
         volumes.pop(name, None)
@@ -150,12 +136,12 @@ async def _delete_all(
 
 async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
     pool = await active_pool_of(turn, request.pool)
-    return calls.Swept(await sweep(pool, frozenset({os.geteuid(), qemu_uid() or os.geteuid()})))
+    return calls.Swept(await kind_of(pool).sweep(pool))
 
 
 async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
     at, placements = asyncio.get_running_loop().time(), turn.pools.placements
-    usage = await usage_of(turn.hypervisor, turn.pools, pool, layers)
+    usage = await kind_of(pool).users(turn.hypervisor, turn.pools, pool, layers)
     turn.holdings.surveys[pool.uuid] = Survey(usage, at, placements)
     return usage
 
@@ -165,9 +151,9 @@ async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
 
     Unlike a layer, it cannot be built again.
     """
-    files = await asyncio.to_thread(_names_in, pool)
-    layers = tuple(filter(is_layer_volume, files))
-    usage = await usage_of(turn.hypervisor, turn.pools, pool, layers)
+    kind = kind_of(pool)
+    layers = await kind.layers(pool)
+    usage = await kind.users(turn.hypervisor, turn.pools, pool, layers)
     _check_unused(pool, name, usage, usage.volumes)
 
 
@@ -178,7 +164,7 @@ async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
         InUse: Something does, or that cannot be determined.
         VirtlayerError: libvirt cannot look at the pool.
     """
-    usage = await usage_of(turn.hypervisor, turn.pools, pool, (name,))
+    usage = await kind_of(pool).users(turn.hypervisor, turn.pools, pool, (name,))
     _check_unused(pool, name, usage, usage.volumes)
 
 
@@ -223,23 +209,6 @@ def _check_unused(pool: Pool, name: str, usage: Usage, volumes: Collection[str])
             f'The volume {name} in the pool "{pool.name}" is used by {users[0]}. Delete or change '
             "that first."
         )
-
-
-def _files(pool: Pool, names: tuple[str, ...]) -> dict[str, calls.FileStamp]:
-    found = {}
-    with opened(open_directory(pool.path)) as directory:
-        for name in names:
-            try:
-                info = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            found[name] = calls.FileStamp(info.st_ino, info.st_ctime_ns)
-    return found
-
-
-def _names_in(pool: Pool) -> list[str]:
-    with opened(open_directory(pool.path)) as directory, os.scandir(directory) as entries:
-        return [entry.name for entry in entries]
 
 
 def _described(connection: Connection, uuid: str) -> str:

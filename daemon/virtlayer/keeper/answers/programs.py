@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Answers about programs; the other end is ``service.keeper.programs``."""
 
-import asyncio
 import os
 from contextlib import AsyncExitStack
 
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.answers.answer import Turn, answer
-from virtlayer.keeper.answers.holdings import Program, Staging
+from virtlayer.keeper.answers.holdings import Program
 from virtlayer.keeper.answers.staging import flush_staged
-from virtlayer.keeper.programs import Place, creating_overlay, running
+from virtlayer.keeper.programs import creating_overlay, running
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol import calls
 from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, Kind, StartProgram
@@ -18,7 +17,10 @@ from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, Kind, StartProgra
 async def _start(turn: Turn, request: StartProgram) -> calls.Started:
     staging = None if request.staging is None else turn.holdings.staging(request.staging)
     with turn.holdings.starting_program(staging):
-        place = None if staging is None else await _place(staging, request.kind)
+        place = None
+        if staging is not None:
+            reads_layers = request.kind is Kind.STORAGE_DAEMON
+            place = await staging.place.place_for_program(reads_layers=reads_layers)
         async with AsyncExitStack() as life:
             program = await life.enter_async_context(running(request, turn.descriptors, place))
             turn.reply_descriptors.append(os.pidfd_open(program.pid))
@@ -30,20 +32,13 @@ async def _create_overlay(turn: Turn, request: calls.CreateOverlay) -> Ended:
     staging = turn.holdings.staging(request.staging)
     # As any program: it is counted, keeps the file from being flushed, and ends with the directory.
     with turn.holdings.starting_program(staging):
-        place = Place(staging.purpose, staging.directory.descriptor, None)
+        place = await staging.place.place_for_program(reads_layers=False)
         async with creating_overlay(request.size, request.backing, place) as program:
             await program.wait()
     ended = _ended(program)
     if ended.status == 0:
         await flush_staged(staging, STAGED_OVERLAY)
     return ended
-
-
-async def _place(staging: Staging, kind: Kind) -> Place:
-    readers = None
-    if kind is Kind.STORAGE_DAEMON and staging.readers is not None:
-        readers = await asyncio.shield(staging.readers)
-    return Place(staging.purpose, staging.directory.descriptor, staging.output, readers)
 
 
 async def _wait(turn: Turn, request: calls.KnownProgram) -> Ended:

@@ -10,32 +10,35 @@ A claim also has the right to build layers, one job on all hosts each: for every
 long as the service has a copy of its descriptor.
 """
 
+import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import secrets
+import threading
 from collections.abc import Iterable
+from typing import Self
 
-from virtlayer.errors import Internal, InUse, PoolUnsupported
-from virtlayer.keeper.beneath import NotRegular, OwnedDescriptor, open_beneath, open_regular, opened
-from virtlayer.keeper.calls import ask_server
-from virtlayer.keeper.kinds.directory.locks import is_locked, try_lock, unlock
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import Internal, PoolUnsupported
+from virtlayer.keeper.beneath import OwnedDescriptor, open_beneath, opened
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
 from virtlayer.keeper.kinds.directory.own_directory import CLAIMS, OwnDirectory
+from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.protocol.pools import Pool
-from virtlayer.sizes import MIB
 
 NAMES_LIMIT = 16_384
 """Volumes of one claim."""
 BUILDS_LIMIT = 1024
 """Layers that one claim builds at a time."""
-_CLAIM_LIMIT = 8 * MIB
-"""Bytes: more than that many names."""
 _KEY_BITS = 62
 """Of a key: the number of a byte that can be locked is less than 2**63 - 1, and byte 0 is taken."""
 
 
-class Claim:
-    """A claim of one job.
+class DirectoryClaim:
+    """A claim of one job; ``made`` makes it.
 
     Args:
         pool: The pool.
@@ -51,11 +54,27 @@ class Claim:
         self._file: OwnedDescriptor | None = None
         self._own: OwnDirectory | None = None
         self._lock_file: OwnedDescriptor | None = None
+        self._locking = threading.Lock()
 
-    @property
-    def file(self) -> OwnedDescriptor:
-        """The descriptor whose copies keep the claim."""
-        return _made(self._file)
+    @classmethod
+    async def made(cls, pool: Pool, names: Iterable[str]) -> Self:
+        """Make a claim on volumes.
+
+        Raises:
+            PoolLocked: Another process has the pool's lock.
+            VirtlayerError: There can be no claim in the pool.
+        """
+        claim = cls(pool)
+        try:
+            await under_lock(pool, functools.partial(claim.make, names=names))
+        except BaseException:
+            await claim.end()
+            raise
+        return claim
+
+    def copy_descriptor(self) -> int:
+        """A descriptor that keeps the claim until it is closed, which is the caller's."""
+        return os.dup(_made(self._file))
 
     @property
     def own(self) -> OwnDirectory:
@@ -79,26 +98,32 @@ class Claim:
             self._file = OwnedDescriptor(open_beneath(directory, self.name, new, 0o600))
         if not try_lock(self._file):
             raise Internal(f"Another process has locked the new claim {self.name}.")
-        self.add(names)
+        self._write(names)
 
-    def add(self, names: Iterable[str]) -> None:
-        """Add volumes; the caller has the pool's lock.
+    async def add(self, names: Iterable[str]) -> None:
+        """Add volumes.
 
         Raises:
+            PoolLocked: Another process has the pool's lock.
             Internal: There are too many.
-            OSError: They cannot be written.
+            VirtlayerError: They cannot be written.
         """
+        if not self._names.issuperset(names):
+            await under_lock(self.own, lambda _own: self._write(names))
+
+    def _write(self, names: Iterable[str]) -> None:
+        file = _made(self._file)
         new = set(names) - self._names
         if len(new) + len(self._names) > NAMES_LIMIT:
             raise Internal(f"A claim has at most {NAMES_LIMIT} volumes.")
         text = "".join(f"{name}\n" for name in sorted(new)).encode()
-        end = os.fstat(self.file).st_size
+        end = os.fstat(file).st_size
         try:
             while text:
-                written = os.pwrite(self.file, text, os.fstat(self.file).st_size)
+                written = os.pwrite(file, text, os.fstat(file).st_size)
                 text = text[written:]
         except OSError:
-            os.ftruncate(self.file, end)
+            os.ftruncate(file, end)
             raise
         self._names |= new
 
@@ -106,11 +131,7 @@ class Claim:
         """The name of a new staging directory of the claim."""
         return f"{self.name}-{next(self._numbers)}"
 
-    def lacks(self, names: Iterable[str]) -> bool:
-        """Whether some of these volumes are not in it."""
-        return not self._names.issuperset(names)
-
-    def try_build(self, keys: Iterable[str]) -> frozenset[str]:
+    async def try_build(self, keys: Iterable[str]) -> frozenset[str]:
         """Take the right to build layers; nobody is waited for.
 
         Args:
@@ -121,8 +142,19 @@ class Claim:
 
         Raises:
             Internal: They are too many.
-            OSError: Nothing can be locked there.
+            VirtlayerError: Nothing can be locked there.
         """
+        try:
+            return await asyncio.to_thread(self._try_build, tuple(keys))
+        except OSError as error:
+            raise refused_by_system(error, self.pool.name, self.pool.path) from error
+
+    def _try_build(self, keys: Iterable[str]) -> frozenset[str]:
+        # Two requests must not open the file for one description each.
+        with self._locking:
+            return self._locked(keys)
+
+    def _locked(self, keys: Iterable[str]) -> frozenset[str]:
         wanted = {key: _byte(key) for key in keys}
         if len(self._building.union(wanted.values())) > BUILDS_LIMIT:
             raise Internal(f"A claim builds at most {BUILDS_LIMIT} layers.")
@@ -140,8 +172,11 @@ class Claim:
             self._building.discard(byte)
             unlock(lock_file, byte, 1)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """End the claim and what it builds; nothing happens if it was never made."""
+        await to_completion(asyncio.to_thread(self._end))
+
+    def _end(self) -> None:
         if self._own is not None and self._file is not None:
             # What cannot be removed is not locked, and a sweep finds it.
             with (
@@ -154,52 +189,6 @@ class Claim:
                 # Not closed: another thread may be using it, and nobody else refers to it.
                 unlock(descriptor)
         self._file = self._lock_file = self._own = None
-
-
-def live_claims(own: OwnDirectory) -> dict[str, frozenset[str]]:
-    """The volumes that all running jobs count on, by claim; the caller has the pool's lock.
-
-    Args:
-        own: ``.virtlayer`` of the pool.
-
-    Raises:
-        InUse: What a job counts on cannot be read.
-        OSError: The claims cannot be listed.
-    """
-    claims: dict[str, frozenset[str]] = {}
-    with opened(own.open_part(CLAIMS)) as directory:
-        ask_server(directory)
-        with os.scandir(directory) as entries:
-            found = [entry.name for entry in entries]
-        for name in found:
-            try:
-                claims[name] = frozenset(_names_in(directory, name))
-            except (OSError, ValueError) as error:
-                raise InUse(
-                    f"Nothing was removed: cannot determine which volumes of the pool "
-                    f'"{own.pool.name}" a job is using, because its claim '
-                    f"{own.path / CLAIMS / name} is unreadable: {error}. "
-                    "Try again when all jobs have ended; then, delete that file."
-                ) from error
-    return claims
-
-
-def _names_in(directory: int, name: str) -> list[str]:
-    """What a claim names; nothing if its job no longer runs, or if it is something else."""
-    try:
-        file = open_regular(directory, name)
-    except (FileNotFoundError, NotRegular):
-        return []
-    with opened(file):
-        if not is_locked(file):
-            return []
-        content = b""
-        while part := os.pread(file, _CLAIM_LIMIT + 1 - len(content), len(content)):
-            content += part
-    if len(content) > _CLAIM_LIMIT:
-        raise ValueError("it is too long")
-    # A name without an end is one of which the job does not know that it has it.
-    return content.decode().split("\n")[:-1]
 
 
 def _byte(key: str) -> int:

@@ -14,22 +14,22 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, Libvirt, VirtlayerError, VolumeExists
-from virtlayer.keeper.beneath import Identity, identity, link, open_directory, open_regular, opened
+from virtlayer.keeper.beneath import identity, link, open_directory, open_regular, opened
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
-from virtlayer.keeper.kinds.directory.records import NewRecord
+from virtlayer.keeper.kinds.directory.records import NewRecord, delete_record
 from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
+from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.protocol.records import Stamp
+from virtlayer.protocol.records import RecordKind, Stamp, record_file
 
 LAYER_MODE = 0o440
 """Nobody writes to a layer again: others' images are built on it. Only QEMU reads it."""
@@ -63,23 +63,6 @@ class FlushedFile:
 
     def __del__(self) -> None:
         self.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A volume's file in the pool's directory.
-
-    Attributes:
-        path: The file.
-        ours: False if another process had finished the same volume before, and won.
-        identity: What was placed, whatever has the name now.
-        record: The stamp of the record that was written with it; None if none was.
-    """
-
-    path: Path
-    ours: bool
-    identity: Identity
-    record: Stamp | None = None
 
 
 async def flush_volume(
@@ -230,7 +213,7 @@ async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
 
 
 async def _withdraw(pools: Pools, pool: Pool, placed: Placed) -> None:
-    await asyncio.to_thread(_remove, pool.path, placed)
+    await asyncio.to_thread(_remove, pool, placed)
     async with soon_or_never():
         await pools.refresh(pool)
 
@@ -351,6 +334,9 @@ def _exists(directory: int, name: str) -> bool:
     return True
 
 
-def _remove(pool_path: Path, placed: Placed) -> None:
-    with contextlib.suppress(OSError), opened(open_directory(pool_path)) as pool:
-        remove_tree(pool, placed.path.name, only=placed.identity)
+def _remove(pool: Pool, placed: Placed) -> None:
+    name = placed.path.name
+    with contextlib.suppress(OSError), opened(open_directory(pool.path)) as directory:
+        remove_tree(directory, name, only=placed.identity)
+    if is_layer_volume(name):
+        delete_record(pool, record_file(RecordKind.LAYER, name))

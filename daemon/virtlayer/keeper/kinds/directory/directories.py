@@ -14,10 +14,11 @@ from virtlayer.errors import Internal, VolumeExists
 from virtlayer.keeper.beneath import identity
 from virtlayer.keeper.calls import sync_filesystem
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory.commit import Placed, recorded, sync_names
+from virtlayer.keeper.kinds.directory.commit import recorded, sync_names
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
+from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.protocol.pools import Pool
 
 _WRITABLE = 0o700

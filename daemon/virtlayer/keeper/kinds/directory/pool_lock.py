@@ -11,14 +11,15 @@ import errno
 import functools
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from typing import Self
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import OwnedDescriptor, opened
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory.claims import live_claims
+from virtlayer.keeper.kinds.directory.live_claims import live_claims
 from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
 from virtlayer.keeper.kinds.directory.own_directory import (
     LOCK_FILE,
@@ -37,8 +38,8 @@ _REQUEST_SECONDS = 0.3
 cancelled job ends within a second."""
 
 
-class PoolLock:
-    """The lock of a pool, to be held across requests."""
+class DirectoryLock:
+    """The lock of a pool, to be held across requests; ``taken`` takes it."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -48,10 +49,26 @@ class PoolLock:
         self._file: OwnedDescriptor | None = None
         self._own: OwnDirectory | None = None
 
-    @property
-    def file(self) -> OwnedDescriptor:
-        """The descriptor that has the lock; a copy of it has it as well."""
-        return _held(self._file)
+    @classmethod
+    async def taken(cls, pool: Pool) -> Self:
+        """Wait for the lock.
+
+        Raises:
+            PoolLocked: Another process has it for longer than one request waits.
+            InUse: What some job counts on cannot be read.
+            PoolUnsupported: There can be no lock in the pool.
+        """
+        lock = cls(pool)
+        try:
+            await _until_locked(pool, lock._take)
+        except BaseException:
+            await to_completion(lock.release())
+            raise
+        return lock
+
+    def copy_descriptor(self) -> int:
+        """A descriptor that keeps the lock until it is closed, which is the caller's."""
+        return os.dup(_held(self._file))
 
     @property
     def own(self) -> OwnDirectory:
@@ -71,16 +88,6 @@ class PoolLock:
         others = (names for claim, names in self._claims.items() if claim != but_for)
         return frozenset().union(*others)
 
-    async def take(self) -> None:
-        """Wait for the lock.
-
-        Raises:
-            PoolLocked: Another process has it for longer than one request waits.
-            InUse: What some job counts on cannot be read.
-            PoolUnsupported: There can be no lock in the pool.
-        """
-        await _until_locked(self.pool, self._take)
-
     async def release(self) -> None:
         """End the lock, when nothing is done under it any longer."""
         async with self.in_use:
@@ -93,21 +100,6 @@ class PoolLock:
             self._claims = live_claims(own)
             self._own = own.kept()
             self._file = OwnedDescriptor(os.dup(file))
-
-
-@contextlib.asynccontextmanager
-async def pool_locked(pool: Pool) -> AsyncIterator[PoolLock]:
-    """Hold the lock of a pool for as long as the context lasts.
-
-    Raises:
-        VirtlayerError: As ``PoolLock.take``.
-    """
-    lock = PoolLock(pool)
-    try:
-        await lock.take()
-        yield lock
-    finally:
-        await to_completion(lock.release())
 
 
 async def under_lock[T](place: Pool | OwnDirectory, work: Callable[[OwnDirectory], T]) -> T:

@@ -28,7 +28,7 @@ from virtlayer.keeper.beneath import (
     opened,
 )
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory.claims import Claim
+from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.own_directory import STAGING
 from virtlayer.keeper.kinds.directory.removal import remove_content
 from virtlayer.keeper.pools import Pools, soon_or_never
@@ -58,7 +58,7 @@ class StagingDirectory:
 
 @contextlib.asynccontextmanager
 async def staging_directory(
-    pools: Pools, claim: Claim, *, owner: int | None = None
+    pools: Pools, claim: DirectoryClaim, *, owner: int | None = None
 ) -> AsyncIterator[StagingDirectory]:
     """Make a directory for the unfinished volumes of a job, which is removed on leaving.
 
@@ -144,7 +144,7 @@ def _let_read(volume: int, readers: int) -> None:
 class _Making:
     """Makes a staging directory; ``remove`` undoes as much as ``make`` has done."""
 
-    def __init__(self, claim: Claim, owner: int | None) -> None:
+    def __init__(self, claim: DirectoryClaim, owner: int | None) -> None:
         self._claim = claim
         self._owner = owner
         self._undo = contextlib.ExitStack()
@@ -180,6 +180,6 @@ def _remove_if_empty(directory: int, name: str) -> None:
         os.rmdir(name, dir_fd=directory)
 
 
-async def _let_libvirt_look(pools: Pools, claim: Claim) -> None:
+async def _let_libvirt_look(pools: Pools, claim: DirectoryClaim) -> None:
     async with soon_or_never():
         await pools.refresh(claim.pool)

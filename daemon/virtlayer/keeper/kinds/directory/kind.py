@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What can be done with a pool of files; ``kinds.kind.PoolKind`` says what each method does."""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import Internal
+from virtlayer.keeper.beneath import open_directory, opened
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.deletion import delete_volume
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory import commit
+from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
+from virtlayer.keeper.kinds.directory.made import forget_made
+from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
+from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
+from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock, under_lock
+from virtlayer.keeper.kinds.directory.records import (
+    delete_record,
+    list_records,
+    put_record,
+    read_records,
+)
+from virtlayer.keeper.kinds.directory.sweep import sweep
+from virtlayer.keeper.kinds.directory.workplace import workplace
+from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
+from virtlayer.keeper.kinds.placed import Placed
+from virtlayer.keeper.pools import Pools
+from virtlayer.keeper.usage import usage_of
+from virtlayer.keeper.users import qemu_uid
+from virtlayer.protocol.calls import FileStamp, Purpose
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.records import (
+    RecordContents,
+    RecordKind,
+    RecordList,
+    RecordPut,
+    Stamp,
+    record_file,
+)
+
+_NO_CLAIM = "lock"
+"""Who writes a record with the pool's lock: no claim is called so."""
+
+
+class DirectoryKind:
+    """Pools of libvirt's types dir, fs and netfs."""
+
+    async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
+        """The stamps of those names that there are."""
+        return await _in_thread(pool, lambda: _files(pool, names))
+
+    async def space(self, pool: Pool) -> int:
+        """How many bytes can still be written into a pool.
+
+        libvirt's own figure is as old as the last refresh, so the file system is asked.
+        """
+        state = await _in_thread(pool, lambda: os.statvfs(pool.path))
+        return state.f_bavail * state.f_frsize
+
+    async def users(
+        self, hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
+    ) -> Usage:
+        """Who needs the volumes of a pool, by libvirt's lists and the headers of files."""
+        return await usage_of(hypervisor, pools, pool, layers)
+
+    async def layers(self, pool: Pool) -> tuple[str, ...]:
+        """The names of all layers that there are."""
+        return tuple(filter(is_layer_volume, await _in_thread(pool, lambda: _names_in(pool))))
+
+    async def delete(self, hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
+        """Delete a volume that virtlayer has made, and its record."""
+        if not is_layer_volume(name):
+            await delete_own_volume(hypervisor, pools, pool, name)
+            return
+        # Whoever waits for it is cancelled later: libvirt goes on.
+        await to_completion(delete_volume(hypervisor, pool, name))
+        await _delete_record(pool, name)
+
+    async def claim(self, pool: Pool, names: Iterable[str]) -> Claim:
+        """Make a claim on volumes."""
+        return await DirectoryClaim.made(pool, names)
+
+    async def lock(self, pool: Pool) -> Lock:
+        """Take the lock of a pool."""
+        return await DirectoryLock.taken(pool)
+
+    async def sweep(self, pool: Pool) -> int:
+        """Remove what jobs left that no longer run."""
+        return await sweep(pool, frozenset({os.geteuid(), qemu_uid() or os.geteuid()}))
+
+    async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
+        """List the records of a pool."""
+        return await _in_thread(pool, lambda: list_records(pool, since))
+
+    async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:
+        """Read records."""
+        found, contents = await _in_thread(pool, lambda: read_records(pool, files))
+        return found, os.dup(contents)
+
+    async def put_record(
+        self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
+    ) -> RecordPut:
+        """Write or delete a record."""
+        if isinstance(holder, DirectoryLock):
+            own = holder.own
+            put = to_completion(
+                _in_thread(own.pool, lambda: put_record(own, _NO_CLAIM, file, expected, content))
+            )
+            return await put
+        claim = _own_claim(holder)
+        name = claim.name
+
+        def put_under_lock(own: OwnDirectory) -> RecordPut:
+            return put_record(own, name, file, expected, content)
+
+        return await under_lock(claim.own, put_under_lock)
+
+    def stage(
+        self, pools: Pools, claim: Claim, purpose: Purpose
+    ) -> AbstractAsyncContextManager[Workplace]:
+        """Have a staging directory for as long as the context lasts."""
+        return workplace(pools, _own_claim(claim), purpose)
+
+    async def register_volume(
+        self,
+        pools: Pools,
+        pool: Pool,
+        placed: Placed,
+        *,
+        backing: str | None,
+        formats: Collection[str],
+    ) -> Volume:
+        """Let libvirt find a placed volume."""
+        expected = _path(pool, backing)
+        return await commit.register_volume(
+            pools, pool, placed, expected_backing=expected, formats=formats
+        )
+
+    async def register_chain(
+        self,
+        pools: Pools,
+        pool: Pool,
+        chain: Mapping[Placed, str | None],
+        removing: Callable[[str], AbstractAsyncContextManager[None]],
+    ) -> Mapping[str, Volume]:
+        """Let libvirt find the placed layers of a chain."""
+        links = {placed: _path(pool, backing) for placed, backing in chain.items()}
+        return await commit.register_chain(pools, pool, links, removing)
+
+    async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
+        """Remove a placed volume again, if it is ours."""
+        await commit.withdraw_volume(pools, pool, placed)
+        if not is_layer_volume(placed.path.name):
+            await to_completion(asyncio.to_thread(forget_made, pool, placed.path.name))
+
+
+async def _delete_record(pool: Pool, name: str) -> None:
+    record = record_file(RecordKind.LAYER, name)
+    await to_completion(asyncio.to_thread(delete_record, pool, record))
+
+
+async def _in_thread[T](pool: Pool, work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+def _files(pool: Pool, names: Collection[str]) -> dict[str, FileStamp]:
+    found = {}
+    with opened(open_directory(pool.path)) as directory:
+        for name in names:
+            try:
+                info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            found[name] = FileStamp(info.st_ino, info.st_ctime_ns)
+    return found
+
+
+def _names_in(pool: Pool) -> list[str]:
+    with opened(open_directory(pool.path)) as directory, os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
+def _own_claim(holder: Claim | Lock) -> DirectoryClaim:
+    if not isinstance(holder, DirectoryClaim):
+        raise Internal("The claim is one in a pool of another kind.")
+    return holder
+
+
+def _path(pool: Pool, name: str | None) -> Path | None:
+    return None if name is None else pool.path / name

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A staging directory with what is made in it: from an empty directory to a volume with a name."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+from virtlayer.cancellation import meanwhile, to_completion
+from virtlayer.errors import Internal
+from virtlayer.keeper.beneath import OwnedDescriptor, make_directory, open_beneath
+from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
+from virtlayer.keeper.kinds.directory.commit import (
+    LAYER_MODE,
+    FlushedFile,
+    flush_volume,
+    place_volume,
+)
+from virtlayer.keeper.kinds.directory.contained import check_contained
+from virtlayer.keeper.kinds.directory.directories import flush_directory, place_directory
+from virtlayer.keeper.kinds.directory.made import note_made
+from virtlayer.keeper.kinds.directory.own_images import check_disk, check_overlay
+from virtlayer.keeper.kinds.directory.records import NewRecord
+from virtlayer.keeper.kinds.directory.safe_places import check_place
+from virtlayer.keeper.kinds.directory.staging import (
+    StagingDirectory,
+    link_chain,
+    staging_directory,
+)
+from virtlayer.keeper.kinds.placed import Placed
+from virtlayer.keeper.kinds.purposes import RECORD_KINDS
+from virtlayer.keeper.pools import Pools
+from virtlayer.keeper.programs import Place
+from virtlayer.keeper.users import layer_readers, qemu_uid
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.programs import STAGED_DIRECTORY, STAGED_DISK
+from virtlayer.protocol.records import record_file
+
+_VOLUME_MODE = 0o600
+"""For its owner alone: root, whom libvirt exchanges for QEMU's user while a machine runs, or in
+session mode the user, who is QEMU's user as well. What is in it may be secret."""
+DIRECTORY_PURPOSES = (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY)
+QEMU_PURPOSES = (Purpose.LAYERS, Purpose.VOLUME)
+"""What QEMU's programs write: the staging directory is their user's."""
+
+
+@contextlib.asynccontextmanager
+async def workplace(
+    pools: Pools, claim: DirectoryClaim, purpose: Purpose
+) -> AsyncIterator["DirectoryWorkplace"]:
+    """Make a staging directory, which is removed on leaving.
+
+    Args:
+        pools: Told afterwards, when the job fails, to look at what it has finished before.
+        claim: That of the job.
+        purpose: What is made there.
+
+    Raises:
+        VirtlayerError: The pool is full, cannot be written, or is not safe for a directory.
+    """
+    pool = claim.pool
+    if purpose in DIRECTORY_PURPOSES and os.geteuid() == 0:
+        contained = purpose is Purpose.CONTAINED_DIRECTORY
+        await check_place(pool, others_may_enter=contained)
+    owner = qemu_uid() if purpose in QEMU_PURPOSES else None
+    async with contextlib.AsyncExitStack() as life:
+        directory = await life.enter_async_context(staging_directory(pools, claim, owner=owner))
+        if purpose in QEMU_PURPOSES:
+            # A libvirtd that has never looked at its QEMU takes seconds: ask meanwhile.
+            readers = await life.enter_async_context(meanwhile(layer_readers(pools)))
+            yield DirectoryWorkplace(claim, purpose, directory, readers=readers)
+        else:
+            output = await _output(pool, directory, purpose)
+            yield DirectoryWorkplace(claim, purpose, directory, output=output)
+
+
+class DirectoryWorkplace:
+    """A staging directory, and what is finished in it."""
+
+    def __init__(
+        self,
+        claim: DirectoryClaim,
+        purpose: Purpose,
+        directory: StagingDirectory,
+        *,
+        readers: asyncio.Task[int | None] | None = None,
+        output: OwnedDescriptor | None = None,
+    ) -> None:
+        self._claim = claim
+        self._pool = claim.pool
+        self._purpose = purpose
+        self._directory = directory
+        self._readers = readers
+        self._output = output
+        self._flushed: dict[str, FlushedFile] = {}
+        self._is_finished = False
+        """Whether its directory was checked and flushed."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether files in it can be written past the page cache."""
+        return self._directory.direct
+
+    async def place_for_program(self, *, reads_layers: bool) -> Place:
+        """The directory, for a program that works in it."""
+        readers = await self._layer_readers() if reads_layers else None
+        return Place(self._purpose, self._directory.descriptor, self._output, readers)
+
+    async def link(self, names: tuple[str, ...]) -> str:
+        """Link the layers of a chain, base first; the name of the last one."""
+        readers = await self._layer_readers()
+        try:
+            return await asyncio.to_thread(link_chain, self._directory, names, readers=readers)
+        except OSError as error:
+            raise refused_by_system(error, self._pool.name, self._pool.path) from error
+
+    async def flush(self, file: str) -> None:
+        """Check a finished file or the directory, and flush it.
+
+        Raises:
+            VirtlayerError: It is not what it should be, or the pool is full.
+        """
+        if self._purpose in DIRECTORY_PURPOSES:
+            assert self._output is not None
+            if self._purpose is Purpose.CONTAINED_DIRECTORY and os.geteuid() == 0:
+                await check_contained(self._output)
+            await flush_directory(self._output)
+            self._is_finished = True
+            return
+        mode, group = _VOLUME_MODE, None
+        if self._purpose is Purpose.LAYERS:
+            mode, group = LAYER_MODE, await self._layer_readers()
+        flushed = await flush_volume(self._pool, self._directory, file, mode=mode, group=group)
+        if file in self._flushed:
+            flushed.close()
+            raise Internal(f"The file {file} was flushed before.")
+        self._flushed[file] = flushed
+
+    async def place(self, file: str, name: str, record: int | None) -> Placed:
+        """Give a flushed file or directory its name in the pool.
+
+        Raises:
+            VirtlayerError: It was not flushed, or must not get a name.
+        """
+        new = None if record is None else self._new_record(name, record)
+        if self._purpose in DIRECTORY_PURPOSES:
+            placed = await self._place_directory(name, new)
+        else:
+            placed = await self._place_file(file, name, new)
+        if placed.ours and self._purpose is not Purpose.LAYERS:
+            await to_completion(asyncio.to_thread(note_made, self._claim.own, name))
+        return placed
+
+    async def _place_directory(self, name: str, record: NewRecord | None) -> Placed:
+        assert self._output is not None
+        if not self._is_finished:
+            raise Internal("The directory was not flushed.")
+        self._is_finished = False
+        return await place_directory(
+            self._pool, self._directory, STAGED_DIRECTORY, self._output, name, record
+        )
+
+    async def _place_file(self, file: str, name: str, record: NewRecord | None) -> Placed:
+        try:
+            flushed = self._flushed.pop(file)
+        except KeyError:
+            raise Internal(f"The file {file} was not flushed.") from None
+        check = check_overlay if self._purpose in QEMU_PURPOSES else check_disk
+        with flushed:
+            return await place_volume(self._pool, flushed, name, check, record)
+
+    def close(self) -> None:
+        """Close what was flushed and not placed."""
+        for flushed in self._flushed.values():
+            flushed.close()
+
+    def _new_record(self, name: str, content: int) -> NewRecord:
+        file = record_file(RECORD_KINDS[self._purpose], name)
+        return NewRecord(self._claim.own, self._claim.name, file, content)
+
+    async def _layer_readers(self) -> int | None:
+        # One request's cancellation is not that of the others.
+        return None if self._readers is None else await asyncio.shield(self._readers)
+
+
+async def _output(pool: Pool, directory: StagingDirectory, purpose: Purpose) -> OwnedDescriptor:
+    """Make what a worker writes, and open it."""
+    try:
+        # In a thread: the pool's file system may not answer.
+        return await asyncio.to_thread(_made_output, directory.descriptor, purpose)
+    except OSError as error:
+        raise refused_by_system(error, pool.name, pool.path) from error
+
+
+def _made_output(directory: int, purpose: Purpose) -> OwnedDescriptor:
+    if purpose in DIRECTORY_PURPOSES:
+        return OwnedDescriptor(make_directory(directory, STAGED_DIRECTORY))
+    assert purpose is Purpose.DISK
+    new = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    return OwnedDescriptor(open_beneath(directory, STAGED_DISK, new, 0o600))

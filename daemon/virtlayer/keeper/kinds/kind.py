@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the keeper can do with a pool, whatever its kind.
+
+Each kind of pools is a folder or module beside this one, and ``kind_of`` in ``known`` finds it.
+``answers`` use nothing else of it: numbers, limits and the order of requests are checked there.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.placed import Placed
+from virtlayer.keeper.pools import Pools
+from virtlayer.keeper.programs import Place
+from virtlayer.protocol.calls import FileStamp, Purpose
+from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.records import RecordContents, RecordList, RecordPut, Stamp
+
+
+class Claim(Protocol):
+    """The volumes that a job counts on, and the layers that it builds."""
+
+    pool: Pool
+    name: str
+    """What no other claim on any host is called."""
+
+    def copy_descriptor(self) -> int:
+        """A descriptor that keeps the claim until it is closed, which is the caller's."""
+
+    async def add(self, names: Iterable[str]) -> None:
+        """Add volumes, which may not exist yet.
+
+        Raises:
+            PoolLocked: Another process has the pool's lock.
+            VirtlayerError: They cannot be written.
+        """
+
+    async def try_build(self, keys: Iterable[str]) -> frozenset[str]:
+        """Take the right to build layers, without waiting; those that another claim builds."""
+
+    def end_build(self, key: str) -> None:
+        """Give up the right to build a layer, which is in the pool."""
+
+    async def end(self) -> None:
+        """End the claim and what it builds."""
+
+
+class Lock(Protocol):
+    """The lock of a pool: no other process on any host claims or deletes anything meanwhile."""
+
+    pool: Pool
+    in_use: asyncio.Lock
+    """Held while something is done that needs the lock, which ends no sooner."""
+
+    def copy_descriptor(self) -> int:
+        """A descriptor that keeps the lock until it is closed, which is the caller's."""
+
+    def claimed(self, *, but_for: str | None = None) -> frozenset[str]:
+        """The volumes that any job on any host counts on.
+
+        Args:
+            but_for: The name of a claim that does not count.
+        """
+
+    async def release(self) -> None:
+        """End the lock."""
+
+
+class Workplace(Protocol):
+    """Where the unfinished volumes of a job are."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether files there can be written past the page cache."""
+
+    async def place_for_program(self, *, reads_layers: bool) -> Place:
+        """Where a program works.
+
+        Args:
+            reads_layers: Whether it reads layers as well.
+        """
+
+    async def link(self, names: tuple[str, ...]) -> str:
+        """Let programs there find the layers of a chain, base first; the name of the last one."""
+
+    async def flush(self, file: str) -> None:
+        """Check what is finished, and wait until all of it is safe; nothing writes it any longer.
+
+        Raises:
+            VirtlayerError: It is not what it should be, or the pool is full.
+        """
+
+    async def place(self, file: str, name: str, record: int | None) -> Placed:
+        """Give what was flushed its name in the pool; nothing there is replaced.
+
+        Args:
+            file: What was flushed.
+            name: The name of the volume.
+            record: A descriptor of a sealed memory file with what says about the volume what it is;
+                None if nothing does.
+
+        Raises:
+            VirtlayerError: It was not flushed, or must not get a name.
+        """
+
+    def close(self) -> None:
+        """Close what is open there."""
+
+
+class PoolKind(Protocol):
+    """A kind of pools."""
+
+    async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
+        """Which of these volumes there are, without libvirt."""
+
+    async def space(self, pool: Pool) -> int:
+        """How many bytes can still be written into a pool."""
+
+    async def users(
+        self, hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
+    ) -> Usage:
+        """Who needs the volumes of a pool.
+
+        Args:
+            hypervisor: The connection to libvirt.
+            pools: Its pools.
+            pool: The pool.
+            layers: Those of its volumes that are not users of others: our own layers.
+
+        Raises:
+            InUse: That cannot be determined.
+        """
+
+    async def layers(self, pool: Pool) -> tuple[str, ...]:
+        """The names of all layers that there are, whoever made them."""
+
+    async def delete(self, hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
+        """Delete a volume that virtlayer has made, and its record; the caller has the pool's lock.
+
+        That nothing uses it was seen before.
+
+        Raises:
+            VolumeNotFound: virtlayer has not made it.
+            VirtlayerError: It cannot be deleted.
+        """
+
+    async def claim(self, pool: Pool, names: Iterable[str]) -> Claim:
+        """Make a claim on volumes.
+
+        Raises:
+            PoolLocked: Another process has the pool's lock.
+            PoolUnsupported: There can be no claims in the pool.
+        """
+
+    async def lock(self, pool: Pool) -> Lock:
+        """Take the lock of a pool.
+
+        Raises:
+            PoolLocked: Another process has it.
+            InUse: What some job counts on cannot be read.
+            PoolUnsupported: There can be no lock in the pool.
+        """
+
+    async def sweep(self, pool: Pool) -> int:
+        """Remove what jobs left that no longer run, on any host; how many jobs these were."""
+
+    async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
+        """List the records of a pool; see ``ListRecords``."""
+
+    async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:
+        """Read records; what was found, and a descriptor of the contents, which is the caller's."""
+
+    async def put_record(
+        self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
+    ) -> RecordPut:
+        """Write or delete a record, if it is the expected one; see ``PutRecord``.
+
+        Args:
+            holder: A claim or the lock of the pool.
+            file: The name of the record's file.
+            expected: The stamp of the record that there must be; None if there must be none.
+            content: A descriptor of a sealed memory file; None to delete the record.
+        """
+
+    def stage(
+        self, pools: Pools, claim: Claim, purpose: Purpose
+    ) -> AbstractAsyncContextManager[Workplace]:
+        """Have a place for the unfinished volumes of a claim for as long as the context lasts."""
+
+    async def register_volume(
+        self,
+        pools: Pools,
+        pool: Pool,
+        placed: Placed,
+        *,
+        backing: str | None,
+        formats: Collection[str],
+    ) -> Volume:
+        """Let libvirt find a placed volume, and see that it understands it as we do."""
+
+    async def register_chain(
+        self,
+        pools: Pools,
+        pool: Pool,
+        chain: Mapping[Placed, str | None],
+        removing: Callable[[str], AbstractAsyncContextManager[None]],
+    ) -> Mapping[str, Volume]:
+        """Let libvirt find the placed layers of a chain, and see that it understands them.
+
+        Args:
+            pools: The pools of the connection.
+            pool: The pool.
+            chain: What was placed, base first, and the layer that each is an overlay of.
+            removing: A layer is removed in its context. Raises InUse if something uses the layer.
+        """
+
+    async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
+        """Remove a placed volume again, if it is ours; with its record, if it is a layer."""

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the record is about that comes with a volume."""
+
+from collections.abc import Mapping
+
+from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.records import RecordKind
+
+RECORD_KINDS: Mapping[Purpose, RecordKind] = {
+    Purpose.LAYERS: RecordKind.LAYER,
+    Purpose.VOLUME: RecordKind.VOLUME,
+    Purpose.DISK: RecordKind.DISK,
+    Purpose.DIRECTORY: RecordKind.DIRECTORY,
+    Purpose.CONTAINED_DIRECTORY: RecordKind.DIRECTORY,
+}
