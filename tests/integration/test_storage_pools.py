@@ -112,7 +112,7 @@ async def test_a_pool_that_stops_or_goes_meanwhile_is_told(host: LibvirtHost, po
         await pools.refresh(pool)
 
 
-async def test_the_space_is_that_of_the_file_system(pools: Pools, pool: Pool) -> None:
+async def test_the_space_is_that_of_the_file_system(pool: Pool) -> None:
     space = await DirectoryKind().space(pool)
     large = pool.path / "large"
     large.write_bytes(b"x" * 32 * 1024**2)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which kinds of pools there are, and what is said about the others."""
+
+import pytest
+
+from virtlayer.errors import PoolUnsupported
+from virtlayer.keeper.kinds.directory.kind import DirectoryKind
+from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.xml import parse_pool
+
+_POOL = """\
+<pool type='{kind}'>
+  <name>default</name>
+  <uuid>01234567-89ab-cdef-0123-456789abcdef</uuid>
+  <target><path>/pool</path></target>
+</pool>
+"""
+
+
+@pytest.mark.parametrize("kind", ["dir", "fs", "netfs"])
+def test_pools_of_files_are_one_kind(kind: str) -> None:
+    pool = parse_pool(_POOL.format(kind=kind))
+    assert isinstance(kind_of(pool), DirectoryKind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("logical", "a logical volume with a file system"),
+        ("zfs", "a data set with a mount point"),
+        ("iscsi", "a file system on the device"),
+        ("iscsi-direct", "a file system on the device"),
+        ("scsi", "a file system on the device"),
+        ("mpath", "a file system on the device"),
+        ("disk", "a file system on the device"),
+        ("gluster", "a pool of type netfs"),
+        ("vstorage", "a pool of type dir"),
+        ("rbd", "a pool of type dir, fs or netfs"),
+        ("of-tomorrow", "a pool of type dir, fs or netfs"),
+    ],
+)
+def test_other_kinds_are_refused_with_advice(kind: str, advice: str) -> None:
+    with pytest.raises(PoolUnsupported) as raised:
+        parse_pool(_POOL.format(kind=kind))
+    assert f'The pool "default" is of type {kind}' in raised.value.message
+    assert advice in raised.value.message
