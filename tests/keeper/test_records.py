@@ -154,7 +154,7 @@ def test_what_is_not_a_record_is_reported_and_the_others_are_read(
         f"{bad['link']} is a symbolic link",
         f"{bad['fifo']} is a FIFO",
         f"{bad['directory']} is a directory",
-        "it has 104857600 bytes, more than 8 MiB",
+        "it has 104857600 bytes, more than 24 MiB",
         "",
     ]
     assert found[-1][1] == b"1"
