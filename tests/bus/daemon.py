@@ -23,8 +23,15 @@ ROOT = "/org/virtlayer1"
 MANAGER = "org.virtlayer1.Manager"
 NO_LIBVIRT = "test:///default"
 """libvirt's own stand-in, in the daemon's process; its pools have no directories."""
-UNKNOWN_POOL = "default-pool"
-"""One of these: a service can read nothing there, and goes on with what its catalog says."""
+UNKNOWN_POOL = "unknown-pool"
+"""For ``missing_pools``: what is in it cannot be read, so what the catalog says of it counts."""
+_POOL = """\
+  <pool type='dir'>
+    <name>{name}</name>
+    <source/>
+    <target><path>{path}</path></target>
+  </pool>
+"""
 
 type Options = Mapping[str, Variant]
 
@@ -44,6 +51,22 @@ def environment(bus: Bus, directory: Path, **more: str) -> dict[str, str]:
         "RUNTIME_DIRECTORY": str(directory / "run"),
         "DBUS_SESSION_BUS_ADDRESS" if bus.session else "DBUS_SYSTEM_BUS_ADDRESS": bus.address,
     } | more
+
+
+def libvirt_with_pools(directory: Path, *missing: str) -> str:
+    """The URI of libvirt's stand-in with the pool ``default-pool`` in a directory.
+
+    Args:
+        directory: Where its directory is.
+        missing: Further pools, whose directories do not exist.
+    """
+    pool = directory / "pool"
+    pool.mkdir(exist_ok=True)
+    pools = {"default-pool": pool} | {name: directory / name for name in missing}
+    described = (_POOL.format(name=name, path=path) for name, path in pools.items())
+    node = directory / "node.xml"
+    node.write_text(f"<node>\n{''.join(described)}</node>\n")
+    return f"test://{node}"
 
 
 class Daemon:
@@ -85,6 +108,7 @@ async def virtlayerd(
     env: Mapping[str, str] | None = None,
     configuration: Path | None = None,
     wrapper: Sequence[str | Path] = (),
+    missing_pools: Sequence[str] = (),
 ) -> AsyncIterator[Daemon]:
     """Run a daemon; it is gone afterwards.
 
@@ -96,6 +120,7 @@ async def virtlayerd(
         env: Further variables.
         configuration: A directory that the system's daemon sees as /etc/virtlayer.
         wrapper: A program that runs the daemon.
+        missing_pools: Pools whose directories do not exist.
     """
     config = directory / "virtlayerd.toml"
     config.write_text(settings)
@@ -109,7 +134,7 @@ async def virtlayerd(
     process = await asyncio.create_subprocess_exec(
         *command,
         "--connect",
-        NO_LIBVIRT,
+        libvirt_with_pools(directory, *missing_pools),
         "--config",
         config,
         *arguments,

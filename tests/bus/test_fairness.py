@@ -62,7 +62,7 @@ async def test_another_user_is_answered_before_all_costly_calls_are(
     await fill(tmp_path / "state", pwd.getpwnam("nobody").pw_uid)
     async with (
         polkitd(system, ALLOW),
-        virtlayerd(system, tmp_path),
+        virtlayerd(system, tmp_path, missing_pools=[UNKNOWN_POOL]),
         user(system, "nobody") as nobody,
         user(system, "games") as games,
     ):

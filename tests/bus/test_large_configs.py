@@ -43,7 +43,7 @@ async def test_nine_large_configs_do_not_break_the_list_of_objects(
     configs = [config_of(LARGE)] * 9 + [config_of(SMALL), config_of(SMALL + 1)]
     images = [large(number, config) for number, config in enumerate(configs)]
     paths = dict(zip(await filled(tmp_path / "state", images), configs, strict=True))
-    async with virtlayerd(bus, tmp_path) as daemon:
+    async with virtlayerd(bus, tmp_path, missing_pools=[UNKNOWN_POOL]) as daemon:
         objects = await daemon.ask(
             "GetManagedObjects", interface="org.freedesktop.DBus.ObjectManager"
         )
@@ -68,7 +68,7 @@ async def test_many_images_do_not_break_the_list_of_objects(
     text = config_of(config)
     images = [large(one, text, layers) for one in range(number)]
     paths = await filled(tmp_path / "state", images)
-    async with virtlayerd(bus, tmp_path) as daemon:
+    async with virtlayerd(bus, tmp_path, missing_pools=[UNKNOWN_POOL]) as daemon:
         objects = await daemon.ask(
             "GetManagedObjects", interface="org.freedesktop.DBus.ObjectManager"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bus.daemon import NO_LIBVIRT, PROGRAM, ROOT, SERVICE, environment, until_owned
+from tests.bus.daemon import PROGRAM, ROOT, SERVICE, environment, libvirt_with_pools, until_owned
 from tests.support.bus_daemon import Bus, session_bus, system_bus
 from tests.support.ordinary_user import CHECKOUT, as_user
 from tests.support.privileges import as_root
@@ -68,8 +68,10 @@ def test_a_name_that_the_bus_refuses_is_reported(empty_bus: Bus, tmp_path: Path)
     """The policy of the bus allows the name to root and to user virtlayer."""
     home = tmp_path / "home"
     home.mkdir()
-    os.chown(home, NOBODY, -1)
-    command = as_user(NOBODY, PROGRAM, "--connect", NO_LIBVIRT)
+    libvirt = libvirt_with_pools(home)
+    for path in (home, home / "pool"):
+        os.chown(path, NOBODY, -1)
+    command = as_user(NOBODY, PROGRAM, "--connect", libvirt)
 
     run = ended(*command, env=environment(empty_bus, home))
 
