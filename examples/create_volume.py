@@ -50,4 +50,7 @@ def main(image: str, volume: str, pool: str = "default") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        print("usage: create_volume.py IMAGE VOLUME [POOL] <PASSWORD", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

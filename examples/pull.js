@@ -5,6 +5,10 @@ import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 import System from 'system';
 
+if (ARGV.length < 1 || ARGV.length > 2) {
+    printerr('usage: pull.js SOURCE [POOL]');
+    System.exit(2);
+}
 const [source, pool = 'default'] = ARGV;
 
 // Gio.BusType.SYSTEM is for the pools of qemu:///system.

@@ -38,4 +38,7 @@ def main(source: str, pool: str = "default") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        print("usage: pull_dasbus.py SOURCE [POOL]", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -34,6 +34,18 @@ def test_call_that_is_refused_says_why(session: Place, example: str) -> None:
     assert "org.virtlayer1.Error.InvalidReference" in ended.stderr
 
 
+@pytest.mark.parametrize("example", [*_PULLS, "create_volume.py"])
+def test_example_without_arguments_prints_its_usage(session: Place, example: str) -> None:
+    ended = session.run(EXAMPLES / example, status=2)
+
+    assert ended.stderr.startswith(f"usage: {example} ")
+    assert ended.stdout == ""
+
+
+def test_example_for_a_shell_runs_in_sh(session: Place) -> None:
+    assert "layer-" in session.run("sh", EXAMPLES / "pull.sh", SOURCE).stdout
+
+
 def test_password_goes_through_a_descriptor(session: Place, tmp_path: Path) -> None:
     session.run(EXAMPLES / "pull.py", SOURCE)
 

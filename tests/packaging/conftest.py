@@ -3,7 +3,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,12 @@ CHECKOUT = Path(__file__).parent.parent.parent
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What packaging/install-files installs."""
     directory = tmp_path_factory.mktemp("installed")
-    python = Path(sys.executable).parent
+    # A Python that is first in PATH, and of no use.
+    other = tmp_path_factory.mktemp("other") / "python3"
+    other.symlink_to("/bin/false")
     subprocess.run(
         [CHECKOUT / "packaging" / "install-files", directory],
-        env={"PATH": f"{python}:{os.environ['PATH']}"},
+        env={"PATH": f"{other.parent}:{os.environ['PATH']}"},
         check=True,
     )
     return directory

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The installed files: complete, of one version, and the settings as the code has them."""
 
+import os
 import re
+import subprocess
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +21,19 @@ def test_the_version_is_the_same_everywhere() -> None:
     spec = (CHECKOUT / "packaging/rpm/virtlayer.spec").read_text()
     assert re.search(rf"^Version: +{re.escape(VERSION)}$", spec, re.MULTILINE)
     assert (CHECKOUT / "NEWS").read_text().startswith(f"virtlayer {VERSION} ")
+
+
+def test_a_python_without_the_packages_installs_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [CHECKOUT / "packaging" / "install-files", tmp_path / "root"],
+        env={"PATH": os.environ["PATH"], "PYTHON": "/bin/false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "/bin/false cannot import virtlayer" in done.stderr
+    assert not (tmp_path / "root").exists()
 
 
 def test_no_file_for_the_system_is_forgotten(installed: Path) -> None:
