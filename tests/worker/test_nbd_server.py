@@ -94,6 +94,12 @@ def test_server_that_hangs_is_reported_as_such() -> None:
     )
 
 
+@pytest.mark.parametrize("code", [errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET])
+def test_server_that_has_ended_is_reported_and_no_entry_is_blamed(code: int) -> None:
+    refused = refusal(Ext4Error(code), b"some/entry", None)
+    assert refused.problem == "cannot be written: qemu-storage-daemon has stopped"
+
+
 def _opened(device: socket.socket) -> None:
     Ext4Filesystem.opened(device, _SECONDS)
 

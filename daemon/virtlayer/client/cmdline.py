@@ -53,8 +53,8 @@ def kernel_command_line(startup: Startup, *, console: str) -> str:
     )
     if len(line) > LIMIT:
         raise InvalidArgument(
-            f"What this image starts makes a kernel command line of {len(line)} bytes; "
-            f"{LIMIT} are possible. Put it into a script in the image."
+            f"The command of the image needs a kernel command line of {len(line)} bytes; the limit "
+            f"is {LIMIT}. Put the command into a script in the image."
         )
     return line
 

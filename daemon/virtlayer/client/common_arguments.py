@@ -115,4 +115,6 @@ def add_access(parser: ArgumentParser) -> None:
     group.add_argument(
         "--no-tls-verify", dest="tls_verify", action="store_false", help="the same as false"
     )
-    group.add_argument("--cert-dir", type=Path, help="certificates for this registry")
+    group.add_argument(
+        "--cert-dir", type=Path, help="directory with certificates for this registry"
+    )

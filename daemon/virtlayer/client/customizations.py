@@ -52,7 +52,7 @@ def add_customizations(parser: ArgumentParser) -> None:
             type=_id_range,
             default=[],
             metavar="START:TARGET:COUNT",
-            help=f"other ids for {what}; can be repeated",
+            help=f"map the IDs of {what}; can be repeated",
         )
 
 

@@ -172,7 +172,7 @@ def _chosen(entries: object, tag: str | None, directory: Path) -> Mapping[str, A
     if tag is None:
         if len(images) != 1:
             raise ImageNotFound(
-                f"{directory} has {len(images)} images. Name one, as in oci:{directory}:TAG."
+                f"{directory} has {len(images)} images. Name one, for example oci:{directory}:TAG."
             )
         return images[0]
     if position := _POSITION.fullmatch(tag):

@@ -28,7 +28,9 @@ def add_login(commands: Commands) -> None:
         metavar="true|false",
         help="verify the registry's TLS certificate (default: true)",
     )
-    command.add_argument("--cert-dir", type=Path, help="certificates for this registry")
+    command.add_argument(
+        "--cert-dir", type=Path, help="directory with certificates for this registry"
+    )
 
 
 def add_logout(commands: Commands) -> None:

@@ -56,7 +56,7 @@ def add_pull(commands: Commands) -> None:
     command.add_argument(
         "--id-map",
         choices=("auto",),
-        help="with --format=dir: give the files the ids of a container with a user namespace",
+        help="with --format=dir: map the IDs of the files for a container with a user namespace",
     )
     command.add_argument(
         "--size",

@@ -6,7 +6,7 @@ the manifest's digest. A config whose text is known already, by its digest, is n
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -242,7 +242,8 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
             raise skopeo.failure("the proxy sent no digest of the manifest")
         if digest_of(content) != digest:
             content = await _original(skopeo, digest)
-        manifest = parse_manifest(content)
+        with _about(skopeo.reference):
+            manifest = parse_manifest(content)
         if manifest.artifact_type:
             if skopeo.target != skopeo.reference:
                 _check_layers_of_copy(skopeo, manifest)
@@ -253,12 +254,23 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
         else:
             raw = text.encode()
         _check_size(skopeo, raw, manifest.config)
-        config = parse_config(raw)
+        with _about(skopeo.reference):
+            config = parse_config(raw)
         if skopeo.reference.transport == docker_archive.TRANSPORT:
             manifest = await _with_measured_sizes(skopeo, proxy, manifest)
         if skopeo.target != skopeo.reference:
             _check_layers_of_copy(skopeo, manifest)
-    return assemble(skopeo.reference, digest, manifest, config)
+    with _about(skopeo.reference):
+        return assemble(skopeo.reference, digest, manifest, config)
+
+
+@contextlib.contextmanager
+def _about(reference: Reference) -> Iterator[None]:
+    """Name the image in what is found wrong with its manifest or config."""
+    try:
+        yield
+    except MalformedLayer as error:
+        raise MalformedLayer(f"{reference}: {error.message}") from error
 
 
 async def _original(skopeo: Skopeo, digest: str) -> bytes:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from virtlayer.sizes import human_size
 from virtlayer.worker import refusal as common
 from virtlayer.worker.ext4.filesystem import LINK_LIMIT, Ext4Filesystem
@@ -21,6 +23,9 @@ from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, abo
 
 STOPS = (*common.STOPS, Ext4Error)
 """What ``refusal`` knows."""
+
+_DISCONNECTED = (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET)
+"""Codes of a connection whose server has ended."""
 
 
 def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None) -> Refused:
@@ -47,6 +52,8 @@ def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None
                 "cannot be written: the server of the volume makes no progress. Check that the"
             )
             return Refused(INTERNAL, f"{problem} storage of the pool responds")
+        case Ext4Error() if error.code in _DISCONNECTED:
+            return Refused(INTERNAL, "cannot be written: qemu-storage-daemon has stopped")
         case ForeignFilesystem():
             problem = (
                 "cannot be written: the volume has a file system that virtlayer did not create"
