@@ -71,7 +71,9 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
         assert await daemon.ask("ListJobs") == []
         daemon.process.terminate()
         _status, log = await daemon.wait()
-        assert log == ""
+        # The pool of this libvirt has no directory.
+        [line] = log.splitlines()
+        assert line.startswith("WARNING: Cannot see which images there are: The directory of")
 
 
 async def test_a_slash_is_valid_in_the_name_of_an_image(bus: Bus, tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ async def test_impossible_sizes_are_refused_by_the_call(
             ("size", "CreateVolume", "sssa{sv}", "default", "image", "v", {"size": given}),
         ):
             message = await message_of(daemon, member, signature, *body)
-            assert message.startswith(f"Invalid {option} of {size} bytes: ")
+            assert message.startswith(f'Invalid option "{option}": ')
             assert "from 64 MiB to 63 TiB" in message
         assert await daemon.ask("ListJobs") == []
 
@@ -107,7 +109,7 @@ async def test_a_volume_smaller_than_its_image_is_refused_by_the_call(
     }
     async with virtlayerd(bus, tmp_path) as daemon:
         message = await message_of(daemon, "Pull", "ssa{sv}", SOURCE, "default", options)
-        assert f"{128 * MIB}" in message
+        assert "128 MiB" in message
         assert await daemon.ask("ListJobs") == []
 
 

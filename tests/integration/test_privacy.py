@@ -154,6 +154,7 @@ async def test_users_see_names_and_states_of_others(world: World) -> None:
     assert image["Name"] == "shown"
     assert image.keys() == {
         *("Name", "Pool", "Os", "Architecture", "Volume", "Size", "PulledAt", "UnsignedAccepted"),
+        "Broken",
     }
     job = await properties(games, world.failed, JOB)
     assert (job["State"], job["Error"]) == ("failed", "org.virtlayer1.Error.ImageNotFound")
