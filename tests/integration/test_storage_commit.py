@@ -148,7 +148,7 @@ async def test_what_stands_on_a_volume_that_libvirt_does_not_see_stays(
 ) -> None:
     chain = await placed_chain(pools, pool)
     (pool.path / "base.qcow2").unlink()
-    with pytest.raises(Libvirt, match=r"does not see the volume base\.qcow2"):
+    with pytest.raises(Libvirt, match=r"does not list the volume base\.qcow2"):
         await register_chain(pools, pool, chain, unused)
     assert host.volumes(pool.name) == ["middle.qcow2", "top.qcow2"]
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ from tests.support.pool_content import OWN, left_by_jobs, names_in
 from tests.support.small_filesystem import small_filesystem
 from tests.support.staging import claimed, path_of, staging_in
 from virtlayer.errors import NoSpace, PoolInactive
+from virtlayer.keeper.kinds.directory import sweep as sweep_module
 from virtlayer.keeper.kinds.directory.former_staging import FORMER_STAGING, own_prefix
 from virtlayer.keeper.kinds.directory.staging import staging_directory
 from virtlayer.keeper.kinds.directory.sweep import sweep
@@ -136,6 +138,22 @@ async def test_what_a_dead_owner_left_is_swept(pool: Pool) -> None:
     assert left_by_jobs(pool.path) == []
 
 
+async def test_what_a_claim_that_cannot_be_opened_has_is_left(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a server that does not answer for a moment."""
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with lasting_owner(pool) as (_, directory):
+        with monkeypatch.context() as patch:
+            patch.setattr(sweep_module, "open_regular", fail)
+            assert await sweep(pool, _USER) == 0
+        assert directory.exists()
+    assert await sweep(pool, _USER) == 1
+
+
 async def test_two_sweeps_share_the_work(pool: Pool) -> None:
     with lasting_owner(pool) as (owner, _):
         owner.kill()
@@ -175,7 +193,7 @@ async def test_what_a_former_version_left_is_swept(pool: Pool) -> None:
 
 async def test_a_directory_that_has_gone_is_told(pools: Pools, pool: Pool) -> None:
     shutil.rmtree(pool.path)
-    with pytest.raises(PoolInactive, match=f"pool-start {pool.name}"):
+    with pytest.raises(PoolInactive, match=f"{pool.name}.*is missing"):
         async with staging_in(pools, pool):
             pass
     pool.path.mkdir()

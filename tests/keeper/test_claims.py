@@ -190,6 +190,22 @@ def test_a_lock_is_not_released_during_a_deletion(keeper: RawKeeper, pool: TestP
     assert names_in(pool.path) == []
 
 
+def test_nothing_is_placed_for_a_claim_that_another_host_has_swept(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    """As happens when this host had no connection to the pool's server for too long."""
+    number = claim_of(keeper, pool, _ONE)
+    staging = keeper.get("stage", pool=pool.uuid, claim=number, purpose="layers")["staging"]
+    write(pool, "v1")
+    keeper.get("flush", staging=staging, file="v1")
+    [file] = (pool.path / ".virtlayer" / "claims").iterdir()
+    file.unlink()
+    reply = keeper.ask("place", staging=staging, file="v1", name=_ONE, build=None)
+    assert (reply.error, "was removed" in reply.text) == ("PoolUnavailable", True)
+    assert names_in(pool.path) == []
+    keeper.get("release", number=number, failed=True)
+
+
 # ---- layers that are built ----
 
 

@@ -21,8 +21,9 @@ from collections.abc import Iterable
 from typing import Self
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal, PoolUnsupported
+from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.beneath import OwnedDescriptor, open_beneath, opened
+from virtlayer.keeper.calls import ask_server
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
 from virtlayer.keeper.kinds.directory.own_directory import CLAIMS, OwnDirectory
@@ -163,6 +164,21 @@ class DirectoryClaim:
         taken = {key for key, byte in wanted.items() if try_lock(self._lock_file, byte, 1)}
         self._building.update(wanted[key] for key in taken)
         return frozenset(wanted.keys() - taken)
+
+    def check_held(self) -> None:
+        """See that no other host has swept the claim, as when this one had lost the pool's server.
+
+        Raises:
+            PoolUnavailable: One has: what the job counts on may have been deleted.
+            OSError: The server does not answer.
+        """
+        file = _made(self._file)
+        ask_server(file)
+        if os.fstat(file).st_nlink == 0:
+            raise PoolUnavailable(
+                f'The claim of this job on the pool "{self.pool.name}" was removed. This host may '
+                "have had no connection to the pool's server for too long. Try again."
+            )
 
     def end_build(self, key: str) -> None:
         """Give up the right to build a layer, which is in the pool."""

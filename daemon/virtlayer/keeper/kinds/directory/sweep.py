@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnsupported
-from virtlayer.keeper.beneath import OwnedDescriptor, open_regular, opened
+from virtlayer.keeper.beneath import NotRegular, OwnedDescriptor, open_regular, opened
 from virtlayer.keeper.calls import ask_server
 from virtlayer.keeper.kinds.directory.former_staging import sweep_former_staging
 from virtlayer.keeper.kinds.directory.locks import try_lock
@@ -83,12 +83,17 @@ def _take_over(own: OwnDirectory) -> _Left:
     live: set[str] = set()
     with opened(own.open_part(CLAIMS)) as directory:
         for name in _names(directory):
-            with contextlib.suppress(OSError):
+            try:
                 file = OwnedDescriptor(open_regular(directory, name, os.O_RDWR))
                 if not try_lock(file):
                     live.add(name)
                 elif os.fstat(file).st_nlink:
                     left.claims[name] = file
+            except (FileNotFoundError, NotRegular):
+                continue
+            except OSError:
+                # A server that does not answer now says nothing about the job.
+                live.add(name)
     left.staging = [name for name in staging if _claim_of(name) not in live]
     for name in new_records:
         if _claim_of(name) not in live:

@@ -167,9 +167,14 @@ class DirectoryWorkplace:
             flushed = self._flushed.pop(file)
         except KeyError:
             raise Internal(f"The file {file} was not flushed.") from None
-        check = check_overlay if self._purpose in QEMU_PURPOSES else check_disk
         with flushed:
-            return await place_volume(self._pool, flushed, name, check, record)
+            return await place_volume(self._pool, flushed, name, self._check, record)
+
+    def _check(self, file: int, name: str) -> None:
+        """See that a file may get a name, and that the layers that it needs are still claimed."""
+        check = check_overlay if self._purpose in QEMU_PURPOSES else check_disk
+        check(file, name)
+        self._claim.check_held()
 
     def close(self) -> None:
         """Close what was flushed and not placed."""
