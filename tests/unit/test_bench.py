@@ -17,7 +17,7 @@ from bench.measure import Arena, Series
 from bench.report import Report
 from bench.result import Finished, at
 from bench.rows import Figures, Row
-from bench.trees import WrongTree, _listing
+from bench.trees import WrongTree, _listing, kept_tree
 
 from tests.support.registry import Registry
 
@@ -31,7 +31,7 @@ def arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arena:
     monkeypatch.setattr(places, "TREES", tmp_path)
     monkeypatch.setattr(measure, "warm", lambda *_: None)
     right = _tree(tmp_path / "right", "right")
-    (tmp_path / f"{'1' * 64}.json").write_text(json.dumps(_listing(right)))
+    kept_tree(_IMAGE).write_text(json.dumps(_listing(right)))
     return Arena(Inputs(Registry(tmp_path)), runs=2)
 
 
