@@ -89,7 +89,7 @@ def parse(file: str, content: bytes) -> Record:
 
 
 def _dumped(table: dict[str, Any]) -> bytes:
-    text = json.dumps({"version": VERSION, **table}, ensure_ascii=False, indent=1)
+    text = json.dumps({"version": VERSION, **table}, ensure_ascii=False)
     return f"{text}\n".encode()
 
 
