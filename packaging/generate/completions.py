@@ -16,6 +16,7 @@ from commandline import commands as all_commands
 _QUERIES = {
     "POOL": 'virsh --quiet --connect "qemu:///$bus" pool-list --name',
     "IMAGE": "virtlayer $user images --quiet",
+    "VOLUME": "virtlayer $user volumes --quiet",
     "ID": "virtlayer $user jobs --quiet",
     "ACTIVE-ID": "virtlayer $user jobs --quiet --filter state=queued --filter state=running",
 }

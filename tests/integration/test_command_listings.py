@@ -87,13 +87,71 @@ async def test_images_are_listed_with_what_they_are(user: PoolUser) -> None:
     assert (row["os"], row["architecture"]) == ("linux", "amd64")
     assert row["virtual_size"] == 64 * 2**20
     [header, line] = (await user.tell("images", user.pool)).splitlines()
-    assert header.split()[:5] == ["NAME", "POOL", "DIGEST", "ARCH", "AGE"]
+    assert header.split() == ["NAME", "POOL", "DIGEST", "ARCH", "SIZE", "SHARED", "AGE"]
     assert line.split()[:4] == ["demo", user.pool, content.digest[7:19], "amd64"]
     assert await user.tell("ls", "-q") == "demo\n"
     told = await user.tell("images", "--format", "{{.name}} {{.digest}}", "--filter", "name=d*")
     assert told == f"demo {content.digest}\n"
     assert await user.tell("images", "--filter", "name=x") == "No images.\n"
     assert json.loads(await user.tell("images", "--format", "json")) == [row]
+
+
+async def test_sizes_of_images_say_what_is_shared(user: PoolUser) -> None:
+    await user.pull(some_image("base", "one"), "one")
+    [alone] = await user.run("images", user.pool)
+    assert (alone["own_size"], alone["shared_size"]) == (alone["size"], 0)
+    await user.pull(some_image("base", "two"), "two")
+    for row in await user.run("images", user.pool):
+        assert 0 < row["shared_size"] < row["size"] == row["own_size"] + row["shared_size"]
+
+
+async def test_volumes_are_listed_and_removed(user: PoolUser) -> None:
+    layers = await user.pull(some_image("base"), "demo")
+    await user.run("create-volume", "demo", "web.qcow2", user.pool)
+    rows = await user.run("volumes")
+    check_document(rows)
+    assert [(row["name"], row["kind"], row["image"], row["format"]) for row in rows] == [
+        ("web.qcow2", "volume", "demo", "qcow2")
+    ]
+    everything = await user.tell("volumes", user.pool, "--all", "-q")
+    assert sorted(everything.split()) == sorted([*layers, "web.qcow2"])
+    [header, line] = (await user.tell("volumes", user.pool)).splitlines()
+    assert header.split() == ["NAME", "POOL", "KIND", "FORMAT", "SIZE", "IMAGE"]
+    assert line.split()[:4] == ["web.qcow2", user.pool, "volume", "qcow2"]
+    told = await user.tell("remove-volume", "web.qcow2", user.pool)
+    assert told == "Removed web.qcow2.\n"
+    assert user.volumes == layers
+    assert await user.tell("volumes", user.pool) == "No volumes.\n"
+    for name in ("web.qcow2", layers[0]):
+        ended = await user.fail("remove-volume", name, user.pool)
+        assert ended.status in {2, 3}, ended.stderr
+    assert user.volumes == layers
+
+
+async def test_a_removed_volume_is_named_in_json(user: PoolUser) -> None:
+    await user.pull(some_image("base"), "demo")
+    await user.run("create-volume", "demo", "web.qcow2", user.pool)
+    removed = await user.run("remove-volume", "web.qcow2", user.pool)
+    check_document(removed)
+    assert removed["deleted_volumes"] == ["web.qcow2"]
+    assert removed["bytes_freed"] > 0
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+async def test_df_shows_what_a_pool_holds(user: PoolUser, columns: int) -> None:
+    await user.pull(some_image("base", "one"), "one")
+    await user.pull(some_image("base", "two"), "two")
+    await user.run("create-volume", "one", "web.qcow2", user.pool)
+    [row] = await user.run("df", user.pool)
+    check_document(row)
+    assert (row["layer_count"], row["volume_count"], row["prunable_count"]) == (3, 1, 0)
+    assert 0 < row["shared_size"] < row["layers_size"]
+    assert row["available"] <= row["capacity"]
+    assert await user.run("df", "--filter", f"pool={user.pool}") == [row]
+    lines = await shown(user, "df", columns=columns)
+    assert max(map(len, lines)) <= columns
+    names = ["POOL", "LAYERS", "SHARED", "PRUNABLE", "VOLUMES", "AVAILABLE", "CAPACITY"]
+    assert lines[0].split() == names
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
@@ -105,7 +163,7 @@ async def test_a_table_of_images_fits_the_terminal_and_cuts_nothing(
     lines = await shown(user, "images", user.pool, columns=columns)
     assert max(map(len, lines)) <= columns
     assert "".join(line.split("  ")[0] for line in lines[1:]) == LONG_NAME
-    assert len(lines) == (2 if columns == 200 else 3)
+    assert (len(lines) == 2) == (columns == 200)
 
 
 async def test_a_local_image_is_inspected_without_the_registry(user: PoolUser) -> None:
@@ -301,7 +359,10 @@ async def test_what_a_name_stood_for_is_shown(user: PoolUser) -> None:
     assert before.digest[7:19] in await user.tell("inspect", "demo", user.pool)
 
 
-@pytest.mark.parametrize("command", ["images", "prune", "rescan", "inspect x", "history x"])
+@pytest.mark.parametrize(
+    "command",
+    ["images", "volumes", "df", "prune", "rescan", "inspect x", "history x", "remove-volume x"],
+)
 async def test_a_pool_that_does_not_exist(user: PoolUser, command: str) -> None:
     ended = await user.fail(*command.split(), "no-such-pool")
     assert (ended.status, '"no-such-pool"' in ended.stderr) == (3, True), ended.stderr

@@ -36,6 +36,7 @@ _STAND_INS = {
     "virsh": "printf ' default\\n other\\n'",
     "virtlayer": """case "$*" in
         *"images --quiet") echo debian:13 ;;
+        *"volumes --quiet") echo web.qcow2 ;;
         *"jobs --quiet --filter state=queued --filter state=running") echo 8 ;;
         *"jobs --quiet") printf '7\\n8\\n' ;;
     esac""",
@@ -130,6 +131,8 @@ def test_images(complete: Complete) -> None:
     assert complete("virtlayer remove ") == ["debian:13"]
     assert complete("virtlayer rmi ") == ["debian:13"]
     assert complete("virtlayer xml d") == ["debian:13"]
+    assert complete("virtlayer xml w") == ["web.qcow2"]
+    assert complete("virtlayer remove-volume ") == ["web.qcow2"]
     assert "debian:13" in complete("virtlayer inspect d")
     assert set(complete("virtlayer remove debian ")) == {"default", "other"}
 

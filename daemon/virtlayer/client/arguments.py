@@ -10,9 +10,9 @@ from virtlayer.client.commands.images import add_images, add_remove, add_tag
 from virtlayer.client.commands.inspect import add_inspect
 from virtlayer.client.commands.jobs import add_cancel, add_job, add_jobs
 from virtlayer.client.commands.login import add_login, add_logout
-from virtlayer.client.commands.pools import add_prune, add_rescan
+from virtlayer.client.commands.pools import add_df, add_prune, add_rescan
 from virtlayer.client.commands.pull import add_pull
-from virtlayer.client.commands.volumes import add_create_volume
+from virtlayer.client.commands.volumes import add_create_volume, add_remove_volume, add_volumes
 from virtlayer.client.common_arguments import add_command, add_everywhere, add_pool
 from virtlayer.client.exits import MEANINGS
 from virtlayer.client.parser import Commands, Parser
@@ -65,10 +65,13 @@ def build_parser() -> Parser:
         add_tag,
         add_remove,
         add_create_volume,
+        add_volumes,
+        add_remove_volume,
         _add_xml,
         add_jobs,
         add_job,
         add_cancel,
+        add_df,
         add_prune,
         add_rescan,
         add_populate,

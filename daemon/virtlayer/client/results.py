@@ -13,6 +13,7 @@ DOCUMENTS = {
     ),
     "create-volume": ("image", "object", "volume", "path", "virtual_size"),
     "remove": ("deleted_volumes", "bytes_freed"),
+    "remove-volume": ("deleted_volumes", "bytes_freed"),
     "prune": ("deleted_volumes", "bytes_freed"),
     "populate": ("images",),
     "rescan": ("layers_found", "layers_lost", "images_lost", "unreferenced_layers"),
@@ -28,6 +29,7 @@ _EVERYWHERE = {"image": "object", "size": "virtual_size", "bytes": "bytes_freed"
 _DELETED = {"volumes": "deleted_volumes"}
 _RENAMED = {
     "remove": _DELETED,
+    "remove-volume": _DELETED,
     "prune": _DELETED,
     "rescan": {
         "found": "layers_found",

@@ -33,6 +33,52 @@ class ImageSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolSummary:
+    """One line of ``ListPools``; capacity and available are in bytes."""
+
+    name: str
+    kind: str
+    state: str
+    capacity: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSummary:
+    """One line of ``ListVolumes``; the size is what it takes of the pool, in bytes."""
+
+    name: str
+    kind: str
+    image: str
+    format: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """What the layers of an image take of the pool, in bytes: its own, and those of others, too."""
+
+    own: int
+    shared: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskUsage:
+    """What a pool holds: numbers of volumes, and bytes. The sizes of images are by their names."""
+
+    capacity: int
+    available: int
+    layers: int
+    layers_bytes: int
+    shared_bytes: int
+    volumes: int
+    volumes_bytes: int
+    prunable_layers: int
+    prunable_bytes: int
+    images: dict[str, ImageSize]
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """A layer of an image in a pool; its size is in compressed bytes."""
 

@@ -11,14 +11,18 @@ from dbus_next.message import Message
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.client.bus.answers import (
+    DiskUsage,
     ImageDetails,
+    ImageSize,
     ImageSummary,
     JobDetails,
     JobSummary,
     LayerProgress,
     Outcome,
+    PoolSummary,
     Progress,
     StartedJob,
+    VolumeSummary,
 )
 from virtlayer.client.bus.failures import remote_error
 from virtlayer.client.bus.values import Options, encoded_options, plain_dict
@@ -98,6 +102,22 @@ class Client:
     async def tag(self, pool: str, image: str, name: str, options: Options) -> None:
         """Give an image another name."""
         await self._manager("TagImage", "sssa{sv}", pool, image, name, options=options)
+
+    async def list_pools(self) -> list[PoolSummary]:
+        """The pools that libvirt has."""
+        reply = await self._manager("ListPools", "")
+        return [PoolSummary(*row) for row in reply.body[0]]
+
+    async def list_volumes(self, pool: str) -> list[VolumeSummary]:
+        """What virtlayer has made in a pool."""
+        reply = await self._manager("ListVolumes", "s", pool)
+        return [VolumeSummary(*row) for row in reply.body[0]]
+
+    async def disk_usage(self, pool: str) -> DiskUsage:
+        """What a pool holds."""
+        found = plain_dict((await self._manager("DiskUsage", "s", pool)).body[0])
+        images = {name: ImageSize(own, shared) for name, own, shared in found.pop("images")}
+        return DiskUsage(**found, images=images)
 
     async def list_configured(self) -> list[dict[str, Any]]:
         """The images that Populate updates, and how they are."""

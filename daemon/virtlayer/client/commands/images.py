@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The commands about the images in pools."""
 
+import contextlib
 from argparse import Namespace
+from collections.abc import Collection
 from typing import Any
 
-from virtlayer.client.bus.answers import ImageDetails
+from virtlayer.client.bus.answers import ImageDetails, ImageSize
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.commands.pools import layers_and_size
 from virtlayer.client.common_arguments import add_command, add_image, add_pool
@@ -14,7 +16,7 @@ from virtlayer.client.parser import Commands
 from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.times import age, iso_time
 from virtlayer.client.waiting import finished, started
-from virtlayer.errors import ImageNotFound
+from virtlayer.errors import ImageNotFound, PoolInactive, PoolNotFound, PoolUnavailable
 from virtlayer.sizes import human_size
 
 _DIGEST_SHOWN = 12
@@ -26,6 +28,11 @@ def short_digest(digest: str | None) -> str:
     return digest.partition(":")[2][:_DIGEST_SHOWN] if digest else "-"
 
 
+def size_or_dash(size: int | None) -> str:
+    """A size for a table; "-" if it is unknown."""
+    return "-" if size is None else human_size(size)
+
+
 IMAGES = Listing(
     "images",
     (
@@ -33,7 +40,10 @@ IMAGES = Listing(
         Column("pool", "POOL", wraps=True),
         Column("digest", "DIGEST", short_digest),
         Column("architecture", "ARCH"),
+        Column("size", "SIZE", size_or_dash),
+        Column("shared_size", "SHARED", size_or_dash),
         Column("pulled_at", "AGE", age),
+        Column("own_size", shown=size_or_dash),
         Column("source", wraps=True),
         Column("image_id"),
         Column("os"),
@@ -56,8 +66,9 @@ def add_images(commands: Commands) -> None:
         "images",
         "list the images in a pool, or in all",
         images,
-        details="AGE is the time since the image was last pulled. What is wrong with images that "
-        "lack layers follows the table.",
+        details="SIZE is what the layers take of the pool, and SHARED the part of it that other "
+        "images have, too. AGE is the time since the image was last pulled. What is wrong with "
+        "images that lack layers follows the table.",
         aliases=("ls",),
     )
     command.add_argument("pool", metavar="POOL", nargs="?", default="")
@@ -68,9 +79,32 @@ async def images(client: Client, arguments: Namespace) -> None:
     """``virtlayer images``."""
     listed = await client.list_images(arguments.pool)
     details = await client.images([image.path for image in listed])
-    for row in print_listing(arguments, [image_document(image) for image in details]):
+    sizes = await _sizes(client, {image.pool for image in details})
+    rows = [
+        image_document(image) | _size_keys(sizes.get((image.pool, image.name))) for image in details
+    ]
+    for row in print_listing(arguments, rows):
         if row["broken"]:
             print_line(f"{row['name']} is broken: {row['broken']}")
+
+
+async def _sizes(client: Client, pools: Collection[str]) -> dict[tuple[str, str], ImageSize]:
+    """The sizes of images by pool and name, as far as their pools can be looked at."""
+    sizes: dict[tuple[str, str], ImageSize] = {}
+    for pool in pools:
+        # Images of a pool that is not active are listed, too.
+        with contextlib.suppress(PoolInactive, PoolNotFound, PoolUnavailable):
+            usage = await client.disk_usage(pool)
+            sizes |= {(pool, name): size for name, size in usage.images.items()}
+    return sizes
+
+
+def _size_keys(size: ImageSize | None) -> dict[str, int | None]:
+    return {
+        "size": size.own + size.shared if size else None,
+        "own_size": size.own if size else None,
+        "shared_size": size.shared if size else None,
+    }
 
 
 def add_tag(commands: Commands) -> None:

@@ -1,16 +1,81 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The commands about a whole pool: ``virtlayer prune`` and ``virtlayer rescan``."""
+"""The commands about whole pools: df, prune and rescan."""
 
 from argparse import Namespace
 from typing import Any
 
+from virtlayer.client.bus.answers import DiskUsage
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.common_arguments import add_command, add_pool
+from virtlayer.client.listing import Column, Listing, add_listing, print_listing
 from virtlayer.client.output import print_fields, print_json, print_line
 from virtlayer.client.parser import Commands
 from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.waiting import finished, started
 from virtlayer.sizes import human_size
+
+USAGE = Listing(
+    "pools can have images",
+    (
+        Column("pool", "POOL", wraps=True),
+        Column("layers_size", "LAYERS", human_size),
+        Column("shared_size", "SHARED", human_size),
+        Column("prunable_size", "PRUNABLE", human_size),
+        Column("volumes_size", "VOLUMES", human_size),
+        Column("available", "AVAILABLE", human_size),
+        Column("capacity", "CAPACITY", human_size),
+        Column("layer_count"),
+        Column("prunable_count"),
+        Column("volume_count"),
+    ),
+    identifier="pool",
+)
+_KINDS = ("dir", "fs", "netfs")
+"""Of pools that can have images."""
+
+
+def add_df(commands: Commands) -> None:
+    """Add ``virtlayer df``."""
+    command = add_command(
+        commands,
+        "df",
+        "show what images and volumes take of a pool, or of all",
+        df,
+        details="LAYERS is what the layers of images take, SHARED the part that several images "
+        "have, and PRUNABLE the part that no image and no volume of the pool needs. VOLUMES is "
+        "what volumes and disks take that were made of images.",
+    )
+    command.add_argument("pool", metavar="POOL", nargs="?", default="", help="(default: all)")
+    add_listing(command, USAGE)
+
+
+async def df(client: Client, arguments: Namespace) -> None:
+    """``virtlayer df``."""
+    pools = await wanted_pools(client, arguments.pool)
+    print_listing(arguments, [_usage_row(pool, await client.disk_usage(pool)) for pool in pools])
+
+
+async def wanted_pools(client: Client, name: str) -> list[str]:
+    """A pool, or for "" all pools that can have images and are active."""
+    if name:
+        return [name]
+    pools = await client.list_pools()
+    return [pool.name for pool in pools if pool.state == "running" and pool.kind in _KINDS]
+
+
+def _usage_row(pool: str, usage: DiskUsage) -> dict[str, Any]:
+    return {
+        "pool": pool,
+        "layers_size": usage.layers_bytes,
+        "shared_size": usage.shared_bytes,
+        "prunable_size": usage.prunable_bytes,
+        "volumes_size": usage.volumes_bytes,
+        "available": usage.available,
+        "capacity": usage.capacity,
+        "layer_count": usage.layers,
+        "prunable_count": usage.prunable_layers,
+        "volume_count": usage.volumes,
+    }
 
 
 def add_prune(commands: Commands) -> None:
