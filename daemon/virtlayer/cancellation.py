@@ -35,7 +35,7 @@ async def to_completion[T](step: Coroutine[object, object, T]) -> T:
 async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyncio.Task[T]]:
     """Begin with a piece of work; when the context is left, it is over, or cancelled.
 
-    Whoever wants what comes of it, or why nothing does, awaits the task within the context.
+    To get its result or its error, await the task within the context.
     """
     task = asyncio.create_task(work)
     try:

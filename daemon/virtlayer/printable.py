@@ -3,7 +3,7 @@
 
 
 def printable(text: str) -> str:
-    """Text with everything escaped that a terminal or a log would obey rather than show.
+    """Text with everything escaped that a terminal or a log would interpret.
 
     Names and messages come from registries and archives, and one may hold an escape sequence.
     """

@@ -92,7 +92,7 @@ def test_a_wrong_password_is_refused(system: System, source: str) -> None:
     assert '"error": "RegistryAuth"' in ended.stderr
 
 
-def test_polkit_refuses_a_stranger(system: System, source: str) -> None:
+def test_polkit_refuses_another_user(system: System, source: str) -> None:
     command = ("virtlayer", "pull", source, "--name=stranger", *ACCESS, "--json")
     ended = system.attempt_as("alice", *command, stdin=PASSWORD)
     assert ended.status != 0

@@ -69,7 +69,7 @@ async def ask_as_root(bus: Bus, member: str, *arguments: str, path: str = "/org/
     return await asyncio.to_thread(lambda: bus.run(*command))
 
 
-async def test_a_session_serves_nobody_but_its_user(tmp_path: Path) -> None:
+async def test_session_serves_only_its_user(tmp_path: Path) -> None:
     with open_directory() as directory, session_bus(directory) as bus:
         async with virtlayerd(bus, tmp_path) as daemon:
             for call in (("ListJobs",), PULL):
@@ -100,9 +100,7 @@ async def test_the_name_is_roots_alone(system: Bus) -> None:
     assert "Access denied" in refused
 
 
-async def test_whom_a_rule_lets_may_pull_and_cancel_the_own_job(
-    system: Bus, tmp_path: Path
-) -> None:
+async def test_polkit_rule_allows_pull_and_cancel_of_own_job(system: Bus, tmp_path: Path) -> None:
     rules = rule("YES", "org.virtlayer1.pull") + rule("NO", "org.virtlayer1.cancel-others")
     async with polkitd(system, rules), hanging(system, tmp_path) as (daemon, source):
         pull = ("Pull", "ssa{sv}", source, "default-pool", "0")
@@ -120,7 +118,7 @@ async def test_whom_a_rule_lets_may_pull_and_cancel_the_own_job(
         assert states == ["cancelled", "cancelled"]
 
 
-async def test_whom_a_rule_bars_may_not(system: Bus, tmp_path: Path) -> None:
+async def test_polkit_rule_denies_user(system: Bus, tmp_path: Path) -> None:
     async with polkitd(system, rule("NO")), virtlayerd(system, tmp_path):
         assert "does not allow org.virtlayer1.pull for you" in await call_as_nobody(system, *PULL)
         inspect = await call_as_nobody(system, "Inspect", "sa{sv}", SOURCE, "0")
@@ -130,7 +128,7 @@ async def test_whom_a_rule_bars_may_not(system: Bus, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interactive", [False, True])
-async def test_who_would_have_to_authenticate_is_told(
+async def test_required_authentication_is_reported(
     system: Bus, tmp_path: Path, interactive: bool
 ) -> None:
     """By the shipped defaults; and there is no agent that could ask."""
@@ -289,7 +287,7 @@ class SlowAgent(Interface):
 
 # polkit takes the agent of another user from nobody but root.
 @pytest.mark.root
-async def test_a_prompt_holds_up_nobody_else(system: Bus, tmp_path: Path) -> None:
+async def test_prompt_delays_no_other_caller(system: Bus, tmp_path: Path) -> None:
     async def everyone(_call: Call) -> None:
         """Polkit may call the agent."""
 
@@ -343,7 +341,7 @@ async def test_a_prompt_holds_up_nobody_else(system: Bus, tmp_path: Path) -> Non
 
 
 @pytest.mark.root
-async def test_polkit_that_hangs_delays_only_who_needs_it_and_not_for_ever(
+async def test_hanging_polkit_delays_only_calls_that_need_it_and_for_a_limited_time(
     system: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("virtlayer.service.bus.authority._ANSWER_SECONDS", 0.2)

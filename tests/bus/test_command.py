@@ -93,7 +93,7 @@ async def test_ctrl_c_cancels_the_job_and_waits_for_its_end(bus: Bus) -> None:
         assert service.job.cancelled.is_set()
 
 
-async def test_a_job_cancelled_by_another_is_told(bus: Bus) -> None:
+async def test_job_cancelled_by_another_client_is_reported(bus: Bus) -> None:
     async def cancelled_elsewhere(job: ScriptedJob) -> None:
         job.end("cancelled", "Cancelled", "The job was cancelled.")
 
@@ -102,7 +102,7 @@ async def test_a_job_cancelled_by_another_is_told(bus: Bus) -> None:
     assert ended.status == 130
 
 
-async def test_a_daemon_that_dies_is_told(bus: Bus) -> None:
+async def test_stopped_daemon_is_reported(bus: Bus) -> None:
     async with stand_in(bus.address, run_until_cancelled) as service:
         async with started("--user", "pull", "d", env=bus.environment) as process:
             assert process.stderr is not None
@@ -114,7 +114,7 @@ async def test_a_daemon_that_dies_is_told(bus: Bus) -> None:
         service.job.cancelled.set()
 
 
-async def test_the_end_of_the_bus_is_told(bus: Bus) -> None:
+async def test_stopped_bus_is_reported(bus: Bus) -> None:
     async def wait_for_the_end(job: ScriptedJob) -> None:
         job.get_on(0.5, "downloading", 2048, 4096)
 
@@ -131,7 +131,7 @@ async def test_the_end_of_the_bus_is_told(bus: Bus) -> None:
         assert "Traceback" not in stderr.decode()
 
 
-async def test_signals_of_strangers_are_not_believed(bus: Bus) -> None:
+async def test_signals_from_other_senders_are_ignored(bus: Bus) -> None:
     async def lied_about(job: ScriptedJob) -> None:
         job.get_on(0.5, "downloading", 2048, 4096)
         stranger = await Connection.opened(session=True, address=bus.address)
@@ -233,7 +233,7 @@ async def test_a_password_is_asked_for_on_a_terminal_and_not_echoed(bus: Bus) ->
         (["cancel", "9"], 3, "virtlayer jobs"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(
+async def test_invalid_arguments_are_refused(
     bus: Bus, arguments: list[str], status: int, told: str
 ) -> None:
     async with stand_in(bus.address, succeed):
@@ -277,13 +277,13 @@ async def test_escape_sequences_of_others_do_not_reach_the_terminal(bus: Bus) ->
 
 
 @pytest.mark.parametrize("arguments", [["images"], ["images", "--json"]])
-async def test_a_service_that_is_not_there_is_told(bus: Bus, arguments: list[str]) -> None:
+async def test_missing_service_is_reported(bus: Bus, arguments: list[str]) -> None:
     ended = await virtlayer("--user", *arguments, env=bus.environment)
     assert ended.status == 5
     assert "virtlayerd --session" in ended.stderr
 
 
-async def test_a_bus_that_is_not_there_is_told() -> None:
+async def test_missing_bus_is_reported() -> None:
     nowhere = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nowhere", "PATH": "/usr/bin"}
     ended = await virtlayer("images", env=nowhere)
     assert ended.status == 5

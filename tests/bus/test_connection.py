@@ -41,7 +41,7 @@ async def test_a_reply_that_the_bus_would_punish_is_an_error(bus: Bus) -> None:
         assert await both.value("Echo", "s", ["still here"]) == "still here"
 
 
-async def test_a_client_that_reads_nothing_holds_up_nobody(bus: Bus) -> None:
+async def test_client_that_does_not_read_delays_no_other(bus: Bus) -> None:
     async with pair(bus) as both:
         deaf = await Connection.opened(session=True, address=bus.address)
         await deaf.ask(

@@ -124,7 +124,7 @@ async def test_large_answer_beyond_the_limit_of_a_bus_is_an_error(bus: Bus) -> N
         assert await both.value("Echo", "s", ["x"]) == "x"
 
 
-async def test_large_answer_that_nobody_wants_is_not_made(bus: Bus) -> None:
+async def test_large_answer_without_a_caller_is_not_made(bus: Bus) -> None:
     async with pair(bus) as both:
         many = Message(destination=NAME, path=ROOT, interface=IFACE, member="Many")
         many.signature, many.body = "u", [33 * 1024 * 1024]
@@ -134,7 +134,7 @@ async def test_large_answer_that_nobody_wants_is_not_made(bus: Bus) -> None:
         assert both.exporter.calls == 0
 
 
-async def test_who_is_not_admitted_is_not_served(bus: Bus) -> None:
+async def test_caller_that_is_not_admitted_is_not_served(bus: Bus) -> None:
     async with pair(bus, closed_to_all=True) as both:
         denied = "org.virtlayer1.Error.NotAuthorized"
         assert await both.error("Echo", "s", ["x"]) == denied

@@ -120,7 +120,7 @@ def end(calls: list[asyncio.Task[Message]]) -> None:
         call.cancel()
 
 
-async def test_sixty_inspections_of_one_user_start_two_and_delay_nobody(
+async def test_sixty_inspections_of_one_user_start_two_and_delay_no_other_user(
     system: Bus, tmp_path: Path, silent: SilentRegistry
 ) -> None:
     async with (

@@ -80,7 +80,7 @@ async def test_version_is_an_option() -> None:
         ("ftp://x/y", {}, "InvalidReference"),
     ],
 )
-async def test_a_call_that_makes_no_sense_starts_no_job(
+async def test_invalid_call_starts_no_job(
     bus: Bus, tmp_path: Path, source: str, options: dict[str, Variant], error: str
 ) -> None:
     async with virtlayerd(bus, tmp_path) as daemon:

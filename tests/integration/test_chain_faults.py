@@ -153,7 +153,7 @@ async def test_a_server_that_dies_is_an_error_and_not_a_hang(
 @pytest.mark.parametrize(
     ("command", "error"), [("pool-destroy", PoolInactive), ("pool-undefine", PoolNotFound)]
 )
-async def test_a_pool_that_goes_during_the_build_is_told(
+async def test_pool_that_disappears_during_the_build_is_reported(
     host: LibvirtHost,
     keeper: Keeper,
     worker: LayerWorker,

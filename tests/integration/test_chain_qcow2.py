@@ -246,7 +246,7 @@ async def test_a_file_system_that_has_only_a_page_cache(tmp_path: Path) -> None:
         assert reads(tmp_path / image.name, 0, 1, MIB)
 
 
-async def test_the_reply_to_a_command_that_was_given_up_is_nobodys(directory: Path) -> None:
+async def test_reply_to_an_abandoned_command_is_dropped(directory: Path) -> None:
     async with daemon_at(directory) as daemon:
         assert await daemon.monitor.execute("query-jobs") == []
         for turns in range(20):
@@ -384,9 +384,7 @@ async def test_a_daemon_that_is_killed_is_a_program_that_failed(
         await work()
 
 
-async def test_a_daemon_that_hangs_is_told(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hanging_daemon_is_reported(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = children()
     async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)

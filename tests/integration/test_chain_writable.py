@@ -239,7 +239,7 @@ async def test_another_s_file_of_that_name_stays(
     assert other.read_bytes() == b"other"
 
 
-async def test_a_worker_that_dies_is_told(
+async def test_killed_worker_is_reported(
     host: LibvirtHost,
     keeper: Keeper,
     pool: Pool,
@@ -258,7 +258,7 @@ async def test_a_worker_that_dies_is_told(
     assert host.volumes(pool.name) == before
 
 
-async def test_a_full_pool_is_told_and_as_it_was_before() -> None:
+async def test_full_pool_is_reported_and_left_unchanged() -> None:
     # A libvirtd of root's may not see what is mounted meanwhile.
     with session_host() as host:
         path = host.pool_directory("full")

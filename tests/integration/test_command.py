@@ -116,7 +116,7 @@ async def test_inspect_stores_nothing(
     assert host.volumes(pool_name) == []
 
 
-async def test_a_password_is_seen_by_nobody(
+async def test_password_is_not_visible(
     daemon: Daemon, private_registry: Registry, pool_name: str
 ) -> None:
     source = private_registry.store(demo(b"private"), "private:1")
@@ -166,7 +166,7 @@ def files_below(place: Path) -> list[Path]:
     return [path for path in place.rglob("*") if path.is_file()]
 
 
-async def test_a_wrong_password_is_told(
+async def test_wrong_password_is_reported(
     daemon: Daemon, private_registry: Registry, pool_name: str
 ) -> None:
     source = private_registry.store(demo(b"wrong"), "wrong:1")
@@ -249,7 +249,7 @@ async def test_credentials_can_be_given_as_podman_takes_them(
         ("docker://{host}/there:1", "{pool}", ["--size=64M"], 6),
     ],
 )
-async def test_what_goes_wrong_has_a_status_and_leaves_nothing(
+async def test_failed_pull_has_a_status_and_leaves_nothing(
     daemon: Daemon,
     registry: Registry,
     host: LibvirtHost,

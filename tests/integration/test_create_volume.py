@@ -179,7 +179,7 @@ async def test_a_volume_is_an_overlay_that_libvirt_knows(place: Place) -> None:
         ("far", ["--size=65G", "--grow"], 2, "grow to 64 GiB"),
     ],
 )
-async def test_what_cannot_be_is_refused_and_leaves_nothing(
+async def test_impossible_volume_is_refused_and_leaves_nothing(
     place: Place, name: str, options: list[str], status: int, text: str
 ) -> None:
     (place.directory / "taken").write_bytes(b"")
@@ -201,7 +201,7 @@ async def test_a_volume_is_not_smaller_than_its_image(place: Place, source: str)
     assert (await place.run("remove", "large", place.pool)).status == 0
 
 
-async def test_an_image_that_is_not_there_is_told(place: Place) -> None:
+async def test_missing_image_is_reported(place: Place) -> None:
     ended = await place.run("create-volume", "demo:2", "v", place.pool)
     assert ended.status == 3
     assert 'has no image "demo:2"' in ended.stderr

@@ -27,7 +27,7 @@ time.sleep(1000)
 """
 
 
-def test_a_program_goes_with_who_started_it() -> None:
+def test_program_ends_with_its_parent() -> None:
     with nothing_left(), adopting():
         known = children()
         with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE) as starter:

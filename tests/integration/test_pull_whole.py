@@ -290,7 +290,7 @@ async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
         (("--format=dir", "--volume=a/b"), 'Invalid volume name "a/b"'),
     ],
 )
-async def test_options_that_make_no_sense_are_refused(
+async def test_invalid_options_are_refused(
     user: PoolUser, options: tuple[str, ...], text: str
 ) -> None:
     ended = await user.fail(*_pull(user, "docker://localhost:1/a", *options))
@@ -504,7 +504,7 @@ async def test_a_disk_that_reaches_out_is_refused(
     assert user.volumes == []
 
 
-async def test_images_with_no_disk_or_several_are_told(user: PoolUser) -> None:
+async def test_images_with_no_disk_or_several_are_reported(user: PoolUser) -> None:
     cases = {
         "has no disk": _disk_image(file("disk/notes.txt"), symlink("disk/a.img", "/etc/passwd")),
         'has 2 disks in /disk, not one: "a.img", "b.raw"': _disk_image(

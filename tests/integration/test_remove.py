@@ -89,7 +89,7 @@ async def test_a_second_name_for_an_image_is_only_a_name(user: PoolUser) -> None
     assert (await user.fail("remove", "other", user.pool)).status == IN_USE
 
 
-async def test_what_is_not_there_cannot_be_removed(user: PoolUser) -> None:
+async def test_missing_image_cannot_be_removed(user: PoolUser) -> None:
     ended = await user.fail("remove", "nothing", user.pool)
     assert (ended.status, '"nothing"' in ended.stderr) == (3, True)
 

@@ -108,7 +108,7 @@ def descriptor_of(content: str) -> int:
 
 
 @pytest.mark.parametrize("way", ["password", "authfile", "auth-fd"])
-async def test_secrets_are_seen_by_nobody(host: LibvirtHost, tmp_path: Path, way: str) -> None:
+async def test_secrets_are_not_visible(host: LibvirtHost, tmp_path: Path, way: str) -> None:
     pool = f"secret-{way}"
     pool_directory = host.start_pool(pool)
     for name in ("bus", "home", "caller"):

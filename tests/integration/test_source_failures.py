@@ -206,7 +206,9 @@ async def test_skopeo_that_is_killed(sources: Sources, registry: Registry) -> No
             await read_to_end(stream)
 
 
-async def test_no_skopeo(sources: Sources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_missing_skopeo_is_reported(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(programs, "_PATH", str(tmp_path))
     with pytest.raises(Internal, match="install"):
         await sources.image("docker://127.0.0.1:1/demo:1")
@@ -227,7 +229,7 @@ def test_protocols_that_do_not_fit(version: object) -> None:
     "reference",
     ["oci:/no:1", "oci-archive:/no.tar", "docker-archive:/no.tar", "dir:/no", "oci:/etc:1"],
 )
-async def test_files_that_are_not_there(sources: Sources, reference: str) -> None:
+async def test_missing_files_are_reported(sources: Sources, reference: str) -> None:
     with pytest.raises(ImageNotFound):
         await sources.image(reference)
 

@@ -178,9 +178,7 @@ async def test_a_config_that_is_known_is_not_asked_for(
     assert asked == [content.config_digest] * 3
 
 
-async def test_an_image_that_is_let_go_has_no_process_any_more(
-    registry: Registry, sources: Sources
-) -> None:
+async def test_closing_image_stops_its_processes(registry: Registry, sources: Sources) -> None:
     reference = registry.store(images.image([BASE]), "let-go:1")
     before = children()
     async with sources.open(reference) as opened:
@@ -314,7 +312,7 @@ async def test_from_a_docker_archive(tmp_path: Path, sources: Sources, name: str
     ],
     ids=["encrypted", "foreign", "artifact", "diff-ids", "config"],
 )
-async def test_images_that_are_none(
+async def test_invalid_images_are_refused(
     registry: Registry, sources: Sources, content: images.Content, said: str
 ) -> None:
     reference = registry.store(content, "none:1")

@@ -83,7 +83,7 @@ async def test_a_chain_is_committed_volume_by_volume(
         assert top.path.stat().st_nlink == 1
 
 
-async def test_another_writer_who_was_first_wins(pools: Pools, pool: Pool) -> None:
+async def test_first_writer_wins(pools: Pools, pool: Pool) -> None:
     theirs = make_qcow2(pool.path / "base.qcow2")
     inode = theirs.stat().st_ino
     async with staging_in(pools, pool) as staging:
@@ -93,7 +93,7 @@ async def test_another_writer_who_was_first_wins(pools: Pools, pool: Pool) -> No
     assert theirs.stat().st_ino == inode
 
 
-async def test_a_foreign_file_in_the_place_stays_and_is_told(pools: Pools, pool: Pool) -> None:
+async def test_foreign_file_with_the_name_is_kept_and_reported(pools: Pools, pool: Pool) -> None:
     theirs = pool.path / "base.qcow2"
     theirs.write_bytes(b"something else")
     async with staging_in(pools, pool) as staging:

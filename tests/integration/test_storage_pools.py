@@ -36,9 +36,7 @@ def make_qcow2(path: Path, *, backing: str | None = None) -> None:
     )
 
 
-async def test_a_pool_that_is_not_there_is_named_with_those_that_are(
-    pools: Pools, pool: Pool
-) -> None:
+async def test_missing_pool_is_named_with_the_existing_pools(pools: Pools, pool: Pool) -> None:
     with pytest.raises(PoolNotFound, match=f'"nowhere".*{pool.name}'):
         await pools.get("nowhere")
 
@@ -99,7 +97,7 @@ async def test_a_volume_that_went_behind_libvirts_back_is_gone(pools: Pools, poo
     assert await pools.volume(pool, "base.qcow2") is None
 
 
-async def test_a_pool_that_stops_or_goes_meanwhile_is_told(host: LibvirtHost, pools: Pools) -> None:
+async def test_pool_that_stops_or_disappears_is_reported(host: LibvirtHost, pools: Pools) -> None:
     host.start_pool("brief")
     pool = await pools.get("brief")
     host.virsh("pool-destroy", "brief")

@@ -191,7 +191,7 @@ async def test_what_a_former_version_left_is_swept(pool: Pool) -> None:
     shutil.rmtree(parent)
 
 
-async def test_a_directory_that_has_gone_is_told(pools: Pools, pool: Pool) -> None:
+async def test_missing_directory_is_reported(pools: Pools, pool: Pool) -> None:
     shutil.rmtree(pool.path)
     with pytest.raises(PoolInactive, match=f"{pool.name}.*is missing"):
         async with staging_in(pools, pool):
@@ -200,7 +200,7 @@ async def test_a_directory_that_has_gone_is_told(pools: Pools, pool: Pool) -> No
 
 
 @pytest.mark.parametrize("inodes", range(2, 9))
-async def test_a_full_pool_is_told(pools: Pools, pool: Pool, inodes: int) -> None:
+async def test_full_pool_is_reported(pools: Pools, pool: Pool, inodes: int) -> None:
     # .virtlayer, lock, claims, the claim, staging, the directory, and a file that is tried there.
     with small_filesystem(pool.path, 1024**2, inodes=inodes):
         with pytest.raises(NoSpace, match=pool.name) if inodes < 8 else contextlib.nullcontext():

@@ -237,7 +237,7 @@ async def test_the_end_in_the_middle_of_a_job(
     assert len(host.volumes(pool)) == 1
 
 
-async def test_a_libvirtd_that_hangs_keeps_nobody_from_ending(
+async def test_hanging_libvirtd_does_not_delay_the_exit(
     tmp_path: Path, registry: FaultyRegistry, home: Path
 ) -> None:
     (tmp_path / "bus").mkdir()

@@ -221,7 +221,7 @@ async def test_a_container_has_it_in_its_own_elements(user: PoolUser, tmp_path: 
     assert source.attrib == {"file": str(user.path / "container.qcow2")}
 
 
-async def test_what_is_not_there_is_told(user: PoolUser) -> None:
+async def test_missing_names_are_reported(user: PoolUser) -> None:
     assert (await user.fail("xml", "nothing", user.pool)).status == 3
     await user.pull(bootable(CONFIG), "program")
     with_volume = ("xml", "program", user.pool, "--volume=unused.qcow2")

@@ -130,7 +130,7 @@ def test_a_volume_is_not_finished_while_a_program_has_it(keeper: RawKeeper, pool
     keeper.get("release", number=staging, failed=False)
 
 
-def test_who_asks_twice_for_an_end_waits_twice(keeper: RawKeeper) -> None:
+def test_second_request_for_an_end_waits_too(keeper: RawKeeper) -> None:
     with pairs(socket.SOCK_SEQPACKET) as [control]:
         program = start(keeper, "unpacker", control)
     [pidfd] = program.descriptors

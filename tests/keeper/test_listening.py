@@ -117,7 +117,7 @@ def test_other_users_are_refused(host: LibvirtHost) -> None:
     assert '"done"' in answers[1]
 
 
-def test_it_ends_when_nobody_is_connected(host: LibvirtHost) -> None:
+def test_keeper_exits_without_connections(host: LibvirtHost) -> None:
     with listening(host.uri, "[service]\nidle-timeout = 1\n") as keeper:
         with keeper.connected() as service:
             assert service.get("hello")

@@ -220,7 +220,7 @@ def test_a_long_request_may_come_in_pieces() -> None:
         assert json.loads(keeper.connection.recv(1024))["done"] == {"root": os.geteuid() == 0}
 
 
-def test_descriptors_that_nobody_wants_are_closed() -> None:
+def test_unexpected_descriptors_are_closed() -> None:
     with raw_keeper() as keeper, tempfile.TemporaryFile() as file:
         before = _state(keeper)
         for _ in range(20):

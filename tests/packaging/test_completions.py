@@ -171,7 +171,7 @@ def test_zsh_reads_its_file(installed: Path) -> None:
     subprocess.run(["zsh", "-n", path], check=True)
 
 
-def test_zsh_is_told_the_same(installed: Path, environment: dict[str, str]) -> None:
+def test_zsh_completes_the_same(installed: Path, environment: dict[str, str]) -> None:
     path = installed / "usr/share/zsh/vendor-completions/_virtlayer"
 
     def told(state: str, line: str) -> str:

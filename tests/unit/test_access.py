@@ -69,7 +69,7 @@ async def test_flags(tmp_path: Path) -> None:
         assert [flag.partition("=")[0] for flag in flags] == ["--authfile"]
 
 
-async def test_paths_that_are_not_there(tmp_path: Path) -> None:
+async def test_missing_paths_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="/no does not exist"):
         await Access(authfile=Path("/no")).settled(secrets_deadline())
     for path, problem in (("/no", "/no is not a directory"), ("/" + "x" * 300, "cannot read")):
@@ -129,6 +129,6 @@ async def test_a_descriptor_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> 
         os.close(writing)
 
 
-async def test_a_descriptor_that_is_none() -> None:
+async def test_invalid_descriptor_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="cannot be read"):
         await Access(auth_fd=10_000).settled(secrets_deadline())

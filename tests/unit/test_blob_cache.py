@@ -165,7 +165,7 @@ async def test_a_blob_can_be_read_while_it_arrives(cache: BlobCache, keep: bool)
 
 
 @pytest.mark.parametrize("keep", [True, False])
-async def test_who_reads_on_hears_that_it_was_the_wrong_blob(cache: BlobCache, keep: bool) -> None:
+async def test_reader_of_a_wrong_blob_gets_the_error(cache: BlobCache, keep: bool) -> None:
     wrong = Source(b"x" * len(CONTENT))
     async with cache.fetch(
         layer_of(CONTENT), wrong, User(), keep=keep, on_bytes=lambda _: None

@@ -223,7 +223,7 @@ async def test_everything_is_there_after_opening_again(path: Path) -> None:
         assert await catalog.list() == before
 
 
-async def test_nobody_else_can_read_it(path: Path, catalog: Catalog) -> None:
+async def test_catalog_is_readable_for_its_owner_only(path: Path, catalog: Catalog) -> None:
     await remember(catalog, "default", DEMO)
     modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert modes

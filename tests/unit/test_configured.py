@@ -84,7 +84,7 @@ def test_everything_that_can_be_said(images: Path) -> None:
         ('source = "docker://a/b"\npassword = "secret"', 'line 2: unknown key "password"'),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(images: Path, text: str, complaint: str) -> None:
+def test_errors_name_their_line(images: Path, text: str, complaint: str) -> None:
     found = only(images, text)
     assert isinstance(found.request, InvalidArgument)
     assert complaint in found.request.message

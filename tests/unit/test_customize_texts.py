@@ -190,9 +190,7 @@ def test_what_is_no_host_name_is_refused(name: str) -> None:
         ([(number, number, 1) for number in range(341)], "340"),
     ],
 )
-def test_maps_that_make_no_sense_are_refused(
-    ranges: list[tuple[int, int, int]], problem: str
-) -> None:
+def test_invalid_maps_are_refused(ranges: list[tuple[int, int, int]], problem: str) -> None:
     with pytest.raises(InvalidArgument, match=problem) as caught:
         IdMap([IdRange(*one) for one in ranges], "uid-map")
     assert "uid-map" in caught.value.message

@@ -82,7 +82,7 @@ async def forever(_job: Job) -> object:
     raise AssertionError
 
 
-async def test_a_job_that_works_is_told_once_and_in_order() -> None:
+async def test_successful_job_is_announced_once_and_in_order() -> None:
     jobs, witness = make()
 
     async def operation(job: Job) -> object:
@@ -384,7 +384,7 @@ async def test_a_listener_with_a_defect_harms_no_job(caplog: pytest.LogCaptureFi
     assert witness.of(job.id)[-1] == ("finished", "done")
 
 
-async def test_at_most_ten_notices_a_second_and_the_last_one_is_told() -> None:
+async def test_at_most_ten_notices_a_second_including_the_last_one() -> None:
     jobs, witness = make()
 
     async def operation(job: Job) -> object:
@@ -406,7 +406,7 @@ async def test_at_most_ten_notices_a_second_and_the_last_one_is_told() -> None:
     assert values[-1] == 1.0
 
 
-async def test_a_quiet_end_of_a_burst_is_told_too() -> None:
+async def test_end_of_a_burst_is_announced() -> None:
     told: list[int] = []
     last = asyncio.Event()
 

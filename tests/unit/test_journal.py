@@ -93,7 +93,7 @@ def test_fields_have_our_prefix() -> None:
 FORGED = "x\nINFO: Job 7: done\u2028\x1b[31m\ud800"
 
 
-def test_a_message_of_somebody_else_cannot_forge_a_line() -> None:
+def test_message_of_another_user_cannot_forge_a_line() -> None:
     code = (
         "import logging; from virtlayer import journal; journal.configure_logging('virtlayerd');"
         f"text = {FORGED!r};"
@@ -110,6 +110,6 @@ def test_a_message_of_somebody_else_cannot_forge_a_line() -> None:
     assert r"  INFO: Job 7: done" in lines
 
 
-def test_a_field_of_somebody_else_is_one_line() -> None:
+def test_field_of_another_user_is_one_line() -> None:
     [(name, value)] = journal.fields(pool=FORGED)["journal_fields"].items()  # type: ignore[attr-defined]
     assert (name, value) == ("VIRTLAYER_POOL", r"x\x0aINFO: Job 7: done\u2028\x1b[31m\ud800")

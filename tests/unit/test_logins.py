@@ -72,7 +72,7 @@ def test_login_reaches_its_registry_alone(key: str, registry: str) -> None:
     assert logins_for(logins, {"elsewhere"}) == {}
 
 
-def test_login_without_a_secret_is_none() -> None:
+def test_login_without_a_secret_is_dropped() -> None:
     assert logins_for({"host": {}}, {"host"}) == {}
 
 

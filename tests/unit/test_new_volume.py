@@ -45,7 +45,7 @@ def test_a_name_is_taken_to_the_letter(name: str) -> None:
         {"name": "v", "root_password": "x", "root_password_fd": 0},
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         NewVolume(**options | {"name": parse_volume_name(options["name"])})
 
@@ -79,7 +79,7 @@ def test_a_hash_is_one_that_every_libc_knows(password: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "p" * 512, "SECRET\n", "SECRET\0more", "SECRET\x7f"])
-def test_what_nobody_can_type_is_no_password(password: str) -> None:
+def test_password_with_control_characters_is_refused(password: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         hash_password(password)
     assert "SECRET" not in caught.value.message

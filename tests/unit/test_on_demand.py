@@ -26,7 +26,7 @@ class Reaped:
             self.events.append("gone")
 
 
-async def test_nothing_is_started_that_nobody_needs() -> None:
+async def test_unneeded_worker_is_not_started() -> None:
     process = Reaped()
     async with OnDemand(process.running()) as demand:
         demand.let_go()
@@ -53,7 +53,7 @@ async def test_it_ends_while_the_caller_does_the_rest() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_it_is_gone_in_the_end_though_it_was_let_go_before(times: int) -> None:
+async def test_released_worker_has_ended_at_the_end(times: int) -> None:
     process = Reaped()
     async with OnDemand(process.running()) as demand:
         await demand.worker()
@@ -63,7 +63,7 @@ async def test_it_is_gone_in_the_end_though_it_was_let_go_before(times: int) -> 
     assert process.events == ["started", "gone"]
 
 
-async def test_who_waits_is_told_why_it_does_not_start() -> None:
+async def test_waiting_caller_gets_the_start_error() -> None:
     @asynccontextmanager
     async def broken() -> AsyncIterator[str]:
         if not started:

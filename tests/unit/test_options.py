@@ -173,7 +173,7 @@ def test_paths_are_for_a_session_alone(
         given.check_paths(source, session=False)
 
 
-def test_descriptor_of_an_image_in_a_registry_makes_no_sense() -> None:
+def test_descriptor_of_an_image_in_a_registry_is_refused() -> None:
     reading, writing = os.pipe()
     given = parse({"source-fd": Variant("h", 0)}, descriptors=(reading,))
     given.check_paths(LOCAL, session=False)

@@ -44,7 +44,7 @@ async def may_use(belonging: Belonging, digest: str = A) -> bool:
     return await belonging.may_use([digest]) == {digest}
 
 
-async def test_content_of_nobody_is_used_by_nobody(catalog: Catalog) -> None:
+async def test_content_without_an_owner_is_not_reused(catalog: Catalog) -> None:
     for obtained in (TEAM, ANONYMOUS, LOCAL):
         assert not await may_use(pull(catalog, obtained))
 
@@ -96,7 +96,7 @@ async def test_everything_is_shared_in_a_session(catalog: Catalog) -> None:
     assert not await may_use(pull(catalog, TEAM))
 
 
-async def test_config_is_known_only_to_whom_it_belongs(catalog: Catalog) -> None:
+async def test_config_is_known_only_to_its_owners(catalog: Catalog) -> None:
     await remember(catalog, "default", DEMO)
     await pull(catalog, TEAM).downloaded(DEMO.image_id)
     assert await pull(catalog, TEAM).known_config(DEMO.image_id) == DEMO.config

@@ -10,7 +10,7 @@ from tests.support.leftovers import nothing_left
 from virtlayer.dbus.received import close_received
 
 
-def test_socket_that_lingers_holds_nobody_up() -> None:
+def test_lingering_socket_delays_no_reader() -> None:
     """close(2) of it waits until its peer has read everything, or for this time."""
     with nothing_left(), socket.create_server(("127.0.0.1", 0)) as server:
         lingering = socket.create_connection(server.getsockname())

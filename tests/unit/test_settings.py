@@ -38,7 +38,7 @@ def test_the_limits_themselves_are_taken(tmp_path: Path, depth: int) -> None:
         ("dept-limit = 3", 'unknown key "storage.dept-limit"'),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_its_line(
+def test_invalid_settings_are_refused_with_their_line(
     tmp_path: Path, line: str, problem: str
 ) -> None:
     path = tmp_path / "virtlayerd.toml"

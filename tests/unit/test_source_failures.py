@@ -120,7 +120,7 @@ def test_message_is_the_fatal_line_of_a_log() -> None:
     )
 
 
-def test_what_a_registry_says_is_made_harmless() -> None:
+def test_text_of_a_registry_is_escaped_and_bounded() -> None:
     message = str(failure(REGISTRY, "\x1b[31mred\nnext line\x07" + "x" * 10_000))
     assert message.isprintable()
     assert len(message) < 1000

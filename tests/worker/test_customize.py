@@ -139,7 +139,7 @@ async def test_symlinks_of_shadow_stay_inside_the_image(
         ([file("etc/passwd", bytes(5 * MIB))], "larger than 4 MiB"),
     ],
 )
-async def test_images_without_a_usable_root_are_told_apart(
+async def test_images_without_a_usable_root_get_different_errors(
     worker: LayerWorker, tmp_path: Path, entries: list[Entry], problem: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=problem) as caught:

@@ -312,7 +312,7 @@ async def test_ids_are_mapped_once_an_inode_wherever_they_stand(tmp_path: Path) 
     assert differences(scan(tmp_path / "root"), expected) == []
 
 
-async def test_an_image_without_root_is_told(tmp_path: Path) -> None:
+async def test_image_without_root_is_reported(tmp_path: Path) -> None:
     await build_directory(tmp_path / "root", [layer(directory("etc"))])
     with pytest.raises(InvalidArgument, match='"demo:1" has no /etc/passwd'):
         await customize(tmp_path / "root", Customization(root_password_hash="$6$x"))
@@ -334,7 +334,7 @@ async def test_a_layer_with_too_many_entries_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["bytes", "inodes"])
-async def test_a_full_pool_is_told(what: str, tmp_path: Path) -> None:
+async def test_full_pool_is_reported(what: str, tmp_path: Path) -> None:
     many = [file(str(number), bytes(1000)) for number in range(600)]
     large = [file("large", os.urandom(2 * MIB))]
     place = tmp_path / "pool"

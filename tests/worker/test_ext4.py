@@ -327,7 +327,7 @@ async def test_kernel_goes_on_where_the_layers_end(worker: LayerWorker, tmp_path
     assert_sound(volume)
 
 
-async def test_a_volume_that_is_given_up_between_its_layers_is_let_go(
+async def test_volume_abandoned_between_its_layers_is_closed(
     worker: LayerWorker, tmp_path: Path
 ) -> None:
     descriptors = Path(f"/proc/{worker.pid}/fd")

@@ -64,7 +64,7 @@ def found(filesystem: Ext4Filesystem, path: bytes) -> bool:
 
 
 @pytest.mark.parametrize("spelling", ["{}", "/{}", "./{}", "{}/"])
-async def test_expected_paths_need_no_server_any_more(volume: Path, spelling: str) -> None:
+async def test_expected_paths_need_no_further_request(volume: Path, spelling: str) -> None:
     async with opened(volume) as (filesystem, connection):
         filesystem.expect([spelling.format(path.decode()).encode() for path in _PATHS])
         connection.shutdown(socket.SHUT_RDWR)
@@ -94,7 +94,7 @@ async def test_paths_that_lead_nowhere(volume: Path) -> None:
         assert found(filesystem, _LAST)
 
 
-async def test_what_cannot_be_read_is_told_to_those_who_ask_for_it(volume: Path) -> None:
+async def test_failed_read_ahead_is_reported_to_its_readers(volume: Path) -> None:
     async with opened(volume) as (filesystem, connection):
         connection.shutdown(socket.SHUT_RDWR)
         filesystem.expect([_LAST])

@@ -118,7 +118,7 @@ def test_server_that_never_shakes_hands_is_an_error_after_the_deadline(
             begin(ours)
 
 
-async def test_read_ahead_of_a_server_that_hangs_is_told_to_the_reader(volume: Path) -> None:
+async def test_read_ahead_of_a_hanging_server_is_reported_to_the_reader(volume: Path) -> None:
     async with _stoppable(volume) as (connection, stop):
         with Ext4Filesystem.opened(connection.dup(), _SECONDS) as filesystem:
             stop()

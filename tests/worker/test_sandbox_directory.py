@@ -145,7 +145,7 @@ def test_what_is_inside_can_be_made(place: Path, how: str, root: bool) -> None:
     assert {*outcomes.values()} == {"worked"}, outcomes
 
 
-def test_who_makes_devices_opens_none(place: Path) -> None:
+def test_worker_that_makes_devices_opens_none(place: Path) -> None:
     outcomes = _outcomes(place, "apply", _ENTER + _MORE_FORBIDDEN_TO_APPLY + _REPORT, root=True)
     assert {*outcomes.values()} == {str(errno.EPERM)}, outcomes
 

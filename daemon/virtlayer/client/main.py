@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Exit.CANCELLED
     except BrokenPipeError:
-        # Whoever read our output has enough; the interpreter must not flush into it again.
+        # The reader of our output has ended; the interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     return Exit.OK

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What an image wants to be run: the part of its OCI config that a container engine would obey.
+"""What an image wants to be run: the part of its OCI config that a container engine would apply.
 
 The format is that of the OCI image-spec, config.md ("Properties", ``config``).
 """

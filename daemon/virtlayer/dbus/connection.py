@@ -112,7 +112,7 @@ class Connection(MessageBus):
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect when the bus has taken every message, or takes none any more."""
+        """Disconnect when the bus has taken every message, or has stopped taking them."""
         if not self._disconnected:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._outgoing.drained(), _CLOSE_PATIENCE)

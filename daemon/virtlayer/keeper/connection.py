@@ -35,7 +35,7 @@ an overlay whose backing file is a FIFO, of no stated format; it answers pings m
 
 
 class _Lost(Exception):
-    """libvirtd has gone since the last call."""
+    """The connection to libvirtd was lost since the last call."""
 
 
 class Hypervisor:

@@ -114,7 +114,7 @@ class Life:
                 await asyncio.sleep(_LOOK_INTERVAL)
 
     async def _idle(self) -> None:
-        """Return when nothing has gone on for the time of the settings."""
+        """Return after the idle timeout."""
         if not self._idle_timeout:
             await asyncio.Event().wait()
         quiet_since = self._clock()

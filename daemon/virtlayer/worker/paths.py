@@ -31,7 +31,7 @@ class NoDirectory(Lost):
 
 
 class Place(NamedTuple):
-    """A name in a directory, and what is there: not a symlink any more; None for nothing."""
+    """A name in a directory, and what is there: never a symlink; None for nothing."""
 
     directory: int
     name: bytes

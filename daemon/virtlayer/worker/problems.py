@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What can be wrong with a layer, and how an error shows the names that a stranger chose."""
+"""What can be wrong with a layer, and how an error shows untrusted names."""
 
 from virtlayer.printable import printable
 
@@ -55,7 +55,7 @@ class StreamTooLong(Exception):
 
 
 def quoted(name: bytes) -> str:
-    """A name for a message: of bounded length, without what a terminal or a log would obey."""
+    """A name for a message: of bounded length, without control characters."""
     text = name[: 4 * _SHOWN].decode(errors="backslashreplace")
     if len(text) > _SHOWN:
         tail = name[-2 * _SHOWN :].decode(errors="backslashreplace")

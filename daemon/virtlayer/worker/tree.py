@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a layer is applied to: directories, names and nodes, whoever stores them."""
+"""What a layer is applied to: directories, names and nodes, in any kind of storage."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.visibility import OrdinaryUser, SeesAll, Viewer
 
 _ANSWER_SECONDS = 20
-"""For polkit to run its rules; a call that waits for ever would be counted for ever."""
+"""For polkit to run its rules; a call that waits without a limit would count without a limit."""
 _ALLOW_USER_INTERACTION = 1
 """Of CheckAuthorizationFlags."""
 

@@ -286,7 +286,7 @@ class Manager(Interface):
         gives={"description": "a{sv}"},
     )
     async def describe_volume(self, call: Call, pool: str, volume: str) -> dict[str, Variant]:
-        """Tell where a volume is, and which image it stands on."""
+        """Describe where a volume is, and which image it is backed by."""
         found = await describe_volume(
             self._services, parse_pool_name(pool), parse_volume_name(volume)
         )

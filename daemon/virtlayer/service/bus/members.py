@@ -116,7 +116,7 @@ class Interface:
         self._place = (outlet, path)
 
     def unexported(self) -> None:
-        """Send no signals any more; for the exporter."""
+        """Stop sending signals; for the exporter."""
         self._place = None
 
     def announce(self, *functions: str) -> None:
@@ -152,7 +152,7 @@ def method[**P, R](
         gives: The signatures of its results by their names.
         waits: Whether it waits for a job.
         private: Whether it is for ``Interface.owners`` and managers only.
-        large: Whether its results can be many; what the function returns is not changed any more.
+        large: Whether its results can be many; what the function returns is not changed later.
     """
 
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

@@ -179,7 +179,7 @@ class ObjectManager(Interface):
 
     @signal("InterfacesRemoved", object_path="o", interfaces="as")
     def interfaces_removed(self, path: str, interfaces: list[str]) -> None:
-        """Tell that an object has gone."""
+        """Announce that an object no longer exists."""
 
     def announce_added(self, path: str, interfaces: Interfaces) -> None:
         """Emit InterfacesAdded."""

@@ -29,7 +29,7 @@ class ChainLayerProgress(Protocol):
     """The part of ``jobs.progress.LayerProgress`` that is used here."""
 
     def add_downloaded(self, size: int) -> None:
-        """Count compressed bytes that need no download any more."""
+        """Count compressed bytes that have arrived."""
 
     def add_applied(self, size: int) -> None:
         """Count compressed bytes that are in their volume."""

@@ -61,7 +61,7 @@ class StorageDaemon:
         return client
 
     def let_go(self) -> None:
-        """Say that it is not needed any more: it ends while the caller does the rest."""
+        """Say that it is no longer needed: it ends while the caller does the rest."""
         self._program.terminate()
 
 

@@ -43,7 +43,7 @@ class JobListener(Protocol):
         """The job is over; it stays readable for a while."""
 
     def removed(self, job: "Job") -> None:
-        """The job is not readable any more."""
+        """The job is no longer readable."""
 
 
 class Job:

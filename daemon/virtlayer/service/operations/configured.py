@@ -108,8 +108,8 @@ class ConfiguredImage:
     Attributes:
         file: Where that is said.
         pool: The name of the pool; "" if the file cannot be understood.
-        name: The name that the image has there; likewise.
-        source: The reference in its full form; likewise.
+        name: The name that the image has there; "" if unknown.
+        source: The reference in its full form; "" if unknown.
         interval: How long, in seconds, what is there is new enough.
         request: The pull that updates it, or why there is none.
     """

@@ -40,7 +40,7 @@ async def record_layer(
 
 def _with_owners(before: LayerRecord | None, new: LayerRecord) -> LayerRecord:
     if before is None or _built_from(before) != _built_from(new):
-        # The name says what the volume is built from. Whoever says something else is wrong.
+        # The name says what the volume is built from. A record that says something else is wrong.
         return new
     layers = tuple(
         dataclasses.replace(layer, owners=layer.owners | own.owners)

@@ -36,7 +36,7 @@ class OnDemand[Process]:
             self._life = asyncio.create_task(self._live(), name="worker on demand")
 
     def let_go(self) -> None:
-        """Say that it is not needed any more: the process ends while the caller does the rest."""
+        """Say that it is no longer needed: the process ends while the caller does the rest."""
         # Once only: a second cancellation would take the process for gone before it is.
         if self._life is not None and not self._life.cancelling():
             self._life.cancel()
@@ -51,7 +51,7 @@ class OnDemand[Process]:
             async with self._started as worker:
                 self._worker.set_result(worker)
                 await asyncio.Event().wait()
-        # Whatever it is: who waits for the worker would wait for ever if it were kept from him.
+        # Any error: otherwise callers that wait for the worker would block forever.
         except Exception as error:
             if self._worker.done():
                 raise

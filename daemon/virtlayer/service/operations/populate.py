@@ -48,8 +48,8 @@ class PopulatedImage:
     Attributes:
         file: Its file in images.d.
         pool: The pool; "" if the file is wrong.
-        name: The name there; likewise.
-        source: The reference; likewise.
+        name: The name there; "" if unknown.
+        source: The reference; "" if unknown.
         outcome: What was done.
         digest: Of the manifest; "" if there is no image.
         layers_built: How many layers are new.

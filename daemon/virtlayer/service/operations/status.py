@@ -20,12 +20,12 @@ class ImageStatus:
     Attributes:
         file: Its file in images.d.
         pool: The pool; "" if the file is wrong.
-        name: The name there; likewise.
-        source: The reference; likewise.
+        name: The name there; "" if unknown.
+        source: The reference; "" if unknown.
         digest: Of what the pool has; "" if it has no such image.
         pulled_at: When that was last pulled or confirmed, in microseconds since 1970; 0 for never.
-        checked_at: When Populate last tried, likewise.
-        due_at: When the refresh interval is over, likewise; 0 for now.
+        checked_at: When Populate last tried, in the same unit.
+        due_at: When the refresh interval is over, in the same unit; 0 for now.
         versions: How many former versions there are, kept or in use.
         error: The name of the error that the last attempt met, or that the file has; "" if none.
         message: What is wrong.

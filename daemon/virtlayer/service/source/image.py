@@ -2,7 +2,7 @@
 """Manifests, indexes and configs, typed and bounded.
 
 Formats: OCI image-spec v1.1 (manifest.md, image-index.md, config.md, descriptor.md, layer.md) and
-Docker's "Image Manifest V 2, Schema 2". Everything here comes from a stranger.
+Docker's "Image Manifest V 2, Schema 2". Everything here is untrusted.
 """
 
 import json

@@ -73,7 +73,7 @@ def policy_files(policy: SignaturePolicy) -> tuple[Path, ...]:
     try:
         named = _paths_in(_parsed(policy.file))
     except PolicyRejected:
-        # Whoever needs the policy says so.
+        # The error is raised where the policy is used.
         return (policy.file,)
     return (policy.file, *named)
 

@@ -106,7 +106,7 @@ class OpenImage:
         return self._proxies.blob(layer)
 
     def let_go(self) -> None:
-        """Say that no blob is wanted any more: processes end while the caller does the rest."""
+        """Say that no further blob is needed: processes end while the caller does the rest."""
         self._proxies.begin_close()
 
 

@@ -39,7 +39,7 @@ _ERRORS: dict[str, type[errors.VirtlayerError]] = {
 type Advice = Mapping[type[errors.VirtlayerError], str]
 """What a user can do about an error: a sentence."""
 
-MEND_IT = "Rebuild the image."
+REBUILD_IT = "Rebuild the image."
 
 
 class Worker:
@@ -153,7 +153,7 @@ class Worker:
                     advice = self._advice.get(kind, "")
                     raise kind(f"{subject} {problem}. {advice}".rstrip())
                 case _:
-                    raise senseless(subject)
+                    raise unexpected_reply(subject)
         raise await self._crash(subject)
 
     async def _crash(self, subject: str) -> errors.Internal:
@@ -169,7 +169,7 @@ class Worker:
         )
 
 
-def senseless(subject: str) -> errors.Internal:
+def unexpected_reply(subject: str) -> errors.Internal:
     """What to raise about an answer that is invalid."""
     return errors.Internal(f"Unexpected reply of the layer worker for {subject}.")
 

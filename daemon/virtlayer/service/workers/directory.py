@@ -15,12 +15,12 @@ from virtlayer import errors
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.programs import Kind
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
+from virtlayer.service.workers.conversation import REBUILD_IT, Worker, unexpected_reply
 from virtlayer.settings import LayerSettings
 
 _ADVICE = {
     errors.NoSpace: "Free some space in the pool.",
-    errors.MalformedLayer: MEND_IT,
+    errors.MalformedLayer: REBUILD_IT,
 }
 
 
@@ -86,7 +86,7 @@ class DirectoryWorker(Worker):
             case {"entries": int(entries)}:
                 return entries
             case _:
-                raise senseless(layer.description)
+                raise unexpected_reply(layer.description)
 
     async def finish(self, description: str) -> FinishedDirectory:
         """Give the directories their permissions and times; nothing can be applied afterwards.
@@ -108,7 +108,7 @@ class DirectoryWorker(Worker):
                     squashed=squashed, skipped_devices=devices, skipped_attributes=attributes
                 )
             case _:
-                raise senseless(description)
+                raise unexpected_reply(description)
 
 
 async def customize_directory(
@@ -136,4 +136,4 @@ async def customize_directory(
             case {"skipped_devices": int(devices)}:
                 return devices
             case _:
-                raise senseless(description)
+                raise unexpected_reply(description)

@@ -13,12 +13,12 @@ from typing import Self
 from virtlayer import errors
 from virtlayer.protocol.programs import Kind
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
+from virtlayer.service.workers.conversation import REBUILD_IT, Worker, unexpected_reply
 from virtlayer.settings import LayerSettings
 
 _ADVICE = {
     errors.NoSpace: "Free some space in the pool.",
-    errors.MalformedLayer: MEND_IT,
+    errors.MalformedLayer: REBUILD_IT,
     errors.InvalidArgument: 'To use its file system, pull it without the option "format=disk".',
 }
 
@@ -104,4 +104,4 @@ class DiskWorker(Worker):
             case {"name": str(name), "size": int(size)}:
                 return FoundDisk(name=name, size=size)
             case _:
-                raise senseless(description)
+                raise unexpected_reply(description)

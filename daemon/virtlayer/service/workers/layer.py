@@ -16,12 +16,12 @@ from virtlayer.protocol.programs import Kind
 from virtlayer.service.blobs.announcement import announced
 from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.conversation import MEND_IT, Worker, senseless
+from virtlayer.service.workers.conversation import REBUILD_IT, Worker, unexpected_reply
 from virtlayer.settings import LayerSettings
 
 _ADVICE = {
     errors.NoSpace: "Pull it with a larger size, or free some space in the pool.",
-    errors.MalformedLayer: MEND_IT,
+    errors.MalformedLayer: REBUILD_IT,
 }
 
 
@@ -101,4 +101,4 @@ class LayerWorker(Worker):
             case {"entries": int(entries), "disks": int(disks), "free_bytes": int(free_bytes)}:
                 return AppliedLayer(entries=entries, disks=disks, free_bytes=free_bytes)
             case _:
-                raise senseless(request.description)
+                raise unexpected_reply(request.description)

@@ -16,11 +16,11 @@ from typing import BinaryIO, Self
 from virtlayer import errors
 from virtlayer.protocol.programs import Kind
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.conversation import MEND_IT, Advice, Worker
+from virtlayer.service.workers.conversation import REBUILD_IT, Advice, Worker
 from virtlayer.settings import LayerSettings
 from virtlayer.sizes import MIB
 
-_ADVICE: Advice = {errors.MalformedLayer: MEND_IT}
+_ADVICE: Advice = {errors.MalformedLayer: REBUILD_IT}
 _PATIENCE = 120.0
 """Seconds without a byte after which the process is given up."""
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the layer worker gives up before it reads a byte of what a stranger wrote."""
+"""What the layer worker gives up before it reads untrusted data."""

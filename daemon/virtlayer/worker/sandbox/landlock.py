@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Access to files that a process gives up for ever (landlock(7))."""
+"""Access to files that a process gives up permanently (landlock(7))."""
 
 import os
 

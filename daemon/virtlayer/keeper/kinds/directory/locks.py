@@ -48,7 +48,7 @@ def try_lock(file: int, start: int = 0, length: int = 0) -> bool:
 
 
 def unlock(file: int, start: int = 0, length: int = 0) -> None:
-    """End the lock of bytes of a file, whoever has copies of its descriptor."""
+    """Release the lock of bytes of a file, even if its descriptor has copies."""
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, 0, start, length, 0))
 
 
