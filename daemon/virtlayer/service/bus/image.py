@@ -217,11 +217,13 @@ class ImageObjects:
 
     async def _look(self, pool: str) -> None:
         try:
-            self._broken[pool] = await self._wholeness.look(pool, self.records(pool))
+            broken = await self._wholeness.look(pool, self.records(pool))
         except VirtlayerError:
             # What the pool has is not known: it is not active, or cannot be reached.
-            self._broken.pop(pool, None)
-        await self.refresh()
+            broken = {}
+        if broken != self._broken.get(pool, {}):
+            self._broken[pool] = broken
+            await self.refresh()
 
     def records(self, pool: str) -> list[CatalogImage]:
         """Return the images of a pool, or of every pool for the empty name."""
