@@ -37,6 +37,10 @@ _PRIVATE = ".virtlayer"
 _LAYER = re.compile(r"layer-[0-9a-f]{64}\.qcow2")
 _PATIENCE = 60.0
 """Seconds for a job."""
+_LOST = tuple(
+    f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply", "ServiceUnknown", "NameHasNoOwner")
+)
+"""What a bus answers in the place of a service that has ended."""
 _ERROR_PREFIX = "org.virtlayer1.Error."
 
 
@@ -115,11 +119,17 @@ class PoolClient:
 
     async def images(self) -> dict[str, ListedImage]:
         """The images that the host lists, by their names."""
-        [listed] = await self.ask(ROOT, MANAGER, "ListImages", "s", POOL)
-        return {
-            name: ListedImage(digest, await self._property(path, IMAGE, "Volume"))
-            for path, _pool, name, _source, digest in listed
-        }
+        while True:
+            [listed] = await self.ask(ROOT, MANAGER, "ListImages", "s", POOL)
+            try:
+                return {
+                    name: ListedImage(digest, await self._property(path, IMAGE, "Volume"))
+                    for path, _pool, name, _source, digest in listed
+                }
+            except BusError as error:
+                # It was removed meanwhile.
+                if error.name != "org.freedesktop.DBus.Error.UnknownObject":
+                    raise
 
     async def outcome(self, job: str) -> Outcome:
         """Wait for the end of a job."""
@@ -148,14 +158,30 @@ class PoolClient:
             HostLost: It was killed meanwhile, or before.
         """
         try:
-            connection = await self._connected()
-            return await connection.ask(SERVICE, path, interface, member, signature, body)
+            return await self._ask(path, interface, member, signature, body)
         except (EOFError, OSError) as error:
             raise HostLost(str(error)) from error
         except BusError as error:
-            if error.name.startswith("org.freedesktop.DBus.Error"):
+            if error.name in _LOST:
                 raise HostLost(str(error)) from error
             raise
+
+    async def _ask(self, *call: Any) -> list[Any]:
+        connection = await self._connected()
+        asking = asyncio.create_task(connection.ask(SERVICE, *call))
+        ending = asyncio.create_task(connection.ended())
+        try:
+            # A call after the end is not answered.
+            await asyncio.wait([asking, ending], return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise HostLost(f"the bus of {self.host.name} has ended")
+            return asking.result()
+        finally:
+            for task in (asking, ending):
+                task.cancel()
+            await asyncio.wait([asking, ending])
+            for task in (asking, ending):
+                _ = task.cancelled() or task.exception()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -199,6 +225,15 @@ class PoolOfHosts:
     def layers(self) -> set[str]:
         """The names of the layer volumes that are there."""
         return {path.name for path in self.path.iterdir() if _LAYER.fullmatch(path.name)}
+
+    @property
+    def records(self) -> dict[str, set[str]]:
+        """What there are records of: names, by the kind."""
+        found: dict[str, set[str]] = {}
+        for path in (self.path / _PRIVATE).glob("*.json"):
+            record = json.loads(path.read_bytes())
+            found.setdefault(record["kind"], set()).add(record["name"])
+        return found
 
     @property
     def unfinished(self) -> list[str]:

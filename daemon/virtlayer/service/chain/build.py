@@ -211,12 +211,14 @@ class _Build:
 
     async def _may_build(self, planned: PlannedVolume) -> bool:
         """Wait while another process builds a volume; False if the pool has it then."""
-        key = build_key(self._request.source, planned.volume_id)
-        while await self._request.claim.try_build([key]):
+        while await self._request.claim.try_build([self._key(planned)]):
             if await self._is_there_now(planned):
                 return False
             await asyncio.sleep(_PAUSE)
         return not await self._is_there_now(planned)
+
+    def _key(self, planned: PlannedVolume) -> str:
+        return build_key(self._request.source, planned.volume_id)
 
     async def _is_there_now(self, planned: PlannedVolume) -> bool:
         # A file that is not there needs no question to libvirt.
@@ -265,7 +267,7 @@ class _Build:
             self._tools.progress.layer_done()
 
     async def _place(self, planned: PlannedVolume, staging: Staging, staged: str) -> None:
-        placed = await staging.place(staged, planned.name)
+        placed = await staging.place(staged, planned.name, build=self._key(planned))
         self._placed[placed] = planned.parent
         self._tools.on_placed(planned)
 

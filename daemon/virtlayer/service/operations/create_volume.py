@@ -71,47 +71,46 @@ async def create_volume(
         pool = await services.pools.get(request.pool)
         await services.sweeper.visit(pool)
         record = await looking_up
-    async with meanwhile(services.records.synchronize(pool)) as synchronizing:
-        if record is None:
-            await synchronizing
-            record = await services.catalog.get(request.pool, request.image)
-        if record is None:
-            raise await _not_found(services, pool, request)
-        names = [request.volume.name, record.volume]
-        async with services.claims.claimed(pool, names) as claim:
-            await synchronizing
-            record = await _claimed_image(services, claim, request, record.volume)
-            volume = await create_on(services, claim, record, request.volume, job)
+    names: list[str] = [request.volume.name]
+    if record is not None:
+        names.append(record.volume)
+    async with services.claims.claimed(pool, names) as claim:
+        record = await _claimed_image(services, claim, request, record)
+        volume = await create_on(services, claim, record, request.volume, job)
     return CreatedVolume(
         image=record.id, volume=volume.name, path=volume.path, size=volume.capacity
     )
 
 
 async def _claimed_image(
-    services: Services, claim: Claim, request: CreateVolumeRequest, claimed: str
+    services: Services, claim: Claim, request: CreateVolumeRequest, before: CatalogImage | None
 ) -> CatalogImage:
-    """The image, which may have been removed or replaced before its volume was claimed.
+    """The image, which any host may have removed or replaced before its volume was claimed.
 
     Args:
         services: The daemon's parts.
         claim: That of the job; it gets the image's volume.
         request: Names the image.
-        claimed: The volume that is claimed.
+        before: The image as the catalog had it; its volume is claimed.
+
+    Raises:
+        ImageNotFound: The pool has no image of that name.
+        VolumeExists: Neither that, but a volume of the name of the new one.
     """
-    while (record := await services.catalog.get(request.pool, request.image)) is not None:
-        if record.volume == claimed:
+    pool = claim.pool
+    while True:
+        await services.records.synchronize(pool)
+        record = await services.catalog.get(pool.name, request.image)
+        if record is None:
+            await check_name_is_free(services, pool, request.volume.name)
+            raise ImageNotFound(
+                f'The pool "{pool.name}" has no image "{request.image}". Pull it first; '
+                '"virtlayer images" lists the images.'
+            )
+        if before is not None and record.volume == before.volume:
             return record
-        claimed = record.volume
-        await claim.add([claimed])
-    raise await _not_found(services, claim.pool, request)
-
-
-async def _not_found(services: Services, pool: Pool, request: CreateVolumeRequest) -> ImageNotFound:
-    await check_name_is_free(services, pool, request.volume.name)
-    return ImageNotFound(
-        f'The pool "{pool.name}" has no image "{request.image}". Pull it first; "virtlayer images" '
-        "lists the images."
-    )
+        await claim.add([record.volume])
+        before = record
 
 
 async def check_size(services: Services, request: CreateVolumeRequest) -> None:

@@ -257,6 +257,8 @@ class _Pull:
             planning = SharedPlanning(services, belonging, claim, self._size)
             plan = await planning.plan(image.layers)
             await claim.add(_names(plan))
+            # Another host may have deleted layers, with their records, until they were claimed.
+            await services.records.synchronize(pool)
         if chain is None or await belonging.unproven(plan):
             await self._check_replacing(plan, image)
             chain = await self._build(claim, plan, source, belonging, worker)
