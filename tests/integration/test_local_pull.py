@@ -44,6 +44,8 @@ async def bus(host: LibvirtHost, tmp_path: Path) -> AsyncIterator[Bus]:
         ):
             yield bus
     host.stop_pool(POOL)
+    # With the images that it describes.
+    shutil.rmtree(host.pool_directory(POOL))
 
 
 async def command(bus: Bus, *arguments: str) -> Ended:

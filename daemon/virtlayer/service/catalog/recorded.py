@@ -89,26 +89,32 @@ class Recorded:
             pool: The name of the pool.
             changes: The records that are new, changed or deleted.
         """
+        await self._database.run(lambda connection: _put(connection, pool, changes))
 
-        def put(connection: sqlite3.Connection) -> None:
-            gone: set[tuple[RecordKind, str]] = set()
-            for change in changes:
-                gone |= _forget_file(connection, pool, change.file)
-                match change:
-                    case Seen():
-                        _insert(connection, pool, change)
-                        gone.discard((change.record.kind, change.record.name))
-                    case Bad():
-                        connection.execute(
-                            "INSERT INTO bad_record (pool, file, stamp, reason)"
-                            " VALUES (?, ?, ?, ?)",
-                            (pool, change.file, _text(change.stamp), change.reason),
-                        )
-                    case Gone():
-                        pass
-            _forget_rest(connection, pool, gone)
+    async def replace(self, pool: str, before: Stamp | None, change: Seen | Gone) -> Stamp | None:
+        """Copy a record that was written, unless another change has been read meanwhile.
 
-        await self._database.run(put)
+        Args:
+            pool: The name of the pool.
+            before: The stamp of the file that the record has replaced; None if there was none.
+            change: The record.
+
+        Returns:
+            The stamp of the file that the catalog knew; if it is not ``before``, nothing was done.
+        """
+        statement = (
+            "SELECT stamp FROM record WHERE pool = ?1 AND file = ?2"
+            " UNION ALL SELECT stamp FROM bad_record WHERE pool = ?1 AND file = ?2"
+        )
+
+        def replace(connection: sqlite3.Connection) -> Stamp | None:
+            row = connection.execute(statement, (pool, change.file)).fetchone()
+            known = None if row is None else _stamp(row[0])
+            if known == before:
+                _put(connection, pool, [change])
+            return known
+
+        return await self._database.run(replace)
 
     async def get(
         self, pool: str, kind: RecordKind, name: str
@@ -171,6 +177,24 @@ class Recorded:
             connection.execute("DELETE FROM bad_record WHERE pool = ?", (pool,))
 
         await self._database.run(forget)
+
+
+def _put(connection: sqlite3.Connection, pool: str, changes: Iterable[Seen | Bad | Gone]) -> None:
+    gone: set[tuple[RecordKind, str]] = set()
+    for change in changes:
+        gone |= _forget_file(connection, pool, change.file)
+        match change:
+            case Seen():
+                _insert(connection, pool, change)
+                gone.discard((change.record.kind, change.record.name))
+            case Bad():
+                connection.execute(
+                    "INSERT INTO bad_record (pool, file, stamp, reason) VALUES (?, ?, ?, ?)",
+                    (pool, change.file, _text(change.stamp), change.reason),
+                )
+            case Gone():
+                pass
+    _forget_rest(connection, pool, gone)
 
 
 def _insert(connection: sqlite3.Connection, pool: str, seen: Seen) -> None:

@@ -52,6 +52,8 @@ class PoolRecords:
         self._locks: dict[str, asyncio.Lock] = {}
         self._seen: dict[tuple[str, str], Stamp | None] = {}
         self._listeners: list[Listener] = []
+        self._written: set[str] = set()
+        """The pools of which no older catalog knows more than the records say."""
 
     def subscribe(self, listener: Listener) -> None:
         """Tell a listener from now on when a pool was found to hold something else."""
@@ -67,7 +69,7 @@ class PoolRecords:
         """
         async with self._lock(pool):
             await self._read_changes(pool, thoroughly=False)
-        if older := await self._catalog.records.unwritten(pool.name):
+        if older := await self._older(pool):
             async with self._keeper.claims.claimed(pool, older_volumes(older)) as claim:
                 await write_older_catalog(self._keeper, self, self._catalog, claim, older)
 
@@ -79,7 +81,7 @@ class PoolRecords:
         """
         async with self._lock(lock.pool):
             await self._read_changes(lock.pool, thoroughly=True)
-        if older := await self._catalog.records.unwritten(lock.pool.name):
+        if older := await self._older(lock.pool):
             await write_older_catalog(self._keeper, self, self._catalog, lock, older)
 
     async def change_image(
@@ -171,6 +173,15 @@ class PoolRecords:
         await self._catalog.records.forget_pool(pool)
         self._tell(pool)
 
+    async def _older(self, pool: Pool) -> tuple[Record, ...]:
+        """What an older catalog knew of a pool, and is in no record yet."""
+        if pool.name in self._written:
+            return ()
+        older = await self._catalog.records.unwritten(pool.name)
+        if not older:
+            self._written.add(pool.name)
+        return older
+
     def _lock(self, pool: Pool) -> asyncio.Lock:
         """Lets one task at a time compare the catalog with a pool and change it.
 
@@ -191,11 +202,9 @@ class PoolRecords:
         """Copy a record that was written into the catalog."""
         file = record_file(kind, name)
         async with self._lock(pool):
-            known = (await self._catalog.records.get(pool.name, kind, name))[1]
-            if known == before:
-                seen = None if record is None or after is None else Seen(record, after)
-                await self._catalog.records.put(pool.name, [seen or Gone(file)])
-            elif known != after:
+            seen = None if record is None or after is None else Seen(record, after)
+            known = await self._catalog.records.replace(pool.name, before, seen or Gone(file))
+            if known not in (before, after):
                 # Another change has been read meanwhile, which may be the later one.
                 await self._read_changes(pool, thoroughly=True)
         if kind not in (RecordKind.IMAGE, RecordKind.LAYER):
