@@ -1,17 +1,46 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The rows of the window's lists: an image, and a job with its bar and its button."""
+"""The rows of the window's lists: a pool, an image, and a job with its bar and its button."""
 
 from collections.abc import Callable
 
 from gi.repository import Gtk, Pango
-from service import Image, Job
+from service import Image, Job, Pool
 
 _GIB = 1024**3
 _TITLES = {
     "pull": "Pull {source} to {pool}",
     "create-volume": "Create a volume on {source} in {pool}",
+    "remove": "Remove {source} from {pool}",
 }
-_ENDS = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
+
+
+def title_of(job: Job) -> str:
+    """What a job does."""
+    title = _TITLES.get(job.kind, "{kind} {source} in {pool}")
+    return title.format(kind=job.kind.capitalize(), source=job.source, pool=job.pool)
+
+
+class PoolRow(Gtk.ListBoxRow):
+    """A pool: its name, and its free space or its state."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self._name = _label()
+        self._details = _label("dim-label", "caption")
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
+        box.append(self._name)
+        box.append(self._details)
+        self.set_child(box)
+        self.update(pool)
+
+    def update(self, pool: Pool) -> None:
+        """Show its present state."""
+        self.pool = pool
+        self._name.set_label(pool.name)
+        free = f"{pool.available / _GIB:.1f} of {pool.capacity / _GIB:.1f} GiB free"
+        of_other_kind = f"{pool.kind}: not for images"
+        running = free if pool.takes_images else of_other_kind
+        self._details.set_label(running if pool.state == "running" else pool.state)
 
 
 class ImageRow(Gtk.ListBoxRow):
@@ -38,40 +67,43 @@ class ImageRow(Gtk.ListBoxRow):
 
 
 class JobRow(Gtk.ListBoxRow):
-    """A job: what it does, how far it is, and a button that ends it."""
+    """A job: what it does, how far it is, and a button to cancel it or dismiss a failed one."""
 
-    def __init__(self, job: Job, cancel: Callable[[Job], None]) -> None:
+    def __init__(
+        self, job: Job, cancel: Callable[[Job], None], dismiss: Callable[[Job], None]
+    ) -> None:
         super().__init__(activatable=False)
         self._title = _label()
         self.bar = Gtk.ProgressBar(show_text=True, hexpand=True)
         self.cancel_button = Gtk.Button(label="Cancel", valign=Gtk.Align.CENTER)
         self.cancel_button.connect("clicked", lambda _button: cancel(self.job))
+        self.dismiss_button = Gtk.Button(label="Dismiss", valign=Gtk.Align.CENTER)
+        self.dismiss_button.connect("clicked", lambda _button: dismiss(self.job))
         self.message = _label("error", "caption")
         self.message.set_wrap(True)
         self.message.set_ellipsize(Pango.EllipsizeMode.NONE)
-        words = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=4)
+        words = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=4, hexpand=True)
         for widget in (self._title, self.bar, self.message):
             words.append(widget)
         box = Gtk.Box(spacing=12)
         _surround(box)
         box.append(words)
         box.append(self.cancel_button)
+        box.append(self.dismiss_button)
         self.set_child(box)
         self.update(job)
 
     def update(self, job: Job) -> None:
         """Show how far it is."""
         self.job = job
-        title = _TITLES.get(job.kind, "{kind} {source} in {pool}")
-        self._title.set_label(
-            title.format(kind=job.kind.capitalize(), source=job.source, pool=job.pool)
-        )
-        self.bar.set_fraction(1.0 if job.state == "done" else job.progress)
-        going = f"{job.stage.capitalize() or 'Queued'} {job.progress:.0%}"
-        self.bar.set_text(_ENDS.get(job.state, going))
+        self._title.set_label(title_of(job))
+        self.bar.set_fraction(job.progress)
+        self.bar.set_visible(not job.is_over)
+        self.bar.set_text(f"{job.stage.capitalize() or 'Queued'} {job.progress:.0%}")
         self.message.set_label(job.message)
         self.message.set_visible(bool(job.message))
         self.cancel_button.set_visible(not job.is_over)
+        self.dismiss_button.set_visible(job.is_over)
 
 
 def _label(*classes: str) -> Gtk.Label:

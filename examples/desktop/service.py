@@ -19,13 +19,36 @@ Failed = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of libvirt."""
+
+    name: str
+    kind: str
+    state: str
+    capacity: int
+    """In bytes; 0 if it is not active."""
+    available: int
+    """In bytes."""
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether images can be pulled into it."""
+        return self.state == "running" and self.kind in ("dir", "fs", "netfs")
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """An image that a pool has."""
 
     path: str
     pool: str
     name: str
+    source: str
+    """Empty if this user may not see it; so is ``digest``."""
     digest: str
+    platform: str
+    pulled_at: int
+    """In seconds since 1970."""
     size: int
     """Virtual size in bytes."""
     layers: int
@@ -62,6 +85,7 @@ class Service(GObject.Object):
 
     def __init__(self, bus_type: Gio.BusType, failed: Failed) -> None:
         super().__init__()
+        self.pools: list[Pool] = []
         self.images: list[Image] = []
         self.jobs: list[Job] = []
         self._failed = failed
@@ -83,6 +107,10 @@ class Service(GObject.Object):
         """Whether the daemon is on the bus just now."""
         return self._objects is not None and self._objects.get_name_owner() is not None
 
+    def look_at_pools(self) -> None:
+        """Ask for the pools: libvirt does not signal all changes of them."""
+        self._call(_ROOT, _MANAGER, "ListPools", None, self._got_pools)
+
     def pull(self, source: str, pool: str, *, tls_verify: bool = True) -> None:
         """Start a pull; it shows among the jobs."""
         options = {"tls-verify": GLib.Variant("b", tls_verify)}
@@ -92,6 +120,11 @@ class Service(GObject.Object):
         """Start to make a writable volume on an image; it shows among the jobs."""
         arguments = GLib.Variant("(sssa{sv})", (image.pool, image.name, volume, {}))
         self._call(_ROOT, _MANAGER, "CreateVolume", arguments)
+
+    def remove_image(self, image: Image) -> None:
+        """Start to remove an image; it shows among the jobs."""
+        arguments = GLib.Variant("(ssa{sv})", (image.pool, image.name, {}))
+        self._call(_ROOT, _MANAGER, "RemoveImage", arguments)
 
     def cancel(self, job: Job) -> None:
         """End a job."""
@@ -110,6 +143,11 @@ class Service(GObject.Object):
         objects.connect("interface-proxy-properties-changed", self._read)
         objects.connect("interface-proxy-signal", self._heard)
         self._read()
+        self.look_at_pools()
+
+    def _got_pools(self, pools: list[tuple[str, str, str, int, int]]) -> None:
+        self.pools = [Pool(*one) for one in pools]
+        self.emit("changed")
 
     def _heard(self, *call: Any) -> None:
         """Note progress, which has a signal of its own: it changes too often for the usual one."""
@@ -133,10 +171,17 @@ class Service(GObject.Object):
         self.jobs = sorted(jobs, key=lambda job: int(job.path.rpartition("/")[2]))
         self.emit("changed")
 
-    def _call(self, path: str, interface: str, method: str, arguments: GLib.Variant | None) -> None:
+    def _call(
+        self,
+        path: str,
+        interface: str,
+        method: str,
+        arguments: GLib.Variant | None,
+        then: Callable[[Any], None] = lambda _reply: None,
+    ) -> None:
         objects = self._objects
         if objects is None:
-            self._failed("virtlayerd is not there yet.")
+            self._failed("There is no connection to the bus yet.")
             return
         # polkit may ask for a password, which takes as long as the user does.
         objects.get_connection().call(
@@ -150,14 +195,22 @@ class Service(GObject.Object):
             GLib.MAXINT,
             None,
             self._replied,
+            then,
         )
 
-    def _replied(self, connection: Gio.DBusConnection, result: Gio.AsyncResult) -> None:
+    def _replied(
+        self,
+        connection: Gio.DBusConnection,
+        result: Gio.AsyncResult,
+        then: Callable[[Any], None],
+    ) -> None:
         try:
-            connection.call_finish(result)
+            reply = connection.call_finish(result)
         except GLib.Error as error:
             Gio.DBusError.strip_remote_error(error)
             self._failed(error.message)
+            return
+        then(reply.unpack()[0] if reply.n_children() else None)
 
 
 def _image(proxy: Gio.DBusProxy) -> Image:
@@ -165,7 +218,10 @@ def _image(proxy: Gio.DBusProxy) -> Image:
         path=proxy.get_object_path(),
         pool=_property(proxy, "Pool"),
         name=_property(proxy, "Name"),
+        source=_property(proxy, "Source"),
         digest=_property(proxy, "Digest"),
+        platform=f"{_property(proxy, 'Os')}/{_property(proxy, 'Architecture')}",
+        pulled_at=_property(proxy, "PulledAt") // 1_000_000,
         size=_property(proxy, "Size"),
         layers=len(_property(proxy, "Layers")),
     )

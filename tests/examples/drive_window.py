@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent / "examples" / "deskt
 
 from application import Desktop
 from gi.repository import Gio, GLib, Gtk
-from rows import ImageRow, JobRow
+from rows import ImageRow, JobRow, PoolRow
 from window import Window
 
 _LOOK_EVERY = 20
@@ -31,26 +31,34 @@ Condition = Callable[[], object]
 
 def story(window: Window, source: str, stuck: str, screenshot: str) -> Iterator[Condition]:
     """Do something, yield what must come of it, go on."""
-    seen: dict[str, object] = {"pools": pools(window)}
+    yield lambda: pools(window)
+    seen: dict[str, object] = {"pools": pools(window), "pool": window.pool}
 
+    # An empty entry pulls nothing.
+    seen["can pull nothing"] = window.pull_button.get_sensitive()
+    window.source_entry.emit("activate")
     window.source_entry.set_text(source)
     window.pull_button.activate()
-    yield lambda: jobs(window) and jobs(window)[0].bar.get_text() == "Done"
-    yield lambda: images(window)
+    yield lambda: images(window) and not jobs(window)
+    seen["after the pull"] = window.status_label.get_text()
     seen["images"] = [row.image.name for row in images(window)]
     seen["image"] = texts(images(window)[0])
 
+    seen["hint without a selection"] = window.volume_entry.get_placeholder_text()
     window.image_list.select_row(images(window)[0])
+    window.details_button.popup()
+    yield lambda: texts(window.details_button.grid)
+    seen["details"] = texts(window.details_button.grid)
+    window.details_button.popdown()
     seen["can create without a name"] = window.volume_button.get_sensitive()
     window.volume_entry.set_text("web.qcow2")
     window.volume_button.activate()
-    yield lambda: jobs(window)[0].job.kind == "create-volume"
-    yield lambda: jobs(window)[0].bar.get_text() == "Done"
-    seen["after the volume"] = texts(jobs(window)[0])
+    yield lambda: "Create a volume" in window.status_label.get_text() and not jobs(window)
+    seen["after the volume"] = window.status_label.get_text()
 
     # The same name again: the job fails, and its row says why.
     window.volume_button.activate()
-    yield lambda: jobs(window)[0].bar.get_text() == "Failed"
+    yield lambda: jobs(window) and jobs(window)[0].message.get_mapped()
     seen["failed"] = jobs(window)[0].message.get_text()
 
     # No job comes of what is no reference at all.
@@ -63,20 +71,39 @@ def story(window: Window, source: str, stuck: str, screenshot: str) -> Iterator[
     window.tls_check.set_active(False)
     window.pull_button.activate()
     yield lambda: jobs(window)[0].job.source == stuck and jobs(window)[0].bar.get_fraction() > 0
+    # What has failed stays, with its reason, until it is dismissed.
+    seen["jobs"] = [row.job.state for row in jobs(window)]
     seen["bar"] = jobs(window)[0].bar.get_fraction()
     seen["bar text"] = jobs(window)[0].bar.get_text()
     seen["error goes"] = not window.error_label.get_visible()
     # Between a change of its rows and the next frame, a window has no picture.
     yield lambda: save_picture(window, screenshot)
     jobs(window)[0].cancel_button.activate()
-    yield lambda: jobs(window)[0].bar.get_text() == "Cancelled"
-    seen["can cancel again"] = jobs(window)[0].cancel_button.get_visible()
+    yield lambda: len(jobs(window)) == 1
+    seen["after the cancel"] = window.status_label.get_text()
+    jobs(window)[0].dismiss_button.activate()
+    yield lambda: not jobs(window)
 
-    window.pool_entry.set_text("other")
-    window.pool_entry.emit("activate")
+    # The volume needs the image.
+    window.remove_button.popup()
+    yield window.remove_button.confirm_button.get_mapped
+    window.remove_button.confirm_button.activate()
+    yield lambda: jobs(window) and jobs(window)[0].message.get_mapped()
+    seen["not removed"] = jobs(window)[0].message.get_text()
+    jobs(window)[0].dismiss_button.activate()
+
+    window.pool_list.select_row(window.pool_list.get_row_at_index(1))
     yield lambda: window.pool == "other"
-    seen["pools at last"] = pools(window)
     seen["images in other"] = [row.image.name for row in images(window)]
+    window.source_entry.set_text(source)
+    window.pull_button.activate()
+    yield lambda: images(window) and not jobs(window)
+    window.image_list.select_row(images(window)[0])
+    window.remove_button.popup()
+    yield window.remove_button.confirm_button.get_mapped
+    window.remove_button.confirm_button.activate()
+    yield lambda: not images(window) and not jobs(window)
+    seen["after the removal"] = window.status_label.get_text()
 
     # When the daemon ends, the window goes on showing what it knew.
     end_daemon()
@@ -98,7 +125,7 @@ def jobs(window: Window) -> list[JobRow]:
 
 def pools(window: Window) -> list[str]:
     """What the list of pools says."""
-    return [row.get_child().get_label() for row in window.pool_list]
+    return [row.pool.name for row in window.pool_list if isinstance(row, PoolRow)]
 
 
 def texts(widget: Gtk.Widget) -> list[str]:
