@@ -396,12 +396,13 @@ async def test_a_cancelled_flush_closes_its_file(
     pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    real = os.fsync
+    ended, real = asyncio.Event(), os.fsync
 
     def fsync(descriptor: int) -> None:
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
         real(descriptor)
+        loop.call_soon_threadsafe(ended.set)
 
     async with staging_in(pools, pool) as made:
         (path_of(made) / "v1").write_bytes(b"1")
@@ -412,3 +413,5 @@ async def test_a_cancelled_flush_closes_its_file(
         with pytest.raises(asyncio.CancelledError):
             await task
         go_on.set()
+        # A thread that is slow would otherwise look for a loop that is closed.
+        await ended.wait()
