@@ -179,8 +179,8 @@ async def test_private_image_is_sent_by_the_command(system: Bus) -> None:
             # It says what it cannot read itself.
             layout.chmod(0)
             ended = await virtlayer_as(NOBODY.pw_uid, system, *inspect)
-            assert ended.status == 3
-            assert f"{layout}/index.json cannot be read: Permission denied" in ended.stderr
+            assert ended.status == 4
+            assert f"Cannot read {layout}/index.json: Permission denied" in ended.stderr
 
 
 @pytest.mark.root
