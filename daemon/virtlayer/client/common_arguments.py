@@ -63,7 +63,8 @@ def add_everywhere(parser: ArgumentParser, *, defaults: bool) -> None:
         dest="session",
         action="store_true",
         default=default,
-        help="use the calling user's own service, on the session bus",
+        help="use the calling user's own service, on the session bus, with qemu:///session (for "
+        "root, that is the libvirtd of the system)",
     )
     parser.add_argument(
         "--json",
