@@ -20,7 +20,7 @@ help:
 	@echo 'make check   formatting, lint, types, import rules, tests'
 	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
-	@echo 'make soak    what finds rare faults: kills, load, fuzzing; about an hour'
+	@echo 'make soak    what finds rare faults: kills, load, hosts that share a pool, fuzzing; about an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
 	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make deb     Debian packages of the last commit, in build/deb'

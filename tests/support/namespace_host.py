@@ -26,9 +26,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.bus_daemon import Bus, session_bus
-from tests.support.leftovers import children_of, programs_of
+from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.processes import has_ended
 from tests.support.virtlayerd import Daemon, start_virtlayerd
 
 _LOST = "run"
@@ -71,7 +70,6 @@ class NamespaceHost(LibvirtHost):
         self._life = contextlib.ExitStack()
         self._bus: Bus | None = None
         self._daemon: Daemon | None = None
-        self._orphans: set[int] = set()
         for place in ("bus", "virtlayerd"):
             (directory / place).mkdir()
         for place in _KEPT:
@@ -130,14 +128,8 @@ class NamespaceHost(LibvirtHost):
         """Kill virtlayerd (SIGKILL); its keeper and its programs end by themselves."""
         daemon, self._daemon = self.daemon, None
         [pid] = children_of(daemon.process.pid)
-        self._orphans = children_of(pid) | programs_of(pid)
         os.kill(pid, signal.SIGKILL)
         daemon.process.wait()
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether everything has ended that virtlayerds which were killed had started."""
-        return all(has_ended(pid) for pid in self._orphans)
 
     def forget(self) -> None:
         """Delete the state and the cache of virtlayerd, which does not run."""

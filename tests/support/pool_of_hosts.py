@@ -35,6 +35,8 @@ SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
 _PRIVATE = ".virtlayer"
 """The directory of the pool that is virtlayer's own."""
 _LAYER = re.compile(r"layer-[0-9a-f]{64}\.qcow2")
+_SWEPT = 20.0
+"""Seconds until all processes have ended of a service that was killed."""
 _PATIENCE = 60.0
 """Seconds for a job."""
 _LOST = tuple(
@@ -87,6 +89,7 @@ class PoolClient:
         self.host = host
         self._connection: Connection | None = None
         self._bus: Bus | None = None
+        self._connecting = asyncio.Lock()
 
     async def pull(self, source: str, name: str) -> str:
         """Start a pull of an image, which replaces any of that name; return the path of the job."""
@@ -198,15 +201,16 @@ class PoolClient:
         return str(plain(value))
 
     async def _connected(self) -> Connection:
-        if not self.host.runs:
-            raise HostLost(f"virtlayerd does not run on {self.host.name}")
-        if self._bus is not self.host.bus:
-            await self.close()
-            self._bus = self.host.bus
-        if self._connection is None:
-            address = self._bus.address
-            self._connection = await Connection.opened(session=True, address=address)
-        return self._connection
+        async with self._connecting:
+            if not self.host.runs:
+                raise HostLost(f"virtlayerd does not run on {self.host.name}")
+            if self._bus is not self.host.bus:
+                await self.close()
+                self._bus = self.host.bus
+            if self._connection is None:
+                address = self._bus.address
+                self._connection = await Connection.opened(session=True, address=address)
+            return self._connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,14 @@ class PoolOfHosts:
         with (self.path / _PRIVATE / "lock").open("r+b") as file:
             assert try_lock(file.fileno(), 0, 1)
             yield
+
+    async def swept_by(self, client: PoolClient) -> None:
+        """Prune until nothing unfinished is left: what was killed may still be ending."""
+        async with asyncio.timeout(_SWEPT):
+            await client.done(await client.prune())
+            while self.unfinished:
+                await asyncio.sleep(0.1)
+                await client.done(await client.prune())
 
     def chain(self, volume: str) -> list[str]:
         """The names of a volume and of all that it is backed by, top first; each one is there."""
