@@ -78,7 +78,7 @@ sanitize: dev
 soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
 	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
-	SOAK=10 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
+	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
 
 .PHONY: demo
 demo: dev

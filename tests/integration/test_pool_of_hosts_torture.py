@@ -33,16 +33,16 @@ pytestmark = pytest.mark.root
 _log = logging.getLogger(__name__)
 
 SEED = int(os.environ.get("SEED", "15"))
-STEPS = 30 * FACTOR
+STEPS = 45 * FACTOR
 """Of each client."""
 NAMES = ("one", "two", "three", "four")
 KINDS = {
-    "pull": 45,
+    "pull": 43,
     "cancelled pull": 6,
-    "remove": 17,
+    "remove": 20,
     "prune": 8,
-    "create": 13,
-    "delete": 9,
+    "create": 8,
+    "delete": 13,
     "rescan": 2,
 }
 """What a client does, and how often."""
