@@ -234,7 +234,7 @@ async def test_another_s_file_of_that_name_stays(
     async def overtaken() -> None:
         other.write_bytes(b"other")
 
-    with pytest.raises(VolumeExists, match="meanwhile"):
+    with pytest.raises(VolumeExists, match="during the job"):
         await build(keeper, wanted, customizer, overtaken)
     assert other.read_bytes() == b"other"
 

@@ -280,13 +280,22 @@ async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("--format=dir", "--size=1G"), "make no sense with format=dir"),
-        (("--format=dir", "--grow"), "make no sense with format=dir"),
-        (("--format=disk", "--volume-size=1G"), "make no sense with format=disk"),
+        (
+            ("--format=dir", "--size=1G"),
+            "With --format=dir, --size, --volume-size and --grow cannot be used",
+        ),
+        (
+            ("--format=dir", "--grow"),
+            "With --format=dir, --size, --volume-size and --grow cannot be used",
+        ),
+        (
+            ("--format=disk", "--volume-size=1G"),
+            "With --format=disk, --size, --volume-size and --grow cannot be used",
+        ),
         (("--format=disk", "--hostname=a"), "is not changed"),
-        (("--id-map=auto",), "id-map is for format=dir"),
-        (("--format=disk", "--id-map=auto"), "id-map is for format=dir"),
-        (("--format=dir", "--id-map=auto", "--uid-map=0:1:1"), "but not both"),
+        (("--id-map=auto",), "--id-map requires --format=dir"),
+        (("--format=disk", "--id-map=auto"), "--id-map requires --format=dir"),
+        (("--format=dir", "--id-map=auto", "--uid-map=0:1:1"), "--id-map excludes --uid-map"),
         (("--format=dir", "--volume=a/b"), 'Invalid volume name "a/b"'),
     ],
 )
@@ -487,8 +496,8 @@ async def test_layers_are_read_like_a_file_system(user: PoolUser, disks: Path) -
         ("overlay", "is an overlay of another image"),
         ("external", "has its data in another file"),
         ("named", "has its data in another file"),
-        ("extents", "is of the format VMDK"),
-        ("vmdk", "is of the format VMDK"),
+        ("extents", "has the unsupported format VMDK"),
+        ("vmdk", "has the unsupported format VMDK"),
         ("vdi", "has the unsupported format VDI"),
         ("broken", "is not a disk image that qemu-img can read"),
         ("short", "ends within its qcow2 header"),
@@ -507,7 +516,7 @@ async def test_a_disk_that_reaches_out_is_refused(
 async def test_images_with_no_disk_or_several_are_reported(user: PoolUser) -> None:
     cases = {
         "has no disk": _disk_image(file("disk/notes.txt"), symlink("disk/a.img", "/etc/passwd")),
-        'has 2 disks in /disk, not one: "a.img", "b.raw"': _disk_image(
+        'has 2 disk images in /disk, not one: "a.img", "b.raw"': _disk_image(
             file("disk/a.img", b"1"), file("disk/b.raw", b"2")
         ),
         "a hard link": _disk_image(file("disk/a"), hardlink("disk/a.img", "disk/a")),
