@@ -174,6 +174,15 @@ def test_garbage_is_refused(content: bytes) -> None:
         parse(file_of(LAYER), content)
 
 
+@pytest.mark.parametrize("end", [b"", b"\\"])
+def test_string_that_does_not_end_is_refused_in_linear_time(end: bytes) -> None:
+    """In quadratic time, this would take days, in which the process does nothing else."""
+    content = b'{"version": 1, "name": "'
+    content += b'\\"' * ((RECORD_LIMIT - len(content) - len(end)) // 2) + end
+    with pytest.raises(BadRecord):
+        parse(file_of(IMAGE), content)
+
+
 def test_key_that_is_given_twice_is_refused() -> None:
     content = compose(LAYER).replace(b'"version": 1,', b'"version": 1, "below": "",')
     with pytest.raises(BadRecord):

@@ -26,7 +26,9 @@ VERSION = 1
 _VALUES_LIMIT = 500_000
 """Objects, lists and what is in them; each takes up to 64 bytes of memory."""
 _DIGITS_LIMIT = 20
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""One that does not end matches as well: otherwise each quote in it would be tried as a beginning,
+which takes a time that grows with the square of the length."""
 _CLASSES: Mapping[str, type[Record]] = {
     RecordKind.IMAGE: ImageRecord,
     RecordKind.LAYER: LayerRecord,
