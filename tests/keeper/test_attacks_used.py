@@ -76,6 +76,18 @@ def test_an_old_look_at_the_users_does_not_count_after_a_volume_was_placed(
     keeper.get("release", number=staging, failed=False)
 
 
+def test_a_look_at_the_users_before_the_pool_was_locked_does_not_count(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
+    """Meanwhile, a job of another host can place a volume and end."""
+    layer = _place_layer(keeper, pool)
+    assert keeper.get("users", pool=pool.uuid, names=[_LAYER])["users"] == {}
+    _overlay(pool)
+    reply = delete(keeper, pool, _LAYER)
+    assert (reply["names"], reply["error"]) == ([], "InUse")
+    assert layer.exists()
+
+
 async def test_a_volume_is_withdrawn_only_while_it_is_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

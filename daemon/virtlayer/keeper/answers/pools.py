@@ -9,6 +9,7 @@ from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Survey
 from virtlayer.keeper.connection import Connection
+from virtlayer.keeper.kinds.kind import Lock
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.pool_states import pool_states
 from virtlayer.keeper.usage import volumes_in
@@ -106,12 +107,11 @@ async def _delete(turn: Turn, request: calls.Delete) -> calls.Deleted:
     pool = await pool_of(turn, request.pool)
     lock = turn.holdings.lock(request.lock, pool)
     async with lock.in_use:
-        return await _delete_all(turn, pool, request.names, lock.claimed())
+        return await _delete_all(turn, pool, request.names, lock)
 
 
-async def _delete_all(
-    turn: Turn, pool: Pool, names: tuple[str, ...], claimed: frozenset[str]
-) -> calls.Deleted:
+async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock) -> calls.Deleted:
+    claimed = lock.claimed()
     usage, volumes = None, dict[str, Volume]()
     deleted: list[str] = []
     layers = tuple(name for name in names if is_layer_volume(name))
@@ -120,7 +120,7 @@ async def _delete_all(
             check_unclaimed(pool, name, claimed)
             if name in layers:
                 # Deleting many takes long, and what was found before gets old.
-                recent = await _recent_usage(turn, pool, layers)
+                recent = await _recent_usage(turn, pool, layers, lock)
                 if recent is not usage:
                     usage, volumes = recent, dict(recent.volumes)
                 _check_unused(pool, name, usage, volumes)
@@ -186,10 +186,12 @@ def check_unclaimed(pool: Pool, name: str, claimed: Collection[str]) -> None:
         )
 
 
-async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
+async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...], lock: Lock) -> Usage:
     survey = turn.holdings.surveys.get(pool.uuid)
     if (
         survey
+        # Until then, jobs of other hosts could place what needs a layer, and end.
+        and survey.at >= lock.taken_at
         and asyncio.get_running_loop().time() - survey.at < _SURVEY_SECONDS
         and survey.placements == turn.pools.placements
     ):

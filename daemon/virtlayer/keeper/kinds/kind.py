@@ -53,6 +53,8 @@ class Lock(Protocol):
     pool: Pool
     in_use: asyncio.Lock
     """Held while something is done that needs the lock, which ends no sooner."""
+    taken_at: float
+    """When this process had it, by the loop's clock."""
 
     def copy_descriptor(self) -> int:
         """A descriptor that keeps the lock until it is closed, which is the caller's."""

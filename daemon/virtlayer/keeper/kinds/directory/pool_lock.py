@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -46,6 +47,7 @@ class DirectoryLock:
         self._claims: Mapping[str, frozenset[str]] = {}
         self.in_use = asyncio.Lock()
         """Held while something is done that needs the lock."""
+        self.taken_at = math.inf
         self._file: OwnedDescriptor | None = None
         self._own: OwnDirectory | None = None
 
@@ -61,6 +63,7 @@ class DirectoryLock:
         lock = cls(pool)
         try:
             await _until_locked(pool, lock._take)
+            lock.taken_at = asyncio.get_running_loop().time()
         except BaseException:
             await to_completion(lock.release())
             raise
