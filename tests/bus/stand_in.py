@@ -33,6 +33,18 @@ RESULT = {
     "layers-reused": ("u", 0),
     "bytes-downloaded": ("t", 4096),
 }
+USAGE = {
+    "capacity": ("t", 8192),
+    "available": ("t", 4096),
+    "layers": ("u", 2),
+    "layers-bytes": ("t", 3072),
+    "shared-bytes": ("t", 1024),
+    "volumes": ("u", 0),
+    "volumes-bytes": ("t", 0),
+    "prunable-layers": ("u", 0),
+    "prunable-bytes": ("t", 0),
+    "images": ("a(stt)", [("demo:1", 2048, 1024)]),
+}
 
 
 class ScriptedJob(Interface):
@@ -189,6 +201,10 @@ class Service(Interface):
     async def list_images(self, _call: Call, pool: str) -> list[tuple[str, ...]]:
         path = names.image_path(1)
         return [(path, pool or "default", "demo:1", "docker://d/demo:1", "sha256:" + "e" * 64)]
+
+    @method("DiskUsage", takes={"pool": "s"}, gives={"usage": "a{sv}"})
+    async def disk_usage(self, _call: Call, _pool: str) -> dict[str, Variant]:
+        return variants(USAGE)
 
 
 class Image(Interface):

@@ -45,11 +45,11 @@ async def test_a_layer_that_fails_keeps_what_is_finished(
     bad = layer(file("x"), diff_id="sha256:" + "0" * 64)
     contents = [*good, bad, *small_layers(2, first=5)]
 
-    async def until_finished(diff_id: str) -> None:
-        while diff_id == bad.diff_id and len(store.recorded) < len(good):
+    async def until_placed(diff_id: str) -> None:
+        while diff_id == bad.diff_id and len(store.placed) < len(good):
             await asyncio.sleep(0)
 
-    store = Store(contents, worker, before_apply=until_finished)
+    store = Store(contents, worker, before_apply=until_placed)
     with pytest.raises(DigestMismatch, match=r"layer sha256:.* of docker://registry"):
         await Chains(keeper).build(request_for(pool, contents), store.tools())
     assert host.volumes(pool.name) == names_in(pool.path) == names_of(pool, good)

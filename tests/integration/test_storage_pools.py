@@ -48,13 +48,21 @@ async def test_an_inactive_pool_is_refused_with_what_to_do(host: LibvirtHost, po
     host.virsh("pool-undefine", "asleep")
 
 
-@pytest.mark.parametrize("kind", sorted(_UNSUPPORTED))
-async def test_a_pool_of_other_things_than_files_is_refused(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("logical", "Make a logical volume with a file system, and a pool of type fs with it"),
+        ("disk", "Make a file system on the device, and a pool of type fs with it"),
+        ("iscsi", "Make a file system on the device, and a pool of type fs with it"),
+        ("rbd", "Use a pool of type dir, fs or netfs"),
+    ],
+)
+async def test_a_pool_of_other_things_than_files_is_refused(kind: str, advice: str) -> None:
     # libvirt's test driver knows every type of pool, whichever back ends are installed.
     async with Hypervisor("test:///default") as hypervisor:
         xml = f"<pool type='{kind}'><name>{kind}</name>{_UNSUPPORTED[kind]}</pool>"
         await hypervisor.call(lambda connection: connection.storagePoolDefineXML(xml))
-        with pytest.raises(PoolUnsupported, match=f"of type {kind}.*a pool of type fs"):
+        with pytest.raises(PoolUnsupported, match=f"of type {kind}, .*{advice}"):
             await Pools(hypervisor).get(kind)
 
 

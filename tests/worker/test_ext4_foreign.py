@@ -130,7 +130,8 @@ async def test_a_layer_on_a_foreign_file_system_is_a_clear_error(
     volume = tmp_path / "volume"
     _make(volume, "-b", "1024")
     content = layer(raw=archive(entry("f", b"1")), compression="none")
-    with pytest.raises(Internal, match="that virtlayer did not make: its blocks do not have 4096"):
+    message = "that virtlayer did not create: its blocks do not have 4096 bytes"
+    with pytest.raises(Internal, match=message):
         await apply_layer(worker, volume, content, format_size=None)
 
 
