@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * System calls that Python does not have: openat2(2), which opens a name without following a link,
- * syncfs(2), fstatfs(2), and statx(2), which asks a server for what this host may have cached.
+ * syncfs(2), fstatfs(2), and statx(2), which asks a server for what this host may have cached, and
+ * tells when a file was made.
  */
 
 #define _GNU_SOURCE
@@ -82,6 +83,32 @@ static PyObject *ask_server(PyObject *module, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+/*
+ * What tells a file from all others that had its name before: its inode, whose number the next file
+ * may get, and when it was made in nanoseconds, or 0 where the file system does not say that.
+ */
+static PyObject *inode_and_birth(PyObject *module, PyObject *arguments)
+{
+    struct statx info;
+    int directory, result;
+    PyObject *name;
+    long long birth = 0;
+
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "iO&", &directory, PyUnicode_FSConverter, &name))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = statx(directory, PyBytes_AsString(name), AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME,
+                   &info);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(name);
+    if (result != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (info.stx_mask & STATX_BTIME)
+        birth = (long long)info.stx_btime.tv_sec * 1000000000 + info.stx_btime.tv_nsec;
+    return Py_BuildValue("KL", (unsigned long long)info.stx_ino, birth);
+}
+
 /* Gets the type of a descriptor's file system; false with an exception on failure. */
 static int file_system_type(PyObject *argument, long *type)
 {
@@ -132,6 +159,8 @@ static PyObject *is_nfs(PyObject *module, PyObject *argument)
 }
 
 static PyMethodDef methods[] = {
+    { "inode_and_birth", inode_and_birth, METH_VARARGS,
+      "The inode of a name in a directory, and when it was made (nanoseconds; 0 if unknown)." },
     { "is_made_by_kernel", is_made_by_kernel, METH_O,
       "Whether a descriptor's file is in a file system such as /proc, /sys or debugfs." },
     { "is_nfs", is_nfs, METH_O, "Whether a descriptor's file is on a server, by NFS." },

@@ -3,8 +3,9 @@
 
 Only these may be deleted for the service, which could write a record for any volume. So the keeper
 itself notes each one that it places: a symlink in ``.virtlayer/made``, called after the volume,
-whose text is the number of the volume's inode. A volume that was copied or made anew by somebody
-else has another inode, and is not deleted.
+whose text is the number of the volume's inode, and when that was made. A volume that was copied or
+made anew by somebody else has another inode, or one that was made at another time, because file
+systems give the number of a deleted file to the next one: it is not deleted.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import opened
+from virtlayer.keeper.calls import inode_and_birth
 from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory, existing_own_directory
 from virtlayer.protocol.pools import Pool
 
@@ -28,11 +30,11 @@ def note_made(own: OwnDirectory, name: str) -> None:
         name: The volume, which has its name in the pool.
     """
     with contextlib.suppress(OSError, PoolUnsupported), opened(own.open_part(MADE)) as notes:
-        inode = _inode(own, name)
+        note = _written(inode_and_birth(own.pool_directory, name))
         with contextlib.suppress(FileNotFoundError):
             # Of an earlier volume of that name, which somebody else has deleted.
             os.unlink(_note(name), dir_fd=notes)
-        os.symlink(str(inode), _note(name), dir_fd=notes)
+        os.symlink(note, _note(name), dir_fd=notes)
 
 
 def is_made(pool: Pool, name: str) -> bool:
@@ -45,7 +47,8 @@ def is_made(pool: Pool, name: str) -> bool:
     with contextlib.suppress(FileNotFoundError), existing_own_directory(pool) as own:
         if own is not None:
             with _notes(own) as notes:
-                return os.readlink(_note(name), dir_fd=notes) == str(_inode(own, name))
+                note = os.readlink(_note(name), dir_fd=notes)
+            return _is_of(note, inode_and_birth(own.pool_directory, name))
     return False
 
 
@@ -93,5 +96,16 @@ def _note(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
-def _inode(own: OwnDirectory, name: str) -> int:
-    return os.stat(name, dir_fd=own.pool_directory, follow_symlinks=False).st_ino
+def _written(volume: tuple[int, int]) -> str:
+    inode, birth = volume
+    return f"{inode} {birth}"
+
+
+def _is_of(note: str, volume: tuple[int, int]) -> bool:
+    """Whether a note is about a volume; a time counts only if both have one.
+
+    Another host may have a kernel that does not know when a file on a server was made.
+    """
+    inode, birth = volume
+    noted_inode, _, noted_birth = note.partition(" ")
+    return noted_inode == str(inode) and (birth == 0 or noted_birth in {"0", str(birth)})
