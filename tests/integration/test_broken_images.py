@@ -10,6 +10,7 @@ from dbus_next.signature import Variant
 
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.shared_pool import SharedPool, rules_for, shared_pool
+from virtlayer.protocol.virsh import virsh
 from virtlayer.sizes import MIB
 
 pytestmark = pytest.mark.root
@@ -80,7 +81,7 @@ async def test_damaged_layer_is_seen_and_replaced_after_it_was_deleted(shared: S
     damaged.write_bytes(bytes(MIB))
     text = await broken(shared)
     assert damaged.name in text
-    assert f"virsh vol-delete {damaged.name} --pool {shared.pool}" in text
+    assert virsh(shared.host.uri, "vol-delete", damaged.name, "--pool", shared.pool) in text
     shared.host.virsh("vol-delete", damaged.name, "--pool", shared.pool)
     again = await shared.pull(shared.news, source, **DEMO)
     assert (again["outcome"], again["layers-built"]) == ("repaired", 1)

@@ -58,7 +58,7 @@ _FIELDS = (
 async def test_many_layers_are_described_in_several_looks_and_then_never_again() -> None:
     shown = images(400)
     pool = ManyLayers({name for image in shown for name in image.volumes})
-    wholeness = Wholeness(cast("Pools", pool))
+    wholeness = Wholeness(cast("Pools", pool), "test:///default")
     for _ in range(4):
         assert await wholeness.look("p", shown) == {}
     assert pool.described == [256, 145, 0, 0]
@@ -67,7 +67,7 @@ async def test_many_layers_are_described_in_several_looks_and_then_never_again()
 async def test_one_layer_that_has_changed_is_described_again() -> None:
     shown = images(3)
     pool = ManyLayers({name for image in shown for name in image.volumes})
-    wholeness = Wholeness(cast("Pools", pool))
+    wholeness = Wholeness(cast("Pools", pool), "test:///default")
     assert await wholeness.look("p", shown) == {}
     changed, missing = layer_name("top 1"), layer_name("top 2")
     pool.stamps[changed] = FileStamp(99, 2)
@@ -75,7 +75,8 @@ async def test_one_layer_that_has_changed_is_described_again() -> None:
     del pool.stamps[missing]
     broken = await wholeness.look("p", shown)
     assert broken.keys() == {"image-1", "image-2"}
-    assert (changed in broken["image-1"], "is missing" in broken["image-2"]) == (True, True)
+    delete = f"virsh --connect test:///default vol-delete {changed} --pool p"
+    assert (delete in broken["image-1"], "is missing" in broken["image-2"]) == (True, True)
     assert pool.described[-1] == 1
     # It is described until it is a layer again.
     pool.formats[changed] = "qcow2"
@@ -86,5 +87,15 @@ async def test_missing_base_breaks_all_images_even_if_many_are_not_described_yet
     shown = images(400)
     pool = ManyLayers({name for image in shown for name in image.volumes})
     del pool.stamps[layer_name("base")]
-    broken = await Wholeness(cast("Pools", pool)).look("p", shown)
+    broken = await Wholeness(cast("Pools", pool), "test:///default").look("p", shown)
     assert len(broken) == 400
+
+
+async def test_missing_only_layer_is_not_counted() -> None:
+    record = image_record("alone", name="image")
+    fields = {name: getattr(record, name) for name in _FIELDS} | {"layers": record.layers[-1:]}
+    shown = [CatalogImage(**fields, id=1, pool="p")]
+    assert await Wholeness(cast("Pools", ManyLayers([])), "test:///default").look("p", shown) == {
+        "image": 'The image "image" is broken: its only layer volume is missing in the pool "p". '
+        "Pull the image again: only what is missing is built."
+    }

@@ -85,7 +85,7 @@ async def images(client: Client, arguments: Namespace) -> None:
     ]
     for row in print_listing(arguments, rows):
         if row["broken"]:
-            print_line(f"{row['name']} is broken: {row['broken']}")
+            print_line(row["broken"])
 
 
 async def _sizes(client: Client, pools: Collection[str]) -> dict[tuple[str, str], ImageSize]:

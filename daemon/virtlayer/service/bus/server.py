@@ -44,7 +44,8 @@ class Server:
         self._exporter = Exporter(
             connection, names.ROOT, self._authority.admit, quotas, self._visibility
         )
-        self._images = ImageObjects(services.catalog, self._exporter, Wholeness(services.pools))
+        wholeness = Wholeness(services.pools, services.libvirt_uri)
+        self._images = ImageObjects(services.catalog, self._exporter, wholeness)
         self._departures = Departures(connection)
         self._manager = Manager(services, self._authority, self._images, self._departures)
         self._objects: dict[int, JobObject] = {}

@@ -178,7 +178,7 @@ async def _check_volumes(services: Services, pool: Pool, image: CatalogImage, na
     there = await services.pools.volumes(pool, [name, image.volume])
     if name in there:
         raise _taken(pool, name)
-    await check_whole(services.pools, pool, image, there.get(image.volume))
+    await check_whole(services.pools, services.libvirt_uri, pool, image, there.get(image.volume))
 
 
 def _record(image: CatalogImage, wanted: NewVolume) -> VolumeRecord:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from virtlayer.errors import VirtlayerError, VolumeExists, VolumeNotFound
 from virtlayer.protocol.calls import FileStamp
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.virsh import virsh
 from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.chain.presence import check_layer
 from virtlayer.service.keeper.pools import Pools
@@ -25,10 +26,12 @@ class Wholeness:
 
     Args:
         pools: The pools.
+        uri: Of their libvirt, for the commands in messages.
     """
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, uri: str) -> None:
         self._pools = pools
+        self._uri = uri
         self._good: dict[str, dict[tuple[str, int], FileStamp]] = {}
         """Files that are layers of these virtual sizes, for the UUID of each pool."""
 
@@ -63,15 +66,18 @@ class Wholeness:
             bad = [name for name in image.volumes if (name, image.size) not in not_bad]
             if bad:
                 found = {name: volumes[name] for name in bad if name in volumes}
-                broken[image.name] = _problem(image, pool, bad, found).message
+                broken[image.name] = _problem(self._uri, image, pool, bad, found).message
         return broken
 
 
-async def check_whole(pools: Pools, pool: Pool, image: CatalogImage, top: Volume | None) -> None:
+async def check_whole(
+    pools: Pools, uri: str, pool: Pool, image: CatalogImage, top: Volume | None
+) -> None:
     """Check that a pool has the layers of an image, before something is made on them.
 
     Args:
         pools: The pools.
+        uri: Of their libvirt, for the commands in messages.
         pool: The pool.
         image: The image.
         top: Its top volume; None if the pool does not have it.
@@ -89,25 +95,30 @@ async def check_whole(pools: Pools, pool: Pool, image: CatalogImage, top: Volume
         bad.add(image.volume)
         found[image.volume] = top
     if bad:
-        raise _problem(image, pool, bad, found)
+        raise _problem(uri, image, pool, bad, found)
 
 
 def _problem(
-    image: CatalogImage, pool: Pool, bad: Collection[str], found: Mapping[str, Volume]
+    uri: str, image: CatalogImage, pool: Pool, bad: Collection[str], found: Mapping[str, Volume]
 ) -> VirtlayerError:
     for name in sorted(bad):
         if name in found:
             return VolumeExists(
                 f'The image "{image.name}" is broken: its layer volume {name} is damaged. Delete '
-                f"the volume (virsh vol-delete {name} --pool {pool.name}), then pull the image "
-                "again."
+                f"the volume ({virsh(uri, 'vol-delete', name, '--pool', pool.name)}), then pull "
+                "the image again."
             )
     number, total = len(bad), len(image.volumes)
     return VolumeNotFound(
-        f'The image "{image.name}" is broken: {number} of its {total} layer '
-        f"volume{'s' if total > 1 else ''} {'are' if number > 1 else 'is'} missing in the pool "
+        f'The image "{image.name}" is broken: {_counted(number, total)} missing in the pool '
         f'"{pool.name}". Pull the image again: only what is missing is built.'
     )
+
+
+def _counted(number: int, total: int) -> str:
+    if total == 1:
+        return "its only layer volume is"
+    return f"{number} of its {total} layer volumes {'is' if number == 1 else 'are'}"
 
 
 def _is_known(

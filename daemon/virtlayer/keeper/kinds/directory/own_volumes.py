@@ -20,6 +20,7 @@ from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind, record_file
+from virtlayer.protocol.virsh import virsh
 
 _KINDS = (RecordKind.VOLUME, RecordKind.DIRECTORY, RecordKind.DISK)
 
@@ -42,7 +43,8 @@ async def delete_own_volume(hypervisor: Hypervisor, pools: Pools, pool: Pool, na
     if not ours:
         raise VolumeNotFound(
             f'The volume "{name}" of the pool "{pool.name}" was not made by virtlayer, or was '
-            "replaced since. Delete it with virsh vol-delete if it is not needed."
+            "replaced since. If it is not needed, delete it: "
+            + virsh(hypervisor.uri, "vol-delete", name, "--pool", pool.name)
         )
     if found is None:
         await to_completion(delete_volume(hypervisor, pool, name))
