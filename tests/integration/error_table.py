@@ -172,7 +172,7 @@ DENIED: Sequence[tuple[list[str], str]] = [
         (
             "docker://{private}/secret:1: reading manifest 1 in {private}/secret: authentication "
             "required. {private} requires a login, or the image does not exist. Use "
-            '"skopeo login {private}", or --username.'
+            '"virtlayer login {private}", or --username.'
         ),
     ),
     (

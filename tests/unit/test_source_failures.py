@@ -101,7 +101,7 @@ def test_refused_login_names_registry_and_user() -> None:
     )
     assert failure(REGISTRY, text).message.endswith(
         "host:5000 requires a login, or the image does not exist. "
-        'Use "skopeo login host:5000", or the option "username".'
+        'Use "virtlayer login host:5000", or the option "username".'
     )
 
 

@@ -159,7 +159,7 @@ def _login_advice(reference: Reference, user: str | None) -> str:
     if user is None:
         return (
             f"{registry} requires a login, or the image does not exist. Use "
-            f'"skopeo login {registry}", or the option "username".'
+            f'"virtlayer login {registry}", or the option "username".'
         )
     return f'The login of user "{user}" at {registry} was refused. Check user name and password.'
 
