@@ -170,7 +170,8 @@ def test_missing_bus_and_missing_service_are_unavailable(place: Place) -> None:
         Exit.UNAVAILABLE,
         (
             "virtlayer: Cannot connect to the bus at "
-            f"unix:path={directory}/none: [Errno 2] No such file or directory.\n"
+            f"unix:path={directory}/none: No such file or directory. If there is no "
+            "session bus, start one for your commands: dbus-run-session -- bash\n"
         ),
     )
     with session_bus(directory) as empty:

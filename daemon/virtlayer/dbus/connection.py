@@ -93,7 +93,8 @@ class Connection(MessageBus):
         try:
             connection = cls(address, limits)
         except (OSError, ValueError) as error:
-            raise ConnectionError(f"Cannot connect to the bus at {address}: {error}.") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ConnectionError(f"Cannot connect to the bus at {address}: {reason}.") from error
         try:
             await connection.connect()
         except BaseException as error:

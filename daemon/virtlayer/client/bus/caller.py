@@ -34,6 +34,11 @@ _PROGRESS_RULE = (
     f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}',member='ProgressChanged'"
 )
 
+_NO_BUS = {
+    False: "To use your own service on the session bus, add --user.",
+    True: "If there is no session bus, start one for your commands: dbus-run-session -- bash",
+}
+"""What to do without a bus, by whether it is the session bus."""
 _CALLS_AT_ONCE = 8
 """Of the calls in flight that the service accepts of one user."""
 
@@ -59,8 +64,7 @@ class Client:
         try:
             bus = await Connection.opened(session=session)
         except ConnectionError as error:
-            hint = "" if session else " To use your own service on the session bus, add --user."
-            raise ServiceUnavailable(f"{error}{hint}") from error
+            raise ServiceUnavailable(f"{error} {_NO_BUS[session]}") from error
         async with bus:
             yield cls(bus, session=session)
 
