@@ -9,6 +9,7 @@ from typing import Any
 
 from virtlayer.client.bus.answers import JobDetails
 from virtlayer.client.bus.caller import Client
+from virtlayer.client.bus.failures import as_typed
 from virtlayer.client.common_arguments import add_command
 from virtlayer.client.listing import Column, Listing, add_listing, print_listing
 from virtlayer.client.output import print_fields, print_json, print_line
@@ -153,7 +154,8 @@ async def show_log(client: Client, arguments: Namespace) -> None:
     with contextlib.suppress(NoSuchJob, ServiceUnavailable):
         job = await client.present_job(arguments.id)
         matches.append(f"_PID={await client.pid(job.owner)}")
-    options = ["--no-pager", "--quiet", *(["--output=json"] if arguments.json else [])]
+    # For people, journalctl says that there are no lines, or that others would see more.
+    options = ["--no-pager", *(["--quiet", "--output=json"] if arguments.json else [])]
     replace_by("journalctl", *options, *matches)
 
 
@@ -186,7 +188,7 @@ def job_document(job: JobDetails) -> dict[str, Any]:
         "started_at": iso_time(job.started_at),
         "finished_at": iso_time(job.finished_at),
         "error": job.error.rpartition(".")[2] or None,
-        "message": job.message or None,
+        "message": as_typed(job.message) or None,
         "object": job.path,
     }
 
