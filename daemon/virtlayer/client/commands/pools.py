@@ -137,7 +137,10 @@ async def rescan(client: Client, arguments: Namespace) -> None:
         ]
     )
     if found["unreferenced_layers"]:
-        print_line("Pull the images of these layers again. Layers that the pool has are reused.")
+        print_line(
+            "Pull the images of these layers again, which reuses them, or delete these layers "
+            'with "virtlayer prune".'
+        )
 
 
 def layers_and_size(freed: dict[str, Any]) -> str:
