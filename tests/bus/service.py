@@ -30,6 +30,8 @@ class Small(Interface):
         super().__init__()
         self.number = number
         self.entered = asyncio.Event()
+        self.at_a_time = 0
+        self.most_at_a_time = 0
 
     @method("Echo", takes={"text": "s"}, gives={"text": "s"})
     async def echo(self, _call: Call, text: str) -> str:
@@ -43,6 +45,16 @@ class Small(Interface):
     async def many(self, _call: Call, size: int) -> tuple[str, int]:
         self.entered.set()
         return "x" * size, size
+
+    @method("Costly", gives={"text": "s"}, large=True)
+    async def costly(self, _call: Call) -> str:
+        self.at_a_time += 1
+        self.most_at_a_time = max(self.most_at_a_time, self.at_a_time)
+        for _ in range(20):
+            # One call of a user begins in a turn of the event loop.
+            await asyncio.sleep(0)
+        self.at_a_time -= 1
+        return "x"
 
     @method("Raise", takes={"what": "s"})
     async def fail(self, _call: Call, what: str) -> None:

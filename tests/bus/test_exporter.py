@@ -134,6 +134,15 @@ async def test_large_answer_without_a_caller_is_not_made(bus: Bus) -> None:
         assert both.exporter.calls == 0
 
 
+async def test_costly_calls_without_a_caller_take_turns_as_others_do(bus: Bus) -> None:
+    async with pair(bus) as both:
+        for _ in range(16):
+            costly = Message(destination=NAME, path=ROOT, interface=IFACE, member="Costly")
+            both.client.send(no_reply(costly))
+        assert await both.value("Costly") == "x"
+        assert both.root.most_at_a_time == 1
+
+
 async def test_caller_that_is_not_admitted_is_not_served(bus: Bus) -> None:
     async with pair(bus, closed_to_all=True) as both:
         denied = "org.virtlayer1.Error.NotAuthorized"

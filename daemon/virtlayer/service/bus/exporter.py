@@ -161,13 +161,13 @@ class Exporter:
         if method.private:
             await check_visible(self._visibility, call, interface, method.name)
         function = getattr(interface, method.function)
-        if method.large and call.wants_reply:
-            async with self._large.slot(uid):
-                return await self._marshalled(
-                    call, method, await function(call, *call.message.body)
-                )
-        result: object = await function(call, *call.message.body)
-        return result
+        if not method.large:
+            result: object = await function(call, *call.message.body)
+            return result
+        # Also if nobody waits for the answer: it costs as much.
+        async with self._large.slot(uid):
+            result = await function(call, *call.message.body)
+            return await self._marshalled(call, method, result) if call.wants_reply else result
 
     async def _marshalled(self, call: Call, method: Method, result: object) -> _Marshalled:
         signature = signature_of(method.gives)
