@@ -56,6 +56,13 @@ class Small(Interface):
         self.at_a_time -= 1
         return "x"
 
+    @method("OfPool", takes={"pool": "s"}, gives={"pool": "s"}, of_pool=True)
+    async def of_pool(self, _call: Call, pool: str) -> str:
+        if pool == "hung":
+            self.entered.set()
+            await asyncio.Event().wait()
+        return pool
+
     @method("Raise", takes={"what": "s"})
     async def fail(self, _call: Call, what: str) -> None:
         errors: Mapping[str, BaseException] = {

@@ -143,6 +143,17 @@ async def test_costly_calls_without_a_caller_take_turns_as_others_do(bus: Bus) -
         assert both.root.most_at_a_time == 1
 
 
+async def test_pool_that_does_not_answer_holds_up_only_calls_about_itself(bus: Bus) -> None:
+    async with pair(bus) as both:
+        waiting = asyncio.create_task(both.error("OfPool", "s", ["hung"]))
+        await both.root.entered.wait()
+        async with asyncio.timeout(20):
+            assert await both.value("OfPool", "s", ["other"]) == "other"
+            assert await both.value("GetManagedObjects", interface=MANAGER) == {}
+        await both.exporter.finish(0)
+        await waiting
+
+
 async def test_caller_that_is_not_admitted_is_not_served(bus: Bus) -> None:
     async with pair(bus, closed_to_all=True) as both:
         denied = "org.virtlayer1.Error.NotAuthorized"

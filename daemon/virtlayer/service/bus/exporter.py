@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from dbus_next.message import Message
 
@@ -74,6 +75,7 @@ class Exporter:
         self._manager = ObjectManager(self._tree, root, visibility)
         self._calls: set[asyncio.Task[object]] = set()
         self._large = Turns(_LARGE_ANSWERS)
+        self._large_of_pool: WeakValueDictionary[str, Turns] = WeakValueDictionary()
         self._rounds = Rounds()
         self._loop = asyncio.get_running_loop()
         self.last_call = self._loop.time()
@@ -165,9 +167,15 @@ class Exporter:
             result: object = await function(call, *call.message.body)
             return result
         # Also if nobody waits for the answer: it costs as much.
-        async with self._large.slot(uid):
+        async with self._turns(call, method).slot(uid):
             result = await function(call, *call.message.body)
             return await self._marshalled(call, method, result) if call.wants_reply else result
+
+    def _turns(self, call: Call, method: Method) -> Turns:
+        """Who makes large answers in turn: a pool that does not answer holds up no others."""
+        if not method.of_pool:
+            return self._large
+        return self._large_of_pool.setdefault(call.message.body[0], Turns(_LARGE_ANSWERS))
 
     async def _marshalled(self, call: Call, method: Method, result: object) -> _Marshalled:
         signature = signature_of(method.gives)

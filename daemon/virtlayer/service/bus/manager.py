@@ -341,7 +341,7 @@ class Manager(Interface):
             listed.append((names.image_path(one.id), one.pool, one.name, *details))
         return listed
 
-    @method("ListVolumes", takes={"pool": "s"}, gives={"volumes": "a(sssst)"}, large=True)
+    @method("ListVolumes", takes={"pool": "s"}, gives={"volumes": "a(sssst)"}, of_pool=True)
     async def list_volumes(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, int]]:
         """List what virtlayer has made in a pool."""
         return [
@@ -349,7 +349,7 @@ class Manager(Interface):
             for one in await list_volumes(self._services, parse_pool_name(pool))
         ]
 
-    @method("DiskUsage", takes={"pool": "s"}, gives={"usage": "a{sv}"}, large=True)
+    @method("DiskUsage", takes={"pool": "s"}, gives={"usage": "a{sv}"}, of_pool=True)
     async def disk_usage(self, _call: Call, pool: str) -> dict[str, Variant]:
         """Tell what a pool holds and shares, and what prune would free."""
         return result_variants(await disk_usage(self._services, parse_pool_name(pool)))

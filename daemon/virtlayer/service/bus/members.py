@@ -30,6 +30,7 @@ class Method:
         waits: Whether it waits for a job, and is counted apart from other calls.
         private: Whether it is for the owners of its object and managers only.
         large: Whether what it gives can be so much that it is made in a thread.
+        of_pool: Whether it is large and waits for the pool that its first argument names.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Method:
     waits: bool = False
     private: bool = False
     large: bool = False
+    of_pool: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ def method[**P, R](
     waits: bool = False,
     private: bool = False,
     large: bool = False,
+    of_pool: bool = False,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Declare a method.
 
@@ -153,6 +156,8 @@ def method[**P, R](
         waits: Whether it waits for a job.
         private: Whether it is for ``Interface.owners`` and managers only.
         large: Whether its results can be many; what the function returns is not changed later.
+        of_pool: Whether they can be many, and it waits for the pool that its first argument names.
+            Such calls take turns for each pool: one that does not answer holds up no others.
     """
 
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -163,7 +168,8 @@ def method[**P, R](
             _name_of(function),
             waits=waits,
             private=private,
-            large=large,
+            large=large or of_pool,
+            of_pool=of_pool,
         )
         setattr(function, _MARK, member)
         return function
