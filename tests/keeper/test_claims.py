@@ -20,6 +20,7 @@ from tests.support.pool_content import names_in
 from tests.support.raw_keeper import RawKeeper, Reply, raw_keeper
 from virtlayer.keeper.answers.holdings import CLAIMS_LIMIT
 from virtlayer.keeper.kinds.directory.claims import NAMES_LIMIT
+from virtlayer.keeper.kinds.directory.locks import unlock
 
 _ONE, _TWO = f"layer-{'1' * 64}.qcow2", f"layer-{'2' * 64}.qcow2"
 _KEY, _OTHER_KEY = "a" * 64, "b" * 64
@@ -66,10 +67,10 @@ def claimed(keeper: RawKeeper, pool: TestPool) -> set[str]:
 
 @contextmanager
 def kept(reply: Reply) -> Iterator[int]:
-    """The number of a claim or lock whose descriptor the service keeps."""
+    """The number of a claim whose descriptor the service keeps."""
     [descriptor] = reply.descriptors
     try:
-        yield reply.done.get("claim") or reply.done["lock"]
+        yield reply.done["claim"]
     finally:
         os.close(descriptor)
 
@@ -102,13 +103,13 @@ def test_what_a_pool_gets_is_for_the_keepers_user_alone(keeper: RawKeeper, pool:
 def test_a_claim_waits_for_a_lock_and_is_not_forgotten(
     keeper: RawKeeper, other: RawKeeper, pool: TestPool
 ) -> None:
-    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
-        request = {"pool": pool.uuid, "claim": None, "names": [_ONE], "build": []}
-        other.send({"id": 100, "ask": "claim", "with": request})
-        # Each of these answers would come after the claim's, if that did not have to wait.
-        for _ in range(3):
-            other.get("list-records", pool=pool.uuid, since=None)
-        keeper.get("release", number=lock, failed=False)
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    request = {"pool": pool.uuid, "claim": None, "names": [_ONE], "build": []}
+    other.send({"id": 100, "ask": "claim", "with": request})
+    # Each of these answers would come after the claim's, if that did not have to wait.
+    for _ in range(3):
+        other.get("list-records", pool=pool.uuid, since=None)
+    keeper.get("release", number=lock, failed=False)
     reply = json.loads(other.connection.recv(65536))
     assert reply["id"] == 100
     assert "done" in reply
@@ -117,18 +118,18 @@ def test_a_claim_waits_for_a_lock_and_is_not_forgotten(
 def test_a_lock_that_another_process_has_is_waited_for_a_while(
     keeper: RawKeeper, other: RawKeeper, pool: TestPool
 ) -> None:
-    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
-        for reply in (claim(other, pool, _ONE), other.ask("lock", pool=pool.uuid)):
-            assert reply.error == "PoolLocked"
-            assert str(pool.path / ".virtlayer" / "lock") in reply.text
-        # Keepers other than this one cannot end it.
-        assert (
-            "No claim, lock or staging directory"
-            in other.ask("release", number=lock, failed=False).text
-        )
-        # What needs no lock goes on.
-        assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
-        keeper.get("release", number=lock, failed=False)
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    for reply in (claim(other, pool, _ONE), other.ask("lock", pool=pool.uuid)):
+        assert reply.error == "PoolLocked"
+        assert str(pool.path / ".virtlayer" / "lock") in reply.text
+    # Keepers other than this one cannot end it.
+    assert (
+        "No claim, lock or staging directory"
+        in other.ask("release", number=lock, failed=False).text
+    )
+    # What needs no lock goes on.
+    assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
+    keeper.get("release", number=lock, failed=False)
     assert claimed(other, pool) == set()
 
 
@@ -164,6 +165,18 @@ def test_what_is_claimed_is_not_deleted(
     assert delete(keeper, pool, one)["names"] == [one]
 
 
+def test_a_service_cannot_end_the_lock_of_a_pool_before_a_deletion(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    """Otherwise, another host could claim the layer before it is deleted."""
+    lock = keeper.ask("lock", pool=pool.uuid)
+    for descriptor in lock.descriptors:
+        unlock(descriptor)
+        os.close(descriptor)
+    assert claim(other, pool, pool.layer("1")).error == "PoolLocked"
+    keeper.get("release", number=lock.done["lock"], failed=False)
+
+
 def test_a_deletion_needs_the_lock_of_its_pool(keeper: RawKeeper, pool: TestPool) -> None:
     layer = pool.layer("1")
     lock = keeper.get("lock", pool=pool.uuid)["lock"]
@@ -179,14 +192,14 @@ def test_a_deletion_needs_the_lock_of_its_pool(keeper: RawKeeper, pool: TestPool
 def test_a_lock_is_not_released_during_a_deletion(keeper: RawKeeper, pool: TestPool) -> None:
     """Otherwise another host could claim what is deleted a moment later."""
     layers = [pool.layer(digit) for digit in "123456"]
-    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
-        for message, more in (
-            ("delete", {"pool": pool.uuid, "lock": lock, "names": layers}),
-            ("release", {"number": lock, "failed": False}),
-        ):
-            keeper.send({"id": len(message), "ask": message, "with": more})
-        answered = [json.loads(keeper.connection.recv(65536))["id"] for _ in range(2)]
-        assert answered == [len("delete"), len("release")]
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    for message, more in (
+        ("delete", {"pool": pool.uuid, "lock": lock, "names": layers}),
+        ("release", {"number": lock, "failed": False}),
+    ):
+        keeper.send({"id": len(message), "ask": message, "with": more})
+    answered = [json.loads(keeper.connection.recv(65536))["id"] for _ in range(2)]
+    assert answered == [len("delete"), len("release")]
     assert names_in(pool.path) == []
 
 
@@ -255,17 +268,16 @@ def test_a_killed_keeper_builds_nothing_and_its_claim_lasts(
     assert keeper.get("sweep", pool=pool.uuid) == {"number": 1}
 
 
-def test_a_lock_outlives_a_killed_keeper_too(
+def test_a_lock_ends_with_its_keeper_which_deletes_under_it(
     host: LibvirtHost, keeper: RawKeeper, pool: TestPool
 ) -> None:
     with raw_keeper(host.uri) as mortal:
         mortal.get("find-pool", name=pool.name)
-        [descriptor] = mortal.ask("lock", pool=pool.uuid).descriptors
+        assert mortal.ask("lock", pool=pool.uuid).descriptors == ()
+        assert keeper.ask("lock", pool=pool.uuid).error == "PoolLocked"
         mortal.process.send_signal(signal.SIGKILL)
         mortal.process.wait()
-    assert keeper.ask("lock", pool=pool.uuid).error == "PoolLocked"
-    os.close(descriptor)
-    assert claimed(keeper, pool) == set()
+        assert claimed(keeper, pool) == set()
 
 
 def test_claims_end_with_the_connection(
@@ -402,8 +414,8 @@ def test_a_claim_that_cannot_be_read_keeps_everything(keeper: RawKeeper, pool: T
 def test_a_lock_file_that_is_removed_is_not_locked(
     keeper: RawKeeper, other: RawKeeper, pool: TestPool
 ) -> None:
-    with kept(keeper.ask("lock", pool=pool.uuid)) as lock:
-        (pool.path / ".virtlayer" / "lock").unlink()
-        with kept(claim(other, pool, _ONE)):
-            assert claimed(other, pool) == {_ONE}
-        keeper.get("release", number=lock, failed=False)
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    (pool.path / ".virtlayer" / "lock").unlink()
+    with kept(claim(other, pool, _ONE)):
+        assert claimed(other, pool) == {_ONE}
+    keeper.get("release", number=lock, failed=False)

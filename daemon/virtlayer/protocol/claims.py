@@ -44,7 +44,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The lock of a pool, which excludes new claims on any host; its descriptor comes with it.
+    """The lock of a pool, which excludes new claims on any host.
 
     Attributes:
         lock: Its number.

@@ -41,8 +41,8 @@ async def _busy(claim: Claim, request: ClaimVolumes) -> tuple[str, ...]:
 async def _lock(turn: Turn, request: calls.KnownPool) -> Locked:
     pool = await active_pool_of(turn, request.pool)
     with turn.holdings.claiming():
+        # Not with a descriptor, as of a claim: by any copy, a lock can be ended unnoticed.
         lock = await kind_of(pool).lock(pool)
-        turn.reply_descriptors.append(lock.copy_descriptor())
         return Locked(turn.holdings.add_lock(lock), tuple(sorted(lock.claimed())))
 
 

@@ -56,9 +56,6 @@ class Lock(Protocol):
     taken_at: float
     """When this process had it, by the loop's clock."""
 
-    def copy_descriptor(self) -> int:
-        """A descriptor that keeps the lock until it is closed, which is the caller's."""
-
     def claimed(self, *, but_for: str | None = None) -> frozenset[str]:
         """The volumes that any job on any host counts on.
 

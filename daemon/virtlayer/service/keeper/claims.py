@@ -5,8 +5,8 @@ A job that found a volume in the pool goes on to build on it, minutes later perh
 the pool says so until it has. It therefore claims its volumes by name before it looks for them. A
 deletion on any host leaves claimed volumes alone; while it decides and deletes, new claims wait.
 
-The service holds copies of the descriptors of the locks, so that a claim lasts as long as its job,
-even if the keeper is killed.
+The service holds a copy of the descriptor of a claim's lock, so that the claim lasts as long as its
+job, even if the keeper is killed.
 """
 
 import asyncio

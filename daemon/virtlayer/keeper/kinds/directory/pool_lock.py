@@ -69,10 +69,6 @@ class DirectoryLock:
             raise
         return lock
 
-    def copy_descriptor(self) -> int:
-        """A descriptor that keeps the lock until it is closed, which is the caller's."""
-        return os.dup(_held(self._file))
-
     @property
     def own(self) -> OwnDirectory:
         """``.virtlayer`` of the pool."""
