@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which file the name in the header of an image stands for.
+"""Resolves the name of a backing file in the header of an image.
 
 The syntax is qemu's: a path, seen from the directory of the image; or, with a colon before the
 first slash, a protocol and its own syntax, or JSON.
@@ -45,7 +45,7 @@ def named_file(name: str, image: Path) -> Path | None:
 
 
 def unclear(image: Path, reason: str, remedy: str) -> InUse:
-    """The error about an image of which it is unknown what it needs.
+    """Return the error about an image whose backing files cannot be determined.
 
     Args:
         image: The image.

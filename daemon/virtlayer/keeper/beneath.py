@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Opening what is in a directory that somebody else may own.
+"""Opens files in a directory that another user may own.
 
 The owner of a pool's directory can put a link, a FIFO or another directory in the place of any
 name at any time. Therefore a path is opened once, for the pool's directory itself. Everything below
@@ -43,7 +43,7 @@ class OwnedDescriptor(int):
 
 
 class NotRegular(OSError):
-    """A name that should be one of a regular file is one of something else."""
+    """A name that should be one of a regular file is that of another kind of file."""
 
 
 @contextlib.contextmanager
@@ -111,7 +111,7 @@ def find_regular(directory: int, name: str) -> int:
 
 
 def check_regular(descriptor: int, name: str) -> None:
-    """See that a descriptor is one of a regular file.
+    """Check that a descriptor is that of a regular file.
 
     Raises:
         NotRegular: It is not; the error says what it is.
@@ -142,9 +142,9 @@ def make_directory(directory: int, name: str) -> int:
     """Make a directory that only this process's user may enter, and open it.
 
     Raises:
-        FileNotFoundError: Somebody removed it at once.
-        PermissionError: Somebody replaced it at once, or the file system gives new files to another
-            user.
+        FileNotFoundError: Another process removed it at once.
+        PermissionError: Another process replaced it at once, or the file system gives new files to
+            another user.
         OSError: It cannot be made.
     """
     os.mkdir(name, _ACCESSIBLE, dir_fd=directory)
@@ -192,9 +192,9 @@ def can_be_direct(directory: int) -> bool:
 
 
 def link(descriptor: int, directory: int, name: str) -> None:
-    """Give an open file a further name, which does not exist yet.
+    """Give an open file another name, which must not exist yet.
 
-    Unlike the file's first name, the descriptor cannot be replaced by somebody else; unlike
+    Unlike the file's first name, the descriptor cannot be replaced by another user; unlike
     rename(2), link(2) never replaces a file.
 
     Raises:
@@ -205,13 +205,13 @@ def link(descriptor: int, directory: int, name: str) -> None:
 
 
 def identity(descriptor: int) -> Identity:
-    """What tells an open file from all others."""
+    """Return what identifies an open file."""
     info = os.fstat(descriptor)
     return info.st_dev, info.st_ino
 
 
 def by_descriptor(descriptor: int) -> str:
-    """A path that leads to an open file, whatever has become of its name."""
+    """Return a path to an open file that does not depend on its name."""
     return f"/proc/self/fd/{descriptor}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""libvirt's binding, loaded when something of it is first used.
+"""Loads libvirt's Python binding when it is first used.
 
 With the libraries that come along it takes 11 MB and 10 ms. A daemon that is asked which jobs and
 images there are needs none of that; and the first job loads it in a thread of ``connection``, while

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The connection to libvirt: calls in threads, alive across restarts of libvirtd."""
+"""The connection to libvirt: calls in threads, reconnection after restarts of libvirtd."""
 
 import asyncio
 import contextlib
@@ -23,11 +23,11 @@ type Connection = libvirt.virConnect
 _THREADS = 8
 _KEEPALIVE_INTERVAL = 3
 _KEEPALIVE_COUNT = 2
-"""A libvirtd that is silent for about 9 s (interval times count, and one more) is lost."""
+"""A libvirtd that does not answer for about 9 s (interval times count, plus one) is lost."""
 _CLOSE_SECONDS = 1.0
-"""A libvirtd that hangs is not waited for at the end."""
+"""At exit, a libvirtd that hangs is not waited for."""
 _RECONNECT_SECONDS = 5.0
-"""How long a lost libvirtd may take to come back: the time of a service restart."""
+"""How long a lost libvirtd may take to restart."""
 _RECONNECT_PAUSE = 0.1
 _ANSWER_SECONDS = 120.0
 """How long libvirtd may take to answer. Version 11.3 hangs for good when it refreshes a pool with
@@ -140,7 +140,7 @@ class Hypervisor:
             raise translated(error, self.uri) from error
 
     async def _connected(self, *, instead_of: Connection | None = None) -> Connection:
-        """The connection, opened if there is none but this one, which is lost."""
+        """Return the connection; open it if there is none, or only this one, which is lost."""
         async with self._opening:
             connection = self._connection
             if connection is not None and connection is not instead_of:
@@ -189,7 +189,7 @@ def _open(uri: str) -> Connection:
 
 
 def _if_alive[T](connection: Connection, call: Callable[[], T]) -> T:
-    """Make a call unless the connection is lost, in one way to a thread instead of two."""
+    """Make a call unless the connection is lost, with one switch to a thread instead of two."""
     if not _is_alive(connection):
         raise _Lost
     return call()
@@ -207,7 +207,7 @@ _event_loop_runs = False
 
 
 def _run_event_loop() -> None:
-    """Start libvirt's own event loop, which keepalive needs, once in the life of the process.
+    """Start libvirt's own event loop, which keepalive needs, once per process.
 
     It has to be registered before the first connection is opened.
     """
@@ -226,7 +226,7 @@ def _turn() -> None:
         try:
             libvirt.virEventRunDefaultImpl()
         except libvirt.libvirtError:
-            time.sleep(1)  # What fails once may fail at once again: do not burn a processor.
+            time.sleep(1)  # It may fail again immediately: do not loop without a pause.
 
 
 def _ignore(_context: object, _error: object) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Deleting a volume through libvirt, which asks nobody whether it is needed (see usage.py)."""
+"""Deletes a volume through libvirt, which does not check whether it is used (see usage.py)."""
 
 from virtlayer.errors import InUse
 from virtlayer.keeper.binding import libvirt
@@ -8,7 +8,7 @@ from virtlayer.protocol.pools import Pool
 
 
 async def delete_volume(hypervisor: Hypervisor, pool: Pool, name: str) -> None:
-    """Delete a volume; nothing happens if it is gone.
+    """Delete a volume; do nothing if it does not exist.
 
     Raises:
         InUse: libvirt itself is working with the volume.
@@ -23,7 +23,7 @@ async def delete_volume(hypervisor: Hypervisor, pool: Pool, name: str) -> None:
 
 
 def _delete(connection: Connection, uuid: str, name: str) -> bool:
-    """Delete a volume; False if libvirt does not want to yet."""
+    """Delete a volume; return False if libvirt cannot do it yet."""
     pool = connection.storagePoolLookupByUUIDString(uuid)
     try:
         pool.storageVolLookupByName(name).delete()

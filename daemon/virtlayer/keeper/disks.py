@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which files the domains have as disks: running or not, now, and in their snapshots.
+"""Lists the disks of all domains, running or not, and of their snapshots.
 
 The formats are libvirt's domain, snapshot and checkpoint XML
 (https://libvirt.org/formatdomain.html "Hard drives, floppy disks, CDROMs" and "Filesystems",
 https://libvirt.org/formatsnapshot.html, https://libvirt.org/formatcheckpoint.html).
-A snapshot's XML has the whole domain of its time in it, which a revert brings back.
+A snapshot's XML contains the whole domain as it was, which a revert restores.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _GONE_OR_UNKNOWN = (
     "VIR_ERR_NO_DOMAIN_CHECKPOINT",
     "VIR_ERR_NO_SUPPORT",
 )
-"""It went meanwhile, or this kind of hypervisor has no such thing."""
+"""It was deleted meanwhile, or this kind of hypervisor does not support it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Disk:
     """A file or volume that a domain has, or that is a part of a chain that it names.
 
     Attributes:
-        user: Who has it, in words.
+        user: The domain that has it, in words.
         path: The file; None if it is named as a volume.
         volume: Pool and volume; None if it is named as a file.
-        format: What libvirt opens it as. Without a word about it that is "raw": libvirt never
+        format: What libvirt opens it as. If that is not given, it is "raw": libvirt never
             guesses.
     """
 
@@ -50,7 +50,7 @@ async def all_disks(hypervisor: Hypervisor) -> frozenset[Disk]:
     """The disks of every domain of this connection.
 
     Raises:
-        Libvirt: libvirt does not tell.
+        Libvirt: libvirt does not answer.
     """
     descriptions = await hypervisor.call(descriptions_of_domains)
     return frozenset(disk for user, text in descriptions for disk in parse_disks(user, text))
@@ -82,7 +82,7 @@ def _format(store: ElementTree.Element) -> str:
         return inner.get("type") or "raw"
     if driver is None:
         return "raw"
-    # A filesystem's driver has a type as well, which is how, not what.
+    # The type of a filesystem's driver is not a format.
     return driver.get("format" if store.tag == "filesystem" else "type") or "raw"
 
 
@@ -115,7 +115,7 @@ def _domain_texts(domain: _Domain) -> list[str]:
 
 
 def _present[T](ask: Callable[[], list[T]]) -> list[T]:
-    """What libvirt answers, or nothing if what is asked about is not there."""
+    """Return what libvirt answers, or nothing if the object does not exist."""
     try:
         return ask()
     except libvirt.libvirtError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What goes wrong below a pool, in the words of our own errors.
+"""Translates errors of libvirt and of the system about pools into our own errors.
 
 The codes are libvirt's ``virErrorNumber``, the numbers in its ``int1`` the system's errno.
 """
@@ -78,7 +78,7 @@ _BY_CODE_IN_STORAGE: Mapping[str, _Meaning] = {
 
 
 def translated(error: LibvirtError, uri: str) -> VirtlayerError:
-    """The error of ours that says what a libvirt error says.
+    """Return the error of ours for a libvirt error.
 
     Args:
         error: Of libvirt's.
@@ -96,7 +96,7 @@ def translated(error: LibvirtError, uri: str) -> VirtlayerError:
 
 
 def undecodable(error: UnicodeDecodeError) -> Libvirt:
-    """The error for text of libvirt's that libvirt-python cannot decode.
+    """Return the error for text of libvirt that libvirt-python cannot decode.
 
     libvirt passes on the names of files in a pool and those in the headers of images as they are.
     """
@@ -115,7 +115,7 @@ def _of(code: int, table: Mapping[str, _Meaning]) -> _Meaning | None:
 
 
 def says_busy(error: LibvirtError) -> bool:
-    """Whether libvirt refuses only because it is creating or copying a volume of the pool.
+    """Tell whether libvirt refuses only because it is creating or copying a volume of the pool.
 
     There is no code for it: libvirt 11 answers with VIR_ERR_INTERNAL_ERROR and this text.
     """
@@ -123,7 +123,7 @@ def says_busy(error: LibvirtError) -> bool:
 
 
 def refused_by_system(error: OSError, pool_name: str, directory: Path) -> VirtlayerError:
-    """What a failed system call in a pool's directory means to the user.
+    """Return the error for a failed system call in a pool's directory.
 
     Args:
         error: What the call raised.
@@ -138,7 +138,7 @@ def refused_by_system(error: OSError, pool_name: str, directory: Path) -> Virtla
         return PoolInactive(
             f"The directory of {place} is missing. Restore it, then restart the pool."
         )
-    # The unit makes all of the system read-only but for the usual directories of pools.
+    # The unit makes the whole system read-only except for the usual directories of pools.
     if error.errno == errno.EROFS and os.geteuid() == 0:
         return NotAuthorized(
             f"virtlayer-keeper cannot write to {place}: {reason}. Mount it writable, or run "

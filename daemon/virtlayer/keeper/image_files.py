@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which files image files need: their chains, read from headers that anybody may have written.
+"""Finds the backing files of images by their headers, which are untrusted.
 
 A file is first found without being opened for anything (O_PATH), and examined. Only a regular file
 is opened, or a device that libvirt itself has named, and only the sandboxed reader reads it. Every
@@ -28,7 +28,7 @@ _SECONDS = 60.0
 _RAW = "raw"
 _OVERLAYS = ("qcow2", "qcow", "qed")
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""What the system says of a name that stands for no file."""
+"""The errors of the system for a name without a file."""
 _MAKE_READABLE = "Make that file readable, or remove what refers to it."
 
 
@@ -65,14 +65,14 @@ class ImageFiles:
         self._needs: dict[Identity, tuple[Reference, ...]] = {}
 
     def add(self, file: Identity, needs: tuple[Reference, ...]) -> None:
-        """Take note of a file whose header need not be read."""
+        """Add a file whose header need not be read."""
         self._needs[file] = needs
 
     async def look_at(self, references: Iterable[Reference]) -> None:
-        """Find these files, those that they need, and so on.
+        """Find these files, the files that they need, and so on.
 
         Raises:
-            InUse: It cannot be determined what one of them needs.
+            InUse: The files that one of them needs cannot be determined.
         """
         rest, batch = list(references), []
         try:
@@ -86,7 +86,7 @@ class ImageFiles:
             raise unclear(batch[0].path, reason, _MAKE_READABLE) from error
 
     def needed_by(self, reference: Reference) -> Iterator[Identity]:
-        """The file of a reference that was looked at, those that it needs, and so on."""
+        """Return the file of a reference, the files that it needs, and so on."""
         seen: set[Reference] = set()
         rest = [reference]
         while rest:
@@ -100,7 +100,7 @@ class ImageFiles:
                 rest += self._needs.get(file, ())
 
     async def _look_at(self, references: Sequence[Reference]) -> list[Reference]:
-        """Look at a few files; return what they refer to."""
+        """Read the headers of a few files; return the references in them."""
         with _Opening(self._needs) as opening:
             await asyncio.to_thread(opening.open_all, references)
             headers = await self._read(opening.unread)
@@ -130,7 +130,7 @@ class _Unread(NamedTuple):
 
 
 class _Opening:
-    """Files that a thread opens; they are closed with the context, also when that goes on.
+    """Files that a thread opens; the context closes them, even if the thread still runs.
 
     Args:
         known: Files that need not be read.

@@ -19,7 +19,7 @@ from virtlayer.keeper.pools import Pools
 _log = logging.getLogger(__name__)
 
 SERVICE_USER = "virtlayer"
-"""Whose connections are accepted, in addition to root's."""
+"""The user whose connections are accepted, in addition to root's."""
 _FIRST_PASSED = 3
 """The descriptor of the first socket that systemd passes (sd_listen_fds(3))."""
 _CONNECTIONS_LIMIT = 8
@@ -69,10 +69,10 @@ class Listener:
         self._quiet.set()
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until stopped, or until nothing is left to do.
+        """Serve until stopped, or until the idle timeout.
 
         Args:
-            stop: Set when the process is told to end.
+            stop: Set when the process is asked to end.
         """
         journal.notify(READY=1)
         tasks = [
@@ -94,7 +94,7 @@ class Listener:
             except OSError as error:
                 if error.errno not in _SHORTAGES:
                     raise
-                # The connections that there are go on, and free descriptors when they end.
+                # Existing connections continue, and free descriptors when they end.
                 _log.warning("Cannot accept a connection: %s.", error.strerror)
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
@@ -121,7 +121,7 @@ class Listener:
             await service.close()
 
     async def _idle(self) -> None:
-        """Return when nobody has been connected for the time of the settings."""
+        """Return when no client has been connected for the idle timeout."""
         while True:
             await self._quiet.wait()
             if not self._idle_timeout:

@@ -29,8 +29,8 @@ from virtlayer.version import VERSION
 _log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS = 0.0005
-"""How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
-say. The usual 5 ms are a sixth of a pull that finds nothing new."""
+"""How long a thread runs Python while another one waits, for instance after an answer of libvirt.
+The usual 5 ms are a sixth of a pull that finds nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def _serve(arguments: Arguments) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Opened by the first question about a pool.
+    # The first request about a pool opens it.
     hypervisor = Hypervisor(arguments.uri)
     pools = Pools(hypervisor)
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Contents that cross the border between two processes as sealed memory files (memfd_create(2)).
+"""Contents that are passed between two processes as sealed memory files (memfd_create(2)).
 
-A sealed one is not changed by anybody, and reading it never waits: neither is so with any other
-file that a compromised service could pass.
+No process can change a sealed one, and reading it never blocks. Neither holds for other files that
+a compromised service could pass.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ def new_memory_file() -> OwnedDescriptor:
 
 
 def seal(descriptor: int) -> None:
-    """Let nobody change a memory file from now on."""
+    """Prevent further changes of a memory file."""
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
 
 

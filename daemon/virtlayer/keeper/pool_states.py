@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""All pools that libvirt has, of any kind, and how they are."""
+"""Describes all pools of libvirt, of any kind, and their states."""
 
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection

@@ -28,7 +28,7 @@ _FEW = 3
 
 @contextlib.asynccontextmanager
 async def soon_or_never() -> AsyncIterator[None]:
-    """Clean up libvirt's list, if it lets that be done soon: a cancelled job must end."""
+    """Refresh libvirt's list, unless that takes long: a cancelled job must end."""
     with contextlib.suppress(VirtlayerError, TimeoutError):
         async with asyncio.timeout(_TIDY_SECONDS):
             yield
@@ -73,8 +73,8 @@ class Pools:
     async def volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
         """Look up volumes by their names; those that the pool does not have are left out.
 
-        Where libvirt's list and the directory disagree about one of them, because a file came or
-        went behind libvirt's back, the pool is refreshed first.
+        Where libvirt's list and the directory disagree about one of them, because a file was
+        created or deleted without libvirt, the pool is refreshed first.
 
         Raises:
             PoolNotFound: The pool no longer exists.
@@ -96,7 +96,7 @@ class Pools:
         return parse_volume(descriptions[0]) if descriptions else None
 
     async def refresh(self, pool: Pool) -> None:
-        """Let libvirt look at the pool's directory again, at least once from now on.
+        """Refresh the pool in libvirt, at least once from now on.
 
         Requests that come while a refresh runs share the next one.
 
@@ -139,7 +139,7 @@ class _Refreshes:
         if self._next is None:
             self._next = asyncio.create_task(self._run(), name=f"refresh of {self._pool.name}")
             self._next.add_done_callback(_look_at)
-        # One requester's cancellation is not the others'.
+        # The cancellation of one request must not cancel the others.
         found = await asyncio.shield(self._next)
         return {name: found[name] for name in names if name in found}
 
@@ -163,7 +163,7 @@ def _parsed(descriptions: Iterable[str]) -> dict[str, Volume]:
 
 
 def _look_at(refresh: asyncio.Task[dict[str, Volume]]) -> None:
-    """Take note of the result, so that asyncio does not when every requester has gone."""
+    """Retrieve the result, so that asyncio does not report it if all requests were cancelled."""
     if not refresh.cancelled():
         refresh.exception()
 
@@ -216,7 +216,7 @@ def _listed(pool: _ListedPool, names: Set[str]) -> dict[str, _ListedVolume]:
 
 
 def _described(volume: _ListedVolume) -> list[str]:
-    """The description of a volume; none of one whose file has gone in this moment."""
+    """Describe a volume; return nothing if its file was just deleted."""
     try:
         return [volume.XMLDesc()]
     except libvirt.libvirtError as error:
@@ -226,7 +226,7 @@ def _described(volume: _ListedVolume) -> list[str]:
 
 
 def _refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
-    """Refresh a pool, and describe volumes; None if libvirt does not want to refresh yet."""
+    """Refresh a pool, and describe volumes; None if libvirt cannot refresh it yet."""
     try:
         connection.storagePoolLookupByUUIDString(pool.uuid).refresh()
     except libvirt.libvirtError as error:

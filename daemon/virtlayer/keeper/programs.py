@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How each kind of program is started: its arguments, its user, and what it gets.
+"""Starts each kind of program: with its arguments, user and descriptors.
 
 The service says which kind and passes sockets or a pipe. It chooses no argument, no path and no
 user.

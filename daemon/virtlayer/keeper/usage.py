@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who needs the volumes of a pool: every overlay in any pool, and every disk of any domain.
+"""Finds the users of the volumes of a pool: overlays in any pool, and disks of any domain.
 
-libvirt deletes a volume that overlays still need without a word, so everything is looked at that
-libvirt can name: the volumes of the active pools, after a refresh, because overlays are also made
-behind libvirt's back; the files in the directories of inactive ones; and the domains. From our own
-layers on, a chain is followed as libvirt describes them, otherwise by the headers of the files (see
-``image_files``). What no pool and no domain knows cannot be found.
+libvirt deletes a volume without a warning even if overlays need it. So everything that libvirt can
+name is examined: the volumes of the active pools, after a refresh, because overlays are also made
+without libvirt; the files in the directories of inactive ones; and the domains. From our own layers
+on, a chain is followed as libvirt describes them, otherwise by the headers of the files (see
+``image_files``). An image that belongs to no pool and no domain cannot be found.
 
 Files are compared by device and inode, because a directory can have several paths and pools.
 """
@@ -37,16 +37,16 @@ from virtlayer.protocol.pools import Pool, Usage, Volume
 async def usage_of(
     hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
 ) -> Usage:
-    """Look at everything that may need a volume of a pool.
+    """Find everything that may need a volume of a pool.
 
     Args:
         hypervisor: The connection.
         pools: Its pools.
         pool: The pool.
-        layers: The names of those of its volumes that are no users of others: our own layers.
+        layers: The names of its own layers, which are not counted as users of other volumes.
 
     Raises:
-        InUse: There is something whose chain cannot be read.
+        InUse: The chain of an image cannot be read.
         PoolUnavailable: The directory of an active pool is missing.
         VirtlayerError: libvirt cannot look at the pool.
     """
@@ -137,7 +137,7 @@ class _User:
 
 
 class _Survey:
-    """What was found, and who uses which file."""
+    """The files that were found, and their users."""
 
     def __init__(self, reader: HeaderReader) -> None:
         self.volumes: dict[str, dict[str, Volume]] = {}
@@ -148,14 +148,14 @@ class _Survey:
     async def add_volumes(
         self, pool: str, volumes: list[Volume], *, are_files: bool, layers: Collection[str]
     ) -> None:
-        """Take note of what libvirt knows of an active pool.
+        """Add the volumes of an active pool.
 
         Args:
             pool: Its name.
             volumes: Its volumes.
             are_files: Whether they are files in a directory.
-            layers: Those that are no users of others, and whose backing libvirt reports as we made
-                it.
+            layers: The layers, which are not users of others, and whose backing libvirt reports as
+                we made it.
         """
         self.volumes[pool] = {volume.name: volume for volume in volumes}
         if not are_files:
@@ -173,13 +173,13 @@ class _Survey:
         ]
 
     async def add_directory(self, pool: str, directory: Path) -> None:
-        """Take note of the files in the directory of a pool that is not active."""
+        """Add the files in the directory of a pool that is not active."""
         for path in await asyncio.to_thread(_files_in, directory):
             user = f'the file "{path.name}" in the inactive pool "{pool}"'
             self._users.append(_User(user, Reference(path, None)))
 
     def add_disk(self, disk: Disk) -> None:
-        """Take note of a domain's disk."""
+        """Add a domain's disk."""
         path = disk.path
         if disk.volume is not None:
             pool, name = disk.volume
@@ -191,10 +191,10 @@ class _Survey:
             self._users.append(_User(disk.user, image, is_domain=True))
 
     async def users(self) -> dict[Identity, set[str]]:
-        """Find out who needs which file.
+        """Determine the users of each file.
 
         Raises:
-            InUse: There is something of which that cannot be determined.
+            InUse: The files that an image needs cannot be determined.
         """
         await self._files.look_at(user.image for user in self._users)
         users: dict[Identity, set[str]] = {}

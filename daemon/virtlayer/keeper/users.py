@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The users that the programs of a root keeper run as, which can do nothing else."""
+"""The unprivileged users that the programs of a root keeper run as."""
 
 import os
 import pwd
@@ -9,19 +9,19 @@ from virtlayer.keeper.pools import Pools
 from virtlayer.programs import Identity
 
 WORKER_USER = "virtlayer-worker"
-"""Reads what images have in them."""
+"""The user of workers, which parse the contents of images."""
 QEMU_USER = "virtlayer-qemu"
-"""Runs QEMU's programs. Both are made by the package (systemd/sysusers.d); ``nobody`` takes the
-place of one that is missing."""
+"""The user of QEMU's programs. Both are made by the package (systemd/sysusers.d); ``nobody`` takes
+the place of one that is missing."""
 
 
 def worker_identity() -> Identity | None:
-    """Whom a worker runs as; None for this process's user, who is not root."""
+    """Return the user of workers; None for this process's user, who is not root."""
     return _identity(WORKER_USER)
 
 
 def qemu_identity(readers: int | None = None) -> Identity | None:
-    """Whom one of QEMU's programs runs as; None for this process's user, who is not root.
+    """Return the user of QEMU's programs; None for this process's user, who is not root.
 
     Args:
         readers: The group that it needs to read layers; None for no further group.

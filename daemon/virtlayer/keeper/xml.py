@@ -24,7 +24,7 @@ def parse_pool(text: str) -> Pool:
     """Read the description of a pool.
 
     Raises:
-        PoolUnsupported: Its volumes are no files in a directory.
+        PoolUnsupported: Its volumes are not files in a directory.
     """
     root = _parsed(text)
     name = _text(root, "name")

@@ -21,8 +21,8 @@ class Turn:
         hypervisor: The connection to libvirt.
         pools: Its pools.
         holdings: What the connection of the service holds.
-        descriptors: Those that came with the request.
-        reply_descriptors: Those that go with the reply. They are closed when it was sent.
+        descriptors: The descriptors that came with the request.
+        reply_descriptors: The descriptors that are sent with the reply, and closed after that.
     """
 
     hypervisor: Hypervisor
@@ -38,7 +38,7 @@ class Turn:
         await close_in_thread(received)
 
     def close(self) -> None:
-        """Close all descriptors; those that came with the request may take longer."""
+        """Close all descriptors; closing those of the request may take longer."""
         close_in_thread(tuple(self.descriptors))
         self.descriptors.clear()
         for descriptor in self.reply_descriptors:
@@ -53,7 +53,7 @@ class Answer:
     Attributes:
         call: The message.
         function: The function.
-        takes_descriptors: Whether it needs those that came with the request.
+        takes_descriptors: Whether it needs the descriptors that came with the request.
     """
 
     call: Call[Any, Any]

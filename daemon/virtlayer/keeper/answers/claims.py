@@ -25,7 +25,7 @@ async def _new_claim(turn: Turn, pool: Pool, request: ClaimVolumes) -> Claimed:
     claim = await kind_of(pool).claim(pool, request.names)
     try:
         busy = await _busy(claim, request)
-        # What the descriptor keeps is the service's as well, even if this process is killed.
+        # The service's copy of the descriptor keeps the claim even if this process is killed.
         turn.reply_descriptors.append(claim.copy_descriptor())
     except BaseException:
         await claim.end()
@@ -34,7 +34,7 @@ async def _new_claim(turn: Turn, pool: Pool, request: ClaimVolumes) -> Claimed:
 
 
 async def _busy(claim: Claim, request: ClaimVolumes) -> tuple[str, ...]:
-    """Those of the layers that cannot be built now."""
+    """Try to take the right to build layers; return the keys of those that are being built."""
     return tuple(sorted(await claim.try_build(request.build))) if request.build else ()
 
 

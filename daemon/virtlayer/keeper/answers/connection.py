@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One connection of the service: its requests are read, checked and answered at the same time.
+"""One connection of the service, whose requests are answered concurrently.
 
 The other end is ``service.keeper.connection``.
 """
@@ -64,14 +64,14 @@ class ServiceConnection:
         self._pools = pools
         self._holdings = Holdings()
         self._tasks: dict[asyncio.Task[None], int] = {}
-        """Those that answer, with the characters of their requests."""
+        """The tasks that answer, with the lengths of their requests in characters."""
         self._characters = 0
         self._lists = asyncio.Semaphore(_LISTS_AT_A_TIME)
         self._is_closing = False
         self._packets = PacketSocket(connection, REQUEST_LIMIT, self._accept, self.ended.set)
 
     async def close(self) -> None:
-        """End all that the connection has: answers, programs, staging directories."""
+        """End everything of the connection: answers, programs, staging directories."""
         self._is_closing = True
         self._packets.close()
         for task in self._tasks:
@@ -107,7 +107,7 @@ class ServiceConnection:
     async def _answer(self, number: int, ask: str, content: object, turn: Turn) -> None:
         try:
             if ask not in _WITH_DESCRIPTORS:
-                # Some of the others wait for long.
+                # This message needs no descriptors, and its answer may take long.
                 await turn.close_received()
             async with self._lists if ask in _LISTS else contextlib.nullcontext():
                 reply = await self._reply(ask, content, turn)
@@ -126,10 +126,10 @@ class ServiceConnection:
         except asyncio.CancelledError:
             if self._is_closing:
                 raise
-            # By a discard of the staging directory that it is about.
+            # Cancelled, because the staging directory of the request was discarded.
             text = f"The staging directory was discarded during {ask}."
             return {"error": Internal.__name__, "text": text}
-        except Exception:  # a defect that one request meets must not end the others
+        except Exception:  # a defect in one answer must not end the others
             _log.exception("The answer to %s failed.", ask)
             text = f"Internal error of virtlayer-keeper in {ask}. See the journal for details."
             return {"error": Internal.__name__, "text": text}

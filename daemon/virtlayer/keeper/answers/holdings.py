@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What one connection of the service holds: it means nothing on another, and ends with it."""
+"""Objects of one connection of the service, which are valid there only and end with it."""
 
 import asyncio
 import contextlib
@@ -61,10 +61,10 @@ class Program:
 
 @dataclass(slots=True)
 class Survey:
-    """Who uses the volumes of a pool, and when that was seen (by the loop's clock).
+    """The users of the volumes of a pool, and when they were determined (by the loop's clock).
 
     Attributes:
-        usage: Who.
+        usage: The users.
         at: When the search began.
         placements: How many volumes had been placed by then (``Pools.placements``).
     """
@@ -84,7 +84,7 @@ class _PlacedHere:
 
 
 class Holdings:
-    """Claims, staging directories, programs, and what was placed and seen on one connection."""
+    """Claims, staging directories, programs, placed files and surveys of one connection."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
@@ -197,15 +197,15 @@ class Holdings:
             raise _unknown("program", number) from None
 
     def add_placed(self, claim: Claim, placed: Placed) -> None:
-        """Take note of a file that was placed in the pool of a claim."""
+        """Remember a file that was placed in the pool of a claim."""
         now = asyncio.get_running_loop().time()
         here = _PlacedHere(placed, claim.name, now)
         self._placed[claim.pool.uuid, placed.path.name] = here
 
     def placed(self, pool: Pool, name: str) -> Placed:
-        """What was placed under a name; it is ours for a while only, unless it is a layer.
+        """Return what was placed under a name; anything but a layer for a limited time only.
 
-        After that, it is a volume of somebody who may have started a machine with it.
+        After that time, a user may have started a machine with the volume.
 
         Raises:
             Internal: It was not placed on this connection.
@@ -288,9 +288,9 @@ class Holdings:
         return number
 
     async def end_program(self, number: int) -> RunningProgram:
-        """Kill a program and forget it.
+        """Kill a program and remove it from the connection.
 
-        One that the kernel does not end still counts as one that works in its staging directory.
+        A program that the kernel does not end still counts as working in its staging directory.
         """
         program = self.program(number)
         if program.ending is None:

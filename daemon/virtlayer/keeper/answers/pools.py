@@ -19,7 +19,7 @@ from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
 
 _SURVEY_SECONDS = 10.0
-"""How long a deletion may rely on what was found before: the service decides in between."""
+"""How long a deletion may rely on an earlier survey: the service decides in between."""
 
 
 async def pool_of(turn: Turn, uuid: str) -> Pool:
@@ -38,7 +38,7 @@ async def pool_of(turn: Turn, uuid: str) -> Pool:
 async def active_pool_of(turn: Turn, uuid: str) -> Pool:
     """The pool that a request is about, as libvirt describes it now.
 
-    The directory of one that was undefined or stopped meanwhile may serve something else by now.
+    The directory of a pool that was undefined or stopped may have another purpose by now.
 
     Raises:
         PoolNotFound: There is no such pool.
@@ -102,7 +102,7 @@ async def _users(turn: Turn, request: calls.Layers) -> Usage:
 async def _delete(turn: Turn, request: calls.Delete) -> calls.Deleted:
     """Delete volumes one after the other, up to the first that cannot be deleted.
 
-    What the service says about their users counts for nothing: they are looked for here.
+    What the service says about their users is not trusted: they are determined here.
     """
     pool = await pool_of(turn, request.pool)
     lock = turn.holdings.lock(request.lock, pool)
@@ -119,7 +119,7 @@ async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock
         try:
             check_unclaimed(pool, name, claimed)
             if name in layers:
-                # Deleting many takes long, and what was found before gets old.
+                # Deleting many volumes takes long, and the earlier survey becomes outdated.
                 recent = await _recent_usage(turn, pool, layers, lock)
                 if recent is not usage:
                     usage, volumes = recent, dict(recent.volumes)
@@ -147,7 +147,7 @@ async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
 
 
 async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
-    """See that nothing uses a volume that is not a layer; what was found before does not count.
+    """Check that nothing uses a volume that is not a layer; an earlier survey is not used.
 
     Unlike a layer, it cannot be built again.
     """
@@ -158,7 +158,7 @@ async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
 
 
 async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
-    """See that nothing uses a layer, as of now.
+    """Check that nothing uses a layer now.
 
     Raises:
         InUse: Something does, or that cannot be determined.
@@ -169,7 +169,7 @@ async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
 
 
 def check_unclaimed(pool: Pool, name: str, claimed: Collection[str]) -> None:
-    """See that no running job counts on a layer.
+    """Check that no running job has claimed a layer.
 
     Args:
         pool: The pool.

@@ -30,7 +30,7 @@ async def _start(turn: Turn, request: StartProgram) -> calls.Started:
 
 async def _create_overlay(turn: Turn, request: calls.CreateOverlay) -> Ended:
     staging = turn.holdings.staging(request.staging)
-    # As any program: it is counted, keeps the file from being flushed, and ends with the directory.
+    # As with any program: it is counted, delays flushing of the file, and ends with the directory.
     with turn.holdings.starting_program(staging):
         place = await staging.place.place_for_program(reads_layers=False)
         async with creating_overlay(request.size, request.backing, place) as program:

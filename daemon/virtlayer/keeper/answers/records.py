@@ -32,7 +32,7 @@ async def _read(turn: Turn, request: ReadRecords) -> RecordContents:
 
 async def _put(turn: Turn, request: PutRecord) -> RecordPut:
     content = received_content(turn.descriptors, RECORD_LIMIT)
-    # That it is active was seen when the claim or the lock was made, whose directory is used.
+    # The pool was active when the claim or lock was made; the directory of that one is used.
     pool = await pool_of(turn, request.pool)
     kind, file = kind_of(pool), record_file(request.kind, request.name)
     if not turn.holdings.has_lock(request.holder):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Answers about staging directories and how volumes get into pools.
+"""Answers about staging directories and about placing volumes in pools.
 
 The other end is ``service.keeper.staging``.
 """
@@ -60,7 +60,7 @@ async def flush_staged(staging: Staging, file: str) -> None:
         VirtlayerError: It is not finished, or not what it should be, or the pool is full.
     """
     if staging.purpose is not Purpose.LAYERS:
-        # What it has of the file or directory, a program could change later, or pass on.
+        # A program that still runs could change the file or directory later, or pass it on.
         if staging.programs or staging.starting:
             raise Internal("What is to be finished is still being written.")
         staging.is_closed = True
@@ -113,10 +113,10 @@ async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
 
 @contextlib.asynccontextmanager
 async def _removing_layer(turn: Turn, pool: Pool, name: str) -> AsyncIterator[None]:
-    """Remove a layer that was placed here within the context, if nothing uses it.
+    """Allow removal, within the context, of a layer that was placed here, if nothing uses it.
 
     Raises:
-        InUse: Something does, or another job counts on it, or that cannot be determined.
+        InUse: Something uses it, another job has claimed it, or this cannot be determined.
         PoolLocked: Another process has the pool's lock.
         VirtlayerError: libvirt cannot look at the pool.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the keeper can do with a pool, whatever its kind.
+"""The interface of all kinds of pools.
 
-Each kind of pools is a folder or module beside this one, and ``kind_of`` in ``known`` finds it.
-``answers`` use nothing else of it: numbers, limits and the order of requests are checked there.
+Each kind of pool is a folder or module next to this one, and ``kind_of`` in ``known`` finds it.
+``answers`` uses nothing else of it: numbers, limits and the order of requests are checked there.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from virtlayer.protocol.records import RecordContents, RecordList, RecordPut, St
 
 
 class Claim(Protocol):
-    """The volumes that a job counts on, and the layers that it builds."""
+    """The volumes that a job needs, and the layers that it builds."""
 
     pool: Pool
     name: str
-    """What no other claim on any host is called."""
+    """A name that no other claim on any host has."""
 
     def copy_descriptor(self) -> int:
         """A descriptor that keeps the claim until it is closed, which is the caller's."""
@@ -38,7 +38,7 @@ class Claim(Protocol):
         """
 
     async def try_build(self, keys: Iterable[str]) -> frozenset[str]:
-        """Take the right to build layers, without waiting; those that another claim builds."""
+        """Try to take the right to build layers; return those that another claim builds."""
 
     def end_build(self, key: str) -> None:
         """Give up the right to build a layer, which is in the pool."""
@@ -57,7 +57,7 @@ class Lock(Protocol):
     """When this process had it, by the loop's clock."""
 
     def claimed(self, *, but_for: str | None = None) -> frozenset[str]:
-        """The volumes that any job on any host counts on.
+        """The volumes that the jobs of all hosts need.
 
         Args:
             but_for: The name of a claim that does not count.
@@ -85,20 +85,20 @@ class Workplace(Protocol):
         """Let programs there find the layers of a chain, base first; the name of the last one."""
 
     async def flush(self, file: str) -> None:
-        """Check what is finished, and wait until all of it is safe; nothing writes it any longer.
+        """Check a finished file, and wait until it is on disk; no program writes to it now.
 
         Raises:
             VirtlayerError: It is not what it should be, or the pool is full.
         """
 
     async def place(self, file: str, name: str, record: int | None) -> Placed:
-        """Give what was flushed its name in the pool; nothing there is replaced.
+        """Give a flushed file its name in the pool; nothing there is replaced.
 
         Args:
             file: What was flushed.
             name: The name of the volume.
-            record: A descriptor of a sealed memory file with what says about the volume what it is;
-                None if nothing does.
+            record: A descriptor of a sealed memory file with the record of the volume; None if it
+                has none.
 
         Raises:
             VirtlayerError: It was not flushed, or must not get a name.
@@ -112,7 +112,7 @@ class PoolKind(Protocol):
     """A kind of pools."""
 
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
-        """Which of these volumes there are, without libvirt."""
+        """Return which of these volumes exist, without asking libvirt."""
 
     async def space(self, pool: Pool) -> int:
         """How many bytes can still be written into a pool."""
@@ -120,25 +120,25 @@ class PoolKind(Protocol):
     async def users(
         self, hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
     ) -> Usage:
-        """Who needs the volumes of a pool.
+        """Return the users of the volumes of a pool.
 
         Args:
             hypervisor: The connection to libvirt.
             pools: Its pools.
             pool: The pool.
-            layers: Those of its volumes that are not users of others: our own layers.
+            layers: Its own layers, which are not counted as users of other volumes.
 
         Raises:
-            InUse: That cannot be determined.
+            InUse: The users cannot be determined.
         """
 
     async def layers(self, pool: Pool) -> tuple[str, ...]:
-        """The names of all layers that there are, whoever made them."""
+        """The names of all layers in the pool, whichever program made them."""
 
     async def delete(self, hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
         """Delete a volume that virtlayer has made, and its record; the caller has the pool's lock.
 
-        That nothing uses it was seen before.
+        The caller has checked that nothing uses it.
 
         Raises:
             VolumeNotFound: virtlayer has not made it.
@@ -158,12 +158,12 @@ class PoolKind(Protocol):
 
         Raises:
             PoolLocked: Another process has it.
-            InUse: What some job counts on cannot be read.
+            InUse: The claim of a job cannot be read.
             PoolUnsupported: There can be no lock in the pool.
         """
 
     async def sweep(self, pool: Pool) -> int:
-        """Remove what jobs left that no longer run, on any host; how many jobs these were."""
+        """Remove the files of jobs that no longer run, on any host; return the number of jobs."""
 
     async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
         """List the records of a pool; see ``ListRecords``."""
@@ -186,7 +186,7 @@ class PoolKind(Protocol):
     def stage(
         self, pools: Pools, claim: Claim, purpose: Purpose
     ) -> AbstractAsyncContextManager[Workplace]:
-        """Have a place for the unfinished volumes of a claim for as long as the context lasts."""
+        """Provide a place for the unfinished volumes of a claim while the context lasts."""
 
     async def register_volume(
         self,
@@ -197,7 +197,7 @@ class PoolKind(Protocol):
         backing: str | None,
         formats: Collection[str],
     ) -> Volume:
-        """Let libvirt find a placed volume, and see that it understands it as we do."""
+        """Let libvirt find a placed volume, and check how libvirt describes it."""
 
     async def register_chain(
         self,
@@ -206,7 +206,7 @@ class PoolKind(Protocol):
         chain: Mapping[Placed, str | None],
         removing: Callable[[str], AbstractAsyncContextManager[None]],
     ) -> Mapping[str, Volume]:
-        """Let libvirt find the placed layers of a chain, and see that it understands them.
+        """Let libvirt find the placed layers of a chain, and check how it describes them.
 
         Args:
             pools: The pools of the connection.

@@ -14,7 +14,7 @@ class Placed:
 
     Attributes:
         path: The file.
-        ours: False if another process had finished the same volume before, and won.
+        ours: False if another process had finished the same volume before.
         identity: What was placed, whatever has the name now.
         record: The stamp of the record that was written with it; None if none was.
     """

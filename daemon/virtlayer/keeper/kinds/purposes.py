@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the record is about that comes with a volume."""
+"""The kind of record for each purpose of a staging directory."""
 
 from collections.abc import Mapping
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Claims: which volumes of a pool the running jobs of all hosts count on.
+"""Claims: which volumes of a pool the running jobs of all hosts need.
 
 A claim is a file of ``.virtlayer/claims`` that is locked for the life of its job and names volumes,
-one a line. It is made, and gets further names, under the pool's lock: whoever has that lock knows
-all of them. One that is not locked is of a job that no longer runs.
+one a line. It is made, and gets further names, under the pool's lock: the holder of that lock knows
+all of them. A claim that is not locked belongs to a job that no longer runs.
 
 A claim also has the right to build layers, one job on all hosts each: for every layer a byte of
 ``.virtlayer/lock``, by its key. These end with the process that builds, the claim itself lives as
@@ -48,7 +48,7 @@ class DirectoryClaim:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.name = secrets.token_hex(16)
-        """What no other claim on any host is called."""
+        """A name that no other claim on any host has."""
         self._numbers = itertools.count(1)
         self._names: set[str] = set()
         self._building: set[int] = set()
@@ -133,16 +133,16 @@ class DirectoryClaim:
         return f"{self.name}-{next(self._numbers)}"
 
     async def try_build(self, keys: Iterable[str]) -> frozenset[str]:
-        """Take the right to build layers; nobody is waited for.
+        """Take the right to build layers, without waiting.
 
         Args:
             keys: Of the layers: 64 hexadecimal digits each.
 
         Returns:
-            Those that another claim builds.
+            The keys of the layers that another claim builds.
 
         Raises:
-            Internal: They are too many.
+            Internal: There are too many.
             VirtlayerError: Nothing can be locked there.
         """
         try:
@@ -166,10 +166,10 @@ class DirectoryClaim:
         return frozenset(wanted.keys() - taken)
 
     def check_held(self) -> None:
-        """See that no other host has swept the claim, as when this one had lost the pool's server.
+        """Check that no other host has swept the claim while the pool's server was unreachable.
 
         Raises:
-            PoolUnavailable: One has: what the job counts on may have been deleted.
+            PoolUnavailable: A host has: volumes that the job needs may have been deleted.
             OSError: The server does not answer.
         """
         file = _made(self._file)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a finished volume gets into the pool: safely on disk, under its name, known to libvirt.
+"""Places a finished volume in the pool: on disk, under its name, known to libvirt.
 
-The file appears under its name only when all of it is on disk, and never in the place of another.
+The file appears under its name only when all of it is on disk, and never replaces another file.
 What was written is examined, given its owner and permissions, and placed by its descriptor: the
 program that wrote it, or the pool's owner, may have replaced any name.
 Three steps: the first and the third may take long, when the disk or libvirt is busy, and a
@@ -32,7 +32,7 @@ from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.records import RecordKind, Stamp, record_file
 
 LAYER_MODE = 0o440
-"""Nobody writes to a layer again: others' images are built on it. Only QEMU reads it."""
+"""A layer is never written again: other images are based on it. Only QEMU reads it."""
 _LAYER_FORMATS = ("qcow2",)
 
 type Check = Callable[[int, str], None]
@@ -109,8 +109,8 @@ async def place_volume(
             until the directory is removed: a program that is about to open it there still can.
         name: The volume's name. If a volume of that name is there, it stays: layer volumes of one
             name have one content.
-        check: Looks at the file before; None to place any file.
-        record: What says about the volume what it is, written before; None if nothing does.
+        check: Examines the file before; None to place any file.
+        record: The record of the volume, which is written before; None if it has none.
 
     Raises:
         NoSpace: The pool is full.
@@ -138,7 +138,7 @@ async def register_volume(
     expected_backing: Path | None,
     formats: Collection[str] = _LAYER_FORMATS,
 ) -> Volume:
-    """Let libvirt find a placed volume, and see that it understands it as we do.
+    """Let libvirt find a placed volume, and check how libvirt describes it.
 
     A file of ours that fails here is removed from the pool again. One whose job is cancelled here
     stays: libvirt finds it with the next refresh.
@@ -152,7 +152,7 @@ async def register_volume(
 
     Raises:
         Libvirt: libvirt does not see the volume, or sees another format or backing store.
-        VolumeExists: Another's file has the name, and is another thing.
+        VolumeExists: A file of another owner has the name, and is something else.
         PoolNotFound: The pool no longer exists.
         PoolInactive: The pool was stopped meanwhile.
     """
@@ -172,11 +172,11 @@ async def register_chain(
     chain: Mapping[Placed, Path | None],
     removing: Callable[[str], AbstractAsyncContextManager[None]],
 ) -> dict[str, Volume]:
-    """Let libvirt find the placed volumes of a chain, and see that it understands them as we do.
+    """Let libvirt find the placed volumes of a chain, and check how it describes them.
 
-    The first one that it understands otherwise is removed from the pool again, with those that
-    stand on it. When libvirt cannot look, or does not see one, all stay: they are whole, others may
-    stand on them by now, and the next refresh finds them.
+    The first volume that it describes otherwise is removed from the pool again, with the volumes
+    that are based on it. If libvirt cannot refresh the pool, or does not list one, all stay: they
+    are complete, other volumes may be based on them by now, and the next refresh finds them.
 
     Args:
         pools: The pools of the connection.

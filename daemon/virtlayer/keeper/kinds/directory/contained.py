@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether a directory can be where other users of the host can enter it.
+"""Checks whether other users of the host may enter a directory.
 
 The ids of an image are mapped for a container by a worker, which the service talks to. Neither is
 trusted with the result: before such a directory gets its name, all of it is looked at here.
@@ -21,13 +21,13 @@ _OF_NAMESPACE = 3
 
 
 async def check_contained(directory: int) -> None:
-    """See that no file in a directory is a device, or runs with rights of a user of the host.
+    """Check that no file in a directory is a device, or runs with rights of a user of the host.
 
     Args:
         directory: A descriptor of it; nobody else may enter it meanwhile.
 
     Raises:
-        PoolUnsupported: One is or does, or not all can be looked at.
+        PoolUnsupported: One is or does, or not all files can be examined.
     """
     try:
         found = await asyncio.to_thread(lambda: next(_dangerous(directory), None))

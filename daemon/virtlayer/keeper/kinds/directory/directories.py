@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a finished directory gets into the pool, as files do in ``commit``."""
+"""Places a finished directory in the pool, as ``commit`` does with files."""
 
 import asyncio
 import contextlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Staging directories that a keeper before claims has left in a pool: ``.virtlayer-staging``.
+"""Staging directories of keepers without claims (``.virtlayer-staging``), which are removed.
 
 Each was locked with flock(2) as long as its job ran; its name has the host and the user.
 """

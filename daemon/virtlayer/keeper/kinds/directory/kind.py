@@ -45,14 +45,14 @@ from virtlayer.protocol.records import (
 )
 
 _NO_CLAIM = "lock"
-"""Who writes a record with the pool's lock: no claim is called so."""
+"""The holder's name for a record that is written with the pool's lock: no claim has it."""
 
 
 class DirectoryKind:
     """Pools of libvirt's types dir, fs and netfs."""
 
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
-        """The stamps of those names that there are."""
+        """The stamps of the names that exist."""
         return await _in_thread(pool, lambda: _files(pool, names))
 
     async def space(self, pool: Pool) -> int:
@@ -66,7 +66,7 @@ class DirectoryKind:
     async def users(
         self, hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
     ) -> Usage:
-        """Who needs the volumes of a pool, by libvirt's lists and the headers of files."""
+        """The users of the volumes of a pool, by libvirt's lists and the headers of files."""
         return await usage_of(hypervisor, pools, pool, layers)
 
     async def layers(self, pool: Pool) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class DirectoryKind:
         if not is_layer_volume(name):
             await delete_own_volume(hypervisor, pools, pool, name)
             return
-        # Whoever waits for it is cancelled later: libvirt goes on.
+        # A cancellation takes effect later, because libvirt continues the deletion anyway.
         await to_completion(delete_volume(hypervisor, pool, name))
         await _delete_record(pool, name)
 
@@ -91,7 +91,7 @@ class DirectoryKind:
         return await DirectoryLock.taken(pool)
 
     async def sweep(self, pool: Pool) -> int:
-        """Remove what jobs left that no longer run."""
+        """Remove the files of jobs that no longer run."""
         return await sweep(pool, frozenset({os.geteuid(), qemu_uid() or os.geteuid()}))
 
     async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:

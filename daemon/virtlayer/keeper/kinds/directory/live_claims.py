@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which volumes the running jobs of all hosts count on."""
+"""Reads which volumes the running jobs of all hosts need."""
 
 import os
 
@@ -15,13 +15,13 @@ _CLAIM_LIMIT = 8 * MIB
 
 
 def live_claims(own: OwnDirectory) -> dict[str, frozenset[str]]:
-    """The volumes that all running jobs count on, by claim; the caller has the pool's lock.
+    """Return the volumes that all running jobs need, by claim; the caller has the pool's lock.
 
     Args:
         own: ``.virtlayer`` of the pool.
 
     Raises:
-        InUse: What a job counts on cannot be read.
+        InUse: The claim of a job cannot be read.
         OSError: The claims cannot be listed.
     """
     claims: dict[str, frozenset[str]] = {}
@@ -43,7 +43,7 @@ def live_claims(own: OwnDirectory) -> dict[str, frozenset[str]]:
 
 
 def _names_in(directory: int, name: str) -> list[str]:
-    """What a claim names; nothing if its job no longer runs, or if it is something else."""
+    """Return the names in a claim; nothing if its job no longer runs, or if it is not a claim."""
     try:
         file = open_regular(directory, name)
     except (FileNotFoundError, NotRegular):
@@ -56,5 +56,5 @@ def _names_in(directory: int, name: str) -> list[str]:
             content += part
     if len(content) > _CLAIM_LIMIT:
         raise ValueError("it is too long")
-    # A name without an end is one of which the job does not know that it has it.
+    # A name without a newline was not written completely: the job does not rely on it.
     return content.decode().split("\n")[:-1]

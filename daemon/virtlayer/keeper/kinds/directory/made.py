@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which volumes of a pool virtlayer has made, apart from layers, whose names say it.
+"""Notes which volumes of a pool virtlayer has made, except layers, which have names of their own.
 
 Only these may be deleted for the service, which could write a record for any volume. So the keeper
 itself notes each one that it places: a symlink in ``.virtlayer/made``, called after the volume,
-whose text is the number of the volume's inode, and when that was made. A volume that was copied or
-made anew by somebody else has another inode, or one that was made at another time, because file
-systems give the number of a deleted file to the next one: it is not deleted.
+whose text is the number of the volume's inode, and when that was made. A volume that was copied, or
+created again by another program, has another inode, or an inode with another creation time, because
+file systems reuse the numbers of deleted files: it is not deleted.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def note_made(own: OwnDirectory, name: str) -> None:
     with contextlib.suppress(OSError, PoolUnsupported), opened(own.open_part(MADE)) as notes:
         note = _written(inode_and_birth(own.pool_directory, name))
         with contextlib.suppress(FileNotFoundError):
-            # Of an earlier volume of that name, which somebody else has deleted.
+            # The note of an earlier volume of that name, which another program has deleted.
             os.unlink(_note(name), dir_fd=notes)
         os.symlink(note, _note(name), dir_fd=notes)
 
@@ -53,7 +53,7 @@ def is_made(pool: Pool, name: str) -> bool:
 
 
 def forget_made(pool: Pool, name: str) -> None:
-    """Forget a volume that no longer exists, if that is possible."""
+    """Delete the note of a volume that no longer exists, if that is possible."""
     with contextlib.suppress(OSError, PoolUnsupported), existing_own_directory(pool) as own:
         if own is not None:
             with _notes(own) as notes:
@@ -61,7 +61,7 @@ def forget_made(pool: Pool, name: str) -> None:
 
 
 def forget_others(own: OwnDirectory) -> None:
-    """Forget all volumes that the pool does not have.
+    """Delete the notes of all volumes that the pool does not have.
 
     Raises:
         PoolUnsupported: ``.virtlayer/made`` is something else.

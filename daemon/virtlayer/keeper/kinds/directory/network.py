@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether the locks in a directory hold on all hosts that have it."""
+"""Checks whether locks in a directory are shared by all hosts that mount it."""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from virtlayer.protocol.pools import Pool
 
 
 def check_locks_are_shared(pool: Pool, directory: int) -> None:
-    """See that a lock in a pool's directory is one for all hosts, if it is on NFS.
+    """Check that locks in a pool's directory are valid for all hosts, if it is on NFS.
 
     Args:
         pool: The pool, for the error.
@@ -32,7 +32,7 @@ def check_locks_are_shared(pool: Pool, directory: int) -> None:
 
 
 def local_locks(mount: Iterable[str]) -> str:
-    """What a mount of NFS has that keeps its locks on this host; "" if nothing.
+    """Return the property of an NFS mount that keeps its locks on this host; "" if it has none.
 
     Args:
         mount: The fields of its line in ``/proc/self/mountinfo`` (proc(5)).
@@ -43,7 +43,7 @@ def local_locks(mount: Iterable[str]) -> str:
     kind, _source, text = fields[fields.index("-") + 1 :]
     options = text.split(",")
     version = next((one for one in options if one.startswith("vers=")), "vers=3")
-    # Whatever is not version 4 keeps its locks with a protocol of its own, or nowhere.
+    # NFS before version 4 has a separate protocol for locks, or no locks.
     if kind != "nfs4" or not version.startswith("vers=4"):
         return version
     for option in options:

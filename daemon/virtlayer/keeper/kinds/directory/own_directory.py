@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``.virtlayer``: what a pool says about itself, and what running jobs have there.
+"""``.virtlayer`` of a pool: its records, and the files of running jobs.
 
 ::
 
@@ -12,7 +12,8 @@
       staging/<claim>-<n>/   0700; where a job writes its unfinished volumes, see ``staging``
 
 libvirt lists it as a volume of type dir and does not look into it. The pool's directory may belong
-to somebody else: it is found beneath the descriptor of that, and must be this process's user's.
+to another user: ``.virtlayer`` is opened beneath its descriptor, and must belong to this process's
+user.
 """
 
 import contextlib
@@ -61,11 +62,11 @@ class OwnDirectory:
 
     @property
     def path(self) -> Path:
-        """What it is called, for errors."""
+        """Its path, for errors."""
         return self.pool.path / OWN_DIRECTORY
 
     def kept(self) -> "OwnDirectory":
-        """A copy that stays open as long as something refers to it."""
+        """Return a copy that stays open as long as something refers to it."""
         return OwnDirectory(
             self.pool,
             OwnedDescriptor(os.dup(self.pool_directory)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether a finished image may get a name in a pool: it must refer to nothing but layers.
+"""Checks that a finished image, which is to get a name in a pool, refers to layers only.
 
 The service says what a program of ours writes. A service that was taken over could have an image
 made whose header names any file of the host; libvirt would give that file to the user of a machine.
@@ -15,7 +15,7 @@ from virtlayer.protocol.layer_names import is_layer_volume
 
 
 def check_overlay(file: int, name: str) -> None:
-    """See that an image of QEMU's programs has no backing file, or a layer of its own pool.
+    """Check that an image of QEMU's programs has no backing file, or a layer of its own pool.
 
     Args:
         file: A descriptor of it; stays the caller's.
@@ -36,7 +36,7 @@ def check_overlay(file: int, name: str) -> None:
 
 
 def check_disk(file: int, name: str) -> None:
-    """See that a disk out of an image refers to no other file.
+    """Check that a disk from an image refers to no other file.
 
     Args:
         file: A descriptor of it; stays the caller's.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Deleting a volume, directory or disk that virtlayer has made of an image, and nothing uses."""
+"""Deletes unused volumes, directories and disks that virtlayer has made from images."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ _KINDS = (RecordKind.VOLUME, RecordKind.DIRECTORY, RecordKind.DISK)
 async def delete_own_volume(hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
     """Delete a volume that is not a layer, with its record; the caller has the pool's lock.
 
-    That no overlay and no disk of a domain uses it was seen before.
+    The caller has checked that no overlay and no disk of a domain uses it.
 
     Raises:
         VolumeNotFound: virtlayer has not made the volume of that name.
@@ -65,7 +65,7 @@ async def _delete_directory(pools: Pools, pool: Pool, name: str, directory: Iden
 
 
 def _removed(pool: Pool, name: str, directory: Identity) -> bool:
-    """Remove a directory; whether something of it is left."""
+    """Remove a directory; tell whether something of it is left."""
     with opened(open_directory(pool.path)) as parent:
         remove_tree(parent, name, only=directory)
         try:
@@ -93,10 +93,10 @@ def _directory(pool: Pool, name: str) -> Identity | None:
 
 
 async def _check_directory_unused(hypervisor: Hypervisor, pool: Pool, name: str) -> None:
-    """See that no domain has a directory, or something in it, as a file system.
+    """Check that no domain uses a directory, or a part of it, as a file system.
 
     Raises:
-        InUse: One has.
+        InUse: A domain does.
     """
     texts = await hypervisor.call(descriptions_of_domains)
     user = await asyncio.to_thread(_directory_user, texts, pool.path / name)

@@ -57,7 +57,7 @@ class DirectoryLock:
 
         Raises:
             PoolLocked: Another process has it for longer than one request waits.
-            InUse: What some job counts on cannot be read.
+            InUse: The claim of a job cannot be read.
             PoolUnsupported: There can be no lock in the pool.
         """
         lock = cls(pool)
@@ -75,7 +75,7 @@ class DirectoryLock:
         return _held(self._own)
 
     def claimed(self, *, but_for: str | None = None) -> frozenset[str]:
-        """The names of the volumes that any job on any host counts on.
+        """The names of the volumes that the jobs of all hosts need.
 
         Args:
             but_for: The name of a claim that does not count.
@@ -102,7 +102,7 @@ class DirectoryLock:
 
 
 async def under_lock[T](place: Pool | OwnDirectory, work: Callable[[OwnDirectory], T]) -> T:
-    """Do something in a thread while this process has a pool's lock.
+    """Run a function in a thread while this process has a pool's lock.
 
     Args:
         place: The pool, or its ``.virtlayer`` if that is open.
@@ -130,7 +130,8 @@ def _opened(place: Pool | OwnDirectory) -> AbstractContextManager[OwnDirectory]:
 def _taken(place: Pool | OwnDirectory) -> Iterator[tuple[OwnDirectory, int]]:
     """Take the lock for as long as the context lasts, or for that of a copy of its descriptor."""
     with _opened(place) as own, opened(own.open_lock_file()) as file:
-        # One that was removed is another process's no longer: the next attempt finds its successor.
+        # A lock file that was removed excludes no other process: the next attempt opens the new
+        # one.
         if not try_lock(file, 0, 1) or os.fstat(file).st_nlink == 0:
             raise BlockingIOError(errno.EAGAIN, "the pool is locked")
         yield own, file

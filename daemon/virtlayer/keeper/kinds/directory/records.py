@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The files of records in ``.virtlayer``: listed, read, and replaced whole.
 
-What is in them is the service's business. A record that is written has another name until all of it
-is on disk, and each content has a file of its own, so that a stamp tells one from another.
+The service composes and parses their contents. A record that is written has another name until all
+of it is on disk, and each content has a file of its own, so that a stamp tells one from another.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ systems have clocks of 1 to 10 ms, and hosts and servers do not agree exactly.""
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A record that is written together with what it is about.
+    """A record that is written together with the volume that it describes.
 
     Attributes:
         own: ``.virtlayer`` of the pool.
@@ -83,7 +83,7 @@ class NewRecord:
         return _stamp_of(directory, self.file)
 
     def replace(self) -> Stamp | None:
-        """Write it, also in the place of one that is there; the caller has the pool's lock.
+        """Write it, and replace an existing one; the caller has the pool's lock.
 
         The caller has the directory synced as well.
 
@@ -123,7 +123,7 @@ def list_records(pool: Pool, since: Stamp | None) -> RecordList:
         stamp = _stamp(os.fstat(own.descriptor))
         if stamp == since:
             return RecordList(present=True, unchanged=True, stamp=stamp, records=())
-        # Its age first, and what is in it later: what comes meanwhile changes the stamp.
+        # The time of the directory first, its content after: a later change has another stamp.
         is_settled = abs(time.time_ns() - stamp.changed) > _SETTLED_SECONDS * 1e9
         records = _listed(own)
     return RecordList(
@@ -169,7 +169,7 @@ def put_record(
 
     Args:
         own: ``.virtlayer`` of the pool.
-        holder: The name of the claim of the caller, or what is no claim's.
+        holder: The name of the caller's claim, or a name that no claim has.
         file: The name of the record's file.
         expected: The stamp of the record that there must be; None if there must be none.
         content: A descriptor of a sealed memory file; None to delete the record.
@@ -193,7 +193,7 @@ def put_record(
 
 
 def delete_record(pool: Pool, file: str) -> None:
-    """Delete a record if that is possible: what it is about no longer exists.
+    """Delete the record of something that no longer exists, if that is possible.
 
     Args:
         pool: The pool.
@@ -217,7 +217,7 @@ def new_record(own: OwnDirectory, holder: str, content: int) -> str:
         content: A descriptor of a sealed memory file.
 
     Returns:
-        By which name it is found.
+        The temporary name.
 
     Raises:
         OSError: It cannot be written.
@@ -271,7 +271,7 @@ def _read(own: OwnDirectory, name: str, contents: int, room: int) -> ReadRecord 
             return None
         length = 0
         try:
-            # No further than its size was: somebody may be appending to it.
+            # Up to the size that was found: another process may be appending to it.
             while length < info.st_size and (
                 sent := os.sendfile(contents, file, length, info.st_size - length)
             ):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Removing a directory, whatever an image has put into it.
+"""Removes a directory with any content that an image may have.
 
 Trees of images are deeper than a process may open directories, and a path into them would be longer
 than the kernel takes. Therefore no directory is descended into: what a directory below the top has
@@ -25,7 +25,7 @@ from virtlayer.keeper.beneath import (
 
 
 def remove_tree(directory: int, name: str, *, only: Identity | None = None) -> None:
-    """Remove a directory with all that is in it, as far as that is possible, or a file.
+    """Remove a file, or a directory with its content, as far as that is possible.
 
     Args:
         directory: A descriptor of the directory that it is in.
@@ -97,7 +97,7 @@ def _directories(directory: int) -> list[str]:
 
 
 def _open_directory(directory: int, name: str) -> int:
-    """Open a directory whose owner may have taken the permission to from itself."""
+    """Open a directory whose mode may deny that to its owner."""
     with opened(open_beneath(directory, name, os.O_PATH | os.O_DIRECTORY)) as found:
         make_accessible(found)
         return os.open(by_descriptor(found), os.O_RDONLY | os.O_CLOEXEC)

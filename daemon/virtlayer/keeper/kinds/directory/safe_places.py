@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where root may write the files of an image as files of the host.
+"""Checks where root may write the files of an image as files of the host.
 
-They belong to root and to anybody, run with their owners' rights, and are devices: in a container
-that is what they are for, and outside it would be a way to become root. So only root may be able
-to reach them, and to rename what leads to them.
+They may belong to any user, be setuid programs, or be devices: a container needs that, but outside
+of it a user could become root with them. So only root may be able to reach them, and to rename what
+leads to them.
 """
 
 import asyncio
@@ -23,15 +23,16 @@ _LINKS_LIMIT = 40
 
 
 async def check_place(pool: Pool, *, others_may_enter: bool) -> None:
-    """See that a pool can hold the files of an image, with owners, devices and setuid programs.
+    """Check that a pool may hold the files of an image, with owners, devices and setuid programs.
 
     Args:
         pool: The pool.
-        others_may_enter: Whether no file will be one that runs as root, or a device.
+        others_may_enter: Whether other users may enter, because no file will be a setuid program of
+            root or a device.
 
     Raises:
-        PoolUnsupported: Somebody else than root owns or can exchange a directory that leads there,
-            or everybody can enter it.
+        PoolUnsupported: A user other than root owns or can replace a directory on the path, or
+            every user can enter it.
         PoolInactive: The pool's directory no longer exists.
     """
     try:
@@ -50,7 +51,7 @@ def _check(pool: Pool, others_may_enter: bool) -> None:
                 "sticky as /tmp is, because programs of the image run with root's rights. Use "
                 "another pool, or the virtlayerd of that user (virtlayer --user)."
             )
-    # No other user can change the way from here on.
+    # From here on, no other user can change the path.
     if not others_may_enter and _is_open(pool.path.resolve()):
         raise PoolUnsupported(
             f'Every user of this host can enter the directory of the pool "{pool.name}" '
@@ -82,14 +83,14 @@ def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _is_exchangeable(place: Path, info: os.stat_result) -> bool:
-    """Whether somebody else than root can rename what is in a directory."""
+    """Tell whether a user other than root can rename entries of a directory."""
     if not stat.S_ISDIR(info.st_mode) or info.st_mode & stat.S_ISVTX:
         return False
     return _allows_others(place, info, stat.S_IWGRP, stat.S_IWOTH)
 
 
 def _is_open(directory: Path) -> bool:
-    """Whether somebody else than root can reach what is in a directory, and use it there."""
+    """Tell whether a user other than root can reach and use the files in a directory."""
     flags = os.statvfs(directory).f_flag
     if flags & os.ST_NOSUID and flags & os.ST_NODEV:
         return False

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where volumes are written before they are finished: directories of a job's claim, in the pool.
+"""Staging directories: where a job writes its unfinished volumes, in the pool.
 
 They are on the same file system, so that a finished volume only has to be linked, and below
 ``.virtlayer``, because libvirt takes every file of the pool's directory for a volume, dot-files
-too, and an unfinished qcow2 header there takes the pool down.
+too, and an unfinished qcow2 header there makes the refresh of the pool fail.
 
-A staging directory is named after the claim of its job, and belongs to nobody when that is dead:
-see ``sweep``. It is used by its descriptor alone.
+A staging directory is named after the claim of its job, and is removed when that has ended: see
+``sweep``. It is used by its descriptor alone.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from virtlayer.keeper.pools import Pools, soon_or_never
 
 _LAYER_MODE = 0o440
 _QCOW2 = b"QFI\xfb"
-"""How the files of layers begin, and no other file of root's with that mode."""
+"""The beginning of the files of layers, which no other file of root with that mode has."""
 _POOL_FROM_STAGING = "../../.."
 
 
@@ -46,7 +46,8 @@ class StagingDirectory:
     Attributes:
         descriptor: The directory; its name may have been replaced.
         pool_directory: A descriptor of the directory of the pool that it is in.
-        owner: The uid of who may enter it: this process's, or that of the programs that write here.
+        owner: The uid of the user who may enter it: this process's, or that of the programs that
+            write here.
         direct: Whether files in it can be written past the page cache.
     """
 
@@ -63,9 +64,9 @@ async def staging_directory(
     """Make a directory for the unfinished volumes of a job, which is removed on leaving.
 
     Args:
-        pools: Told afterwards, when the job fails, to look at what it has finished before.
+        pools: Refreshed if the job fails, so that libvirt lists the volumes that it has finished.
         claim: That of the job, in the pool that the volumes are for.
-        owner: The uid of who may enter it; None for this process's.
+        owner: The uid of the user who may enter it; None for this process's.
 
     Raises:
         NoSpace: The pool is full.
@@ -92,18 +93,18 @@ async def staging_directory(
 def link_chain(
     staging: StagingDirectory, names: Sequence[str], *, readers: int | None = None
 ) -> str:
-    """Give the volumes of a chain names in a staging directory, where nobody can replace them.
+    """Link the volumes of a chain into a staging directory, where no other user can replace them.
 
     Args:
         staging: The directory.
         names: The volumes' names in the pool, which are those of the links as well; base first.
-            Those that the pool does not have are left out, but for the last one: somebody may have
-            shortened the chain.
+            Those that the pool does not have are left out, but for the last one: another program
+            may have shortened the chain.
         readers: The gid of the group that reads layers; None if that need not be set. libvirt
             takes layers over while a machine runs, and may give them back to root's group.
 
     Returns:
-        By which name a program that works in the directory finds the last one.
+        The name of the last one for a program that works in the directory.
 
     Raises:
         OSError: The pool has no such file, or the file system does not allow it.
@@ -119,8 +120,8 @@ def link_chain(
                 if name == names[-1]:
                     raise
     except PermissionError:
-        # One is another user's. A process that is not root's can open no more by the pool's names
-        # than it may.
+        # A link to another user's file is refused. A process that is not root's opens it by the
+        # pool's name, with its own rights.
         if os.geteuid() == 0:
             raise
         return f"{_POOL_FROM_STAGING}/{names[-1]}"
@@ -166,11 +167,11 @@ class _Making:
         return StagingDirectory(directory, self._claim.own.pool_directory, owner, direct)
 
     def remove(self) -> None:
-        # What cannot be removed now, a sweep removes.
+        # A sweep removes what cannot be removed now.
         self._undo.close()
 
     def _close_unused(self, descriptor: OwnedDescriptor) -> None:
-        """Close a descriptor that nobody has got; an error's traceback may still refer to it."""
+        """Close a descriptor that was not handed out: an error's traceback may refer to it."""
         if not self._is_made:
             descriptor.close()
 

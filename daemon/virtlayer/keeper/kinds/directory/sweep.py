@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Removes what jobs have left that no longer run, on whichever host they ran.
+"""Removes the files of jobs that no longer run, on any host.
 
-A claim that is not locked is dead. The sweep locks it, which tells other hosts that somebody takes
-care of it, and gives the pool's lock back before it removes files: large ones take long. If it is
-killed, the claim is dead again.
+A claim that is not locked is dead. The sweep locks it, so that other hosts leave it alone, and
+releases the pool's lock before it removes files, because large files take long. If it is killed,
+the claim is dead again.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ from virtlayer.protocol.pools import Pool
 
 
 async def sweep(pool: Pool, former_owners: frozenset[int]) -> int:
-    """Remove what killed jobs left in a pool.
+    """Remove the files of killed jobs from a pool.
 
     Args:
         pool: The pool.
         former_owners: The uids of the staging directories that there were before claims.
 
     Returns:
-        How many jobs these were.
+        The number of these jobs.
 
     Raises:
         PoolLocked: Another process has the pool's lock.
@@ -67,7 +67,7 @@ class _Left:
 
 
 def _has_own_directory(pool: Pool) -> bool:
-    # Something else in its place is the business of whoever wants to use it.
+    # Something else in its place is reported when it is used.
     with contextlib.suppress(OSError, PoolUnsupported), existing_own_directory(pool) as own:
         return own is not None
     return False
@@ -92,7 +92,7 @@ def _take_over(own: OwnDirectory) -> _Left:
             except (FileNotFoundError, NotRegular):
                 continue
             except OSError:
-                # A server that does not answer now says nothing about the job.
+                # If the server does not answer now, the job may still run.
                 live.add(name)
     left.staging = [name for name in staging if _claim_of(name) not in live]
     for name in new_records:
@@ -103,7 +103,7 @@ def _take_over(own: OwnDirectory) -> _Left:
 
 
 def _remove(left: _Left) -> int:
-    """Remove it; how many jobs had left something."""
+    """Remove it; return how many jobs had left something."""
     jobs = set(left.claims)
     with opened(left.own.open_part(STAGING)) as directory:
         present = set(_names(directory))
@@ -123,7 +123,7 @@ def _remove(left: _Left) -> int:
 
 
 def _claim_of(name: str) -> str:
-    """Whose staging directory or new record this is."""
+    """Return the claim that a staging directory or new record belongs to."""
     return name.removeprefix(NEW_RECORD).partition("-")[0]
 
 

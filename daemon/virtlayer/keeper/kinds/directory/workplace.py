@@ -53,7 +53,7 @@ async def workplace(
     """Make a staging directory, which is removed on leaving.
 
     Args:
-        pools: Told afterwards, when the job fails, to look at what it has finished before.
+        pools: Refreshed if the job fails, so that libvirt lists the volumes that it has finished.
         claim: That of the job.
         purpose: What is made there.
 
@@ -68,7 +68,7 @@ async def workplace(
     async with contextlib.AsyncExitStack() as life:
         directory = await life.enter_async_context(staging_directory(pools, claim, owner=owner))
         if purpose in QEMU_PURPOSES:
-            # A libvirtd that has never looked at its QEMU takes seconds: ask meanwhile.
+            # A libvirtd that has not probed its QEMU yet takes seconds: ask meanwhile.
             readers = await life.enter_async_context(meanwhile(layer_readers(pools)))
             yield DirectoryWorkplace(claim, purpose, directory, readers=readers)
         else:
@@ -171,7 +171,7 @@ class DirectoryWorkplace:
             return await place_volume(self._pool, flushed, name, self._check, record)
 
     def _check(self, file: int, name: str) -> None:
-        """See that a file may get a name, and that the layers that it needs are still claimed."""
+        """Check that a file may get a name, and that the layers that it needs are still claimed."""
         check = check_overlay if self._purpose in QEMU_PURPOSES else check_disk
         check(file, name)
         self._claim.check_held()
@@ -186,7 +186,7 @@ class DirectoryWorkplace:
         return NewRecord(self._claim.own, self._claim.name, file, content)
 
     async def _layer_readers(self) -> int | None:
-        # One request's cancellation is not that of the others.
+        # The cancellation of one request must not cancel the others.
         return None if self._readers is None else await asyncio.shield(self._readers)
 
 
