@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What one layer does to a file system."""
+"""Sandboxed processes that parse the contents of images."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the entries of a layer do to the tree below it.
+"""Applies the entries of a layer to the tree of the layers below it.
 
 The specification is the OCI image-spec, "layer.md"; docs/layers.md says where it leaves a choice
-and which one was made. Nothing here can reach anything but the tree: a path is a list of names
+and which one was made. Only the tree can be accessed here: a path is a list of names
 that are looked up in it, ``..`` stops at its root, and so does a symlink.
 """
 
@@ -26,7 +26,7 @@ from virtlayer.worker.tree import (
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
-"""What aufs kept beside its files; it says nothing about the image."""
+"""Metadata of aufs, which is not a part of the image."""
 
 _NO_NAMES = (b"", b".", b"..")
 _RESOLVED_KEPT = 10_000
@@ -39,7 +39,7 @@ _SYMLINK_MODE = 0o777
 
 
 def path_in_question(name: bytes) -> bytes:
-    """The path that an entry of this name is about: a whiteout's is that of what it hides."""
+    """The path that an entry of this name is about: for a whiteout, the path that it hides."""
     head, slash, last = name.rpartition(b"/")
     return head + slash + last.removeprefix(_WHITEOUT)
 
@@ -58,13 +58,13 @@ class LayerApplication:
         # A whiteout hides what lower layers have, wherever in the archive it stands, so what comes
         # from this layer is remembered: directories with nothing from below in them, names in
         # other directories, and the directories that an entry's path led through.
-        # A node that is gone may stay in there: its number comes again only as this layer's.
+        # A node that was removed may stay in there: only a node of this layer can reuse its number.
         self._upper_directories: set[int] = set()
-        # Those among them that are from below themselves, so that a whiteout may still hide them.
+        # The nodes among them that lower layers have made, so that a whiteout may still hide them.
         self._cleared: set[int] = set()
         self._upper_names: set[bytes] = set()
         self._passed: set[int] = set()
-        # By paths as the archive spells them: most entries lie beside the one before.
+        # By paths as the archive spells them: most entries are in the directory of the one before.
         self._resolved: dict[bytes, int] = {}
 
     def apply(self, entry: Entry, archive: Archive) -> None:
@@ -102,7 +102,7 @@ class LayerApplication:
             raise BadArchive("the root of the image must be a directory", entry.name)
         self._tree.set_directory_metadata(self._tree.root, entry.metadata)
 
-    # ---- putting things there ----
+    # ---- adding ----
 
     def _put(self, directory: int, name: bytes, entry: Entry, archive: Archive) -> None:
         tree = self._tree
@@ -155,7 +155,7 @@ class LayerApplication:
             raise BadArchive(f"a hard link to the directory {shown}", entry.name)
         return target
 
-    # ---- taking things away ----
+    # ---- removing ----
 
     def _apply_whiteout(self, path: list[bytes], name: bytes, entry: Entry) -> None:
         directory = self._walk(path, entry, implied=None)
@@ -177,7 +177,7 @@ class LayerApplication:
             self._cleared.add(directory)
 
     def _hide(self, directory: int, name: bytes) -> None:
-        """Remove what lower layers have below a name, and keep what this one has put there."""
+        """Remove what lower layers have below a name, and keep the entries of this layer."""
         tree = self._tree
         waiting = [(directory, name)]
         # A damaged file system may have a directory below itself.
@@ -201,7 +201,7 @@ class LayerApplication:
         if kind in (DIRECTORY, SYMLINK):
             self._resolved.clear()
 
-    # ---- what comes from this layer ----
+    # ---- entries of this layer ----
 
     def _remember(self, directory: int, name: bytes) -> None:
         if directory not in self._upper_directories:
@@ -227,7 +227,7 @@ class LayerApplication:
 
         Args:
             path: Names.
-            entry: On whose behalf, for the errors.
+            entry: The entry that needs the path, for the errors.
             implied: What a missing directory is made with; None to make none.
 
         Returns:
@@ -282,7 +282,7 @@ def _key(directory: int, name: bytes) -> bytes:
 
 
 def _is_aufs_metadata(path: list[bytes], name: bytes, entry: Entry) -> bool:
-    """Whether an entry is what aufs kept for itself, or lies in there."""
+    """Whether an entry is metadata of aufs, or lies in it."""
     for part in path:
         if part.startswith(_AUFS):
             return True
@@ -301,7 +301,7 @@ def _check_length(name: bytes, entry: Entry) -> None:
 
 
 def _clean(name: bytes) -> list[bytes]:
-    """The names of a path, with ``..`` taken back and stopping at the root."""
+    """The names of a path, with ``..`` resolved, which stops at the root."""
     path: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":

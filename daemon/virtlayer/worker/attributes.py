@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which extended attributes of an archive a node gets: the ones that Linux would let it have.
+"""Selects the extended attributes that a node may have on Linux.
 
-Without a kernel in between, nobody else checks what xattr(7), acl(5) and capabilities(7) ask for.
-An attribute that Linux has no place for is left out, as it is where an archive is unpacked and
-setxattr(2) answers ENOTSUP. One that is damaged makes the layer malformed.
+No kernel checks them, so the rules of xattr(7), acl(5) and capabilities(7) are checked here. An
+attribute that Linux does not support is left out, as it is where an archive is unpacked and
+setxattr(2) fails with ENOTSUP. A damaged attribute makes the layer malformed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CAPABILITY_SIZES = {1: 12, 2: 20, 3: 24}
 
 
 def storable_attributes(attributes: Mapping[bytes, bytes], kind: int) -> Mapping[bytes, bytes]:
-    """Those attributes that a node of a kind can have on Linux.
+    """Return the attributes that a node of a kind can have on Linux.
 
     Args:
         attributes: Values by full names, as an archive has them.

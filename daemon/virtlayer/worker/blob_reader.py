@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A layer's blob, as a worker reads it: a file that is all there, or one that still grows."""
+"""Reads a layer's blob from a file that is complete, or that still grows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import socket
 
 _BUFFER_SIZE = 1024 * 1024
 _ALIGNMENT = 4096
-"""What offsets and lengths are a multiple of, where the file is read past the page cache."""
+"""The alignment of offsets and lengths where the file is read past the page cache."""
 
 
 class BlobReader:
-    """A blob that is all there.
+    """A complete blob.
 
     Args:
         descriptor: Its file, at its beginning.
@@ -21,7 +21,7 @@ class BlobReader:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        # Memory of its own starts with a page, as a file past the page cache wants it.
+        # A mapping is aligned to pages, as reading past the page cache requires it.
         self._buffer = memoryview(mmap.mmap(-1, _BUFFER_SIZE))
         self._unread = memoryview(b"")
         self.consumed = 0
@@ -48,7 +48,7 @@ class GrowingBlobReader(BlobReader):
 
     Args:
         descriptor: Its file, at its beginning.
-        announcements: A socket that tells how many bytes can be read, see
+        announcements: A socket that announces how many bytes can be read, see
             ``service/blobs/announcement.py``; stays the caller's to close.
     """
 
@@ -67,7 +67,7 @@ class GrowingBlobReader(BlobReader):
         length = min(self._readable - self._fetched, len(buffer))
         fetched = super()._read_into(buffer[: length + -length % _ALIGNMENT])
         if fetched > length:
-            # Nobody has said yet that these bytes are what they will be.
+            # These bytes were not announced, so they may still change.
             os.lseek(self._descriptor, length - fetched, os.SEEK_CUR)
             fetched = length
         self._fetched += fetched

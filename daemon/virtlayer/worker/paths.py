@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Paths inside a tree, followed the way a process whose root directory it is would follow them.
 
-A symlink that starts with ``/`` starts at the tree's root, and ``..`` stops there: nothing that an
-image says leads anywhere else.
+A symlink that starts with ``/`` starts at the tree's root, and ``..`` stops there: no path of an
+image leads out of the tree.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ type MakeDirectory = Callable[[int, bytes], int]
 
 
 class Lost(Exception):
-    """A path leads nowhere; the text is the end of a sentence about what has it."""
+    """A path leads nowhere; the text is the end of a sentence about the entry that has it."""
 
 
 class NoDirectory(Lost):
-    """Something on the way is missing and not made, or is no directory."""
+    """A part of the path is missing and not made, or is not a directory."""
 
 
 class Place(NamedTuple):
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 
 class Way:
-    """A way through a tree: the directories from its root to where it has got.
+    """A path through a tree: the directories from its root to the current one.
 
     Args:
         tree: The tree.
@@ -59,7 +59,7 @@ class Way:
 
     @property
     def end(self) -> int:
-        """The directory that it has got to."""
+        """The current directory."""
         return self.stack[-1]
 
     def go(self, names: Iterable[bytes]) -> Iterator[int]:
@@ -70,7 +70,7 @@ class Way:
 
         Raises:
             NoDirectory: A directory is missing and none is made, or something else is there.
-            Lost: The way goes round in symlinks, or they are too long.
+            Lost: Too many symlinks are followed, or they are too long.
         """
         waiting = deque(names)
         while waiting:
@@ -109,7 +109,7 @@ class Way:
 
 
 def directory_of(tree: Tree, path: bytes, make: MakeDirectory) -> int:
-    """The directory that a path leads to; what is missing of it is made.
+    """The directory that a path leads to; missing directories are made.
 
     Raises:
         Lost: The path leads to no directory.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What can be wrong with a layer, and how an error shows untrusted names."""
+"""Errors about layers, and untrusted names in them."""
 
 from virtlayer.printable import printable
 
@@ -39,7 +39,7 @@ class BrokenStream(Exception):
 
 
 class UnsupportedCompression(Exception):
-    """The layer is compressed in a way that is recognized, and not supported.
+    """The compression of the layer is recognized, but not supported.
 
     Args:
         name: Of the compression.

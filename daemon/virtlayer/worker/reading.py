@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The reading of a layer, by every sandboxed process that is given one."""
+"""Reads a layer, in every sandboxed process that needs one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class LayerReading:
         """The uncompressed bytes of a blob that is not an archive; for a context.
 
         Args:
-            blob: The blob, at its beginning. That it is the right one was seen before.
+            blob: The blob, at its beginning. Its digest was verified before.
         """
         return LayerStream(blob, "sha256", self.limits.bytes, self._report)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What stops a layer, as an error of ``virtlayer.errors`` and a sentence about the layer.
+"""Describes errors of a layer: an error of ``virtlayer.errors``, and a sentence about it.
 
-Everything that a layer can provoke has its line here, or with what it is applied to (``ext4``,
-``directory``); what has none is a defect of virtlayer.
+Every error that a layer can provoke has its line here, or in ``ext4`` or ``directory``. Any other
+error is a defect of virtlayer.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ STOPS = (
     MemoryError,
     CpuLimitReached,
 )
-"""What ``refusal`` knows."""
+"""The errors that ``refusal`` describes."""
 
 
 def refusal(error: BaseException) -> Refused:
-    """What to say about a layer that one of ``STOPS`` has stopped."""
+    """Return the refusal of a layer for one of ``STOPS``."""
     match error:
         case LayerProblem(name=None):
             kind = TOO_LARGE if isinstance(error, TooLarge) else MALFORMED

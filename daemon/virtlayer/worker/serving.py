@@ -19,14 +19,13 @@ _MESSAGE_LIMIT = 128 * 1024
 _DESCRIPTORS_LIMIT = 3
 
 type Answer = Callable[[dict[str, Any], list[int], socket.socket], dict[str, Any]]
-"""Does what a request asks for; what it returns, the daemon is told.
-
-Of the request's descriptors, it takes those out of the list that it closes itself.
+"""Performs a request, and returns the reply. It removes the descriptors that it closes itself from
+the request's list.
 """
 
 
 def obey_cpu_limit() -> None:
-    """Have the end of the processor time raise ``CpuLimitReached`` in the main thread."""
+    """Raise ``CpuLimitReached`` in the main thread when the processor time is used up."""
     signal.signal(signal.SIGXCPU, _cpu_limit_reached)
 
 

@@ -7,10 +7,10 @@ _LATEST = 2**34 - 2**31 - 1
 
 
 def storable_time(nanoseconds: int) -> tuple[int, int]:
-    """A time as an ext4 and a directory shall both have it.
+    """Return a time as both an ext4 and a directory can store it.
 
     Args:
-        nanoseconds: Since 1970; what is before 1901 or after 2446 becomes the first or last second
+        nanoseconds: Since 1970; a time before 1901 or after 2446 becomes the first or last second
             that ext4 can store, as Linux does it.
 
     Returns:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a layer is applied to: directories, names and nodes, in any kind of storage."""
+"""The interface of what a layer is applied to: directories, names and nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_ATTRIBUTES: Mapping[bytes, bytes] = {}
 
 
 class Metadata(NamedTuple):
-    """What every node has beside its content."""
+    """The metadata of a node."""
 
     mode: int
     """Permission bits with setuid, setgid and sticky; no type."""
@@ -33,7 +33,7 @@ class Child(NamedTuple):
 
 
 class Content(Protocol):
-    """The bytes of a regular file, on their way in."""
+    """The bytes of a regular file that is being added."""
 
     @property
     def size(self) -> int:
@@ -49,15 +49,15 @@ class Content(Protocol):
     def whole(self) -> memoryview | None:
         """All of the file, if it has no holes and is in memory in one piece; else None.
 
-        What it returns is taken; asked for at the beginning.
+        The returned bytes count as read; call it before anything else is read.
         """
 
 
 class Tree(Protocol):
     """A file system that a layer is applied to.
 
-    Nodes are numbers that stay the same as long as the node is there. Who adds a name makes sure
-    that it is free.
+    Nodes are numbers that stay the same as long as the node is there. A caller that adds a name
+    makes sure that it is free.
     """
 
     @property
@@ -71,7 +71,7 @@ class Tree(Protocol):
         """Every name in the directory but ``.`` and ``..``."""
 
     def target(self, symlink: int) -> bytes:
-        """What a symlink says."""
+        """The target of a symlink."""
 
     def add_directory(self, directory: int, name: bytes, metadata: Metadata) -> int:
         """Add an empty directory and return its node."""
@@ -91,7 +91,7 @@ class Tree(Protocol):
         """Add one more name for a node that is not a directory."""
 
     def set_directory_metadata(self, directory: int, metadata: Metadata) -> None:
-        """Replace what a directory has beside its content."""
+        """Replace the metadata of a directory."""
 
     def remove(self, directory: int, name: bytes) -> None:
         """Remove a name and, where it was the last one, its node, with everything below."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The entries of a tar archive: v7, ustar, pax and GNU, as they come out of a stream.
 
-Followed are POSIX.1-2024, "pax — Archive and Interchange Formats"; the GNU tar manual, "Basic Tar
-Format" and "Sparse Formats"; and what libarchive and star add to pax headers. Names are bytes:
-whatever the archive says is what the file will be called.
+It follows POSIX.1-2024, "pax — Archive and Interchange Formats"; the GNU tar manual, "Basic Tar
+Format" and "Sparse Formats"; and the additions of libarchive and star to pax headers. Names are
+bytes, and are kept as the archive has them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from virtlayer.worker.tree import (
 )
 
 HARD_LINK = 0
-"""The kind of an entry that is one more name of another; beside the kinds of ``tree``."""
+"""The kind of an entry that is a further name of another one; in addition to those of ``tree``."""
 
 _KINDS = {
     b"0": REGULAR,
@@ -46,7 +46,7 @@ _KINDS = {
     b"6": FIFO,
 }
 _PLAIN_KINDS = {type_: _KINDS[type_] for type_ in (b"0", b"1", b"2", b"5", b"6", b"7")}
-"""Those of which a header without extensions says all, and that need no number of a device."""
+"""The kinds that a header without extensions describes completely, without device numbers."""
 _INCREMENTAL = b"D"
 _OLD_SPARSE = b"S"
 _ONE_BLOCK_OF_ZEROES = bytes(BLOCK)
@@ -131,8 +131,8 @@ class Archive:
     def names_ahead(self) -> list[bytes]:
         """The first names, as far as the archive is in memory; asked for before the first entry.
 
-        Nothing is said of what is wrong with a header: they end there. And they are no more than
-        hints, because an extended header may say that its entry is called otherwise.
+        They end at a damaged header, which is not reported. They are only hints, because an
+        extended header may give its entry another name.
 
         Raises:
             BrokenStream: The compressed bytes are damaged.
@@ -150,16 +150,16 @@ class Archive:
             kind = _PLAIN_KINDS.get(type_)
             if kind is not None:
                 names.append(name)
-            # What is no kind of entry is an extended header, with data like a file's.
+            # Any other type is an extended header, with data as a file has it.
             has_data = kind in (None, REGULAR)
             position += BLOCK + (size + -size % BLOCK if has_data else 0)
         return names
 
     def _extend(self, extension: _Extension, header: Header) -> None:
-        """Read a header that is no entry of its own."""
+        """Read a header that is not an entry of its own."""
         match header.type:
             case b"x" | b"X":
-                # Of two in a row the last one counts alone, as in Go, GNU tar and umoci.
+                # Of two in a row, only the last one counts, as in Go, GNU tar and umoci.
                 extension.records = pax.parse_records(self._extension(extension, header))
             case b"g":
                 records = pax.parse_records(self._extension(_Extension(), header))
@@ -171,7 +171,7 @@ class Archive:
             case b"K":
                 extension.link = self._extension(extension, header).split(b"\0", 1)[0]
             case b"V":
-                self._begin_content(header.size)  # the label of a volume: no file
+                self._begin_content(header.size)  # the label of a volume, which is not a file
             case _:
                 name = extension.name or extension.records.get(b"path") or header.name
                 raise BadArchive(f"it has the unknown type {quoted(header.type)}", name)
@@ -205,9 +205,9 @@ class Archive:
     def _next_header(self) -> bytes | None:
         """Skip what is left of the entry before; None at the end of the archive.
 
-        The end is two blocks of zeroes, or of the stream: writers that leave the trailer out
-        exist. One block of zeroes with something else behind it would be the end for one reader
-        and not for another.
+        The end is two blocks of zeroes, or the end of the stream, because some writers omit the
+        trailer. One block of zeroes followed by something else would be the end for some readers
+        only.
         """
         self._skip_content()
         block = self._stream.read(BLOCK)
@@ -222,7 +222,7 @@ class Archive:
         return block
 
     def _plain_entry(self, block: bytes) -> Entry | None:
-        """What a header says that has nothing unusual; None where ``_entry`` has to look at it."""
+        """Read a header without special cases; None if ``_entry`` must read it."""
         if self._global or (fields := self._read_plain(block)) is None:
             return None
         name, type_, mode, uid, gid, size, mtime, link = fields
@@ -237,7 +237,7 @@ class Archive:
 
     def _entry(self, header: Header, extension: _Extension) -> Entry:
         records = self._global | extension.records if self._global else extension.records
-        # Go and GNU tar differ in what is stronger. Images are what Go's archive/tar makes of them.
+        # Go and GNU tar differ in which one takes precedence. Images follow Go's archive/tar.
         name = extension.name or records.get(b"path") or header.name
         try:
             kind = _KINDS[header.type]
@@ -245,7 +245,7 @@ class Archive:
             if header.type == b"\0" and name.endswith(b"/"):
                 kind = DIRECTORY
             uid, gid, size, mtime = pax.override(header, records)
-            # What is no file has no data, whatever its size says.
+            # Only a file has data, even if another entry has a size.
             has_data = kind == REGULAR or header.type == _INCREMENTAL
             self._begin_content(size if has_data else 0)
             if kind != REGULAR:
@@ -310,7 +310,7 @@ class Archive:
             raise sparse.BadMap("the sparse map is longer than the data")
         return b"".join(self.pieces(BLOCK))
 
-    # ---- what comes after a header ----
+    # ---- data after a header ----
 
     def _begin_content(self, size: int) -> None:
         self._unread = size
@@ -319,7 +319,7 @@ class Archive:
     def _skip_content(self) -> None:
         if self._unread and self._stream.skip(self._unread) < self._unread:
             raise BadArchive("the archive ends within the data", self._last_name)
-        # Writers that leave the trailer out may leave this out, too.
+        # Writers that omit the trailer may omit this padding, too.
         self._stream.skip(self._padding)
         self._unread = self._padding = 0
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pieces of memory on their way from one thread to another, which are hashed on the way.
+"""A queue of pieces of memory from one thread to another, which hashes them.
 
-Each is hashed once and in order, by whichever thread has time: the one that makes them while it
-would wait because too many are waiting, else the one that takes them.
+Each is hashed once and in order, by the thread that has time: the producer while it would wait
+because the queue is full, else the consumer.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Protocol
 
 
 class Hash(Protocol):
-    """What ``hashlib`` makes; it lets Python's lock go."""
+    """A hash object of ``hashlib``, which releases Python's lock."""
 
     def update(self, data: bytes, /) -> None:
         """Add bytes."""
 
 
 class Handover:
-    """A queue of pieces, and of what comes after the last one.
+    """A queue of pieces, with the end after the last one.
 
     Args:
-        hashed_by: Every piece goes through it.
+        hashed_by: The hash of all pieces.
         limit: The most pieces that wait.
     """
 
@@ -39,7 +39,7 @@ class Handover:
         self._hashing = False
 
     def give(self, piece: bytes | BaseException | None) -> bool:
-        """Append a piece, or the end: None, or the reason for it. False if the queue is closed."""
+        """Append a piece, or the end: None, or an error. Return False if the queue is closed."""
         while (waiting := self._append_or_claim(piece)) is not None:
             self._hash_claimed(waiting, stays=True)
         return not self._closed

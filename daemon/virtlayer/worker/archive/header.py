@@ -25,7 +25,7 @@ _STAR_PREFIX = slice(345, 476)
 
 
 class BadHeader(Exception):
-    """A header block that is none, or has a field that is invalid."""
+    """A block that is not a header, or has an invalid field."""
 
 
 class Header(NamedTuple):
@@ -49,7 +49,7 @@ def parse_header(block: bytes) -> Header:
     """Read a header block.
 
     Raises:
-        BadHeader: The checksum is wrong, or a number is none.
+        BadHeader: The checksum is wrong, or a number is invalid.
     """
     _check_sum(block)
     kind = block[156:157]
@@ -81,11 +81,11 @@ def parse_header(block: bytes) -> Header:
 
 
 def _prefix(block: bytes) -> bytes:
-    """What comes in front of the name."""
+    """The prefix of the name."""
     if block[257:265] != _GNU:
         return _text(block[_STAR_PREFIX if block[508:] == _STAR_TRAILER else _PREFIX])
-    # GNU has none. But up to version 1.7, Go's archive/tar wrote one; later versions take it for
-    # a prefix if it cannot be the times that belong there, and so do we.
+    # GNU headers have no prefix. But up to version 1.7, Go's archive/tar wrote one. Later versions
+    # read it as a prefix if it cannot be the times that belong there; so does this one.
     prefix = _text(block[_PREFIX])
     has_times = all(_is_time(block[part]) for part in _GNU_TIMES)
     return prefix if prefix.isascii() and not has_times else b""
@@ -108,8 +108,8 @@ def _text(field: bytes) -> bytes:
 def number(field: bytes, what: str) -> int:
     """A field's octal number, or the base-256 one of GNU where octal digits do not suffice.
 
-    Some writers have NULs in front of the digits, which all readers skip. Taken for the end, they
-    would make 0 of the size, and a header of what is data.
+    Some writers have NULs in front of the digits, which all readers skip. If they ended the number,
+    the size would be 0, and the data would be read as a header.
 
     Raises:
         BadHeader: It is neither; the message says ``what``.

@@ -19,8 +19,8 @@ _SPARSE = b"GNU.sparse."
 _PREFIXES = (_STAR_ATTRIBUTE, _LIBARCHIVE_ATTRIBUTE, _SPARSE)
 _FIELDS = (b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime")
 GLOBAL_FIELDS = (b"uid", b"gid", b"mtime")
-"""What a global header may say. Neither where the next header is nor how a file is called: who
-ignores global headers, as Docker and containerd do, has to see the same entries."""
+"""The fields that a global header may set. Sizes and names are not among them, because Docker and
+containerd ignore global headers, and must see the same entries."""
 
 _TIME = re.compile(rb"(-?)0*([0-9]{1,20})(?:\.([0-9]{0,64}))?")
 _NUMBER = re.compile(rb"0*([0-9]{1,20})")
@@ -44,7 +44,7 @@ class Fields(NamedTuple):
 def parse_records(data: bytes) -> dict[bytes, bytes]:
     """The records of an extended header: ``length keyword=value newline``, one after the other.
 
-    What nobody here asks for is left out. Where GNU.sparse 0.0 repeats keywords, their values are
+    Unsupported keywords are left out. Where GNU.sparse 0.0 repeats keywords, their values are
     joined as GNU.sparse 0.1 has them.
 
     Raises:
@@ -78,7 +78,7 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
 
 
 def override(header: Header, records: Mapping[bytes, bytes]) -> Fields:
-    """The fields of a header with what its extended headers say instead.
+    """The fields of a header, overridden by its extended headers.
 
     Raises:
         BadRecord: A value is not of its keyword's type.
@@ -130,7 +130,7 @@ def attributes(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
             found[keyword[len(_STAR_ATTRIBUTE) :]] = value
         elif keyword.startswith(_LIBARCHIVE_ATTRIBUTE):
             name = _unquoted(keyword[len(_LIBARCHIVE_ATTRIBUTE) :])
-            # libarchive writes both forms; the two say the same.
+            # libarchive writes both forms, with the same value.
             found.setdefault(name, _base64(value))
     return found
 

@@ -18,6 +18,6 @@ struct vl_plain {
     uint16_t link_length;
 };
 
-/* Reads a block of VL_TAR_BLOCK bytes. Answers 0 where it is not plain: there may be an error in
+/* Reads a block of VL_TAR_BLOCK bytes. Returns 0 if it is not plain: there may be an error in
  * it, or a number that is not octal, or a checksum that is right in another way. */
 int vl_read_plain(const unsigned char *block, struct vl_plain *header);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The quick way to read the header blocks that have nothing unusual: nearly all of them.
+"""Reads header blocks without special cases, which are nearly all of them, in C.
 
-What a header means is said in ``header``. A block that is plain gives the same here and there; all
-others are for there, and so is what to say of one that is wrong.
+What a header means is said in ``header``. A plain block gives the same result in both; ``header``
+reads all others, and reports the errors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from virtlayer.worker.archive._plain import ffi, lib
 from virtlayer.worker.archive.header import BLOCK
 
 _FIELDS = struct.Struct("=qqqqqHHH")
-"""As ``plain.h`` has them."""
+"""The declarations of ``plain.h``."""
 
 assert lib.VL_TAR_BLOCK == BLOCK
 
@@ -25,7 +25,7 @@ type Plain = tuple[bytes, bytes, int, int, int, int, int, bytes]
 def plain_reader() -> Callable[[bytes], Plain | None]:
     """A function that reads the fields of a plain header, for one thread.
 
-    Its argument are the ``BLOCK`` bytes of a header. It returns None where they are not plain.
+    Its argument is a header of ``BLOCK`` bytes. It returns None where they are not plain.
     Numbers are octal and so not negative; devmajor and devminor are not read.
     """
     header = ffi.new("struct vl_plain *")

@@ -2,7 +2,8 @@
 """A layer's blob as a stream of uncompressed bytes whose digest is known at the end.
 
 A thread reads and decompresses (in C without the GIL) while the caller works on what came before.
-At most ``_WAITING`` pieces of memory are between the two, which hash them when they have time.
+At most ``_WAITING`` pieces of memory are between the two, which hash them when they would wait
+otherwise.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PIECE = 512 * 1024
 _INPUT = 256 * 1024
 _WAITING = 8
 _FIRST_BYTES = 8 * 1024
-"""What a gzip member gets at first: what it leaves over is copied, and it may be a tiny one."""
+"""The first input of a gzip member: the unused rest is copied, and a member may be tiny."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
@@ -53,8 +54,8 @@ class Source(Protocol):
 def unpacked(source: Source) -> Iterator[bytes]:
     """The bytes of a blob, uncompressed: its first bytes say how to.
 
-    Docker, containerd and podman do not ask the media type either, and images exist whose media
-    type is wrong.
+    Docker, containerd and podman do not use the media type either, and some images have a wrong
+    one.
 
     Raises:
         BrokenStream: The compressed bytes are damaged, or end too early.
@@ -125,7 +126,7 @@ def _gunzip(source: Source) -> Iterator[bytes]:
 
 def _unzstd(source: Source) -> Iterator[bytes]:
     """RFC 8878, section 3.1: frames, and skippable frames, one after the other."""
-    # 128 MiB: what zstd itself accepts without being told, and what "--ultra -22" needs.
+    # 128 MiB: the default limit of zstd itself, and what "--ultra -22" needs.
     context = zstandard.ZstdDecompressor(max_window_size=128 * 1024 * 1024)
     reader = context.stream_reader(cast("IO[bytes]", source), read_across_frames=True)
     try:
@@ -142,12 +143,12 @@ class LayerStream:
         blob: The blob, at its beginning.
         algorithm: The hash of the diff_id: ``sha256`` or ``sha512``.
         limit: How many bytes may come out.
-        on_progress: Called every now and then with the number of bytes of the blob read so far.
+        on_progress: Called from time to time with the number of bytes of the blob read so far.
 
     Raises:
         BrokenStream: From every method that reads.
-        UnsupportedCompression: Likewise.
-        StreamTooLong: Likewise.
+        UnsupportedCompression: From every method that reads.
+        StreamTooLong: From every method that reads.
     """
 
     def __init__(
@@ -211,7 +212,7 @@ class LayerStream:
         return self._view[start : start + size]
 
     def at_hand(self) -> bytes:
-        """What is in memory of the bytes to come. At the beginning, the first are waited for."""
+        """The next bytes that are in memory. At the beginning, the first bytes are waited for."""
         if not self._current:
             self._advance()
         return self._current[self._position :]

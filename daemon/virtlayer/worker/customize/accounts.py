@@ -2,8 +2,7 @@
 """The account of root in the texts of /etc/passwd, /etc/shadow and /etc/group.
 
 The formats are those of passwd(5), shadow(5) and group(5). A line is root's if its first field is
-``root`` to the letter. All lines but the one that is changed stay as they are, byte by byte, also
-those that make no sense.
+``root`` to the letter. All other lines stay as they are, byte by byte, also invalid ones.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SHADOW_FIELDS = 9
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What /etc/passwd says of root."""
+    """Root's entry in /etc/passwd."""
 
     uid: int
     gid: int
@@ -57,7 +56,7 @@ def password_in_shadow(passwd: bytes) -> bytes:
 
 
 def with_root_password(shadow: bytes, hashed: bytes, day: int) -> bytes:
-    """/etc/shadow with another password for root, whatever was there: none, a lock, a line less.
+    """Return /etc/shadow with another password for root; an existing one or a lock is replaced.
 
     Args:
         shadow: The content of /etc/shadow, or nothing.
@@ -66,7 +65,7 @@ def with_root_password(shadow: bytes, hashed: bytes, day: int) -> bytes:
     """
     line = _find(shadow)
     if line is None:
-        # Before all others: what follows a "+" may never be read.
+        # Before all others: lines after a "+" may never be read.
         return b"%b:%b:%d:0:99999:7:::\n" % (_NAME, hashed, day) + shadow
     lines = shadow.split(b"\n")
     fields = lines[line].split(b":")

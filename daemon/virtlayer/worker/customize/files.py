@@ -18,7 +18,7 @@ _DIRECTORY_MODE = 0o755
 
 
 class CannotCustomize(Exception):
-    """The image is not such that it could be customized.
+    """The image cannot be customized.
 
     Args:
         problem: What is wrong, as the second half of a sentence about the image.
@@ -33,18 +33,18 @@ class EditableTree(Tree, Protocol):
     """A tree that can also be read."""
 
     def metadata(self, node: int) -> Metadata:
-        """What a node has beside its content."""
+        """The metadata of a node."""
 
     def content(self, file: int, limit: int) -> bytes | None:
         """The content of a regular file; None if it has more bytes than the limit."""
 
     def map_owners(self, owners: Owners) -> None:
-        """Map the ids of every node once, however many names it has."""
+        """Map the ids of every node once, even if it has several names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A regular file as it is in an image, or as it shall be.
+    """A regular file of an image, as it is or as it is to be written.
 
     Attributes:
         content: All of it.
@@ -74,10 +74,10 @@ class ImageFiles:
         self._now = now
 
     def read(self, path: bytes) -> ImageFile | None:
-        """A file; None if nothing is there.
+        """A file; None if it does not exist.
 
         Raises:
-            CannotCustomize: Something else is there, or too much.
+            CannotCustomize: Something else has that path, or the file is too large.
         """
         place = self._place(path)
         if place.child is None:
@@ -91,10 +91,10 @@ class ImageFiles:
         return ImageFile(content, has.mode, has.uid, has.gid, has.attributes)
 
     def write(self, path: bytes, file: ImageFile) -> None:
-        """Put a file there, in the place of what ``read`` returned.
+        """Write a file, and replace the one that ``read`` returned.
 
         Raises:
-            CannotCustomize: Something else than a file is there.
+            CannotCustomize: Something other than a file has that path.
         """
         place = self._place(path)
         if place.child is not None:
@@ -103,7 +103,7 @@ class ImageFiles:
         self._tree.add_file(place.directory, place.name, metadata, _Bytes(file.content))
 
     def own_directory(self, path: bytes, mode: int, uid: int, gid: int) -> None:
-        """Make sure that a directory is there, with that mode and owner.
+        """Create a directory, or set mode and owner of the existing one.
 
         Raises:
             CannotCustomize: Something else is there.

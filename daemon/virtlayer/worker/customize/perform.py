@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Does to a tree what a customization says."""
+"""Applies a customization to a tree."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def customize(tree: EditableTree, customization: Customization, now: int) -> Non
 
     Args:
         tree: The tree.
-        customization: What to change; growing is for who has the file system.
+        customization: What to change; the caller grows the file system.
         now: Nanoseconds since 1970.
 
     Raises:
-        CannotCustomize: The image lacks what is needed, or has something odd in its place.
+        CannotCustomize: The image lacks a file that is needed, or has something else in its place.
     """
     files = ImageFiles(tree, now)
     if customization.root_password_hash is not None:
@@ -49,7 +49,7 @@ def customize(tree: EditableTree, customization: Customization, now: int) -> Non
         content = hostname_file(customization.hostname)
         there = files.read(_HOSTNAME) or ImageFile(b"", 0o644)
         files.write(_HOSTNAME, dataclasses.replace(there, content=content))
-    # At last, so that files which came above are mapped like those of the image.
+    # Last, so that files that were added above are mapped like those of the image.
     if customization.uid_map or customization.gid_map:
         _map_owners(tree, customization)
 
@@ -82,7 +82,7 @@ def _set_password(files: ImageFiles, hashed: bytes, now: int) -> None:
 
 
 def _new_shadow(files: ImageFiles) -> ImageFile:
-    """As Debian has it where the image knows its group, for root alone where it does not."""
+    """Mode and owner as in Debian if the image has the group shadow; for root only if not."""
     groups = files.read(_GROUP)
     shadow = None if groups is None else group_number(groups.content, b"shadow")
     return ImageFile(b"", 0o600) if shadow is None else ImageFile(b"", 0o640, gid=shadow)

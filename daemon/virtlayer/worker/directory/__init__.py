@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The same entries onto a directory of the host, in a process that sees nothing else of it."""
+"""Applies layers to a directory of the host, in a process that can access nothing else."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The extended attributes of a file on the host: which of an image's it gets, and how.
+"""Sets the extended attributes of files on the host.
 
-What only the whole system's root could set (``trusted.*``, labels of security modules) is left
-out, and so is what the pool's file system does not know. A user's files get ``user.*`` alone: an
-access control list of the image would give strangers of the same number rights on his files.
+Attributes that only root of the whole system could set (``trusted.*``, labels of security modules)
+are left out, and so are attributes that the pool's file system does not support. A user's files get
+``user.*`` only: an access control list of the image would give rights on them to other users of the
+host who have the same ids.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Attributes:
         self.set_all(place, attributes)
 
     def read_all(self, place: Place) -> dict[bytes, bytes]:
-        """Those attributes that an image can have set."""
+        """Return the attributes that an image can have set."""
         try:
             names = os.listxattr(place, follow_symlinks=_follows(place))
         except OSError as error:
@@ -103,5 +104,5 @@ def _set(place: Place, name: bytes, value: bytes) -> bool:
 
 
 def _follows(place: Place) -> bool:
-    """A descriptor has nothing to follow, and Python wants that said."""
+    """Whether to follow symlinks: Python requires that for a descriptor."""
     return isinstance(place, int)

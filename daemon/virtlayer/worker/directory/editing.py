@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A directory of the host whose layers are all there, opened again for changes to what is in it."""
+"""A directory of the host with all its layers, opened again for customization."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class EditableDirectory(DirectoryTree):
         uid, gid = owners.uids(info.st_uid), owners.gids(info.st_gid)
         if (uid, gid) != (info.st_uid, info.st_gid):
             os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
-            # chown(2) has taken these away, from whomever it is called by.
+            # chown(2) has cleared these bits, also for root.
             if child.kind == REGULAR and info.st_mode & _SETS_IDS:
                 self._set_file_mode(directory, name, stat.S_IMODE(info.st_mode))
             self._attributes.set_all(name, mapped)
@@ -99,7 +99,7 @@ class EditableDirectory(DirectoryTree):
             os.close(descriptor)
 
     def _everything(self) -> Iterator[tuple[int, bytes, Child, os.stat_result]]:
-        """Every name in the tree: its directory, itself, what it leads to."""
+        """Every name in the tree: its directory, the name, its node."""
         waiting = [self.root]
         while waiting:
             directory = waiting.pop()

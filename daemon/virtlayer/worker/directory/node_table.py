@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where the nodes of a directory tree are: numbers, names, and a bounded number of descriptors.
+"""Finds the nodes of a directory tree by number, with a bounded number of descriptors.
 
 The kernel is never given a path, only a name in a directory that is open, and it follows no
-symlink. A directory whose descriptor was given up is opened again on its way from the root. Its
-way does not change, because nothing is ever renamed.
+symlink. A directory whose descriptor was closed is opened again by its path from the root. The path
+does not change, because nothing is renamed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 _OPEN_DIRECTORIES = 64
 _FILES_KNOWN = 1024
-"""Somebody who asks about a file has found it just before."""
+"""A caller that asks about a file has just found it."""
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -79,14 +79,14 @@ class Places:
         return descriptor
 
     def forget(self, directory: int) -> None:
-        """Forget a directory that is gone."""
+        """Forget a directory that was removed."""
         del self._directories[directory]
         descriptor = self._open.pop(directory, None)
         if descriptor is not None:
             os.close(descriptor)
 
     def _opened(self, directory: int) -> int:
-        """Open a directory, and those on its way from the nearest one that is open."""
+        """Open a directory, and the ones above it up to the nearest one that is open."""
         way = []
         while directory != self.root and directory not in self._open:
             parent, name = self._directories[directory]

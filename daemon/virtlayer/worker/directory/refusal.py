@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What stops a layer on its way into a directory, as a sentence about the layer."""
+"""Describes errors of applying a layer to a directory, as a sentence about the layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from virtlayer.worker.problems import quoted
 from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
 
 STOPS = (*common.STOPS, OSError, AttributesDoNotFit)
-"""What ``refusal`` knows."""
+"""The errors that ``refusal`` describes."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BEYOND_THE_FILE_SYSTEM = {
@@ -25,7 +25,7 @@ _BEYOND_THE_FILE_SYSTEM = {
 
 
 def refusal(error: BaseException, name: bytes) -> Refused:
-    """What to say about a layer that one of ``STOPS`` has stopped.
+    """Return the refusal of a layer for one of ``STOPS``.
 
     Args:
         error: What was raised.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How the sandboxed processes begin that write a directory.
+"""Starts the sandboxed processes that write a directory.
 
 They start with a socket to the daemon as their standard input, and a descriptor of the directory.
 """
@@ -29,10 +29,10 @@ class Start(NamedTuple):
 
 
 def start(*, customizes: bool) -> Start:
-    """Enter the sandbox as the arguments of the process say; no file can be opened outside then.
+    """Enter the sandbox as the arguments of the process say; no other file can be opened then.
 
     Args:
-        customizes: Whether the process changes what is there, instead of applying layers.
+        customizes: Whether the process customizes the directory, instead of applying layers.
     """
     memory, cpu_seconds, directory = map(int, sys.argv[1:])
     squashed = os.geteuid() != 0

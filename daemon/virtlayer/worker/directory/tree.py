@@ -2,8 +2,8 @@
 """A directory of the host as the tree that a layer is applied to.
 
 While it is worked on, every directory in it can be entered and written by its owner alone, and
-changes its time with every new name; ``finish`` gives them what they shall have. Files have all of
-it from the start.
+changes its time with every new name; ``finish`` sets their final metadata. Files have theirs from
+the start.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FIRST_ABSENT = 1 << 64
 
 
 class _Final(NamedTuple):
-    """What a directory shall have in the end."""
+    """The final metadata of a directory."""
 
     mode: int
     mtime: int
@@ -70,7 +70,7 @@ class DirectoryTree:
         self._attributes = Attributes(squashed=squashed)
         self._places = Places(root, self._make_workable)
         self._final: dict[int, _Final] = {}
-        # Devices that could not be made: links to them and their whiteouts make sense all the same.
+        # Devices that could not be made: links to them and their whiteouts are valid all the same.
         self._absent: dict[int, dict[bytes, Child]] = {}
         self._last_absent = _FIRST_ABSENT
 
@@ -85,13 +85,13 @@ class DirectoryTree:
         return self._attributes.skipped
 
     def begin(self) -> None:
-        """Make an empty root what it is before the first layer, whatever it has inherited."""
+        """Set the metadata of an empty root before the first layer; remove inherited ones."""
         os.fchmod(self._places.descriptor(self.root), _WORKABLE)
         self.set_directory_metadata(self.root, Metadata(0o755, 0, 0, 0))
 
     def finish(self) -> None:
         """Give the directories that were worked on their permissions and times."""
-        # Those below first: after that, their parents may let nobody pass.
+        # Lower directories first: afterwards, the mode of their parents may deny access.
         for directory in sorted(self._final, key=self._places.depth, reverse=True):
             final = self._final[directory]
             descriptor = self._places.descriptor(directory)
@@ -140,7 +140,7 @@ class DirectoryTree:
         descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=self._changed(directory))
         try:
             _write(descriptor, content)
-            # In this order: a new owner takes capabilities and setuid bits away.
+            # In this order: a change of the owner clears capabilities and setuid bits.
             if not self.squashed:
                 os.fchown(descriptor, metadata.uid, metadata.gid)
             self._attributes.set_all(descriptor, metadata.attributes)
@@ -243,7 +243,7 @@ class DirectoryTree:
         return descriptor
 
     def _make_workable(self, directory: int, parent: int, name: bytes) -> None:
-        """Let a user into a directory of his that its mode keeps him out of."""
+        """Make a user's own directory accessible if its mode denies that."""
         if not self.squashed or directory in self._final:
             return
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -256,7 +256,7 @@ class DirectoryTree:
         return mode & ~_SETS_IDS if self.squashed else mode
 
     def _dress(self, directory: int, name: bytes, metadata: Metadata) -> None:
-        """Give something that cannot be opened all but its permissions."""
+        """Set all metadata but the permissions of a node that cannot be opened."""
         descriptor = self._places.descriptor(directory)
         if not self.squashed:
             os.chown(name, metadata.uid, metadata.gid, dir_fd=descriptor, follow_symlinks=False)
@@ -287,5 +287,5 @@ def _set_time(descriptor: int, mtime: int) -> None:
 
 
 def _storable(mtime: int) -> int:
-    """The time as ext4 would have it, so that a directory and a disk agree."""
+    """The time as ext4 stores it, so that a directory and a disk agree."""
     return nanoseconds_of(*storable_time(mtime))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Has qemu-img look at a disk out of an image: without rights, files to write, or a network.
+"""Lets qemu-img examine a disk from an image: without rights, files to write, or a network.
 
 ``python -m virtlayer.worker.disk.qemu_img DESCRIPTOR`` reads the header, and becomes qemu-img,
 which prints JSON. If the header is wrong, it prints ``{"problem": text}``.
@@ -39,7 +39,7 @@ _QEMU_CALLS: tuple[Rule, ...] = (
 
 
 def enter() -> None:
-    """Give up what qemu-img does not need to look at a disk. This is irreversible.
+    """Give up what qemu-img does not need to examine a disk. This is irreversible.
 
     Raises:
         OSError: The kernel refuses a part, or this is root; the caller must end then.
@@ -64,7 +64,7 @@ def main() -> None:
     # the file, and qemu-img would open /dev/null for writing to find out which locks there are.
     file = f"file.driver=file,file.locking=off,file.filename=/proc/self/fd/{descriptor}"
     argv = [_QEMU_IMG, "info", "--output=json", "--image-opts", f"driver={image_format},{file}"]
-    os.execve(_QEMU_IMG, argv, {"LANG": "C.UTF-8"})  # noqa: S606 -- what this process is for
+    os.execve(_QEMU_IMG, argv, {"LANG": "C.UTF-8"})  # noqa: S606 -- the purpose of this process
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 """Finds the disk of a containerDisk image in its layers, and copies it out of the stream.
 
 Such an image has a disk in its directory ``/disk`` (kubevirt.io, user guide, "containerDisk"). The
-layers are read from the top one down: what hides or replaces a file is then known before the
-file comes, so that none is copied in vain.
+layers are read from the top one down: so an entry that hides or replaces a file is known before the
+file, and no file is copied needlessly.
 
 An artifact has no archive: its one blob is the disk.
 """
@@ -21,7 +21,7 @@ _DIRECTORY = b"disk"
 _SUFFIXES = (b".qcow2", b".img", b".raw")
 _WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
 _CHUNK = 64 * 1024
-"""As much is left out of the file where it is nothing but zeroes."""
+"""Blocks of this size that are zero become holes of the file."""
 _ZEROES = bytes(_CHUNK)
 _EVERYTHING = 2**63 - 1
 
@@ -73,7 +73,7 @@ class DiskSearch:
         self._all_hidden_here = False
 
     def use(self, entry: Entry, archive: Archive) -> None:
-        """Take note of an entry of the layer, and copy it if it is the disk.
+        """Examine an entry of the layer, and copy it if it is the disk.
 
         Raises:
             BadArchive: The disk is a link.
@@ -87,7 +87,7 @@ class DiskSearch:
                 self._use_in_directory(name, entry, archive)
 
     def copy_whole(self, stream: LayerStream) -> None:
-        """Copy a disk that is all that a blob has, without an archive.
+        """Copy a disk that is the whole content of a blob, without an archive.
 
         Raises:
             NotADisk: It is neither a qcow2 nor a raw disk with a partition table.

@@ -75,7 +75,7 @@ def _searched(search: DiskSearch, layer: LayerReading, blob: BlobReader) -> dict
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn what goes wrong while a disk is copied into what the daemon is told."""
+    """Turn errors while a disk is copied into the reply to the daemon."""
     try:
         yield
     except STOPS as error:

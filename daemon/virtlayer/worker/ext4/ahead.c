@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where the metadata lies that will be asked for.
+ * Finds the metadata that will be asked for.
  *
  * Each read of an overlay goes through all the volumes below it, and takes 0.1 ms in which one
- * process waits for the other; many at a time take half of that each. What is damaged is left for
- * those who ask for it.
+ * process waits for the other; many at a time take half of that each. Damage is reported when the
+ * data is asked for.
  */
 #include "directory_writing.h"
 #include "nbd_io.h"
 
-#define MOST 8192 /* as many pages as the cache has: more would find no room there */
+#define MOST 8192 /* as many pages as the cache has room for */
 
 struct places {
     blk64_t blocks[MOST];

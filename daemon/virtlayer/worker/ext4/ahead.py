@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Reading what a layer will ask for, directory after directory of all its paths at a time."""
+"""Reads in advance what a layer will ask for: one level of all its paths at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ type _Paths = dict[bytes, _Paths]
 
 
 def read_paths_ahead(writer: Writer, directories: Directories, paths: Iterable[bytes]) -> None:
-    """Have in memory what lies on these paths, as far as they lead without a symlink.
+    """Read the nodes on these paths into memory, up to the first symlink of each.
 
     Args:
         writer: The file system.
         directories: Those of the file system.
-        paths: Of names with slashes between them; what is not there is passed over.
+        paths: Of names with slashes between them; missing ones are skipped.
 
     Raises:
         Ext4Error: A directory cannot be read.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Extended attributes, beside the inode or in one block (ext4(5), "Extended Attributes"). */
+/* Extended attributes, in the inode or in one block (ext4(5), "Extended Attributes"). */
 #include "state.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ long vl_write_attributes(struct vl_writer *writer, uint32_t number,
     struct ext2_xattr_handle *handle;
     errcode_t failure = check_size(attributes, count);
 
-    /* Not read first: a handle that knows of nothing replaces everything. */
+    /* Not read first: an empty handle replaces everything. */
     if (!failure)
         failure = ext2fs_xattrs_open(writer->fs, number, &handle);
     if (failure)
@@ -98,7 +98,7 @@ static int visit_attribute(char *name, char *value, size_t length, void *data)
 
     (void)value;
     (void)length;
-    /* ext2fs_xattrs_iterate says nothing of why it was ended. */
+    /* ext2fs_xattrs_iterate does not return why it was ended. */
     visit->failure = add(visit, name);
     return visit->failure ? XATTR_ABORT : 0;
 }

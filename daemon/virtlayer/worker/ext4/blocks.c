@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Blocks: finding free ones, and saying in an inode which ones a file has.
+ * Blocks: finds free ones, and records the blocks of a file in its inode.
  *
  * They are handed out in ascending order, from a window of free blocks that lie side by side.
  * libext2fs takes them from there as well, for the blocks of extent trees and attributes.
@@ -19,7 +19,7 @@
 
 /* The first run of free blocks from there on; 0 if there is none.
  *
- * Not by ext2fs_new_range: if no run is long enough for it, it goes round for ever. And the last
+ * Not by ext2fs_new_range: if no run is long enough for it, it never returns. And the last
  * block of all stays free: ext2fs_punch refuses to free a run that ends there. */
 static blk64_t find_free(ext2_filsys fs, blk64_t start, blk64_t *length)
 {
@@ -38,7 +38,7 @@ static blk64_t find_free(ext2_filsys fs, blk64_t start, blk64_t *length)
     return start;
 }
 
-/* Holes that deletions left are for later: what comes together should lie together. */
+/* Holes that deletions left are filled last, so that new files lie side by side. */
 static blk64_t find_roomy_place(ext2_filsys fs)
 {
     blk64_t length, start = find_free(fs, 0, &length);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * New nodes, and the content of files on its way to its blocks. Nearly all files come with all of
+ * New nodes, and the content of files. Nearly all files come with all of
  * their content, in one call; large and sparse ones follow in pieces.
  */
 #include "state.h"
@@ -18,7 +18,7 @@ static void set_size(union inode *inode, uint64_t size)
     inode->fields.i_size_high = (uint32_t)(size >> 32);
 }
 
-/* ---- content that is there ---- */
+/* ---- content in one call ---- */
 
 /* The bytes, and zeroes to the end of the last block. */
 static errcode_t write_whole(struct vl_writer *writer, const unsigned char *content,
@@ -102,7 +102,7 @@ long vl_add_node(struct vl_writer *writer, const struct vl_node *node, const voi
     return failure ? failure : write_whole(writer, content, length);
 }
 
-/* ---- content that follows in pieces ---- */
+/* ---- content in pieces ---- */
 
 static errcode_t check_segments(const struct vl_segment *segments, size_t count, uint64_t size)
 {

@@ -4,8 +4,8 @@
  *
  * A directory is read whole, changed in Python's memory, and written whole: a name costs a
  * dictionary entry there and not a scan of the blocks, which is what ext2fs_link would do. In
- * between the names are one string, because Python splits and joins one faster than it makes
- * anything of its own; "/" is what no name has in it.
+ * between, the names are one string, which Python splits and joins fast; they are separated by "/",
+ * which no name contains.
  */
 #include "directory_writing.h"
 

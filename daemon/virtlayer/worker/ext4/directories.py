@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The directories of an open file system: read when they are needed, written when all is said."""
+"""The directories of an open file system: read when they are needed, written at the end."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Directories:
         return directory
 
     def create(self, number: int, parent: int) -> None:
-        """Begin an empty directory, whose inode is there."""
+        """Begin an empty directory, whose inode exists."""
         directory = Directory(number, parent, {})
         directory.changed = True
         self._keep(directory)
 
     def forget(self, number: int) -> None:
-        """A directory is gone."""
+        """Forget a directory that was removed."""
         self._kept.pop(number, None)
 
     def write_all(self) -> None:
@@ -64,7 +64,7 @@ class Directories:
                 self._write(directory)
 
     def _keep(self, directory: Directory) -> None:
-        """Archives go through a tree branch by branch: who came first is needed least."""
+        """Keep a directory in memory; archives go by branches, so the oldest is needed least."""
         if len(self._kept) >= _KEPT:
             for number in list(itertools.islice(self._kept, _KEPT // 2)):
                 if self._kept[number].changed:
@@ -81,7 +81,7 @@ class Directories:
             parent = listing.parent
         finally:
             lib.vl_forget_listing(listing)
-        # What is behind the last "/" is no name.
+        # Nothing follows the last "/".
         return Directory(number, parent, dict(zip(names, values, strict=False)))
 
     def _write(self, directory: Directory) -> None:

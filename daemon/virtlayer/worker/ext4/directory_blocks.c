@@ -63,7 +63,7 @@ struct ext2_dir_entry *vl_add_directory(struct writing *writing, ext2_ino_t numb
 }
 
 /* What ext2fs_write_dir_block4 does, but around the cache: blocks that have just been given to a
- * directory follow one another, and nobody has any use for what they held. */
+ * directory follow one another, and their former content is not needed. */
 static errcode_t write_fresh_block(struct writing *writing, blk64_t place)
 {
     ext2_filsys fs = writing->fs;

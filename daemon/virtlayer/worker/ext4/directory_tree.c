@@ -56,7 +56,7 @@ static size_t count_leaves(ext2_filsys fs, const struct hashed *hashed, size_t c
     return leaves;
 }
 
-/* What an index block has behind the bytes that make it look like one without names. */
+/* What follows the bytes of an index block that look like a block without names. */
 static size_t index_limit(ext2_filsys fs, size_t before)
 {
     return (fs->blocksize - before - sizeof(struct ext2_dx_tail)) / sizeof(struct ext2_dx_entry);
@@ -126,7 +126,7 @@ static errcode_t write_root(struct writing *writing, const struct shape *shape,
 
     vl_begin_block(writing);
     vl_add_directory(writing, writing->number, ".");
-    /* To who knows no hash trees, ".." is the last entry and reaches to the end of the block. */
+    /* For readers without hash trees, ".." is the last entry and fills the block. */
     vl_add_directory(writing, writing->parent, "..")->rec_len = (uint16_t)(size - DOT_LENGTH);
     info->hash_version = EXT2_HASH_HALF_MD4;
     info->info_length = sizeof(*info);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What directories.c, directory_blocks.c and directory_tree.c share, and nobody else knows. */
+/* What only directories.c, directory_blocks.c and directory_tree.c use. */
 #pragma once
 
 #include <stddef.h>
@@ -43,7 +43,7 @@ struct name vl_next_name(const struct names *names, size_t *position);
 
 unsigned vl_entry_length(size_t name_length);
 
-/* How much of a block is there for entries: the tail has the checksum. */
+/* The bytes of a block for entries: the tail has the checksum. */
 unsigned vl_room_of(ext2_filsys fs);
 
 void vl_begin_block(struct writing *writing);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An ext4 that is finished, opened again for changes to what is in it."""
+"""A finished ext4, opened again for customization."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EditableExt4(Ext4Filesystem):
     """The file system of a volume; see ``customize.files.EditableTree``."""
 
     def grow(self, size: int) -> None:
-        """Make it as large as its device has become, before anything else is done.
+        """Grow it to the size of its device, before anything else is done.
 
         Args:
             size: In bytes. A smaller one than it has changes nothing.
@@ -61,10 +61,10 @@ class EditableExt4(Ext4Filesystem):
         return None if found.size > limit else self._content(file, found.size)
 
     def map_owners(self, owners: Owners) -> None:
-        """See ``EditableTree``. What only libext2fs knows of has no owner that could be mapped."""
+        """See ``EditableTree``. Reserved inodes of ext4 have no owner to map."""
         node = ffi.new("struct vl_node *")
         while True:
-            # All inodes of the inode tables, once, however many names they have.
+            # All inodes of the inode tables, once, even with several names.
             check(lib.vl_next_node(self._writer, node))
             if not node.number:
                 return

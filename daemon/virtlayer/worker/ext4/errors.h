@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the codes mean that the writer's functions return: those of errno, of libext2fs, and ours. */
+/* The codes that the writer's functions return: those of errno, of libext2fs, and ours. */
 #pragma once
 
 /* What a caller can tell apart. */

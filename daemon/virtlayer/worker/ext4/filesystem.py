@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """An ext4 on an NBD export, as the tree that a layer is applied to.
 
-What goes where is decided here; how an ext4 stores it is the writer's to know, which is in C.
+This module decides what goes where; the writer in C stores it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ assert (lib.VL_REGULAR, lib.VL_SYMLINK) == (REGULAR, SYMLINK)
 class Ext4Filesystem:
     """An ext4 that is open for writing; made by ``formatted`` and ``opened``.
 
-    As a context manager it closes the file system at the end. What should stay is written by
-    ``finish`` before: without it, nothing that was done is complete.
+    As a context manager it closes the file system at the end. Call ``finish`` before to write
+    everything: without it, the file system is incomplete.
     """
 
     root = ROOT
@@ -149,7 +149,7 @@ class Ext4Filesystem:
     # ---- reading ----
 
     def expect(self, paths: Iterable[bytes]) -> None:
-        """Read in advance what lies on paths that will be asked for soon."""
+        """Read the nodes on paths that will be asked for soon."""
         # What cannot be read is an error for the caller that asks for it.
         with contextlib.suppress(Ext4Error):
             read_paths_ahead(self._writer, self._directories, paths)
@@ -202,7 +202,7 @@ class Ext4Filesystem:
         """See ``Tree``.
 
         Raises:
-            TooManyLinks: ext4 counts no further.
+            TooManyLinks: The file has as many names as ext4 can count.
         """
         check(lib.vl_add_link(self._writer, child.node))
         self._directories.get(directory).add(name, child.node, child.kind)

@@ -2,7 +2,7 @@
 /*
  * An empty ext4, made by libext2fs in the order in which mke2fs(8) makes one.
  *
- * Nothing depends on this host, its clock or chance: the same layers give the same bytes
+ * Nothing depends on this host, its clock or random numbers: the same layers give the same bytes
  * everywhere. What is not written reads as zeroes, because the volume is new. A change of anything
  * here that alters a byte raises FORMAT_VERSION (protocol/volume_format.py).
  */
@@ -34,7 +34,7 @@ static void set_identity(ext2_filsys fs, const unsigned char *identity)
     ext2fs_init_csum_seed(fs);
 }
 
-/* Says what is true of a new volume, or the kernel zeroes the tables after the first mount. */
+/* The tables of a new volume are zero; without this, the kernel zeroes them after the mount. */
 static void claim_zeroed_inode_tables(ext2_filsys fs)
 {
     for (dgrp_t group = 0; group < fs->group_desc_count; group++) {
@@ -43,7 +43,7 @@ static void claim_zeroed_inode_tables(ext2_filsys fs)
     }
 }
 
-/* No lost+found, which e2fsck makes when it needs one: the image's own tree is all that is seen. */
+/* No lost+found, which e2fsck makes when it needs one: only the image's own tree is visible. */
 static errcode_t create_reserved_inodes(ext2_filsys fs)
 {
     errcode_t failure = ext2fs_mkdir(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, NULL);

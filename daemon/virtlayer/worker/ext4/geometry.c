@@ -2,7 +2,7 @@
 /*
  * The geometry that all our file systems have, written once and checked whenever one is opened.
  *
- * Code here counts on it: buffers have the size of a block, inodes that of ours, and what a feature
+ * The code relies on it: buffers have the size of a block, inodes that of ours, and what a feature
  * of another file system would keep elsewhere is not looked for. libext2fs has checked before that
  * the superblock does not contradict itself.
  */

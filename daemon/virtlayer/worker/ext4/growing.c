@@ -4,8 +4,8 @@
  *
  * libext2fs cannot resize, and resize2fs(8) wants a file or device, which a sandboxed process with
  * an NBD connection does not have. But the file systems are made here, in one geometry, so that
- * little of what resize2fs knows is needed: new groups at the end, their descriptors in the blocks
- * that were reserved for them (resize_inode), and no block of a file has to move.
+ * little of resize2fs is needed: new groups at the end, their descriptors in the blocks that were
+ * reserved for them (resize_inode), and no block of a file has to move.
  */
 #include "state.h"
 

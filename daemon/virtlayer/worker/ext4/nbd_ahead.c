@@ -83,7 +83,7 @@ errcode_t vl_pages_read_ahead(struct device *device, blk64_t *numbers, size_t co
         if (!failure)
             failure = ask(device, first);
     }
-    /* Whatever happened: for what arrives later, there may be no room. */
+    /* Also after an error: there may be no room for replies that arrive later. */
     waiting = wait_until(device, 0);
     return failure ? failure : waiting;
 }

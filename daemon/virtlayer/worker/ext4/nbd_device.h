@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The device that nbd_*.c share, and nobody else knows. */
+/* The device that only nbd_*.c use. */
 #pragma once
 
 #include <stdbool.h>
@@ -63,13 +63,13 @@ errcode_t vl_server_failure(void);
 /* Remembers the first failure of all; returns this one. */
 errcode_t vl_device_failed(struct device *device, errcode_t failure);
 
-/* Connects to the server and takes the descriptor over, whatever happens. */
+/* Connects to the server and takes the descriptor over, also on failure. */
 errcode_t vl_connect(struct device *device, int descriptor);
 
-/* Ends the connection, politely if nothing has failed. */
+/* Ends the connection, with a disconnect request if nothing has failed. */
 errcode_t vl_disconnect(struct device *device);
 
-/* Whether there is a server to ask: ENOTCONN if it was left, or why it failed. */
+/* Whether a server is connected: ENOTCONN if it was left, or why it failed. */
 errcode_t vl_check_connected(struct device *device);
 
 /* Waits until the server has answered something. If it does not make any progress before the
@@ -106,7 +106,7 @@ errcode_t vl_pages_read(struct device *device, uint64_t offset, size_t length, u
 errcode_t vl_pages_write(struct device *device, uint64_t offset, size_t length,
                       const unsigned char *data);
 
-/* What is there goes around the cache from now on. */
+/* Removes the pages there from the cache, because the data is written directly. */
 void vl_pages_forget(struct device *device, uint64_t offset, uint64_t length);
 
 /* Whether a page would have to be read from the server. */

@@ -2,14 +2,13 @@
 /*
  * An io_manager for libext2fs whose device is an NBD export.
  *
- * Two kinds of bytes pass here. Metadata (what libext2fs reads and writes) stays in a write-back
+ * There are two kinds of data. Metadata (what libext2fs reads and writes) stays in a write-back
  * cache of 4 KiB pages until it is flushed, sorted and merged: an inode table block is written
  * once, not once an inode. File data goes around the cache in runs, several of them in flight.
  * Wherever the two could meet (a block that was data becomes metadata or the other way round), the
- * run lands before the page is read, and the page is dropped before the run is written.
- *
- * A failed write is remembered and reported by the next call, and again by every flush: nothing
- * that failed can be taken for written.
+ * run is written before the page is read, and the page is dropped before the run is written.  A
+ * failed write is remembered and reported by the next call, and again by every flush: a failed
+ * write is never reported as written.
  */
 #define _FILE_OFFSET_BITS 64
 #include "nbd_io.h"
@@ -40,7 +39,7 @@ static void free_device(struct device *device)
     free(device);
 }
 
-/* Takes the descriptor over, whatever happens. */
+/* Takes the descriptor over, also on failure. */
 static errcode_t open_device(int descriptor, int deadline, struct device **result)
 {
     struct device *device = calloc(1, sizeof(*device));
@@ -104,7 +103,7 @@ static errcode_t vl_flush(io_channel channel)
     return failure ? failure : vl_server_flush(device);
 }
 
-/* Ends the connection without writing anything: who wants the bytes written has flushed. */
+/* Ends the connection without writing anything: a caller flushes before that. */
 static errcode_t vl_close(io_channel channel)
 {
     struct device *device = device_of(channel);
@@ -176,7 +175,7 @@ static struct struct_io_manager manager = {
 
 io_manager vl_nbd_manager = &manager;
 
-/* ---- what the layer code calls itself ---- */
+/* ---- functions that the layer code calls itself ---- */
 
 uint64_t vl_nbd_size(io_channel channel)
 {

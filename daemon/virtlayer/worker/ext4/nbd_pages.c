@@ -243,8 +243,8 @@ errcode_t vl_pages_begin(struct device *device)
         device->memory = NULL;
     if (!device->pages || !device->memory)
         return ENOMEM;
-    /* Two MiB at a time are cleared sooner than 512 pages one by one. Where that is not to be had,
-     * nothing is lost. */
+    /* Two MiB at a time are cleared sooner than 512 pages one by one. Without huge pages it works
+     * as well. */
     madvise(device->memory, MEMORY, MADV_HUGEPAGE);
     return 0;
 }

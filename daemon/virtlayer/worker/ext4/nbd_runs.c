@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Runs: bytes on their way to the NBD server, several runs of them in flight.
+ * Runs: bytes for the NBD server, several runs of them in flight.
  *
  * The server may reorder what is in flight at the same time, so two runs never overlap there, and
- * nothing is read that a run has yet to reach.
+ * nothing is read where a run is still being written.
  */
 #define _FILE_OFFSET_BITS 64
 #include "nbd_device.h"

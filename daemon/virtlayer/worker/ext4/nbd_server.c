@@ -3,8 +3,7 @@
  * The connection to the NBD server: every wait for it has a deadline, which starts again with all
  * that the server does.
  *
- * A connection that has failed is closed at once. Then nothing is on its way any more that would
- * need memory of ours.
+ * A connection that has failed is closed at once. After that, no reply can write to our memory.
  */
 #define _FILE_OFFSET_BITS 64
 #include "nbd_device.h"
@@ -107,7 +106,7 @@ errcode_t vl_disconnect(struct device *device)
         vl_runs_land(device);
     if (device->nbd && !device->failure && nbd_aio_disconnect(device->nbd, 0) != -1)
         while (!nbd_aio_is_closed(device->nbd) && !nbd_aio_is_dead(device->nbd) && !poll_server(device))
-            ; /* until it has closed its end: everything that it has to say was said before */
+            ; /* until it has closed its end, after its last reply */
     if (device->nbd)
         hang_up(device);
     return device->failure;

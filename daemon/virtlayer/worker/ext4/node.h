@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What Python says of a node of an ext4, and is told. Times are whole seconds and nanoseconds. */
+/* Nodes of an ext4, as Python and C exchange them. Times are whole seconds and nanoseconds. */
 #pragma once
 
 #include <stddef.h>
@@ -32,7 +32,8 @@ struct vl_node {
     int64_t seconds;            /* every time of a new node, the mtime of one that is read: 34 bits */
     uint32_t nanoseconds;
     uint64_t size;              /* in bytes; not used for a new one */
-    int has_attributes;         /* whether there may be extended attributes; likewise */
+    int has_attributes;         /* whether there may be extended attributes; not used for a new one
+    */
 };
 
 /* A stretch of data in a file, in bytes. */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What stops a layer on its way into an ext4, as a sentence about the layer."""
+"""Describes errors of applying a layer to an ext4, as a sentence about the layer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from virtlayer.worker.problems import quoted
 from virtlayer.worker.refusal import INTERNAL, NO_SPACE, TOO_LARGE, Refused, about
 
 STOPS = (*common.STOPS, Ext4Error)
-"""What ``refusal`` knows."""
+"""The errors that ``refusal`` describes."""
 
 _DISCONNECTED = (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET)
 """Codes of a connection whose server has ended."""
 
 
 def refusal(error: BaseException, name: bytes, filesystem: Ext4Filesystem | None) -> Refused:
-    """What to say about a layer that one of ``STOPS`` has stopped.
+    """Return the refusal of a layer for one of ``STOPS``.
 
     Args:
         error: What was raised.
         name: The entry that was being applied.
-        filesystem: What it was applied to, as far as there is one.
+        filesystem: The file system that it was applied to, if there is one.
     """
     match error:
         case TooManyLinks():

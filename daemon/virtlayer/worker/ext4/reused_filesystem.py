@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The file system that was written last, for the layer that comes into it or on top of it.
+"""Reuses the file system that was written last for the next layer, in it or on top of it.
 
-A job's layers come one after the other. The next one goes into the same volume, which is then
-simply not closed, or into an overlay on it: to open the file system of that would be to read again
-what has just been written.
+A job's layers are applied one after the other. The next one goes into the same volume, which is
+then simply not closed, or into an overlay on it: to open the file system of that would be to read
+again what has just been written.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 
 
 class Step(NamedTuple):
-    """What one layer does to a volume, by names for what the volume holds."""
+    """One layer that is applied to a volume, with names for the contents of the volume."""
 
     base: str | None
-    """Before it. If the last step left that, its file system is used again. None for no name."""
+    """The content before the step. If it is what the last step left, the open file system is
+    reused. None for no name."""
     result: str | None
-    """After it. None if there is no name, or no layer will follow."""
+    """The content after the step. None if it has no name, or no layer follows."""
     last: bool
-    """Whether the volume is complete then."""
+    """Whether the volume is complete after the step."""
 
 
 class KeptFilesystem:
@@ -41,13 +42,13 @@ class KeptFilesystem:
         step: Step,
         open_anew: Callable[[socket.socket], Ext4Filesystem],
     ) -> Iterator[Ext4Filesystem]:
-        """A file system to write a layer to; with the last of a volume, it is finished there.
+        """Provide a file system to write a layer to; the last layer of a volume finishes it.
 
         Args:
             device: Connected to the NBD server of its volume; taken over. None for the volume of
                 the step before, which was not its last.
-            step: What is done.
-            open_anew: Opens or makes the file system where none can be used again.
+            step: The step.
+            open_anew: Opens or makes the file system if none can be reused.
 
         Raises:
             Ext4Error: It could not be opened, or the server failed.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The writer, which its own files share; what is not here is known in one of them alone. */
+/* The writer's state, which its files share; everything else is private to one of them. */
 #pragma once
 
 #include <stdbool.h>
@@ -46,7 +46,7 @@ struct runs {
     size_t room;
 };
 
-/* Where the next nodes go. Nobody else takes the blocks, which are not yet marked as used. */
+/* Where the next nodes go. The blocks are reserved, but not yet marked as used. */
 struct room {
     ext2_ino_t inode;           /* the last one taken */
     blk64_t block;              /* the first of the free blocks that are set aside */

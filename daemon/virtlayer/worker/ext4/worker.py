@@ -49,7 +49,7 @@ def _apply(
     device: socket.socket | None,
     layer: LayerReading,
 ) -> dict[str, int]:
-    """Apply a layer; what the daemon is told when it is done.
+    """Apply a layer; return the reply to the daemon.
 
     Raises:
         Refused: It cannot be applied.
@@ -75,7 +75,7 @@ def _apply(
                 if step.last:
                     filesystem.finish()
             except STOPS as error:
-                # While the file system is there to ask it how full it is.
+                # While the file system is open, because the refusal says how full it is.
                 raise refusal(error, layer.name, filesystem) from error
             return {"entries": entries, "disks": disks, "free_bytes": filesystem.free_bytes}
     except STOPS as error:

@@ -28,7 +28,7 @@ errcode_t vl_make_room(void *array, size_t *room, size_t needed, size_t size)
     return 0;
 }
 
-/* Knows nothing but what the file system says: what is done next depends on that alone. */
+/* A new writer, whose state depends on the file system only. */
 static void begin(struct vl_writer *writer)
 {
     vl_begin_blocks(writer);
@@ -38,7 +38,7 @@ static void begin(struct vl_writer *writer)
     writer->pouring.segment = 0;
 }
 
-/* Takes the file system over, whatever happens. */
+/* Takes the file system over, also on failure. */
 static errcode_t begin_writer(ext2_filsys fs, struct vl_writer **result)
 {
     struct vl_writer *writer = calloc(1, sizeof(*writer));
@@ -124,7 +124,7 @@ void vl_close(struct vl_writer *writer)
 
 long vl_flush(struct vl_writer *writer)
 {
-    /* At once: nobody uses a volume that is not finished, in whatever order it is written. */
+    /* All at once: an unfinished volume is not used, so the order of its writes does not matter. */
     errcode_t failure = ext2fs_flush2(writer->fs, EXT2_FLAG_FLUSH_NO_SYNC);
 
     return failure ? failure : io_channel_flush(writer->fs->io);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The writer of an ext4 behind an NBD connection: all that Python can ask of it.
+ * The writer of an ext4 behind an NBD connection: its whole interface for Python.
  *
  * Functions that return a long return 0, or a code that errors.h explains. After an error a writer
  * can still be asked for its space, and closed; what it had to write is incomplete. Deadlines are
- * milliseconds in which the server must make progress. A descriptor that is passed is closed,
- * whatever happens. One thread uses a writer.
+ * milliseconds in which the server must make progress. A descriptor that is passed is closed, also
+ * on failure. One thread uses a writer.
  */
 #pragma once
 
@@ -35,8 +35,8 @@ long vl_leave(struct vl_writer *writer);
 /* Continues on another volume, whose size and bytes are those of the one that was left. */
 long vl_go_on(struct vl_writer *writer, int descriptor);
 
-/* Makes the file system as large as its device has become, before anything else is done; it is not
- * flushed. Up to 8 MiB at the end stay unused where they would not make a group. If it cannot become
+/* Grows the file system to the size of its device, before anything else is done; it is not flushed.
+ * Up to 8 MiB at the end stay unused where they would not make a group. If it cannot become
  * so large, *limit is the largest size in bytes. */
 long vl_grow(struct vl_writer *writer, uint64_t size, uint64_t *limit);
 

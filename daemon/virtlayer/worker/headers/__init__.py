@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Headers of image files that anybody may have written."""
+"""Reads headers of image files, which are untrusted."""

@@ -2,7 +2,7 @@
 """The sandboxed process that reads the headers of image files.
 
 It starts with a socket to the keeper as its standard input; ``protocol.image_headers`` describes
-the messages. It opens nothing: the keeper has opened what is to be read.
+the messages. It opens nothing: the keeper passes the files that are to be read.
 """
 
 from __future__ import annotations

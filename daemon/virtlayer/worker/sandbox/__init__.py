@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the layer worker gives up before it reads untrusted data."""
+"""Gives up the rights of a worker before it reads untrusted data."""

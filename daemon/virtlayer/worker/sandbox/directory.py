@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The step into the sandbox of a worker that writes a directory: that directory, and no other.
+"""Enters the sandbox of a worker that writes one directory.
 
 The directory becomes the root of the process, so that no path and no ``..`` leads out of it, and
-the list of system calls is longer by those that make, dress and remove files. Two things differ by
-who the daemon is:
+the list of system calls includes those that make, change and remove files. Two things depend on the
+daemon's user:
 
-- Root's worker stays root, because files shall be anybody's, and keeps the capabilities that this
-  takes and no others, as far as the daemon has them. It may be able to make devices; therefore it
+- Root's worker stays root, because files can have any owner. It keeps only the capabilities that
+this requires, as far as the daemon has them. It may be able to make devices; therefore it
   opens nothing but directories and files that are new. (A worker that customizes also reads files.
   It makes no devices.)
 - A user's worker gets its root directory by a user namespace, whose capabilities it gives up at
-  once. Where the host allows users none, Landlock takes its place. That is weaker: it keeps the
-  worker from every file that the user has elsewhere, but not from changing permissions and times.
+  once. If the host does not permit user namespaces, Landlock takes its place. That is weaker: it
+  keeps the worker from every file that the user has elsewhere, but not from changing permissions
+  and times.
 """
 
 import os
@@ -48,7 +49,7 @@ def enter_directory_sandbox(limits: Limits, directory: int, *, customizes: bool)
     Args:
         limits: What the worker may use.
         directory: A descriptor, which stays open.
-        customizes: Whether it changes what is there, instead of applying layers.
+        customizes: Whether it customizes the directory, instead of applying layers.
 
     Raises:
         OSError: The kernel refuses a part; the caller must end then.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The step into the sandbox: limits, and a filter on system calls.
+"""Enters the sandbox: limits, and a filter on system calls.
 
 The keeper has done its part before (keeper/programs.py): a user without rights, no new privileges,
 a death signal, an empty environment, and no descriptor but the socket.
@@ -36,8 +36,8 @@ def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
     """Give up everything that reading layers does not need. This is irreversible.
 
     Args:
-        limits: What is left to use.
-        more: System calls that this worker needs beside those of all.
+        limits: The limits of the process.
+        more: System calls that this worker needs in addition to those of all workers.
 
     Raises:
         OSError: The kernel refuses a part, or this is root; the caller must end then.
@@ -49,7 +49,7 @@ def enter_sandbox(limits: Limits, more: Iterable[Rule] = ()) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask again for what a process loses that changes its user or its capabilities.
+    """Set the parent death signal again, which a change of user or capabilities clears.
 
     Raises:
         OSError: The kernel refuses.
@@ -59,7 +59,7 @@ def die_with_parent() -> None:
 
 
 def refuse_root() -> None:
-    """See that this process is not root's: it was started as a user without rights.
+    """Check that this process is not root's: it was started as a user without rights.
 
     Raises:
         PermissionError: It is.

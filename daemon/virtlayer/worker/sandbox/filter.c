@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Filters of system calls, by libseccomp, which knows the numbers of the calls on every
- * architecture. Its own Python binding is not on PyPI, and what is there under similar names loads
- * the library at run time, without its header.
+ * architecture. Its own Python binding is not on PyPI, and packages with similar names load the
+ * library at run time, without its header.
  */
 #include "filter.h"
 

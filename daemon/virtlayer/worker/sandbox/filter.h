@@ -24,7 +24,7 @@ int vl_filter_allow(struct vl_filter *filter, const char *call,
 /* Has a call fail with another errno than EPERM. Returns as vl_filter_allow(). */
 int vl_filter_refuse(struct vl_filter *filter, const char *call, int code);
 
-/* Applies the filter to this process for good. Returns 0 or a negative errno. */
+/* Applies the filter to this process permanently. Returns 0 or a negative errno. */
 int vl_filter_load(struct vl_filter *filter);
 
 void vl_filter_free(struct vl_filter *filter);

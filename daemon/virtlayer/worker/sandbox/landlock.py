@@ -5,7 +5,7 @@ import os
 
 from virtlayer.worker.sandbox._sandbox import ffi, lib
 
-# The rights of linux/landlock.h by the version that brought them.
+# The rights of linux/landlock.h by the version that introduced them.
 _RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _EXECUTE, _READ_FILE, _READ_DIRECTORY, _IOCTL = 1 << 0, 1 << 2, 1 << 3, 1 << 15
 _LINKS_SINCE = 2

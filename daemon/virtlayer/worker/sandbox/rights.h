@@ -15,6 +15,7 @@ int vl_keep_capabilities(uint64_t kept);
 /* The version of Landlock that the kernel has. */
 int vl_landlock_version(void);
 
-/* Refuses kinds of access to files for good, but for some of them below a directory; a descriptor of
+/* Refuses kinds of access to files permanently, except for some of them below a directory; a
+descriptor of
  * -1 stands for no directory. */
 int vl_landlock(uint64_t refused, int directory, uint64_t allowed_below);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The system calls that a worker may make: a list of what it does, everything else is refused.
 
-seccomp and not Landlock: a worker needs no path at all, so that open(2) itself can be refused, and
-with it whatever rules about paths could forget; and Landlock says nothing of new processes.
+seccomp and not Landlock: a worker needs no path at all, so that open(2) itself can be refused,
+which needs no rules about paths; and Landlock does not restrict new processes.
 """
 
 import errno
@@ -62,7 +62,7 @@ WORKER_CALLS: tuple[Rule, ...] = (
 
 
 def allow_only(rules: Iterable[Rule]) -> None:
-    """Refuse every other system call with EPERM, in all threads and programs to come, for good.
+    """Refuse every other system call with EPERM, permanently, also in new threads and programs.
 
     Args:
         rules: The calls that are allowed.
@@ -79,7 +79,7 @@ def allow_only(rules: Iterable[Rule]) -> None:
             _check(lib.vl_filter_allow(calls, name.encode(), array, len(conditions)), name)
         # Its flags are behind a pointer, which no filter follows. ENOSYS sends libc to clone(2).
         _check(lib.vl_filter_refuse(calls, b"clone3", errno.ENOSYS), "clone3")
-        # What abort(3) does to the process itself, and to no other.
+        # For abort(3): a signal to the process itself, and to no other.
         own = ffi.new("struct vl_condition[]", [equals(0, os.getpid())])
         _check(lib.vl_filter_allow(calls, b"tgkill", own, 1), "tgkill")
         _check(lib.vl_filter_load(calls), "seccomp")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The sandboxed process that decompresses one blob to a pipe.
 
-It knows no archive and no file system, and it has no say about the result: the service hashes what
-comes out of the pipe. A request comes with the blob and the writing end of that pipe.
+It reads no archive and no file system, and its result is not trusted: the service hashes what comes
+out of the pipe. A request comes with the blob and the writing end of that pipe.
 ``service.workers.unpacking`` is the other end.
 """
 
