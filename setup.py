@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What pyproject.toml cannot say to setuptools: extensions, and a program that is no extension."""
+"""Builds what pyproject.toml cannot describe: C extensions and C programs."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ PROGRAMS = ("guard", "confine")
 
 
 class BuildCompiled(build_ext):
-    """Builds the extensions, and beside the package's modules the programs that start others."""
+    """Builds the extensions, and the programs that start others, next to the modules."""
 
     def run(self) -> None:
         """Build everything that is compiled."""
@@ -32,7 +32,7 @@ class BuildCompiled(build_ext):
             self.compiler.link_executable(objects, name, place, extra_postargs=flags)
 
     def get_outputs(self) -> list[str]:
-        """Everything that is built, for who keeps account of it."""
+        """Return the paths of everything that is built."""
         return [*super().get_outputs(), *self._programs()]
 
     def _programs(self) -> list[str]:

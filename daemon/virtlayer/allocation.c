@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What malloc(3) does with large blocks, set from Python: ctypes, which could do it as well, takes
+ * Sets how malloc(3) handles large blocks, from Python: ctypes, which could do it as well, takes
  * more memory itself than is often saved.
  */
 
@@ -33,7 +33,7 @@ static PyObject *map_from(PyObject *module, PyObject *argument)
     return size ? Py_NewRef(Py_None) : NULL;
 }
 
-/* With a malloc of somebody else's, which takes no options, a process is only slower. */
+/* With another malloc, which has no options, a process is only slower. */
 static PyObject *keep_freed(PyObject *module, PyObject *argument)
 {
     int size = size_of(argument, INT_MAX / 2);

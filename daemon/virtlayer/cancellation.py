@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Work whose end is waited for, however often the one who waits is cancelled."""
+"""Waits for the end of work, even if the waiting task is cancelled."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 
 
 async def settled[T](work: asyncio.Future[T]) -> None:
-    """Wait for the end of some work, come what may, because it uses what its caller owns."""
+    """Wait for the end of some work, also when cancelled, because it uses objects of its caller."""
     while not work.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([work])
@@ -16,7 +16,7 @@ async def settled[T](work: asyncio.Future[T]) -> None:
 
 
 async def to_completion[T](step: Coroutine[object, object, T]) -> T:
-    """Await a short step that must not be left half done: half would be worse than all of it.
+    """Await a short step that must be completed once it has begun.
 
     A cancellation that arrives meanwhile takes effect when the step is over.
 
@@ -33,7 +33,7 @@ async def to_completion[T](step: Coroutine[object, object, T]) -> T:
 
 @contextlib.asynccontextmanager
 async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Begin with a piece of work; when the context is left, it is over, or cancelled.
+    """Start some work; when the context is left, it has ended or is cancelled.
 
     To get its result or its error, await the task within the context.
     """
@@ -46,6 +46,6 @@ async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyn
 
 
 def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the others' work: tasks that are cancelled for it raise nothing."""
+    """Return the error that caused the cancellation of the other tasks."""
     error = group.exceptions[0]
     return first_failure(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Takes rights away from a program before it starts:
+ * Restricts a program before it starts:
  *
  *     confine FILE_SIZE [-r PATH | -w PATH]... -- PROGRAM [ARGUMENT]...
  *
  * The program reads and runs files only that are, or are below, a PATH of -r, and changes files
  * only below a PATH of -w (landlock(7)). A PATH that cannot be opened counts for nothing. It listens
- * on no TCP port, and neither traces nor signals a process outside, as far as the kernel has that.
- * It makes no Unix socket: Landlock does not keep it from those that have a path, such as the
- * keeper's, which takes it for the service, and the bus's. No file that it writes gets more than FILE_SIZE bytes.
- *
- * What started it has set no_new_privs (see guard.c).
+ * on no TCP port, and neither traces nor signals a process outside, as far as the kernel supports
+ * that. It makes no Unix socket: Landlock does not keep it from those that have a path, such as the
+ * keeper's, which takes it for the service, and the bus's. No file that it writes gets more than
+ * FILE_SIZE bytes.  What started it has set no_new_privs (see guard.c).
  */
 
 #define _GNU_SOURCE
@@ -30,7 +29,7 @@
 
 #include "call_filter.h"
 
-enum { CANNOT_RUN = 126, NOT_FOUND = 127 }; /* as a shell has it */
+enum { CANNOT_RUN = 126, NOT_FOUND = 127 }; /* as in a shell */
 
 /* The attributes of version 6; a kernel before it is given as much as it knows. */
 struct ruleset {

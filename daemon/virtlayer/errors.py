@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every error that a caller can meet.
+"""Every error that a caller can get.
 
 The class name is the last part of the D-Bus error name (``org.virtlayer1.Error.<class name>``);
 the message says what failed, on what, and what to do next, and never contains a secret.
@@ -12,8 +12,8 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── UnknownOption         an option key that this call does not have
     ├── ImageNotFound         the registry, file or catalog does not have the image
     ├── PlatformNotFound      the image exists, but not for that platform
-    ├── RegistryAuth          the registry wants other credentials
-    ├── RegistryUnavailable   the registry cannot be reached, or died half-way
+    ├── RegistryAuth          the registry requires other credentials
+    ├── RegistryUnavailable   the registry cannot be reached, or ended a transfer early
     ├── PolicyRejected        the host's policy.json does not allow the image
     ├── DigestMismatch        bytes are not the ones that their digest promises
     ├── MalformedLayer        a layer, manifest or config that breaks its specification
@@ -28,9 +28,9 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── InUse                 something still needs what should be removed
     ├── NoSpace               the pool, the cache or the file system inside the volume is full
     ├── NotAuthorized         the caller may not do this
-    ├── Busy                  the caller has too much in work already
+    ├── Busy                  a quota of the caller is used up
     ├── Cancelled             the job was cancelled
-    ├── NoSuchJob             there is no such job, or it is over
+    ├── NoSuchJob             there is no such job, or it has ended
     ├── NoKernel              there is no kernel to boot with; the client's own
     ├── Libvirt               libvirt failed in a way that none of the above covers
     ├── Internal              an internal error of virtlayer
@@ -44,8 +44,8 @@ class VirtlayerError(Exception):
     """The root of the tree; only its subclasses are raised.
 
     Args:
-        message: One or two sentences for the user: what failed, on what, what to do next. What
-            callers, images and other programs have put into it is escaped here.
+        message: One or two sentences for the user: what failed, on what, what to do next. Text from
+            callers, images and other programs is escaped here.
     """
 
     def __init__(self, message: str) -> None:
@@ -79,11 +79,11 @@ class PlatformNotFound(VirtlayerError):
 
 
 class RegistryAuth(VirtlayerError):
-    """The registry refuses the credentials, or wants some."""
+    """The registry refuses the credentials, or requires some."""
 
 
 class RegistryUnavailable(VirtlayerError):
-    """The registry cannot be reached, or ended a transfer half-way."""
+    """The registry cannot be reached, or ended a transfer early."""
 
 
 class PolicyRejected(VirtlayerError):
@@ -91,7 +91,7 @@ class PolicyRejected(VirtlayerError):
 
 
 class DigestMismatch(VirtlayerError):
-    """Bytes are not the ones that their digest promises."""
+    """Bytes do not have the digest that was given for them."""
 
 
 class MalformedLayer(VirtlayerError):
@@ -131,7 +131,7 @@ class VolumeNotFound(VirtlayerError):
 
 
 class InUse(VirtlayerError):
-    """Something still needs what should be removed."""
+    """An object that should be removed is still in use."""
 
 
 class NoSpace(VirtlayerError):
@@ -151,7 +151,7 @@ class Cancelled(VirtlayerError):
 
 
 class NoSuchJob(VirtlayerError):
-    """There is no such job, or it is over."""
+    """There is no such job, or it has ended."""
 
 
 class NoKernel(VirtlayerError):
@@ -167,4 +167,4 @@ class Internal(VirtlayerError):
 
 
 class ServiceUnavailable(VirtlayerError):
-    """virtlayerd, or the bus, cannot be reached, or went away; only the client raises it."""
+    """virtlayerd or the bus cannot be reached, or stopped; only the client raises it."""

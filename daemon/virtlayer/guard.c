@@ -8,9 +8,8 @@
  * of the user that the program shall run as, with no group or several after the second colon.
  * CONFINEMENT is one of programs.py's: "none", "no-new-rights" or "working-directory".
  *
- * The kernel kills the program when the parent ends, which no handler of the parent's could promise.
- * A parent that ended before the kernel was asked for that is noticed here, by its id.
- *
+ * The kernel kills the program when the parent ends, which no handler in the parent could
+ * guarantee. A parent that ended before the kernel was asked for that is noticed here, by its id.
  * A shell and setpriv(1) can do the same, in three times the time: 1.5 ms instead of 0.5.
  */
 
@@ -33,7 +32,7 @@
 
 #include "call_filter.h"
 
-enum { CANNOT_RUN = 126, NOT_FOUND = 127 }; /* as a shell has it */
+enum { CANNOT_RUN = 126, NOT_FOUND = 127 }; /* as in a shell */
 enum { MOST_GROUPS = 65536 };               /* the kernel's NGROUPS_MAX */
 
 /* The attributes of version 6 of Landlock; a kernel before it is given as much as it knows. */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What systemd hears from the daemon: the journal, with fields, and the state of the service.
+"""Reports to systemd: the journal, with fields, and the state of the service.
 
 Without systemd, the same lines go to standard error, and the state is not reported.
 
@@ -51,7 +51,7 @@ def configure_logging(identifier: str, level: int = logging.INFO) -> None:
     """Send log messages to the journal if standard error goes there, else to standard error.
 
     Args:
-        identifier: What the journal calls this process (SYSLOG_IDENTIFIER).
+        identifier: The name of this process in the journal (SYSLOG_IDENTIFIER).
         level: The lowest level that is logged.
     """
     handler: logging.Handler

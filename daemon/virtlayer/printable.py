@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Strings that came from elsewhere, made fit for messages, logs and terminals."""
+"""Makes untrusted strings safe for messages, logs and terminals."""
 
 
 def printable(text: str) -> str:

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The one place where a program is run.
+"""Runs all other programs.
 
 Every child gets an argument list (never a shell), a small environment, a closed standard input,
 and only the descriptors that it is given. It leads its own process group, may never gain
-privileges, and is killed by the kernel if this process dies: guard.c, which starts it, sees to
-that. Its standard error is always drained, and the end of it kept for the error message. What a
-caller names is opened by a program with the caller's identity: then it is the kernel that says
-what he may see.
+privileges, and is killed by the kernel if this process ends: guard.c, which starts it, ensures
+that. Its standard error is always drained, and the end of it kept for the error message.
 """
 
 import asyncio
@@ -25,7 +23,7 @@ _log = logging.getLogger(__name__)
 STDERR_KEPT = 8 * 1024
 """How many bytes of a program's standard error are kept: the last ones."""
 OUTPUT_LIMIT = 8 * 1024 * 1024
-"""How many bytes a program may write to standard output, if nothing else is said."""
+"""How many bytes a program may write to standard output by default."""
 
 _KILL_SECONDS = 10
 """How long a killed program is waited for."""
@@ -35,11 +33,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GUARD = Path(__file__).with_name("guard")
 _SAME_USER = "-"
 _NO_HOME = "/nonexistent"
-"""The home of a program that runs as somebody else: neither his settings nor ours are for it."""
+"""The home of a program that runs as another user, so that it reads no user's settings."""
 
 
 class Confinement(StrEnum):
-    """What the kernel keeps a program from, as guard.c calls it."""
+    """The restrictions of a program, by their names in guard.c."""
 
     NO_NEW_RIGHTS = "no-new-rights"
     """It gains no rights by running another program."""
@@ -48,12 +46,12 @@ class Confinement(StrEnum):
     only programs, libraries and configuration there, makes no process, and has limits of memory and
     core dumps. It flushes nothing: fsync(2) and fdatasync(2) succeed and do nothing."""
     NONE = "none"
-    """It may do what this process may: libvirtd, which it may start, must be able to as well."""
+    """It has the rights of this process, because a libvirtd that it may start needs them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user whose rights, and no more, a program gets."""
+    """A user whose rights a program gets."""
 
     uid: int
     gid: int
@@ -61,7 +59,7 @@ class Identity:
 
 
 class ProgramFailed(Exception):
-    """A program ended with a status that says failure.
+    """A program ended with a status that means failure.
 
     Args:
         program: The name of the program, without its directory.
@@ -82,7 +80,7 @@ class ProgramFailed(Exception):
         super().__init__(f"{program} {ending}" + (f": {stderr}" if stderr else ""))
         self.program = program
         self.ending = ending
-        """How it ended, in words that say nothing of what it wrote."""
+        """How it ended, in words that do not contain its output."""
         self.returncode = returncode
         self.stderr = stderr
 
@@ -116,8 +114,8 @@ class RunningProgram:
     async def wait(self) -> int:
         """Wait for the end of the program and of its standard error; return its exit status."""
         returncode = await self._process.wait()
-        # A grandchild may hold the pipe open: what has arrived by then is enough. Whoever kills the
-        # program meanwhile cancels the draining, which is not a cancellation of this.
+        # A grandchild may hold the pipe open: what has arrived by then is enough. If the program is
+        # killed meanwhile, the draining is cancelled, which does not cancel this.
         await asyncio.wait([self._drain], timeout=1)
         return returncode
 
@@ -163,7 +161,7 @@ class RunningProgram:
         return ProgramFailed(self.name, self.returncode or 0, self.stderr_tail)
 
     def terminate(self) -> None:
-        """Ask it to end; nothing happens if it has."""
+        """Ask it to end; do nothing if it has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -177,7 +175,7 @@ class RunningProgram:
                 os.killpg(self.pid, signal.SIGKILL)
             try:
                 async with asyncio.timeout(_KILL_SECONDS):
-                    # asyncio takes it for ended only when its output is read.
+                    # asyncio regards it as ended only when its output is read.
                     await self._discard_output()
                     await self._process.wait()
             except TimeoutError:

@@ -2,7 +2,7 @@
 """The settings of virtlayerd, typed, from TOML.
 
 Every key has a default, so an absent file is a complete one. A key that is not known here is
-refused, with its place, because a misspelt limit is no limit.
+refused, with its place, because a misspelt limit would have no effect.
 """
 
 import os
@@ -68,8 +68,8 @@ class RegistrySettings:
     /etc/containers/policy.json; for a user's own service ~/.config/containers/policy.json if it
     exists."""
     signatures: str = "policy"
-    """With "policy", what the policy accepts is accepted. With "required", images are refused for
-    which it accepts unsigned ones."""
+    """With "policy", every image that the policy accepts is accepted. With "required", an image for
+    which the policy accepts unsigned images is refused."""
 
     def __post_init__(self) -> None:
         if self.signatures not in {"policy", "required"}:
@@ -78,13 +78,13 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """``[jobs]``: what runs at a time, and what is remembered."""
+    """``[jobs]``: how many jobs run, and how long finished ones stay listed."""
 
     running_limit: int = 4
     """Jobs beyond this number wait in the queue; a user without a running job may start one more,
     until twice as many run."""
     keep_seconds: int = 300
-    """How long a finished job stays readable."""
+    """Seconds for which a finished job stays listed."""
     keep_number: int = 200
     """How many finished jobs stay readable at most; beyond that, the user with most of them loses
     the oldest, first of those that have not failed."""
@@ -122,7 +122,7 @@ class QuotaSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSettings:
-    """``[layer]``: what one layer may ask for."""
+    """``[layer]``: the limits of one layer."""
 
     entries_limit: int = 4_000_000
     """Archive entries in one layer."""
@@ -145,8 +145,8 @@ class DirectorySettings:
     """``[directory]``: directories of images, which containers run on."""
 
     id_base: int = 1_048_576
-    """What the id 0 of an image becomes with the option id-map; the next 65535 ids follow it. No
-    user of the host may have one of them."""
+    """The id of the host for id 0 of an image with the option id-map; the next 65535 ids follow it.
+    No user of the host may have one of them."""
 
     def __post_init__(self) -> None:
         if not CONTAINER_IDS <= self.id_base <= 2**32 - 1 - CONTAINER_IDS:
@@ -165,7 +165,7 @@ class ServiceSettings:
     """Seconds without a job or a call after which the daemon ends; 0 for never. By default 60 for
     one that is started on demand, and never for one that was started by hand."""
     state_directory: Path | None = None
-    """Where the catalog lives; by default ``$STATE_DIRECTORY`` or the XDG state directory."""
+    """The directory of the catalog; by default ``$STATE_DIRECTORY`` or the XDG state directory."""
 
     def idle_seconds(self, *, on_demand: bool) -> int:
         """The idle timeout in seconds; 0 for none.
@@ -220,7 +220,7 @@ def configuration_directory(*, session: bool) -> Path:
 
 
 def images_directory(*, session: bool) -> Path:
-    """Where the images are configured that Populate updates."""
+    """The directory with the configured images that Populate updates."""
     return configuration_directory(session=session) / "images.d"
 
 
@@ -233,14 +233,14 @@ def policy_file(settings: Settings, *, session: bool) -> Path:
 
 
 def state_directory(settings: Settings, *, session: bool) -> Path:
-    """Where the catalog lives (systemd.exec(5) StateDirectory=, XDG base directories)."""
+    """The directory of the catalog (systemd.exec(5) StateDirectory=, XDG base directories)."""
     return settings.service.state_directory or _directory(
         "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state", "/var/lib", session=session
     )
 
 
 def blob_directory(settings: Settings, *, session: bool) -> Path:
-    """Where the blob cache lives (systemd.exec(5) CacheDirectory=, XDG base directories)."""
+    """The directory of the blob cache (systemd.exec(5) CacheDirectory=, XDG base directories)."""
     return settings.cache.directory or (
         _directory("CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache", "/var/cache", session=session)
         / "blobs"
@@ -248,7 +248,7 @@ def blob_directory(settings: Settings, *, session: bool) -> Path:
 
 
 def runtime_directory(*, session: bool) -> Path:
-    """Where sockets and authfiles live: in memory, and for us alone."""
+    """The directory for sockets and authfiles: in memory, and private."""
     return _directory("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", ".cache/run", "/run", session=session)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Sizes in bytes: units, limits of volumes, and how people read them."""
+"""Sizes in bytes: units, limits of volumes, and human-readable forms."""
 
 from virtlayer.errors import InvalidArgument
 
@@ -9,7 +9,7 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 SMALLEST_VIRTUAL_SIZE = 64 * MIB
-"""A file system that is smaller has no room for a journal and an image."""
+"""The minimum, so that a file system has room for a journal and an image."""
 LARGEST_VIRTUAL_SIZE = 63 * TIB
 """ext4 counts its inodes with 32 bits. We make one for each 16 KiB, so 64 TiB would have 2^32, one
 more than it can count. A qcow2 with our clusters of 64 KiB can be larger (2 PiB)."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""TOML files as dataclasses; whatever does not fit is refused with its file and line.
+"""Reads TOML files as dataclasses; invalid content is refused with its file and line.
 
-A key that is not known is refused as well, because a misspelt limit is no limit. Keys are written
+An unknown key is refused as well, because a misspelt limit would have no effect. Keys are written
 with hyphens: ``size-limit`` is the field ``size_limit``.
 """
 
@@ -19,7 +19,7 @@ class Misfit(Exception):
 
     Args:
         key: As it is written in the file.
-        problem: A sentence that says what is wrong, and how it should be.
+        problem: A sentence that says what is wrong, and which values are valid.
     """
 
     def __init__(self, key: str, problem: str) -> None:
@@ -36,7 +36,7 @@ def read_toml[T](path: Path, kind: type[T]) -> T:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InvalidArgument: It cannot be read, is not TOML, or does not fit.
+        InvalidArgument: It cannot be read, is not TOML, or is invalid.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where the two buses are, for the daemon and for its client."""
+"""The addresses of the two buses, for the daemon and for its client."""
 
 import os
 
@@ -7,8 +7,8 @@ import os
 def bus_address(*, session: bool) -> str:
     """The address of the session or the system bus.
 
-    Follows the D-Bus specification, "Well-known Message Bus Instances"; and where no variable
-    names a session bus, the one of the user's systemd is meant, as sd-bus does it.
+    Follows the D-Bus specification, "Well-known Message Bus Instances"; and if no variable names a
+    session bus, the one of the user's systemd is used, as in sd-bus.
     """
     if session:
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A connection to the bus that stays up, on dbus-next's low level.
+"""A robust connection to the bus, on dbus-next's low level.
 
 What it changes in dbus-next 0.2.3: the writer and the reader (``wire``, ``reader``), the dispatch,
 which there answers calls with tracebacks and forgets descriptors, and the end of a connection,
@@ -46,7 +46,7 @@ class BusError(Exception):
 
     Args:
         name: The D-Bus error name.
-        text: What it said.
+        text: The message of the error.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -87,7 +87,7 @@ class Connection(MessageBus):
                 InvalidArgument. None to accept what the bus lets through.
 
         Raises:
-            ConnectionError: There is no bus, or it does not let us in.
+            ConnectionError: There is no bus, or it refuses the connection.
         """
         address = address or bus_address(session=session)
         try:
@@ -113,7 +113,7 @@ class Connection(MessageBus):
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect when the bus has taken every message, or has stopped taking them."""
+        """Disconnect when the bus has received every message, or no longer reads them."""
         if not self._disconnected:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._outgoing.drained(), _CLOSE_PATIENCE)
@@ -128,7 +128,7 @@ class Connection(MessageBus):
             EOFError: The bus ended it.
             OSError: It broke.
         """
-        # Who waits can be cancelled without all others who wait, or who come later.
+        # Cancelling one waiter must not cancel the others, or later ones.
         await asyncio.shield(self._disconnect_future)
 
     async def ask(
@@ -201,7 +201,7 @@ class Connection(MessageBus):
         return queued
 
     def reply(self, call: Message, signature: str, body: Sequence[object]) -> None:
-        """Answer a call, if its sender wants to know.
+        """Answer a call, unless its sender wants no reply.
 
         Raises:
             ValueError: The body does not match the signature.
@@ -241,7 +241,7 @@ class Connection(MessageBus):
             self._outgoing.add_marshalled(content)
 
     def reply_error(self, call: Message, name: str, text: str) -> None:
-        """Answer a call with an error, if its sender wants to know."""
+        """Answer a call with an error, unless its sender wants no reply."""
         if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
             self.send(Message.new_error(call, name, text))
 

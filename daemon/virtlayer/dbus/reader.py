@@ -41,7 +41,7 @@ _SIGNATURES_KEPT = 1000
 
 
 class _Signatures(dict[str, SignatureTree]):
-    """dbus-next's memory of signatures; it can be emptied while a thread makes a message."""
+    """dbus-next's cache of signatures; it can be emptied while a thread makes a message."""
 
     def __missing__(self, signature: str) -> SignatureTree:
         return SignatureTree(signature)
@@ -82,8 +82,8 @@ class Reader:
     def read(self) -> Message | RefusedMessage | None:
         """Return the next message, or None if it has not arrived in whole.
 
-        A message that dbus-next cannot represent, such as one of a type that is yet to be invented,
-        is dropped. The caller owns the descriptors of a message.
+        A message that dbus-next cannot represent, such as one of an unknown type, is dropped. The
+        caller owns the descriptors of a message.
 
         Raises:
             EOFError: The bus has closed the connection.
@@ -111,7 +111,7 @@ class Reader:
                 return message
 
     def close(self) -> None:
-        """Forget what has been read in part."""
+        """Discard a message that was read in part."""
         self._close_descriptors()
 
     def _sizes(self) -> tuple[int, int]:
@@ -213,7 +213,7 @@ def _parsed(content: bytes, descriptors: list[int]) -> Message | None:
     parser.unix_fds = descriptors
     try:
         message: Message | None = parser.unmarshall()
-    except Exception as error:  # whatever its parser trips over, the next message is another one
+    except Exception as error:  # any error of its parser: the next message is read normally
         _log.warning("Dropped a message: %r", error)
         return None
     return message

@@ -12,7 +12,7 @@ def close_received(
 ) -> None:
     """Close descriptors of another process; one that is closed already is no error.
 
-    It happens in a thread that nobody waits for: the sender decides how long it takes, by
+    This happens in a thread that is not waited for: the sender controls how long it takes, by
     SO_LINGER of a socket for instance.
 
     Args:
@@ -25,7 +25,7 @@ def close_received(
         for descriptor in given:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-        # An event loop that is closed by then counts nothing.
+        # The event loop may be closed by then.
         with contextlib.suppress(RuntimeError):
             closed(len(given))
 

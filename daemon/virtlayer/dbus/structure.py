@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Walks over the bytes of a message before dbus-next parses it, which is slow and has no limits.
+"""Checks the bytes of a message before dbus-next parses it, which is slow and has no limits.
 
 The format is that of the D-Bus Specification 0.43, "Marshaling (Wire Format)" and "Message Format".
 Nothing is built here: the walk counts values, and follows lengths to the end of the message.
@@ -37,8 +37,8 @@ class MessageLimits:
 
 
 CALL_LIMITS = MessageLimits(size=MIB, values=8192, depth=16)
-"""For a service: the largest call that makes sense, with hundreds of keys and ranges of ids, has a
-third of that."""
+"""For a service: the largest valid call, with hundreds of keys and ranges of ids, has a third of
+that."""
 
 
 class UnacceptableMessage(ValueError):
@@ -47,7 +47,7 @@ class UnacceptableMessage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is needed of a message that is not parsed.
+    """The fields that are needed of a message that is not parsed.
 
     Attributes:
         kind: The message type, as the specification numbers them.

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 from dbus_next.signature import Variant
 
-# A string on the bus is UTF-8 without NUL. The bus disconnects who sends another one, and strings
-# can come from an image's config, where "\u0000" is good JSON.
+# A string on the bus is UTF-8 without NUL. The bus disconnects a client that sends another one, and
+# strings can come from an image's config, where "\u0000" is valid JSON.
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def text(value: str) -> str:
-    """Return the string with a replacement character for what the bus does not carry."""
+    """Return the string with a replacement character for what the bus does not accept."""
     return _UNSENDABLE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
 def wire_value(value: object) -> object:
-    """Return the value with lists for tuples, and only strings that the bus carries."""
+    """Return the value with lists for tuples, and only strings that the bus accepts."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, Variant):

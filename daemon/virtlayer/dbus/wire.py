@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Messages to the socket of a bus connection.
+"""Writes messages to the socket of a bus connection.
 
 dbus-next 0.2.3 loses the connection when the socket is full: its writer takes EAGAIN for an error.
-This one takes its place.
+This writer replaces it.
 """
 
 import array
@@ -27,7 +27,7 @@ _CHUNK = 256 * 1024
 
 
 class MessageTooLarge(ValueError):
-    """A message that the bus does not take."""
+    """A message that is too large for the bus."""
 
 
 def _close_copies(descriptors: Iterable[int]) -> None:
@@ -59,7 +59,7 @@ class _Outgoing:
 
 
 class Writer:
-    """Writes messages to a non-blocking socket, in order, as fast as the bus takes them.
+    """Writes messages to a non-blocking socket, in order, as fast as the bus reads them.
 
     It has the two methods that dbus-next calls on its own writer.
     """
@@ -99,7 +99,7 @@ class Writer:
         self._watch()
 
     async def drained(self) -> None:
-        """Wait until the bus has taken every message."""
+        """Wait until the bus has received every message."""
         await self._drained.wait()
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Writer:
         except BlockingIOError:
             return
         except OSError as error:
-            # The reader meets the end of the connection as well, and reports it.
+            # The reader notices the end of the connection as well, and reports it.
             _log.debug("Cannot write to the bus: %s", error)
             self.close()
             return

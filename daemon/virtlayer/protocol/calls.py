@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What each message of ``messages`` takes and returns.
+"""Requests and replies of each message of ``messages``.
 
-A pool is named by its UUID: the keeper knows its directory from libvirt and from nobody else.
-Claims, locks, staging directories and programs have numbers, which mean something on their
-connection alone.
+A pool is named by its UUID: the keeper takes its directory from libvirt only.
+Claims, locks, staging directories and programs have numbers, which are valid on their connection
+only.
 """
 
 from collections.abc import Mapping
@@ -46,12 +46,12 @@ class Call[Q, R]:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A request or reply that says nothing."""
+    """A request or reply without content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who the keeper is.
+    """The rights of the keeper.
 
     Attributes:
         root: Whether it may give files to other users.
@@ -113,7 +113,7 @@ class Volumes:
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What tells a file from those that had or will have its name, and from what it was before.
+    """What identifies a file and its present content.
 
     Attributes:
         inode: Of the file.
@@ -167,8 +167,8 @@ class Deleted:
 
     Attributes:
         names: The volumes.
-        error: The name of the error that the next one met; "" if all were deleted.
-        text: What it says.
+        error: The name of the error for the next one; "" if all were deleted.
+        text: The message of the error.
     """
 
     names: tuple[str, ...]
@@ -178,7 +178,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many jobs that no longer run had left something, which was removed."""
+    """The number of ended jobs whose files were removed."""
 
     number: int
 
@@ -199,7 +199,7 @@ class Stage:
 
     Attributes:
         pool: The pool.
-        claim: The number of the job's claim there. The directory lasts no longer than that.
+        claim: The number of the job's claim there. The directory is removed with the claim.
         purpose: What is made there.
     """
 
@@ -252,7 +252,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """By which name the programs find the last one."""
+    """The name of the last one for the programs."""
 
     name: str
 
@@ -273,7 +273,7 @@ class Place:
         staging: The staging directory.
         file: The file's name there.
         name: The name of the volume.
-        build: The key of the layer that its claim need no longer build; None if there is none.
+        build: The key of the layer whose right to build ends with this; None if there is none.
     """
 
     staging: Number

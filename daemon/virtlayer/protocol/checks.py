@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Names and numbers that may cross the border between two processes, as types that check."""
+"""Types that check the names and numbers that are passed between processes."""
 
 import re
 from typing import Annotated
@@ -73,13 +73,13 @@ VolumeName = Annotated[str, _is_volume]
 LayerName = Annotated[str, _is_layer]
 Uuid = Annotated[str, _is_uuid]
 Number = Annotated[int, at_most(_NUMBER_LIMIT)]
-"""What the keeper has given a number, such as a staging directory; or a job's."""
+"""A number that the keeper has given, such as that of a staging directory; or that of a job."""
 RecordName = Annotated[str, _is_record_name]
-"""Of what a record is about; names of images have slashes."""
+"""The name of the subject of a record; names of images have slashes."""
 RecordFile = Annotated[str, _is_record_file]
 """Of the file of a record; ``records.record_file`` gives it."""
 BuildKey = Annotated[str, _is_sha256]
-"""What is the same for two jobs that would build the same layer."""
+"""A key that is the same for two jobs that would build the same layer."""
 StampNumber = Annotated[int, at_most(2**64)]
 """An inode, a time in nanoseconds, or a size in bytes."""
 Memory = Annotated[int, at_most(64 * GIB, 1)]

@@ -8,19 +8,19 @@ from virtlayer.protocol.checks import BuildKey, Number, Uuid, VolumeName
 
 
 class PoolLocked(InUse):
-    """Another process has had the pool's lock for too long for one request: ask again."""
+    """Another process holds the pool's lock for longer than one request waits: try again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimVolumes:
-    """Volumes that a job counts on, and layers that it wants to build.
+    """Volumes that a job needs, and layers that it is going to build.
 
     Attributes:
         pool: The pool.
         claim: The number of the claim that they are added to; None for a new one.
         names: The volumes, which may not exist yet.
-        build: The keys of layers that nobody else may build as long as the claim lasts, or until
-            the layer is placed.
+        build: The keys of layers that no other job may build while the claim lasts, or until the
+            layer is placed.
     """
 
     pool: Uuid
@@ -48,7 +48,7 @@ class Locked:
 
     Attributes:
         lock: Its number.
-        claimed: The names of the volumes that any job on any host counts on.
+        claimed: The names of the volumes that the jobs of all hosts need.
     """
 
     lock: Number
@@ -57,7 +57,7 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A claim, with its staging directories, a lock, or a staging directory that is over.
+    """A claim with its staging directories, a lock, or a staging directory to be released.
 
     Attributes:
         number: Its number.

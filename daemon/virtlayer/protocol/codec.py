@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Frozen dataclasses as JSON and back; what does not fit is refused where it arrives.
+"""Converts frozen dataclasses to JSON and back; invalid input is refused on arrival.
 
-The type of a field says all that may be in it: ``Annotated`` types carry a check of the value. An
+The type of a field defines its valid values: ``Annotated`` types include a check. An
 object with a field that is missing, unknown or of another type is refused as a whole.
 """
 
@@ -20,7 +20,7 @@ type _Reader = Callable[[Any], object]
 
 
 def encode(value: object) -> Any:
-    """Turn a value into what JSON can hold."""
+    """Convert a value to JSON types."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -37,12 +37,12 @@ def encode(value: object) -> Any:
 
 
 def decode[T](kind: type[T], data: object) -> T:
-    """Turn what was received into a value.
+    """Convert received JSON to a value.
 
     Args:
         kind: A dataclass whose fields are bool, int, str, Path, enums, tuples, frozensets, mappings
             of str, dataclasses, optional, or one of these with checks (``Annotated``).
-        data: What JSON gave.
+        data: The parsed JSON.
 
     Raises:
         Malformed: It does not fit.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a volume shall have that its image has not, checked, and on its way to the worker."""
+"""The customization of a volume, checked, and as a message to the worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from virtlayer.protocol.ssh_keys import checked_keys
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customization:
-    """Changes to the file system of one volume; made of nothing, it changes nothing.
+    """Changes to the file system of one volume; without arguments, there are none.
 
     Attributes:
         root_password_hash: Root's password as crypt(5) has it.
@@ -72,7 +72,7 @@ class Customization:
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Self:
-        """Turn what ``message`` gave back into a value."""
+        """Convert the result of ``message`` back to a value."""
         return cls(
             root_password_hash=message["root_password_hash"],
             ssh_authorized_keys=tuple(message["ssh_authorized_keys"]),

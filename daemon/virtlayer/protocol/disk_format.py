@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the first bytes of a disk say of it, and whether it refers to anything outside itself.
+"""Recognizes the format of a disk, and references to other files, by its first bytes.
 
 The format is qcow2's (qemu, docs/interop/qcow2.txt, "Header" and "Header extensions"). A disk that
-is not a qcow2 is raw, if it does not begin like something that libvirt or qemu would take for
-another format: of these, some name files of the host too.
+is not a qcow2 is raw, if libvirt or qemu would not recognize another format: some of these also
+name files of the host.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _VDI_MAGIC = b"\x7f\x10\xda\xbe"
 
 
 class BadDisk(Exception):
-    """A disk that is not taken; the text is the end of a sentence about it."""
+    """A disk that is refused; the text is the end of a sentence about it."""
 
 
 def disk_format(head: bytes) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The name of the machine in /etc/hostname (hostname(5), hostname(7))."""
+"""Checks the host name of /etc/hostname (hostname(5), hostname(7))."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 
 _LIMIT = 64
-"""Linux has no room for more (HOST_NAME_MAX)."""
+"""The limit of Linux (HOST_NAME_MAX)."""
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
@@ -17,7 +17,8 @@ def checked_hostname(name: str) -> str:
     """The name.
 
     Raises:
-        InvalidArgument: It is no host name (RFC 1123, section 2.1), or longer than Linux takes.
+        InvalidArgument: It is not a valid host name (RFC 1123, section 2.1), or is longer than
+            Linux permits.
     """
     if len(name) > _LIMIT or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise InvalidArgument(

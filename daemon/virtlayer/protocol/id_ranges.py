@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Maps of user and group ids, and where ids stand in extended attributes.
+"""Maps of user and group ids, also in extended attributes.
 
-A map has ranges, as those of user namespaces have (user_namespaces(7)). Each id is looked up once,
-in all ranges at the same time: that 0 becomes 1000 says nothing about what 1000 becomes. An id
+A map has ranges, as in user namespaces (user_namespaces(7)). Each id is looked up once,
+in all ranges at the same time: if 0 becomes 1000, that 1000 is not mapped again. An id
 in no range stays what it is.
 """
 
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from virtlayer.errors import InvalidArgument
 
 _ID_END = 2**32 - 1
-"""The first number that is no id: -1 means none (chown(2))."""
+"""The first number that is not an id: -1 means none (chown(2))."""
 _RANGES_LIMIT = 340
-"""As many as the kernel takes for a user namespace (user_namespaces(7))."""
+"""The limit of the kernel for a user namespace (user_namespaces(7))."""
 
 _CAPABILITY = b"security.capability"
 _ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
@@ -47,10 +47,10 @@ class IdRange:
 
 
 class UnmappedId(Exception):
-    """An id that is in no range of a map that must have all.
+    """An id without a range, in a map that must cover all ids.
 
     Args:
-        name: What the caller calls the map.
+        name: The caller's name for the map.
         number: The id.
     """
 
@@ -65,7 +65,7 @@ class IdMap:
 
     Args:
         ranges: In any order.
-        name: What the caller calls it, for errors.
+        name: The caller's name for it, for errors.
         is_complete: Whether an id in no range is an error, instead of staying what it is.
 
     Raises:
@@ -93,7 +93,7 @@ class IdMap:
         return bool(self.ranges)
 
     def __call__(self, number: int) -> int:
-        """What an id becomes.
+        """Return the mapped id.
 
         Raises:
             UnmappedId: It is in no range, and the map must have all.
@@ -126,8 +126,8 @@ class Owners:
     def attribute(self, name: bytes, value: bytes) -> bytes:
         """An extended attribute with the ids in it mapped.
 
-        Capabilities of revision 2 name no root, and hold in every user namespace. They stay, unless
-        the maps are those of one.
+        Capabilities of revision 2 name no root, and are valid in every user namespace. They stay,
+        unless the maps are those of a user namespace.
 
         Args:
             name: Its full name.

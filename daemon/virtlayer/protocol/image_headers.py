@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the header of an image file says, as the worker that reads headers tells the keeper.
+"""Image headers, as the worker that reads them reports them to the keeper.
 
 A request is a packet with at most ``BATCH`` descriptors of files, and is answered by a packet for
 each of them, in order.
@@ -20,12 +20,12 @@ PACKET_LIMIT = 32 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image file says of itself.
+    """The header of an image file.
 
     Attributes:
         format: ``qcow2``, ``qcow`` or ``qed``; "" for anything else, which has no backing file.
-        backing: The name of the image that it is an overlay of, as it stands there: a path, a URL
-            or qemu's own ``json:``; "" if of none.
+        backing: The name of the image that it is an overlay of, as in the header: a path, a URL or
+            qemu's own ``json:``; "" if of none.
         backing_format: The format of that image; "" if the header does not say.
         data_file: The name of the file with its data; "" if it has its data itself.
         problem: Why the header cannot be understood, as the end of a sentence; "" if it can.
@@ -38,7 +38,7 @@ class ImageHeader:
     problem: str = ""
 
     def packet(self) -> bytes:
-        """The answer that says so."""
+        """Encode it as an answer."""
         fields = (self.format, self.backing, self.backing_format, self.data_file, self.problem)
         return json.dumps(fields).encode()
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How much one layer may ask for."""
+"""The limits of one layer."""
 
 from typing import NamedTuple
 
 
 class LayerLimits(NamedTuple):
-    """The limits that the worker itself keeps; those of its process are in ``sandbox``."""
+    """The limits that the worker itself checks; those of its process are in ``sandbox``."""
 
     bytes: int
     """Unpacked bytes of the archive."""

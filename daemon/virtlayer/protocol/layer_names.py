@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The names of layer volumes: the service gives them, and the keeper deletes no others."""
+"""The names of layer volumes, which the service gives, and the keeper checks."""
 
 import re
 

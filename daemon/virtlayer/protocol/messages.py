@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Everything that the service can ask the keeper; ``calls`` has what each takes and returns.
+"""All messages from the service to the keeper; ``calls`` has their requests and replies.
 
 A request is ``{"id": number, "ask": message, "with": {...}}``. The reply has its number, and is
 ``{"id": number, "done": {...}}`` or ``{"id": number, "error": name, "text": message}``. Requests

@@ -3,8 +3,8 @@
 
 A message is one packet, with its descriptors (SCM_RIGHTS). One that is longer than a packet is sent
 in pieces, ``{"piece": text}`` and at last ``{"piece": text, "last": true}``: the texts together are
-the message, and its descriptors come with the last one. What either side sends is bounded before it
-is parsed.
+the message, and its descriptors come with the last one. Messages are limited in size before they
+are parsed.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ REQUEST_LIMIT = MIB
 REPLY_LIMIT = 64 * MIB
 """Characters of a reply: the descriptions of 100,000 volumes."""
 _AT_ONCE = 16
-"""Packets that are read before the event loop does something else."""
+"""Packets that are read before other tasks of the event loop run."""
 
 type Message = dict[str, Any]
 
 
 class Malformed(Exception):
-    """What the other side has sent is not a message of this protocol."""
+    """The other side sent something that is not a message of this protocol."""
 
 
 class PacketSocket:
@@ -45,7 +45,7 @@ class PacketSocket:
         connection: The socket.
         limit: The most characters of a message that is received.
         on_message: Called with each message and its descriptors, which are then the callee's.
-        on_end: Called once, when the other side has closed its end or sent what is no message.
+        on_end: Called once, when the other side has closed its end or sent something invalid.
 
     Attributes:
         length: Characters of the message that ``on_message`` was called with last.
@@ -210,14 +210,14 @@ def close_in_thread(descriptors: Sequence[int]) -> asyncio.Future[None]:
     def close() -> None:
         for descriptor in descriptors:
             os.close(descriptor)
-        # The loop may be over by now.
+        # The loop may be closed by now.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_set, closed)
 
     try:
         threading.Thread(target=close, name="closing", daemon=True).start()
     except RuntimeError:
-        close()  # There can be no further thread; to block is better than to keep them open.
+        close()  # No further thread can be started. Blocking is better than leaving them open.
     return closed
 
 

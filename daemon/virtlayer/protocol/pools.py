@@ -31,8 +31,8 @@ class Volume:
         name: Its name in the pool.
         path: Its file.
         format: Its format by libvirt's probe of the header, such as "qcow2".
-        capacity: What a machine sees of it, in bytes.
-        allocation: What it takes of the pool, in bytes.
+        capacity: The virtual size, in bytes.
+        allocation: The space that it uses in the pool, in bytes.
         backing_path: The image that it is an overlay of, resolved by libvirt; None if of none.
         backing_format: The format of that image as its own header names it.
     """
@@ -48,11 +48,11 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What there is in a pool, and who needs it.
+    """The volumes of a pool, and their users.
 
     Attributes:
         volumes: The volumes of the pool by name.
-        users: Who uses a volume, in words, for each volume that is in use.
+        users: The user of a volume, in words, for each volume that is in use.
     """
 
     volumes: Mapping[str, Volume]

@@ -31,13 +31,13 @@ class RecordKind(StrEnum):
 
 
 def record_file(kind: RecordKind, name: str) -> str:
-    """The name of the file of a record: it says nothing, and fits any name of an image."""
+    """The name of the file of a record: a digest, which works with any name of an image."""
     return f"{hashlib.sha256(f'{kind} {name}'.encode()).hexdigest()}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one content of a file from the ones before and after.
+    """What identifies one content of a file.
 
     Attributes:
         inode: Each content has a file of its own.
@@ -56,8 +56,8 @@ class ListRecords:
 
     Attributes:
         pool: The pool.
-        since: The stamp that an earlier list had. If no record came, went or was replaced since
-            then, they are not listed. A record that somebody edits in place is not noticed so.
+        since: The stamp that an earlier list had. If no record was added, deleted or replaced since
+            then, they are not listed. A record that is edited in place may not be noticed.
     """
 
     pool: Uuid
@@ -80,8 +80,8 @@ class RecordList:
         present: Whether the pool has ``.virtlayer``.
         unchanged: Whether they are those of the list with the stamp of the request; then there are
             none here.
-        stamp: For the next request; None if a change could still go unnoticed, as the last one was
-            a moment ago: the next list has to be a whole one.
+        stamp: For the next request; None if the last change was so recent that the next one could
+            have the same stamp: the next list has to be a whole one.
         records: The records.
     """
 
@@ -101,7 +101,7 @@ class ReadRecords:
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """What was found in the place of a record.
+    """The result of reading a record.
 
     Attributes:
         stamp: Of the file; None if it does not exist.
@@ -145,11 +145,11 @@ class PutRecord:
 
 @dataclass(frozen=True, slots=True)
 class RecordPut:
-    """What became of a record.
+    """The result of writing or deleting a record.
 
     Attributes:
         changed: Whether another process had changed it: nothing was done.
-        stamp: The record that there is now; None if there is none.
+        stamp: The present record; None if there is none.
     """
 
     changed: bool

@@ -24,8 +24,8 @@ def checked_keys(keys: Iterable[str]) -> tuple[str, ...]:
     """The keys without blanks around them.
 
     Raises:
-        InvalidArgument: One is no public key, or they are too many. The message does not show it,
-            because it may be a private one.
+        InvalidArgument: One is not a valid public key, or there are too many. The message does not
+            show it, because it may be a private one.
     """
     checked = tuple(key.strip() for key in keys)
     if sum(len(key) + 1 for key in checked) > BYTES_LIMIT:
@@ -56,14 +56,14 @@ def _is_key(line: str) -> bool:
 
 
 def with_keys(text: bytes, keys: Iterable[str]) -> bytes:
-    """An authorized_keys with these keys as well; one that is there is not added again.
+    """Return an authorized_keys with these keys added; existing keys are not added again.
 
     Args:
         text: Its content so far, or nothing.
         keys: From ``checked_keys``.
     """
     there = {line.strip() for line in text.split(b"\n")}
-    # A dictionary keeps the order, and a key that is given twice once.
+    # A dictionary keeps the order, and removes duplicates.
     added = [key for key in dict.fromkeys(map(str.encode, keys)) if key not in there]
     if not added:
         return text
