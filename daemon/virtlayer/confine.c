@@ -9,7 +9,9 @@
  * on no TCP port, and neither traces nor signals a process outside, as far as the kernel supports
  * that. It makes no Unix socket: Landlock does not keep it from those that have a path, such as the
  * keeper's, which takes it for the service, and the bus's. No file that it writes gets more than
- * FILE_SIZE bytes.  What started it has set no_new_privs (see guard.c).
+ * FILE_SIZE bytes.
+ *
+ * The program that starts it has set no_new_privs (see guard.c).
  */
 
 #define _GNU_SOURCE
