@@ -7,7 +7,9 @@ from pathlib import Path
 _SECONDS = 60
 
 # libvirt 11.3 starts no container where both versions of cgroups are mounted. The state of this
-# libvirtd is in memory, in a mount namespace that ends with the script.
+# libvirtd is in memory, in a mount namespace that ends with the script. The script is the first
+# process of a PID namespace: when it ends, the kernel kills libvirtd. SIGTERM is not enough: just
+# after a container has ended, this libvirtd sometimes hangs for 30 seconds and exits with status 1.
 _SCRIPT = """
 if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi
 for directory in /run /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
@@ -17,7 +19,6 @@ done
 mkdir -p /run/libvirt /var/lib/libvirt/lxc /var/log/libvirt/lxc
 printf 'auth_unix_rw = "none"\\nauth_unix_ro = "none"\\n' >/etc/libvirt/libvirtd.conf
 libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid 2>/run/log &
-trap 'kill $! && wait $!' EXIT
 export LIBVIRT_DEFAULT_URI=lxc:///system
 until virsh uri >/dev/null 2>&1; do kill -0 $! && sleep 0.02; done
 virsh define "$1"
