@@ -131,17 +131,29 @@ async def test_a_password_without_tls(tmp_path: Path, sources: Sources) -> None:
         assert await sources.blobs(reference, access) == [layer.blob for layer in LAYERS]
 
 
-@pytest.mark.parametrize("credentials", [{}, {"username": USER, "password": "hunter3"}])
+@pytest.mark.parametrize(
+    ("credentials", "advice"),
+    [
+        ({}, 'requires a login, or the image does not exist. Use "virtlayer login {registry}"'),
+        (
+            {"username": USER, "password": "hunter3"},
+            'The login of user "{user}" at {registry} was refused. Check user name and password.',
+        ),
+    ],
+    ids=["missing", "wrong"],
+)
 async def test_missing_or_wrong_credentials(
-    secured: Registry, reference: str, sources: Sources, credentials: dict[str, str]
+    secured: Registry, reference: str, sources: Sources, credentials: dict[str, str], advice: str
 ) -> None:
     access = Access(
         username=credentials.get("username"),
         password=credentials.get("password"),
         cert_dir=secured.cert_dir,
     )
-    with pytest.raises(RegistryAuth, match=r"password") as caught:
+    with pytest.raises(RegistryAuth) as caught:
         await sources.image(reference, access)
+    registry = reference.removeprefix("docker://").partition("/")[0]
+    assert advice.format(registry=registry, user=USER) in str(caught.value)
     assert "hunter3" not in str(caught.value)
 
 
