@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The layer worker of a job, on demand."""
+"""Starts the layer worker of a job on demand."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ class WorkerOnDemand(OnDemand[LayerWorker]):
     """Applies layers.
 
     Args:
-        programs: What runs the worker.
+        programs: Runs the worker.
         settings: The limits.
     """
 
     def __init__(self, programs: Programs, settings: LayerSettings) -> None:
         super().__init__(LayerWorker.started(programs, settings))
         self.found_disk = False
-        """Whether a layer had a disk of a machine in /disk."""
+        """Whether a layer had a machine's disk in /disk."""
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         """Apply a layer (``LayerWorker.apply``)."""

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which content that this host has a pull may use without downloading it.
+"""Decides which content of this host a pull may use without downloading it.
 
 Content that was obtained with credentials belongs to the repository that it came from. A pull whose
 manifest came from there may use it, because the registry has checked this caller. Any other pull
-could only have been told the digests: it has to download the content, which proves that it may have
-it. Only a repository that was reached by TLS with the CAs of this host counts: a caller could give
-the name of any registry to one of his own. Content of a local source belongs to its caller.
+may know the digests only: it has to download the content, which proves that it has access. Only a
+repository that was reached by TLS with the CAs of this host counts: otherwise a caller could run a
+server under the name of any registry. Content of a local source belongs to its caller.
 
-What was once obtained without credentials is everybody's. What the records of a pool say about this
-counts in that pool alone: who can write them could give away what is elsewhere
-(``catalog.owners``). A session's service has one user, and everything is theirs.
+Content that was once obtained without credentials belongs to everybody. The owners in the records
+of a pool count in that pool only: otherwise a user who can write these records could give access to
+content elsewhere (``catalog.owners``). The service of a session has one user, who owns all content.
 """
 
 from collections.abc import Iterable
@@ -24,14 +24,14 @@ from virtlayer.service.source.obtained import Obtained
 
 
 class Belonging:
-    """What one pull may use, and what becomes of what it downloads.
+    """The content that one pull may use, and the owners of the content that it downloads.
 
     Args:
-        catalog: Knows what belongs to whom.
+        catalog: Has the owners of content.
         obtained: How the image of the pull is obtained.
         uid: The caller of the pull.
         pool: The name of the pool that it pulls into.
-        shared: Whether all content is everybody's, as in a session.
+        shared: Whether all content belongs to everybody, as in a session.
     """
 
     def __init__(
@@ -44,21 +44,22 @@ class Belonging:
         self._owner = _owner(obtained, uid)
         self._used: set[str] = set()
         self.source = "" if shared else obtained.repository or f"uid:{uid}"
-        """Where the content comes from. Pulls with the same may use the same content, and wait for
-        each other's downloads and volumes; a source of others may be as slow as they like."""
+        """Where the content comes from. Pulls with the same source may use the same content, and
+        wait for each other's downloads and volumes. They do not wait for other sources, which may
+        be slow."""
 
     async def may_use(self, digests: Iterable[str]) -> frozenset[str]:
-        """Those of the digests of blobs of the cache that the pull may use without a download."""
+        """Return the digests of cached blobs that the pull may use without a download."""
         return await self._usable(digests, None)
 
     async def may_use_in_pool(self, digests: Iterable[str]) -> frozenset[str]:
-        """Those of the digests whose content the pull may use in its pool without a download."""
+        """Return the digests whose content the pull may use in its pool without a download."""
         return await self._usable(digests, self._pool)
 
     async def unproven(self, volumes: Iterable[PlannedVolume]) -> tuple[Layer, ...]:
-        """The layers in volumes of a pool that the pull must download before it may use these.
+        """Return the layers that the pull must download before it may use their volumes.
 
-        A volume that was built from another blob is in no plan of a pull that may not use it
+        The plan of a pull never has a volume of another blob that the pull may not use
         (``sharing``).
         """
         layers = {
@@ -71,20 +72,20 @@ class Belonging:
         return tuple(layer for digest, layer in layers.items() if digest not in usable)
 
     async def downloaded(self, digest: str) -> None:
-        """Record whose a blob or config is that the pull has downloaded, and that was right."""
+        """Record the owner of a blob or config that the pull has downloaded and verified."""
         if self._owner is not None and not self._shared:
             await self._catalog.owners.add(digest, self._owner)
 
     async def owners(self, digest: str) -> frozenset[Owner]:
-        """Whom content belongs to that is, or will be, in the pull's pool."""
+        """Return the owners of content that is, or will be, in the pull's pool."""
         return await self._catalog.owners.of(digest, self._pool)
 
     async def known_config(self, digest: str) -> str | None:
-        """The text of the config that has this digest; None if it is not known, or not for us."""
+        """Return the config with this digest; None if unknown or not allowed for the pull."""
         if await self.may_use([digest]):
             text = await self._catalog.config(digest)
         elif await self.may_use_in_pool([digest]):
-            # From there alone: this pool cannot say who may have what another one has.
+            # From that pool only: its records do not count for the content of other pools.
             text = await self._catalog.config(digest, self._pool)
         else:
             text = None
@@ -93,7 +94,7 @@ class Belonging:
         return text
 
     async def opened(self, image: Image) -> None:
-        """Record whose the config of the image is, if it was downloaded when that was opened."""
+        """Record the owner of the image's config, if opening the image has downloaded it."""
         if image.image_id not in self._used:
             await self.downloaded(image.image_id)
 
@@ -105,7 +106,7 @@ class Belonging:
 
 
 def belonging_of(services: Services, obtained: Obtained, job: Job, pool: str) -> Belonging:
-    """The belonging of what a pull uses and downloads.
+    """Make the belonging of a pull.
 
     Args:
         services: The daemon's parts.
@@ -117,14 +118,14 @@ def belonging_of(services: Services, obtained: Obtained, job: Job, pool: str) ->
 
 
 def _origin(obtained: Obtained, uid: int) -> Owner | None:
-    """As whom a pull uses content; None for no one in particular."""
+    """Return the owner as whom a pull uses content; None for none."""
     if obtained.repository is None:
         return Owner(OwnerKind.USER, str(uid))
     return Owner(OwnerKind.REPOSITORY, obtained.repository) if obtained.verified else None
 
 
 def _owner(obtained: Obtained, uid: int) -> Owner | None:
-    """Whose the content is that a pull downloads; None for nobody's."""
+    """Return the owner of content that a pull downloads; None for none."""
     if obtained.repository is None or obtained.with_credentials:
         return _origin(obtained, uid)
     return EVERYBODY

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The images that the administrator wants kept up to date: one TOML file each, in images.d.
+"""Reads the configured images, which Populate keeps up to date: one TOML file each, in images.d.
 
 ::
 
@@ -9,8 +9,8 @@
     refresh = "12h"
     keep = 2
 
-Only ``source`` is needed. Beside these, the options of Pull can stand there under their own names,
-but for credentials, which belong into an ``authfile``.
+Only ``source`` is required. The options of Pull can also be set there under their own names, except
+for credentials, which belong in an ``authfile``.
 """
 
 import contextlib
@@ -34,18 +34,18 @@ _INTERVAL = re.compile(r"([0-9]{1,9})(s|min|h|d|w)", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:
-    """What is in one file."""
+    """The content of one file."""
 
     source: str
     """The image, as Pull takes it."""
     pool: str = "default"
-    """Where it is wanted."""
+    """The pool that it is pulled into."""
     name: str | None = None
-    """What it is called there; by default after the source."""
+    """Its name in the pool; by default from the source."""
     refresh: str = "1d"
-    """How long what is there is new enough: a number with s, min, h, d or w."""
+    """The refresh interval: a number with s, min, h, d or w."""
     keep: int = 1
-    """How many former versions stay, even when nothing uses them."""
+    """How many former versions are kept, even if nothing uses them."""
     platform: str | None = None
     authfile: Path | None = None
     tls_verify: bool = True
@@ -59,7 +59,7 @@ class ImageFile:
         self.request()
 
     def request(self) -> PullRequest:
-        """The pull that updates it.
+        """Return the pull that updates it.
 
         Raises:
             Misfit: A value is invalid.
@@ -90,10 +90,10 @@ class ImageFile:
             )
 
     def interval(self) -> int:
-        """The refresh interval in seconds.
+        """Return the refresh interval in seconds.
 
         Raises:
-            Misfit: It is none.
+            Misfit: It is not a valid interval.
         """
         match = _INTERVAL.fullmatch(self.refresh)
         if match is None:
@@ -103,15 +103,15 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredImage:
-    """An image that is wanted.
+    """A configured image.
 
     Attributes:
-        file: Where that is said.
-        pool: The name of the pool; "" if the file cannot be understood.
+        file: The name of its file in images.d.
+        pool: The name of the pool; "" if the file is invalid.
         name: The name that the image has there; "" if unknown.
         source: The reference in its full form; "" if unknown.
-        interval: How long, in seconds, what is there is new enough.
-        request: The pull that updates it, or why there is none.
+        interval: The refresh interval in seconds.
+        request: The pull that updates it, or the reason why the file is invalid.
     """
 
     file: Path
@@ -123,7 +123,7 @@ class ConfiguredImage:
 
 
 def configured_images(*, session: bool) -> tuple[ConfiguredImage, ...]:
-    """The images of images.d, by the names of the files; with an error for each wrong file."""
+    """Return the images of images.d, by file name; with an error for each invalid file."""
     directory = images_directory(session=session)
     found: dict[tuple[str, str], ConfiguredImage] = {}
     images = []

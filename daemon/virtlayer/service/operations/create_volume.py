@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes a writable volume on an image: an overlay, with what is to differ from the image."""
+"""Makes a writable volume on an image: an overlay, with its customization."""
 
 import functools
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from virtlayer.service.records.values import VolumeRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolumeRequest:
-    """What to make, and on what.
+    """A request for a writable volume.
 
     Attributes:
         pool: The name of the pool.
-        image: The name of the image there.
+        image: The name of the image in the pool.
         volume: The volume.
     """
 
@@ -45,7 +45,7 @@ class CreatedVolume:
     Attributes:
         image: The number of its image in the catalog.
         volume: Its name.
-        path: Where it is.
+        path: The path of its file.
         size: Its virtual size in bytes.
     """
 
@@ -62,10 +62,10 @@ async def create_volume(
 
     Raises:
         ImageNotFound: The pool has no image of that name.
-        VolumeNotFound: The image's own volume is not there any more.
-        VolumeExists: Something in the pool has the name.
-        InvalidArgument: The volume cannot be as asked on this image.
-        VirtlayerError: It did not work; which one says why. Nothing is left then.
+        VolumeNotFound: The image's own volume no longer exists.
+        VolumeExists: A volume in the pool has the name.
+        InvalidArgument: The image does not allow the requested volume.
+        VirtlayerError: It failed; the class says why. Nothing is left then.
     """
     async with meanwhile(services.catalog.get(request.pool, request.image)) as looking_up:
         pool = await services.pools.get(request.pool)
@@ -85,17 +85,17 @@ async def create_volume(
 async def _claimed_image(
     services: Services, claim: Claim, request: CreateVolumeRequest, before: CatalogImage | None
 ) -> CatalogImage:
-    """The image, which any host may have removed or replaced before its volume was claimed.
+    """Return the image, which any host may have removed or replaced before the claim.
 
     Args:
         services: The daemon's parts.
-        claim: That of the job; it gets the image's volume.
+        claim: The claim of the job; the image's volume is added to it.
         request: Names the image.
         before: The image as the catalog had it; its volume is claimed.
 
     Raises:
         ImageNotFound: The pool has no image of that name.
-        VolumeExists: Neither that, but a volume of the name of the new one.
+        VolumeExists: There is no such image, and a volume has the name of the new one.
     """
     pool = claim.pool
     while True:
@@ -114,10 +114,10 @@ async def _claimed_image(
 
 
 async def check_size(services: Services, request: CreateVolumeRequest) -> None:
-    """Check the size that is asked for against that of the image, if the catalog has it.
+    """Check the requested size against that of the image, if the catalog has the image.
 
     Raises:
-        InvalidArgument: It is smaller.
+        InvalidArgument: The requested size is smaller.
     """
     if request.volume.size is None:
         return
@@ -127,10 +127,10 @@ async def check_size(services: Services, request: CreateVolumeRequest) -> None:
 
 
 async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:
-    """See that no volume has a name.
+    """Check that no volume has a name.
 
     Raises:
-        VolumeExists: One has.
+        VolumeExists: A volume has the name.
     """
     if await services.pools.volume(pool, name) is not None:
         raise _taken(pool, name)
@@ -142,7 +142,7 @@ async def create_on(
     """Make a volume on an image whose volumes are claimed.
 
     Raises:
-        VirtlayerError: As ``create_volume``.
+        VirtlayerError: See ``create_volume``.
     """
     size = wanted.size_on(image.size, image.name)
     customization = await wanted.customization(size)
@@ -169,10 +169,10 @@ async def create_on(
 
 
 async def _check_volumes(services: Services, pool: Pool, image: CatalogImage, name: str) -> None:
-    """Check that a pool has the volumes of an image, and none of the name of a new one.
+    """Check that a pool has the volumes of an image, and no volume of the new name.
 
     Raises:
-        VolumeExists: It has one of that name, or one of the image's is not a layer.
+        VolumeExists: A volume has the new name, or a volume of the image is not a layer.
         VolumeNotFound: It does not have all of the image's volumes.
     """
     there = await services.pools.volumes(pool, [name, image.volume])

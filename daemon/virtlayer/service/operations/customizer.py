@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The worker that customizes the volume of a job, on demand."""
+"""Starts the worker that customizes the volume of a job on demand."""
 
 from virtlayer.service.keeper.programs import Programs
 from virtlayer.service.operations.on_demand import OnDemand
@@ -11,7 +11,7 @@ class CustomizerOnDemand(OnDemand[CustomizationWorker]):
     """Customizes volumes.
 
     Args:
-        programs: What runs the worker.
+        programs: Runs the worker.
         settings: The limits.
     """
 

@@ -16,22 +16,22 @@ from virtlayer.service.operations.services import Services
 from virtlayer.settings import CONTAINER_IDS
 
 _LONGEST_CHAIN = 200
-"""Volumes. libvirt and QEMU open no longer one."""
+"""Limit in volumes; libvirt and QEMU open no longer chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeDescription:
-    """What there is to know of a volume.
+    """The description of a volume.
 
     Attributes:
         path: Its file or directory.
-        format: Such as qcow2, or dir.
+        format: Its format, such as qcow2 or dir.
         layer: Whether it is a layer, which is never written to.
-        image: The name of the image that it is, is based on, or was made of; "" if unknown.
-        digest: Of that image's manifest; "" if unknown.
-        config: That image's OCI config, JSON; "" if unknown. Of the version that it uses, even
-            if the name means a newer one by now.
-        disk: Whether it is a machine's whole disk out of an image, which boots by itself.
+        image: The name of the image that it is, is backed by, or was made of; "" if unknown.
+        digest: The digest of that image's manifest; "" if unknown.
+        config: The OCI config (JSON) of the version that it uses, even if the name now refers to a
+            newer one; "" if unknown.
+        disk: Whether it is a machine's whole disk from an image, which boots by itself.
         ids: How the image's users and groups were mapped in a directory, for a container; None if
             they were not.
     """

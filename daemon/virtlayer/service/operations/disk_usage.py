@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What images and volumes take of a pool, what they share, and what prune would free.
+"""Reports the space that images and volumes use in a pool, share, and that prune would free.
 
 The pool is not locked, and libvirt does not refresh it, so that every user may ask.
 """
@@ -18,12 +18,12 @@ from virtlayer.service.operations.services import Services
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageUsage:
-    """What an image takes of its pool, in bytes.
+    """The space that an image uses in its pool, in bytes.
 
     Attributes:
         name: Its name.
-        own: The layers that only this image has.
-        shared: The layers that other images have, too.
+        own: The size of the layers that only this image has.
+        shared: The size of the layers that other images have, too.
     """
 
     name: str

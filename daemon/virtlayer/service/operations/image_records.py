@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Lets the name of an image stand for what was pulled, if it may."""
+"""Assigns the name of an image to the pulled image, if that is allowed."""
 
 import time
 
@@ -22,23 +22,22 @@ async def put_image(
     *,
     keep: int | None = None,
 ) -> CatalogImage:
-    """Record an image, in the place of one of the same name.
+    """Record an image; it replaces an image of the same name.
 
     Args:
         services: The daemon's parts.
-        claim: On the volumes of the image.
+        claim: A claim on the volumes of the image.
         image: The image.
-        owners: Whom its config belongs to.
-        allowed: What may lose the name to it. What the name stood for until now becomes a former
-            version.
+        owners: The owners of its config.
+        allowed: How much it may replace. The image that had the name becomes a former version.
         keep: How many former versions are to be kept; None to keep those that are kept now.
 
     Returns:
-        What the catalog has of it.
+        The image as the catalog has it.
 
     Raises:
-        ImageExists: The name belongs to an image of another source, which may not lose it.
-        NotAuthorized: The name belongs to another version, which may not lose it.
+        ImageExists: The name belongs to an image of another source, which may not be replaced.
+        NotAuthorized: The name belongs to another version, which may not be replaced.
         VirtlayerError: The record cannot be written.
     """
     pool = claim.pool.name

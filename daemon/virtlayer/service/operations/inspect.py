@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Looks at an image where it is; nothing is stored."""
+"""Inspects an image at its source; nothing is stored."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from virtlayer.service.source.skopeo import open_image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectRequest:
-    """Which image, and how to reach it.
+    """A request to inspect an image.
 
     Attributes:
         source: The image.
@@ -29,19 +29,19 @@ class InspectRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What there is to know of an image without downloading its layers.
+    """The description of an image whose layers are not downloaded.
 
     Attributes:
         reference: The source in its full form.
-        digest: Of the manifest.
+        digest: The digest of the manifest.
         image_id: The digest of the config.
-        platforms: Those that the source has, as ``os/architecture[/variant]``.
-        os: Of the image that was looked at.
-        architecture: Likewise.
+        platforms: The platforms that the source has, as ``os/architecture[/variant]``.
+        os: The operating system of the inspected image.
+        architecture: The architecture of the inspected image.
         layers: Digest, diff id and compressed bytes of each, base first.
         size: Compressed bytes of all layers.
         config: The OCI config, JSON.
-        policy_scope: Which scope of the signature policy is about the image.
+        policy_scope: The scope of the signature policy that applies to the image.
         unsigned_accepted: Whether it accepts unsigned images.
         container_disk: Whether the config says that the image carries a machine's disk, or it is an
             artifact of one file, which may be one.
@@ -65,7 +65,7 @@ async def inspect(services: Services, request: InspectRequest) -> Inspection:
     """Read the manifest and config of an image.
 
     Raises:
-        VirtlayerError: The image cannot be read; which one says why.
+        VirtlayerError: The image cannot be read; the class says why.
     """
     async with open_image(
         request.source,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a pull records of layer volumes in their pool: of new ones, and of those that it reuses."""
+"""Writes the records of layer volumes that a pull builds or reuses."""
 
 import dataclasses
 
@@ -13,15 +13,15 @@ from virtlayer.service.synchronization.pool_records import PoolRecords
 async def record_layer(
     records: PoolRecords, claim: Claim, planned: PlannedVolume, belonging: Belonging
 ) -> None:
-    """Record what a volume is built from, and whom that belongs to.
+    """Record the blobs that a volume is built from, and their owners.
 
-    What the pool has a record of gets further owners, if its blobs were downloaded by this pull.
+    An existing record gets further owners if this pull has downloaded the blobs.
 
     Args:
         records: The records of the pools.
-        claim: Of the pull.
+        claim: The claim of the pull.
         planned: The volume, which is built from blobs of the image.
-        belonging: What the pull may use.
+        belonging: The content that the pull may use.
 
     Raises:
         VirtlayerError: The record cannot be written.
@@ -40,7 +40,7 @@ async def record_layer(
 
 def _with_owners(before: LayerRecord | None, new: LayerRecord) -> LayerRecord:
     if before is None or _built_from(before) != _built_from(new):
-        # The name says what the volume is built from. A record that says something else is wrong.
+        # The name depends on the blobs that the volume is built from. Another record is wrong.
         return new
     layers = tuple(
         dataclasses.replace(layer, owners=layer.owners | own.owners)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which layer volumes of a pool nothing needs, and how they go.
+"""Finds and deletes the layer volumes of a pool that nothing needs.
 
 A layer is needed by the images and the kept versions of the catalog, by jobs that claim it, by
-users that ``keeper.usage`` finds, and by a needed layer that is based on it. Only volumes of which
-the pool has records, as layers of ours, are ever deleted, and those on top first: whatever happens
-in between, no volume is left without what it is based on.
+users that ``keeper.usage`` finds, and by a needed layer that is backed by it. Only volumes that the
+pool has records of as layers are deleted, from the top of the chain down: an interruption never
+leaves a volume without its backing volume.
 """
 
 import dataclasses
@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freed:
-    """What was deleted, or would be.
+    """The volumes that were deleted, or would be.
 
     Attributes:
-        volumes: The names of the volumes, those on top first.
-        bytes: What they took of the pool.
+        volumes: The names of the volumes, the topmost first.
+        bytes: The space that they used in the pool.
     """
 
     volumes: tuple[str, ...]
@@ -41,12 +41,12 @@ class Freed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLayers:
-    """The layers of a pool and all who need some.
+    """The layers of a pool and everything that needs them.
 
     Attributes:
         pool: The pool.
         known: The names of the layer volumes that the catalog has.
-        usage: What is in the pool, and who uses it.
+        usage: The volumes of the pool, and their users.
         images: The images of the pool.
         versions: The former versions of their names.
     """
@@ -58,10 +58,10 @@ class PoolLayers:
     versions: tuple[Version, ...]
 
     def needed(self, *, but_for: str | None = None) -> set[str]:
-        """The volumes that images and kept versions need.
+        """Return the volumes that images and kept versions need.
 
         Args:
-            but_for: The name of an image whose needs do not count.
+            but_for: The name of an image that is ignored.
         """
         wanted: set[str] = set()
         for image in self.images:
@@ -73,7 +73,7 @@ class PoolLayers:
         return self.with_backing(wanted)
 
     def with_backing(self, names: Iterable[str]) -> set[str]:
-        """These volumes and all that they stand on, whoever has put them there."""
+        """Return these volumes and all volumes that back them, whatever their origin."""
         found: set[str] = set()
         rest = list(names)
         while rest:
@@ -88,11 +88,11 @@ class PoolLayers:
         return found
 
     def removable(self, candidates: Iterable[str], needed: Iterable[str]) -> tuple[str, ...]:
-        """Those of the candidates that can go, those on top first.
+        """Return the candidates that can be deleted, the topmost first.
 
         Args:
             candidates: Names of volumes.
-            needed: Names of volumes that are needed, whatever the reason.
+            needed: Names of volumes that are needed for any reason.
         """
         present = self.known.intersection(candidates, self.usage.volumes)
         kept = self.with_backing({*needed, *self.usage.users, *(self.known - present)})
@@ -103,14 +103,14 @@ class PoolLayers:
 
 
 async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:
-    """Find out who needs the layers of a pool.
+    """Find the users of the layers of a pool.
 
     Args:
         services: The daemon's parts.
         lock: Of the pool.
 
     Raises:
-        InUse: There is something of which that cannot be told, such as a record that is bad.
+        InUse: The users cannot be determined, for example because a record is invalid.
         VirtlayerError: libvirt cannot look at the pool.
     """
     pool = lock.pool
@@ -127,7 +127,7 @@ async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:
 
 
 def would_free(layers: PoolLayers, doomed: tuple[str, ...]) -> Freed:
-    """What the deletion of these volumes frees."""
+    """Return the result of deleting these volumes."""
     taken = sum(layers.usage.volumes[name].allocation for name in doomed)
     return Freed(volumes=doomed, bytes=taken)
 
@@ -135,11 +135,11 @@ def would_free(layers: PoolLayers, doomed: tuple[str, ...]) -> Freed:
 async def delete_layers(
     services: Services, lock: PoolLock, layers: PoolLayers, doomed: tuple[str, ...]
 ) -> Freed:
-    """Delete layer volumes, and forget the versions that are over with them.
+    """Delete layer volumes, and forget the former versions that lose volumes.
 
     Raises:
-        InUse: libvirt is working with one of them. Those before it are gone.
-        VirtlayerError: libvirt cannot delete one of them; those before it are deleted.
+        InUse: libvirt is working with one of them. The volumes before it are deleted.
+        VirtlayerError: libvirt cannot delete one of them; the volumes before it are deleted.
     """
     await to_completion(_delete(services, lock, doomed))
     needed = layers.needed()
@@ -153,7 +153,7 @@ async def delete_layers(
 async def delete_records_of_nothing(services: Services, lock: PoolLock, layers: PoolLayers) -> None:
     """Delete the records of layers, volumes, directories and disks that the pool does not have.
 
-    A killed job leaves some, and somebody who deletes a volume without virtlayer.
+    A killed job leaves such records, and so does deleting a volume without virtlayer.
 
     Raises:
         VirtlayerError: The pool cannot be read or written.
@@ -188,10 +188,10 @@ async def _delete(services: Services, lock: PoolLock, doomed: tuple[str, ...]) -
 def _without_versions(
     record: ImageRecord | None, deleted: Collection[str], needed: Collection[str]
 ) -> ImageRecord | None:
-    """Leave out the versions that lack a volume now, or have nothing of their own."""
+    """Leave out the versions that lack a volume, or have no volume of their own."""
     if record is None:
         return None
     whole = without(record, deleted)
-    # One that is a part of an image by now has nothing of its own that could be deleted later.
+    # A version that is part of an image has no volume of its own that could be deleted later.
     former = tuple(one for one in whole.former if one.kept or one.volume not in needed)
     return dataclasses.replace(whole, former=former)

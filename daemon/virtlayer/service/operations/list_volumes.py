@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Lists what virtlayer has made in a pool: layers, and what was made of images."""
+"""Lists the volumes that virtlayer has made in a pool: layers, and volumes made of images."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class ListedVolume:
         kind: A layer, volume, directory or disk.
         image: The name of the image that it was made of; "" for a layer.
         format: By libvirt's probe, such as qcow2; dir for a directory.
-        size: What it takes of the pool, in bytes; 0 for a directory, whose files are not counted.
+        size: The space that it uses, in bytes; 0 for a directory, whose files are not counted.
     """
 
     name: str

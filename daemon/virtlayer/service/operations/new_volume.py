@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a caller can ask of a new writable volume, in CreateVolume and in Pull alike."""
+"""The request for a new writable volume, in CreateVolume and in Pull."""
 
 import asyncio
 import dataclasses
@@ -20,14 +20,14 @@ _PASSWORD_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewVolume:
-    """A volume that shall be made; ``repr()`` shows no secret.
+    """A requested volume; ``repr()`` shows no secret.
 
     Attributes:
-        name: Its name in the pool, to the letter.
+        name: Its exact name in the pool.
         size: Virtual size in bytes; None for the image's.
         grow_filesystem: Whether the file system becomes as large.
-        root_password: In clear.
-        root_password_fd: A descriptor that gives it; it stays the caller's to close.
+        root_password: The password of root in clear text.
+        root_password_fd: A descriptor to read it from; the caller closes it.
         ssh_authorized_keys: Public keys for root.
         hostname: The machine's name.
         uid_map: Ranges of user ids.
@@ -58,11 +58,11 @@ class NewVolume:
         _ = self._without_password(None)
 
     def size_on(self, image_size: int, image: str) -> int:
-        """The virtual size, in bytes, for a volume on an image.
+        """Return the virtual size, in bytes, for a volume on an image.
 
         Args:
-            image_size: The image's, in bytes.
-            image: Its name, for the error.
+            image_size: The size of the image, in bytes.
+            image: The name of the image, for the error.
 
         Raises:
             InvalidArgument: It is smaller than the image.
@@ -76,25 +76,25 @@ class NewVolume:
         return size
 
     async def settled(self, deadline: float) -> "NewVolume":
-        """Read what the descriptor gives, while it is open.
+        """Read the password from the descriptor, while it is open.
 
         Args:
             deadline: From ``secrets_deadline``.
 
         Raises:
-            InvalidArgument: It gives no password.
+            InvalidArgument: It does not give a password.
         """
         password = await self._password(deadline)
         return dataclasses.replace(self, root_password=password, root_password_fd=None)
 
     async def customization(self, size: int) -> Customization:
-        """What is to be changed in the volume.
+        """Return the customization of the volume.
 
         Args:
             size: The virtual size in bytes.
 
         Raises:
-            InvalidArgument: The password is none.
+            InvalidArgument: The password is invalid.
         """
         assert self.root_password_fd is None, "its secrets were not read"
         changes = self._without_password(size if self.grow_filesystem else None)

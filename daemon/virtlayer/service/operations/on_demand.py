@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A worker that is started when it is known to be needed, which for many jobs is never."""
+"""Starts a worker only when it is needed; many jobs need none."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -9,7 +9,7 @@ from virtlayer.cancellation import settled
 
 
 class OnDemand[Process]:
-    """Stands for a worker; the process ends with the context, if it was started.
+    """A worker that is started on demand; the process ends with the context.
 
     Args:
         started: Runs the worker.
@@ -36,8 +36,8 @@ class OnDemand[Process]:
             self._life = asyncio.create_task(self._live(), name="worker on demand")
 
     def let_go(self) -> None:
-        """Say that it is no longer needed: the process ends while the caller does the rest."""
-        # Once only: a second cancellation would take the process for gone before it is.
+        """Stop the worker without waiting; the caller goes on while the process ends."""
+        # Once only: after a second cancellation, the process would seem to have ended too early.
         if self._life is not None and not self._life.cancelling():
             self._life.cancel()
 

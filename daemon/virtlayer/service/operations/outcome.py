@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What became of an image of a pool, in one word for the user."""
+"""The outcome of a pull or update, in one word for the user."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ from virtlayer.service.catalog.catalog import CatalogImage
 
 
 class Outcome(StrEnum):
-    """What became of it."""
+    """The outcome for one image."""
 
     NEW = "new"  # the pool had no image of that name
     UPDATED = "updated"  # another version of the same source had the name
@@ -19,11 +19,11 @@ class Outcome(StrEnum):
 
 
 def outcome_of(before: CatalogImage | None, after: CatalogImage, *, layers_built: int) -> Outcome:
-    """Tell what a pull changed.
+    """Determine what a pull has changed.
 
     Args:
-        before: What the name stood for when the job began; None if for nothing.
-        after: What it stands for now.
+        before: The image that had the name when the job began; None if there was none.
+        after: The image that has the name now.
         layers_built: How many layers the job has built.
     """
     if before is None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Passwords as /etc/shadow has them, made by the system's libcrypt (crypt(3), crypt(5)).
+"""Hashes passwords for /etc/shadow with the system's libcrypt (crypt(3), crypt(5)).
 
-Python has had no binding of its own since 3.13. The clear text stays in this process: what the
-layer worker and the volume get is the hash.
+Python has had no binding of its own since 3.13. The clear text stays in this process: the layer
+worker and the volume get the hash only.
 """
 
 import ctypes
@@ -16,15 +16,15 @@ musl (Alpine) and old glibc do not know yescrypt. Twenty times its usual rounds 
 _LIMIT = 511
 """Bytes that libcrypt takes (CRYPT_MAX_PASSPHRASE_SIZE, with the NUL)."""
 _FAILURE = b"*"
-"""How a result begins that is no hash (crypt(3))."""
+"""The prefix of a result that is not a hash (crypt(3))."""
 
 
 def hash_password(password: str) -> str:
     """Hash a password, with a new salt.
 
     Raises:
-        InvalidArgument: It cannot be a password; the message does not show it.
-        Internal: libcrypt is not there, or does not know the method.
+        InvalidArgument: It is not a valid password; the message does not show it.
+        Internal: libcrypt is not installed, or does not support the method.
     """
     phrase = _checked(password)
     try:
@@ -63,7 +63,7 @@ def _salt(library: ctypes.CDLL) -> bytes:
     ]
     generate.restype = ctypes.c_char_p
     output = ctypes.create_string_buffer(256)
-    # Without random bytes of ours it takes the kernel's.
+    # Without random bytes of ours, libcrypt uses those of the kernel.
     return generate(_METHOD, _ROUNDS, None, 0, output, len(output)) or b""
 
 
@@ -81,7 +81,7 @@ def _crypt(library: ctypes.CDLL, phrase: bytes, salt: bytes) -> bytes:
         return crypt(phrase, salt, ctypes.byref(data), ctypes.byref(size)) or b""
     finally:
         if data.value is not None:
-            ctypes.memset(data, 0, size.value)  # the phrase is in there
+            ctypes.memset(data, 0, size.value)  # it contains the password
             _free(data)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Updates the configured images, one after the other, and lets old versions go.
+"""Updates the configured images, one after the other, and deletes old versions.
 
-An image whose digest is the same costs one request for its manifest and one for its config. One
-that moved is pulled, and its name then means the new image, in one transaction. Machines stay on
-the layers that they have: what it was before becomes a former version, which goes when it is not to
-be kept and nothing uses it any more.
+An unchanged image needs one request for its manifest and one for its config. A changed image is
+pulled, and its name is then assigned to the new image in one transaction. Machines keep using the
+old layers: the old image becomes a former version. It is deleted when it is not to be kept and
+nothing uses it.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulateRequest:
-    """What to update.
+    """A request to update images.
 
     Attributes:
         due: Only images whose refresh interval is over, or whose last attempt failed.
@@ -43,20 +43,20 @@ class PopulateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulatedImage:
-    """What became of one configured image.
+    """The result for one configured image.
 
     Attributes:
         file: Its file in images.d.
-        pool: The pool; "" if the file is wrong.
+        pool: The pool; "" if the file is invalid.
         name: The name there; "" if unknown.
         source: The reference; "" if unknown.
-        outcome: What was done.
+        outcome: The change.
         digest: Of the manifest; "" if there is no image.
-        layers_built: How many layers are new.
+        layers_built: The number of new layers.
         bytes_downloaded: Compressed bytes that came from the source.
         removed: The volumes of old versions that were deleted.
         error: The name of the error; "" if none.
-        message: What went wrong. Old versions that cannot be removed are no failure of the image.
+        message: The error message. A failure to remove old versions is not an error of the image.
     """
 
     file: Path
@@ -74,7 +74,7 @@ class PopulatedImage:
 
 @dataclass(frozen=True, slots=True)
 class Populated:
-    """What became of every configured image."""
+    """The results for all configured images."""
 
     images: tuple[PopulatedImage, ...]
 
@@ -100,7 +100,7 @@ async def _brought_up_to_date(
         populated = await _pulled(services, image, image.request, job)
     except VirtlayerError as error:
         populated = _failed(image, error)
-    except Exception:  # a defect that one image meets must not stop the others
+    except Exception:  # an internal error with one image must not stop the others
         _log.exception("Job %d had an internal error with the image of %s.", job.id, image.file)
         populated = _failed(image, defect(f"job {job.id} ({image.file})"))
     await services.catalog.visited(
@@ -119,7 +119,7 @@ async def _is_due(services: Services, image: ConfiguredImage) -> bool:
     visit = await services.catalog.visit(image.pool, image.name)
     if visit is None or visit.error:
         return True
-    # A visit in the future is one before the clock was set back: it says nothing.
+    # A visit in the future was before the clock was set back, so it is ignored.
     return not visit.at <= _now() < visit.at + image.interval * _SECOND
 
 

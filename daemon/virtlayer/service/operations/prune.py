@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Deletes the layer volumes of a pool that nothing needs, or says which they are."""
+"""Deletes the layer volumes of a pool that nothing needs, or lists them."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ from virtlayer.service.operations.services import Services
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneRequest:
-    """Where to prune.
+    """A request to prune a pool.
 
     Attributes:
         pool: The name of the pool.
-        dry_run: Only say what would go.
+        dry_run: Only list the volumes that would be deleted.
     """
 
     pool: PoolName
@@ -32,8 +32,8 @@ async def prune(services: Services, request: PruneRequest, _job: Job) -> Freed:
     """Delete what no image, kept version, overlay, domain or running job needs.
 
     Raises:
-        InUse: There is something of which it cannot be told what it needs; nothing was deleted.
-        VirtlayerError: The pool cannot be looked at, or a volume cannot be deleted.
+        InUse: It cannot be determined which layers are in use; nothing was deleted.
+        VirtlayerError: The pool cannot be read, or a volume cannot be deleted.
     """
     pool = await services.pools.get(request.pool)
     if not request.dry_run:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pulls an image into a pool, in whichever format is asked for."""
+"""Pulls an image into a pool, in the requested format."""
 
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
@@ -15,7 +15,7 @@ async def pull_image(
     """Pull an image into a pool.
 
     Raises:
-        VirtlayerError: It did not work; which one says why.
+        VirtlayerError: It failed; the class says why.
     """
     match request:
         case PullRequest():

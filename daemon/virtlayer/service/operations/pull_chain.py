@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pulls an image into a pool: the volumes that are missing there, and a line in the catalog.
+"""Pulls an image into a pool: builds missing volumes and records the image.
 
-Most pulls find that nothing has changed, and only wait: for skopeo to start, for the registry, for
-libvirt. So skopeo starts while the pool is looked up, and what the image was at its last pull is
-looked for in the pool while the registry is asked what it is now. An image that the catalog does
-not know will most likely have layers to apply: then the layer worker starts meanwhile as well.
+Most pulls find that nothing has changed, and only wait for skopeo, the registry and libvirt. So
+skopeo starts while the pool is looked up. The volumes of the last pull are looked for in the pool
+while the registry is asked for the present manifest. An image that is not in the catalog most
+likely has layers to apply, so the layer worker starts at the same time, too.
 """
 
 import contextlib
@@ -54,23 +54,23 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """What to pull, and into which pool.
+    """A request to pull an image.
 
     Attributes:
         source: The image.
         pool: The name of the pool.
-        name: What the image is called there; None for a name after the source.
-        platform: Which of its platforms; None for this host's.
+        name: The name of the image in the pool; None for a name from the source.
+        platform: The platform of the image; None for this host's.
         access: Credentials and trust.
         cache: Whether downloaded blobs are kept.
-        size: Virtual size of the volumes in bytes; None for the settings' one.
+        size: Virtual size of the volumes in bytes; None for the size in the settings.
         keep: How many former versions of the name are kept; None to keep those that are kept now,
             and not the one that this pull may replace.
         volume: A writable volume to be made on the image; None for none.
-        replacing: What may lose the name to this image.
+        replacing: How much this image may replace.
 
     Raises:
-        InvalidArgument: No volume can have this size.
+        InvalidArgument: The size is invalid.
     """
 
     source: Reference
@@ -86,7 +86,7 @@ class PullRequest:
 
     @property
     def image_name(self) -> ImageName:
-        """What the image is called in the pool."""
+        """The name of the image in the pool."""
         return self.source.short_name if self.name is None else self.name
 
     def __post_init__(self) -> None:
@@ -99,18 +99,18 @@ class PullResult:
     """The result of a pull.
 
     Attributes:
-        outcome: What the pull has changed.
-        digest: Of the image's manifest.
+        outcome: The change by the pull.
+        digest: The digest of the image's manifest.
         image: Its number in the catalog.
         name: Its name in the pool.
-        volume: The volume that was asked for; the image's top volume if none was.
-        path: Where that is.
+        volume: The requested volume; the image's top volume if none was requested.
+        path: The path of that volume.
         volume_created: Whether that is a new writable volume.
         volumes: The names of the image's volumes, base first.
         layers_built: How many layers this job has built.
-        layers_reused: How many the pool had.
+        layers_reused: How many layers the pool had.
         bytes_downloaded: Compressed bytes that came from the source.
-        platform: What the image is for.
+        platform: The platform of the image.
         container_disk: Whether the image carries a machine's disk, by its config or by the layers
             that this job has built.
     """
@@ -131,21 +131,21 @@ class PullResult:
 
 
 async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
-    """Pull an image into a pool. What the pool has is neither downloaded nor built.
+    """Pull an image into a pool. Layers that the pool has are neither downloaded nor built.
 
-    Layers that belong to others are downloaded all the same, and not built (``belonging``).
+    Layers with other owners are downloaded nevertheless, but not built (``belonging``).
 
     Raises:
-        VirtlayerError: It did not work; which one says why. Finished volumes and blobs stay.
+        VirtlayerError: It failed; the class says why. Finished volumes and blobs are kept.
     """
     return await _Pull(services, request, job).run()
 
 
 def check_volume_size(settings: Settings, request: PullRequest) -> None:
-    """Check the size of the volume that is asked for against that of the image.
+    """Check the requested size of the volume against that of the image.
 
     Raises:
-        InvalidArgument: It is smaller.
+        InvalidArgument: The requested size is smaller.
     """
     if request.volume is not None:
         image_size = request.size or settings.storage.virtual_size
@@ -154,12 +154,12 @@ def check_volume_size(settings: Settings, request: PullRequest) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What is found out about the pool while skopeo starts.
+    """The state of the pool, which is determined while skopeo starts.
 
     Attributes:
-        claim: Of the job, in that pool; on the volumes that the name stands for now.
-        former: Those of them that are there.
-        before: What the catalog says of the name; None if it stands for nothing yet.
+        claim: The claim of the job on the volumes of the image that has the name now.
+        former: The volumes among these that exist.
+        before: The image that has the name in the catalog; None if there is none.
     """
 
     claim: Claim
@@ -184,7 +184,7 @@ class _Pull:
             meanwhile(self._prepare(life)) as preparing,
             self._source(preparing) as source,
         ):
-            # The cheap question first: a pool that is not there needs no registry.
+            # The cheap check first: without the pool, the registry need not be asked.
             prepared = await preparing
             async with WorkerOnDemand(
                 self._services.keeper.programs, self._services.settings.layer
@@ -199,7 +199,7 @@ class _Pull:
                 return await self._pull_opened(prepared, opened, belonging, worker)
 
     async def _prepare(self, life: contextlib.AsyncExitStack) -> _Prepared:
-        """Claim the volumes that the name stands for now, and look for them, while skopeo starts.
+        """Claim and look for the present volumes of the name, while skopeo starts.
 
         Args:
             life: Ends the claim.
@@ -219,7 +219,7 @@ class _Pull:
 
     @contextlib.asynccontextmanager
     async def _source(self, usable: Awaitable[_Prepared]) -> AsyncIterator[Source]:
-        """Start the source; what is wrong with the pool is told before what is wrong with that."""
+        """Start the source; an error of the pool is reported before an error of the source."""
         request, services = self._request, self._services
         async with contextlib.AsyncExitStack() as life:
             try:
@@ -341,7 +341,7 @@ class _Pull:
     async def _record_owners(
         self, claim: Claim, plan: Iterable[PlannedVolume], belonging: Belonging
     ) -> None:
-        """Record whom layers belong to that the pool had, and that were downloaded all the same."""
+        """Record the owners of layers that the pool had, and that were downloaded nevertheless."""
         for planned in plan:
             if not planned.is_recompressed and not self._services.session:
                 await record_layer(self._services.records, claim, planned, belonging)
@@ -365,7 +365,7 @@ class _Pull:
         )
 
     async def _check_replacing(self, plan: tuple[PlannedVolume, ...], image: Image) -> None:
-        """See early that the name is not another's; it is seen for certain late (``_put``)."""
+        """Check early that the name is free; ``_put`` checks it again under the lock."""
         pool = self._request.pool
         present = await self._services.catalog.get(pool, self._name)
         if present is not None:

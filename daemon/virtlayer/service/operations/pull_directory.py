@@ -38,8 +38,8 @@ async def pull_directory(
 
     Raises:
         PoolUnsupported: Others could use the programs and devices of the image in that pool.
-        InvalidArgument: The caller asks for owners that only root could give.
-        VirtlayerError: It did not work; which one says why. Nothing is left then but blobs.
+        InvalidArgument: The caller requests owners that only root could set.
+        VirtlayerError: It failed; the class says why. Only blobs are left then.
     """
     return await _PullDirectory(services, request, job).run()
 
@@ -70,7 +70,7 @@ class _PullDirectory(WholeImagePull):
 
     @property
     def _id_base(self) -> int | None:
-        """What the image's id 0 becomes, if its ids are mapped for a container."""
+        """Return the host ID of the image's ID 0, if IDs are mapped for a container."""
         return self.services.settings.directory.id_base if self.request.id_map else None
 
     @property
@@ -126,7 +126,7 @@ class _PullDirectory(WholeImagePull):
             return await worker.finish(f"The image {subject}")
 
     async def _customize(self, staging: Staging) -> int:
-        """Change what is in the directory; return how many devices were removed."""
+        """Customize the directory; return the number of removed devices."""
         customization = await self.request.volume.customization(0)
         if self._id_base is not None:
             ids = (IdRange(0, self._id_base, CONTAINER_IDS),)

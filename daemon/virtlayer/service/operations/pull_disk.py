@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pulls the disk that an image carries into a pool, as KubeVirt publishes machines.
+"""Pulls the disk in an image (a containerDisk of KubeVirt) into a pool.
 
 The disk is a file in /disk of the image's file system, or the one file of an artifact.
 """
@@ -26,7 +26,7 @@ from virtlayer.service.workers.disk import DiskWorker, FoundDisk
 from virtlayer.service.workers.disk_inspection import inspect_disk
 
 _SEEN_AS = {"qcow2": ("qcow2",), "raw": ("raw", "iso")}
-"""What libvirt may take a disk of a format for: what it calls iso is raw."""
+"""Formats that libvirt may report for a disk: it calls some raw disks iso."""
 
 
 async def pull_disk(services: Services, request: WholeImageRequest, job: Job) -> WholeImageResult:
@@ -34,8 +34,8 @@ async def pull_disk(services: Services, request: WholeImageRequest, job: Job) ->
 
     Raises:
         InvalidArgument: The image has no disk, or more than one.
-        MalformedLayer: The disk refers to other files, or is none.
-        VirtlayerError: It did not work; which one says why. Nothing is left then but blobs.
+        MalformedLayer: The disk refers to other files, or is not a disk image.
+        VirtlayerError: It failed; the class says why. Only blobs are left then.
     """
     return await _PullDisk(services, request, job).run()
 

@@ -16,16 +16,16 @@ from virtlayer.service.operations.layers import (
 from virtlayer.service.operations.services import Services
 
 _USERS_NAMED = 10
-"""More of them would make no message that anybody reads."""
+"""A longer list would make the message hard to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveRequest:
-    """What to remove.
+    """A request to remove an image.
 
     Attributes:
         pool: The name of the pool.
-        image: The name of the image there.
+        image: The name of the image in the pool.
     """
 
     pool: PoolName
@@ -35,13 +35,13 @@ class RemoveRequest:
 async def remove(services: Services, request: RemoveRequest, _job: Job) -> Freed:
     """Forget an image and its former versions, and delete the layers that nothing else needs.
 
-    Layers of former versions that machines still use stay; prune deletes them later.
+    Layers of former versions that machines still use are kept; prune deletes them later.
 
     Raises:
         ImageNotFound: The pool has no image of that name.
         InUse: Something uses a layer that only this image has; the message names it.
-        VirtlayerError: The pool cannot be looked at, or a volume cannot be deleted. In the second
-            case the image is forgotten, and prune deletes what is left.
+        VirtlayerError: The pool cannot be read, or a volume cannot be deleted. In the second case
+            the image is forgotten, and prune deletes what is left.
     """
     pool = await services.pools.get(request.pool)
     async with services.claims.locked(pool) as lock:

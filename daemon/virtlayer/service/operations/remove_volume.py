@@ -17,11 +17,11 @@ from virtlayer.service.operations.services import Services
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveVolumeRequest:
-    """What to remove.
+    """A request to remove a volume.
 
     Attributes:
         pool: The name of the pool.
-        volume: The name of the volume there.
+        volume: The name of the volume in the pool.
 
     Raises:
         InvalidArgument: It is the name of a layer.
@@ -43,8 +43,8 @@ async def remove_volume(services: Services, request: RemoveVolumeRequest, _job: 
 
     Raises:
         VolumeNotFound: The pool has no such volume, or virtlayer did not make it.
-        InUse: An overlay, a domain or a running job uses it; the message names one.
-        VirtlayerError: The pool cannot be looked at, or the volume cannot be deleted.
+        InUse: An overlay, a domain or a running job uses it; the message names the user.
+        VirtlayerError: The pool cannot be read, or the volume cannot be deleted.
     """
     pool = await services.pools.get(request.pool)
     async with services.claims.locked(pool) as lock:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes the records of a pool say what the pool holds.
+"""Updates the records of a pool from its volumes.
 
-Layer volumes are known by their names and what they are based on: those without a record get one,
-and records of those that the pool lost are deleted, with the images that needed them. Which image
-a layer belongs to, only the record of the image says. If that is lost, a pull makes it again, which
-builds nothing that is there. Volumes that running jobs claim are left to these jobs.
+Layer volumes are recognized by their names and backing volumes. A layer without a record gets one.
+The records of missing layers are deleted, with the images that need them. Only the record of an
+image says which layers belong to it. If that record is lost, a pull writes it again and reuses
+existing layers. Volumes that running jobs claim are ignored.
 """
 
 import logging
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescanRequest:
-    """Where to look.
+    """A request to rescan a pool.
 
     Attributes:
         pool: The name of the pool.
@@ -38,14 +38,14 @@ class RescanRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescanned:
-    """What the records did not say.
+    """The differences between the records and the pool.
 
     Attributes:
         found: The layer volumes that have records now.
         lost: The layer volumes whose records were deleted.
         images_lost: The names of the images whose records were deleted.
-        orphans: How many of the pool's layer volumes belong to no image: a pull of theirs says
-            whose they are, and prune deletes them.
+        orphans: How many layer volumes belong to no image: a pull of their image assigns them
+            again, and prune deletes them.
     """
 
     found: tuple[str, ...]
@@ -59,7 +59,7 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
 
     Raises:
         PoolNotFound: Neither libvirt nor the catalog has such a pool.
-        PoolInactive: The pool is not started: nobody knows what it holds.
+        PoolInactive: The pool is not started, so its content is unknown.
         VirtlayerError: libvirt cannot look at the pool.
     """
     try:
@@ -69,7 +69,7 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
         if forgotten is None:
             raise
         return forgotten
-    # Jobs that run now may end before the comparison: what they claim may come meanwhile.
+    # Jobs that run now may end before the comparison: the volumes that they claim may appear.
     async with services.claims.locked(pool) as lock:
         await services.records.synchronize_locked(lock)
         await services.pools.refresh(pool)
@@ -102,12 +102,11 @@ async def _forget_volumes(services: Services, lock: PoolLock, there: Collection[
 
 
 async def _compared(services: Services, lock: PoolLock, layers: Collection[str]) -> Rescanned:
-    """Make the records say what the pool holds.
+    """Update the records from the volumes of the pool.
 
     Args:
         services: The daemon's parts.
-        lock: Of the pool. Whether it has the volumes that running jobs claim, and the records of
-            them, these jobs see to.
+        lock: The lock of the pool. Running jobs write the records of the volumes that they claim.
         layers: The layer volumes of the pool.
     """
     pool, claimed, records = lock.pool.name, lock.claimed, services.records

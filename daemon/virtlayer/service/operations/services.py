@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the operations work with; the composition root puts it together."""
+"""The parts that the operations use; the composition root creates them."""
 
 import os
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ class Services:
     """The parts of a running daemon.
 
     Attributes:
-        settings: Of the daemon.
-        libvirt_uri: Of the libvirt whose pools these are.
+        settings: The settings of the daemon.
+        libvirt_uri: The URI of the libvirt that has the pools.
         session: Whether it serves a user on a session bus.
-        workspace: What opening an image needs.
+        workspace: The directories and limits for opening images.
         keeper: The process that has access to the pools.
         sweeper: Removes leftovers from those pools.
-        chains: Builds in those pools.
+        chains: Builds chains in those pools.
         cache: The downloaded blobs.
-        catalog: What the pools hold.
-        records: What the pools say about that; changed by the operations.
+        catalog: The contents of the pools.
+        records: The records in the pools; changed by the operations.
         jobs: The engine.
     """
 
@@ -64,7 +64,7 @@ class Services:
 
 
 def trusted_uid(*, session: bool) -> int:
-    """The uid of the one user who may do and see everything, in any amount.
+    """Return the uid of the user without restrictions and quotas.
 
     Args:
         session: Whether the daemon serves a user on a session bus.

@@ -2,11 +2,11 @@
 """Shares the volumes of layers that other images have in another compression.
 
 The id of a volume names the blob that it was built from, so the same layer, compressed by another
-program, would be built once more. A volume with the same diff ids is shared nevertheless when this
-service has seen for itself that the blob which it was built from unpacks to the diff id: the word
-of the worker that built it is not enough (``chain.identity``). That takes the blob, so it must
-still be in the cache. And the pull must be one that may use that blob: it has another one, and by
-downloading that, it would not prove that it may have this one.
+program, would be built again. A volume with the same diff ids is shared nevertheless if this
+service has verified that its blob unpacks to the diff id: the report of the worker that built it is
+not sufficient (``chain.identity``). The verification needs the blob, so it must still be in the
+cache. The pull must also be allowed to use that blob: downloading its own blob would not prove that
+it has access to the other one.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ class SharedPlanning:
 
     Args:
         services: The daemon's parts.
-        belonging: What the pull may use.
-        claim: That of the pull; it gets the names of the volumes that are found.
-        size: Of the volumes, in bytes.
+        belonging: The content that the pull may use.
+        claim: The claim of the pull; the volumes that are found are added to it.
+        size: The virtual size of the volumes, in bytes.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class SharedPlanning:
         self._claim = claim
 
     async def plan(self, layers: Sequence[Layer]) -> tuple[PlannedVolume, ...]:
-        """Plan the volumes of an image, base first; those that can be shared are in the pool.
+        """Plan the volumes of an image, base first, with volumes of the pool that can be shared.
 
         Args:
-            layers: The image's, base first.
+            layers: The layers of the image, base first.
         """
         limit = self._services.settings.storage.depth_limit
         blobs = [layer.digest for layer in layers]
@@ -94,16 +94,16 @@ class SharedPlanning:
         return await self._services.pools.volume(self._pool, volume.name) is not None
 
     async def _is_right(self, planned: PlannedVolume, volume: LayerRecord) -> bool:
-        """Whether each blob of a volume is the planned one, or unpacks to the same."""
+        """Return whether each blob of a volume is the planned one, or unpacks to the same."""
         for layer, built in zip(planned.layers, volume.layers, strict=True):
             if layer.digest != built.blob and not await self._unpacks(built, volume):
                 return False
         return True
 
     async def _unpacks(self, layer: BuiltLayer, volume: LayerRecord) -> bool:
-        """Whether a blob is known to unpack to its diff id, or is found to do so now."""
+        """Return whether a blob unpacks to its diff id; verify it if that is not known."""
         known = self._services.catalog.layers
-        # What is not compressed was compared as a blob.
+        # Uncompressed content was already verified as a blob.
         if layer.blob == layer.diff_id or await known.is_confirmed(layer.blob, layer.diff_id):
             return True
         digest = await self._unpacked_digest(layer)
@@ -125,9 +125,9 @@ class SharedPlanning:
         return False
 
     async def _unpacked_digest(self, layer: BuiltLayer) -> str | None:
-        """What a blob unpacks to; None if the cache does not have it, or if that is not found."""
+        """Return the diff id of a blob; None if it is not cached or cannot be unpacked."""
         if not await self._belonging.may_use([layer.blob]):
-            # The pool says that it may be used, but the cache is not the pool's.
+            # The pool's records allow its use, but they do not count for the cache.
             return None
         blob = Layer(layer.blob, layer.bytes, "", layer.diff_id)
         async with self._services.cache.cached(blob) as descriptor:
@@ -145,5 +145,5 @@ class SharedPlanning:
 
 
 def _without_layers(record: LayerRecord | None) -> LayerRecord | None:
-    """Forget what a volume was built from, because it is not true; the volume stays known."""
+    """Delete the wrong blobs from the record of a volume; the record itself is kept."""
     return None if record is None else dataclasses.replace(record, layers=())

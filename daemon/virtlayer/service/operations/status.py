@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How the configured images are: what is there of them, when that was seen, what went wrong."""
+"""Reports the status of the configured images: versions, last update and errors."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -15,20 +15,20 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatus:
-    """How one configured image is.
+    """The status of one configured image.
 
     Attributes:
         file: Its file in images.d.
-        pool: The pool; "" if the file is wrong.
+        pool: The pool; "" if the file is invalid.
         name: The name there; "" if unknown.
         source: The reference; "" if unknown.
-        digest: Of what the pool has; "" if it has no such image.
+        digest: The digest of the image in the pool; "" if it has no such image.
         pulled_at: When that was last pulled or confirmed, in microseconds since 1970; 0 for never.
         checked_at: When Populate last tried, in the same unit.
         due_at: When the refresh interval is over, in the same unit; 0 for now.
-        versions: How many former versions there are, kept or in use.
-        error: The name of the error that the last attempt met, or that the file has; "" if none.
-        message: What is wrong.
+        versions: The number of former versions that are kept or in use.
+        error: The name of the error of the last attempt or in the file; "" if none.
+        message: The error message.
     """
 
     file: Path
@@ -45,7 +45,7 @@ class ImageStatus:
 
 
 async def status(services: Services) -> tuple[ImageStatus, ...]:
-    """How every configured image is, by the names of the files."""
+    """Return the status of every configured image, by file name."""
     images = await asyncio.to_thread(configured_images, session=services.session)
     return tuple([await _status(services, image) for image in images])
 

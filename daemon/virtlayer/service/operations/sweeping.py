@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Removes what killed processes of any host left in a pool: at its first use, and by prune."""
+"""Removes leftovers of killed processes of any host from a pool: at first use, and by prune."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ class Sweeper:
                 await self.sweep(pool)
 
     async def sweep(self, pool: Pool) -> None:
-        """Sweep a pool, unless another process has its lock: then that is done another time."""
+        """Sweep a pool, unless another process has its lock; a later sweep does it then."""
         number = await self._pools.sweep(pool)
         if number is None:
             return

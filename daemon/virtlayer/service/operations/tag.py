@@ -14,13 +14,13 @@ from virtlayer.service.operations.services import Services
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagRequest:
-    """Which image, and its other name.
+    """A request to give an image another name.
 
     Attributes:
         pool: The name of the pool.
-        image: The name of the image there.
+        image: The name of the image in the pool.
         name: The other name.
-        replace: Whether another image may lose that name.
+        replace: Whether that name may be taken from another image.
     """
 
     pool: PoolName
@@ -30,12 +30,12 @@ class TagRequest:
 
 
 async def tag_image(services: Services, request: TagRequest) -> None:
-    """Let another name stand for an image, too.
+    """Assign another name to an image, too.
 
     Raises:
         ImageNotFound: The pool has no image of that name.
         ImageExists: The other name belongs to another image, which is not to be replaced.
-        VirtlayerError: There is no such pool that can be used.
+        VirtlayerError: The pool does not exist or cannot be used.
     """
     pool = await services.pools.get(request.pool)
     await services.records.synchronize(pool)

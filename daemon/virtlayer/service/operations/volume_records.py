@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How the record of a volume, directory or disk comes into its pool with it."""
+"""Writes the record of a new volume, directory or disk into its pool."""
 
 import contextlib
 from collections.abc import Coroutine
@@ -12,14 +12,14 @@ from virtlayer.service.synchronization.pool_records import PoolRecords
 
 
 class VolumeRecording:
-    """Writes the record of a volume that has its name in the pool since a moment ago.
+    """Writes the record of a volume that was just placed in the pool.
 
-    Not earlier: under this name, another host may have placed another volume.
+    It is not written earlier, because another host may place another volume of this name.
 
     Args:
         records: The records of the pools.
-        claim: Of the job.
-        record: What to record.
+        claim: The claim of the job.
+        record: The record.
     """
 
     def __init__(self, records: PoolRecords, claim: Claim, record: VolumeRecord) -> None:
@@ -34,7 +34,7 @@ class VolumeRecording:
             registering: Waits for libvirt.
 
         Raises:
-            VirtlayerError: What ``registering`` raises, or the record cannot be written.
+            VirtlayerError: ``registering`` failed, or the record cannot be written.
         """
         writing = self._records.put(self._claim, self._record)
         async with meanwhile(writing) as written:
@@ -48,6 +48,6 @@ class VolumeRecording:
         return registered
 
     async def _delete(self) -> None:
-        # What was wrong is said already. A record without a volume is deleted by the next prune.
+        # The first error is already reported. The next prune deletes a record without a volume.
         with contextlib.suppress(VirtlayerError):
             await self._records.delete(self._claim, self._record.kind, self._record.name)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pulls that make one volume of a whole image, without a chain: a directory, or a machine's disk.
 
-Such a volume is made anew every time, under a name that is free. It can be changed and deleted like
-any other; the images of the pool do not know of it.
+Each pull makes a new volume, under a name that is free. It can be changed and deleted like any
+other volume, and it is not listed as an image of the pool.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from virtlayer.service.source.skopeo import BlobStream, OpenImage, open_image
 
 
 class Format(StrEnum):
-    """What a pull makes of an image."""
+    """The format of the volume that a pull makes."""
 
     CHAIN = "qcow2"
     DIRECTORY = "dir"
@@ -44,21 +44,21 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeImageRequest:
-    """What to pull, and into which pool.
+    """A request to pull a whole image.
 
     Attributes:
         source: The image.
         pool: The name of the pool.
         format: A directory, or the disk in the image.
-        volume: The volume; of a disk, no more than its name.
-        name: What the image is called; None for a name after the source.
-        platform: Which of its platforms; None for this host's.
+        volume: The volume; for a disk, only its name.
+        name: The name of the image; None for a name from the source.
+        platform: The platform of the image; None for this host's.
         access: Credentials and trust.
         cache: Whether downloaded blobs are kept.
-        id_map: Whether a directory gets the ids of a user namespace, instead of the image's.
+        id_map: Whether a directory gets the IDs of a user namespace, instead of the image's.
 
     Raises:
-        InvalidArgument: The volume cannot be like that in this format.
+        InvalidArgument: The format does not support these options of the volume.
     """
 
     source: Reference
@@ -99,17 +99,17 @@ class WholeImageResult:
     """The result of a pull.
 
     Attributes:
-        digest: Of the image's manifest.
-        platform: What the image is for.
-        name: What the image is called.
+        digest: The digest of the image's manifest.
+        platform: The platform of the image.
+        name: The name of the image.
         volume: The volume.
-        path: Where that is.
-        format: Of the volume: dir, qcow2 or raw.
-        size: What a machine sees of a disk, in bytes; 0 for a directory.
+        path: The path of the volume.
+        format: The format of the volume: dir, qcow2 or raw.
+        size: The virtual size of a disk, in bytes; 0 for a directory.
         layers: How many layers the image has.
         bytes_downloaded: Compressed bytes that came from the source.
-        squashed: Whether everything in a directory belongs to the daemon's user, instead of who the
-            image says, and no program in it runs with its owner's rights.
+        squashed: Whether everything in a directory belongs to the daemon's user, instead of the
+            owners in the image, and setuid bits are dropped.
         skipped_devices: Devices that could not be made in a directory.
         skipped_attributes: Extended attributes that could not be set there.
     """
@@ -129,12 +129,12 @@ class WholeImageResult:
 
 
 class WholeImagePull:
-    """What the pulls of both formats do alike.
+    """The common steps of the pulls of both formats.
 
     Args:
         services: The daemon's parts.
         request: What to pull.
-        job: On whose behalf.
+        job: The job that pulls it.
     """
 
     def __init__(self, services: Services, request: WholeImageRequest, job: Job) -> None:
@@ -160,7 +160,7 @@ class WholeImagePull:
 
         Raises:
             VolumeExists: The name is not free.
-            VirtlayerError: There is no such pool that can be used.
+            VirtlayerError: The pool does not exist or cannot be used.
         """
         services, name = self.services, self.request.volume.name
         pool = await services.pools.get(self.request.pool)
@@ -180,13 +180,13 @@ class WholeImagePull:
         """Let libvirt find the volume, and record it; a job that fails or is cancelled leaves none.
 
         Args:
-            staging: Where it was placed from.
+            staging: The staging directory that it was placed from.
             placed: The volume.
-            formats: What libvirt may take it for.
+            formats: Formats that libvirt may report for it.
             recording: Records it.
 
         Raises:
-            VirtlayerError: libvirt does not see it, or sees something else, or the record cannot
+            VirtlayerError: libvirt does not find it or finds something else, or the record cannot
                 be written; the volume is removed then.
         """
         try:
@@ -234,13 +234,13 @@ class WholeImagePull:
     def recording(
         self, claim: Claim, kind: RecordKind, image: Image, *, id_base: int | None = None
     ) -> VolumeRecording:
-        """What records which image the volume was made of.
+        """Return the recording of the volume and of the image that it was made of.
 
         Args:
-            claim: Of the job.
-            kind: What the volume is.
+            claim: The claim of the job.
+            kind: The kind of the volume.
             image: The image.
-            id_base: What the id 0 of the image became, if its ids were mapped for a container.
+            id_base: The host ID of the image's ID 0, if IDs were mapped for a container.
         """
         record = VolumeRecord(
             kind=kind,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether a pool still has the layers of its images.
+"""Checks whether a pool still has the layers of its images.
 
-libvirt deletes a layer without asking who needs it, and so does anybody who can write in the pool's
-directory. A look at a pool asks for the files of all its layers, which is cheap, and lets libvirt
-describe those that are new or have changed since the look before; if these are many, some of them
-at each look. A layer whose header is intact and whose data are damaged is not found.
+libvirt deletes a layer without checking its users, and so can any user with write access to the
+pool's directory. A check looks for the files of all layers, which is cheap. libvirt then describes
+the layers that are new or have changed since the last check; if there are many, each check handles
+some of them. Damaged data behind an intact header are not detected.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,11 +18,11 @@ from virtlayer.service.chain.presence import check_layer
 from virtlayer.service.keeper.pools import Pools
 
 _DESCRIBED = 256
-"""Layers that libvirt describes for one look, which takes it 0.1 s."""
+"""Layers that libvirt describes for one check, which takes 0.1 s."""
 
 
 class Wholeness:
-    """Looks at the layers of pools.
+    """Checks the layers of pools.
 
     Args:
         pools: The pools.
@@ -33,20 +33,20 @@ class Wholeness:
         self._pools = pools
         self._uri = uri
         self._good: dict[str, dict[tuple[str, int], FileStamp]] = {}
-        """Files that are layers of these virtual sizes, for the UUID of each pool."""
+        """Files that are known to be layers of these virtual sizes, by the UUID of each pool."""
 
     async def look(self, pool_name: str, images: Collection[CatalogImage]) -> dict[str, str]:
-        """Look for the layers of the images of a pool.
+        """Check the layers of the images of a pool.
 
         Args:
             pool_name: The pool.
             images: Its images.
 
         Returns:
-            For each broken image, by its name, what is wrong and how to repair it.
+            For each broken image, by its name, the problem and how to repair it.
 
         Raises:
-            VirtlayerError: The pool cannot be looked at.
+            VirtlayerError: The pool cannot be read.
         """
         pool = await self._pools.get(pool_name)
         wanted = {(name, image.size) for image in images for name in image.volumes}
@@ -84,7 +84,7 @@ async def check_whole(
 
     Raises:
         VolumeNotFound: Some are missing.
-        VolumeExists: The top volume is damaged, or something else.
+        VolumeExists: The top volume is damaged or is not this layer.
     """
     files = await pools.files(pool, image.volumes)
     bad = set(image.volumes) - files.keys()
@@ -130,7 +130,7 @@ def _is_known(
 
 
 def _damage(volume: Volume, pool: Pool, virtual_size: int) -> str:
-    """What is wrong with a layer; "" if nothing is."""
+    """Return the problem of a layer; "" if there is none."""
     try:
         check_layer(volume, pool, virtual_size)
     except VolumeExists as error:
