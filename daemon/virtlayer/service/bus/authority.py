@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may do what: everything for the same user on a session bus, what polkit says on the system's.
+"""Authorizes calls: by the user on a session bus, by polkit on the system bus.
 
-A caller is asked about by its unique name on the bus, which no other connection ever gets.
+polkit identifies a caller by its unique name on the bus, which is never reused.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.visibility import OrdinaryUser, SeesAll, Viewer
 
 _ANSWER_SECONDS = 20
-"""For polkit to run its rules; a call that waits without a limit would count without a limit."""
+"""Seconds for polkit to run its rules; a call counts in the quotas as long as it waits."""
 _ALLOW_USER_INTERACTION = 1
-"""Of CheckAuthorizationFlags."""
+"""A flag of CheckAuthorizationFlags."""
 
 
 class Action(StrEnum):
@@ -42,45 +42,45 @@ class Action(StrEnum):
 
 
 class Authority(Protocol):
-    """Decides, on one of the buses."""
+    """Authorizes calls on one bus."""
 
     async def admit(self, call: Call) -> None:
-        """Let a call in at all.
+        """Admit a call.
 
         Raises:
-            NotAuthorized: The caller is not served.
+            NotAuthorized: The service does not serve this caller.
         """
 
     async def authorize(self, call: Call, action: Action, details: Mapping[str, str]) -> None:
-        """Let a call do something.
+        """Authorize an action of a call.
 
         Args:
-            call: Whose caller is asked about; a person may be asked if the call allows it.
-            action: What it is about to do.
-            details: What rules and prompts can see of it.
+            call: The call; a prompt is possible if the call allows it.
+            action: The action.
+            details: The details that rules and prompts can see.
 
         Raises:
-            NotAuthorized: The caller may not.
+            NotAuthorized: The caller is not authorized.
         """
 
     async def allows(self, call: Call, action: Action, details: Mapping[str, str]) -> bool:
-        """Tell whether a call may do something, without asking a person.
+        """Return whether a call may do something, without prompting.
 
         Args:
-            call: Whose caller is asked about.
-            action: What it might do.
-            details: What rules can see of it.
+            call: The call.
+            action: The action.
+            details: The details that rules can see.
         """
 
     async def uid(self, call: Call) -> int:
         """Return the caller's uid."""
 
     async def viewer(self, call: Call) -> Viewer:
-        """Return who the caller is for what is not for everybody; nobody is asked anything."""
+        """Return the viewer for private values, without a prompt."""
 
 
 class SessionAuthority:
-    """On a session bus: the user of the daemon may do everything, others nothing."""
+    """The authority on a session bus: the daemon's user may do everything, others nothing."""
 
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
@@ -102,22 +102,22 @@ class SessionAuthority:
         return await self._callers.uid(call.sender)
 
     async def viewer(self, _call: Call) -> Viewer:
-        """Return one who sees everything, as everybody does who is admitted."""
+        """Return a viewer that sees everything: all admitted callers do."""
         return SeesAll()
 
 
 class SystemAuthority:
-    """On the system bus: root may do everything, for others polkit is asked."""
+    """The authority on the system bus: root may do everything, polkit decides for others."""
 
     def __init__(self, connection: Connection, callers: Callers) -> None:
         self._connection = connection
         self._callers = callers
 
     async def admit(self, call: Call) -> None:
-        """Admit everyone: reading is open."""
+        """Admit every caller: all users may read."""
 
     async def authorize(self, call: Call, action: Action, details: Mapping[str, str]) -> None:
-        """Allow what polkit allows. Without polkit, only root may do anything."""
+        """Authorize the action if polkit does. Without polkit, only root is authorized."""
         if await self.uid(call) == 0:
             return
         try:
@@ -142,7 +142,7 @@ class SystemAuthority:
             )
 
     async def allows(self, call: Call, action: Action, details: Mapping[str, str]) -> bool:
-        """Tell whether polkit allows it without a prompt. Without polkit, only root may do it."""
+        """Return whether polkit allows it without a prompt. Without polkit, only root may do it."""
         if await self.uid(call) == 0:
             return True
         try:
@@ -161,10 +161,10 @@ class SystemAuthority:
     async def _check(
         self, sender: str, action: Action, details: Mapping[str, str], *, interactive: bool
     ) -> tuple[bool, bool]:
-        """Whether polkit allows something, and whether it would after a prompt.
+        """Return whether polkit allows an action, and whether it would after a prompt.
 
         Raises:
-            BusError: polkit does not answer, or not in time where it asks nobody.
+            BusError: polkit does not answer, or without a prompt not in time.
         """
         question = [
             ["system-bus-name", {"name": Variant("s", sender)}],
@@ -174,7 +174,7 @@ class SystemAuthority:
             "",
         ]
         try:
-            # A person may take any time.
+            # A prompt may take any time.
             async with asyncio.timeout(None if interactive else _ANSWER_SECONDS):
                 [(allowed, challenge, _details)] = await self._connection.ask(
                     names.POLKIT_SERVICE,

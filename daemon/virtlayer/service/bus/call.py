@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One method call: who calls, what for, and the descriptors that came with it."""
+"""One method call: its caller, its message, and the descriptors that came with it."""
 
 import asyncio
 import contextlib
@@ -28,24 +28,24 @@ class StandardError(Exception):
 
 
 class Lease(Protocol):
-    """What a call has of the quotas of its caller."""
+    """The usage of the quotas of the caller by a call."""
 
     def move(self, holder: int) -> None:
         """Count it for this user.
 
         Raises:
-            Busy: The user has too much already.
+            Busy: The user has reached a quota.
         """
 
     def descriptors_closed(self, number: int) -> None:
-        """Give back so many descriptors."""
+        """Return this number of descriptors to the quota."""
 
     def call_ended(self) -> None:
-        """Give back the call."""
+        """Return the call to the quota."""
 
 
 class Call:
-    """A call that is being served. It owns the descriptors that nobody has taken yet."""
+    """A call that is being served. It owns the descriptors that were not taken out of it."""
 
     def __init__(self, message: Message) -> None:
         self.message = message
@@ -66,12 +66,12 @@ class Call:
 
     @property
     def interactive(self) -> bool:
-        """Whether the caller allows that a person is asked (ALLOW_INTERACTIVE_AUTHORIZATION)."""
+        """Whether the caller allows a prompt (ALLOW_INTERACTIVE_AUTHORIZATION)."""
         return bool(self.message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
 
     @property
     def open_descriptors(self) -> int:
-        """How many descriptors came with it that nobody has taken."""
+        """The number of descriptors that came with it and were not taken."""
         return sum(descriptor is not None for descriptor in self._descriptors)
 
     def lend_descriptor(self, index: int) -> int:
@@ -108,7 +108,7 @@ class Call:
         return descriptor
 
     def close(self) -> None:
-        """Close the descriptors that nobody took, and give back what is counted."""
+        """Close the descriptors that were not taken, and release the quotas."""
         left = [descriptor for descriptor in self._descriptors if descriptor is not None]
         self._descriptors.clear()
         self._close(left)
@@ -116,7 +116,7 @@ class Call:
             self.lease.call_ended()
 
     def _close(self, descriptors: list[int]) -> None:
-        """Close descriptors; they count until that has happened."""
+        """Close descriptors; they count in the quota until they are closed."""
         if self.lease is None:
             close_received(descriptors)
             return

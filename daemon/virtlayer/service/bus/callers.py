@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which user a connection belongs to, as the bus knows it from the socket.
+"""Determines the user of a connection, which the bus knows from the socket.
 
-The bus never gives a connection's unique name to another one, so the answer can be kept.
+The bus never reuses the unique name of a connection, so the answer can be cached.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ _KEPT = 1024
 
 
 class Callers:
-    """Remembers the users of connections."""
+    """Caches the users of connections."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -22,7 +22,7 @@ class Callers:
         self._asked: dict[str, asyncio.Task[int]] = {}
 
     def known_uid(self, sender: str) -> int | None:
-        """Return the uid of a connection if the bus has told it already."""
+        """Return the uid of a connection if it is cached."""
         return self._uids.get(sender)
 
     async def uid(self, sender: str) -> int:
@@ -37,7 +37,7 @@ class Callers:
         known = self._uids.get(sender)
         if known is not None:
             return known
-        # One question for all calls of a connection, which may come many at a time.
+        # One request for all calls of a connection, because many may arrive at a time.
         if sender not in self._asked:
             self._asked[sender] = asyncio.create_task(self._ask(sender), name=f"uid of {sender}")
         return await asyncio.shield(self._asked[sender])

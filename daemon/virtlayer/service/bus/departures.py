@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Ends work that is done for a caller alone when the caller leaves the bus."""
+"""Cancels work for one caller when the caller disconnects from the bus."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ from virtlayer.errors import Cancelled
 
 _BUS = (names.BUS_SERVICE, names.BUS_PATH, names.BUS_SERVICE)
 _RULE = f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg2=''"
-"""One for all callers, and only while there are some: a connection has 512 rules at most."""
+"""One match rule for all callers, only while needed: a connection has 512 rules at most."""
 
 
 class Departures:
-    """Hears from the bus who leaves it.
+    """Watches the bus for callers that disconnect.
 
     Args:
-        connection: The bus; its signals come here from now on.
+        connection: The bus; its signals are received from now on.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -32,13 +32,13 @@ class Departures:
 
     @contextlib.asynccontextmanager
     async def ending_with(self, caller: str) -> AsyncIterator[None]:
-        """Cancel the current task in the context when a caller leaves the bus.
+        """Cancel the current task in the context when a caller disconnects.
 
         Args:
             caller: The unique name of the caller's connection.
 
         Raises:
-            Cancelled: The caller has left already.
+            Cancelled: The caller has already disconnected.
         """
         task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"

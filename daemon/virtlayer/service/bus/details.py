@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What polkit's rules and prompts can see of a call: everything but secrets."""
+"""The details of a call for polkit's rules and prompts: everything but secrets."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ _GIVEN = "given"
 
 
 def details_of(options: object, **arguments: str) -> dict[str, str]:
-    """The arguments and options of a call as texts, by their names on the bus.
+    """Return the arguments and options of a call as texts, by their names on the bus.
 
-    Options that were not given are there with their defaults, where they have any. Of a descriptor
-    it is only told that it was given.
+    Omitted options are included with their defaults, if they have any. For a descriptor, the text
+    only says that it was passed.
 
     Args:
-        options: What ``parse_options`` returned.
-        arguments: What else is known of the call; more important than options of these names.
+        options: The result of ``parse_options``.
+        arguments: Further details of the call; they override options of these names.
     """
     assert dataclasses.is_dataclass(options)
     texts = {
@@ -42,5 +42,5 @@ def _text(value: object) -> str:
 
 
 def _part(value: object) -> str:
-    """One of several values; a range of ids as the command takes it."""
+    """Return the text of a value in a list; for a range of IDs as the command takes it."""
     return ":".join(str(number) for number in value) if isinstance(value, list) else str(value)

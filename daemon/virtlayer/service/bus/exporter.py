@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Serves objects on a connection: finds the method, runs it, and always answers."""
+"""Serves objects on a connection: finds the method, runs it, and always replies."""
 
 import asyncio
 import functools
@@ -33,9 +33,9 @@ from virtlayer.service.jobs.turns import Turns
 _log = logging.getLogger(__name__)
 
 _NOBODY_IN_PARTICULAR = -1
-"""The uid of all callers where they are not counted."""
+"""The uid of all callers if calls are not counted."""
 _LARGE_ANSWERS = 1
-"""Large answers that are made at a time: each takes memory, and the interpreter."""
+"""Large replies that are made at the same time: each takes memory and processor time."""
 
 type Admission = Callable[[Call], Awaitable[None]]
 
@@ -53,9 +53,9 @@ class Exporter:
     Args:
         connection: Where they are served.
         root: The path of the object that manages the others.
-        admit: Raises what a caller is told who is not served at all.
+        admit: Raises the error for a caller that is not served.
         quotas: Counts the calls of each user; None to take any number.
-        visibility: What callers may see.
+        visibility: The private values that callers may see.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class Exporter:
         """When the last call was answered, by the clock of the event loop."""
 
     def listen(self) -> None:
-        """Take in calls from now on."""
+        """Accept calls from now on."""
         self._connection.on_call = self._begin
 
     @property
     def calls(self) -> int:
-        """How many calls are being served."""
+        """The number of calls that are being served."""
         return len(self._calls)
 
     def export(self, path: str, *interfaces: Interface) -> None:
-        """Make an object appear, and announce it."""
+        """Add an object, and announce it."""
         own = {interface.interface: interface for interface in interfaces}
         if path == self._root:
             own[names.OBJECT_MANAGER] = self._manager
@@ -103,22 +103,20 @@ class Exporter:
             self._manager.announce_added(path, everything)
 
     def unexport(self, path: str) -> None:
-        """Make an object disappear, and announce it."""
+        """Remove an object, and announce it."""
         interfaces = self._tree.remove(path)
         for interface in interfaces.values():
             interface.unexported()
         self._manager.announce_removed(path, interfaces)
 
     def emit(self, path: str, interface: str, member: Signal, body: list[object]) -> None:
-        """Send a signal. One that cannot be sent is a defect, but no reason to stop a job."""
+        """Send a signal. A failure is an internal error, but does not stop a job."""
         try:
             signature, values = signature_of(member.carries), [wire_value(value) for value in body]
             self._connection.send(
                 Message.new_signal(path, interface, member.name, signature, values)
             )
-        except (
-            Exception
-        ):  # whatever does not fit into a message, the caller is in the midst of work
+        except Exception:  # any error: the job of the caller must go on
             _log.exception("The signal %s.%s could not be sent.", interface, member.name)
 
     def announce(self, path: str, interface: Interface, functions: frozenset[str]) -> None:
@@ -128,10 +126,10 @@ class Exporter:
         properties.announce_of(interface, functions)
 
     async def finish(self, patience: float) -> None:
-        """Wait for the calls that are being served; then cancel what is left.
+        """Wait for the calls that are being served; then cancel the remaining ones.
 
         Args:
-            patience: How many seconds to wait.
+            patience: The time to wait, in seconds.
         """
         if self._calls:
             _done, late = await asyncio.wait(self._calls, timeout=patience)
@@ -151,7 +149,7 @@ class Exporter:
             return
         task = self._loop.create_task(self._serve(call, interface, method))
         self._calls.add(task)
-        # Answered from outside: a task that is cancelled early never runs its own finally.
+        # The reply is sent here: a task that is cancelled early never runs its own finally.
         task.add_done_callback(functools.partial(self._end, call, method))
 
     async def _serve(self, call: Call, interface: Interface, method: Method) -> object:
@@ -197,7 +195,7 @@ class Exporter:
             elif call.wants_reply:
                 body = _body(method, result)
                 self._connection.reply(call.message, signature_of(method.gives), body)
-        except Exception as error:  # whatever it is, the caller gets an answer
+        except Exception as error:  # any error: the caller gets a reply
             self._refuse(call, error)
         else:
             self._close(call)

@@ -23,12 +23,12 @@ have 8 MiB."""
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What an object shows of an image.
+    """The data of an image object.
 
     Attributes:
         record: The image.
         former: The former versions of its name, the newest first.
-        broken: What is wrong with its layers and how to repair it; "" if nothing is known.
+        broken: The problem of its layers and how to repair it; "" if none is known.
     """
 
     record: CatalogImage
@@ -47,7 +47,7 @@ class ImageObject(Interface):
 
     @property
     def record(self) -> CatalogImage:
-        """What the catalog has of it."""
+        """The image as it is in the catalog."""
         return self._shown.record
 
     @property
@@ -56,7 +56,7 @@ class ImageObject(Interface):
         return self.record.pulled_by
 
     def update(self, shown: Shown) -> None:
-        """Show what the catalog has now, and tell what is new in it."""
+        """Set the present data of the catalog, and signal the changes."""
         if shown == self._shown:
             return
         before = self._values()
@@ -65,7 +65,7 @@ class ImageObject(Interface):
         self.announce(*(name for name, value in after.items() if value != before[name]))
 
     def _values(self) -> dict[str, object]:
-        """The values of the properties, by the names of the functions that read them."""
+        """Return the values of the properties, by the names of the functions that read them."""
         functions = [member.function for member in self.properties.values()]
         return {function: getattr(self, function)() for function in functions}
 
@@ -81,7 +81,7 @@ class ImageObject(Interface):
 
     @dbus_property("Source", "s", private=True)
     def source(self) -> str:
-        """Where it came from."""
+        """The source that it was pulled from."""
         return self.record.source
 
     @dbus_property("Digest", "s", private=True)
@@ -101,7 +101,7 @@ class ImageObject(Interface):
 
     @dbus_property("Architecture", "s")
     def architecture(self) -> str:
-        """The processor that it is for."""
+        """The processor architecture that it is for."""
         return self.record.architecture
 
     @dbus_property("Volume", "s")
@@ -122,12 +122,12 @@ class ImageObject(Interface):
 
     @method("GetConfig", gives={"config": "s"}, private=True)
     async def get_config(self, _call: Call) -> str:
-        """Return the OCI config, however large it is."""
+        """Return the OCI config of any size."""
         return self.record.config
 
     @dbus_property("PolicyScope", "s", private=True)
     def policy_scope(self) -> str:
-        """Which scope of the signature policy accepted it."""
+        """The scope of the signature policy that accepted it."""
         return self.record.policy_scope
 
     @dbus_property("UnsignedAccepted", "b")
@@ -147,12 +147,12 @@ class ImageObject(Interface):
 
     @dbus_property("Broken", "s")
     def broken(self) -> str:
-        """What is wrong with its layers."""
+        """The problem of its layers."""
         return self._shown.broken
 
     @dbus_property("FormerVersions", "a(sssttb)", private=True, bulky=True)
     def former_versions(self) -> tuple[tuple[str, str, str, int, int, bool], ...]:
-        """What the name stood for before, as long as it is not pruned."""
+        """The former versions of the name that are not pruned."""
         return tuple(
             (one.source, one.digest, one.volume, one.pulled_at, one.replaced_at, one.kept)
             for one in self._shown.former
@@ -169,12 +169,12 @@ class ImageObjects:
         self._objects: dict[int, ImageObject] = {}
         self._looks = Looks(self._look)
         self._broken: dict[str, dict[str, str]] = {}
-        """What is wrong with images, by pool and name, as of the last looks."""
+        """The problems of images, by pool and name, as of the last checks."""
         self._refreshing = asyncio.Lock()
-        """So that an older list does not come after a newer one."""
+        """Held so that an older list does not replace a newer one."""
 
     async def refresh(self) -> None:
-        """Make the objects those of the catalog."""
+        """Update the objects from the catalog."""
         async with self._refreshing:
             self._show(await self._images())
 
@@ -203,28 +203,28 @@ class ImageObjects:
         }
 
     async def look(self, pool: str) -> None:
-        """Look whether a pool, or every pool for the empty name, has the layers of its images."""
+        """Check the layers of the images of a pool; of every pool for an empty name."""
         await self._looks.at({record.pool for record in self.records(pool)})
 
     async def look_after_pull(self, pool: str) -> None:
-        """Look at a pool again if layers were missing there: a pull may have made them."""
+        """Check a pool again if layers were missing there: a pull may have built them."""
         if self._broken.get(pool):
             await self.look(pool)
 
     async def close(self) -> None:
-        """Look no longer."""
+        """Stop the checks."""
         await self._looks.close()
 
     async def _look(self, pool: str) -> None:
         try:
             broken = await self._wholeness.look(pool, self.records(pool))
         except VirtlayerError:
-            # What the pool has is not known: it is not active, or cannot be reached.
+            # The content of the pool is unknown: it is not active, or cannot be reached.
             broken = {}
         if broken != self._broken.get(pool, {}):
             self._broken[pool] = broken
             await self.refresh()
 
     def records(self, pool: str) -> list[CatalogImage]:
-        """Return the images of a pool, or of every pool for the empty name."""
+        """Return the images of a pool; of every pool for an empty name."""
         return [image.record for image in self._objects.values() if pool in {"", image.record.pool}]

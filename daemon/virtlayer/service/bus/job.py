@@ -34,17 +34,17 @@ class JobObject(Interface):
 
     @property
     def owners(self) -> Collection[int]:
-        """The user whose images it is about."""
+        """The owner of its images."""
         return (self._job.owner,)
 
     @method("Cancel")
     async def cancel(self, call: Call) -> None:
-        """End the job; one's own without further rights."""
+        """Cancel the job; callers need no authorization for their own jobs."""
         if await self._authority.uid(call) != self._job.started_by:
             await self._authority.authorize(
                 call,
                 Action.CANCEL_OTHERS,
-                # Not the source: the prompt shows this to somebody who may not see it.
+                # Not the source: the prompt shows this to users who may not see the source.
                 {
                     "job": str(self._job.id),
                     "kind": self._job.kind,
@@ -60,12 +60,12 @@ class JobObject(Interface):
         waits=True,
     )
     async def wait(self, call: Call) -> tuple[str, str, str, dict[str, Variant]]:
-        """Wait for the end of the job; its message and result are for those who may see them."""
-        # Asked before the wait: then the caller is still there, and an answer needs no polkit.
+        """Wait for the end of the job; its message and result only for permitted callers."""
+        # Checked before the wait, while the caller is connected; the reply then needs no polkit.
         viewer = await self._authority.viewer(call)
         is_open = await viewer.sees(self.owners)
         if not self._job.state.is_over:
-            # The calls of a user are limited: those of connections that have ended do not count.
+            # Calls of a user are limited, so a call ends when its caller disconnects.
             async with self._departures.ending_with(call.sender):
                 await self._job.wait()
         message, result = (self._job.message, self.result()) if is_open else ("", {})
@@ -73,50 +73,50 @@ class JobObject(Interface):
 
     @signal("ProgressChanged", progress="d", stage="s", done="t", total="t")
     def progress_changed(self, progress: float, stage: str, done: int, total: int) -> None:
-        """Tell how far it is."""
+        """Signal the progress."""
 
     @signal("Finished", result="s", error="s", message="s")
     def finished(self, result: str, error: str, message: str) -> None:
-        """Tell that it is over."""
+        """Signal that it has ended."""
 
     @dbus_property("Id", "u", emits=Emits.CONST)
     def id(self) -> int:
-        """Its number."""
+        """Its ID."""
         return self._job.id
 
     @dbus_property("Kind", "s", emits=Emits.CONST)
     def kind(self) -> str:
-        """What it does."""
+        """Its kind."""
         return self._job.kind
 
     @dbus_property("Source", "s", emits=Emits.CONST, private=True)
     def source(self) -> str:
-        """On which image."""
+        """The image that it is about."""
         return self._job.source
 
     @dbus_property("Pool", "s", emits=Emits.CONST)
     def pool(self) -> str:
-        """In which pool."""
+        """The pool."""
         return self._job.pool
 
     @dbus_property("State", "s")
     def state(self) -> str:
-        """Where it is in its life."""
+        """Its state."""
         return self._job.state
 
     @dbus_property("Stage", "s")
     def stage(self) -> str:
-        """What it is doing."""
+        """The present stage."""
         return self._job.stage
 
     @dbus_property("Progress", "d", emits=Emits.NOTHING)
     def progress(self) -> float:
-        """How far it is; ProgressChanged tells."""
+        """The progress, which ProgressChanged signals."""
         return self._job.progress
 
     @dbus_property("BytesDone", "t", emits=Emits.NOTHING)
     def bytes_done(self) -> int:
-        """How many bytes have arrived; ProgressChanged tells."""
+        """The number of bytes that have arrived, which ProgressChanged signals."""
         return self._job.bytes_done
 
     @dbus_property("BytesTotal", "t")
@@ -126,7 +126,7 @@ class JobObject(Interface):
 
     @dbus_property("LayersDone", "u")
     def layers_done(self) -> int:
-        """How many layers are built."""
+        """The number of layers that are built."""
         return self._job.layers_done
 
     @dbus_property("LayersTotal", "u")
@@ -136,7 +136,7 @@ class JobObject(Interface):
 
     @dbus_property("Layers", "a(sttt)", emits=Emits.NOTHING, private=True, bulky=True)
     def layers(self) -> list[tuple[str, int, int, int]]:
-        """The progress of each layer; ProgressChanged tells."""
+        """The progress of each layer, which ProgressChanged signals."""
         return [
             (layer.digest, layer.downloaded, layer.applied, layer.size)
             for layer in self._job.layers
@@ -149,17 +149,17 @@ class JobObject(Interface):
 
     @dbus_property("Message", "s", private=True)
     def message(self) -> str:
-        """What went wrong."""
+        """The error message."""
         return self._job.message
 
     @dbus_property("Result", "a{sv}", private=True, bulky=True)
     def result(self) -> dict[str, Variant]:
-        """What came out."""
+        """The result."""
         return result_variants(self._job.result)
 
     @dbus_property("StartedBy", "u", emits=Emits.CONST)
     def started_by(self) -> int:
-        """The uid of who started it."""
+        """The uid of the user who started it."""
         return self._job.started_by
 
     @dbus_property("StartedAt", "t")
@@ -169,5 +169,5 @@ class JobObject(Interface):
 
     @dbus_property("FinishedAt", "t")
     def finished_at(self) -> int:
-        """When it was over."""
+        """When it ended."""
         return self._job.finished_at

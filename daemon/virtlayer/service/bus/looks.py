@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Looks at pools on behalf of callers, who do not wait for a pool that does not answer."""
+"""Checks pools for callers, without waiting for a pool that does not respond."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 _PATIENCE = 2.0
-"""Seconds that a caller waits. Then what was known before has to do."""
+"""Seconds that a caller waits. After that, the earlier result is used."""
 
 
 class Looks:
-    """Looks at each pool once at a time; callers that come meanwhile share the result.
+    """Runs one check of a pool at a time; callers that arrive meanwhile share the result.
 
     Args:
-        look: Looks at a pool of this name, and raises nothing.
+        look: Checks a pool of this name, and raises nothing.
     """
 
     def __init__(self, look: Callable[[str], Awaitable[None]]) -> None:
@@ -21,10 +21,10 @@ class Looks:
         self._late: set[str] = set()
 
     async def at(self, pools: Iterable[str]) -> None:
-        """Look at pools, and wait for that, but not for long.
+        """Check pools, and wait for the results for a limited time.
 
         Args:
-            pools: Their names. Nobody waits for a pool that has let a caller wait in vain.
+            pools: Their names. Callers do not wait for a pool whose check has timed out before.
         """
         waiting = []
         for pool in pools:
@@ -38,7 +38,7 @@ class Looks:
             self._late.update(tasks[task] for task in late)
 
     async def close(self) -> None:
-        """End the looks that have not ended."""
+        """Cancel the checks that have not ended."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -48,7 +48,7 @@ class Looks:
     def _begin(self, pool: str) -> None:
         task = asyncio.ensure_future(self._look(pool))
         self._tasks[pool] = task
-        # From outside: a task that is cancelled early never runs its own finally.
+        # Done here: a task that is cancelled early never runs its own finally.
         task.add_done_callback(lambda _: self._end(pool))
 
     def _end(self, pool: str) -> None:

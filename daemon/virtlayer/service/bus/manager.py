@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``org.virtlayer1.Manager``: what the service does. It converts, authorizes and delegates."""
+"""``org.virtlayer1.Manager``: converts and authorizes calls, and delegates them."""
 
 import contextlib
 import dataclasses
@@ -57,7 +57,7 @@ from virtlayer.service.source.short_names import resolved_reference
 from virtlayer.version import VERSION
 
 _USERS_THAT_INSPECT = 4
-"""So many users can have all the inspections at a time that one user can have."""
+"""This number of users can have the maximum number of inspections at the same time."""
 
 
 class Manager(Interface):
@@ -164,7 +164,7 @@ class Manager(Interface):
     async def inspect(
         self, call: Call, source: str, options: Mapping[str, Variant]
     ) -> dict[str, Variant]:
-        """Look at an image where it is."""
+        """Inspect an image at its source."""
         with contextlib.ExitStack() as belongings:
             given = parse_options(SourceOptions, options, call, belongings)
             request = InspectRequest(
@@ -264,7 +264,7 @@ class Manager(Interface):
             call,
             Kind.POPULATE,
             lambda job: populate(self._services, request, job),
-            # They belong to the user who configured them, not to the one who pulls them.
+            # They belong to the user who configured them, not to the user who pulls them.
             owner=self._services.configuration_owner,
         )
 
@@ -272,7 +272,7 @@ class Manager(Interface):
     async def rescan(
         self, call: Call, pool: str, options: Mapping[str, Variant]
     ) -> tuple[int, str]:
-        """Start a job that makes the records of a pool say what it holds."""
+        """Start a job that updates the records of a pool from its volumes."""
         given = parse_options(NoOptions, options, call)
         request = RescanRequest(pool=parse_pool_name(pool))
         await self._authority.authorize(call, Action.RESCAN, details_of(given, pool=pool))
@@ -286,7 +286,7 @@ class Manager(Interface):
         gives={"description": "a{sv}"},
     )
     async def describe_volume(self, call: Call, pool: str, volume: str) -> dict[str, Variant]:
-        """Describe where a volume is, and which image it is backed by."""
+        """Return the path of a volume, and the image that it is backed by."""
         found = await describe_volume(
             self._services, parse_pool_name(pool), parse_volume_name(volume)
         )
@@ -299,7 +299,7 @@ class Manager(Interface):
 
     @method("ListConfigured", gives={"images": "aa{sv}"})
     async def list_configured(self, call: Call) -> list[dict[str, Variant]]:
-        """List the images that Populate updates, and how they are."""
+        """List the images that Populate updates, and their status."""
         viewer = await self._authority.viewer(call)
         if not await viewer.sees({self._services.configuration_owner}):
             return []
@@ -343,7 +343,7 @@ class Manager(Interface):
 
     @method("ListVolumes", takes={"pool": "s"}, gives={"volumes": "a(sssst)"}, of_pool=True)
     async def list_volumes(self, _call: Call, pool: str) -> list[tuple[str, str, str, str, int]]:
-        """List what virtlayer has made in a pool."""
+        """List the volumes that virtlayer has made in a pool."""
         return [
             (one.name, str(one.kind), one.image, one.format, one.size)
             for one in await list_volumes(self._services, parse_pool_name(pool))
@@ -351,7 +351,7 @@ class Manager(Interface):
 
     @method("DiskUsage", takes={"pool": "s"}, gives={"usage": "a{sv}"}, of_pool=True)
     async def disk_usage(self, _call: Call, pool: str) -> dict[str, Variant]:
-        """Tell what a pool holds and shares, and what prune would free."""
+        """Return the space that images and volumes use in a pool, and that prune would free."""
         return result_variants(await disk_usage(self._services, parse_pool_name(pool)))
 
     @method("ListPools", gives={"pools": "a(ssstt)"})
@@ -364,15 +364,15 @@ class Manager(Interface):
 
     @signal("JobAdded", id="u", job="o")
     def job_added(self, number: int, path: str) -> None:
-        """Tell that a job was accepted."""
+        """Signal that a job was accepted."""
 
     @signal("JobFinished", id="u", job="o", result="s", error="s", message="s")
     def job_finished(self, number: int, path: str, result: str, error: str, message: str) -> None:
-        """Tell that a job has ended."""
+        """Signal that a job has ended."""
 
     @signal("JobRemoved", id="u", job="o")
     def job_removed(self, number: int, path: str) -> None:
-        """Tell that the object of a job no longer exists."""
+        """Signal that the object of a job no longer exists."""
 
     @dbus_property("Version", "s", emits=Emits.CONST)
     def version(self) -> str:
@@ -381,7 +381,7 @@ class Manager(Interface):
 
     @dbus_property("LibvirtUri", "s", emits=Emits.CONST)
     def libvirt_uri(self) -> str:
-        """Which libvirt it uses."""
+        """The URI of the libvirt that it uses."""
         return self._services.libvirt_uri
 
     async def _pull(self, request: PullRequest | WholeImageRequest, job: Job) -> object:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Declares the D-Bus interfaces of objects: their methods, signals and properties.
 
-A subclass of ``Interface`` names itself and decorates its functions. The types on the bus stand in
-the decorators, as signatures of the D-Bus Specification, because introspection shows them.
+A subclass of ``Interface`` has a name and decorated functions. The decorators contain the types on
+the bus, as signatures of the D-Bus Specification, because introspection shows them.
 """
 
 import functools
@@ -24,7 +24,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method: what it takes and gives, and the name of the function that does it.
+    """A method: its arguments and results, and the name of its function.
 
     Attributes:
         waits: Whether it waits for a job, and is counted apart from other calls.
@@ -45,14 +45,14 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal and what it carries."""
+    """A signal and its arguments."""
 
     name: str
     carries: tuple[Argument, ...]
 
 
 class Emits(StrEnum):
-    """What happens on the bus when a property changes (EmitsChangedSignal)."""
+    """The signal when a property changes (EmitsChangedSignal)."""
 
     VALUE = "true"
     CONST = "const"
@@ -110,11 +110,11 @@ class Interface:
 
     @property
     def owners(self) -> Collection[int]:
-        """The uids of those who see its private properties; without any, managers do."""
+        """Return the uids of the users who see its private properties, in addition to managers."""
         return ()
 
     def exported(self, outlet: Outlet, path: str) -> None:
-        """Learn where signals go; for the exporter."""
+        """Set the emitter of signals; for the exporter."""
         self._place = (outlet, path)
 
     def unexported(self) -> None:
@@ -122,7 +122,7 @@ class Interface:
         self._place = None
 
     def announce(self, *functions: str) -> None:
-        """Tell that the properties which these functions read have changed."""
+        """Signal a change of the properties that these functions read."""
         if self._place is not None:
             outlet, path = self._place
             outlet.announce(path, self, frozenset(functions))

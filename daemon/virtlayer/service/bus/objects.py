@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which objects there are, and the values of their properties."""
+"""The exported objects, and the values of their properties."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ class ObjectTree:
         self._objects[path] = interfaces
 
     def remove(self, path: str) -> Interfaces:
-        """Remove an object, and return what it had."""
+        """Remove an object, and return its interfaces."""
         return self._objects.pop(path)
 
     def get(self, path: str) -> Interfaces | None:
@@ -34,7 +34,7 @@ class ObjectTree:
         return self._objects.get(path)
 
     def below(self, path: str) -> Iterator[tuple[str, Interfaces]]:
-        """Yield the objects whose paths begin with this one, which is not among them."""
+        """Yield the objects below this path."""
         prefix = path.rstrip("/") + "/"
         for candidate, interfaces in self._objects.items():
             if candidate.startswith(prefix) and candidate != path:
@@ -66,6 +66,6 @@ def read_all(interface: Interface, *, private: bool, bulky: bool = True) -> dict
             continue
         try:
             values[name] = read(interface, member)
-        except Exception:  # whatever a getter does wrong, the other values are good
+        except Exception:  # any error of a getter: the other values are valid
             _log.exception("The property %s.%s cannot be read.", interface.interface, name)
     return values

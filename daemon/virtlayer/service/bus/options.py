@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The options of the methods: an ``a{sv}`` becomes a typed value, or an error that says why not."""
+"""The options of the methods: parses an ``a{sv}`` into a typed value, or raises an error."""
 
 import contextlib
 import dataclasses
@@ -21,9 +21,9 @@ from virtlayer.service.source.reference import Reference
 from virtlayer.sizes import check_virtual_size
 
 CONFIDENTIAL = "confidential"
-"""The key in a field's metadata that tells whether neither logs nor rules of polkit may see it."""
+"""The metadata key of a field that must not appear in logs or details for polkit."""
 _FOR_JOB = "for job"
-"""The key that tells whether a descriptor is needed after the call, too."""
+"""The metadata key of a descriptor that is also needed after the call."""
 _SIGNATURE = "signature"
 _DESCRIPTOR = "h"
 _DESCRIPTORS = "a{sh}"
@@ -44,7 +44,7 @@ def is_descriptor(field: dataclasses.Field[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """How to reach a source, and which of its images is meant: the options of Inspect."""
+    """The options of Inspect: access to a source, and the platform of the image."""
 
     platform: str | None = _option("s")
     username: str | None = _option("s")
@@ -58,10 +58,10 @@ class SourceOptions:
 
     @property
     def wanted_platform(self) -> Platform | None:
-        """The platform that was asked for.
+        """Return the requested platform.
 
         Raises:
-            InvalidArgument: It is not like ``linux/arm64/v8``.
+            InvalidArgument: It has another form than ``linux/arm64/v8``.
         """
         return None if self.platform is None else parse_platform(self.platform)
 
@@ -73,7 +73,7 @@ class SourceOptions:
             session: Whether the service runs as the caller.
 
         Raises:
-            InvalidArgument: There is one, or a descriptor without need.
+            InvalidArgument: There is such a path, or an unnecessary descriptor.
         """
         if source.local_path is None and self.source_fd is not None:
             raise InvalidArgument(
@@ -96,7 +96,7 @@ class SourceOptions:
 
     @property
     def access(self) -> Access:
-        """How to reach the source."""
+        """Return the access to the source."""
         return Access(
             username=self.username,
             password=self.password,
@@ -111,7 +111,7 @@ class SourceOptions:
 
 @dataclass(frozen=True, kw_only=True)  # no slots: PullOptions has two bases
 class CustomizationOptions:
-    """What a writable volume can have that its image has not."""
+    """The options that customize a writable volume."""
 
     grow_filesystem: bool = _option("b", default=False)
     root_password: str | None = _option("s", secret=True)
@@ -122,7 +122,7 @@ class CustomizationOptions:
     gid_map: Sequence[Sequence[int]] | None = _option("a(uuu)")
 
     def new_volume(self, name: str, size: int | None) -> NewVolume:
-        """The volume that is asked for.
+        """Return the requested volume.
 
         Args:
             name: Its name.
@@ -165,16 +165,16 @@ class PullOptions(SourceOptions, CustomizationOptions):
     replace: bool = _option("b", default=False)
 
     def __post_init__(self) -> None:
-        # Here, where it is known what the option is called.
+        # Checked here, where the name of the option is known.
         if self.volume_size is not None:
             check_virtual_size('option "volume-size"', self.volume_size)
 
     @property
     def wanted_volume(self) -> NewVolume | None:
-        """The volume that was asked for; None if none was.
+        """Return the requested volume; None if there is none.
 
         Raises:
-            InvalidArgument: The options make no sense, or are about a volume that there is not.
+            InvalidArgument: The options are invalid, or require a volume that was not requested.
         """
         if self.volume is not None:
             return self.new_volume(self.volume, self.volume_size)
@@ -211,7 +211,7 @@ class PopulateOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOptions:
-    """The options of a method that has none so far."""
+    """The options of a method that has none."""
 
 
 def parse_options[T](
@@ -224,10 +224,10 @@ def parse_options[T](
 
     Args:
         kind: ``auth_fd`` there is ``auth-fd`` on the bus.
-        options: What the caller sent.
-        call: Where descriptors come from.
-        belongings: Owns the descriptors that are needed after the call, too; None for options
-            without such ones. The others are closed with the call.
+        options: The options that the caller has sent.
+        call: The call that has the descriptors.
+        belongings: Owns the descriptors that are also needed after the call; None if the options
+            have no such descriptors. The others are closed with the call.
 
     Raises:
         UnknownOption: The call has no such option.

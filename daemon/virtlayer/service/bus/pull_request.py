@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a call of Pull asks for, as a request to the operation of its format."""
+"""Converts a call of Pull to a request to the operation of its format."""
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
@@ -10,16 +10,16 @@ from virtlayer.service.operations.whole_image import Format, WholeImageRequest
 from virtlayer.service.source.reference import Reference
 
 _AUTOMATIC = "auto"
-"""The id-map that the service makes."""
+"""The value of id-map with which the service chooses the IDs."""
 
 
 def pull_request(
     source: Reference, pool: PoolName, given: PullOptions
 ) -> PullRequest | WholeImageRequest:
-    """The request that a call makes.
+    """Return the request of a call.
 
     Raises:
-        InvalidArgument: The options make no sense, or not together.
+        InvalidArgument: An option is invalid, or options exclude each other.
     """
     wanted = _format(given.format)
     name = source.short_name if given.name is None else parse_image_name(given.name)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What each user may have of the service at a time: calls in flight and open descriptors.
+"""Limits the calls in flight and the open descriptors of each user.
 
-A call is counted as soon as it arrives. Until the bus has told whose connection it came by, it is
-counted for that connection.
+A call is counted as soon as it arrives. Until the bus has reported the user of the connection, the
+call is counted for the connection.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ type _Holder = int | str
 
 
 class Quota(StrEnum):
-    """What is counted, by the names of the settings."""
+    """The counted resources, by the names of the settings."""
 
     CALLS = "calls"
     WAITING_CALLS = "waiting-calls"
@@ -34,11 +34,11 @@ _MEANINGS = {
 
 
 class Quotas:
-    """Counts what every user has.
+    """Counts the calls and descriptors of every user.
 
     Args:
-        callers: Knows the users of connections.
-        settings: How much a user may have.
+        callers: Has the users of connections.
+        settings: The limits for a user.
         exempt: The uids that may have any amount.
     """
 
@@ -62,7 +62,7 @@ class Quotas:
             waits: Whether it waits for a job.
 
         Raises:
-            Busy: Its caller has too many already.
+            Busy: Its caller has reached a quota.
         """
         uid = self._callers.known_uid(call.sender)
         amounts = Counter({Quota.WAITING_CALLS if waits else Quota.CALLS: 1})
@@ -77,8 +77,8 @@ class Quotas:
             The user's uid.
 
         Raises:
-            Busy: The user has too many already.
-            NotAuthorized: The caller has left the bus.
+            Busy: The user has reached a quota.
+            NotAuthorized: The caller has disconnected.
         """
         assert call.lease is not None, "a call is counted when it arrives"
         uid = await self._callers.uid(call.sender)
@@ -86,34 +86,34 @@ class Quotas:
         return uid
 
     def take(self, holder: _Holder, amounts: Counter[Quota]) -> None:
-        """Count these for somebody; for leases.
+        """Count resources for a user or connection; for leases.
 
         Raises:
-            Busy: That would be too many. Nothing is counted then.
+            Busy: This would exceed a quota. Nothing is counted then.
         """
         held = self._held.get(holder, Counter())
         if holder not in self._exempt:
             for quota, amount in amounts.items():
                 limit = self._limits[quota]
                 if isinstance(holder, str) and quota is Quota.CALLS:
-                    # Users without limits are not known as such yet.
+                    # Users without limits are not identified yet.
                     limit += self._limits[Quota.WAITING_CALLS]
                 if held[quota] + amount > limit:
                     raise _busy(quota, limit)
         self._held[holder] = held + amounts
 
     def give_back(self, holder: _Holder, amounts: Counter[Quota]) -> None:
-        """Count these no longer; for leases."""
-        self._held[holder] -= amounts  # which drops what is 0
+        """Stop counting resources; for leases."""
+        self._held[holder] -= amounts  # which removes entries of 0
         if not self._held[holder]:
             del self._held[holder]
 
 
 class Lease:
-    """What one call has of the quotas of its caller.
+    """The usage of the quotas of the caller by one call.
 
     Raises:
-        Busy: The caller has too much already.
+        Busy: The caller has reached a quota.
     """
 
     def __init__(self, quotas: Quotas, holder: _Holder, amounts: Counter[Quota]) -> None:
@@ -123,10 +123,10 @@ class Lease:
         self._amounts = amounts
 
     def move(self, holder: _Holder) -> None:
-        """Count it for somebody else.
+        """Count the call for another user.
 
         Raises:
-            Busy: That one has too much already. It is counted as before then.
+            Busy: That user has reached a quota. The call is counted as before then.
         """
         if holder != self._holder:
             self._quotas.take(holder, self._amounts)
@@ -134,11 +134,11 @@ class Lease:
             self._holder = holder
 
     def descriptors_closed(self, number: int) -> None:
-        """Give back so many descriptors."""
+        """Return this number of descriptors to the quota."""
         self._give_back(Counter({Quota.DESCRIPTORS: number}))
 
     def call_ended(self) -> None:
-        """Give back the call. Descriptors that were taken out of it are still counted."""
+        """Return the call to the quota. Descriptors that were taken out of it are still counted."""
         self._give_back(
             Counter({quota: n for quota, n in self._amounts.items() if quota != Quota.DESCRIPTORS})
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a pull may take a name away from, which is as much as removing that image."""
+"""Determines which image a pull may replace; this needs the same right as removing it."""
 
 from collections.abc import Mapping
 
@@ -19,18 +19,18 @@ async def authorized_replacing(
     source: str,
     replace: bool,
 ) -> Replacing:
-    """Find out what an image may replace that a caller wants to have in a pool.
+    """Determine how much the image of a pull may replace.
 
     Args:
-        authority: Decides.
+        authority: Authorizes the replacement.
         catalog: Has the images.
-        call: Whose caller is asked about; a person may be asked if there is an image of that name.
-        details: What rules and prompts can see of the call: pool, name and more.
+        call: The call; a prompt is possible if there is an image of that name.
+        details: The details that rules and prompts can see: pool, name and more.
         source: The reference of the new image.
         replace: Whether the caller wants to replace images of other sources.
 
     Raises:
-        ImageExists: An image of another source has the name, and is not to be replaced.
+        ImageExists: An image of another source has the name, and replacing it was not requested.
         NotAuthorized: The caller wants to replace images, and has no right to remove them.
     """
     if replace:
@@ -47,6 +47,6 @@ async def authorized_replacing(
     try:
         await authority.authorize(call, Action.REMOVE, details)
     except NotAuthorized:
-        # The same version can be pulled without it. Which one it is, the source tells later.
+        # The same version can be pulled without the right. The version is known later.
         return Replacing.NOTHING
     return Replacing.VERSIONS

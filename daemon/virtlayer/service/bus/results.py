@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What operations return, as ``a{sv}``."""
+"""Converts the results of operations to ``a{sv}``."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from virtlayer.service.source.platform import Platform, host_platform
 
 @functools.singledispatch
 def result_variants(result: object) -> dict[str, Variant]:
-    """Return the result of an operation as it goes on the bus; None has nothing in it."""
+    """Return the result of an operation as it is sent on the bus; empty for None."""
     assert result is None, f"no D-Bus value for {type(result)}"
     return {}
 

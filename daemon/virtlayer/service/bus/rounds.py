@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Lets one call of each user begin in every turn of the event loop.
 
-So a user's calls, however many they are and however long each keeps the loop busy, delay the call
-of another user by one of them.
+So the calls of a user delay the call of another user by one call at most, whatever their number and
+duration.
 """
 
 import asyncio

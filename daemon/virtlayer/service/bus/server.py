@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The service on its bus: the objects, what is told about jobs, and the name."""
+"""The service on its bus: the objects, the signals about jobs, and the name."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,11 @@ from virtlayer.service.operations.wholeness import Wholeness
 
 
 class Server:
-    """Everything that this process shows on the bus. It listens to the jobs.
+    """The objects of this process on the bus. It is a listener to the jobs.
 
     Args:
         connection: The bus.
-        services: What the operations need.
+        services: The parts that the operations use.
     """
 
     def __init__(self, connection: Connection, services: Services) -> None:
@@ -52,7 +52,7 @@ class Server:
         self._refreshes: set[asyncio.Task[None]] = set()
 
     async def start(self) -> bool:
-        """Show the objects and take the name.
+        """Export the objects and acquire the name.
 
         Returns:
             False if another process has the name.
@@ -65,32 +65,32 @@ class Server:
         return await self._connection.own(names.SERVICE)
 
     async def resume(self) -> bool:
-        """Take the name again; False if another process has it by now."""
+        """Acquire the name again; False if another process has it now."""
         return await self._connection.own(names.SERVICE)
 
     async def withdraw(self) -> None:
-        """Give up the name. Calls that came by the name have all begun when this returns."""
+        """Release the name. All calls to the name have begun when this returns."""
         await self._connection.disown(names.SERVICE)
 
     async def finish(self, patience: float) -> None:
-        """Answer every call that has begun, those that last longer than this with an error."""
+        """Reply to every call that has begun; with an error to calls that take longer than this."""
         await self._exporter.finish(patience)
         await self._images.close()
 
     def records_changed(self, _pool: str) -> None:
-        """Show the images that a pool was found to have, and no others."""
+        """Update the image objects after a change in a pool."""
         refresh = asyncio.create_task(self._refresh(), name="show changed images")
         self._refreshes.add(refresh)
         refresh.add_done_callback(self._refreshes.discard)
 
     async def _refresh(self) -> None:
-        # Without the bus, nobody can see them.
+        # Without the bus, there is no client.
         with contextlib.suppress(OSError, EOFError):
             await self._images.refresh()
 
     @property
     def calls(self) -> int:
-        """How many calls are being served."""
+        """The number of calls that are being served."""
         return self._exporter.calls
 
     @property
@@ -99,32 +99,32 @@ class Server:
         return self._exporter.last_call
 
     def added(self, job: Job) -> None:
-        """Show a job."""
+        """Export a job."""
         shown = JobObject(job, self._services.jobs, self._authority, self._departures)
         self._objects[job.id] = shown
         self._exporter.export(names.job_path(job.id), shown)
         self._manager.job_added(job.id, names.job_path(job.id))
 
     def changed(self, job: Job, changed: frozenset[str]) -> None:
-        """Tell new values of a job's properties."""
+        """Signal new values of a job's properties."""
         self._objects[job.id].announce(*changed)
 
     def progressed(self, job: Job) -> None:
-        """Tell how far a job is."""
+        """Signal the progress of a job."""
         self._objects[job.id].progress_changed(
             job.progress, job.stage, job.bytes_done, job.bytes_total
         )
 
     def finished(self, job: Job) -> None:
-        """Tell the end of a job, by its own object and by the manager."""
-        # Everybody gets these signals; the message is for those who may read it in the job.
+        """Signal the end of a job, by its own object and by the manager."""
+        # All users get these signals; users with the right read the message from the job.
         message = job.message if self._visibility.signals_are_private else ""
         ending = (str(job.state), error_name(job), message)
         self._objects[job.id].finished(*ending)
         self._manager.job_finished(job.id, names.job_path(job.id), *ending)
 
     def removed(self, job: Job) -> None:
-        """Stop showing a job."""
+        """Remove the object of a job."""
         del self._objects[job.id]
         self._exporter.unexport(names.job_path(job.id))
         self._manager.job_removed(job.id, names.job_path(job.id))

@@ -17,7 +17,7 @@ from virtlayer.service.bus.visibility import Viewer, Visibility, check_visible
 from virtlayer.sizes import MIB
 
 _OBJECTS_A_TURN = 64
-"""So many objects are read before the event loop serves others: some two milliseconds."""
+"""The number of objects that are read in one turn of the event loop: about two milliseconds."""
 _BULKY_ROOM = 16 * MIB
 """Bytes of a reply about all objects after which it leaves out bulky properties. A system bus
 disconnects a sender of 32 MiB."""
@@ -25,13 +25,13 @@ _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
 class Peer(Interface):
-    """``org.freedesktop.DBus.Peer``, which is there at every path, object or none."""
+    """``org.freedesktop.DBus.Peer``, which every path has, even without an object."""
 
     interface = names.PEER
 
     @method("Ping")
     async def ping(self, _call: Call) -> None:
-        """Answer."""
+        """Reply."""
 
     @method("GetMachineId", gives={"machine_uuid": "s"})
     async def get_machine_id(self, _call: Call) -> str:
@@ -58,7 +58,7 @@ class Introspectable(Interface):
 
 
 class Properties(Interface):
-    """``org.freedesktop.DBus.Properties``; nothing of ours can be set."""
+    """``org.freedesktop.DBus.Properties``; all properties are read-only."""
 
     interface = names.PROPERTIES
 
@@ -110,13 +110,13 @@ class Properties(Interface):
     def properties_changed(
         self, interface_name: str, changed: Mapping[str, Variant], invalidated: list[str]
     ) -> None:
-        """Tell new values."""
+        """Signal new values."""
 
     def announce_of(self, interface: Interface, functions: frozenset[str]) -> None:
         """Emit the signal for the properties that these functions read.
 
-        Private values are left out where others get the signal; whoever may read them is told that
-        they have changed.
+        Private values are left out if other users get the signal. Their names are sent as changed,
+        so that users with the right can read them.
         """
         told = {
             name: member
@@ -162,7 +162,7 @@ class ObjectManager(Interface):
         viewer = await self._visibility.viewer(call)
         found: dict[str, dict[str, dict[str, Variant]]] = {}
         room = _BULKY_ROOM
-        # Objects can come and go while polkit is asked, and others are served.
+        # Objects can be added and removed while polkit is asked, and other calls are served.
         for number, (path, interfaces) in enumerate(list(self._tree.below(self._path))):
             if number % _OBJECTS_A_TURN == 0:
                 await asyncio.sleep(0)
@@ -175,7 +175,7 @@ class ObjectManager(Interface):
 
     @signal("InterfacesAdded", object_path="o", interfaces_and_properties="a{sa{sv}}")
     def interfaces_added(self, path: str, interfaces: dict[str, dict[str, Variant]]) -> None:
-        """Tell that an object has come."""
+        """Announce a new object."""
 
     @signal("InterfacesRemoved", object_path="o", interfaces="as")
     def interfaces_removed(self, path: str, interfaces: list[str]) -> None:
@@ -198,7 +198,7 @@ class ObjectManager(Interface):
 
 
 def standard_interfaces(tree: ObjectTree, path: str, visibility: Visibility) -> Interfaces:
-    """Return what every object has beside its own interfaces."""
+    """Return the interfaces that every object has in addition to its own."""
     return {
         names.PEER: Peer(),
         names.INTROSPECTABLE: Introspectable(tree, path),
@@ -207,14 +207,14 @@ def standard_interfaces(tree: ObjectTree, path: str, visibility: Visibility) -> 
 
 
 def bare_interfaces(tree: ObjectTree, path: str) -> Interfaces:
-    """Return what answers at a path without an object: more, if objects are below it."""
+    """Return the interfaces of a path without an object: more, if objects are below it."""
     if tree.children(path):
         return {names.PEER: Peer(), names.INTROSPECTABLE: Introspectable(tree, path)}
     return {names.PEER: Peer()}
 
 
 async def _is_open(interface: Interface, viewer: Viewer) -> bool:
-    """Whether a caller may read the private properties of an interface, if it has any."""
+    """Return whether a caller may read the private properties of an interface."""
     has_private = any(member.private for member in interface.properties.values())
     return not has_private or await viewer.sees(interface.owners)
 

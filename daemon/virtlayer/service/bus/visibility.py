@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may see what: some properties of an object are for its owners and for managers only.
+"""Decides who may see private properties: only the owners of an object and managers.
 
-A value that a caller may not see is left out of answers about several properties, as the D-Bus
-Specification has it ("org.freedesktop.DBus.Properties", GetAll). Signals go to everybody.
+A value that a caller may not see is left out of replies about several properties, as the D-Bus
+Specification allows ("org.freedesktop.DBus.Properties", GetAll). All users get the signals.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -15,18 +15,18 @@ from virtlayer.service.bus.members import Interface
 
 
 class Viewer(Protocol):
-    """The user who asks in one call."""
+    """The user who makes a call, and the private values that this user may see."""
 
     async def sees(self, owners: Collection[int]) -> bool:
-        """Whether the user may see what belongs to these users and to managers."""
+        """Return whether the user may see values for these owners and managers."""
 
 
 class OrdinaryUser:
-    """A viewer who sees what is the own, and if a manager, the rest.
+    """A viewer who sees the user's own values; a manager sees all values.
 
     Args:
         uid: The user.
-        is_manager: Decides that; asked once at most, and only if something belongs to others.
+        is_manager: Tells whether the user is a manager; called at most once, for values of others.
     """
 
     def __init__(self, uid: int, is_manager: Callable[[], Awaitable[bool]]) -> None:
@@ -35,7 +35,7 @@ class OrdinaryUser:
         self._is_manager: bool | None = None
 
     async def sees(self, owners: Collection[int]) -> bool:
-        """Whether the user is one of them, or a manager."""
+        """Return whether the user is one of the owners, or a manager."""
         if self._uid in owners:
             return True
         if self._is_manager is None:
@@ -44,20 +44,20 @@ class OrdinaryUser:
 
 
 class SeesAll:
-    """A viewer from whom nothing is hidden."""
+    """A viewer who sees everything."""
 
     async def sees(self, _owners: Collection[int]) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """What of the objects on one bus can be seen.
+    """The visibility of the objects on one bus.
 
     Attributes:
-        viewer: Returns who asks in a call.
-        signals_are_private: Whether nobody but the service's own user gets signals.
+        viewer: Returns the viewer of a call.
+        signals_are_private: Whether only the service's own user gets signals.
     """
 
     viewer: Callable[[Call], Awaitable[Viewer]]
