@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Layers as a chain of qcow2 volumes: their names, the plan, and the building of it."""
+"""Layers as a chain of qcow2 volumes: names, plan and build."""

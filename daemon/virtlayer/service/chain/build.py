@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Building the volumes of a chain that a pool does not have yet.
+"""Builds the volumes of a chain that a pool does not have yet.
 
-Volumes are built base first, each on the one before, while the blobs of the next ones arrive, and
-while the ones before get on disk. A finished volume is placed at once, but never before the one
-that it stands on: it stays when a later one fails. libvirt looks once, at all of them. Two jobs
-from the same source that need the same volume in the same pool build it once, on whatever hosts
-they run: the second waits, and then finds it. If the first one dies, the second builds it. From
-different sources, both build it, and the one that is placed first stays.
+Volumes are built base first, each on the previous one. Meanwhile the blobs of the next volumes
+arrive, and the previous volumes are synced to disk. A finished volume is placed at once, but never
+before its backing volume: it is kept if a later one fails. libvirt scans the pool once, for all of
+them. Two jobs with the same source that need the same volume in the same pool build it once, also
+on different hosts: the second job waits, and then reuses it. If the first job is killed, the second
+builds it. With different sources, both build it, and the volume that is placed first is kept.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ from virtlayer.sizes import MIB
 _PAUSE = 0.5
 """Seconds between looks at a volume that another process builds."""
 _LARGE = 8 * MIB
-"""Bytes of blobs from which on what comes of them counts as large."""
+"""Bytes of blobs from which on the resulting volume counts as large."""
 _WRONG_LAYERS = (DigestMismatch, LayerTooLarge, MalformedLayer)
-"""What a worker says of a layer, and would not have said of the right blob."""
+"""Errors of a worker that the right blob would not cause."""
 
 
 class ChainBuilder:
@@ -55,13 +55,13 @@ class ChainBuilder:
     async def build(self, request: ChainRequest, tools: BuildTools) -> BuiltChain:
         """Build the volumes of a chain that its pool does not have.
 
-        Volumes that are finished stay when this fails or is cancelled; nothing else does.
+        If this fails or is cancelled, only finished volumes are kept.
 
         Raises:
             NoSpace: The pool is full, or a layer does not fit into the virtual size.
-            VolumeExists: Something else has the name of one of the layer volumes.
-            VolumeNotFound: A volume that can only be reused is not there.
-            VirtlayerError: What ``tools`` raise, or libvirt.
+            VolumeExists: Another volume has the name of one of the layer volumes.
+            VolumeNotFound: A volume that can only be reused does not exist.
+            VirtlayerError: ``tools`` or libvirt failed.
         """
         build = _Build(self._keeper, functools.partial(self._lock, request), request, tools)
         try:
@@ -76,7 +76,7 @@ class ChainBuilder:
 
 @dataclass(slots=True)
 class _Turn:
-    """Where one volume's task has got to, for the task of the next one.
+    """The progress of the task of one volume, for the task of the next one.
 
     Attributes:
         queued: It has its lock, has asked for its blobs, and made an empty overlay. Locks are taken
@@ -84,8 +84,8 @@ class _Turn:
             in that order too.
         written: The file is complete, though not on disk: the next volume can be written on it.
         placed: The file is in the pool: the next volume can come there too.
-        name: The volume's; "" for what is before the first one.
-        image: What it is written to, once it is queued; None if the pool has it.
+        name: The name of the volume; "" before the first one.
+        image: The image that it is written to, once it is queued; None if the pool has it.
     """
 
     name: str = ""
@@ -95,14 +95,14 @@ class _Turn:
     placed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set_all(self) -> None:
-        """The volume was there before."""
+        """Mark a volume that the pool already had."""
         for event in (self.queued, self.written, self.placed):
             event.set()
 
 
 @dataclass(frozen=True, slots=True)
 class _Workplace:
-    """Where the volumes of a build are written, and what writes them."""
+    """The staging directory of a build, and its tools."""
 
     staging: Staging
     images: Images
@@ -147,7 +147,7 @@ class _Build:
             finding = await stack.enter_async_context(meanwhile(self._find(plan)))
             place = None
             if not await self._has_files(plan):
-                # While libvirt tells what there is.
+                # While libvirt looks up the volumes.
                 place = await self._workplace(stack)
             self._found = await finding
             missing = [planned for planned in plan if planned.name not in self._found]
@@ -156,7 +156,7 @@ class _Build:
             layers = [*unproven, *(layer for planned in missing for layer in planned.layers)]
             self._tools.progress.set_total(sum(layer.size for layer in layers), len(layers))
             self._reused = sum(len(planned.layers) for planned in plan if planned not in missing)
-            # Before anything is built on them.
+            # Before volumes are built on them.
             await prove(unproven, self._tools)
             if missing:
                 await self._make_all(missing, place or await self._workplace(stack))
@@ -198,12 +198,12 @@ class _Build:
         is_last: bool,
     ) -> None:
         await before.queued.wait()
-        # The lock is for the jobs of this process: of these, one asks who else builds the volume.
+        # The lock is for the jobs of this process: only one asks whether another process builds it.
         async with self._lock(planned.volume_id):
             if await self._may_build(planned):
                 await self._build(planned, before, turn, place, is_last=is_last)
                 return
-        # Another job has built it. The lock is free meanwhile: a download may take long.
+        # Another job has built it. The lock is released meanwhile: a download may take long.
         unproven = await self._unproven([planned])
         await prove(unproven, self._tools)
         self._count_reused(planned, unproven)
@@ -221,7 +221,7 @@ class _Build:
         return build_key(self._request.source, planned.volume_id)
 
     async def _is_there_now(self, planned: PlannedVolume) -> bool:
-        # A file that is not there needs no question to libvirt.
+        # If there is no file, libvirt need not be asked.
         found = await self._find([planned]) if await self._has_files([planned]) else {}
         self._found |= found
         return bool(found)
@@ -240,7 +240,7 @@ class _Build:
             prefetched = [Prefetched(layer) for layer in planned.layers]
             for fetched in prefetched:
                 group.create_task(self._prefetching.hold(fetched))
-            # While the volumes before are still written.
+            # While the previous volumes are still being written.
             async with self._explained():
                 parent = await self._parent(planned, before, place.staging)
                 large = sum(layer.size for layer in planned.layers) >= _LARGE
@@ -256,7 +256,8 @@ class _Build:
         async with self._explained(), meanwhile(self._tools.record(planned)) as recorded:
             await images.finish(image)
             if is_last:
-                # Those before were finished before this one was served: one command at a time.
+                # The previous volumes were finished before this one was served: one command at a
+                # time.
                 images.let_go()
             await place.staging.flush(image.name)
             await recorded
@@ -298,8 +299,8 @@ class _Build:
         """A blob whose layer is applied in the context, which ends when the blob is verified.
 
         Raises:
-            VirtlayerError: What the context raises. But where a layer is found wrong whose blob is
-                not the right one, or does not come, that is the reason.
+            VirtlayerError: The error of the context. If the worker rejects the layer because its
+                blob is wrong or incomplete, the error of the blob.
         """
         if not fetched.is_here:
             self._tools.on_stage("downloading")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Why writing into a pool failed: what programs and workers say of it seldom tells."""
+"""Finds the cause of a failed write into a pool, which programs seldom report."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -12,21 +12,21 @@ from virtlayer.service.keeper.pools import Pools
 from virtlayer.sizes import MIB, human_size
 
 _FULL_BELOW = 16 * MIB
-"""A pool with less than this left is why a write failed: the worker writes runs of 1 to 2 MiB,
-several at a time, and qemu allocates tables besides."""
+"""If less than this is free, a write failed because the pool is full: the worker writes runs of 1
+to 2 MiB, several at a time, and qemu also allocates tables."""
 
 
 @contextlib.asynccontextmanager
 async def explained(
     pools: Pools, pool: Pool, subject: str, advice: str = ""
 ) -> AsyncIterator[None]:
-    """Turn what a full, stopped or deleted pool does to programs into its error.
+    """Convert failures of programs because of a full, stopped or deleted pool into its error.
 
     Args:
-        pools: The pools that there are.
-        pool: The one that is written to.
-        subject: What is written.
-        advice: A sentence for who has a full pool.
+        pools: All pools.
+        pool: The pool that is written to.
+        subject: The object that is written.
+        advice: A sentence with advice for a full pool.
 
     Raises:
         NoSpace: The pool is full.

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a layer volume is called: a hash of everything that decides its content.
+"""Names layer volumes: the name is a hash of everything that decides the content.
 
-That is the layers below it, the file system's geometry, and for each of its layers the diff id and
-the digest of the blob. The diff id alone would not do: a worker that a blob has taken over can say
-that this blob unpacks to any diff id, and would so make the layer of another image. The blob's
-digest is compared outside of the sandbox. So a blob decides what is in its own volume, and in those
-on top of it, whatever it does to a worker.
+The hash covers the layers below, the file system's geometry, and for each layer the diff id and the
+digest of the blob. The diff id alone is not sufficient: a worker that is compromised by a blob can
+report any diff id, and so build the layer of another image. The blob's digest is verified outside
+of the sandbox. So a compromised worker affects only the volume of its blob, and volumes on top of
+it.
 
 Two images with the same first layers share the volumes of these. See ``operations.sharing`` for
-layers that differ in their compression only.
+layers that differ only in their compression.
 """
 
 import hashlib
@@ -19,43 +19,42 @@ from virtlayer.protocol.volume_format import FORMAT_VERSION
 
 
 def geometry_id(virtual_size: int) -> str:
-    """The id below the first layer: 64 hex digits.
+    """Return the id below the first layer: 64 hex digits.
 
     Args:
-        virtual_size: Of the volumes, in bytes.
+        virtual_size: The virtual size of the volumes, in bytes.
     """
     return _sha256(f"virtlayer ext4 format {FORMAT_VERSION} size {virtual_size}")
 
 
 def volume_id(below: str, layers: Iterable[tuple[str, str]]) -> str:
-    """The id of a volume: 64 hex digits.
+    """Return the id of a volume: 64 hex digits.
 
     Where each layer has its own, ``id(n) = sha256(id(n-1) + " " + diff_id(n) + " " + blob(n))``. Of
-    layers that share a volume all are named in there: the same tree, made in other steps, lies in
-    other blocks, so that an overlay of the one could not be an overlay of the other.
+    layers that share a volume, all are included: the same tree, made in other steps, uses other
+    blocks, so an overlay of one volume does not fit the other.
 
     Args:
-        below: The id of the volume below, or what ``geometry_id`` gives.
+        below: The id of the volume below, or the result of ``geometry_id``.
         layers: The diff id and the digest of the blob of each layer, base first.
     """
     return _sha256(" ".join([below, *itertools.chain.from_iterable(layers)]))
 
 
 def volume_name(volume_id: str) -> str:
-    """The name of a layer's volume.
+    """Return the name of a layer's volume.
 
-    It has the suffix and no colon, because AppArmor's libvirt profile and qemu's backing names
-    want that.
+    It has the suffix and no colon, as AppArmor's libvirt profile and qemu's backing names require.
     """
     return f"layer-{volume_id}.qcow2"
 
 
 def build_key(source: str, volume_id: str) -> str:
-    """What two jobs share if one waits while the other builds a volume: 64 hex digits.
+    """Return the key of a build; a job waits for another job with the same key: 64 hex digits.
 
     Args:
-        source: Where the blobs come from (``ChainRequest.source``).
-        volume_id: What ``volume_id`` gives.
+        source: The source of the blobs (``ChainRequest.source``).
+        volume_id: The result of ``volume_id``.
     """
     return hashlib.sha256(f"{source} {volume_id}".encode()).hexdigest()
 

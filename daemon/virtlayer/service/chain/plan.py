@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which layers go into which volume.
+"""Assigns layers to volumes.
 
 Every layer has a volume of its own, up to the depth limit: libvirt 11.3 does not start a machine on
 a chain of more than 25 images. Of a deeper image, the first layers keep theirs, which other images
@@ -16,7 +16,7 @@ from virtlayer.service.chain.identity import geometry_id, volume_id, volume_name
 from virtlayer.service.source.image import Layer
 
 _LAST_SHARE = 4
-"""One in so many volumes of a full chain is for a layer at its end: four of sixteen."""
+"""One in this number of volumes of a full chain is for a layer at its end: four of sixteen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class PlannedVolume:
 
     Attributes:
         below: The id of the volume below; of the first one, ``identity.geometry_id``.
-        volume_id: What ``identity.volume_id`` gives it.
-        layers: What is applied in it, base first; more than one in one volume at most.
+        volume_id: Its id from ``identity.volume_id``.
+        layers: The layers in it, base first; at most one volume has more than one.
         blobs: The digests of the blobs that the volume is built from, in the same order.
         parent: The name of the volume that it is an overlay of; None for the first one.
     """
@@ -44,7 +44,7 @@ class PlannedVolume:
 
     @property
     def is_recompressed(self) -> bool:
-        """Whether the volume is built from other blobs than the image has, with the same content.
+        """Whether the volume is built from other blobs than the image's, with the same content.
 
         Such a volume can be reused, but not built from the image's blobs.
         """
@@ -60,15 +60,15 @@ def plan_chain(
     """Plan the volumes of an image, base first.
 
     Args:
-        layers: The image's, base first.
+        layers: The layers of the image, base first.
         virtual_size: Of the volumes, in bytes.
         depth_limit: The most volumes in the chain.
-        blobs: For each layer the digest of the blob that its volume is built from; None for their
-            own.
+        blobs: For each layer the digest of the blob that its volume is built from; None for the
+            image's blobs.
 
     Raises:
         MalformedLayer: The image has no layers.
-        InvalidArgument: The depth limit allows no volume at all.
+        InvalidArgument: The depth limit is less than 1.
     """
     if depth_limit < 1:
         raise InvalidArgument("storage.depth-limit must be 1 or more.")
@@ -87,7 +87,7 @@ def plan_chain(
 
 
 def _parts(layers: Sequence[Layer], depth_limit: int) -> list[tuple[Layer, ...]]:
-    """What is applied in each volume, base first."""
+    """Return the layers of each volume, base first."""
     own: list[tuple[Layer, ...]] = [(layer,) for layer in layers]
     if len(layers) <= depth_limit:
         return own

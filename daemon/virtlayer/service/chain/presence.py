@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether what a pool has under the names of a chain's volumes is that chain."""
+"""Checks that the volumes in a pool with the names of a chain are that chain."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,17 +12,17 @@ from virtlayer.sizes import human_size
 
 
 def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
-    """See that a volume is a layer.
+    """Check that a volume is a layer.
 
-    Which one it stands on is not compared: somebody may have shortened the chain with qemu-img.
+    Its backing volume is not compared: a user may have shortened the chain with qemu-img.
 
     Args:
-        volume: One with the name of a layer.
-        pool: Where it is.
-        virtual_size: What it must have, in bytes.
+        volume: A volume with the name of a layer.
+        pool: The pool that has it.
+        virtual_size: The required virtual size, in bytes.
 
     Raises:
-        VolumeExists: It is something else.
+        VolumeExists: It is not such a layer.
     """
     backing = volume.backing_path
     backing_fits = backing is None or (
@@ -40,10 +40,10 @@ def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
 
 
 def refuse_to_build_recompressed(missing: Iterable[PlannedVolume], request: ChainRequest) -> None:
-    """See that volumes to be built are to be built from the blobs that the image has.
+    """Check that volumes to be built use the blobs of the image.
 
     Raises:
-        VolumeNotFound: One was found when the chain was planned, and can only be reused.
+        VolumeNotFound: A volume that can only be reused no longer exists.
     """
     for planned in missing:
         if planned.is_recompressed:
@@ -56,16 +56,16 @@ def refuse_to_build_recompressed(missing: Iterable[PlannedVolume], request: Chai
 def whole_chain(
     plan: Iterable[PlannedVolume], found: Mapping[str, Volume], pool: Pool, virtual_size: int
 ) -> BuiltChain | None:
-    """The chain of which nothing has to be built; None if a volume of it is missing.
+    """Return the complete chain; None if a volume of it is missing.
 
     Args:
         plan: The chain.
         found: Volumes of the pool by their names, claimed before they were looked for.
         pool: The pool.
-        virtual_size: What the plan was made for, in bytes.
+        virtual_size: The virtual size of the plan, in bytes.
 
     Raises:
-        VolumeExists: Something else has the name of one of the volumes.
+        VolumeExists: Another volume has the name of one of the volumes.
     """
     plan = tuple(plan)
     if any(planned.name not in found for planned in plan):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Downloads of blobs whose volumes are there, where that alone gives the right to use these."""
+"""Downloads the blobs of existing volumes, where only the download gives the right to use them."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from virtlayer.service.source.image import Layer
 
 
 async def prove(layers: Sequence[Layer], tools: BuildTools) -> None:
-    """Download the blobs of layers, and see that they are right; nothing is built.
+    """Download and verify the blobs of layers; nothing is built.
 
     Args:
-        layers: What ``BuildTools.unproven`` gives.
-        tools: Of the build that is to use their volumes.
+        layers: The result of ``BuildTools.unproven``.
+        tools: The tools of the build that is to use their volumes.
 
     Raises:
-        VirtlayerError: A blob does not come, or is something else: its volume must not be used.
+        VirtlayerError: A blob cannot be downloaded or is wrong: its volume must not be used.
     """
     async with prefetched_blobs(layers, tools.fetch) as prefetched:
         for fetched in prefetched:

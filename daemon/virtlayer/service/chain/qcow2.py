@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Making qcow2 images, and serving them to the layer worker over NBD.
+"""Makes qcow2 images, and serves them to the layer worker over NBD.
 
 qemu owns the format: a qemu-storage-daemon makes the files and writes them, one process for all
-images of a job. An image that is finished stays open there, read-only, as what the next one stands
-on.
+images of a job. A finished image stays open there, read-only, as the backing image of the next one.
 
-Nothing is synced: what was written and flushed is in the file, but not on disk. Who gives the
-file a name syncs it once, instead of the server at each flush. What a large image gets goes past
-the page cache, where there would be gigabytes to make room for, to copy and to write back that
-nobody reads again; a small one is written at once when it is synced.
+Nothing is synced: flushed data are in the file, but not on disk. The file is synced once, when it
+gets its name, instead of at each flush. Large images bypass the page cache, because caching
+gigabytes that are not read again costs memory, copies and write-back. A small image is written at
+once when it is synced.
 
 Measured on two cores, for each volume, with the guard of ``programs``: a qemu-img and a qemu-nbd
 took 14.5 ms of processor time and 20 ms in all; of one qemu-storage-daemon for sixteen of them it
@@ -32,19 +31,19 @@ from virtlayer.service.chain.qmp import CommandFailed, Event
 from virtlayer.service.chain.storage_daemon import StorageDaemon, Workplace, storage_daemon
 
 type Connect = Callable[[], Awaitable[socket.socket]]
-"""Connects to the NBD server; the socket is before the handshake, and the caller's to close."""
+"""Connects to the NBD server; the socket is before the handshake, and the caller closes it."""
 
 _NOT_SYNCED = {"no-flush": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What an image is an overlay of.
+    """The backing image of an overlay.
 
     Attributes:
         name: The bare name by which it will be found next to the image, in the pool.
-        image: Where it is now: one of the same ``Images``, finished or not, or the name of a file,
-            as seen from their directory.
+        image: Its present location: an image of the same ``Images``, finished or not, or the name
+            of a file, relative to their directory.
     """
 
     name: str
@@ -57,8 +56,8 @@ class NewImage:
 
     Attributes:
         name: The name of its file in the directory.
-        node: What qemu calls it; the file in it, and what it is backed by, are called after it.
-        backing: What qemu calls the image that it is an overlay of; None if of none.
+        node: Its node name in qemu; the names of its file and backing nodes are derived from it.
+        backing: The node name of its backing image; None if there is none.
     """
 
     name: str
@@ -67,14 +66,14 @@ class NewImage:
 
     @property
     def file_node(self) -> str:
-        """What qemu calls its file."""
+        """The node name of its file."""
         return f"f{self.node}"
 
 
 class Images:
-    """Makes the images of one directory; made with ``images_in``.
+    """Makes the images of one directory; created by ``images_in``.
 
-    Each is made, exported once, and finished. When something fails, all are given up.
+    Each image is made, exported once, and finished. If one fails, all are abandoned.
     """
 
     def __init__(self, daemon: StorageDaemon) -> None:
@@ -89,16 +88,16 @@ class Images:
 
         Args:
             virtual_size: In bytes.
-            parent: What it is an overlay of; None if of nothing.
+            parent: Its backing image; None if it has none.
             large: Whether much will be written to it.
 
         Raises:
-            CommandFailed: qemu cannot make it, or not open what it is an overlay of.
+            CommandFailed: qemu cannot make it, or cannot open its backing image.
             ProgramFailed: qemu has ended.
         """
         node = f"v{next(self._numbers)}"
         image = NewImage(node, node, _backing_node(node, parent))
-        # The file first: qemu makes no format in one that does not exist.
+        # The file first: qemu does not create the format in a missing file.
         file = {"driver": "file", "filename": image.name, "size": 0}
         await self._run_job(image.file_node, file)
         await self._write_header(image, virtual_size, parent)
@@ -109,7 +108,7 @@ class Images:
     async def exported(self, image: NewImage) -> AsyncIterator[Connect]:
         """Serve an image over NBD, writable, for as long as the context lasts; one at a time.
 
-        Clients are gone before the context ends. What they wrote and flushed is in the file then.
+        Clients are disconnected before the context ends. Flushed data are in the file then.
 
         Yields:
             What connects a client.
@@ -118,7 +117,7 @@ class Images:
             CommandFailed: qemu does not serve it.
             ProgramFailed: qemu has ended.
         """
-        # The empty name is the one that a client asks for if it is not told another.
+        # The empty name is the default export of clients.
         options = {"type": "nbd", "id": image.node, "node-name": image.node, "name": ""}
         await self._execute("block-export-add", {**options, "writable": True})
         yield self._daemon.connected
@@ -130,9 +129,9 @@ class Images:
         )
 
     async def finish(self, image: NewImage) -> None:
-        """Write all that qemu has in memory of an image, and let nobody write to it from now on.
+        """Write all data of an image that qemu has in memory, and make the image read-only.
 
-        qemu then has no lock on the file any more that would keep a machine from it.
+        qemu then releases the lock on the file that would keep a machine from using it.
 
         Raises:
             CommandFailed: It could not be written.
@@ -144,7 +143,7 @@ class Images:
         await self._execute("blockdev-reopen", {"options": [{**options, "read-only": True}]})
 
     def let_go(self) -> None:
-        """Say that no image follows: the program ends while the caller does the rest."""
+        """Stop the program without waiting; no image follows."""
         self._daemon.let_go()
 
     async def _write_header(
@@ -160,14 +159,14 @@ class Images:
         await self._run_job(image.node, options)
 
     async def _run_job(self, job_id: str, options: Mapping[str, object]) -> None:
-        """Have a file or an image made in one."""
+        """Create a file, or an image in a file."""
         changes = await self._execute(
             "blockdev-create",
             {"job-id": job_id, "options": options},
             until=Event("JOB_STATUS_CHANGE", {"id": job_id, "status": "concluded"}),
         )
-        # A job is asked about only when it has failed, and dismissed by the program's end: each
-        # command takes a good part of a millisecond.
+        # A job is queried only if it has failed, and dismissed when the program ends: each command
+        # takes a good part of a millisecond.
         aborting = {"id": job_id, "status": "aborting"}
         if any(aborting.items() <= change.items() for change in changes):
             await self._raise_error_of(job_id)
@@ -179,7 +178,7 @@ class Images:
     async def _open(self, image: NewImage, parent: Parent | None, *, direct: bool) -> None:
         """Open an image for writing.
 
-        The name in its header is right once the file is in the pool, so what it stands on is told.
+        The backing name in its header is valid only in the pool, so the backing image is specified.
         """
         file = {"driver": "file", "node-name": image.file_node, "filename": image.name}
         options: dict[str, object] = {"driver": "qcow2", "node-name": image.node, "file": file}
@@ -190,7 +189,7 @@ class Images:
             case Parent(image=str(name)):
                 file = {"driver": "file", "filename": name}
                 backing = {"driver": "qcow2", "node-name": image.backing, "file": file}
-                # Or it would be read as the image is written.
+                # Otherwise it would be read while the image is written.
                 options["backing"] = {**backing, "cache": {"direct": False}}
         await self._execute("blockdev-add", options)
 
@@ -199,16 +198,16 @@ class OverlayMaker(Protocol):
     """The part of ``keeper.staging.Staging`` that ``create_overlay`` uses."""
 
     async def create_overlay(self, size: int, backing: str) -> Ended:
-        """Let qemu-img make an empty overlay, and flush it."""
+        """Make an empty overlay with qemu-img, and flush it."""
 
 
 async def create_overlay(staging: OverlayMaker, virtual_size: int, parent: str) -> None:
-    """Make an empty overlay that is not written here: a qemu-img is sooner done than ``Images``.
+    """Make an empty overlay that is not written here: qemu-img is faster than ``Images``.
 
     Args:
         staging: The staging directory where it becomes ``STAGED_OVERLAY``, and is flushed.
         virtual_size: In bytes.
-        parent: The name of the layer that it is an overlay of; that is not opened.
+        parent: The name of its backing layer, which is not opened.
 
     Raises:
         ProgramFailed: It could not be made.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A client for QMP, the protocol by which qemu's programs are told what to do.
+"""A client for QMP, the control protocol of qemu's programs.
 
 Commands, replies and events are JSON objects, one a line. The monitor reads a command byte by byte,
-which takes it 3.6 µs each, more than to obey most of them: so names are short, there is no space
-between words, and what is the default is not said.
+at 3.6 µs each, which takes longer than executing most commands. So names are short, there is no
+space between words, and defaults are omitted.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The event that ends a command which goes on after its reply.
+    """The event that ends a command that continues after its reply.
 
     Attributes:
-        name: What QMP calls it.
-        data: What it has in its data, among other things.
+        name: Its name in QMP.
+        data: Items that its data must contain.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Event:
 
 
 class Monitor:
-    """A running program that obeys QMP.
+    """A running program with a QMP monitor.
 
-    It may still be starting: the first command waits for that. Commands of several tasks are obeyed
-    one after the other. The reply to one that was given up is passed over when it comes.
+    It may still be starting: the first command waits for that. Commands of several tasks are
+    executed one after the other. The reply to an abandoned command is ignored.
 
     Args:
-        connection: Our end of the monitor's socket, not blocking; stays the caller's to close.
+        connection: Our end of the monitor's socket, non-blocking; the caller closes it.
         program: The program.
     """
 
@@ -59,7 +59,7 @@ class Monitor:
         self._numbers = itertools.count()
         self._half_sent = False
         self._deadline = asyncio.timeout(None)
-        """Of the command that is being executed; put off by everything that the program sends."""
+        """The deadline of the current command; extended by everything that the program sends."""
 
     async def execute(
         self,
@@ -68,15 +68,15 @@ class Monitor:
         *,
         until: Event | None = None,
     ) -> Any:
-        """Have a command obeyed.
+        """Execute a command.
 
         Args:
             command: Its name.
             arguments: Its arguments.
-            until: The event that says that it is over; None if its reply says so.
+            until: The event that ends it; None if its reply does.
 
         Returns:
-            What it returns; with ``until``, the data of all events of that name up to this one.
+            Its result; with ``until``, the data of all events of that name up to this one.
 
         Raises:
             CommandFailed: It was refused.
@@ -111,7 +111,7 @@ class Monitor:
         while not (replied and over):
             match await self._message():
                 case {"id": int(answered)} if answered != number:
-                    pass  # to a command that was given up
+                    pass  # reply to an abandoned command
                 case {"return": value}:
                     replied = True
                 case {"error": {"desc": str(description)}}:

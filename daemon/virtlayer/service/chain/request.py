@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a build of a chain is asked for, what it works with, and what comes of it."""
+"""The request, tools and result of the build of a chain."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from virtlayer.service.source.image import Layer
 from virtlayer.service.workers.layer import LayerRequest
 
 type Unproven = Callable[[Iterable[PlannedVolume]], Awaitable[tuple[Layer, ...]]]
-"""Tells which layers must be downloaded before volumes that the pool has may be reused."""
+"""Returns the layers that must be downloaded before existing volumes may be reused."""
 
 type BuildStage = Literal["downloading", "applying", "registering"]
 
@@ -39,10 +39,10 @@ class BuildProgress(Protocol):
     """The part of ``jobs.progress.Progress`` that is used here."""
 
     def set_total(self, size: int, layers: int) -> None:
-        """Say how many compressed bytes and layers must be downloaded or built."""
+        """Set the number of compressed bytes and layers that must be downloaded or built."""
 
     def layer(self, digest: str, size: int) -> ChainLayerProgress:
-        """The figures of one of these layers."""
+        """Return the figures of one of these layers."""
 
     def layer_done(self) -> None:
         """Count a layer that is finished."""
@@ -50,15 +50,15 @@ class BuildProgress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainRequest:
-    """What is to be there in the end.
+    """The chain to build.
 
     Attributes:
         plan: From ``plan.plan_chain``.
-        virtual_size: What the plan was made for, in bytes.
+        virtual_size: The virtual size of the plan, in bytes.
         description: The image, for error messages.
-        claim: That of the job on the volumes of the plan, in that pool.
-        source: Where the blobs come from. A job waits for a volume that another one builds only if
-            it has the same source: any other may be as slow as somebody likes.
+        claim: The claim of the job on the volumes of the plan, in their pool.
+        source: The source of the blobs. A job waits for a volume that another job builds only if it
+            has the same source, because other sources may be slow.
     """
 
     plan: tuple[PlannedVolume, ...]
@@ -69,7 +69,7 @@ class ChainRequest:
 
     @property
     def pool(self) -> Pool:
-        """Where."""
+        """The pool of the chain."""
         return self.claim.pool
 
 
@@ -80,7 +80,7 @@ class BuiltChain:
     Attributes:
         volumes: Base first.
         layers_built: How many layers this job has built.
-        layers_reused: How many were there, or were built by another job meanwhile.
+        layers_reused: How many layers the pool had, or another job has built meanwhile.
     """
 
     volumes: tuple[Volume, ...]
@@ -90,17 +90,17 @@ class BuiltChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildTools:
-    """What a build works with.
+    """The tools of a build.
 
     Attributes:
         fetch: Gets the blobs, and counts their bytes as downloaded.
-        unproven: Tells what must be downloaded of volumes that the pool has.
+        unproven: Returns the layers in existing volumes that must be downloaded.
         applier: Puts one layer after another into a volume.
-        progress: Told the figures.
-        on_stage: Told what the job waits for.
-        on_applied: Told when no layer is left to be applied.
+        progress: Receives the figures.
+        on_stage: Called with the present stage.
+        on_applied: Called when all layers are applied.
         record: Awaited for each new volume, before it is in the pool's directory.
-        on_placed: Told of each new volume, when it is there.
+        on_placed: Called for each new volume, after it is placed.
     """
 
     fetch: Fetch

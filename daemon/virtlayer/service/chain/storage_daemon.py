@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One process for the images of a job: qemu-storage-daemon, which makes and serves all of them.
+"""Runs one qemu-storage-daemon for a job, which makes and serves all of its images.
 
-It gets its commands over a socket that it inherits, and serves NBD on another one, which has a name
-in the service's own directory for sockets: nobody else can connect.
+It receives commands over a socket that it inherits, and serves NBD on another one, in the service's
+own directory for sockets: no other user can connect.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class StorageDaemon:
 
     Attributes:
         direct: Whether its files can be written past the page cache.
-        monitor: Where it is told what to do.
+        monitor: Its QMP monitor.
     """
 
     def __init__(self, monitor: Monitor, program: Program, address: str, *, direct: bool) -> None:
@@ -42,14 +42,14 @@ class StorageDaemon:
         self._address = address
 
     async def connected(self) -> socket.socket:
-        """Connect to its NBD server; the socket is before the handshake, and the caller's to close.
+        """Connect to its NBD server; the socket is before the handshake, and the caller closes it.
 
         Raises:
             ProgramFailed: It has ended.
         """
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            # The queue of a socket that listens is there before the program looks into it.
+            # A listening socket queues connections before the program accepts them.
             client.connect(self._address)
         except ConnectionRefusedError:
             client.close()
@@ -61,7 +61,7 @@ class StorageDaemon:
         return client
 
     def let_go(self) -> None:
-        """Say that it is no longer needed: it ends while the caller does the rest."""
+        """Stop it without waiting; the caller goes on while it ends."""
         self._program.terminate()
 
 
@@ -69,7 +69,7 @@ class StorageDaemon:
 async def storage_daemon(staging: Workplace) -> AsyncIterator[StorageDaemon]:
     """Run a qemu-storage-daemon for as long as the context lasts.
 
-    It starts meanwhile. It is killed on leaving: whatever is to last must be in its file by then.
+    It starts in the background. It is killed on leaving: all data must be in the files by then.
 
     Args:
         staging: The staging directory that it works in: a bare name is that of a file there.
@@ -80,7 +80,7 @@ async def storage_daemon(staging: Workplace) -> AsyncIterator[StorageDaemon]:
         request = StartProgram(kind=Kind.STORAGE_DAEMON)
         descriptors = [theirs.fileno(), server.fileno()]
         async with staging.running(request, descriptors) as program:
-            # Their ends are the program's alone now, so that its end is seen.
+            # Only the program has the other ends now, so that its end is detected.
             theirs.close()
             server.close()
             yield StorageDaemon(Monitor(ours, program), program, address, direct=staging.direct)

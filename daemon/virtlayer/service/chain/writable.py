@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Building the volume on top of a chain that a machine writes to."""
+"""Builds the writable volume of a machine on top of a chain."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -31,20 +31,20 @@ class Customizer(Protocol):
     """The part of ``layer.customize.session.CustomizationWorker`` that is used here."""
 
     async def customize(self, request: CustomizationRequest) -> None:
-        """Change what is in a volume."""
+        """Customize a volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritableRequest:
-    """What is to be there in the end.
+    """The volume to build.
 
     Attributes:
-        claim: That of the job, on the name and on the image, in the pool.
-        name: Under which name.
+        claim: The claim of the job on the name and on the image, in the pool.
+        name: The name of the volume.
         backing: The name of the top volume of the image, in the same pool.
         chain: The names of the image's volumes, base first.
         size: Virtual size in bytes, at least that of ``backing``.
-        customization: What is changed in it.
+        customization: The changes in it.
         image: The image, for error messages.
     """
 
@@ -58,7 +58,7 @@ class WritableRequest:
 
     @property
     def pool(self) -> Pool:
-        """Where."""
+        """The pool of the volume."""
         return self.claim.pool
 
 
@@ -71,21 +71,21 @@ async def build_writable(
     check: Callable[[], Coroutine[object, object, None]],
     on_registering: Callable[[], None],
 ) -> Volume:
-    """Build a volume and register it; when this fails or is cancelled, nothing is left.
+    """Build and register a volume; if this fails or is cancelled, nothing is left.
 
     Args:
         keeper: The process that has access to the pool.
-        request: What to build.
-        customizer: Asked only if there is something to change.
+        request: The volume to build.
+        customizer: Used only if there are changes.
         recording: Records the volume.
-        check: Called while the volume is written; what it raises ends that.
-        on_registering: Called when all that is left to do is to register it.
+        check: Called while the volume is written; its exceptions end the build.
+        on_registering: Called when only the registration is left.
 
     Raises:
-        VolumeExists: A file came under that name meanwhile.
+        VolumeExists: Another file with that name was created meanwhile.
         NoSpace: The pool, or the file system, is full.
         InvalidArgument: The image does not allow the changes.
-        VirtlayerError: libvirt fails, or a program.
+        VirtlayerError: libvirt or a program failed.
     """
     ours: list[Placed] = []
     staging = None
@@ -99,7 +99,7 @@ async def build_writable(
                 raise first_failure(errors) from errors
             on_registering()
             placed = await to_completion(_place(request, staging, writing.result(), ours))
-            # First of all, so that libvirt need not list the directory.
+            # At the very beginning, so that libvirt need not list the directory.
             staging.let_go()
             registering = staging.register_volume(placed, backing=request.backing)
             return await recording.while_registered(registering)
@@ -123,7 +123,7 @@ async def _write(
 
 
 async def _customized(request: WritableRequest, staging: Staging, customizer: Customizer) -> str:
-    """Make the volume and change what is in it; its name in the staging directory."""
+    """Make and customize the volume; return its name in the staging directory."""
     async with images_in(staging) as images:
         parent = Parent(request.backing, await staging.link(request.chain))
         image = await images.create(request.size, parent)
@@ -143,7 +143,7 @@ async def _customized(request: WritableRequest, staging: Staging, customizer: Cu
 async def _place(
     request: WritableRequest, staging: Staging, staged: str, ours: list[Placed]
 ) -> Placed:
-    """Place the file, and note it: a cancellation may leave no time to return it."""
+    """Place and record the file: a cancellation may leave no time to return it."""
     placed = await staging.place(staged, request.name)
     if not placed.ours:
         raise VolumeExists(

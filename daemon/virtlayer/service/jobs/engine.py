@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The engine: accepts jobs, runs a few at a time, remembers the finished ones for a while."""
+"""The engine: accepts jobs, runs a few at a time, and keeps finished jobs for some time."""
 
 import asyncio
 import contextlib
@@ -22,18 +22,18 @@ _ENDINGS = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "was cancelled",
 }
-"""What the journal says of a job that has ended."""
+"""The text in the journal for each state in which a job ends."""
 
 type Operation = Callable[[Job], Awaitable[object]]
 
 
 class Jobs:
-    """Every job of this process. One event loop owns it; nothing here is for other threads.
+    """The jobs of this process. One event loop owns it; it is not thread-safe.
 
     Args:
-        settings: How many run, and for how long they are remembered.
+        settings: How many jobs run, and how long finished jobs are kept.
         queue_limit: How many jobs of one user may be in the queue.
-        unlimited: The uids that may have any number there.
+        unlimited: The uids that may have any number of jobs in the queue.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Jobs:
         self._closing = False
 
     def subscribe(self, listener: JobListener) -> None:
-        """Tell this listener about every job from now on."""
+        """Report every job to this listener from now on."""
         self._audience.listeners.append(listener)
 
     def start(
@@ -72,18 +72,18 @@ class Jobs:
         """Accept a job.
 
         Args:
-            kind: What it does.
-            source: On which image.
-            pool: In which pool.
+            kind: The kind of the job.
+            source: The image that it is about.
+            pool: The name of the pool.
             started_by: The uid of the caller.
-            operation: What to run; what it returns is the job's result.
-            owner: The uid of the user whose images it is about; None for the caller's.
-            belongings: What only this job needs. It is closed when the job is over, whether it
-                ran or not, and when it is not accepted.
+            operation: The function to run; it returns the job's result.
+            owner: The uid of the owner of the images; None for the caller's.
+            belongings: Resources of this job alone. They are closed when the job has ended, whether
+                it ran or not, and when it is not accepted.
 
         Raises:
             Busy: The caller has too many jobs in the queue.
-            Cancelled: The service is about to end.
+            Cancelled: The service is stopping.
         """
         try:
             self._check_acceptable(kind.describe(source, pool), started_by)
@@ -122,7 +122,7 @@ class Jobs:
         """Return the job of this id.
 
         Raises:
-            NoSuchJob: There is none, or it is over for so long that it is forgotten.
+            NoSuchJob: There is no such job, or it ended so long ago that it is no longer kept.
         """
         try:
             return self._jobs[number]
@@ -138,14 +138,15 @@ class Jobs:
 
     @property
     def unfinished(self) -> int:
-        """How many jobs run or wait."""
+        """The number of jobs that run or wait."""
         return len(self._tasks)
 
     async def cancel(self, number: int) -> None:
-        """Cancel a job, and wait until it is over and cleaned up.
+        """Cancel a job, and wait until it has ended and cleaned up.
 
         Raises:
-            NoSuchJob: There is none, or it is over, or it got done before it could be stopped.
+            NoSuchJob: There is no such job, it has ended, or it was done before it could be
+                cancelled.
         """
         job = self.get(number)
         if not job.state.is_over:
@@ -156,10 +157,10 @@ class Jobs:
         raise NoSuchJob(f"Job {number} cannot be cancelled: it has already ended ({job.state}).")
 
     async def close(self, patience: float) -> bool:
-        """Accept nothing more, cancel every job, and wait for their ends.
+        """Stop accepting jobs, cancel every job, and wait for their ends.
 
         Args:
-            patience: How many seconds to wait.
+            patience: The time to wait, in seconds.
 
         Returns:
             Whether all of them ended in that time.
@@ -204,7 +205,7 @@ class Jobs:
             belongings.close()
         failure = None if task.cancelled() else task.exception()
         if task.cancelled() or (failure is not None and job.cancel_requested):
-            # A program that dies because its job is cancelled is no failure of its own.
+            # A program that is killed because its job is cancelled is not an error.
             _fail(job, JobState.CANCELLED, Cancelled(f"Job {job.id} was cancelled."))
         elif isinstance(failure, VirtlayerError):
             _fail(job, JobState.FAILED, failure)
@@ -241,7 +242,7 @@ class Jobs:
         self._audience.finished(job)
 
     def _remember(self, job: Job) -> None:
-        # The loop's clock is monotonic: setting the host's clock forgets nothing early.
+        # The loop's clock is monotonic: setting the host's clock removes no job early.
         self._finished[job.id] = asyncio.get_running_loop().call_later(
             self._settings.keep_seconds, self._forget, job
         )
@@ -249,9 +250,9 @@ class Jobs:
             self._forget(self._jobs[self._most_expendable()])
 
     def _most_expendable(self) -> int:
-        """The oldest finished job of the user who has most: others' stay readable.
+        """Return the oldest finished job of the user who has most: other users keep theirs.
 
-        A job that has failed keeps its reason as long as that user has jobs that have not.
+        A failed job is returned only if that user has no other finished jobs.
         """
         numbers = Counter(self._jobs[number].started_by for number in self._finished)
         [(uid, _)] = numbers.most_common(1)
@@ -265,7 +266,7 @@ class Jobs:
 
 
 class _Audience:
-    """All listeners as one. A defect in one of them is no defect of the job."""
+    """All listeners as one. An error in a listener does not affect the job."""
 
     def __init__(self) -> None:
         self.listeners: list[JobListener] = []
@@ -289,12 +290,12 @@ class _Audience:
         for listener in self.listeners:
             try:
                 tell(listener)
-            except Exception:  # whatever a listener does wrong, the job goes on
+            except Exception:  # any error of a listener: the job goes on
                 _log.exception("A listener to jobs had an internal error.")
 
 
 def defect(place: str) -> Internal:
-    """What a caller is told about an exception that nobody expected."""
+    """Return the error that a caller gets for an unexpected exception."""
     return Internal(f"Internal error of virtlayerd in {place}. Its journal has the details.")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One job: what it is, how far it is, how it ended."""
+"""One job: its kind, its progress, its result."""
 
 import asyncio
 from enum import StrEnum
@@ -10,7 +10,7 @@ from virtlayer.service.jobs.progress import LayerProgress, Progress, Stage
 
 
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -20,12 +20,12 @@ class JobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing follows this state."""
+        """Whether this state is final."""
         return self not in {JobState.QUEUED, JobState.RUNNING}
 
 
 class JobListener(Protocol):
-    """Who is told about jobs. What it is told is true already when it is told.
+    """A receiver of notices about jobs. A notice comes after the change.
 
     ``added``, ``finished`` and ``removed`` come exactly once for every job, in this order.
     """
@@ -40,23 +40,23 @@ class JobListener(Protocol):
         """``progress``, ``stage`` or ``bytes_done`` moved; at most ten times a second."""
 
     def finished(self, job: "Job") -> None:
-        """The job is over; it stays readable for a while."""
+        """The job has ended; it stays readable for some time."""
 
     def removed(self, job: "Job") -> None:
         """The job is no longer readable."""
 
 
 class Job:
-    """One job of the engine. Only the engine changes it, and the operation its ``report``.
+    """One job of the engine. Only the engine changes it; the operation changes its ``report``.
 
     Args:
-        number: Its id, unique in the life of this process.
-        kind: What it does.
-        source: On which image.
-        pool: In which pool.
+        number: Its ID, unique in this process.
+        kind: Its kind.
+        source: The image that it is about.
+        pool: The name of the pool.
         started_by: The uid of the caller that started it.
-        owner: The uid of the user whose images it is about.
-        listener: Who is told about its changes.
+        owner: The uid of the owner of the images.
+        listener: Receives notices of its changes.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class Job:
 
     @property
     def description(self) -> str:
-        """What it does, and on what, for the middle of a sentence."""
+        """The kind and subject of the job, for the middle of a sentence."""
         return self.kind.describe(self.source, self.pool)
 
     @property
     def stage(self) -> Stage:
-        """What it is doing, or was doing when it ended."""
+        """The present stage, or the stage in which it ended."""
         return self.report.stage
 
     @property
     def progress(self) -> float:
-        """From 0 to 1, never falling; 1 only when it is done."""
+        """The progress from 0 to 1, which never decreases; 1 only when it is done."""
         return self.report.fraction
 
     @property
@@ -133,21 +133,21 @@ class Job:
         return self.report.layers
 
     async def wait(self) -> None:
-        """Wait until it is over."""
+        """Wait until it has ended."""
         await self._over.wait()
 
     def run_as(self, task: asyncio.Task[object]) -> None:
-        """Let this task do the job; for the engine."""
+        """Set the task of the job; for the engine."""
         self._task = task
 
     def cancel(self) -> None:
-        """Ask it to end. It is over when ``wait`` returns, and may even be done by then."""
-        # A second CancelledError would break the clean-up that the first one started.
+        """Request its end. It has ended when ``wait`` returns, and may even be done then."""
+        # A second CancelledError would interrupt the clean-up after the first one.
         if not self.cancel_requested and not self.state.is_over:
             self.cancel_requested = True
             assert self._task is not None, "a job has a task from its start"
             self._task.cancel()
 
     def mark_over(self) -> None:
-        """Wake those who wait for it; for the engine."""
+        """Wake the waiters; for the engine."""
         self._over.set()

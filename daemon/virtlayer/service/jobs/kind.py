@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a job does."""
+    """The kind of a job."""
 
     PULL = "pull"
     CREATE_VOLUME = "create-volume"
@@ -19,8 +19,8 @@ class Kind(StrEnum):
         """Describe a job of this kind in the middle of a sentence.
 
         Args:
-            source: The reference of the image, or its name in the pool; "" for a job about none.
-            pool: The name of the pool; "" for a job about several.
+            source: The reference of the image, or its name in the pool; "" for a job without image.
+            pool: The name of the pool; "" for a job in several pools.
         """
         return _DESCRIPTIONS[self].format(source=source, pool=pool)
 

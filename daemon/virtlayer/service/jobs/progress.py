@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How far a job is, by bytes, and how often that is told."""
+"""The progress of a job, by bytes, and the rate of its notices."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 NOTICE_INTERVAL = 0.125
-"""Seconds between two notices: eight a second leave room, below ten, for the last one, which
-does not wait."""
+"""Seconds between two notices: eight a second, so that the last one, which does not wait, stays
+within the limit of ten."""
 
 _ALMOST = 0.999
 """With every byte applied, the volume is still unregistered: only a job that is done is at 1."""
 
 
 class Stage(StrEnum):
-    """What a job is doing."""
+    """The stage of a job."""
 
     RESOLVING = "resolving"
     DOWNLOADING = "downloading"
@@ -25,10 +25,10 @@ class Stage(StrEnum):
 
 
 class Throttle:
-    """Calls a function at once, then at most once an interval; the last call is never lost.
+    """Calls a function immediately, then at most once an interval; the last call is never lost.
 
     Args:
-        function: What to call.
+        function: The function to call.
         interval: Seconds between two calls.
     """
 
@@ -46,7 +46,7 @@ class Throttle:
             self._wanted = True
 
     def flush(self) -> None:
-        """Make the call that is outstanding, if there is one, and end."""
+        """Make the pending call, if there is one, and end."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -112,8 +112,8 @@ class Progress:
     Each counts twice in ``fraction``: when it has been downloaded, and when it has been applied.
 
     Args:
-        changed: Told the names of figures that change seldom, each time.
-        progressed: Told, throttled, that ``fraction``, ``bytes_done`` or the stage moved.
+        changed: Called with the names of figures that change seldom, each time.
+        progressed: Called, throttled, when ``fraction``, ``bytes_done`` or the stage changes.
     """
 
     def __init__(
@@ -132,14 +132,14 @@ class Progress:
         self._throttle = Throttle(progressed)
 
     def set_stage(self, stage: Stage) -> None:
-        """Say what the job does now."""
+        """Set the stage of the job."""
         if stage is not self.stage:
             self.stage = stage
             self._changed(frozenset({"stage"}))
             self._throttle.request()
 
     def begin_part(self, index: int, number: int) -> None:
-        """Begin the next of several pieces of work, each of which says its own total.
+        """Begin the next of several pieces of work, each with its own total.
 
         Args:
             index: Which one, from 0.
@@ -151,7 +151,7 @@ class Progress:
         self._throttle.request()
 
     def set_total(self, size: int, layers: int) -> None:
-        """Say how much there is to do, in this part if there are parts.
+        """Set the total amount of work, of this part if there are parts.
 
         Args:
             size: Compressed bytes of all layers that must be downloaded or built.
@@ -178,7 +178,7 @@ class Progress:
 
     def add_downloaded(self, size: int) -> None:
         """Count compressed bytes that have arrived; a cached blob arrives at once."""
-        # A download that was tried again has its bytes counted twice: more than all is all.
+        # The bytes of a repeated download are counted twice, so the total is the limit.
         self.bytes_done = min(self.bytes_done + size, self.bytes_total)
         self._moved()
 
@@ -193,7 +193,7 @@ class Progress:
         self._changed(frozenset({"layers_done"}))
 
     def finish(self, *, success: bool) -> None:
-        """Tell what has not been told yet; nothing follows."""
+        """Send the pending notices; no further ones follow."""
         if success:
             self.fraction = 1.0
             self._throttle.request()

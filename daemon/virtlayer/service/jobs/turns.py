@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Slots for work that costs something, such as programs: users take turns.
+"""Slots for expensive work, such as programs: users take turns.
 
-Free slots go round among the users who wait, so that a user's many requests delay another's by one
-request at most. A user who has no slot does not wait even for that: such a user gets one beyond the
-limit, until there are twice as many.
+Free slots are given to the waiting users in turn, so that a user's many requests delay those of
+another user by one request at most. A user who has no slot does not even wait for that: such a user
+gets a slot beyond the limit, up to twice the limit.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 
 
 class Turns:
-    """Slots for everybody. One event loop owns it.
+    """The slots for all users. One event loop owns it.
 
     Args:
         limit: How many slots there are, at least 1.
@@ -68,7 +68,7 @@ class Turns:
             queue = self._waiting.pop(uid)
             given = queue.popleft()
             if queue:
-                # Behind all others.
+                # At the end of the queue.
                 self._waiting[uid] = queue
             # A request whose task is being cancelled is still in the queue.
             if not given.cancelled():
