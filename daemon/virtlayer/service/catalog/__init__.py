@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which image is which chain of volumes: what the service remembers, in an SQLite file."""
+"""The catalog: images and their chains of volumes, in an SQLite file."""

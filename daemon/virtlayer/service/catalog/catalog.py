@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the pools hold: an SQLite file in the state directory, which may be deleted at any time.
+"""The catalog of the pools: an SQLite file in the state directory, which may always be deleted.
 
-Which image is which chain of volumes, and whose, is said by the records of the pools. The catalog
-is a copy of them that can be searched (``synchronization``). What is only here is about this host:
-what it has downloaded and seen for itself, and when it last looked for newer images.
+The records of the pools contain the images, their chains of volumes and their owners. The catalog
+is a searchable copy of the records (``synchronization``). In addition, it has data of this host
+only: its own downloads and verifications, and when it last looked for newer images.
 """
 
 import sqlite3
@@ -26,14 +26,14 @@ __all__ = ["Catalog", "CatalogImage", "CatalogVolume", "Version", "Visit"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """When Populate last looked for a newer version of an image, and what came of it.
+    """The last time when Populate looked for a newer version of an image, and the result.
 
     Attributes:
         pool: The name of the pool.
         name: The name of the image there.
         at: Microseconds since 1970.
-        error: The name of the error that it met; "" if none.
-        message: What went wrong.
+        error: The name of the error; "" if none.
+        message: The error message.
     """
 
     pool: str
@@ -47,14 +47,14 @@ class Catalog(Database):
     """The catalog in one file; every change is a transaction.
 
     Args:
-        path: The file; made, with its directory, when it is not there.
+        path: The file; created with its directory if it is missing.
 
     Attributes:
-        records: Which records of the pools it has a copy of.
-        layers: The layer volumes, and what they were built from.
+        records: The records of the pools that were copied.
+        layers: The layer volumes, and the blobs that they were built from.
         volumes: The volumes, directories and disks that were made of images.
-        pullers: Who pulled what.
-        owners: Whom content belongs to.
+        pullers: The users who pulled images.
+        owners: The owners of content.
     """
 
     def __init__(self, path: Path) -> None:

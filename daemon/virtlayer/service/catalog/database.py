@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An SQLite file of this daemon: every change is a transaction, every old version has a way up."""
+"""An SQLite file: every change is a transaction, and old versions are migrated."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ class Database:
     """An SQLite file, used from threads, one statement after the other.
 
     Args:
-        path: The file; made, with its directory, when it is not there.
-        migrations: Script n makes version n + 1 of a file of version n. Those that were released
-            stay as they are.
+        path: The file; created with its directory if it is missing.
+        migrations: Script n migrates a file of version n to version n + 1. Released scripts are
+            never changed.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
@@ -32,10 +32,10 @@ class Database:
         self._lock = threading.Lock()
 
     async def open(self) -> None:
-        """Open the file, and migrate it to the version that this program knows.
+        """Open the file, and migrate it to the version of this program.
 
         Raises:
-            Internal: It is no catalog, or one of a newer virtlayer.
+            Internal: It is not a catalog, or belongs to a newer virtlayer.
             NoSpace: The disk is full.
         """
         await asyncio.to_thread(self._open)
@@ -61,7 +61,7 @@ class Database:
 
         Raises:
             Internal: The file cannot be used; nothing of the transaction is in it.
-            NoSpace: The disk is full; likewise.
+            NoSpace: The disk is full; nothing of the transaction is in the file.
         """
         return await asyncio.to_thread(self._in_transaction, function)
 
@@ -81,8 +81,8 @@ class Database:
             )
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-                # A power failure may lose the last changes, but not the file: they are in the
-                # pools, or cost a download.
+                # A power failure may lose the last changes, but not the file: they are also in the
+                # pools, or can be downloaded again.
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute("PRAGMA foreign_keys = ON")
                 with _transaction(connection):
@@ -135,7 +135,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # SQLite has rolled back already after some errors, such as a full disk.
+        # After some errors, such as a full disk, SQLite has already rolled back.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

@@ -21,8 +21,8 @@ class CatalogImage(PulledImage):
     """An image that a pool has.
 
     Attributes:
-        id: Given by the catalog; an image that is pulled again under its name keeps it, and no
-            other image ever gets it.
+        id: Assigned by the catalog; an image that is pulled again under its name keeps it, and it
+            is never reused.
         pool: The name of the pool.
     """
 
@@ -38,7 +38,7 @@ _COLUMNS = tuple(
 
 
 def insert(connection: sqlite3.Connection, pool: str, record: ImageRecord) -> None:
-    """Add an image, or change the one of the same name, of which ``delete_details`` left the id."""
+    """Add an image, or update the one of which ``delete_details`` kept the name and id."""
     columns = ("pool", *_COLUMNS)
     places = ", ".join("?" * len(columns))
     update = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)
@@ -61,7 +61,7 @@ def insert(connection: sqlite3.Connection, pool: str, record: ImageRecord) -> No
 
 
 def delete_details(connection: sqlite3.Connection, pool: str, name: str) -> None:
-    """Forget all of an image but its id."""
+    """Delete everything of an image except its id."""
     connection.execute(
         "DELETE FROM layer WHERE image = (SELECT id FROM image WHERE pool = ? AND name = ?)",
         (pool, name),
@@ -70,7 +70,7 @@ def delete_details(connection: sqlite3.Connection, pool: str, name: str) -> None
 
 
 def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
-    """Forget an image."""
+    """Delete an image."""
     delete_details(connection, pool, name)
     connection.execute("DELETE FROM image WHERE pool = ? AND name = ?", (pool, name))
 
@@ -78,7 +78,7 @@ def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
 def select(
     connection: sqlite3.Connection, pool: str | None = None, name: str | None = None
 ) -> tuple[CatalogImage, ...]:
-    """The images of a pool or of all, or the one of a name, by pool and name."""
+    """Return the images of one pool or all pools, or the image of a name, by pool and name."""
     statement = (
         f"SELECT id, pool, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
         " WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2) ORDER BY pool, name"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the layer volumes were built from, and which of these blobs are known to be what they claim.
+"""The blobs that layer volumes were built from, and which of these blobs are confirmed.
 
-A volume was built from blobs with certain digests; that each unpacks to its diff id, a sandboxed
-worker has said, which a blob may have taken over. A blob is *confirmed* when this service has seen
-for itself that it unpacks to the diff id: that is a fact of this host, and in no record of a pool.
+A volume was built from blobs with certain digests. A sandboxed worker, which a blob may have
+compromised, has reported that each unpacks to its diff id. A blob is *confirmed* when this service
+has verified that itself. This is stored for this host only, and not in the records of a pool.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from virtlayer.service.records.values import BuiltLayer, LayerRecord
 
 
 class Layers:
-    """The part of the catalog about this.
+    """The part of the catalog about layer volumes.
 
     Args:
         database: The catalog's file.
@@ -26,14 +26,14 @@ class Layers:
         self._database = database
 
     async def names(self, pool: str) -> frozenset[str]:
-        """The names of the layer volumes in a pool that are ours."""
+        """Return the names of the layer volumes in a pool that virtlayer has made."""
         statement = "SELECT name FROM volume WHERE pool = ?"
         return await self._database.run(
             lambda connection: frozenset(name for (name,) in connection.execute(statement, (pool,)))
         )
 
     async def find(self, pool: str, below: str, diff_ids: Sequence[str]) -> tuple[LayerRecord, ...]:
-        """The volumes on a certain volume that have these diff ids, from whichever blobs.
+        """Return the volumes on a certain volume that have these diff ids, from any blobs.
 
         Args:
             pool: The name of the pool.
@@ -45,12 +45,12 @@ class Layers:
         )
 
     async def confirm(self, blob: str, diff_id: str) -> None:
-        """Record that this service has seen a blob unpack to a diff id."""
+        """Record that this service has verified that a blob unpacks to a diff id."""
         statement = "INSERT OR IGNORE INTO confirmed (blob, diff_id) VALUES (?, ?)"
         await self._database.run(lambda connection: connection.execute(statement, (blob, diff_id)))
 
     async def is_confirmed(self, blob: str, diff_id: str) -> bool:
-        """Whether this service has seen a blob unpack to a diff id."""
+        """Return whether this service has verified that a blob unpacks to a diff id."""
         statement = "SELECT 1 FROM confirmed WHERE blob = ? AND diff_id = ?"
         row = await self._database.run(
             lambda connection: connection.execute(statement, (blob, diff_id)).fetchone()
@@ -77,12 +77,12 @@ def insert(connection: sqlite3.Connection, pool: str, record: LayerRecord) -> No
 
 
 def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
-    """Forget a layer volume."""
+    """Delete a layer volume."""
     connection.execute("DELETE FROM volume WHERE pool = ? AND name = ?", (pool, name))
 
 
 def forget_unused_blobs(connection: sqlite3.Connection) -> None:
-    """Forget what is known of blobs from which no volume is built."""
+    """Delete the confirmations of blobs from which no volume is built."""
     connection.execute("DELETE FROM confirmed WHERE blob NOT IN (SELECT blob FROM built_layer)")
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whom content belongs to: blobs and configs by their digests.
+"""The owners of content: blobs and configs by their digests.
 
-What this service has downloaded, it knows for itself, and that is true for the blob cache and for
-every pool. What the records of a pool say is true for that pool alone: whoever can write them could
-otherwise give away what is in the cache, and in other pools. What is in neither belongs to nobody:
-it is reused for nobody.
+The owners of content that this service has downloaded count for the blob cache and every pool.
+Owners in the records of a pool count for that pool only: otherwise a user who can write the records
+could give access to content of the cache and of other pools. Content without recorded owner is not
+reused.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ _OF_A_POOL = "SELECT kind, name FROM pool_owner WHERE pool = ? AND digest = ?"
 
 
 class Owners:
-    """The part of the catalog about this.
+    """The part of the catalog about owners.
 
     Args:
         database: The catalog's file.
@@ -28,7 +28,7 @@ class Owners:
         self._database = database
 
     async def add(self, digest: str, owner: Owner) -> None:
-        """Record that content which this service has downloaded belongs to an owner as well."""
+        """Record a further owner of content that this service has downloaded."""
         statement = "INSERT OR IGNORE INTO owner (digest, kind, name) VALUES (?, ?, ?)"
         values = (digest, owner.kind, owner.name)
         await self._database.run(lambda connection: connection.execute(statement, values))
@@ -36,12 +36,12 @@ class Owners:
     async def belonging(
         self, digests: Iterable[str], owners: Collection[Owner], pool: str | None = None
     ) -> frozenset[str]:
-        """Those of the digests that belong to one of the owners.
+        """Return the digests that belong to one of the owners.
 
         Args:
-            digests: Of blobs and configs.
+            digests: Digests of blobs and configs.
             owners: The owners.
-            pool: The pool whose records are believed as well; None for no pool.
+            pool: The pool whose records count as well; None for no pool.
         """
         wanted = frozenset(digests)
 
@@ -55,11 +55,11 @@ class Owners:
         return await self._database.run(find)
 
     async def of(self, digest: str, pool: str) -> frozenset[Owner]:
-        """Whom content belongs to that is in a pool."""
+        """Return the owners of content in a pool."""
         return await self._database.run(lambda connection: _owners(connection, digest, pool))
 
     async def keep(self, digests: Collection[str]) -> None:
-        """Forget the owners of everything that is neither in these nor in images or volumes."""
+        """Delete the owners of content that is not in these, images or volumes."""
 
         def keep(connection: sqlite3.Connection) -> None:
             connection.execute("CREATE TEMPORARY TABLE kept (digest TEXT PRIMARY KEY) STRICT")
@@ -83,7 +83,7 @@ def insert(
     digest: str,
     owners: frozenset[Owner],
 ) -> None:
-    """Add what a record says about the owners of content."""
+    """Add the owners of content in a record."""
     connection.executemany(
         "INSERT OR IGNORE INTO pool_owner (pool, record_kind, record_name, digest, kind, name)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -92,7 +92,7 @@ def insert(
 
 
 def delete(connection: sqlite3.Connection, pool: str, kind: str, name: str) -> None:
-    """Forget what a record says about owners."""
+    """Delete the owners in a record."""
     connection.execute(
         "DELETE FROM pool_owner WHERE pool = ? AND record_kind = ? AND record_name = ?",
         (pool, kind, name),
@@ -102,7 +102,7 @@ def delete(connection: sqlite3.Connection, pool: str, kind: str, name: str) -> N
 def select(
     connection: sqlite3.Connection, pool: str, kind: RecordKind, name: str, digest: str
 ) -> frozenset[Owner]:
-    """What a record says about the owners of content."""
+    """Return the owners of content in a record."""
     statement = f"{_OF_A_POOL} AND record_kind = ? AND record_name = ?"
     return _read(connection, statement, (pool, digest, kind, name))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who pulled what into a pool: these users may see where an image came from, and its config."""
+"""The users who pulled images into a pool; they may see the source and config of an image."""
 
 import sqlite3
 
@@ -8,7 +8,7 @@ from virtlayer.service.catalog.database import Database
 
 
 class Pullers:
-    """The part of the catalog about this.
+    """The part of the catalog about these users.
 
     Args:
         database: The catalog's file.
@@ -18,7 +18,7 @@ class Pullers:
         self._database = database
 
     async def of_digest(self, pool: str, digest: str) -> frozenset[int]:
-        """The uids of all who pulled a manifest into a pool, from whichever source."""
+        """Return the uids of all users who pulled a manifest into a pool, from any source."""
         statement = "SELECT DISTINCT uid FROM puller WHERE pool = ? AND digest = ?"
         return await self._database.run(
             lambda connection: frozenset(
@@ -36,7 +36,7 @@ def insert(
     source: str,
     uids: frozenset[int],
 ) -> None:
-    """Add what a record says: these users have pulled a manifest from a source."""
+    """Add the users in a record who have pulled a manifest from a source."""
     connection.executemany(
         "INSERT OR IGNORE INTO puller (pool, kind, name, digest, source, uid)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -45,13 +45,13 @@ def insert(
 
 
 def delete(connection: sqlite3.Connection, pool: str, kind: str, name: str) -> None:
-    """Forget what a record says."""
+    """Delete the users in a record."""
     connection.execute(
         "DELETE FROM puller WHERE pool = ? AND kind = ? AND name = ?", (pool, kind, name)
     )
 
 
 def select(connection: sqlite3.Connection, pool: str, digest: str, source: str) -> frozenset[int]:
-    """The uids of those who have pulled a manifest from a source, as all records together say."""
+    """Return the uids of the users who pulled a manifest from a source, in all records."""
     statement = "SELECT DISTINCT uid FROM puller WHERE pool = ? AND digest = ? AND source = ?"
     return frozenset(uid for (uid,) in connection.execute(statement, (pool, digest, source)))

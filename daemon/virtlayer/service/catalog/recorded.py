@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which records of the pools are in the catalog, and in which state their files were."""
+"""The records of the pools that are in the catalog, with the stamps of their files."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -21,8 +21,8 @@ class Seen:
     """A record as it is in a pool.
 
     Attributes:
-        record: What it says.
-        stamp: Of its file.
+        record: The content.
+        stamp: The stamp of its file.
     """
 
     record: Record
@@ -36,12 +36,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """A file in the place of a record, which cannot be used.
+    """A file in the place of a record that cannot be used.
 
     Attributes:
         file: Its name.
-        stamp: Of the file.
-        reason: Why, as a part of a sentence.
+        stamp: The stamp of the file.
+        reason: The reason, as a part of a sentence.
     """
 
     file: str
@@ -61,7 +61,7 @@ class Gone:
 
 
 class Recorded:
-    """The part of the catalog about this.
+    """The part of the catalog about records.
 
     Args:
         database: The catalog's file.
@@ -71,7 +71,7 @@ class Recorded:
         self._database = database
 
     async def stamps(self, pool: str) -> Mapping[str, Stamp]:
-        """The stamps of the files of a pool that the catalog has read, by their names."""
+        """Return the stamps of the files of a pool that the catalog has read, by name."""
         statement = (
             "SELECT file, stamp FROM record WHERE pool = ?1 AND file IS NOT NULL"
             " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = ?1"
@@ -83,7 +83,7 @@ class Recorded:
         )
 
     async def put(self, pool: str, changes: Iterable[Seen | Bad | Gone]) -> None:
-        """Make the catalog say what the records of a pool say now.
+        """Update the catalog from the records of a pool.
 
         Args:
             pool: The name of the pool.
@@ -92,7 +92,7 @@ class Recorded:
         await self._database.run(lambda connection: _put(connection, pool, changes))
 
     async def replace(self, pool: str, before: Stamp | None, change: Seen | Gone) -> Stamp | None:
-        """Copy a record that was written, unless another change has been read meanwhile.
+        """Copy a new record into the catalog, unless another change has been read meanwhile.
 
         Args:
             pool: The name of the pool.
@@ -142,7 +142,7 @@ class Recorded:
         )
 
     async def unwritten(self, pool: str) -> tuple[Record, ...]:
-        """What an older catalog knew of a pool, and is in no record yet."""
+        """Return the data of an older catalog about a pool that are not in a record yet."""
         statement = "SELECT kind, name FROM record WHERE pool = ? AND file IS NULL"
 
         def read(connection: sqlite3.Connection) -> tuple[Record, ...]:
@@ -153,7 +153,7 @@ class Recorded:
         return await self._database.run(read)
 
     async def forget_unwritten(self, pool: str) -> None:
-        """Forget what an older catalog knew of a pool and is in no record."""
+        """Delete the data of an older catalog about a pool that are not in a record."""
         statement = "SELECT kind, name FROM record WHERE pool = ? AND file IS NULL"
 
         def forget(connection: sqlite3.Connection) -> None:
@@ -162,14 +162,14 @@ class Recorded:
         await self._database.run(forget)
 
     async def pools(self) -> frozenset[str]:
-        """The names of the pools of which the catalog has something."""
+        """Return the names of the pools that are in the catalog."""
         statement = "SELECT pool FROM record UNION SELECT pool FROM bad_record"
         return await self._database.run(
             lambda connection: frozenset(pool for (pool,) in connection.execute(statement))
         )
 
     async def forget_pool(self, pool: str) -> None:
-        """Forget everything of a pool, also what is in no record yet."""
+        """Delete everything of a pool, including data that are not in a record yet."""
 
         def forget(connection: sqlite3.Connection) -> None:
             statement = "SELECT kind, name FROM record WHERE pool = ?"
@@ -199,7 +199,7 @@ def _put(connection: sqlite3.Connection, pool: str, changes: Iterable[Seen | Bad
 
 def _insert(connection: sqlite3.Connection, pool: str, seen: Seen) -> None:
     record = seen.record
-    # What an older catalog knew under this name is not in the pool.
+    # The data of an older catalog under this name are not in the pool.
     _forget_details(connection, pool, record.kind, record.name)
     connection.execute(
         "INSERT OR REPLACE INTO record (pool, kind, name, file, stamp) VALUES (?, ?, ?, ?, ?)",
@@ -227,7 +227,7 @@ def _select(
 def _forget_file(
     connection: sqlite3.Connection, pool: str, file: str
 ) -> set[tuple[RecordKind, str]]:
-    """Forget what was in a file, but for the number of an image; the kind and name of that."""
+    """Delete the data of a file, except the id of an image; return the kind and name."""
     connection.execute("DELETE FROM bad_record WHERE pool = ? AND file = ?", (pool, file))
     rows = connection.execute(
         "DELETE FROM record WHERE pool = ? AND file = ? RETURNING kind, name", (pool, file)
@@ -262,7 +262,7 @@ def _forget(connection: sqlite3.Connection, pool: str, records: Iterable[tuple[s
 def _forget_rest(
     connection: sqlite3.Connection, pool: str, gone: Iterable[tuple[RecordKind, str]]
 ) -> None:
-    """Forget what is left of records that were deleted."""
+    """Delete the remaining data of records that were deleted."""
     kinds = set()
     for kind, name in gone:
         kinds.add(kind)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What may lose its name to an image that is put into the catalog."""
+"""Decides which image a new image in the catalog may replace."""
 
 from enum import IntEnum
 from typing import Protocol
@@ -8,7 +8,7 @@ from virtlayer.errors import ImageExists, NotAuthorized
 
 
 class Replacing(IntEnum):
-    """How much a pull may replace; each includes those before it."""
+    """How much a pull may replace; each value includes the ones before it."""
 
     NOTHING = 0
     """Nothing: the name is free, or is of the same version of the same source."""
@@ -32,12 +32,12 @@ class _Named(Protocol):
 
 
 def check_replacing(pool: str, present: _Named, new: _Named, allowed: Replacing) -> None:
-    """See that an image may lose its name to another.
+    """Check that an image may be replaced by another.
 
     Args:
         pool: The name of the pool.
-        present: What the name stands for.
-        new: What it is to stand for.
+        present: The image that has the name.
+        new: The image that is to get the name.
         allowed: How much may be replaced.
 
     Raises:
@@ -56,7 +56,7 @@ def check_replacing(pool: str, present: _Named, new: _Named, allowed: Replacing)
 
 
 def taken(pool: str, name: str) -> ImageExists:
-    """The error for a name that belongs to an image of another source, which is not shown."""
+    """Return the error for a name of an image of another source, which is not shown."""
     return ImageExists(
         f'The pool "{pool}" has an image "{name}" from another source. Use --name to choose '
         "another name, or --replace to give this name to the new image."

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The tables of the catalog. Script n makes version n + 1 of a file of version n.
+"""The tables of the catalog. Script n migrates a file of version n to version n + 1.
 
-Up to version 8 the catalog was the only memory of the service. From version 9 on it is a copy of
-the records of the pools, and of what is about this host alone. What an older catalog knows is kept
-as records that are not written yet: those without a file.
+Up to version 8, the catalog was the only storage of the service. From version 9 on, it has a copy
+of the records of the pools, and data of this host only. The data of an older catalog are kept as
+records without a file, which are not written yet.
 """
 
 MIGRATIONS = (
@@ -237,4 +237,4 @@ MIGRATIONS = (
         FROM built_layer JOIN owner ON owner.digest = blob;
     """,
 )
-"""Those that were released stay."""
+"""Released scripts are never changed."""

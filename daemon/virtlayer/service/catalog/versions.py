@@ -12,7 +12,7 @@ from virtlayer.service.records.values import FormerVersion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version(FormerVersion):
-    """What a name meant before.
+    """A former version of a name.
 
     Attributes:
         pool: The name of the pool.
@@ -53,14 +53,14 @@ def insert(
 
 
 def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
-    """Forget the former versions of a name."""
+    """Delete the former versions of a name."""
     connection.execute("DELETE FROM version WHERE pool = ? AND name = ?", (pool, name))
 
 
 def select(
     connection: sqlite3.Connection, pool: str | None, name: str | None = None
 ) -> tuple[Version, ...]:
-    """The former versions of a name or all names, in a pool or in all; the newest first."""
+    """Return the former versions of one name or all, in one pool or all; the newest first."""
     statement = (
         "SELECT id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept"
         " FROM version WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2)"

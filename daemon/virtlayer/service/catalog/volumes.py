@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which images the volumes of machines and containers were made of.
+"""The images that the volumes of machines and containers were made of.
 
-Nothing here keeps such a volume from being deleted behind our back. That it is still the same is
-said by its inode, which the catalog notes when it first sees the record: the inode of a copy of the
-pool is another one, so the record does not name it.
+Other programs can delete such a volume at any time. Its inode shows whether it is still the same.
+The catalog stores the inode when it first reads the record. The record does not contain it, because
+a copy of the pool has other inodes.
 """
 
 import sqlite3
@@ -24,7 +24,8 @@ class CatalogVolume(VolumeRecord):
 
     Attributes:
         pool: The name of its pool.
-        inode: Of its file or directory, when the record was first seen; None if it had none then.
+        inode: The inode of its file or directory when the record was first read; None if it had
+            none.
     """
 
     pool: str
@@ -32,7 +33,7 @@ class CatalogVolume(VolumeRecord):
 
 
 class Volumes:
-    """The part of the catalog about this.
+    """The part of the catalog about these volumes.
 
     Args:
         database: The catalog's file.
@@ -42,19 +43,19 @@ class Volumes:
         self._database = database
 
     async def list(self, pool: str) -> tuple[CatalogVolume, ...]:
-        """The volumes, directories and disks of a pool that have records, by name and kind.
+        """Return the volumes, directories and disks of a pool that have records, by name and kind.
 
-        A file that was deleted behind our back, or replaced, can still have one.
+        A file that another program has deleted or replaced can still have a record.
         """
         return await self._database.run(lambda connection: _select(connection, pool))
 
     async def get(self, pool: str, kind: RecordKind, name: str) -> CatalogVolume | None:
-        """The volume of a kind and name that has a record; see ``list``."""
+        """Return the volume of a kind and name that has a record; see ``list``."""
         found = await self._database.run(lambda connection: _select(connection, pool, kind, name))
         return found[0] if found else None
 
     async def note_inodes(self, pool: str, inodes: Mapping[str, int]) -> None:
-        """Note the inodes of volumes whose records have just been seen, by their names."""
+        """Store the inodes of volumes whose records were just read, by name."""
         statement = "UPDATE origin SET inode = ? WHERE pool = ? AND name = ? AND inode IS NULL"
         rows = [(str(inode), pool, name) for name, inode in inodes.items()]
         await self._database.run(lambda connection: connection.executemany(statement, rows))
@@ -81,7 +82,7 @@ def insert(connection: sqlite3.Connection, pool: str, record: VolumeRecord) -> N
 
 
 def delete(connection: sqlite3.Connection, pool: str, kind: RecordKind, name: str) -> None:
-    """Forget a volume."""
+    """Delete a volume."""
     statement = "DELETE FROM origin WHERE pool = ? AND kind = ? AND name = ?"
     connection.execute(statement, (pool, kind, name))
 

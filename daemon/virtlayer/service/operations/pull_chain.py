@@ -365,7 +365,7 @@ class _Pull:
         )
 
     async def _check_replacing(self, plan: tuple[PlannedVolume, ...], image: Image) -> None:
-        """Check early that the name is free; ``_put`` checks it again under the lock."""
+        """Check early that the name may be used; the final check is in ``_put``."""
         pool = self._request.pool
         present = await self._services.catalog.get(pool, self._name)
         if present is not None:
