@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether the system service can run here: it needs what its packages install, and its own user.
+"""Checks whether the system service can run: it needs its installed files and its own user.
 
-Without the bus policy the name is refused, without the polkit actions everybody but root. It is
-checked before anything is written, so that an attempt from a clone leaves nothing behind.
+Without the bus policy, the bus refuses the name. Without the polkit actions, all users except root
+are refused. The check is before the first write, so that a start from a clone leaves nothing
+behind.
 """
 
 import os
@@ -25,7 +26,7 @@ _HOW_TO_INSTALL = (
 
 
 def startup_problems() -> list[str]:
-    """Why the system service cannot be started by this process, a line each; none if it can."""
+    """Return why this process cannot run the system service, a line each; none if it can."""
     if missing := list(_missing()):
         return [
             f"The system service is not installed. Missing: {', '.join(missing)}.",
@@ -40,7 +41,7 @@ def startup_problems() -> list[str]:
 
 
 def _missing() -> Iterator[str]:
-    """What the service does not run without; and its socket, if anything of that is missing."""
+    """Return the missing required files; and the socket, if one of them is missing."""
     parts = list(_missing_parts())
     yield from parts
     if parts and not SYSTEM_SOCKET.exists():

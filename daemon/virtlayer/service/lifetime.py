@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How long the daemon lives, and how it ends without losing a message.
+"""The lifetime of the daemon, and its shutdown without losing a message.
 
-It ends when nothing has been asked of it for a while, when it is told to, and when it loses its
-bus. It gives up its name first and answers what came by that name before it goes, so that every
-later call starts a new daemon. While a finished job can still be read, it stays.
+It stops after the idle timeout, on a signal, and when it loses its bus. It first releases its name,
+and replies to all calls that were sent to the name before it exits, so that every later call starts
+a new daemon. It keeps running while a finished job can still be read.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from virtlayer.service.jobs.job import Job, JobState
 _log = logging.getLogger(__name__)
 
 _LOOK_INTERVAL = 1.0
-"""How often, in seconds, it is seen whether there is something to do."""
+"""Seconds between two checks whether the daemon is idle."""
 _STOP_PATIENCE = 8.0
-"""Seconds that cancelled jobs may take to clean up: with the calls', less than the 10 promised."""
+"""Seconds that cancelled jobs may take to clean up: with the calls, less than the promised 10."""
 _CALL_PATIENCE = 1.0
 _EXTENSION = 30
-"""Seconds by which the service manager is asked to wait longer."""
+"""Seconds by which the stop timeout of the service manager is extended."""
 
 
 class Life:
-    """The life of a daemon whose server has started. It also tells systemd what goes on.
+    """The lifetime of a daemon whose server has started. It also reports its state to systemd.
 
     Args:
         connection: The bus.
-        server: What is shown there.
+        server: The objects on the bus.
         jobs: The jobs.
         idle_timeout: Seconds without a call or job after which the daemon ends; 0 for never.
     """
@@ -48,10 +48,10 @@ class Life:
         self._clock = asyncio.get_running_loop().time
 
     async def last(self, stop: asyncio.Event) -> int:
-        """Live.
+        """Run until the daemon is to stop, and shut it down.
 
         Args:
-            stop: Set when the daemon is told to end.
+            stop: Set when the daemon is to stop.
 
         Returns:
             The exit status: not 0 if the bus was lost, so that systemd starts the daemon again.
@@ -71,7 +71,7 @@ class Life:
                 return 0
             return await self._stop()
         except (OSError, EOFError):
-            # The bus went while it was asked to take the name back.
+            # The bus was lost while the name was acquired again.
             return await self._give_up()
         finally:
             await _cancel(lost, told, idle, watchdog)
@@ -99,15 +99,15 @@ class Life:
 
     async def _leave_when_idle(self) -> None:
         await self._idle()
-        # Said before the name is free: systemd then holds back a new start until this one is gone,
-        # rather than taking it for running.
+        # Reported before the name is released: systemd then delays a new start until this process
+        # has ended, instead of treating the service as running.
         journal.notify(STOPPING=1, STATUS="Idle, exiting")
         while True:
             await self._server.withdraw()
             await self._server.finish(_EXTENSION)
             if not self._jobs.unfinished:
                 return
-            # A job came in by the last call. Its caller looks for it under our name.
+            # The last call has started a job. Its caller looks for it under our name.
             await self._server.resume()
             while self._jobs.unfinished:
                 journal.notify(EXTEND_TIMEOUT_USEC=_EXTENSION * 1_000_000)
@@ -129,31 +129,31 @@ class Life:
 
 
 class _Status:
-    """Keeps the STATUS that ``systemctl status`` shows."""
+    """Updates the STATUS that ``systemctl status`` shows."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self.is_final = False
-        """Whether the status says that the daemon stops: then it no longer changes."""
+        """Set when the status says that the daemon is stopping: then it no longer changes."""
 
     def added(self, _job: Job) -> None:
-        """Tell the new number of jobs."""
+        """Report the new number of jobs."""
         if not self.is_final:
             journal.notify(STATUS=_status(self._jobs))
 
     def changed(self, _job: Job, names: frozenset[str]) -> None:
-        """Tell the new number of running jobs."""
+        """Report the new number of running jobs."""
         if "state" in names and not self.is_final:
             journal.notify(STATUS=_status(self._jobs))
 
     def progressed(self, _job: Job) -> None:
-        """Nothing: the status counts jobs."""
+        """Do nothing: the status only counts jobs."""
 
     def finished(self, _job: Job) -> None:
-        """Nothing: the state has changed before."""
+        """Do nothing: the change of the state was reported before."""
 
     def removed(self, _job: Job) -> None:
-        """Nothing: only jobs that are over are removed."""
+        """Do nothing: only jobs that have ended are removed."""
 
 
 def _status(jobs: Jobs) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``virtlayerd``: puts the parts together, and lives as long as it is needed."""
+"""``virtlayerd``: creates the parts of the daemon and runs it."""
 
 import argparse
 import asyncio
@@ -51,14 +51,14 @@ from virtlayer.version import VERSION
 _log = logging.getLogger(__name__)
 
 _MAPPED_FROM = 256 * KIB
-"""Bytes of a block that goes back to the system when it is freed. The buffers of downloads would
-otherwise stay for the life of the daemon: 15 MB after a large layer."""
+"""Bytes of a block that is returned to the system when it is freed. Otherwise the buffers of
+downloads would stay allocated until the daemon exits: 15 MB after a large layer."""
 _SWITCH_SECONDS = 0.0005
-"""How long a thread runs Python before another may that waits for it: after an answer of libvirt's,
-say. The usual 5 ms are a sixth of a pull that finds nothing new."""
+"""The switch interval between Python threads, for example after a reply of libvirt. The default of
+5 ms is a sixth of the time of a pull that finds nothing new."""
 
 _START_PATIENCE = 2.0
-"""Seconds that pools may take to say what they hold, before the service is there for callers."""
+"""Seconds to wait for the contents of pools before the service accepts calls."""
 _SESSION_URI = "qemu:///session"
 
 
@@ -68,20 +68,20 @@ class Arguments:
 
     session: bool
     uri: str | None
-    """Of libvirt, for a keeper that this process starts; None for the keeper of the system."""
+    """The libvirt URI for a keeper that this process starts; None for the system's keeper."""
     config: Path
     on_demand: bool
-    """Whether the next call starts the daemon again, so that it need not stay."""
+    """Whether the daemon may exit when idle, because the next call starts it again."""
     config_required: bool
     """Whether the file of settings must exist: it was named on the command line."""
 
 
 def main() -> None:
-    """Run the daemon until it has nothing to do, is told to end, or loses its bus."""
+    """Run the daemon until it is idle, gets a signal to stop, or loses its bus."""
     arguments = _parse_arguments()
     allocation.map_from(_MAPPED_FROM)
     if not arguments.session:
-        # From skopeo, which runs as the same user. In a session, everything of the user's does.
+        # Against skopeo, which runs as the same user. In a session, all programs of the user do.
         hidden_memory.hide()
     sys.setswitchinterval(_SWITCH_SECONDS)
     journal.configure_logging("virtlayerd")
@@ -165,7 +165,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
     blobs = blob_directory(settings, session=session)
     for directory in (runtime, state):
         await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
-    # What a killed daemon left: credentials first of all.
+    # Leftovers of a killed daemon, most importantly credentials.
     for place in (runtime, blobs / "scratch"):
         await sweep_scratch(place)
     cache = BlobCache(blobs, settings.cache.size_limit)
@@ -202,7 +202,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
 
 
 def _connect(arguments: Arguments) -> Connect:
-    """How the keeper is reached: that of the system, or one of this process's own."""
+    """Return how the keeper is reached: the system's keeper, or one that this process starts."""
     if arguments.uri is None:
         return system_keeper()
     return own_keeper(arguments.uri, arguments.config)

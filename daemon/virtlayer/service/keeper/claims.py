@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Claims on volumes and the locks of pools; see ``keeper.answers.claims``.
 
-A job that found a volume in the pool goes on to build on it, minutes later perhaps, and nothing in
-the pool says so until it has. It therefore claims its volumes by name before it looks for them. A
-deletion on any host leaves claimed volumes alone; while it decides and deletes, new claims wait.
+A job that finds a volume in the pool may use it as a backing volume minutes later, and until then
+nothing in the pool shows this. The job therefore claims its volumes by name before it looks for
+them. A deletion on any host skips claimed volumes; while it decides and deletes, new claims wait.
 
 The service holds a copy of the descriptor of a claim's lock, so that the claim lasts as long as its
 job, even if the keeper is killed.
@@ -22,7 +22,7 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
 
 _LOCK_SECONDS = 300.0
-"""How long a pool may be locked by others: a deletion looks at everything that libvirt knows."""
+"""How long other processes may lock a pool: a deletion checks all domains and volumes."""
 
 
 class Claim:
@@ -56,16 +56,16 @@ class Claim:
             self._names |= new
 
     async def try_build(self, keys: Collection[str]) -> frozenset[str]:
-        """Take the right to build layers, without waiting for others.
+        """Acquire the right to build layers, without waiting for other jobs.
 
         It ends when the layer is placed, or with the claim.
 
         Args:
-            keys: Of the layers: SHA-256 digests of what is the same for two jobs of which one may
+            keys: The keys of the layers: SHA-256 digests that are equal for two jobs if one may
                 wait for the other.
 
         Returns:
-            The keys of those that another job builds, on this host or another one.
+            The keys of the layers that another job builds, on this host or another one.
 
         Raises:
             PoolUnavailable: The keeper has ended.
@@ -81,7 +81,7 @@ class PoolLock:
         pool: The pool.
         connection: To the keeper that knows the lock.
         number: What it is called there.
-        claimed: The names of the volumes that running jobs count on, on any host.
+        claimed: The names of the volumes that running jobs on any host have claimed.
     """
 
     def __init__(self, pool: Pool, connection: KeeperConnection, locked: Locked) -> None:
@@ -95,7 +95,7 @@ class Claims:
     """The claims on the volumes of every pool.
 
     Args:
-        link: The way to the keeper.
+        link: The link to the keeper.
     """
 
     def __init__(self, link: KeeperLink) -> None:
@@ -103,7 +103,7 @@ class Claims:
 
     @contextlib.asynccontextmanager
     async def claimed(self, pool: Pool, names: Iterable[str]) -> AsyncIterator[Claim]:
-        """Keep volumes of these names, which may not exist yet, for as long as this lasts.
+        """Protect volumes of these names, which may not exist yet, as long as the context lasts.
 
         Args:
             pool: The pool.
@@ -123,7 +123,7 @@ class Claims:
 
     @contextlib.asynccontextmanager
     async def locked(self, pool: Pool) -> AsyncIterator[PoolLock]:
-        """Let no new claims come on any host for as long as this lasts; for deletions only.
+        """Prevent new claims on any host as long as the context lasts; for deletions only.
 
         Raises:
             InUse: Another process has the lock for too long, or a claim cannot be read.
@@ -141,14 +141,14 @@ class Claims:
     async def _held[Q, R](
         self, pool: Pool, call: calls.Call[Q, R], request: Q, number_of: Callable[[R], int]
     ) -> AsyncIterator[tuple[KeeperConnection, R]]:
-        """Hold what a message gives until the context ends, with its number and descriptors."""
+        """Hold the object of a message until the context ends, with its number and descriptors."""
         connection = await self._link.connection()
         numbers: list[int] = []
         with contextlib.ExitStack() as descriptors:
 
             async def ask() -> R:
                 reply, received = await connection.ask_with(call, request, ())
-                # Also when nobody waits for it any longer: then it is released at once.
+                # Also if the waiting task was cancelled: then it is released at once.
                 numbers.append(number_of(reply))
                 for descriptor in received:
                     descriptors.callback(os.close, descriptor)
@@ -159,7 +159,7 @@ class Claims:
             finally:
                 if numbers:
                     releasing = self._released(pool, connection, numbers[0], descriptors)
-                    # What the job has done is done, even if it is cancelled now.
+                    # The job has done its work, even if it is cancelled now.
                     await settled(asyncio.ensure_future(releasing))
 
     async def _released(
@@ -173,19 +173,20 @@ class Claims:
             await connection.ask(calls.RELEASE, Release(number, failed=False))
         descriptors.close()
         if connection.ended:
-            # The keeper was killed: what it left is no longer locked, and another one sweeps it.
+            # The keeper was killed: its leftovers are no longer locked, and another keeper sweeps
+            # them.
             with contextlib.suppress(VirtlayerError):
                 await self._link.ask(calls.SWEEP, calls.KnownPool(pool.uuid))
 
 
 async def until_unlocked[T](ask: Callable[[], Coroutine[object, object, T]]) -> T:
-    """Ask something that needs a pool's lock, again and again while another process has that.
+    """Repeat a request that needs a pool's lock while another process has the lock.
 
-    A cancellation takes effect between two questions.
+    A cancellation takes effect between two requests.
 
     Raises:
         InUse: Another process has it for too long.
-        VirtlayerError: What the keeper answers instead.
+        VirtlayerError: The keeper replies with an error.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + _LOCK_SECONDS

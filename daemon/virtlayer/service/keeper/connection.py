@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Asking the keeper; the other end is ``keeper.answers.connection``.
+"""Connections to the keeper; the other end is ``keeper.answers.connection``.
 
-A connection is opened when the first job needs it, and a new one when the keeper has ended. What
-the keeper has given out on a connection (staging directories, programs) ends with it.
+A connection is opened when the first job needs it, and again after the keeper has ended. Staging
+directories and programs end with the connection that they belong to.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from virtlayer.protocol.codec import decode, encode
 from virtlayer.protocol.packets import REPLY_LIMIT, Malformed, PacketSocket
 
 type Connect = Callable[[], AbstractAsyncContextManager[socket.socket]]
-"""Reaches a keeper; when the context ends, one that was started for it has ended."""
+"""Connects to a keeper; when the context ends, a keeper that was started for it has ended."""
 
 _ERRORS: Mapping[str, type[VirtlayerError]] = {
     kind.__name__: kind for kind in (*VirtlayerError.__subclasses__(), PoolLocked)
@@ -28,7 +28,7 @@ _ERRORS: Mapping[str, type[VirtlayerError]] = {
 
 
 class KeeperConnection:
-    """One connection to a keeper, on which requests are answered in any order."""
+    """One connection to a keeper; replies may come in any order."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._packets = PacketSocket(connection, REPLY_LIMIT, self._accept, self._end)
@@ -38,7 +38,7 @@ class KeeperConnection:
         """Whether the keeper has closed its end."""
 
     async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
-        """Ask something that needs no descriptors.
+        """Send a request without descriptors.
 
         Raises:
             VirtlayerError: What the keeper answers instead.
@@ -51,18 +51,18 @@ class KeeperConnection:
     async def ask_with[Q, R](
         self, call: Call[Q, R], request: Q, descriptors: Sequence[int]
     ) -> tuple[R, list[int]]:
-        """Ask something.
+        """Send a request.
 
         Args:
             call: The message.
-            request: What it takes.
-            descriptors: What it is about; they stay the caller's.
+            request: The arguments of the message.
+            descriptors: The descriptors of the request; the caller closes them.
 
         Returns:
-            The reply, and the descriptors that came with it, which are the caller's.
+            The reply, and the descriptors that came with it; the caller closes them.
 
         Raises:
-            VirtlayerError: As ``ask``.
+            VirtlayerError: See ``ask``.
         """
         number = next(self._numbers)
         arriving = asyncio.get_running_loop().create_future()
@@ -87,7 +87,7 @@ class KeeperConnection:
             raise
 
     def close(self) -> None:
-        """Close it; who waits for an answer gets an error."""
+        """Close it; pending requests get an error."""
         self._packets.close()
         self._end()
 
@@ -98,7 +98,7 @@ class KeeperConnection:
                 if not arriving.done():
                     arriving.set_result((message, descriptors))
                     return
-        # The asker was cancelled.
+        # The requesting task was cancelled.
         _close(descriptors)
 
     def _end(self) -> None:
@@ -110,7 +110,7 @@ class KeeperConnection:
 
 
 class KeeperLink:
-    """The way to the keeper: the connection that there is, or a new one.
+    """The link to the keeper: the open connection, or a new one.
 
     Args:
         connect: Opens a connection.
@@ -123,7 +123,7 @@ class KeeperLink:
         self._opening = asyncio.Lock()
 
     async def connection(self) -> KeeperConnection:
-        """The connection, opened now if there is none.
+        """Return the connection; open it if there is none.
 
         Raises:
             PoolUnavailable: The keeper cannot be reached.
@@ -137,14 +137,14 @@ class KeeperLink:
             return self._current
 
     async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
-        """Ask something on the connection that there is; see ``KeeperConnection.ask``."""
+        """Send a request on the connection; see ``KeeperConnection.ask``."""
         connection = await self.connection()
         try:
             return await connection.ask(call, request)
         except PoolUnavailable as error:
             if not isinstance(error.__cause__, OSError):
                 raise
-        # The keeper had ended before, so the request was not even sent.
+        # The keeper had ended before, so the request was not sent.
         connection = await self.connection()
         return await connection.ask(call, request)
 
@@ -167,7 +167,7 @@ def _value[Q, R](call: Call[Q, R], reply: packets.Message) -> R:
 
 
 def keeper_error(name: str, text: str) -> VirtlayerError:
-    """The error that the keeper has named."""
+    """Return the error that the keeper has reported."""
     return _ERRORS.get(name, Internal)(text)
 
 

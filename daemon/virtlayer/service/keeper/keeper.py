@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The keeper, as the operations use it: pools, staging directories and programs."""
+"""The keeper for the operations: pools, staging directories and programs."""
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -17,13 +17,13 @@ class Keeper:
     """The process that has access to the pools.
 
     Args:
-        connect: Reaches it, when it is first needed.
-        runtime: A directory for sockets that programs of the keeper serve.
+        connect: Connects to it, when it is first needed.
+        runtime: A directory for the sockets of programs of the keeper.
 
     Attributes:
         pools: Its pools.
         claims: The claims on their volumes, and their locks.
-        records: What they say about themselves.
+        records: The records of the pools.
         programs: Runs programs that need no staging directory.
     """
 

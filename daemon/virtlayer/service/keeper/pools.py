@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pools and their volumes, as the keeper tells about them; see ``keeper.answers.pools``."""
+"""Pools and their volumes, as the keeper reports them; see ``keeper.answers.pools``."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from virtlayer.service.keeper.connection import KeeperLink, keeper_error
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What became of layer volumes that were to be deleted.
+    """The result of a deletion of layer volumes.
 
     Attributes:
-        names: Those that no longer exist.
-        error: Why the next one was not deleted; None if all were.
+        names: The volumes that no longer exist.
+        error: The reason why the next volume was not deleted; None if all were.
     """
 
     names: tuple[str, ...]
@@ -36,14 +36,14 @@ class Pools:
         return (await self._link.ask(calls.HELLO, calls.Nothing())).root
 
     async def states(self) -> tuple[PoolState, ...]:
-        """All pools that libvirt has, of any kind, and how they are."""
+        """Return all pools that libvirt has, of any kind, with their states."""
         return (await self._link.ask(calls.LIST_POOLS, calls.Nothing())).pools
 
     async def get(self, name: str) -> Pool:
         """Look up a pool that can hold backing chains.
 
         Raises:
-            PoolNotFound: There is no such pool; the message lists those that there are.
+            PoolNotFound: There is no such pool; the message lists the existing pools.
             PoolUnsupported: It is not of a type whose volumes are files in a directory.
             PoolInactive: It is not started.
         """
@@ -54,10 +54,10 @@ class Pools:
         return (await self.volumes(pool, [name])).get(name)
 
     async def volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
-        """Look up volumes by their names; those that the pool does not have are left out.
+        """Look up volumes by their names; missing volumes are left out.
 
-        Where libvirt's list and the directory disagree about one of them, because a file came or
-        went behind libvirt's back, the pool is refreshed first.
+        If libvirt's list and the directory disagree about one of them, because another program has
+        created or deleted a file, the pool is refreshed first.
 
         Raises:
             PoolNotFound: The pool no longer exists.
@@ -71,7 +71,7 @@ class Pools:
         return {volume.name: volume for volume in found.volumes}
 
     async def listed_volume(self, pool: Pool, name: str) -> Volume | None:
-        """Look up one volume without a refresh of the pool, which not every caller may cause.
+        """Look up one volume without a refresh of the pool, which not every caller may start.
 
         Returns:
             None if libvirt does not list the volume or its file does not exist.
@@ -81,7 +81,7 @@ class Pools:
         return found[0] if found else None
 
     async def all_volumes(self, pool: Pool) -> tuple[Volume, ...]:
-        """Every volume of an active pool, as libvirt saw it last.
+        """Return every volume of an active pool, as of libvirt's last refresh.
 
         Raises:
             PoolNotFound: The pool no longer exists.
@@ -91,17 +91,17 @@ class Pools:
         return found.volumes
 
     async def inodes(self, pool: Pool, names: Iterable[str]) -> dict[str, int]:
-        """The inodes of those names that the pool's directory has; libvirt is not asked."""
+        """Return the inodes of these names in the pool's directory; libvirt is not asked."""
         found = await self.files(pool, names)
         return {name: stamp.inode for name, stamp in found.items()}
 
     async def files(self, pool: Pool, names: Iterable[str]) -> dict[str, calls.FileStamp]:
-        """The files of those names that the pool's directory has; libvirt is not asked."""
+        """Return the files of these names in the pool's directory; libvirt is not asked."""
         request = calls.NamedFiles(pool.uuid, tuple(names))
         return dict((await self._link.ask(calls.FIND_FILES, request)).files)
 
     async def refresh(self, pool: Pool) -> None:
-        """Let libvirt look at the pool's directory again, at least once from now on.
+        """Refresh the pool in libvirt, at least once from now on.
 
         Raises:
             Libvirt: libvirt cannot read the pool, or other work in it does not end.
@@ -111,19 +111,19 @@ class Pools:
         await self._link.ask(calls.REFRESH, calls.KnownPool(pool.uuid))
 
     async def space(self, pool: Pool) -> int:
-        """How many bytes can still be written into the pool's directory."""
+        """Return the number of free bytes in the pool's directory."""
         return (await self._link.ask(calls.SPACE, calls.KnownPool(pool.uuid))).bytes
 
     async def usage(self, pool: Pool, layers: Collection[str]) -> Usage:
-        """Look at everything that may need a volume of a pool.
+        """Find everything that may need a volume of a pool.
 
         Args:
             pool: The pool.
-            layers: The names of those of its layers that are not users of others: the known ones.
+            layers: The names of the known layers, which do not count as users of other layers.
 
         Raises:
-            InUse: There is something whose chain cannot be read.
-            VirtlayerError: libvirt cannot look at the pool.
+            InUse: A chain cannot be read.
+            VirtlayerError: libvirt cannot read the pool.
         """
         return await self._link.ask(calls.USERS, calls.Layers(pool.uuid, tuple(layers)))
 
@@ -142,14 +142,14 @@ class Pools:
             request = calls.Delete(pool.uuid, lock.number, names)
             done = await lock.connection.ask(calls.DELETE, request)
         except PoolUnavailable as error:
-            # The keeper ended meanwhile: the pool says how far it got.
+            # The keeper ended meanwhile: the pool shows which volumes were deleted.
             left = await self.inodes(pool, names)
             return Deletion(tuple(name for name in names if name not in left), error)
         reason = keeper_error(done.error, done.text) if done.error else None
         return Deletion(done.names, reason)
 
     async def sweep(self, pool: Pool) -> int | None:
-        """Remove what jobs left that no longer run, on any host.
+        """Remove the leftovers of jobs that no longer run, on any host.
 
         Returns:
             How many jobs these were; None if another process has the pool's lock, for a deletion

@@ -23,7 +23,7 @@ from virtlayer.settings import LayerSettings
 _log = logging.getLogger(__name__)
 
 _MESSAGE_LIMIT = 128 * 1024
-# What a compromised worker may make us raise.
+# The errors that a worker, even a compromised one, can cause.
 _ERRORS: dict[str, type[errors.VirtlayerError]] = {
     kind.__name__: kind
     for kind in (
@@ -37,13 +37,13 @@ _ERRORS: dict[str, type[errors.VirtlayerError]] = {
 }
 
 type Advice = Mapping[type[errors.VirtlayerError], str]
-"""What a user can do about an error: a sentence."""
+"""Return the advice for an error: a sentence."""
 
 REBUILD_IT = "Rebuild the image."
 
 
 class Worker:
-    """A running process, and our end of its socket; those who know what to ask derive from it.
+    """A running process, and our end of its socket; the base class of the workers.
 
     Args:
         program: The process.
@@ -72,7 +72,7 @@ class Worker:
 
     @property
     def limits(self) -> dict[str, int]:
-        """How much a layer may ask for, as a request has it."""
+        """The limits of a layer, as a request contains them."""
         settings = self._settings
         limits = LayerLimits(
             bytes=settings.bytes_limit,
@@ -91,9 +91,9 @@ class Worker:
         """Run a process for as long as the context lasts.
 
         Args:
-            programs: What runs it.
-            kind: Which.
-            settings: The limits of its memory and processor time, and those of a layer.
+            programs: Runs it.
+            kind: The kind of the worker.
+            settings: The limits of its memory and processor time, and the limits of a layer.
             advice: Sentences to end the messages of errors with.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -113,19 +113,19 @@ class Worker:
         subject: str,
         on_bytes: Callable[[int], None] = lambda _: None,
     ) -> Any:
-        """Send a request, and wait until the worker says that it is done.
+        """Send a request, and wait until the worker reports that it is done.
 
         Args:
             message: The request.
-            descriptors: What it is about; they stay the caller's.
-            subject: What it is about, at the beginning of an error's sentence.
+            descriptors: The descriptors of the request; the caller closes them.
+            subject: The subject of the request, for the beginning of an error message.
             on_bytes: Called with the number of bytes of a blob that were read since.
 
         Returns:
-            What it says then.
+            The final reply.
 
         Raises:
-            VirtlayerError: What it says instead; Internal if it says nothing, or nothing sensible.
+            VirtlayerError: The worker reports an error; Internal if it sends no valid reply.
         """
         async with self._turn:
             try:
@@ -134,7 +134,7 @@ class Worker:
             except OSError as error:
                 raise await self._crash(subject) from error
             except asyncio.CancelledError:
-                # The answer that is still to come would be taken for the next request's.
+                # The pending reply would be read as the reply to the next request.
                 await asyncio.shield(self._program.kill())
                 raise
 
@@ -161,7 +161,8 @@ class Worker:
         # If its keeper has ended, that is the reason.
         await self._program.wait()
         failure = self._program.failure()
-        # A traceback is for the journal: it may hold what the layer says, and helps no caller.
+        # A traceback belongs in the journal: it may contain data of the layer, and does not help
+        # callers.
         _log.error("The layer worker stopped while processing %s: %s", subject, failure)
         return errors.Internal(
             f"The layer worker stopped while processing {subject}: it {failure.ending}. See the "
@@ -170,7 +171,7 @@ class Worker:
 
 
 def unexpected_reply(subject: str) -> errors.Internal:
-    """What to raise about an answer that is invalid."""
+    """Return the error for an invalid reply."""
     return errors.Internal(f"Unexpected reply of the layer worker for {subject}.")
 
 

@@ -24,10 +24,10 @@ class CustomizationRequest:
     """Changes to the volume behind an NBD connection."""
 
     nbd: socket.socket
-    """Connected to the server whose export is the volume; stays the caller's to close."""
+    """Connected to the server whose export is the volume; the caller closes it."""
     customization: Customization
     description: str
-    """The image as an error should call it, at the beginning of a sentence."""
+    """The image, as named at the beginning of an error message."""
 
 
 class CustomizationWorker(Worker):
@@ -41,12 +41,12 @@ class CustomizationWorker(Worker):
         return cls.running(programs, Kind.CUSTOMIZER, settings, _ADVICE)
 
     async def customize(self, request: CustomizationRequest) -> None:
-        """Change what is in a volume; when this returns, it is complete and flushed.
+        """Customize a volume; when this returns, it is complete and flushed.
 
         Raises:
-            InvalidArgument: The image is not such that it could be changed like this.
-            NoSpace: The file system, or the pool, has no room left.
-            Internal: The worker ended, or said something that is invalid.
+            InvalidArgument: The image does not allow these changes.
+            NoSpace: The file system or the pool is full.
+            Internal: The worker ended or sent an invalid reply.
         """
         message = {"customization": request.customization.message()}
         await self.ask(message, [request.nbd.fileno()], request.description)

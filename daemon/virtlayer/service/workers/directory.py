@@ -2,8 +2,8 @@
 """The daemon's end of the workers that write a directory.
 
 A request to the one that applies layers has the fields of ``DirectoryLayer`` and carries the blob's
-descriptor; one without a descriptor says that there are no more. The one that customizes gets one
-request, with a ``customization``.
+descriptor; a request without a descriptor means that no layer follows. The worker that customizes
+gets one request, with a ``customization``.
 """
 
 from collections.abc import Callable
@@ -29,19 +29,18 @@ class DirectoryLayer:
     """One layer to be applied to a directory."""
 
     blob: int
-    """A descriptor of the verified blob, at its beginning; stays the caller's."""
+    """A descriptor of the verified blob, at offset 0; the caller closes it."""
     diff_id: str
     description: str
-    """The layer as an error should call it."""
+    """The layer, as named in an error message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedDirectory:
-    """What the worker says of a directory that it has finished."""
+    """The worker's report about a finished directory."""
 
     squashed: bool
-    """Whether everything belongs to the daemon's user, and no program runs with its owner's
-    rights."""
+    """Whether everything belongs to the daemon's user, and setuid bits are dropped."""
     skipped_devices: int
     """Devices that could not be made."""
     skipped_attributes: int
@@ -58,13 +57,13 @@ class DirectoryWorker(Worker):
         """Run a worker for as long as the context lasts.
 
         Args:
-            staging: The staging directory that has the directory which it writes.
+            staging: The staging directory with the directory that it writes.
             settings: The limits.
         """
         return cls.running(staging, Kind.DIRECTORY_WORKER, settings, _ADVICE)
 
     async def apply(self, layer: DirectoryLayer, on_bytes: Callable[[int], None]) -> int:
-        """Apply a layer, on top of those before.
+        """Apply a layer, on top of the previous ones.
 
         Args:
             layer: The layer.
@@ -76,7 +75,7 @@ class DirectoryWorker(Worker):
         Raises:
             MalformedLayer: The archive breaks its format.
             LayerTooLarge: The layer goes beyond a limit, also of the pool's file system.
-            DigestMismatch: The archive is not the one that the diff_id names.
+            DigestMismatch: The archive does not match the diff id.
             NoSpace: The pool is full.
             Internal: The worker ended, or said something that is invalid.
         """
@@ -114,19 +113,19 @@ class DirectoryWorker(Worker):
 async def customize_directory(
     staging: Programs, settings: LayerSettings, customization: Customization, description: str
 ) -> int:
-    """Change what is in a directory whose layers are all there.
+    """Customize a directory after its last layer.
 
     Args:
         staging: The staging directory that has it.
         settings: The limits.
         customization: The changes; a file system cannot grow here.
-        description: The image as an error should call it, at the beginning of a sentence.
+        description: The image, as named at the beginning of an error message.
 
     Returns:
-        How many devices were removed, because a container must not have them.
+        The number of devices that were removed, because a container must not have them.
 
     Raises:
-        InvalidArgument: The image is not such that it could be changed like this.
+        InvalidArgument: The image does not allow these changes.
         NoSpace: The pool is full.
         Internal: The worker ended.
     """

@@ -2,7 +2,7 @@
 """The daemon's end of the worker that finds the disk in an image's layers.
 
 A request has a layer's diff id and carries the blob's descriptor; the diff id is null if the blob
-is the disk. A request without a descriptor asks what was found in all of them.
+is the disk. A request without a descriptor asks for the result of all of them.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class FoundDisk:
     """The disk of an image.
 
     Attributes:
-        name: Its name in /disk; "" of an artifact.
-        size: Of the file in bytes.
+        name: Its name in /disk; "" for an artifact.
+        size: The size of the file in bytes.
     """
 
     name: str
@@ -54,7 +54,7 @@ class DiskWorker(Worker):
     async def search(
         self, blob: int, diff_id: str, description: str, on_bytes: Callable[[int], None]
     ) -> None:
-        """Search a layer, which is the one below that of the call before.
+        """Search a layer, which is the one below the layer of the previous call.
 
         Args:
             blob: A descriptor of the verified blob, at its beginning; stays the caller's.
@@ -65,7 +65,7 @@ class DiskWorker(Worker):
         Raises:
             MalformedLayer: The archive breaks its format, or the disk in it is a link.
             LayerTooLarge: The layer goes beyond a limit.
-            DigestMismatch: The archive is not the one that the diff_id names.
+            DigestMismatch: The archive does not match the diff id.
             NoSpace: The pool is full.
             Internal: The worker ended.
         """
@@ -75,7 +75,7 @@ class DiskWorker(Worker):
     async def copy_whole(
         self, blob: int, description: str, on_bytes: Callable[[int], None]
     ) -> None:
-        """Copy a disk that is all that a blob has, possibly compressed.
+        """Copy a disk that is the whole content of a blob, possibly compressed.
 
         Args:
             blob: A descriptor of the verified blob, at its beginning; stays the caller's.
@@ -91,14 +91,14 @@ class DiskWorker(Worker):
         await self.ask({"diff_id": None, "limits": self.limits}, [blob], description, on_bytes)
 
     async def found(self, description: str) -> FoundDisk:
-        """Tell which disk was found.
+        """Return the disk that was found.
 
         Args:
             description: The image as an error should call it, at the beginning of a sentence.
 
         Raises:
             InvalidArgument: There was none, or more than one.
-            Internal: The worker ended, or said something that is invalid.
+            Internal: The worker ended or sent an invalid reply.
         """
         match await self.ask({}, [], description):
             case {"name": str(name), "size": int(size)}:

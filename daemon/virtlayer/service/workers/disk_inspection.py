@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether a disk that came out of an image is one that a machine may get.
+"""Checks whether a machine may get a disk from an image.
 
-A sandboxed process reads the disk's header and then becomes qemu-img, which reads all of it. What
-the process writes to its pipe is ``{"problem": text}`` or what qemu-img prints.
+A sandboxed process reads the disk's header and then executes qemu-img, which reads all of it. The
+process writes ``{"problem": text}`` or the output of qemu-img to its pipe.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ _FORMATS = ("qcow2", "raw")
 
 
 async def inspect_disk(staging: Programs, description: str) -> str:
-    """Look at a disk.
+    """Inspect a disk.
 
     Args:
         staging: The staging directory that has it.
-        description: The disk as an error should call it, at the beginning of a sentence.
+        description: The disk, as named at the beginning of an error message.
 
     Returns:
         Its format, qcow2 or raw.
 
     Raises:
-        MalformedLayer: It is no disk, is damaged, or refers to something outside itself.
+        MalformedLayer: It is not a disk image, is damaged, or refers to other files.
         Internal: qemu-img did not end, or its answer is invalid.
     """
     try:
@@ -78,7 +78,7 @@ async def _ask_inspector(staging: Programs) -> Any:
 
 
 async def _all_of(output: Any) -> bytes:
-    """All that comes out of a pipe, or nothing if that is too much."""
+    """Return everything from a pipe, or nothing if that is too much."""
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), output

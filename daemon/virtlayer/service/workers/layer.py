@@ -30,34 +30,34 @@ class LayerRequest:
     """One layer to be applied to the volume behind an NBD connection."""
 
     blob: GrowingBlob
-    """May still be arriving. Whether it was the right one is for the caller to find out; where it
-    is not, or does not arrive, both the error and the volume mean nothing."""
+    """The blob, which may still be arriving. The caller verifies it; if it is wrong or incomplete,
+    the error and the volume must be ignored."""
     nbd: socket.socket | None
-    """Connected to the server whose export is the volume; stays the caller's to close. None for the
-    volume of the request before, if that was not its last."""
+    """Connected to the server whose export is the volume; the caller closes it. None for the volume
+    of the previous request, if that was not its last."""
     diff_id: str
     description: str
-    """The layer as an error should call it."""
+    """The layer, as named in an error message."""
     format_size: int | None
-    """Bytes of the ext4 that is made first; None where there is one."""
+    """Bytes of the ext4 file system that is made first; None if there already is one."""
     base: str | None = None
-    """A name for what the volume holds before: where the worker's last layer had that as its
-    ``result``, it need not read the file system again. None if there is no such name."""
+    """A name for the content before the step: if the worker's last layer had it as its ``result``,
+    the open file system is reused. None if there is no such name."""
     result: str | None = None
-    """A name for what the volume will hold, such as a chain id; None if no layer will follow."""
+    """A name for the content after the step, such as a chain id; None if no layer will follow."""
     last: bool = True
-    """No further layer comes into the volume: it is completed. Until then it is not."""
+    """Whether this is the last layer of the volume, which completes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedLayer:
-    """What the worker says of a layer that it has applied."""
+    """The worker's report about an applied layer."""
 
     entries: int
     disks: int
     """How many of them are disks of machines in /disk."""
     free_bytes: int
-    """What the file system has left."""
+    """The free space of the file system."""
 
 
 class LayerWorker(Worker):
@@ -80,9 +80,9 @@ class LayerWorker(Worker):
         Raises:
             MalformedLayer: The archive breaks its format.
             LayerTooLarge: The layer goes beyond a limit.
-            DigestMismatch: The archive is not the one that the diff_id names.
-            NoSpace: The layer does not fit into the file system, or that not into the pool.
-            Internal: The worker ended, or said something that is invalid.
+            DigestMismatch: The archive does not match the diff id.
+            NoSpace: The layer does not fit into the file system, or the file system into the pool.
+            Internal: The worker ended or sent an invalid reply.
         """
         message = {
             "diff_id": request.diff_id,

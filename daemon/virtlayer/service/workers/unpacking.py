@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a blob unpacks to, without a sandboxed process having a say in it.
+"""Determines the diff id of a blob, without relying on a sandboxed process.
 
-Decompressing is left to a sandboxed process, because the blob is not trusted. What comes out of it
-is hashed here. A blob that takes the process over can choose the bytes, but not their digest.
+A sandboxed process decompresses the blob, because the blob is not trusted. Its output is hashed
+here. A blob that compromises the process can choose the bytes, but not their digest.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from virtlayer.sizes import MIB
 
 _ADVICE: Advice = {errors.MalformedLayer: REBUILD_IT}
 _PATIENCE = 120.0
-"""Seconds without a byte after which the process is given up."""
+"""Seconds without a byte after which the process is killed."""
 
 
 class UnpackingWorker(Worker):
@@ -38,18 +38,18 @@ class UnpackingWorker(Worker):
     async def digest(
         self, blob: int, algorithm: str, description: str, *, patience: float = _PATIENCE
     ) -> str:
-        """The digest of what a blob unpacks to.
+        """Return the digest of the decompressed blob.
 
         Args:
-            blob: A descriptor of the verified blob, at its beginning; stays the caller's.
-            algorithm: Of the digest: ``sha256`` or ``sha512``.
-            description: The blob as an error should call it.
-            patience: Seconds without a byte after which the process is given up.
+            blob: A descriptor of the verified blob, at offset 0; the caller closes it.
+            algorithm: The algorithm of the digest: ``sha256`` or ``sha512``.
+            description: The blob, as named in an error message.
+            patience: Seconds without a byte after which the process is killed.
 
         Raises:
             MalformedLayer: The compressed bytes are damaged.
             LayerTooLarge: More bytes come out than the settings allow.
-            Internal: The process ended, or does not go on.
+            Internal: The process ended, or makes no progress.
         """
         hashing = hashlib.new(algorithm)
         try:
@@ -60,7 +60,7 @@ class UnpackingWorker(Worker):
             ):
                 group.create_task(self._hash(reader, hashing, deadline, patience, description))
                 await self.ask({}, [blob, writer.fileno()], description)
-                # The process has closed its own end: now the reader comes to the end.
+                # The process has closed its own end: now the reader gets the end of file.
                 writer.close()
         except TimeoutError:
             raise errors.Internal(
@@ -93,7 +93,7 @@ class UnpackingWorker(Worker):
 
 @contextlib.asynccontextmanager
 async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
-    """A pipe: what its reading end gives, and its writing end."""
+    """A pipe: the reader of its content, and its writing end."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with (
         os.fdopen(writing, "wb", buffering=0) as writer,
