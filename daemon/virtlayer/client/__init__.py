@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the virtlayer command says, asks and shows; the work is done by virtlayerd."""
+"""The virtlayer command: arguments, prompts and output; virtlayerd does the work."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How the caller may reach a source, as options of Pull and Inspect.
+"""Converts the access arguments for a source to options of Pull and Inspect.
 
-A password is read from standard input or asked for, never taken from the command line, and an
-authfile is read here, with the rights of the caller, so that the daemon gets its content only.
+A password is read from standard input or a prompt. An authfile is read here, with the rights of the
+caller, so that the daemon only gets its content.
 """
 
 import contextlib
@@ -23,23 +23,23 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 
 _CERTIFICATES = (".crt", ".cert", ".key")
-"""Of the files that count in a directory of certificates (containers-certs.d(5))."""
+"""Suffixes of the files in a directory of certificates (containers-certs.d(5))."""
 _CERTIFICATES_LIMIT = 12
 """A message carries 16 descriptors."""
 
 
 _REGISTRY = re.compile(r"docker://([^/]*[.:][^/]*)/")
-"""The registry of a source, if it has one (it is Docker Hub's otherwise)."""
+"""Return the registry of a source, if it has one (otherwise it is Docker Hub)."""
 
 
 def absolute_source(source: str) -> str:
-    """A source whose path, if it has one, starts at the root: the daemon works elsewhere."""
+    """Return a source with an absolute path, if any: the daemon has another working directory."""
     match = LOCAL.fullmatch(source)
     return f"{match[1]}:{Path(match[2]).absolute()}" if match else source
 
 
 def read_password(arguments: Namespace) -> str | None:
-    """The password that goes with ``--username`` or ``--creds``; None without.
+    """Return the password for ``--username`` or ``--creds``; None without these.
 
     Sets the username if it is in ``--creds``.
 
@@ -83,12 +83,12 @@ def _account(arguments: Namespace) -> str:
 
 @contextlib.contextmanager
 def access_options(arguments: Namespace) -> Iterator[tuple[dict[str, OptionValue], Sending]]:
-    """The options that the access arguments ask for; their descriptors are open meanwhile.
+    """Yield the options for the access arguments; their descriptors are open in the context.
 
-    The service of the system does not have the caller's rights, so it gets no path.
+    The system service does not have the caller's rights, so it gets no path.
 
     Yields:
-        The options, and what becomes of a source that is sent.
+        The options, and the sending of a local source.
 
     Raises:
         VirtlayerError: A file of the caller's cannot be read.
@@ -119,7 +119,7 @@ def access_options(arguments: Namespace) -> Iterator[tuple[dict[str, OptionValue
 
 
 def certificates_in(directory: Path) -> dict[str, bytes]:
-    """The certificates and keys of a directory, by the names of their files.
+    """Return the certificates and keys of a directory, by file name.
 
     Raises:
         InvalidArgument: One of them cannot be read, or there are too many.
@@ -137,7 +137,7 @@ def certificates_in(directory: Path) -> dict[str, bytes]:
 
 
 def _logins(arguments: Namespace) -> bytes | None:
-    """The logins to pass; what the command line says comes before the caller's usual files."""
+    """Return the logins to pass; the command line comes before the caller's usual files."""
     if arguments.authfile:
         return given_logins(Path(arguments.authfile), "--authfile")
     if arguments.username or LOCAL.fullmatch(arguments.source):

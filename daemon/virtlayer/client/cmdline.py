@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A kernel's command line that starts what an image wants.
+"""Makes a kernel command line that starts the command of an image.
 
 The kernel starts one program, as root, in ``/`` (Documentation/admin-guide/kernel-parameters.rst,
 ``init=``); what follows ``--`` are its arguments. Anything but an init without arguments and
 environment is started by the image's shell. Where that is not an init, the machine is switched off
 when it ends.
 
-Nothing of an image may add a parameter. Not everybody who reads a command line follows the kernel's
-rules for quotes and ``--``: initial file systems (initramfs-tools) and parts of the kernel (x86's
-cmdline_find_option) only look for words between blanks. Therefore the text of an image is one word,
-which begins with a quote: a script, as the argument of printf, with escapes for blanks and for all
-that is not printable ASCII.
+The text of an image must not add a parameter. Not every reader of a command line follows the
+kernel's rules for quotes and ``--``: initial file systems (initramfs-tools) and parts of the kernel
+(x86's cmdline_find_option) only look for words between blanks. Therefore the text of an image is
+one word, which begins with a quote: a script, as the argument of printf, with escapes for blanks
+and for all characters except printable ASCII.
 """
 
 import re
@@ -30,14 +30,14 @@ _MOUNTS = (
 )
 _POWER_OFF = ("sync", "echo o >/proc/sysrq-trigger", "sleep 9")
 _LITERALLY = ("set -f", "IFS=")
-"""The shell takes what printf prints as it is: one word, in which nothing is a pattern."""
+"""The shell takes the output of printf literally: as one word, without patterns."""
 
 
 def kernel_command_line(startup: Startup, *, console: str) -> str:
     """The command line.
 
     Args:
-        startup: What to start.
+        startup: The command of the image.
         console: The kernel's name of the serial line, such as ttyS0.
 
     Raises:
@@ -70,7 +70,7 @@ def _first_program(startup: Startup) -> list[str]:
 
 
 def _by_shell(*steps: str) -> list[str]:
-    """The shell as the first program. The kernel takes what is between double quotes for a word."""
+    """Return the shell as the first program. The kernel reads text in double quotes as a word."""
     return ["init=/bin/sh", "--", "-c", f'"{";".join(steps)}"']
 
 
@@ -95,12 +95,12 @@ def _as_user(startup: Startup, command: str) -> str:
 
 
 def _printed(text: str) -> str:
-    """Words for the shell that it replaces by the text, whatever is in that."""
+    """Return words that the shell replaces by the text, whatever its content."""
     return f"$(printf '{''.join(map(_in_format, text.encode()))}')"
 
 
 def _in_format(byte: int) -> str:
-    """A byte of the format of printf (POSIX.1-2024, "File Format Notation")."""
+    """Return a byte in the format of printf (POSIX.1-2024, "File Format Notation")."""
     character = chr(byte)
     if character in "\\%":
         return character * 2

@@ -26,13 +26,13 @@ def add_command(
     """Add a command.
 
     Args:
-        commands: To these.
+        commands: The commands to add it to.
         name: Its name.
-        summary: What it does: a phrase without a capital and a period.
-        run: Does it; None if it only has commands of its own.
+        summary: Its description: a phrase without a capital and a period.
+        run: Runs it; None if it only has subcommands.
         details: Further sentences for its own help.
         aliases: Other names.
-        keys: Those of the document that it prints with ``--json``, for the manual page.
+        keys: The keys of its JSON document, for the manual page.
     """
     command = commands.add_parser(
         name,
@@ -87,7 +87,7 @@ def add_image(command: ArgumentParser) -> None:
 
 
 def add_access(parser: ArgumentParser) -> None:
-    """Add what says how a source is reached."""
+    """Add the arguments for the access to a source."""
     group = parser.add_argument_group("access to the source")
     group.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="(default: this host's)")
     credentials = group.add_mutually_exclusive_group()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a writable volume has that its image has not: arguments of create-volume and pull."""
+"""The customization of a writable volume: arguments of create-volume and pull."""
 
 import argparse
 import contextlib
@@ -21,7 +21,7 @@ _ID_RANGE = re.compile(r"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10})", re.ASCII)
 
 
 def add_customizations(parser: ArgumentParser) -> None:
-    """Add what a writable volume can have that its image has not."""
+    """Add the arguments that customize a writable volume."""
     group = parser.add_argument_group("volume customization")
     group.add_argument(
         "--grow", action="store_true", help="make the file system as large as the volume"
@@ -57,7 +57,7 @@ def add_customizations(parser: ArgumentParser) -> None:
 
 
 def read_root_password(arguments: Namespace) -> str | None:
-    """The password for root, if it is to get one; None if not.
+    """Return the password for root; None if root gets none.
 
     Raises:
         InvalidArgument: There is no way to get one.
@@ -83,7 +83,7 @@ def read_root_password(arguments: Namespace) -> str | None:
 
 @contextlib.contextmanager
 def customization_options(arguments: Namespace) -> Iterator[dict[str, OptionValue]]:
-    """The options that the arguments ask for; a password's descriptor is open meanwhile.
+    """Yield the options for the arguments; a password's descriptor is open in the context.
 
     Raises:
         InvalidArgument: A file with keys cannot be read.
@@ -101,7 +101,7 @@ def customization_options(arguments: Namespace) -> Iterator[dict[str, OptionValu
         options["gid-map"] = arguments.gid_map
     with contextlib.ExitStack() as stack:
         if arguments.root_password is not None:
-            # Not in the message, which who watches the bus can read.
+            # Not in the message, which a monitor of the bus can read.
             descriptor = stack.enter_context(content_descriptor(arguments.root_password.encode()))
             options["root-password-fd"] = descriptor
         yield options

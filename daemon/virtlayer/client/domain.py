@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Domain XML that starts a volume, under QEMU or as a container of libvirt-LXC.
+"""Makes domain XML that starts a volume, under QEMU or as a container of libvirt-LXC.
 
 The format is libvirt's (https://libvirt.org/formatdomain.html "Direct kernel boot", "Container
 boot", "Hard drives, floppy disks, CDROMs" and "Filesystems").
@@ -29,18 +29,18 @@ _CONSOLES = {"aarch64": "ttyAMA0", "armv7l": "ttyAMA0", "ppc64le": "hvc0", "s390
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """A machine or container, but for its disk.
+    """A machine or container, without its disk.
 
     Attributes:
-        name: Of the domain.
+        name: The name of the domain.
         volume: The name of its volume, for messages.
         is_directory: Whether the volume is a directory.
         is_whole_disk: Whether the volume is a whole disk, which boots by itself.
-        architecture: As the OCI config names it; "" if that is not known.
-        startup: What the image wants to be run.
-        memory: In bytes.
-        uid_map: Which users of a container are which of the host; empty if all are the same.
-        gid_map: Which groups.
+        architecture: The architecture as named in the OCI config; "" if unknown.
+        startup: The command that the image starts.
+        memory: The memory in bytes.
+        uid_map: The host users of a container's users; empty if all are the same.
+        gid_map: The host groups of a container's groups; empty if all are the same.
     """
 
     name: DomainName
@@ -62,7 +62,7 @@ class Disk:
         path: Of its file or directory, as libvirt lists it. A path without the pool's symbolic
             links would be another to ``virsh undefine --remove-all-storage``, which then keeps
             the volume.
-        format: Such as qcow2, or dir.
+        format: Its format, such as qcow2 or dir.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Disk:
 
 
 class Domain:
-    """A domain that has everything but its disk."""
+    """A domain that is complete except for its disk."""
 
     def __init__(self, kind: str, guest: Guest) -> None:
         self.root = Element("domain", type=kind)
@@ -80,7 +80,7 @@ class Domain:
         self._is_container = kind == "lxc"
 
     def with_disk(self, disk: Disk) -> str:
-        """The XML of the domain, with this disk as its root file system."""
+        """Return the XML of the domain, with this disk as its root file system."""
         domain = deepcopy(self.root)
         devices = domain.find("devices")
         assert devices is not None
@@ -93,12 +93,12 @@ def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> Domain:
     """A machine that boots its disk, with a kernel of the host or with its own.
 
     Args:
-        guest: What to start.
-        kernel: What it boots with; None for a disk that has all that it takes.
+        guest: The machine.
+        kernel: The kernel that it boots; None for a disk with its own kernel.
         kvm: Whether the processor of the host runs it.
 
     Raises:
-        InvalidArgument: What the image starts is too long for a kernel's command line.
+        InvalidArgument: The command of the image is too long for a kernel's command line.
     """
     architecture = libvirt_architecture(guest.architecture)
     domain = Domain("kvm" if kvm else "qemu", guest)
@@ -119,10 +119,10 @@ def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> Domain:
 
 
 def lxc_domain(guest: Guest) -> Domain:
-    """A container on its disk. libvirt mounts a qcow2 through the kernel's nbd driver.
+    """Return a container on its disk. libvirt mounts a qcow2 through the kernel's nbd driver.
 
     Raises:
-        InvalidArgument: What the image starts has characters that XML cannot have.
+        InvalidArgument: The command of the image has characters that XML cannot have.
     """
     startup = guest.startup
     domain = Domain("lxc", guest)
@@ -183,7 +183,7 @@ def _add_id_map(domain: Element, guest: Guest) -> None:
 
 
 def _absolute(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command with a path for its program: libvirt searches none inside the container."""
+    """Return the command with the path of its program: libvirt does not search PATH."""
     if command[0].startswith("/"):
         return command
     return ("/bin/sh", "-c", 'exec "$0" "$@"', *command)

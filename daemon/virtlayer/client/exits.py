@@ -83,5 +83,5 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
 
 
 def exit_of(error: VirtlayerError) -> Exit:
-    """The exit status for this error."""
+    """Return the exit status for this error."""
     return _EXITS.get(type(error), Exit.FAILED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The newest kernel of this host, for a machine to boot with, as its distribution installs it."""
+"""Finds the newest kernel of this host that its distribution has installed."""
 
 import re
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from virtlayer.errors import NoKernel
 
 _BOOT = Path("/boot")
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
-"""As Debian, Fedora and openSUSE name them."""
+"""Names of the files in Debian, Fedora and openSUSE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel, and what it starts with.
+    """A kernel with its initial file system.
 
     Attributes:
         image: Its file.
@@ -26,7 +26,7 @@ class Kernel:
 
 
 def newest_kernel(directory: Path = _BOOT) -> Kernel:
-    """The kernel with the highest version in a directory, with its initrd if it has one.
+    """Return the kernel with the highest version in a directory, with its initrd if it has one.
 
     Raises:
         NoKernel: There is none.
@@ -42,5 +42,5 @@ def newest_kernel(directory: Path = _BOOT) -> Kernel:
 
 
 def _version(path: Path) -> list[tuple[int, str]]:
-    """The parts of a version; numbers count as numbers."""
+    """Return the parts of a version; numbers are compared as numbers."""
     return [(int(part or 0), word) for part, word in re.findall(r"(\d+)|(\D+)", path.name)]

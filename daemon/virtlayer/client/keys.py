@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The keys of everything that is printed as JSON: one key for one thing, in every command.
+"""The keys of JSON output: a key has one meaning in all commands.
 
 Listings, templates (``--format``) and the manual page take them from here.
 """
@@ -92,4 +92,4 @@ KEYS = {
     "warnings": "warnings",
     "xml": "the domain XML",
 }
-"""What each key means."""
+"""The meaning of each key."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One image of a directory, as the members of an oci-archive that the service reads.
+"""Converts an image in a directory to the members of an oci-archive that the service reads.
 
 The service does not have the caller's rights, so it gets the files of the image: those of an OCI
-layout (image-layout.md), or those of skopeo's transport ``dir``, put into such a layout. Nothing is
-verified here, as the service does so.
+layout (image-layout.md), or those of skopeo's transport ``dir``, converted to such a layout.
+Nothing is verified here, because the service does so.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import ImageNotFound, MalformedLayer
 
 _LIMIT = 4 * 1024 * 1024
-"""Bytes of a manifest or index, as the service has it."""
+"""Limit in bytes of a manifest or index, as in the service."""
 _DEEPEST = 4
-"""Indexes in indexes."""
+"""Limit of nested indexes."""
 _DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)")
 _POSITION = re.compile(r"@([0-9]{1,9})")
 _NAME = "org.opencontainers.image.ref.name"
@@ -35,8 +35,8 @@ class Member:
     """A file of an archive.
 
     Attributes:
-        name: Its name there.
-        content: Its content, or where that is.
+        name: Its name in the archive.
+        content: Its content, or the path of the file that has it.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Member:
 
 
 def layout_members(directory: Path, tag: str | None) -> tuple[Member, ...]:
-    """The files of one image of an OCI layout.
+    """Return the files of one image of an OCI layout.
 
     Args:
         directory: The layout.
@@ -60,7 +60,7 @@ def layout_members(directory: Path, tag: str | None) -> tuple[Member, ...]:
 
 
 def dir_members(directory: Path) -> tuple[Member, ...]:
-    """The files of the image that skopeo's transport ``dir`` has written.
+    """Return the files of an image that skopeo's transport ``dir`` has written.
 
     Args:
         directory: The image.
@@ -88,7 +88,7 @@ class _Directory:
     Args:
         path: The directory.
         names: Patterns of the names of files that a blob can have.
-        own: Content by digest that is elsewhere.
+        own: Content by digest that is not in the directory.
     """
 
     def __init__(self, path: Path, *names: str, own: Mapping[str, bytes] | None = None) -> None:
@@ -97,7 +97,7 @@ class _Directory:
         self._own = own or {}
 
     def find(self, digest: str) -> bytes | Path | None:
-        """A blob, or where it is; None if it is not there."""
+        """Return a blob or its path; None if it does not exist."""
         if digest in self._own:
             return self._own[digest]
         match = _DIGEST.fullmatch(digest)
@@ -132,7 +132,7 @@ def _archive(entry: Mapping[str, Any], directory: _Directory) -> tuple[Member, .
 def _reachable(
     entry: Mapping[str, Any], directory: _Directory, depth: int
 ) -> Iterator[tuple[str, bytes | Path]]:
-    """The blobs of a manifest or index. Of an index, some images may be missing."""
+    """Return the blobs of a manifest or index. Some images of an index may be missing."""
     digest = str(entry.get("digest"))
     content = directory.find(digest)
     if content is None:
@@ -158,7 +158,7 @@ def _reachable(
 
 
 def _blobs_of(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """The digests of config and layers; of Docker's schema 1, those of the layers."""
+    """Return the digests of config and layers; for Docker's schema 1 only of the layers."""
     layers = manifest.get("layers")
     for one in _tables([manifest.get("config"), *(layers if isinstance(layers, list) else ())]):
         yield str(one.get("digest"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Listings: rows of documented keys, as a table, JSON or by a template, and filtered.
+"""Prints rows of documented keys as a table, as JSON or by a template, and filters them.
 
 A template is podman's (Go's text/template) reduced to keys: ``{{.name}} {{.pool}}``.
 """
@@ -46,8 +46,8 @@ class Column:
 
     Attributes:
         key: One of ``virtlayer.client.keys``.
-        heading: In a table; "" for a key that tables have only on request.
-        shown: Makes a value a cell.
+        heading: The heading in a table; "" for a key that tables have only on request.
+        shown: Converts a value to a cell.
         wraps: Whether its cells are wrapped where the terminal is narrow.
     """
 
@@ -59,10 +59,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a command lists.
+    """The listing of a command.
 
     Attributes:
-        what: What the rows are, for the line that is printed if there are none.
+        what: The name of the rows, for the line that is printed if there are none.
         columns: The keys; those with headings in the order of the table.
         identifier: The key that ``--quiet`` prints.
     """
@@ -74,10 +74,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a row is printed: as JSON if there is nothing else.
+    """The format of a row: JSON if both are empty.
 
     Attributes:
-        parts: Of a line: texts, and columns whose values are printed.
+        parts: The parts of a line: texts, and columns whose values are printed.
         table: The columns of a table.
     """
 
@@ -118,10 +118,10 @@ def add_listing(command: Parser, listing: Listing) -> None:
 
 
 def print_listing(arguments: Namespace, rows: Sequence[Row]) -> Sequence[Row]:
-    """Print rows as the arguments of a listing ask for.
+    """Print rows in the format that the arguments specify.
 
     Returns:
-        The rows of a table, for notes below it; none if something else was printed.
+        The rows of a table, for notes below it; none for other formats.
     """
     listing: Listing = arguments.listing
     template: Template = arguments.template or Template(table=_default_columns(listing))
@@ -208,5 +208,5 @@ def _column(listing: Listing, name: str) -> Column:
 
 
 def _folded(key: str) -> str:
-    """A key as podman's templates may spell it: PulledAt."""
+    """Return a key as podman's templates may spell it: PulledAt."""
     return key.replace("_", "").lower()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The caller's own logins for registries, found as containers-auth.json(5) says.
+"""Finds the caller's own logins for registries (containers-auth.json(5)).
 
-The service has none of its own to send for a caller. So the command reads the caller's files, with
-the caller's rights, and passes what is in them through a descriptor.
+The service has no logins to send for a caller. So the command reads the caller's files, with the
+caller's rights, and passes their content through a descriptor.
 """
 
 import json
@@ -15,18 +15,18 @@ from virtlayer.client.unreadable import unreadable
 from virtlayer.errors import InvalidArgument
 
 _LIMIT = 1024 * 1024
-"""Bytes that the service accepts of an authfile."""
+"""Limit in bytes of an authfile that the service accepts."""
 _OLDEST = ".dockercfg"
-"""A file in the oldest format, which is only what others have as "auths"."""
+"""A file in the oldest format, which only has the content of "auths"."""
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
 def given_logins(path: Path, name: str) -> bytes:
-    """What a file contains that the caller has named.
+    """Return the content of a file that the caller has named.
 
     Args:
         path: The file.
-        name: Where it was named, for errors.
+        name: The option that named it, for errors.
 
     Raises:
         NotAuthorized: The caller may not read it.
@@ -43,10 +43,10 @@ def given_logins(path: Path, name: str) -> bytes:
 
 
 def usual_logins(environment: Mapping[str, str]) -> bytes | None:
-    """The logins that podman and skopeo would use for the caller; None if there are none.
+    """Return the logins that podman and skopeo would use for the caller; None if there are none.
 
-    Several files can have some. For each registry, the first file that names it counts, with all
-    of the namespaces that it names.
+    Several files can have logins. For each registry, the first file that names it is used, with all
+    of its namespaces.
 
     Args:
         environment: The caller's variables.
@@ -65,7 +65,7 @@ def usual_logins(environment: Mapping[str, str]) -> bytes | None:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file exists; none can be the caller's in a directory that is closed to them."""
+    """Return whether a file exists; False in a directory that the caller may not search."""
     try:
         return path.exists()
     except PermissionError:
@@ -73,7 +73,7 @@ def _exists(path: Path) -> bool:
 
 
 def _usual_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """The files, the first one before the others."""
+    """Return the files in the order of their priority."""
     home = Path(environment.get("HOME") or Path.home())
     if named := environment.get("REGISTRY_AUTH_FILE"):
         first = Path(named)
@@ -88,7 +88,7 @@ def _usual_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, object]:
-    """The logins of a file; those that a credential helper keeps are empty there."""
+    """Return the logins of a file; logins in a credential helper are empty."""
     try:
         document: Any = json.loads(content)
         logins = document if path.name == _OLDEST else document.get("auths", {})
@@ -101,13 +101,13 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
 
 
 def _covered(key: str, known: Iterable[str]) -> bool:
-    """Whether a file before has a login for everything that a registry or namespace covers."""
+    """Return whether an earlier file has a login for the registry of a key."""
     name = _normalized(key)
     return any(name == one or name.startswith(f"{one}/") for one in known)
 
 
 def _normalized(key: str) -> str:
-    """A registry or namespace in one form; files of old Dockers have URLs."""
+    """Return a registry or namespace in one form; files of old Docker versions have URLs."""
     name = key.removeprefix("https://").removeprefix("http://")
     host, slash, namespace = name.partition("/")
     host = "docker.io" if host in _DOCKER_HUB else host

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The ``virtlayer`` command: a client of virtlayerd on D-Bus, and nothing more."""
+"""The ``virtlayer`` command: a client of virtlayerd on D-Bus."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status, of ``virtlayer.client.exits``.
+        The exit status from ``virtlayer.client.exits``.
     """
     show_any_text()
     words = list(sys.argv[1:] if argv is None else argv)
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.become is not None:
             arguments.become(arguments)
-        # Before the event loop runs, which would keep Ctrl-C from interrupting the questions.
+        # Before the event loop runs, because it would keep Ctrl-C from interrupting the prompts.
         arguments.password = read_password(arguments)
         arguments.root_password = read_root_password(arguments)
         asyncio.run(_run(arguments))

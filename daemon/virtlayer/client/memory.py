@@ -10,7 +10,7 @@ from virtlayer.client.bus.values import Descriptor
 
 @contextlib.contextmanager
 def content_descriptor(content: bytes) -> Iterator[Descriptor]:
-    """A descriptor that gives some content."""
+    """Yield a descriptor with this content."""
     descriptor = os.memfd_create("virtlayer", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(descriptor), "wb") as file:

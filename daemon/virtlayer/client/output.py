@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is printed: tables, fields and lines for people, one JSON document for programs."""
+"""Prints tables, fields and lines for users, or one JSON document for programs."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def print_table(
     """Print a table: fitted to a terminal, whole elsewhere.
 
     Args:
-        headings: Of the columns; None for a table without.
+        headings: The headings of the columns; None for a table without headings.
         rows: The cells.
         wrapped: The columns that are wrapped on a terminal that is too narrow.
     """
@@ -94,10 +94,10 @@ def _print_error_object(name: str, message: str) -> None:
 
 
 def _is_ascii(stream: TextIO) -> bool:
-    """Whether JSON must escape what is not ASCII: escapes of ours would not be JSON's."""
+    """Return whether JSON must escape characters beyond ASCII: our escapes are not valid JSON."""
     return stream.encoding.lower().replace("-", "") != "utf8"
 
 
 def _has_styles() -> bool:
-    """Whether the terminal shows bold letters, and the user wants them (no-color.org)."""
+    """Return whether the terminal shows bold letters, and the user allows them (no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {None, "", "dumb"}

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How fast a number grows: its rate, and the time that is left until it reaches a goal."""
+"""Measures the rate of a growing number, and the remaining time until it reaches a goal."""
 
 import time
 from collections import deque
 from collections.abc import Callable
 
 _WINDOW_SECONDS = 5.0
-"""Only the last seconds count: a rate must follow a network that becomes faster or slower."""
+"""Seconds that are measured: the rate must follow changes of the network's speed."""
 
 
 class Pace:
@@ -21,7 +21,7 @@ class Pace:
         self._seen: deque[tuple[float, float]] = deque()
 
     def note(self, value: float) -> None:
-        """Take note of the present value, which never falls."""
+        """Record the present value, which never decreases."""
         now = self._clock()
         self._seen.append((now, value))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_SECONDS:
@@ -29,13 +29,13 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """The growth for each second; 0 if it is unknown."""
+        """The growth per second; 0 if it is unknown."""
         if len(self._seen) < 2:
             return 0.0
         (first, least), (last, most) = self._seen[0], self._seen[-1]
         return (most - least) / (last - first) if last > first else 0.0
 
     def seconds_left(self, goal: float) -> float | None:
-        """Seconds until a goal is reached; None if that is unknown."""
+        """Return the seconds until a goal is reached; None if unknown."""
         rate = self.rate
         return (goal - self._seen[-1][1]) / rate if rate else None

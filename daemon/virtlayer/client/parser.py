@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A parser of arguments whose errors are two lines: what is wrong, and where to read more."""
+"""A parser of arguments whose errors are two lines: the problem, and where to read more."""
 
 import argparse
 import difflib
@@ -17,7 +17,7 @@ class UsageError(Exception):
     """The command line is wrong.
 
     Args:
-        message: What is wrong, and what may have been meant.
+        message: The problem, and a suggestion.
         hint: Where to read more; "" if the message says everything.
     """
 
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(text, f'See "{self.prog} --help".')
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse arguments; here, so that the parser of a command reports what it does not know."""
+        """Parse arguments here, so that the parser of a command reports unknown arguments."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(self._unknown(unknown[0]))

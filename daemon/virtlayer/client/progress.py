@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The progress of a job on standard error: bars on a terminal, lines elsewhere, or JSON lines.
 
-Nothing is shown of a job that ends within a second, except to programs, which get JSON.
+Nothing is shown for a job that ends within a second, except as JSON for programs.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class ProgressDisplay(Protocol):
 
 @contextlib.contextmanager
 def shown_progress(*, as_json: bool) -> Iterator[ProgressDisplay]:
-    """The display that suits standard error, while a job runs.
+    """Yield the display for standard error, while a job runs.
 
     Args:
         as_json: One JSON object a line, for every step.
@@ -49,7 +49,7 @@ def shown_progress(*, as_json: bool) -> Iterator[ProgressDisplay]:
         return
     with contextlib.ExitStack() as life:
         if sys.stderr.isatty() and os.environ.get("TERM", "") not in _DUMB_TERMINALS:
-            # rich takes a tenth of a second to import, which only bars are worth.
+            # Importing rich takes a tenth of a second, so it is imported for bars only.
             display: ProgressDisplay = _Bars(life)
         else:
             display = _Lines()
@@ -77,7 +77,7 @@ class _Delayed:
     """Keeps a display waiting until the job has run for a while.
 
     Args:
-        display: What to show then, and from then on.
+        display: The display that is used after that time.
     """
 
     def __init__(self, display: ProgressDisplay) -> None:
@@ -93,7 +93,7 @@ class _Delayed:
             self._display(progress)
 
     def close(self) -> None:
-        """Show nothing that is not shown yet."""
+        """Discard values that are not shown yet."""
         self._timer.cancel()
 
     def _begin(self) -> None:
@@ -103,7 +103,7 @@ class _Delayed:
 
 
 class _Lines:
-    """A line for every tenth of the job; the figures never fall."""
+    """A line for every tenth of the job; the figures never decrease."""
 
     with_layers = False
 

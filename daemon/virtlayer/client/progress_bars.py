@@ -17,11 +17,11 @@ from virtlayer.sizes import human_size
 _DIGEST_SHOWN = 12
 _LAYERS_SHOWN = 8
 _COLOR = "cyan"
-"""Of everything: red is for errors, and green would say that something is finished."""
+"""The color of all bars: red is for errors, and green would mean that the job is finished."""
 
 
 class _Row:
-    """One bar, and how fast it grows."""
+    """One bar, and its rate."""
 
     def __init__(self, task: TaskID) -> None:
         self.task = task
@@ -136,7 +136,7 @@ class ProgressBars:
 
 
 def _work_on(layer: LayerProgress) -> tuple[str, int] | None:
-    """What is done with a layer now, and how many of its bytes that has reached."""
+    """Return the present step for a layer, and its progress in bytes."""
     if 0 < layer.downloaded < layer.size:
         return "downloading", layer.downloaded
     if 0 < layer.applied < layer.size:

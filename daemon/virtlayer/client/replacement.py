@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Running another program in the place of this one, with the same terminal and exit status."""
+"""Replaces this program by another one, with the same terminal and exit status."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from virtlayer.errors import InvalidArgument
 
 
 def replace_by(program: str, *arguments: str) -> NoReturn:
-    """Become another program.
+    """Execute another program in this process.
 
     Args:
         program: Its name, to be found in PATH.

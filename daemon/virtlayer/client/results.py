@@ -44,7 +44,7 @@ def result_document(kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a job as the command prints it; with the keys of ``DOCUMENTS``.
 
     Args:
-        kind: Of the job, such as pull.
+        kind: The kind of the job, such as pull.
         result: As the service sent it.
     """
     renamed = _EVERYWHERE | _RENAMED.get(kind, {})

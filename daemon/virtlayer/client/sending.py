@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A local source on its way to the service of the system, as an archive through a pipe.
+"""Sends a local source to the system service, as an archive through a pipe.
 
 That service does not have the caller's rights, so the command reads the files. It does so in a
 thread, while the job runs.
@@ -29,10 +29,10 @@ _PIPE_SIZE = 1024 * 1024
 
 
 class Sending:
-    """What is being sent, if anything is.
+    """The sending of a local source, if there is one.
 
     Args:
-        write: Writes it to a file, and closes that; None if nothing is sent.
+        write: Writes it to a file, and closes the file; None if nothing is sent.
     """
 
     def __init__(self, write: Callable[[], None] | None = None) -> None:
@@ -43,7 +43,7 @@ class Sending:
             self._thread.start()
 
     def check(self) -> None:
-        """Check for failures here, which the service cannot know.
+        """Check for failures here, which the service cannot detect.
 
         Raises:
             VirtlayerError: Sending failed.
@@ -52,7 +52,7 @@ class Sending:
             raise self._error
 
     async def finished(self) -> None:
-        """Wait until everything is sent, or is no longer wanted.
+        """Wait until everything is sent, or the receiver has closed the pipe.
 
         Raises:
             VirtlayerError: Sending failed.
@@ -64,7 +64,7 @@ class Sending:
     def _run(self) -> None:
         assert self._write is not None, "it was started"
         try:
-            # A job that has ended reads no more; it says why.
+            # A job that has ended stops reading, and reports the reason.
             with contextlib.suppress(BrokenPipeError):
                 self._write()
         except VirtlayerError as error:
@@ -81,14 +81,14 @@ def sending(source: str) -> Iterator[tuple[Descriptor, Sending]]:
         source: ``TRANSPORT:PATH[:TAG]``.
 
     Yields:
-        The end that the service gets, open meanwhile, and what becomes of the rest.
+        The end of the pipe for the service, open in the context, and the sending.
 
     Raises:
         VirtlayerError: It cannot be read.
     """
     content = _opened(source)
     reading, writing = os.pipe()
-    # A user may have too many pipes for that; it works all the same.
+    # The user's limit for pipes may forbid that; a smaller pipe works, too.
     with contextlib.suppress(OSError):
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
@@ -103,7 +103,7 @@ def sending(source: str) -> Iterator[tuple[Descriptor, Sending]]:
 
 
 def _opened(source: str) -> Callable[[BinaryIO], None]:
-    """Look at a source; what is returned writes it to a file."""
+    """Check a source; return a function that writes it to a file."""
     match = LOCAL.fullmatch(source)
     assert match is not None, "a local source"
     transport, rest = match[1], match[2]

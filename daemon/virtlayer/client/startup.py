@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What an image wants to be run: the part of its OCI config that a container engine would apply.
+"""Reads the part of an OCI config that a container engine applies: how an image is started.
 
 The format is that of the OCI image-spec, config.md ("Properties", ``config``).
 """
@@ -27,9 +27,9 @@ class Startup:
     Attributes:
         command: The program and its arguments.
         environment: Names and values; only of names that every program can have.
-        directory: Where it starts.
+        directory: Its working directory.
         user: A name or number; "" for root.
-        group: Likewise; "" for the user's own one.
+        group: A name or number; "" for the user's own group.
     """
 
     command: tuple[str, ...] = (_DEFAULT_INIT,)
@@ -40,7 +40,7 @@ class Startup:
 
     @property
     def is_init(self) -> bool:
-        """Whether it is an init of a whole system, which does everything else itself."""
+        """Whether it is an init of a whole system, which does all further setup."""
         return (
             posixpath.basename(self.command[0]) in _INITS
             and self.command[0].startswith("/")
@@ -55,7 +55,7 @@ def parse_startup(config: str) -> Startup:
         config: JSON, or "" if there is none.
 
     Raises:
-        InvalidArgument: A value has a character that the value of no program can have.
+        InvalidArgument: A value has a character that cannot be passed to a program.
     """
     document = json.loads(config) if config else {}
     section = document.get("config") if isinstance(document, dict) else None
@@ -85,7 +85,7 @@ def _check(startup: Startup) -> None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it has no half of a surrogate pair, which JSON can say."""
+    """Return whether it has no unpaired surrogate, which JSON can contain."""
     try:
         text.encode()
     except UnicodeEncodeError:

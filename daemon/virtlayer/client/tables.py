@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Tables of plain text. On a narrow terminal, cells are wrapped; nothing is ever cut."""
+"""Tables of plain text. On a narrow terminal, cells are wrapped, never cut."""
 
 import textwrap
 from collections.abc import Collection, Sequence
@@ -13,11 +13,11 @@ _NARROWEST = 10
 def table_lines(
     rows: Sequence[Sequence[str]], *, width: int | None = None, wrapped: Collection[int] = ()
 ) -> list[str]:
-    """The lines of a table.
+    """Return the lines of a table.
 
     Args:
         rows: The cells of each row.
-        width: Of the terminal, in characters; None for a table that is not wrapped.
+        width: The width of the terminal, in characters; None for a table that is not wrapped.
         wrapped: The columns that may be wrapped. The table is wider than the terminal if that is
             not enough.
     """
@@ -28,7 +28,7 @@ def table_lines(
 
 
 def _fitted(widths: Sequence[int], available: int, wrapped: Collection[int]) -> list[int]:
-    """The widths, with the widest of the wrapped columns narrowed until all fit."""
+    """Return the widths, with the widest of the wrapped columns narrowed until all fit."""
     fitted = list(widths)
     while sum(fitted) > available:
         widest = max(wrapped, key=fitted.__getitem__, default=None)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Points in time, from the microseconds since 1970 of D-Bus: for programs, and for people."""
+"""Formats times of D-Bus, in microseconds since 1970, for programs and for users."""
 
 import time
 from datetime import UTC, datetime
 
 _UNITS = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-"""As systemd abbreviates them."""
+"""Units as systemd abbreviates them."""
 
 
 def iso_time(microseconds: int) -> str | None:
-    """A time in ISO 8601, in UTC, with milliseconds; None for 0, which is no time."""
+    """Return a time in ISO 8601, in UTC, with milliseconds; None for 0, which means no time."""
     if not microseconds:
         return None
     moment = datetime.fromtimestamp(microseconds / 1_000_000, UTC)
@@ -17,11 +17,11 @@ def iso_time(microseconds: int) -> str | None:
 
 
 def local_time(iso: str | None, otherwise: str) -> str:
-    """A time of ``iso_time``, as the clock on the wall shows it.
+    """Return a time of ``iso_time`` in local time.
 
     Args:
         iso: The time.
-        otherwise: What to show if there is none.
+        otherwise: The text if there is none.
     """
     if iso is None:
         return otherwise
@@ -29,11 +29,11 @@ def local_time(iso: str | None, otherwise: str) -> str:
 
 
 def age(iso: str | None, now: float | None = None) -> str:
-    """How long ago a time of ``iso_time`` was, in the largest unit: ``3h``.
+    """Return the age of a time of ``iso_time``, in the largest unit: ``3h``.
 
     Args:
         iso: The time; "-" is shown if there is none.
-        now: The present time in seconds since 1970; by default what the clock says.
+        now: The present time in seconds since 1970; by default the time of the clock.
     """
     if iso is None:
         return "-"

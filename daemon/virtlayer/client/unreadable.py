@@ -5,11 +5,11 @@ from virtlayer.errors import NotAuthorized, VirtlayerError
 
 
 def unreadable(what: str, error: OSError, otherwise: type[VirtlayerError]) -> VirtlayerError:
-    """The error that a failed system call means.
+    """Return the error for a failed system call.
 
     Args:
         what: The file, and the option that named it.
-        error: Of the system call.
+        error: The error of the system call.
         otherwise: The error for anything but missing permissions.
     """
     kind = NotAuthorized if isinstance(error, PermissionError) else otherwise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Values of arguments, as people write them. Each function is the type of an argument."""
+"""Parses values of arguments. Each function is the type of an argument."""
 
 import re
 from argparse import ArgumentTypeError
@@ -8,7 +8,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.sizes import GIB, KIB, MIB, TIB, check_virtual_size
 
 SMALLEST_MEMORY = 16 * MIB
-"""No kernel starts with less; a smaller number was meant in another unit."""
+"""The minimum for a kernel; a smaller number was probably meant in another unit."""
 
 _UNITS = {"K": KIB, "M": MIB, "G": GIB, "T": TIB}
 _SIZE = re.compile(r"([0-9]+)(?:([KMGT])(?:I?B)?)?", re.ASCII | re.IGNORECASE)
@@ -16,7 +16,7 @@ _LARGEST = 2**63
 
 
 def virtual_size(text: str) -> int:
-    """A virtual size of a volume, such as ``20G``, in bytes. The unit is required."""
+    """Return the bytes of a virtual size, such as ``20G``. The unit is required."""
     size = _size(text, default_unit=None)
     try:
         check_virtual_size("size", size)
@@ -26,7 +26,7 @@ def virtual_size(text: str) -> int:
 
 
 def memory(text: str) -> int:
-    """The memory of a machine, such as ``2G``, in bytes; in MiB without a unit."""
+    """Return the bytes of a machine's memory, such as ``2G``; MiB without a unit."""
     size = _size(text, default_unit=MIB)
     if size < SMALLEST_MEMORY:
         raise ArgumentTypeError(f'"{text}" is too little: the minimum is 16 MiB.')
@@ -34,14 +34,14 @@ def memory(text: str) -> int:
 
 
 def job_id(text: str) -> int:
-    """The ID of a job."""
+    """Return the ID of a job."""
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**32):
         raise ArgumentTypeError(f'"{text}" is not a job ID. See "virtlayer jobs".')
     return int(text)
 
 
 def boolean(text: str) -> bool:
-    """``true`` or ``false``."""
+    """Return the value of ``true`` or ``false``."""
     try:
         return {"true": True, "false": False}[text.lower()]
     except KeyError:

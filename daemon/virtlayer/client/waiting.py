@@ -40,7 +40,7 @@ async def finished(client: Client, job: StartedJob, *, as_json: bool) -> dict[st
 
 
 async def _cancelled(client: Client, job: StartedJob, show: ProgressDisplay) -> Outcome:
-    """Cancel a job and wait for its end, which may have come before."""
+    """Cancel a job and wait for its end; it may have ended before."""
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
             with contextlib.suppress(NoSuchJob):

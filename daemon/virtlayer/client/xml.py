@@ -2,7 +2,7 @@
 """``virtlayer xml``: prints the domain of a volume, or of a new volume on an image.
 
 No domain gets a layer as its disk: ``virsh undefine --remove-all-storage`` deletes the disks that a
-domain names, and a layer belongs to every image and volume that is based on it.
+domain names, and a layer belongs to every image and volume that is backed by it.
 """
 
 import json
@@ -33,7 +33,7 @@ class _Root:
     """A domain's root file system.
 
     Attributes:
-        guest: What is known before its volume exists.
+        guest: The settings that are known before its volume exists.
         disk: The volume; None if it is created at the end, when nothing else can fail.
     """
 
@@ -134,7 +134,7 @@ def _readable(image: str, config: str) -> str:
 
 
 def _domain(guest: Guest, arguments: Namespace) -> Domain:
-    """Everything of the domain but its disk."""
+    """Return the domain without its disk."""
     if arguments.type == "lxc":
         _check_container(guest, privileged=arguments.privileged)
         return lxc_domain(guest)
@@ -186,7 +186,7 @@ def _kernel(guest: Guest, arguments: Namespace) -> Kernel:
 
 
 def _given(path: Path | None) -> Path | None:
-    """An absolute path, because libvirtd works elsewhere.
+    """Return an absolute path, because libvirtd has another working directory.
 
     Raises:
         InvalidArgument: There is no such file.
@@ -224,6 +224,6 @@ def _is_foreign(guest: Guest) -> bool:
 
 
 def _has_kvm(guest: Guest, arguments: Namespace) -> bool:
-    # A session's machine runs as the caller; the system's as a user whom libvirt gives access.
+    # In a session, a machine runs as the caller; otherwise as a user that libvirt gives access.
     wanted = os.R_OK | os.W_OK if arguments.session else os.F_OK
     return not _is_foreign(guest) and os.access("/dev/kvm", wanted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What virtlayerd answers, as typed values."""
+"""The replies of virtlayerd, as typed values."""
 
 import re
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class PoolSummary:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSummary:
-    """One line of ``ListVolumes``; the size is what it takes of the pool, in bytes."""
+    """One line of ``ListVolumes``; the size is the space that it uses in the pool, in bytes."""
 
     name: str
     kind: str
@@ -56,7 +56,7 @@ class VolumeSummary:
 
 @dataclass(frozen=True, slots=True)
 class ImageSize:
-    """What the layers of an image take of the pool, in bytes: its own, and those of others, too."""
+    """The space that an image's own and shared layers use in the pool, in bytes."""
 
     own: int
     shared: int
@@ -64,7 +64,7 @@ class ImageSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskUsage:
-    """What a pool holds: numbers of volumes, and bytes. The sizes of images are by their names."""
+    """The contents of a pool: numbers of volumes, and bytes. The sizes of images are by name."""
 
     capacity: int
     available: int
@@ -89,7 +89,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class FormerVersion:
-    """What a name of an image stood for; its times are in microseconds since 1970."""
+    """A former version of an image; its times are in microseconds since 1970."""
 
     source: str
     digest: str
@@ -101,7 +101,7 @@ class FormerVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDetails:
-    """The properties of an image, and its object path. What is private has a default for others."""
+    """The properties of an image, and its object path. Private ones have a default for others."""
 
     path: str
     name: str
@@ -131,7 +131,7 @@ class ImageDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
-    """The properties of a job, and its object path. What is private has a default for others."""
+    """The properties of a job, and its object path. Private ones have a default for others."""
 
     path: str
     id: int
@@ -156,7 +156,7 @@ class JobDetails:
 
 @dataclass(frozen=True, slots=True)
 class StartedJob:
-    """What ``Pull`` answers, and the unique name of the daemon that did."""
+    """The reply of ``Pull``, and the unique name of the daemon that sent it."""
 
     id: int
     path: str
@@ -179,10 +179,10 @@ class Progress:
 
     Attributes:
         fraction: The part done, 0 to 1.
-        stage: What it is doing.
+        stage: The present stage.
         done: Bytes that have arrived.
         total: Bytes that must arrive.
-        layers: The layers whose download has begun; empty if they were not asked for.
+        layers: The layers whose download has begun; empty if they were not requested.
     """
 
     fraction: float
@@ -212,7 +212,7 @@ class Outcome:
 
 
 def _known(kind: type[ImageDetails | JobDetails], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties that a class has as fields: StartedBy as started_by."""
+    """Return the properties that a class has as fields: StartedBy as started_by."""
     wanted = {one.name for one in fields(kind)}
     named = {_snake_case(name): value for name, value in properties.items()}
     return {name: value for name, value in named.items() if name in wanted}

@@ -40,7 +40,7 @@ _NO_BUS = {
 }
 """What to do without a bus, by whether it is the session bus."""
 _CALLS_AT_ONCE = 8
-"""Of the calls in flight that the service accepts of one user."""
+"""The number of parallel calls, below the service's limit for one user."""
 
 
 class Client:
@@ -59,7 +59,7 @@ class Client:
             session: The session bus of the calling user instead of the system bus.
 
         Raises:
-            ServiceUnavailable: There is no such bus, or it does not let us in.
+            ServiceUnavailable: There is no such bus, or it refuses the connection.
         """
         try:
             bus = await Connection.opened(session=session)
@@ -69,18 +69,18 @@ class Client:
             yield cls(bus, session=session)
 
     async def pull(self, source: str, pool: str, options: Options) -> StartedJob:
-        """Start a pull; ``wait`` tells how it goes."""
+        """Start a pull; ``wait`` reports its progress and end."""
         return await self.start("Pull", "ssa{sv}", source, pool, options=options)
 
     async def start(
         self, member: str, signature: str, *arguments: object, options: Options | None = None
     ) -> StartedJob:
-        """Start a job by a method of the manager; ``wait`` tells how it goes.
+        """Start a job by a method of the manager; ``wait`` reports its progress and end.
 
         Args:
             member: The method.
-            signature: Of its arguments; the last one are its options.
-            arguments: But for the options.
+            signature: The signature of its arguments; the last one is its options.
+            arguments: The arguments without the options.
             options: The options.
         """
         reply = await self._manager(member, signature, *arguments, options=options or {})
@@ -88,7 +88,7 @@ class Client:
         return StartedJob(identifier, path, reply.sender)
 
     async def inspect(self, source: str, options: Options) -> dict[str, Any]:
-        """What an image is, as the daemon tells it."""
+        """Return the daemon's description of an image."""
         reply = await self._manager("Inspect", "sa{sv}", source, options=options)
         return plain_dict(reply.body[0])
 
@@ -113,23 +113,23 @@ class Client:
         return [PoolSummary(*row) for row in reply.body[0]]
 
     async def list_volumes(self, pool: str) -> list[VolumeSummary]:
-        """What virtlayer has made in a pool."""
+        """Return the volumes that virtlayer has made in a pool."""
         reply = await self._manager("ListVolumes", "s", pool)
         return [VolumeSummary(*row) for row in reply.body[0]]
 
     async def disk_usage(self, pool: str) -> DiskUsage:
-        """What a pool holds."""
+        """Return the contents of a pool."""
         found = plain_dict((await self._manager("DiskUsage", "s", pool)).body[0])
         images = {name: ImageSize(own, shared) for name, own, shared in found.pop("images")}
         return DiskUsage(**found, images=images)
 
     async def list_configured(self) -> list[dict[str, Any]]:
-        """The images that Populate updates, and how they are."""
+        """Return the images that Populate updates, and their status."""
         reply = await self._manager("ListConfigured", "")
         return [plain_dict(image) for image in reply.body[0]]
 
     async def describe_volume(self, pool: str, volume: str) -> dict[str, Any]:
-        """Where a volume is, and which image it is based on."""
+        """Return the path of a volume, and the image that it is backed by."""
         return plain_dict((await self._manager("DescribeVolume", "ss", pool, volume)).body[0])
 
     async def image_config(self, path: str) -> str:
@@ -137,7 +137,7 @@ class Client:
         return str((await self._call(path, names.IMAGE, "GetConfig", "")).body[0])
 
     async def images(self, paths: Sequence[str]) -> list[ImageDetails]:
-        """The properties of images; those that were removed meanwhile are left out."""
+        """Return the properties of images; images that were removed meanwhile are left out."""
         return [
             ImageDetails.parse(path, found)
             for path, found in await self._all_present(paths, names.IMAGE)
@@ -147,7 +147,7 @@ class Client:
         """The properties of a job.
 
         Raises:
-            NoSuchJob: There is none with this ID.
+            NoSuchJob: There is no job with this ID.
         """
         path = names.job_path(identifier)
         return JobDetails.parse(path, await self._properties(path, names.JOB))
@@ -198,7 +198,7 @@ class Client:
         """Ask a job to end.
 
         Raises:
-            NoSuchJob: There is none of that number, or it is over.
+            NoSuchJob: There is no job with this ID, or it has ended.
         """
         await self._call(names.job_path(identifier), names.JOB, "Cancel", "")
 
@@ -208,12 +208,12 @@ class Client:
         """Wait for a job that this client started.
 
         Args:
-            job: What ``pull`` returned.
-            on_progress: Called with the state at first and with every step.
-            with_layers: Also ask for the progress of each layer.
+            job: The result of ``pull``.
+            on_progress: Called with the first state and with every step.
+            with_layers: Also report the progress of each layer.
 
         Raises:
-            ServiceUnavailable: The daemon went away before the job was over.
+            ServiceUnavailable: The daemon stopped before the job had ended.
         """
         steps = 0
         changed = asyncio.Event()
@@ -272,7 +272,8 @@ class Client:
         )
 
     async def _progress(self, job: StartedJob) -> Progress:
-        # By its unique name: the bus would start another daemon, which knows nothing of the job.
+        # By its unique name: otherwise the bus could start another daemon, which does not have the
+        # job.
         reply = await self._call(
             job.path, names.PROPERTIES, "GetAll", "s", names.JOB, destination=job.owner
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Errors that came over the bus, as errors of our tree."""
+"""Converts errors from the bus to virtlayer's classes of errors."""
 
 import re
 
@@ -19,7 +19,7 @@ _MEANING_OF_BUS_ERRORS: dict[str, type[VirtlayerError]] = {
     "TimedOut": ServiceUnavailable,
 }
 _OPTION = re.compile(r'\b(?:the )?option "([a-z-]+(?:=[^"]*)?)"', re.IGNORECASE)
-"""How messages of the service name an option of a call."""
+"""The form in which messages of the service name an option of a call."""
 _TYPED = {
     "auth-fd": "--authfile",
     "cache=false": "--no-cache",
@@ -33,16 +33,16 @@ _TYPED = {
 
 
 def as_typed(message: str) -> str:
-    """A message of the service with the options as they are typed on the command line.
+    """Return a message of the service with options as they are typed on the command line.
 
     Args:
-        message: It names them so: ``the option "tls-verify=false"``.
+        message: The message; it names options like ``the option "tls-verify=false"``.
     """
     return _OPTION.sub(lambda match: _TYPED.get(match[1], f"--{match[1]}"), message)
 
 
 def remote_error(name: str, message: str) -> VirtlayerError:
-    """The error of our tree that a D-Bus error, or a failed job, stands for.
+    """Return the error for a D-Bus error or a failed job.
 
     Args:
         name: The D-Bus error name, with or without ``org.virtlayer1.Error.``.

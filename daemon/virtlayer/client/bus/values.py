@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""D-Bus values from plain Python ones, and back."""
+"""Converts plain Python values to D-Bus values, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ type Options = Mapping[str, OptionValue]
 
 
 def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
-    """Options as a{sv}, and the descriptors that its ``h`` values point at by their index."""
+    """Return options as a{sv}, and the descriptors that its ``h`` values refer to by index."""
     encoded: dict[str, Variant] = {}
     descriptors: list[int] = []
     for key, value in options.items():
@@ -48,7 +48,7 @@ def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
 
 
 def plain_dict(values: Mapping[str, object]) -> dict[str, Any]:
-    """An a{sv} without its variants, at any depth; its keys with underscores, as in JSON."""
+    """Return an a{sv} without its variants, at any depth; keys have underscores, as in JSON."""
     return {key.replace("-", "_"): _plain(value) for key, value in values.items()}
 
 

@@ -131,7 +131,7 @@ def _configured_document(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_messages(images: Sequence[Row]) -> None:
-    """Print what went wrong, below a table, where there is room for it."""
+    """Print the errors below a table, where there is room for them."""
     for image in images:
         if image["message"]:
             print_line(f"{image['name'] or image['file']}: {image['message']}")

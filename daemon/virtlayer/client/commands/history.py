@@ -52,10 +52,10 @@ async def history(client: Client, arguments: Namespace) -> None:
 
 
 def history_rows(config: Any, layers: Sequence[Layer]) -> list[dict[str, Any]]:
-    """The steps, the last one first.
+    """Return the steps, the last one first.
 
     Args:
-        config: An OCI config (image-spec, config.md, "history"), whatever its author wrote.
+        config: An OCI config (image-spec, config.md, "history"), which is untrusted.
         layers: The layers of the image, base first.
     """
     steps = config.get("history") if isinstance(config, dict) else None
@@ -65,7 +65,7 @@ def history_rows(config: Any, layers: Sequence[Layer]) -> list[dict[str, Any]]:
         if isinstance(step, dict):
             makes_layer = not step.get("empty_layer") and remaining
             rows.append(_row(step, remaining.pop(0) if makes_layer else None))
-    # An image need not say how it was built.
+    # The history of an image is optional.
     rows += [_row({}, layer) for layer in remaining]
     return rows[::-1]
 
@@ -82,7 +82,7 @@ def _row(step: dict[str, Any], layer: Layer | None) -> dict[str, Any]:
 
 
 def _time(text: object) -> str | None:
-    """A time of RFC 3339; None for anything else."""
+    """Return a time of RFC 3339; None for any other text."""
     try:
         moment = datetime.fromisoformat(str(text))
         return iso_time(int(moment.timestamp() * 1_000_000))

@@ -24,12 +24,12 @@ _DIGEST_SHOWN = 12
 
 
 def short_digest(digest: str | None) -> str:
-    """The first digits of a digest, for a table; "-" if it is private."""
+    """Return the first digits of a digest, for a table; "-" if it is private."""
     return digest.partition(":")[2][:_DIGEST_SHOWN] if digest else "-"
 
 
 def size_or_dash(size: int | None) -> str:
-    """A size for a table; "-" if it is unknown."""
+    """Return a size for a table; "-" if it is unknown."""
     return "-" if size is None else human_size(size)
 
 
@@ -89,7 +89,7 @@ async def images(client: Client, arguments: Namespace) -> None:
 
 
 async def _sizes(client: Client, pools: Collection[str]) -> dict[tuple[str, str], ImageSize]:
-    """The sizes of images by pool and name, as far as their pools can be looked at."""
+    """Return the sizes of images by pool and name, for all pools that can be read."""
     sizes: dict[tuple[str, str], ImageSize] = {}
     for pool in pools:
         # Images of a pool that is not active are listed, too.
@@ -137,17 +137,17 @@ async def tag(client: Client, arguments: Namespace) -> None:
 
 
 async def find_image(client: Client, name: str, pool: str) -> ImageDetails | None:
-    """An image in a pool; None if there is none of this name."""
+    """Return an image in a pool; None if there is none of this name."""
     paths = [image.path for image in await client.list_images(pool) if image.name == name]
     found = await client.images(paths)
     return found[0] if found else None
 
 
 async def existing_image(client: Client, name: str, pool: str) -> ImageDetails:
-    """An image in a pool.
+    """Return an image in a pool.
 
     Raises:
-        ImageNotFound: There is none of this name.
+        ImageNotFound: There is no image of this name.
     """
     image = await find_image(client, name, pool)
     if image is None:
@@ -158,7 +158,7 @@ async def existing_image(client: Client, name: str, pool: str) -> ImageDetails:
 
 
 def image_document(image: ImageDetails) -> dict[str, Any]:
-    """An image for programs; what is private is null for others."""
+    """Return an image for programs; private values are null for other users."""
     return {
         "name": image.name,
         "pool": image.pool,

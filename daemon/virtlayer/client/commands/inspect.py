@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``virtlayer inspect``: an image or volume in a pool, or an image where it is published."""
+"""``virtlayer inspect``: an image or volume in a pool, or an image at its source."""
 
 import json
 import re
@@ -30,7 +30,7 @@ _KEYS = (
     *("container_disk", "diff_id", "layers", "config", "former_versions", "former", "replaced_at"),
     *("is_kept", "broken", "object"),
 )
-"""Those of images, volumes, sources and layers together."""
+"""The keys of images, volumes, sources and layers together."""
 
 
 def add_inspect(commands: Commands) -> None:

@@ -67,7 +67,7 @@ async def jobs(client: Client, arguments: Namespace) -> None:
 
 
 def add_job(commands: Commands) -> None:
-    """Add ``virtlayer job``, which has commands of its own."""
+    """Add ``virtlayer job``, which has subcommands."""
     command = add_command(commands, "job", "show one job, wait for it, or show its log", None)
     below = command.add_subparsers(
         dest="subcommand", title="commands", metavar="COMMAND", required=True
@@ -150,7 +150,7 @@ async def wait_for_job(client: Client, arguments: Namespace) -> None:
 async def show_log(client: Client, arguments: Namespace) -> None:
     """``virtlayer job log``."""
     matches = [f"VIRTLAYER_JOB={arguments.id}"]
-    # A service that does not run, or does not know the job, may have logged it before.
+    # A service that is not running or no longer lists the job may have logged it before.
     with contextlib.suppress(NoSuchJob, ServiceUnavailable):
         job = await client.present_job(arguments.id)
         matches.append(f"_PID={await client.pid(job.owner)}")
@@ -174,7 +174,7 @@ async def cancel(client: Client, arguments: Namespace) -> None:
 
 
 def job_document(job: JobDetails) -> dict[str, Any]:
-    """A job for programs; what is private is null for others."""
+    """Return a job for programs; private values are null for other users."""
     return {
         "id": job.id,
         "kind": job.kind,
@@ -205,7 +205,7 @@ def _user(uid: int) -> str:
 
 
 def _result_fields(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The parts of a result that fit on a line, called as in JSON."""
+    """Return the parts of a result that fit on a line, with the keys of the JSON."""
     for key, value in result.items():
         name = key.replace("_", " ")
         if isinstance(value, str) and key != "object":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``virtlayer login`` and ``logout``: those of skopeo, which write the file that a pull reads."""
+"""``virtlayer login`` and ``logout``: run skopeo, which writes the file that a pull reads."""
 
 from argparse import Namespace
 from pathlib import Path

@@ -31,7 +31,7 @@ USAGE = Listing(
     identifier="pool",
 )
 _KINDS = ("dir", "fs", "netfs")
-"""Of pools that can have images."""
+"""The types of pools that can have images."""
 
 
 def add_df(commands: Commands) -> None:
@@ -56,7 +56,7 @@ async def df(client: Client, arguments: Namespace) -> None:
 
 
 async def wanted_pools(client: Client, name: str) -> list[str]:
-    """A pool, or for "" all pools that can have images and are active."""
+    """Return a pool, or for "" all active pools that can have images."""
     if name:
         return [name]
     pools = await client.list_pools()
@@ -144,7 +144,7 @@ async def rescan(client: Client, arguments: Namespace) -> None:
 
 
 def layers_and_size(freed: dict[str, Any]) -> str:
-    """What a removal or a prune has deleted."""
+    """Return the text about the volumes that were deleted by a removal or prune."""
     count = len(freed["deleted_volumes"])
     return (
         f"{count} layer {'volume' if count == 1 else 'volumes'}, {human_size(freed['bytes_freed'])}"

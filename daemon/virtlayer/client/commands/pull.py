@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``virtlayer pull``: an image, from where it is published, into a pool."""
+"""``virtlayer pull``: pulls an image from its source into a pool."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -110,7 +110,7 @@ async def pull(client: Client, arguments: Namespace) -> None:
 
 
 def _warnings(result: Mapping[str, Any]) -> list[str]:
-    """What to know before the image is used; a daemon may be older than this command."""
+    """Return warnings about the use of the image; a daemon may be older than this command."""
     found = []
     if result.get("foreign"):
         found.append(
@@ -159,7 +159,7 @@ def _pulled(result: Mapping[str, Any]) -> str:
 
 
 def _changes(result: Mapping[str, Any]) -> Iterator[str]:
-    """What has changed in the pool."""
+    """Return the text about the change in the pool."""
     outcome = _OUTCOMES.get(result.get("outcome", "new"), "pulled")  # a daemon may be older
     built, reused = result["layers_built"], result["layers_reused"]
     if result.get("outcome") == "unchanged":
@@ -171,7 +171,7 @@ def _changes(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _whole(result: Mapping[str, Any]) -> Iterator[str]:
-    """The format of a directory or disk, and what it lacks of the image."""
+    """Return the format of a directory or disk, and the parts of the image that it lacks."""
     yield result["format"]
     if result.get("squashed"):
         yield "you own all files; setuid bits are dropped"

@@ -152,8 +152,8 @@ class Pools:
         """Remove the leftovers of jobs that no longer run, on any host.
 
         Returns:
-            How many jobs these were; None if another process has the pool's lock, for a deletion
-            say: then nothing was removed.
+            The number of these jobs; None if another process has the pool's lock, for example for a
+            deletion: then nothing was removed.
 
         Raises:
             VirtlayerError: The pool cannot be used.
