@@ -73,7 +73,7 @@ class Wholeness:
 async def check_whole(
     pools: Pools, uri: str, pool: Pool, image: CatalogImage, top: Volume | None
 ) -> None:
-    """Check that a pool has the layers of an image, before something is made on them.
+    """Check that a pool has the layers of an image, before a volume is made on them.
 
     Args:
         pools: The pools.
