@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``make demo``: an image from Debian's packages becomes a qcow2 chain in a libvirt pool.
 
-Registry, libvirtd, bus and virtlayerd are the real ones, all private to this run: nothing of the
-machine's own is touched, and nothing is left when it ends, or is interrupted.
+Registry, libvirtd, bus and virtlayerd are real and private to this run. The services of the machine
+are not used, and nothing is left when the demo ends or is interrupted.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ PACKAGES = ("base-files", "libc6", "busybox-static", "tzdata", "perl-base")
 
 
 def main() -> None:
-    """Show the whole way, from packages to a volume and back to its files."""
+    """Show all steps, from packages to a volume and its files."""
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="virtlayer-demo-")))
 
@@ -73,7 +73,7 @@ def build_image(work: Path) -> Content:
     """Make an image with a layer for every package, and two by hand on top."""
     packages = work / "packages"
     packages.mkdir()
-    # As root, apt would download as a user of its own, who may not write here.
+    # As root, apt would download as another user, who may not write here.
     download = ["apt-get", "download", "--quiet", "--option=APT::Sandbox::User=root"]
     command = [*download, *PACKAGES]
     if subprocess.run(command, cwd=packages, stdout=subprocess.DEVNULL).returncode != 0:
@@ -127,14 +127,14 @@ def answers(environment: Mapping[str, str]) -> bool:
 
 
 def top_volume(pull: list[str | Path], environment: Mapping[str, str]) -> str:
-    """The name of the chain's last volume, as a program asks for it."""
+    """Return the name of the chain's last volume, as a program reads it."""
     command = [*pull, "--json"]
     result = subprocess.run(command, env=environment, check=True, capture_output=True).stdout
     return str(json.loads(result)["volume"])
 
 
 def headline(text: str) -> None:
-    """Say what comes next."""
+    """Print the next step."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{bold}== {text}{plain}", flush=True)
 

@@ -21,7 +21,7 @@ class Pull:
         self._end = ("", "", "")
 
     def run(self, source: str, pool: str) -> dict[str, Any]:
-        """Pull, and return what came of it; an error is the end of the program."""
+        """Pull, and return the result; an error ends the program."""
         # A small job may be over when the reply arrives: ask for its signals before it is there.
         for signal in ("ProgressChanged", "Finished"):
             self._bus.signal_subscribe(

@@ -11,7 +11,7 @@ from dasbus.typing import Bool, get_native, get_variant
 
 
 def main(source: str, pool: str = "default") -> None:
-    """Start a pull, and print what came of it."""
+    """Start a pull, and print the result."""
     bus = SessionMessageBus()  # SystemMessageBus() is for the pools of qemu:///system
     manager = bus.get_proxy("org.virtlayer1", "/org/virtlayer1")
     loop = EventLoop()

@@ -21,7 +21,7 @@ class DetailsButton(Gtk.MenuButton):
         self.set_popover(_popover(self.grid))
 
     def show_image(self, image: Image | None) -> None:
-        """Show this image; None for none."""
+        """Show the details of this image; None for none."""
         if image == self._image:
             return
         self._image = image

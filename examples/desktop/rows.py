@@ -15,7 +15,7 @@ _TITLES = {
 
 
 def title_of(job: Job) -> str:
-    """What a job does."""
+    """Return the description of a job."""
     title = _TITLES.get(job.kind, "{kind} {source} in {pool}")
     return title.format(kind=job.kind.capitalize(), source=job.source, pool=job.pool)
 
@@ -44,7 +44,7 @@ class PoolRow(Gtk.ListBoxRow):
 
 
 class ImageRow(Gtk.ListBoxRow):
-    """An image: its name, and what tells it from others."""
+    """An image: its name, and its distinguishing details."""
 
     def __init__(self, image: Image) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class ImageRow(Gtk.ListBoxRow):
         self.update(image)
 
     def update(self, image: Image) -> None:
-        """Show what is new of it."""
+        """Show its present values."""
         self.image = image
         self._name.set_label(image.name)
         layers = "1 layer" if image.layers == 1 else f"{image.layers} layers"
@@ -94,7 +94,7 @@ class JobRow(Gtk.ListBoxRow):
         self.update(job)
 
     def update(self, job: Job) -> None:
-        """Show how far it is."""
+        """Show its progress."""
         self.job = job
         self._title.set_label(title_of(job))
         self.bar.set_fraction(job.progress)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""virtlayerd as a window sees it: images and jobs that come, change and go; calls that fail.
+"""The objects of virtlayerd for a window: its images and jobs, their changes, and failed calls.
 
-Nothing waits here: every call replies to a callback, so that the window never stands still.
+No call blocks: every reply goes to a callback, so that the window stays responsive.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job, as far as it is."""
+    """A job with its progress."""
 
     path: str
     kind: str
@@ -77,8 +77,8 @@ class Job:
 class Service(GObject.Object):
     """The objects of virtlayerd.
 
-    ``changed`` is emitted when any of them came, went or changed. The daemon ends when it is idle,
-    and takes its objects from the bus; what was known stays, until it is back and tells anew.
+    ``changed`` is emitted when any of them was added, removed or changed. The daemon exits when it
+    is idle, and its objects leave the bus. Their last state is kept until the daemon is back.
     """
 
     __gsignals__ = {"changed": (GObject.SignalFlags.RUN_FIRST, None, ())}  # noqa: RUF012 - PyGObject's
@@ -236,7 +236,7 @@ def _job(proxy: Gio.DBusProxy, heard: tuple[float, str]) -> Job:
         pool=_property(proxy, "Pool"),
         state=_property(proxy, "State"),
         stage=stage or _property(proxy, "Stage"),
-        # What the proxy keeps is from when it was made: whichever is further.
+        # The values of the proxy may be older than the last signal: use the larger one.
         progress=max(progress, _property(proxy, "Progress")),
         message=_property(proxy, "Message"),
     )

@@ -13,7 +13,7 @@ _EXAMPLE = "docker://docker.io/library/debian:13"
 
 
 class Window(Gtk.ApplicationWindow):
-    """Shows what virtlayerd has, and starts what the user wants."""
+    """Shows the images and jobs of virtlayerd, and starts the user's actions."""
 
     def __init__(self, application: Gtk.Application, service: Service) -> None:
         super().__init__(application=application, title="virtlayer")
@@ -78,12 +78,12 @@ class Window(Gtk.ApplicationWindow):
         return row.image if row else None
 
     def show_error(self, message: str) -> None:
-        """Show what went wrong, until something is tried again."""
+        """Show an error, until the next action."""
         self.error_label.set_label(message)
         self.error_label.set_visible(bool(message))
 
     def refresh(self) -> None:
-        """Show what there is now; rows of what was there before stay the same widgets."""
+        """Show the present objects; existing rows keep their widgets."""
         pools = {one.name: one for one in self.service.pools}
         _synchronize(self.pool_list, self._pool_rows, pools, PoolRow)
         if not self.pool and pools:
@@ -109,7 +109,7 @@ class Window(Gtk.ApplicationWindow):
         return not job.is_over or (job.state == "failed" and job.path not in self._dismissed)
 
     def _note_ends(self) -> None:
-        """Show in one line what has ended, because its row is gone."""
+        """Show the end of a job in one line, because its row is removed."""
         ended = [job for job in self.service.jobs if job.is_over and job.path in self._running]
         self._running = {job.path for job in self.service.jobs if not job.is_over}
         for job in ended:

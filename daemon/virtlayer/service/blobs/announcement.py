@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Telling a worker how much of a blob it can read, while the rest is downloaded.
+"""Announces to a worker how much of a blob it can read, while the rest is downloaded.
 
 The worker gets one end of a socket. Each packet says how many bytes there are, in eight of them,
 little-endian. After the last packet there is no more to read, be it that the blob is complete or

@@ -83,12 +83,12 @@ class BlobCache:
 
     @contextlib.asynccontextmanager
     async def cached(self, layer: Layer) -> AsyncIterator[int | None]:
-        """Give a blob that is here and right, for reading at offset 0; None if it is not here."""
+        """Open a verified blob of the cache, for reading at offset 0; None if it is not cached."""
         with contextlib.ExitStack() as files:
             yield await self._cached(layer, files)
 
     def digests(self) -> frozenset[str]:
-        """The digests of the blobs that are here."""
+        """Return the digests of the cached blobs."""
         return frozenset(
             f"{algorithm}:{path.name}"
             for algorithm in ALGORITHMS
@@ -96,7 +96,7 @@ class BlobCache:
         )
 
     def sweep(self) -> None:
-        """Remove what writers that died have left; the first fetch does so as well."""
+        """Remove the leftovers of killed writers; the first fetch also does so."""
         for path in _files(self.directory / _PARTIAL):
             with _locked(path, fcntl.LOCK_EX) as descriptor:
                 if descriptor is not None:
@@ -205,7 +205,7 @@ class BlobCache:
         self._verified.add(_identity(blob, layer))
         path = self._path(layer)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Who empties the cache meanwhile takes the name, not the bytes.
+        # If another process removes the file meanwhile, only its name is removed, not the data.
         with contextlib.suppress(FileNotFoundError):
             self._partial_path(layer, download.user.source).rename(path)
 
@@ -243,7 +243,7 @@ def _identity(descriptor: int, layer: Layer) -> tuple[str, int, int]:
 
 @contextlib.contextmanager
 def _locked(path: Path, lock: int, flags: int = os.O_RDONLY) -> Iterator[int | None]:
-    """Open and lock a file; None if it is not there, or somebody else's lock is in the way."""
+    """Open and lock a file; None if it does not exist or another process has locked it."""
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:

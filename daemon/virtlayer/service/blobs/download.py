@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Downloading one blob to one file: from a stream of skopeo's to a writer.
+"""Downloads one blob to one file: from a stream of skopeo to a writer.
 
 skopeo compares the digest of what it sends, so it is not hashed once more where skopeo's word
 counts as our own.
@@ -36,7 +36,7 @@ type OpenStream = Callable[[], AbstractAsyncContextManager[Stream]]
 
 
 class BlobUser(Protocol):
-    """Somebody who needs blobs.
+    """A user of blobs.
 
     Attributes:
         source: Where the blobs are downloaded from: two with the same may use the same blobs.

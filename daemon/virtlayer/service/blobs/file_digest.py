@@ -16,7 +16,7 @@ from virtlayer.sizes import MIB
 
 _CHUNK = MIB
 _HASHED_AT_ONCE = 64 * MIB
-"""What a cancellation waits for at most."""
+"""The longest time that a cancellation waits for."""
 
 
 async def digest_of_file(descriptor: int, layer: Layer) -> str:

@@ -62,7 +62,7 @@ class GrowingBlob:
         return self._readable
 
     def grow(self, size: int) -> None:
-        """Let that many more bytes be read, which are in the file; for who writes it."""
+        """Make this number of further bytes readable; for the writer of the file."""
         self._readable += size
         self._wake()
 
@@ -83,7 +83,7 @@ class GrowingBlob:
     async def _written(self, write: Callable[[], Awaitable[None]]) -> None:
         try:
             await write()
-        # Whatever it is, otherwise waiters would block forever.
+        # Any error: otherwise waiters would block forever.
         except Exception as error:
             self._verified.set_exception(error)
             self._verified.exception()  # seen, even if nobody waits for it

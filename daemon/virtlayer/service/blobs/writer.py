@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writing the file of a blob, from its beginning to its end.
+"""Writes the file of a blob, from its beginning to its end.
 
-A huge blob goes past the page cache (open(2), "O_DIRECT"): it is read once or twice, and the memory
-that the kernel would have to find for it costs more than all the rest of the transfer. Whoever
-reads it meanwhile does the same, for what is read through the cache would be there after all.
+A huge blob bypasses the page cache (open(2), "O_DIRECT"): it is read once or twice, and allocating
+memory for it in the kernel costs more than the rest of the transfer. Its readers do the same,
+because reading through the cache would fill it nevertheless.
 """
 
 import asyncio
@@ -186,7 +186,7 @@ def _set_direct(descriptor: int, *, direct: bool = True) -> bool:
 
 
 def _mismatch(layer: Layer) -> DigestMismatch:
-    """The error that a blob is another one than it should be."""
+    """Return the error for a blob that does not match its digest."""
     return DigestMismatch(
         f"The downloaded blob does not match its digest {layer.digest}. The image is corrupt at "
         "the source. Push it again."

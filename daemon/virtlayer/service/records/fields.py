@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What may be in the fields of a record, as types that check."""
+"""The fields of a record, as types that validate."""
 
 import re
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What becomes of the record of an image when its name is pulled again.
+"""Updates the record of an image when its name is pulled again.
 
-What the name stood for becomes a former version, for as long as its own volumes are in the pool. A
-version is *kept* while Populate is told to keep it: then its volumes are needed, as an image's are.
-Otherwise prune or populate deletes it, but not before machines use it no longer.
+The previous image becomes a former version, as long as its own volumes are in the pool. A version
+is *kept* while Populate is configured to keep it: then its volumes are needed like those of an
+image. Otherwise prune or populate deletes it, as soon as no machine uses it.
 """
 
 import dataclasses

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The JSON of records. What is read may come from anybody who can write in the pool.
+"""The JSON of records. A record may be written by any user with write access to the pool.
 
 A record is ``{"version": 1, "kind": ..., ...}``, where ``kind`` says which class of ``values`` has
 the other fields. A field that is missing, unknown, given twice, or has another type or value makes
@@ -135,10 +135,10 @@ def _no_number(text: str) -> None:
 
 
 def _check(record: Record) -> None:
-    """See that the fields of a record fit together.
+    """Check that the fields of a record are consistent.
 
     Raises:
-        Malformed: They do not.
+        Malformed: They are not.
     """
     match record:
         case ImageRecord():

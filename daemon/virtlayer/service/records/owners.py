@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whom content belongs to: everybody, a repository, or a user."""
+"""The owners of content: everybody, a repository, or a user."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from virtlayer.service.records.fields import Text
 
 
 class OwnerKind(StrEnum):
-    """What content can belong to."""
+    """The kinds of owners."""
 
     EVERYBODY = "everybody"
     REPOSITORY = "repository"
@@ -17,7 +17,7 @@ class OwnerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Owner:
-    """What content belongs to.
+    """An owner of content.
 
     Attributes:
         kind: Everybody, a repository, or a user.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a pool remembers of its images, layers and volumes.
+"""The records of a pool about its images, layers and volumes.
 
-No pool, host or path is named, so a record means the same wherever its pool is moved or copied to.
-The classes are the format of the files, too: a field here is a field there (``json_files``).
+A record names no pool, host or path, so it stays valid if its pool is moved or copied. The classes
+are the format of the files, too: a field here is a field there (``json_files``).
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ImageLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PulledImage:
-    """What the name of an image stands for in a pool.
+    """The image that a name refers to in a pool.
 
     Attributes:
         name: The name of the image in that pool.
@@ -85,7 +85,7 @@ class PulledImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerVersion:
-    """What a name meant before.
+    """A former version of a name.
 
     Attributes:
         source: The reference that it was pulled by.
@@ -116,7 +116,7 @@ class ImageRecord(PulledImage):
 
     Attributes:
         kind: An image.
-        owners: Whom its config belongs to.
+        owners: The owners of its config.
         former: What the name meant before, the newest first.
     """
 
@@ -133,7 +133,7 @@ class BuiltLayer:
         diff_id: The digest of its uncompressed archive.
         blob: The digest of the blob that was read.
         bytes: The size of that blob.
-        owners: Whom the blob belongs to.
+        owners: The owners of the blob.
     """
 
     diff_id: Digest
@@ -166,7 +166,7 @@ class VolumeRecord:
     Attributes:
         kind: A volume, a directory or a disk.
         name: Its name.
-        image: What the image was called.
+        image: The name of the image.
         source: The reference that the image was pulled by.
         digest: Of the image's manifest.
         config: The image's config, JSON; "{}" if it has none.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a source is reached: credentials, certificates, TLS, and the descriptor of a local one.
+"""The access to a source: credentials, certificates, TLS, and the descriptor of a local one.
 
 Credentials reach skopeo through an authfile (containers-auth.json(5)) with mode 0600 in a
 directory of its own, never on a command line or in an environment. There always is one: without
@@ -44,21 +44,21 @@ class Access:
     authfile: Path | None = None
     """A file as ``skopeo login`` writes it."""
     auth_fd: int | None = None
-    """A descriptor to read the content of such a file from; it stays the caller's to close."""
+    """A descriptor to read the content of such a file from; the caller closes it."""
     logins: Logins | None = field(default=None, repr=False)
-    """What is in such a file."""
+    """The content of such a file."""
     tls_verify: bool = True
     """False: accept any certificate, and plain HTTP."""
     cert_dir: Path | None = None
     """A directory with CA certificates (``*.crt``) and client certificates (``*.cert, *.key``)."""
     cert_fds: Mapping[str, int] | None = None
-    """Descriptors of the files of such a directory; they stay the caller's to close."""
+    """Descriptors of the files of such a directory; the caller closes them."""
     certificates: Certificates | None = field(default=None, repr=False)
     """The files of such a directory."""
     configured: bool = False
-    """Whether the administrator of this host gives all this, not a caller."""
+    """Whether these values are from the administrator of this host, not from a caller."""
     source_fd: int | None = None
-    """The file or directory of a local source; it stays the caller's to close."""
+    """The file or directory of a local source; the caller closes it."""
 
     def __post_init__(self) -> None:
         if (self.username is None) != (self.password is None):
@@ -86,15 +86,15 @@ class Access:
 
     @property
     def has_certificates(self) -> bool:
-        """Whether the caller gives certificates."""
+        """Whether the caller has passed certificates."""
         return (self.cert_dir, self.cert_fds, self.certificates) != (None, None, None)
 
     @property
     def has_client_key(self) -> bool:
-        """Whether the certificates may have a key that a registry takes for credentials."""
+        """Return whether the certificates may have a key that a registry accepts as credentials."""
         names = [*(self.certificates or ()), *(self.cert_fds or ())]
         if self.cert_dir is not None:
-            # What cannot be listed is a matter of skopeo's; until then it may have one.
+            # skopeo reports a directory that cannot be listed; until then it may have a key.
             try:
                 names += [path.name for path in self.cert_dir.iterdir()]
             except OSError:
@@ -102,7 +102,7 @@ class Access:
         return any(name.endswith((".cert", ".key")) for name in names)
 
     def logins_at(self, registry: str) -> Logins:
-        """What there is to log in with, once it is settled.
+        """Return the logins, once the access is settled.
 
         Args:
             registry: ``host[:port]``, which a user name and a password are for.
@@ -112,7 +112,7 @@ class Access:
         return self.logins or {}
 
     def or_authfile(self, path: Path | None) -> "Access":
-        """The same, with this authfile where there are no credentials."""
+        """Return the same access, with this authfile if there are no credentials."""
         anonymous = (self.username, self.authfile, self.auth_fd, self.logins) == (None,) * 4
         return replace(self, authfile=path) if anonymous else self
 
@@ -123,10 +123,10 @@ class Access:
             deadline: From ``secrets_deadline``.
 
         Returns:
-            What needs none of them any longer.
+            The access without these descriptors.
 
         Raises:
-            InvalidArgument: They do not have what they should have.
+            InvalidArgument: Their content is invalid.
         """
         access = self
         if access.auth_fd is not None:
@@ -152,11 +152,11 @@ class Access:
 async def skopeo_flags(
     access: Access, logins: Logins, reference: Reference, runtime: Path
 ) -> AsyncIterator[tuple[str, ...]]:
-    """Yield what skopeo's commands need on their command line to reach ``reference``.
+    """Yield the flags of skopeo's commands for the access to ``reference``.
 
     Args:
         access: The caller's certificates; settled.
-        logins: What skopeo may send.
+        logins: The logins that skopeo may send.
         reference: The source.
         runtime: A directory in memory, below which a private authfile lives meanwhile.
 
@@ -169,7 +169,7 @@ async def skopeo_flags(
         flags = [f"--authfile={directory / 'auth.json'}"]
         if reference.domain is not None:
             if not access.tls_verify:
-                # Not given otherwise: registries.conf may then say that a registry is insecure.
+                # Otherwise omitted: then registries.conf may set a registry as insecure.
                 flags.append("--tls-verify=false")
             if access.cert_dir is not None:
                 _check_directory(access.cert_dir)

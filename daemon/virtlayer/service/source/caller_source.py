@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An archive that a caller passes by a descriptor, as a local source.
+"""Copies an archive that a caller passes by a descriptor, as a local source.
 
-It is copied, because what skopeo reads must not change meanwhile. A directory is not taken: what is
-in it would be read with the rights of the service. A descriptor of O_PATH needs no permission to
+It is copied, because the file must not change while skopeo reads it. A directory is rejected: its
+files would be read with the rights of the service. A descriptor of O_PATH needs no permission to
 read, and a caller's own mount namespace can put any directory of the host below it.
 """
 
@@ -26,7 +26,7 @@ _DIRECTORIES = ("oci", "dir")
 
 
 class ArchiveRoom:
-    """The space for copies of callers' archives, and for what skopeo makes of sources.
+    """The space for copies of callers' archives, and for files that skopeo makes of sources.
 
     Args:
         limit: Bytes that all of this together may take.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whether the config of an image says that the image carries a machine's disk (a containerDisk).
+"""Checks whether an image's config says that it contains a machine's disk (a containerDisk).
 
 There is no media type or annotation for that: what tells it for certain is a file in the directory
 /disk of a layer, and that is known when the layer is read. The config tells it in two ways, neither
@@ -18,7 +18,7 @@ _KUBEVIRT = ("INSTANCETYPE_KUBEVIRT_IO_", "instancetype.kubevirt.io/", "kubevirt
 
 
 def says_container_disk(config: str) -> bool:
-    """Whether an image is known for a containerDisk by its config.
+    """Return whether the config of an image shows that it is a containerDisk.
 
     Args:
         config: The OCI config, JSON, which may be of any form.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Waiting for descriptors that asyncio has no streams for."""
+"""Waits for descriptors that asyncio has no streams for."""
 
 import asyncio
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Work in a thread of its own, for system calls that may never return.
+"""Runs work in a thread of its own, for system calls that may never return.
 
-asyncio.to_thread() has a few threads for everybody: calls that never return would use them up. A
-thread of this module stays alone with its call, and does not keep the process from ending.
+asyncio.to_thread() has a few shared threads: calls that never return would occupy all of them. A
+thread of this module has one call only, and does not keep the process from ending.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ from collections.abc import Callable
 from virtlayer.errors import Busy
 
 _LIMIT = 128
-"""Threads at a time: so many calls that never return would need somebody who tries."""
+"""Limit of parallel threads: only an attack causes this many calls that never return."""
 _running: set[threading.Thread] = set()
 
 
 def detached[T](work: Callable[[], T], name: str) -> asyncio.Future[T]:
-    """Run some work that nobody needs to wait for.
+    """Run work that its caller may abandon.
 
     Args:
         work: Owns all that it uses, because it may go on after its caller has given up.
         name: Of the thread.
 
     Returns:
-        What comes of it, or the exception that it raises.
+        Its result, or the exception that it raises.
 
     Raises:
         Busy: Too many threads have not ended.
@@ -49,9 +49,9 @@ def detached[T](work: Callable[[], T], name: str) -> asyncio.Future[T]:
         result, error = None, None
         try:
             result = work()
-        except Exception as failure:  # whatever it is, its caller decides
+        except Exception as failure:  # any exception: the caller handles it
             error = failure
-        # A loop that is closed by now has nobody left who waits.
+        # A closed loop has no waiting task.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, error)
 

@@ -13,15 +13,15 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 def is_digest(text: str) -> bool:
-    """Whether ``text`` is a complete digest of an accepted algorithm."""
+    """Return whether ``text`` is a complete digest of an accepted algorithm."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def hasher(digest: str) -> "hashlib._Hash":
-    """A new hash of the algorithm of ``digest``."""
+    """Return a new hash of the algorithm of ``digest``."""
     return hashlib.new(digest.partition(":")[0], usedforsecurity=False)
 
 
 def digest_of(content: bytes) -> str:
-    """The sha256 digest of ``content``."""
+    """Return the sha256 digest of ``content``."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

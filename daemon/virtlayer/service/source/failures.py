@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What skopeo's messages mean: its text becomes one of our errors here, and nowhere else.
+"""Converts skopeo's messages to errors; only this module reads them.
 
 skopeo has no error codes (protocol 0.2.6 of its proxy), so the text is all there is. The first row
 of the table that fits decides; the texts were seen with skopeo 1.18.
@@ -27,7 +27,7 @@ _SHOWN = 600
 _PREFIX = re.compile(
     r'^(?:Error parsing image name "[^"]*": |creating temp directory: |untarring file "[^"]*": )+'
 )
-"""What repeats the reference, and names our temporary files."""
+"""Parts of messages that repeat the reference or name our temporary files."""
 _FILE = re.compile(
     r'(?:(?:open|openat|faccessat|l?stat|read|readdirent) |archive file not found: ")'
     r'(?P<path>/[^"]*?)(?:": |: |")'
@@ -121,7 +121,7 @@ _CAUSES = (
 
 
 def failure(reference: Reference, text: str, user: str | None = None) -> VirtlayerError:
-    """The error that a message of skopeo about ``reference`` means.
+    """Return the error for a message of skopeo about ``reference``.
 
     Args:
         reference: What skopeo was working on.
@@ -141,7 +141,7 @@ def failure(reference: Reference, text: str, user: str | None = None) -> Virtlay
 
 
 def _unreadable(reference: Reference, path: str, reason: str) -> VirtlayerError:
-    """What a system call means that failed for a file of a local source."""
+    """Return the error for a failed system call for a file of a local source."""
     if "denied" in reason:
         return NotAuthorized(
             f"{reference}: cannot read {path}: permission denied. Change its permissions, or run "
@@ -165,7 +165,7 @@ def _login_advice(reference: Reference, user: str | None) -> str:
 
 
 def _problem(text: str) -> str:
-    """The message of the last fatal log line (logrus' text format), or the whole text."""
+    """Return the message of the last fatal log line (logrus' text format), or the whole text."""
     fatal = re.findall(r'level=fatal msg="((?:[^"\\]|\\.)*)"', text)
     if fatal:
         text = re.sub(r"\\(.)", r"\1", fatal[-1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Certificates and client keys that the administrator has put into certs.d for a registry.
+"""Checks the access to a registry's certificates and client keys in certs.d.
 
 skopeo silently skips a directory that it may not read (containers-certs.d(5)), and the registry
 then refuses a client that has shown no certificate. So this is found out first.
@@ -16,7 +16,7 @@ SUFFIXES = (".crt", ".cert", ".key")
 
 
 def check_host_certificates(registry: str) -> None:
-    """See that this process may read the certificates and keys for a registry.
+    """Check that this process may read the certificates and keys for a registry.
 
     Args:
         registry: ``host[:port]``.

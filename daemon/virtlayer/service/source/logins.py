@@ -14,7 +14,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 
 type Logins = Mapping[str, Mapping[str, str]]
-"""What ``auths`` contains: by registry or namespace, what to send."""
+"""The content of ``auths``: the logins by registry or namespace."""
 
 _LIMIT = 1000
 """Logins of one call: queued jobs keep them, and a parsed one takes many times its text's size."""
@@ -52,7 +52,7 @@ def parse_logins(content: bytes, name: str) -> Logins:
 
 
 def login_of(registry: str, username: str, password: str) -> Logins:
-    """The login of a user name and a password.
+    """Return the login of a user name and a password.
 
     Args:
         registry: ``host[:port]``.
@@ -64,7 +64,7 @@ def login_of(registry: str, username: str, password: str) -> Logins:
 
 
 def logins_for(logins: Logins, registries: Collection[str]) -> Logins:
-    """The logins that can be of use.
+    """Return the logins for certain registries.
 
     Args:
         logins: All that were given.
@@ -75,7 +75,7 @@ def logins_for(logins: Logins, registries: Collection[str]) -> Logins:
 
 
 def user_of(logins: Logins) -> str | None:
-    """Whose login is sent to a registry, for errors; None if none is.
+    """Return the user whose login is sent to a registry, for errors; None if none is sent.
 
     Args:
         logins: Those that skopeo gets. With several, skopeo chooses one of them by the namespace.
@@ -85,7 +85,7 @@ def user_of(logins: Logins) -> str | None:
 
 
 def authfile(logins: Logins) -> bytes:
-    """The content of a file with these logins."""
+    """Return the content of a file with these logins."""
     return json.dumps({"auths": logins}).encode()
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How an image was obtained, which decides who else may use its content.
+"""Records how an image was obtained, which decides who else may use its content.
 
-Content that a registry gives to everybody can be shared. Content that it gave for credentials
-belongs to its repository. This counts only if TLS was verified with the CAs of this host: otherwise
-a caller could have answered in the registry's name.
+Content that a registry serves to everybody can be shared. Content that it serves only with
+credentials belongs to its repository. This counts only if TLS was verified with the CAs of this
+host: otherwise a caller could have answered in the registry's name.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Reading a descriptor that a caller has passed, without ever having to wait for the caller.
+"""Reads a descriptor that a caller has passed, without ever blocking on the caller.
 
 A caller keeps copies of it, and can take O_NONBLOCK away, set SO_RCVLOWAT, read what poll(2) has
 announced, or hold a lock of the kernel's by a page fault that lasts. So a thread of its own reads,
@@ -28,16 +28,16 @@ _NOTHING = contextlib.nullcontext()
 
 
 class UnsuitableDescriptor(Exception):
-    """It is of a kind that is not read; the text completes a sentence."""
+    """The descriptor has an unsupported type; the text completes a sentence."""
 
 
 def secrets_deadline() -> float:
-    """When the secrets of a call must have come that begins now, by the clock of the event loop."""
+    """Return the deadline for the secrets of a new call, by the clock of the event loop."""
     return asyncio.get_running_loop().time() + _SECONDS
 
 
 async def content_of(descriptor: int, name: str, limit: int, deadline: float) -> bytes:
-    """Read everything that a caller's descriptor gives.
+    """Read the whole content of a caller's descriptor.
 
     Args:
         descriptor: A regular file, a pipe or a stream socket; stays the caller's.
@@ -169,7 +169,7 @@ def _chunks_of_socket(descriptor: int, stop: int) -> Iterator[bytes]:
 
 
 def _check_reads_end(descriptor: int) -> None:
-    """See that a file is one of a local disk or of memory, whose reads end by themselves.
+    """Check that a file is on a local disk or in memory, so that reads always return.
 
     Raises:
         UnsuitableDescriptor: It is another one, of FUSE or a network for instance.

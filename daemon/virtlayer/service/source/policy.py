@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which scope of the signature policy is about an image (containers-policy.json(5)).
+"""Finds the scope of the signature policy for an image (containers-policy.json(5)).
 
 skopeo alone enforces the policy. This finds the same scope, so that users see which rule decided,
 and so that an administrator can require that the rule does not accept unsigned images.

@@ -102,7 +102,7 @@ class Proxies:
         self._closing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the first proxy; whoever needs one hears of it if that does not work."""
+        """Start the first proxy; a failure is reported to its users."""
         self._first = asyncio.create_task(self._started(), name="start of skopeo")
 
     def open_further(self, reference: Reference) -> None:
@@ -133,7 +133,7 @@ class Proxies:
         """Stream the blob of a layer; waits while as many as are allowed are on their way.
 
         Raises:
-            VirtlayerError: It cannot be had; which one says why.
+            VirtlayerError: It cannot be downloaded; the class says why.
         """
         skopeo = self.skopeo
         async with self.one(_PATIENCE if layer.size <= _SMALL else 0) as proxy:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Directories for temporary files, which do not outlive a killed process for long.
+"""Makes directories for temporary files, which are removed soon after a process is killed.
 
-Each is locked (flock(2)) as long as its owner lives; the next daemon, and the next directory that
-is made in the same place, removes those without an owner. The place itself is locked while a
-directory is made, so that none is seen before its lock.
+Each is locked (flock(2)) until its owner ends. Directories without an owner are removed by the next
+daemon, and when the next directory is made in the same place. The place itself is locked while a
+directory is made, so that no directory is visible before it is locked.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def scratch_directory(place: Path) -> AsyncIterator[Path]:
 
 
 async def sweep_scratch(place: Path) -> int:
-    """Remove the directories in ``place`` whose owners have died.
+    """Remove the directories in ``place`` whose owners have ended.
 
     Returns:
         How many there were.
@@ -93,7 +93,7 @@ def _remove_tree(top: Path) -> None:
 @contextlib.contextmanager
 def _locked(place: Path) -> Iterator[None]:
     with _opened(place) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # nobody holds it for long
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # it is never held for long
         yield
 
 

@@ -101,12 +101,12 @@ class OpenImage:
         """Stream the blob of a layer; waits while as many as are allowed are on their way.
 
         Raises:
-            VirtlayerError: It cannot be had; which one says why.
+            VirtlayerError: It cannot be downloaded; the class says why.
         """
         return self._proxies.blob(layer)
 
     def let_go(self) -> None:
-        """Say that no further blob is needed: processes end while the caller does the rest."""
+        """Stop the processes without waiting; no further blob is needed."""
         self._proxies.begin_close()
 
 
@@ -198,13 +198,13 @@ async def started_source(
     platform: Platform | None,
     workspace: Workspace,
 ) -> AsyncIterator[Source]:
-    """Start what can open an image, and ask nothing of a registry yet; otherwise ``open_image``.
+    """Start the processes that open an image, without a request to a registry; see ``open_image``.
 
     Args:
-        reference: As there.
-        access: As there.
-        platform: As there.
-        workspace: As there.
+        reference: See ``open_image``.
+        access: See ``open_image``.
+        platform: See ``open_image``.
+        workspace: See ``open_image``.
 
     Raises:
         InvalidArgument: Files or descriptors of ``access`` are not what they should be.

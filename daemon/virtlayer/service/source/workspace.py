@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What opening any image needs of this host."""
+"""The directories and limits of this host for opening images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,19 @@ from virtlayer.service.source.caller_source import ArchiveRoom
 from virtlayer.service.source.policy import SignaturePolicy
 
 PATIENCE = 120.0
-"""Seconds without any sign of life from a registry after which it counts as gone."""
+"""Seconds without data from a registry after which it counts as unavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Where skopeo's files are, and how long it is waited for.
+    """The directories for skopeo's files, and its timeouts.
 
     Attributes:
         runtime: A directory in memory, for credentials.
         scratch: A directory on disk, for what skopeo unpacks or converts.
         room: The space for copies of callers' archives.
         policy: Whose signatures images need.
-        patience: Seconds without a sign of life after which a registry counts as gone.
+        patience: Seconds without data after which a registry counts as unavailable.
     """
 
     runtime: Path

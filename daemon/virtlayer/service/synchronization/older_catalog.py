@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes the records of what a catalog knew before pools had records, once.
+"""Writes the records for a catalog from before pools had records, once.
 
 What no longer exists gets no record: an image of which a volume is missing, a layer without a file,
 a directory or disk whose file is another one or none.
@@ -62,7 +62,7 @@ async def write_older_catalog(
             continue
         new = record
         if isinstance(record, VolumeRecord) and record.name in directories:
-            # The older catalog did not tell one from the other.
+            # The older catalog did not distinguish them.
             new = dataclasses.replace(record, kind=RecordKind.DIRECTORY)
         try:
             await writer.add(holder, new)

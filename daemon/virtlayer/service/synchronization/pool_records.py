@@ -2,7 +2,8 @@
 """The records of the pools: read into the catalog when they change, and written.
 
 A record is changed by compare and swap: it is written only if its file is still the one that the
-catalog knows. Otherwise another host was faster: its record is read, and the change is made again.
+catalog knows. Otherwise another host has changed it: the new record is read, and the change is
+repeated.
 """
 
 import asyncio
@@ -28,14 +29,14 @@ _log = logging.getLogger(__name__)
 _FILES_AT_ONCE = 256
 """Records that are in memory at the same time."""
 _ATTEMPTS = 100
-"""How often another host can be faster before something else must be wrong."""
+"""Limit of retries because of changes by other hosts; more mean that there is another cause."""
 
 
 class Listener(Protocol):
-    """Is told when a pool was found to hold something else."""
+    """A listener to changes in the contents of pools."""
 
     def records_changed(self, pool: str) -> None:
-        """Do something about it, but not now: the catalog says it already."""
+        """Schedule the reaction to a change; the catalog is already updated."""
 
 
 class PoolRecords:
@@ -53,14 +54,14 @@ class PoolRecords:
         self._seen: dict[tuple[str, str], Stamp | None] = {}
         self._listeners: list[Listener] = []
         self._written: set[str] = set()
-        """The pools of which no older catalog knows more than the records say."""
+        """The pools without unwritten data of an older catalog."""
 
     def subscribe(self, listener: Listener) -> None:
-        """Tell a listener from now on when a pool was found to hold something else."""
+        """Report changes in the contents of pools to a listener from now on."""
         self._listeners.append(listener)
 
     async def synchronize(self, pool: Pool) -> None:
-        """Make the catalog say what the records of a pool say.
+        """Update the catalog from the records of a pool.
 
         A record that somebody has edited in place, instead of replacing it, can be overlooked.
 
@@ -74,7 +75,7 @@ class PoolRecords:
                 await write_older_catalog(self._keeper, self, self._catalog, claim, older)
 
     async def synchronize_locked(self, lock: PoolLock) -> None:
-        """Make the catalog say what the records of a locked pool say, for as long as it is locked.
+        """Keep the catalog equal to the records of a locked pool, as long as it is locked.
 
         Raises:
             VirtlayerError: The pool cannot be read.
@@ -161,10 +162,10 @@ class PoolRecords:
         )
 
     async def refuse_bad(self, pool: Pool) -> None:
-        """See that all records of a pool can be used: one that cannot may need anything.
+        """Check that all records of a pool are valid: an invalid one may need any layer.
 
         Raises:
-            InUse: One cannot; the message names its file.
+            InUse: A record is invalid; the message names its file.
         """
         await self._refuse_bad(pool)
 

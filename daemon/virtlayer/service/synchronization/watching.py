@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Looks at every pool at intervals: images that other hosts pull or remove there are noticed so.
+"""Reads every pool at intervals, to find images that other hosts have pulled or removed.
 
-There is no other way: inotify does not see what another host does in a shared file system.
+There is no other way: inotify does not report changes by other hosts in a shared file system.
 """
 
 import asyncio
@@ -52,10 +52,10 @@ class Watching:
             await asyncio.wait(looks)
 
     async def look(self, patience: float) -> None:
-        """Look at every pool once.
+        """Read every pool once.
 
         Args:
-            patience: How many seconds to wait; a pool that does not answer may do so later.
+            patience: The time to wait, in seconds; the read of a slow pool goes on.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -94,13 +94,13 @@ class Watching:
             await self._records.synchronize(await self._keeper.pools.get(state.name))
         except VirtlayerError as error:
             self._report(state.name, error)
-        except Exception:  # what is wrong with one pool is not to keep the others from being seen
+        except Exception:  # an error of one pool must not affect the others
             _log.exception('Cannot read the records of the pool "%s"', state.name)
         else:
             self._problems.pop(state.name, None)
 
     async def _forget_others(self, pools: Iterable[PoolState]) -> None:
-        """Forget pools that libvirt does not have, unless what is known of them is only here."""
+        """Delete pools that libvirt does not have, unless the catalog has their only data."""
         for pool in await self._catalog.records.pools() - {pool.name for pool in pools}:
             if not await self._catalog.records.unwritten(pool):
                 await self._records.forget(pool)
