@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which tests run when none are named, which are root, and what no test may leave behind."""
+"""Selects the tests that run by default and as root, and checks that none leaves anything
+behind."""
 
 import inspect
 from collections.abc import AsyncIterator, Iterator

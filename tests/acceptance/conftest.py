@@ -35,7 +35,7 @@ def root(packages: list[Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that wants TLS and a password."""
+    """A registry that requires TLS and a password."""
     directory = tmp_path_factory.mktemp("registry")
     with Registry(directory, tls=True, htpasswd=(USER, PASSWORD)) as running:
         yield running
@@ -85,7 +85,7 @@ def define_pool(system: System) -> None:
 
 
 def trust(system: System, registry: Registry) -> None:
-    """Make the registry's CA known to everybody, see containers-certs.d(5)."""
+    """Make the registry's CA known to all users, see containers-certs.d(5)."""
     directory = f"/etc/containers/certs.d/{registry.host}"
     system.run("mkdir", "--parents", directory)
     system.run("cp", f"{system.shared_path}/certs/ca.crt", directory)

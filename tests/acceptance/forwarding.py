@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a container with a network of its own finds there: ports of this machine, a name server.
+"""Ports of this machine and a name server, in the network namespace of a container.
 
 Both are sockets that were made in the container's network namespace, and are served here.
 """

@@ -7,7 +7,7 @@
         system.run("systemctl", "is-system-running")
         system.run_as("alice", "busctl", "list")
 
-What it writes goes to memory: the root directory stays as it is. Its network is its own, because
+Its writes go to memory: the root directory does not change. Its network is its own, because
 systemd ignores PrivateNetwork= in a container that shares its host's; ports of registries that a
 test has on loopback are forwarded.
 """
@@ -198,7 +198,7 @@ class System:
 
 
 class Monitor:
-    """A ``busctl monitor`` that runs."""
+    """A running ``busctl monitor``."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -226,7 +226,7 @@ class Monitor:
 
 @contextlib.contextmanager
 def booted(root: Path, shared: Path) -> Iterator[System]:
-    """Boot a system; afterwards it is off, and what it wrote is gone.
+    """Boot a system; afterwards it is off, and its changes are discarded.
 
     Args:
         root: Its root directory.

@@ -61,7 +61,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     sums = fresh.run("sh", "-c", f"sha256sum {POOL}/*")
     assert len(sums.splitlines()) == len(volumes) == 2
 
-    # An upgrade: the running processes end, and the next ones know what they knew.
+    # An upgrade: the running processes end, and the next ones have the same state.
     assert all(fresh.unit(unit, "MainPID") != "0" for unit in UNITS)
     apt(fresh, "install", "--reinstall", "/shared/" + debs(fresh, "virtlayerd_"))
     assert all(fresh.unit(unit, "MainPID") == "0" for unit in UNITS)
@@ -77,7 +77,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     assert fresh.attempt("busctl", "status", "org.virtlayer1").status != 0
     assert fresh.run("find", "/run", "-name", "*virtlayer*", "-not", "-path", "/run/host/*") == ""
 
-    # It does not know the volumes any more, and still uses them.
+    # Its catalog does not list the volumes, but it reuses them.
     install(fresh)
     assert pull(fresh, source)["layers_reused"] == 2
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums

@@ -47,7 +47,7 @@ print(json.dumps([[words.decode(), status] for (_, words), status in seen.items(
 
 @pytest.fixture(scope="module")
 def seen(system: System, registry: Registry) -> list[tuple[str, Status]]:
-    """The processes of pulls in each format: the names of their rows, and what they may do."""
+    """The processes of pulls in each format: the names of their rows, and their rights."""
     seed = random.Random(15)  # noqa: S311 -- no secret
     files = [file("disk/large.img", seed.randbytes(48 * MIB)), file("tree", seed.randbytes(MIB))]
     layers = [layer(one, compression="none") for one in files]

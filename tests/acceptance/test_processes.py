@@ -164,7 +164,7 @@ def test_only_the_service_and_root_are_answered(system: System, pids: dict[str, 
     denied = system.attempt_as("alice", *command)
     assert denied.status != 0
     assert "PermissionError" in denied.stderr
-    # Neither is the group enough.
+    # Membership in the group is not sufficient either.
     in_group = ("setpriv", f"--reuid={system.uid('alice')}", "--regid=virtlayer", "--clear-groups")
     assert system.run(*in_group, *command).strip() == "b''"
     assert "was refused" in system.journal(f"--unit={_KEEPER}")
@@ -245,7 +245,7 @@ def test_a_keeper_killed_during_a_pull_loses_nothing(
     assert ended.status != 0
     assert '"error": "PoolUnavailable"' in ended.stderr
     wait_until("its programs end", lambda: programs(system) == "")
-    # The service goes on, and the next job gets another keeper.
+    # The service continues, and the next job gets another keeper.
     assert system.unit(_SERVICE, "MainPID") == pids[_SERVICE]
     result = pull(system, large)
     assert system.unit(_KEEPER, "MainPID") not in {"0", pids[_KEEPER]}

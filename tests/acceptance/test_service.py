@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The service, started by the bus, as root, members of the group libvirt and strangers meet it."""
+"""The service, started by the bus, called by root, members of the group libvirt and others."""
 
 import base64
 import json
@@ -104,7 +104,7 @@ def test_polkit_lets_the_group_libvirt_in(system: System, source: str) -> None:
     command = ("virtlayer", "pull", source, "--name=of-bob", *ACCESS, "--json")
     result = json.loads(system.run_as("bob", *command, stdin=PASSWORD))
     assert result["name"] == "of-bob"
-    # Everybody may look.
+    # All users may list.
     assert "of-bob" in system.run_as("alice", "virtlayer", "images", "--json")
 
 
@@ -131,7 +131,7 @@ def test_the_processes_end_when_idle_and_come_back(system: System) -> None:
         for unit in ("virtlayerd.service", "virtlayer-keeper.service"):
             wait_until_inactive(system, unit)
             assert system.unit(unit, "Result") == "success"
-        # The catalogue outlives it.
+        # The catalog still exists after it ended.
         assert "of-bob" in system.run("virtlayer", "images", "--json")
         assert daemon_pid(system) not in {"0", first}
     finally:
@@ -151,9 +151,7 @@ def test_a_killed_daemon_is_started_again(system: System) -> None:
     system.run("virtlayer", "jobs")
 
 
-def test_the_timer_brings_configured_images(
-    system: System, registry: Registry, source: str
-) -> None:
+def test_the_timer_pulls_configured_images(system: System, registry: Registry, source: str) -> None:
     timer = "virtlayer-populate.timer"
     assert system.unit(timer, "ActiveState") == "active"
     assert system.unit(timer, "UnitFileState") == "enabled"
@@ -169,7 +167,7 @@ def test_the_timer_brings_configured_images(
     assert f"chmod 640 {credentials}" in refused.stderr
     system.run("chgrp", "virtlayer", credentials)
     system.run("chmod", "640", credentials)
-    # The hour has not to be waited for.
+    # Start it now instead of waiting for an hour.
     soon = "[Timer]\nOnCalendar=\nOnActiveSec=1s\nAccuracySec=1ms\nRandomizedDelaySec=0\n"
     drop_in(system, timer, soon)
     system.run("systemctl", "restart", timer)
@@ -223,7 +221,7 @@ def alices_libvirtd(system: System) -> list[str]:
     return system.attempt("pgrep", "--euid", "alice", "libvirtd").stdout.split()
 
 
-def test_a_pool_elsewhere_takes_a_drop_in(system: System, source: str) -> None:
+def test_a_pool_in_another_directory_requires_a_drop_in(system: System, source: str) -> None:
     system.run("virsh", "--quiet", "pool-create-as", "data", "dir", "--target=/data", "--build")
     command = ("virtlayer", "pull", source, "data", *ACCESS, "--json")
     ended = system.attempt(*command, stdin=PASSWORD)

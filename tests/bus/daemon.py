@@ -110,7 +110,7 @@ async def virtlayerd(
     wrapper: Sequence[str | Path] = (),
     missing_pools: Sequence[str] = (),
 ) -> AsyncIterator[Daemon]:
-    """Run a daemon; it is gone afterwards.
+    """Run a daemon; it has ended afterwards.
 
     Args:
         bus: Where it serves.
@@ -151,7 +151,7 @@ async def virtlayerd(
             process.terminate()
         await process.communicate()
         if not bus.session:
-            # Who runs the tests clears away what root's daemon leaves.
+            # The user who runs the tests removes the files of root's daemon.
             command = as_root("chown", "--recursive", str(os.geteuid()), directory)
             subprocess.run(command, check=True)
 

@@ -35,7 +35,7 @@ def open_directory() -> Iterator[Path]:
 
 @contextlib.asynccontextmanager
 async def polkitd(bus: Bus, rules: str) -> AsyncIterator[int]:
-    """Run polkitd with the shipped actions and these rules; it is gone afterwards.
+    """Run polkitd with the shipped actions and these rules; it has ended afterwards.
 
     The context gives its process id, if root runs the tests.
 

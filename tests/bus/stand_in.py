@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A virtlayerd that follows a script, for what the real one cannot be made to do on time.
+"""A virtlayerd that follows a script, for states that the real one cannot reach at a given time.
 
 ::
 
@@ -102,11 +102,11 @@ class ScriptedJob(Interface):
 
     @signal("ProgressChanged", progress="d", stage="s", done="t", total="t")
     def progress_changed(self, progress: float, stage: str, done: int, total: int) -> None:
-        """The job got on."""
+        """The progress of the job."""
 
     @signal("Finished", result="s", error="s", message="s")
     def finished(self, result: str, error: str, message: str) -> None:
-        """The job is over."""
+        """The job has ended."""
 
     @method("Wait", gives={"state": "s", "error": "s", "message": "s", "result": "a{sv}"})
     async def wait(self, _call: Call) -> tuple[str, str, str, dict[str, Variant]]:
@@ -126,13 +126,13 @@ class ScriptedJob(Interface):
         total: int,
         layers: Sequence[tuple[str, int, int, int]] = (),
     ) -> None:
-        """Have new values, and tell them."""
+        """Set new values, and signal them."""
         self._progress = (progress, stage, done, total)
         self._layers = list(layers)
         self.progress_changed(*self._progress)
 
     def end(self, state: str, error: str = "", message: str = "") -> None:
-        """Be over."""
+        """End."""
         self._state, self._error, self._message = state, error, message
         if state == "done":
             self._result = variants(RESULT)
@@ -242,4 +242,4 @@ async def stand_in(address: str, script: Script) -> AsyncIterator[Service]:
 
 
 async def _admit(_call: Call) -> None:
-    """Everybody may."""
+    """Admit every caller."""

@@ -255,7 +255,7 @@ def test_every_action_has_texts_of_its_own_and_lets_the_service_tell_details() -
 
 
 class SlowAgent(Interface):
-    """An authentication agent whose person has gone for lunch."""
+    """An authentication agent that never answers."""
 
     interface = "org.freedesktop.PolicyKit1.AuthenticationAgent"
 
@@ -285,7 +285,7 @@ class SlowAgent(Interface):
         self.withdrawn.set()
 
 
-# polkit takes the agent of another user from nobody but root.
+# polkit accepts the agent of another user from root only.
 @pytest.mark.root
 async def test_prompt_delays_no_other_caller(system: Bus, tmp_path: Path) -> None:
     async def everyone(_call: Call) -> None:

@@ -297,7 +297,7 @@ async def test_the_help_lists_the_exit_statuses(bus: Bus) -> None:
     assert "  130  cancelled" in ended.stdout
 
 
-async def test_a_reader_that_goes_away_is_no_crash(bus: Bus) -> None:
+async def test_a_closed_output_does_not_crash_the_command(bus: Bus) -> None:
     async with stand_in(bus.address, succeed):
         shell = await asyncio.create_subprocess_exec(
             *("bash", "-c", 'exec 3>&1; "$0" --user images 2>&3 | true; exit "${PIPESTATUS[0]}"'),

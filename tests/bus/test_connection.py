@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A connection stays up and leaks nothing, whatever goes over it."""
+"""A connection stays up and leaks nothing with any kind of message."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Descriptors in calls: no caller's keeps the service from serving others."""
+"""Descriptors in calls: no caller's descriptor delays other callers."""
 
 import asyncio
 import socket

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What rules of the real polkitd see of a call: all of its options, and no secret."""
+"""Details of calls in rules of the real polkitd: all options, and no secret."""
 
 import json
 from collections.abc import Iterator, Mapping

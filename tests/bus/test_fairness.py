@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One user's calls, however many and costly, leave the service free to answer another's."""
+"""Many costly calls of one user do not delay the calls of another one."""
 
 import asyncio
 import pwd

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the files in dbus/ say is what a running daemon shows."""
+"""The files in dbus/ describe the interfaces of a running daemon."""
 
 import re
 from pathlib import Path

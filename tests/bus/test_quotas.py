@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What one user can take of the service: a limited amount, and nothing from others."""
+"""Quotas: one user has a limited share of the service, and does not displace others."""
 
 import asyncio
 import contextlib
@@ -162,7 +162,7 @@ async def test_inspections_end_when_their_caller_leaves_the_bus(
             await staying.ask("ListJobs")
             assert silent.connections == 2
             end(calls)
-        # Their places are free, and so are their programs gone.
+        # Their slots are free, and their programs have ended.
         await silent.has(3)
         async with asyncio.timeout(20):
             while programs(daemon, "skopeo") != 1:

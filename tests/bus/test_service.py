@@ -137,7 +137,7 @@ async def test_the_signals_of_a_job_come_once_and_after_what_they_tell(
 
 
 async def test_wait_replies_when_the_job_has_ended(bus: Bus, tmp_path: Path) -> None:
-    """The source accepts the connection and says nothing."""
+    """The source accepts the connection and does not answer."""
     connected = asyncio.Event()
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -250,7 +250,7 @@ async def test_missing_file_of_settings_is_an_error(bus: Bus, tmp_path: Path) ->
     assert log.decode() == f"CRITICAL: --config: the file {missing} does not exist.\n"
 
 
-async def test_no_bus_is_said_without_a_traceback(tmp_path: Path) -> None:
+async def test_missing_bus_is_reported_without_a_traceback(tmp_path: Path) -> None:
     bus = Bus(f"unix:path={tmp_path}/nothing", 0, session=True)
     process = await asyncio.create_subprocess_exec(
         *(PROGRAM, "--session"), env=environment(bus, tmp_path), stderr=asyncio.subprocess.PIPE
@@ -262,7 +262,7 @@ async def test_no_bus_is_said_without_a_traceback(tmp_path: Path) -> None:
 
 @pytest.fixture
 def activating_bus(tmp_path: Path) -> Iterator[Bus]:
-    """A bus that starts the daemon on demand; the daemon goes after a second of nothing."""
+    """A bus that starts the daemon on demand; the daemon exits after an idle second."""
     (tmp_path / "services").mkdir()
     (tmp_path / "bus").mkdir()
     (tmp_path / "config" / "virtlayer").mkdir(parents=True)
@@ -311,7 +311,7 @@ async def test_no_call_is_lost_while_it_comes_and_goes(activating_bus: Bus) -> N
         await until_owned(client, owned=False)
 
 
-async def test_systemd_hears_how_it_is(bus: Bus, tmp_path: Path) -> None:
+async def test_status_is_reported_to_systemd(bus: Bus, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         path = str(tmp_path / "notify")
         listener.bind(path)
@@ -334,12 +334,12 @@ async def test_systemd_hears_how_it_is(bus: Bus, tmp_path: Path) -> None:
     assert heard.count("WATCHDOG=1") >= 2
     assert "STATUS=0 running, 1 waiting" in heard
     assert "STATUS=1 running, 0 waiting" in heard
-    # The watchdog is fed to the very end.
+    # The watchdog is notified until the end.
     assert [one for one in heard if one != "WATCHDOG=1"][-1].startswith("STOPPING=1")
 
 
 async def test_it_stops_in_time_with_jobs_in_work(bus: Bus, tmp_path: Path) -> None:
-    """The source accepts the connection and says nothing for ever."""
+    """The source accepts the connection and never answers."""
 
     connected, over = asyncio.Event(), asyncio.Event()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An X display that nobody looks at: Xvfb, on a number that is free."""
+"""An invisible X display: Xvfb, on a free number."""
 
 import contextlib
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Uses the example's window as somebody in front of it would; run by ``test_desktop.py``.
+"""Uses the example's window as a user does; run by ``test_desktop.py``.
 
 ``/usr/bin/python3 drive_window.py SOURCE STUCK SCREENSHOT`` goes through the story below, and
 prints what the window showed, as JSON. It types and clicks through the widgets themselves, and
@@ -190,7 +190,7 @@ class Reader:
             self._application.quit()
             return False
         except Exception:
-            # GLib would go on without this callback, and the window stay open for ever.
+            # GLib would continue without this callback, and the window would never close.
             self.failure = traceback.format_exc()
             self._application.quit()
             return False

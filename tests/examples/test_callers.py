@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The examples for callers: each one does what it says, and tells what went wrong."""
+"""The examples for callers: each one works as documented, and reports errors."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The documents: their commands work as they stand there, and what they name is there."""
+"""The documents: their commands work unchanged, and the files that they name exist."""
 
 import re
 import subprocess

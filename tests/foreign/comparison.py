@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What somebody makes of an archive or an image, and how two of them differ."""
+"""Compares how two tools unpack an archive or an image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tests.support.trees import Node, TreeContent, differences
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """It was not taken."""
+    """The archive or image was refused."""
 
     message: str
 
@@ -35,7 +35,7 @@ class Check:
 
 
 def compared(name: str, tool: str, ours: Outcome, theirs: Outcome) -> Check:
-    """Compare two outcomes. It is enough that both refuse: messages are nobody's standard."""
+    """Compare two outcomes. Two refusals are equal: their messages are not compared."""
     return Check(name, tool, tuple(_lines(ours, theirs)), refused=isinstance(ours, Refusal))
 
 

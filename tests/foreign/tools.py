@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What GNU tar, bsdtar and umoci make of an archive or an image.
+"""Unpacks archives and images with GNU tar, bsdtar and umoci.
 
 The archives are hostile, and the tools run as root: nothing but their own directory can be written.
 """

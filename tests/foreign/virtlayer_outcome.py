@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What virtlayer makes of an archive or an image, by its real worker and a mount."""
+"""Unpacks an archive or an image with virtlayer's real worker and a mount."""
 
 from collections.abc import Sequence
 from pathlib import Path

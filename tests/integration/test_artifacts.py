@@ -101,7 +101,7 @@ async def test_artifact_in_a_layout_works_as_one_in_a_registry(
 
 
 @pytest.mark.parametrize("options", [(), ("--format=dir", "--volume=tree")])
-async def test_artifact_is_no_image_with_a_file_system(
+async def test_artifact_is_not_an_image_with_a_file_system(
     user: PoolUser, disks: Path, options: tuple[str, ...]
 ) -> None:
     before = names_in(user.path)

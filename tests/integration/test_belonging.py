@@ -30,7 +30,7 @@ LOGIN = Access(username="alice", password="swordfish", tls_verify=False)
 @pytest.fixture
 async def services(
     host: LibvirtHost,
-    pool: Pool,  # noqa: ARG001 -- it is made before, and goes after
+    pool: Pool,  # noqa: ARG001 -- it is made before, and removed after
     tmp_path: Path,
 ) -> AsyncIterator[Services]:
     with nothing_left():

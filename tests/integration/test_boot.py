@@ -141,7 +141,7 @@ def backing_chain(volume: Path) -> list[str]:
     return [Path(entry["filename"]).name for entry in json.loads(output)]
 
 
-def test_libvirt_knows_what_each_volume_stands_on(
+def test_libvirt_reports_the_backing_of_each_volume(
     chains: tuple[Chain, Chain], host: LibvirtHost
 ) -> None:
     for chain in chains:

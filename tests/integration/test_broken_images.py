@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Images whose layers were deleted or damaged behind virtlayer's back are seen, and repaired."""
+"""Images whose layers other programs deleted or damaged are detected and repaired."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +25,7 @@ async def shared(host: LibvirtHost, tmp_path: Path) -> AsyncIterator[SharedPool]
 
 
 async def broken(shared: SharedPool, name: str = "demo") -> str:
-    """What everybody can see of it."""
+    """The property Broken, which all users can read."""
     return str((await shared.image(shared.games, name))["Broken"])
 
 

@@ -94,7 +94,7 @@ async def test_cancelling_leaves_only_finished_volumes(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    # The worker is gone as well if it was cancelled in the middle of a layer.
+    # The worker has ended as well if it was cancelled in the middle of a layer.
     assert children() in (before, before - {worker.pid})
     assert store.lent == 0
     assert left_by_jobs(pool.path) == []
@@ -175,13 +175,13 @@ async def test_pool_that_disappears_during_the_build_is_reported(
     with pytest.raises(error):
         await Chains(keeper).build(request_for(pool, contents), store.tools())
     assert left_by_jobs(path) == []
-    # What is finished stays: whole, for when the pool comes back.
+    # Finished volumes stay complete until the pool is available again.
     assert set(names_in(pool.path)) <= set(names_of(pool, contents))
     if command == "pool-destroy":
         host.virsh("pool-undefine", name)
 
 
-async def test_a_libvirtd_that_restarts_during_the_build_is_no_matter(
+async def test_a_restart_of_libvirtd_during_the_build_is_tolerated(
     worker: LayerWorker,
 ) -> None:
     contents = small_layers(3)

@@ -336,14 +336,14 @@ async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> No
             await images.create(64 * MIB, Parent("gone.qcow2", "gone.qcow2"))
 
 
-async def test_a_file_that_cannot_be_made_is_said_in_qemus_words(directory: Path) -> None:
+async def test_a_file_that_cannot_be_made_is_reported_with_qemus_message(directory: Path) -> None:
     async with images_at(directory) as images:
         directory.rmdir()
         with pytest.raises(CommandFailed, match="No such file or directory"):
             await images.create(64 * MIB, None)
 
 
-async def test_a_full_disk_is_said_in_qemus_words(directory: Path) -> None:
+async def test_a_full_disk_is_reported_with_qemus_message(directory: Path) -> None:
     with small_filesystem(directory, 128 * KIB):
         async with images_at(directory) as images:
             with pytest.raises(CommandFailed, match="No space left on device"):

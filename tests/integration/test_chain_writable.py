@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Building a writable volume, and what is left when that does not work."""
+"""Writable volumes are built, and a failure leaves nothing behind."""
 
 import asyncio
 import contextlib

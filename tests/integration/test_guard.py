@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What starts every program: it does not outlive who started it, and gains no rights."""
+"""guard, which starts every program: a program ends with its parent, and gains no rights."""
 
 import asyncio
 import os

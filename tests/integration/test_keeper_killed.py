@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The keeper is killed at any moment of a job: the job says so, and nothing is lost."""
+"""The keeper is killed at any moment of a job: the job reports it, and nothing is lost."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What everybody can list: the pools of libvirt, and what is in one of them."""
+"""Lists for all users: the pools of libvirt, and the contents of one of them."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Populate with everything real: tags that move, versions that go, images that fail."""
+"""Populate with real parts: tags that move, versions that are deleted, images that fail."""
 
 import base64
 import json
@@ -53,7 +53,7 @@ def configure(user: PoolUser, name: str, content: Content | None, **settings: ob
     return source
 
 
-async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None:
+async def test_a_moved_tag_downloads_only_changed_layers(user: PoolUser) -> None:
     configure(user, "demo", some_image("base", "old"), keep=0)
     [first] = (await user.run("populate"))["images"]
     assert (first["outcome"], first["layers_built"], first["error"]) == ("new", 2, None)
@@ -89,7 +89,7 @@ async def test_a_tag_that_moves_brings_only_what_changed(user: PoolUser) -> None
     assert shown["former_versions"] == 0
 
 
-async def test_old_versions_are_kept_as_told(user: PoolUser) -> None:
+async def test_old_versions_are_kept_as_configured(user: PoolUser) -> None:
     removed, built, outcomes = [], [], []
     for word in ("one", "two", "three", "two"):
         configure(user, "demo", some_image("base", word), keep=1)

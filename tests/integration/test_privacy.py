@@ -180,7 +180,7 @@ async def test_single_hidden_values_are_refused(world: World) -> None:
             await world.nobody.ask(*get, path=path, interface=PROPERTIES)
 
 
-async def test_wait_tells_others_no_message_and_no_result(world: World) -> None:
+async def test_wait_returns_no_message_and_no_result_to_others(world: World) -> None:
     not_found = "org.virtlayer1.Error.ImageNotFound"
     failed = await world.games.ask("Wait", path=world.failed, interface=JOB)
     assert failed == ["failed", not_found, "", {}]

@@ -129,7 +129,7 @@ async def test_the_call_of_a_newcomer(
     assert json.loads(shown["Config"])["rootfs"]["diff_ids"] == [one[0] for one in shown["Layers"]]
 
 
-async def test_signals_tell_the_truth_and_not_too_often(
+async def test_signals_are_correct_and_limited_in_rate(
     watch: Watch, registry: FaultyRegistry, pool: str
 ) -> None:
     content = image(layers(4, size=8 * MIB))

@@ -338,7 +338,7 @@ def users_daemon(users_host: LibvirtHost) -> Iterator[Daemon]:
         yield running
 
 
-async def test_a_users_directory_is_his_and_that_is_said(
+async def test_a_users_directory_belongs_to_the_user_and_the_result_says_so(
     users_host: LibvirtHost, users_daemon: Daemon, registry: Registry
 ) -> None:
     source = registry.store(_root_filesystem(), "theirs:1")

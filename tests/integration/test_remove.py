@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Removing and pruning, with everything real: what goes, and what is found that needs it."""
+"""Removing and pruning with real parts: what is deleted, and which users are found."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ async def test_layers_that_another_image_needs_stay(user: PoolUser) -> None:
     assert user.volumes == []
 
 
-async def test_images_come_and_go_on_the_bus(user: PoolUser, daemon: Daemon) -> None:
+async def test_images_appear_and_disappear_on_the_bus(user: PoolUser, daemon: Daemon) -> None:
     async with watching(daemon.bus.address) as watch:
         [top] = await user.pull(some_image("one"), "demo")
         [shown] = await user.run("images", user.pool)

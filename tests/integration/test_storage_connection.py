@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The connection to libvirt: what it says when there is none, and how it comes back."""
+"""The connection to libvirt: errors without one, and reconnection."""
 
 import asyncio
 import os
@@ -74,7 +74,7 @@ async def test_errors_are_raised_and_not_printed(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_it_comes_back_after_libvirtd_restarted(mortal_host: LibvirtHost) -> None:
+async def test_it_reconnects_after_libvirtd_restarted(mortal_host: LibvirtHost) -> None:
     mortal_host.start_pool("default")
     async with Hypervisor(mortal_host.uri) as hypervisor:
         assert await hypervisor.call(pool_names) == ["default"]
@@ -120,7 +120,7 @@ async def test_a_libvirtd_that_stays_away_is_an_error(
         assert await hypervisor.call(pool_names) == []
 
 
-async def test_a_libvirtd_that_says_nothing_is_given_up(
+async def test_a_libvirtd_that_does_not_answer_times_out(
     mortal_host: LibvirtHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_KEEPALIVE_INTERVAL", 1)

@@ -98,7 +98,7 @@ async def test_volumes_are_found_by_name(pools: Pools, pool: Pool) -> None:
     assert await pools.volume(pool, "none.qcow2") is None
 
 
-async def test_a_volume_that_went_behind_libvirts_back_is_gone(pools: Pools, pool: Pool) -> None:
+async def test_a_volume_deleted_without_libvirt_is_not_found(pools: Pools, pool: Pool) -> None:
     make_qcow2(pool.path / "base.qcow2")
     assert await pools.volume(pool, "base.qcow2") is not None
     (pool.path / "base.qcow2").unlink()

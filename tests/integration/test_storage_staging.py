@@ -59,7 +59,7 @@ def lasting_owner(pool: Pool) -> Iterator[tuple[subprocess.Popen[str], Path]]:
             owner.kill()
 
 
-async def test_it_is_private_and_gone_afterwards(
+async def test_it_is_private_and_removed_afterwards(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     async with claimed(pool) as claim:
@@ -125,7 +125,7 @@ async def test_jobs_that_come_and_go_do_not_disturb_each_other(pools: Pools, poo
     assert left_by_jobs(pool.path) == []
 
 
-async def test_what_a_dead_owner_left_is_swept(pool: Pool) -> None:
+async def test_files_of_a_dead_owner_are_swept(pool: Pool) -> None:
     with lasting_owner(pool) as (owner, directory):
         (directory / "part.qcow2").write_bytes(b"x" * 1000)
         (pool.path / OWN / f".new-{directory.name.partition('-')[0]}-1").touch()

@@ -171,7 +171,7 @@ async def test_layer_is_refused_and_so_is_an_unknown_pool(shared: SharedPool) ->
         assert (await shared.games.refused(member, "s", "nowhere"))[0] == "PoolNotFound"
 
 
-async def test_disk_usage_tells_what_is_shared_and_what_prune_would_free(
+async def test_disk_usage_shows_shared_and_reclaimable_bytes(
     shared: SharedPool,
 ) -> None:
     pulled = await make_one_of_each(shared)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the world does to a daemon in the middle of a pull: the outcome, and nothing left."""
+"""External faults in the middle of a pull: the outcome, and nothing left behind."""
 
 import asyncio
 import contextlib

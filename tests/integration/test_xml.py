@@ -179,7 +179,7 @@ async def test_control_characters_are_exact_for_machines_and_refused_for_contain
     assert r'"\x1b[31m\x0d" has a control character' in ended.stderr
 
 
-async def test_a_volume_has_the_config_of_the_version_that_it_stands_on(user: PoolUser) -> None:
+async def test_a_volume_has_the_config_of_the_version_that_it_is_backed_by(user: PoolUser) -> None:
     old = image([layer(file("old", b""))], config={"config": {"Cmd": ["old"]}})
     [top] = await user.pull(old, "moving")
     user.overlay(user.path / "older.qcow2", Path(top))

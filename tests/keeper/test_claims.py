@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Claims and locks of a pool: all keepers obey them, and they end with their holders."""
+"""Claims and locks of a pool: all keepers respect them, and they end with their holders."""
 
 import json
 import os
@@ -127,7 +127,7 @@ def test_a_lock_that_another_process_has_is_waited_for_a_while(
         "No claim, lock or staging directory"
         in other.ask("release", number=lock, failed=False).text
     )
-    # What needs no lock goes on.
+    # Requests that need no lock still work.
     assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
     keeper.get("release", number=lock, failed=False)
     assert claimed(other, pool) == set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Well-formed requests of a compromised service get nothing that is not its own."""
+"""Well-formed requests of a compromised service cannot access objects of others."""
 
 import os
 import signal

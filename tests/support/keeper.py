@@ -27,7 +27,7 @@ NO_LIBVIRT = "test:///default"
 
 @contextlib.asynccontextmanager
 async def running_keeper(uri: str = NO_LIBVIRT) -> AsyncIterator[Keeper]:
-    """A keeper process for a libvirt; it is gone afterwards."""
+    """A keeper process for a libvirt; it has ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="run") as runtime:
         keeper = Keeper(own_keeper(uri, Path("/nonexistent")), Path(runtime))
         try:

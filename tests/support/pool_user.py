@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Somebody who fills a pool by the virtlayer command, and uses what is in it by other programs."""
+"""A user who fills a pool with the virtlayer command, and uses its volumes with other programs."""
 
 import itertools
 import json
@@ -96,7 +96,7 @@ class PoolUser:
         return volumes
 
     def overlay(self, path: Path, backing: Path) -> Path:
-        """Make an overlay behind libvirt's back."""
+        """Make an overlay without libvirt."""
         qemu_img("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(backing), str(path))
         return path
 

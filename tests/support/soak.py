@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How often a test repeats what only shows its faults now and then.
+"""How often a test is repeated whose faults appear only sometimes.
 
 `make check` repeats it a few times. `make soak` sets SOAK, which multiplies that number.
 """

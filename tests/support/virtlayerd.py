@@ -56,7 +56,7 @@ class Daemon:
 def virtlayerd(
     host: LibvirtHost, bus: Bus, directory: Path, *, settings: str = ""
 ) -> Iterator[Daemon]:
-    """Run ``virtlayerd --session`` as the user of its libvirtd; it is gone afterwards.
+    """Run ``virtlayerd --session`` as the user of its libvirtd; it has ended afterwards.
 
     Args:
         host: The libvirtd that it uses.

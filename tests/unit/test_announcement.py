@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a worker is told of a blob that arrives, and what it reads of it."""
+"""Announcements of a blob that arrives, and what a worker reads of it."""
 
 import asyncio
 import gzip

@@ -327,7 +327,7 @@ async def test_a_borrowed_blob_stays(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-async def test_dead_writers_files_go_and_living_ones_stay(tmp_path: Path) -> None:
+async def test_only_files_of_dead_writers_are_removed(tmp_path: Path) -> None:
     dead = tmp_path / "partial" / ("0" * 64)
     dead.parent.mkdir()
     dead.write_bytes(b"half")

@@ -269,7 +269,7 @@ async def test_a_file_that_is_no_catalog_is_named(path: Path) -> None:
         await Catalog(path).open()
 
 
-async def test_a_full_disk_is_no_defect(path: Path, catalog: Catalog) -> None:
+async def test_a_full_disk_is_not_an_internal_error(path: Path, catalog: Catalog) -> None:
     await remember(catalog, "default", DEMO)
     # As many pages as it has now: what a full disk does, without one.
     assert catalog._connection is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The files of images.d: what they can say, and how it is told what they cannot."""
+"""The files of images.d: valid content, and errors about invalid content."""
 
 from pathlib import Path
 

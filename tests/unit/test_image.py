@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Manifests, indexes and configs from strangers."""
+"""Untrusted manifests, indexes and configs."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The job engine: what it promises about order, number and truth of what it tells."""
+"""The job engine: order and number of jobs, and correct notifications."""
 
 import asyncio
 import contextlib
@@ -341,7 +341,7 @@ async def test_finished_jobs_are_kept_for_a_time() -> None:
 
 
 @pytest.mark.parametrize("when", ["before it runs", "while it runs"])
-async def test_what_belongs_to_a_job_is_closed_with_it(when: str) -> None:
+async def test_objects_of_a_job_are_closed_with_it(when: str) -> None:
     jobs, _ = make()
     belongings = contextlib.ExitStack()
     closed: list[bool] = []

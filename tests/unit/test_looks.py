@@ -43,7 +43,7 @@ async def test_only_the_first_caller_waits_for_a_pool_that_does_not_answer(
     shared = Looks(pools.look)
     monkeypatch.setattr(looks, "_PATIENCE", 0.01)
     await shared.at(["slow", "fast"])
-    # Whoever waited now would wait for ever.
+    # A caller that waited now would wait forever.
     monkeypatch.setattr(looks, "_PATIENCE", None)
     await shared.at(["slow", "fast"])
     assert pools.begun == {"slow": 1, "fast": 2}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A process that is started when it is needed, and let go when it is not."""
+"""A process that is started on demand, and ended when it is no longer needed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def test_unneeded_worker_is_not_started() -> None:
     assert process.events == []
 
 
-async def test_it_is_started_once_and_gone_in_the_end() -> None:
+async def test_it_is_started_once_and_ended() -> None:
     process = Reaped()
     async with OnDemand(process.running()) as demand:
         demand.prepare()

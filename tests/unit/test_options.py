@@ -224,7 +224,7 @@ def test_only_the_source_is_kept_open_after_the_call() -> None:
         os.fstat(source)
 
 
-def test_details_tell_of_descriptors_only_that_they_were_given() -> None:
+def test_details_contain_only_the_presence_of_descriptors() -> None:
     given = PullOptions(source_fd=11, auth_fd=12, cert_fds={"ca.crt": 13, "client.key": 14})
     details = details_of(given, source="oci-archive:/x")
     assert details["source-fd"] == "given"

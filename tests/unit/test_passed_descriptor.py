@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A caller's descriptor holds nobody up, whatever it is."""
+"""No kind of caller's descriptor delays other callers."""
 
 import asyncio
 import contextlib

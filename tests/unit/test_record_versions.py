@@ -36,7 +36,7 @@ def test_the_same_again_makes_no_version() -> None:
     assert pulled("one", "one", keep=3).former == ()
 
 
-def test_as_many_versions_are_kept_as_told() -> None:
+def test_the_configured_number_of_versions_is_kept() -> None:
     one, two, three = map(layer_name, ("one", "two", "three"))
     record = pulled("one", "two", "three", "four", keep=2)
     assert kept(record) == {three: True, two: True, one: False}

@@ -12,7 +12,7 @@ from tests.support.leftovers import nothing_left
 from virtlayer.service.source.scratch import scratch_directory
 
 
-async def test_it_goes_with_its_content(tmp_path: Path) -> None:
+async def test_it_is_removed_with_its_content(tmp_path: Path) -> None:
     with nothing_left():
         async with scratch_directory(tmp_path / "place") as directory:
             assert directory.stat().st_mode & 0o777 == 0o700
@@ -49,7 +49,7 @@ async def test_it_goes_when_its_user_is_cancelled(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-async def test_it_goes_with_directories_that_are_closed() -> None:
+async def test_it_is_removed_with_inaccessible_directories() -> None:
     """As skopeo unpacks them for a service without capabilities."""
     with open_directory() as top:
         os.chown(top, NOBODY.pw_uid, NOBODY.pw_gid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What layers mean, as simply as it can be said: a tree of objects in memory.
+"""A simple model of layers: a tree of objects in memory.
 
 Written from the OCI image-spec ("layer.md") and docs/layers.md, recursively and without regard to
 speed, so that it shares no idea with the code that it is compared with.
@@ -17,7 +17,7 @@ _FOLLOWED = 40
 
 
 class Malformed(Exception):
-    """The entry makes no sense."""
+    """The entry is invalid."""
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +70,7 @@ class Model:
         """Apply an entry.
 
         Raises:
-            Malformed: It makes no sense; nothing is changed then.
+            Malformed: It is invalid; nothing is changed then.
         """
         parts = _lexical(op.path)
         match op.kind:

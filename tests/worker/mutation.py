@@ -112,8 +112,8 @@ def read_all(blob: bytes, tree: MemoryTree) -> int:
 
     Raises:
         LayerProblem: What is defined for archives that break their format.
-        BrokenStream: Likewise.
-        StreamTooLong: Likewise.
+        BrokenStream: The compressed bytes are damaged.
+        StreamTooLong: The stream exceeds its limit.
     """
     descriptor = os.memfd_create("blob")
     try:

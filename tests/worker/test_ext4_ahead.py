@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a layer will ask for is in memory before it asks."""
+"""Metadata that a layer needs is read into memory in advance."""
 
 import functools
 import socket

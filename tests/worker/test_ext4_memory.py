@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Memory that runs out at any moment of the writer's work is an error that says so."""
+"""A lack of memory at any step of the writer is reported as an error."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ def failing_malloc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("use", ["read", "write", "add"])
-async def test_memory_that_runs_out_is_an_error_that_says_so(
+async def test_lack_of_memory_is_reported_as_an_error(
     use: str, failing_malloc: Path, tmp_path: Path
 ) -> None:
     def fill(filesystem: Ext4Filesystem) -> None:

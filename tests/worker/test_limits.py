@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Layers as large as they may be, and bombs.
+"""Layers of the maximum size, and decompression bombs.
 
 A million entries are for ``python -m tests.worker.large``: what is shown here with a tenth of them,
 memory that grows by so much an entry, is the same there.

@@ -15,7 +15,7 @@ from tests.support.archives import (
 from tests.worker.cases import Case, D, F, L, fails, tree
 from virtlayer.errors import LayerTooLarge, MalformedLayer
 
-_ENOTSUP = "setxattr(2) says ENOTSUP here, which umoci takes for leave to go on"
+_ENOTSUP = "setxattr(2) says ENOTSUP here, which umoci ignores"
 _EMPTY = "Go's archive/tar takes an empty value for none"
 _LIBARCHIVE = "Go's archive/tar does not know libarchive's attributes"
 

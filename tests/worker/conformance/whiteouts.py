@@ -11,7 +11,7 @@ from tests.worker.cases import (
 )
 from virtlayer.errors import MalformedLayer
 
-_AUFS = "umoci does not know what aufs kept beside its files"
+_AUFS = "umoci does not know the metadata of aufs"
 _ANY = "umoci takes any name"
 
 _WHITEOUTS = [
