@@ -326,6 +326,29 @@ async def test_the_status_of_configured_images_cuts_no_message(
     assert max(map(len, table)) <= columns
 
 
+async def test_an_invalid_file_of_an_image_is_named_once(user: PoolUser) -> None:
+    directory = Path(user.daemon.environment["XDG_CONFIG_HOME"]) / "virtlayer" / "images.d"
+    directory.mkdir(parents=True)
+    invalid = directory / "invalid.toml"
+    invalid.write_text("sauce = 1\n")
+    [row] = await user.run("status")
+    check_document(row)
+    assert (row["name"], row["pool"], row["source"]) == (str(invalid), None, None)
+    ended = await user.fail("populate")
+    for text in (await user.tell("status"), ended.stdout):
+        [message] = [line for line in text.splitlines() if "sauce" in line]
+        assert message.startswith(f'{invalid}, line 1: unknown key "sauce".')
+
+
+async def test_a_failed_job_names_the_option_as_it_is_typed(user: PoolUser) -> None:
+    source = f"docker://{user.registry.host}/a-repository-that-does-not-exist:1"
+    await user.fail("pull", source, user.pool)
+    [row] = await user.run("jobs")
+    assert "Use --tls-verify=false" in row["message"]
+    for text in (await user.tell("jobs"), await user.tell("job", "show", str(row["id"]))):
+        assert row["message"] in text
+
+
 async def test_many_jobs_are_listed_within_the_quota_of_calls(user: PoolUser) -> None:
     runs = (user.run("prune", user.pool, "--dry-run") for _ in range(40))
     await asyncio.gather(*runs)

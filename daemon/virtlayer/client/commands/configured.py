@@ -81,7 +81,7 @@ def _print_updated(images: list[dict[str, Any]]) -> None:
         [
             (
                 image["name"] or image["file"],
-                image["pool"],
+                image["pool"] or "-",
                 image["outcome"],
                 str(image["layers_built"]),
                 human_size(image["bytes_downloaded"]),
@@ -117,8 +117,8 @@ async def status(client: Client, arguments: Namespace) -> None:
 def _configured_document(image: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": image["name"] or image["file"],
-        "pool": image["pool"],
-        "source": image["source"],
+        "pool": image["pool"] or None,
+        "source": image["source"] or None,
         "digest": image["digest"] or None,
         "pulled_at": iso_time(image["pulled_at"]),
         "checked_at": iso_time(image["checked_at"]),
@@ -133,5 +133,7 @@ def _configured_document(image: dict[str, Any]) -> dict[str, Any]:
 def _print_messages(images: Sequence[Row]) -> None:
     """Print the errors below a table, where there is room for them."""
     for image in images:
-        if image["message"]:
-            print_line(f"{image['name'] or image['file']}: {image['message']}")
+        if message := image["message"]:
+            name = image["name"] or image["file"]
+            # The message about an invalid file names the file.
+            print_line(message if message.startswith(name) else f"{name}: {message}")
