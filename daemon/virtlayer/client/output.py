@@ -24,7 +24,7 @@ def show_any_text() -> None:
 
 def print_json(document: object) -> None:
     """Print a JSON document, on lines of its own."""
-    print(json.dumps(document, indent=2, ensure_ascii=_is_ascii(sys.stdout)))
+    print(_json(document, sys.stdout, indent=2))
 
 
 def print_table(
@@ -90,7 +90,27 @@ def print_usage_error(error: UsageError, *, as_json: bool) -> None:
 
 def _print_error_object(name: str, message: str) -> None:
     document = {"error": name, "message": message}
-    print(json.dumps(document, ensure_ascii=_is_ascii(sys.stderr)), file=sys.stderr)
+    print(_json(document, sys.stderr), file=sys.stderr)
+
+
+def _json(document: object, stream: TextIO, *, indent: int | None = None) -> str:
+    """JSON with everything escaped that a terminal would interpret.
+
+    JSON itself allows DEL, the control characters from U+0080 to U+009F, and changes of the
+    direction of text in its strings, and a config of an image can have them.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=_is_ascii(stream))
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else _escaped(character)
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else json.dumps(character)[1:-1]
 
 
 def _is_ascii(stream: TextIO) -> bool:
