@@ -81,10 +81,9 @@ class PoolLayers:
             if name in found:
                 continue
             found.add(name)
-            volume = self.usage.volumes.get(name)
-            backing = volume and volume.backing_path
-            if backing and backing.parent == self.pool.path:
-                rest.append(backing.name)
+            backing = self._backing(name)
+            if backing is not None:
+                rest.append(backing)
         return found
 
     def removable(self, candidates: Iterable[str], needed: Iterable[str]) -> tuple[str, ...]:
@@ -97,9 +96,32 @@ class PoolLayers:
         present = self.known.intersection(candidates, self.usage.volumes)
         kept = self.with_backing({*needed, *self.usage.users, *(self.known - present)})
         doomed = {name for name in present - kept if is_layer_volume(name)}
-        return tuple(
-            sorted(doomed, key=lambda name: (-len(self.with_backing([name]) & doomed), name))
-        )
+        heights = self._heights(doomed)
+        return tuple(sorted(doomed, key=lambda name: (-heights[name], name)))
+
+    def _heights(self, names: Iterable[str]) -> dict[str, int]:
+        """How many volumes of the pool each stands on.
+
+        Each is looked at once: another host can make chains of any length, and circles.
+        """
+        heights: dict[str, int] = {}
+        for name in names:
+            found: list[str] = []
+            below: str | None = name
+            while below is not None and below not in heights:
+                heights[below] = 0
+                found.append(below)
+                below = self._backing(below)
+            height = 0 if below is None else heights[below] + 1
+            for number, one in enumerate(reversed(found)):
+                heights[one] = height + number
+        return heights
+
+    def _backing(self, name: str) -> str | None:
+        """The volume of the pool that a volume is directly based on."""
+        volume = self.usage.volumes.get(name)
+        backing = volume and volume.backing_path
+        return backing.name if backing and backing.parent == self.pool.path else None
 
 
 async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:
