@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Everything happens in .venv, which stands on the system's own Python: the one that the
-# distribution's libvirt is for, whatever else may be first in PATH.
+# All tools are in .venv, which is based on the system's Python, even if another one is first in
+# PATH: the distribution's libvirt is for that one.
 
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
-# Where libvirtd and debugfs are, and where an ordinary user's shell does not look.
+# The directory of libvirtd and debugfs, which is not in the PATH of an ordinary user.
 export PATH := $(PATH):/usr/sbin
 # Lets a session bus start the virtlayerd of this clone; see README.md.
 ACTIVATION := .venv/share/dbus-1/services/org.virtlayer1.service
-# bash finds its own by the directory of the command, fish in XDG_DATA_DIRS, zsh in fpath.
+# bash finds its completions by the directory of the command, fish in XDG_DATA_DIRS, zsh in fpath.
 COMPLETIONS := .venv/share/bash-completion/completions/virtlayer \
 	.venv/share/fish/vendor_completions.d/virtlayer.fish \
 	.venv/share/zsh/site-functions/_virtlayer
@@ -20,13 +20,13 @@ help:
 	@echo 'make check   formatting, lint, types, import rules, tests'
 	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
-	@echo 'make soak    what finds rare faults: kills, load, hosts that share a pool, fuzzing; about an hour'
+	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; about an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, and an image pulled into a pool'
-	@echo 'make bench   virtlayer beside its peers; BENCH="--case big --runs 1" for a part of it'
+	@echo 'make bench   compares virtlayer with other tools; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make deb     Debian packages of the last commit, in build/deb'
 	@echo 'make rpm     a source RPM of the last commit, in build/rpm'
 	@echo 'make acceptance   those Debian packages on a Debian system that boots; needs root'
-	@echo 'make clean   removes what make made'
+	@echo 'make clean   removes everything that make has built'
 
 .PHONY: dev
 # Workers run as users who cannot write compiled modules, and would compile them at every start.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Selects the tests that run by default and as root, and checks that none leaves anything
-behind."""
+"""Selects the tests that run by default and as root, and checks what they leave behind."""
 
 import inspect
 from collections.abc import AsyncIterator, Iterator

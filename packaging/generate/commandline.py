@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What can be said to virtlayer, read from its own parser: completions and manual never differ.
+"""The command line of virtlayer, read from its parser, so that completions and manual agree.
 
 argparse has no public way to ask a parser what it accepts; the few private names are used here
 and nowhere else.
@@ -47,7 +47,7 @@ class Positional:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command; the one without a name is what may stand before every command.
+    """A command; the one without a name has the options that may precede every command.
 
     Attributes:
         name: Its name; of a command below another one, both names.

@@ -180,13 +180,13 @@ def _paragraphs(comment: str) -> Iterator[list[str]]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Text with every sentence on lines of its own, as mdoc wants it to space them."""
+    """Text with every sentence on lines of its own, as mdoc requires for spacing."""
     for sentence in re.split(r'(?<=[.?!]) (?=[A-Z"])', text):
         yield from map(_escaped, textwrap.wrap(sentence, 78, break_long_words=False))
 
 
 def _escaped(text: str) -> str:
-    """A line that roff takes for nothing but text."""
+    """A line that roff reads as plain text."""
     text = text.replace("\\", "\\e").replace('"', "\\(dq")
     text = re.sub(r"(?<!\w)-(?=[\w-])", r"\\-", text)
     return re.sub(r"^(?=[.'])", r"\\&", text)
