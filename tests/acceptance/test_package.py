@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import PASSWORD, USER, define_pool, install, trust
+from tests.acceptance.pools import left_by_jobs
 from tests.acceptance.system import System, booted
 from tests.support.images import file, image, layer
 from tests.support.registry import Registry
@@ -71,14 +72,15 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
 
     apt(fresh, "purge", "virtlayer", "virtlayerd")
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
-    assert fresh.run("find", POOL, "-name", ".*") == ""
+    assert left_by_jobs(fresh, POOL) == []
     assert files(fresh) - before == set()
     assert [fresh.run("getent", kind) for kind in ("passwd", "group")] == accounts
     assert fresh.attempt("busctl", "status", "org.virtlayer1").status != 0
     assert fresh.run("find", "/run", "-name", "*virtlayer*", "-not", "-path", "/run/host/*") == ""
 
-    # Its catalog does not list the volumes, but it reuses them.
+    # The catalog was deleted, but the pool has the records of its images.
     install(fresh)
+    assert "package:1" in fresh.run("virtlayer", "images")
     assert pull(fresh, source)["layers_reused"] == 2
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
 

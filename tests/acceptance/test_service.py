@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import PASSWORD, USER
+from tests.acceptance.pools import left_by_jobs
 from tests.acceptance.system import System, wait_until
 from tests.support.images import directory, file, image, layer, whiteout
 from tests.support.registry import Registry
@@ -64,7 +65,7 @@ def assert_chain(system: System, volumes: list[str]) -> None:
         # For QEMU's group alone: a layer can be private.
         owners = system.run("stat", "--format=%a %U %G", str(POOL / name)).split()
         assert owners == ["440", "root", "libvirt-qemu"]
-    assert system.run("find", str(POOL), "-name", ".*") == ""
+    assert left_by_jobs(system, str(POOL)) == []
 
 
 def assert_signals(signals: list[dict[str, object]]) -> None:
