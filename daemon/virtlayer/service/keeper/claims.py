@@ -179,10 +179,17 @@ class Claims:
                 await self._link.ask(calls.SWEEP, calls.KnownPool(pool.uuid))
 
 
-async def until_unlocked[T](ask: Callable[[], Coroutine[object, object, T]]) -> T:
+async def until_unlocked[T](
+    ask: Callable[[], Coroutine[object, object, T]], *, abandons: bool = False
+) -> T:
     """Repeat a request that needs a pool's lock while another process has the lock.
 
     A cancellation takes effect between two requests.
+
+    Args:
+        ask: Sends the request, and returns the reply.
+        abandons: Let a cancellation take effect during a request. For requests that wait for
+            libvirt, which may be busy for long, and whose reply gives nothing to release.
 
     Raises:
         InUse: Another process has it for too long.
@@ -192,7 +199,7 @@ async def until_unlocked[T](ask: Callable[[], Coroutine[object, object, T]]) -> 
     deadline = clock() + _LOCK_SECONDS
     while True:
         try:
-            return await to_completion(ask())
+            return await (ask() if abandons else to_completion(ask()))
         except PoolLocked as error:
             if clock() > deadline:
                 minutes = _LOCK_SECONDS / 60

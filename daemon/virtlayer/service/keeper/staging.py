@@ -168,7 +168,9 @@ class Staging:
         """
         links = tuple(calls.ChainLink(placed.name, backing) for placed, backing in chain.items())
         request = calls.RegisterChain(self.pool.uuid, links)
-        found = await until_unlocked(lambda: self._connection.ask(calls.REGISTER_CHAIN, request))
+        found = await until_unlocked(
+            lambda: self._connection.ask(calls.REGISTER_CHAIN, request), abandons=True
+        )
         return {volume.name: volume for volume in found.volumes}
 
     async def withdraw(self, placed: Placed) -> None:
