@@ -102,16 +102,24 @@ def test_no_program_of_roots_keeper_is_root(keeper: RawKeeper, pool: TestPool) -
             ("storage-daemon", [monitor, server], staging),
         ):
             reply = start(keeper, kind, *descriptors, staging=place)
+            child = _pid_of(reply.descriptors[0])
+            _wait_for_exec(child)
+            fields = _fields(Path(f"/proc/{child}/status"))
+            assert "0" not in fields["Uid"].split(), kind
+            assert int(fields["CapPrm"], 16) == 0
+            assert fields["NoNewPrivs"] == "1"
             os.close(reply.descriptors[0])
-            for child in children_of(keeper.process.pid):
-                _wait_for_exec(child)
-                status = Path(f"/proc/{child}/status").read_text().splitlines()
-                fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
-                assert "0" not in fields["Uid"].split(), kind
-                assert int(fields["CapPrm"], 16) == 0
-                assert fields["NoNewPrivs"] == "1"
             keeper.get("end-program", program=reply.done["program"], kill=True)
     keeper.get("release", number=staging, failed=False)
+
+
+def _pid_of(pidfd: int) -> int:
+    return int(_fields(Path(f"/proc/self/fdinfo/{pidfd}"))["Pid"])
+
+
+def _fields(path: Path) -> dict[str, str]:
+    lines = path.read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
 def _wait_for_exec(pid: int) -> None:
