@@ -43,3 +43,16 @@ async def test_pullers_are_forgotten_with_what_they_pulled(catalog: Catalog) -> 
     await forget(catalog, "default", RecordKind.IMAGE, "demo")
     assert await catalog.pullers.of_digest("default", DEMO.digest) == frozenset()
     assert await catalog.pullers.of_digest("default", other.digest) == {1001}
+
+
+async def test_users_of_many_images_of_one_manifest_are_read_once(catalog: Catalog) -> None:
+    """Else, another host that writes many such records could keep the service busy for hours."""
+    images = [
+        image_record(name=f"image{number}", pulled_by=frozenset({1000})) for number in range(50)
+    ]
+    await remember(catalog, "default", *images)
+    statements: list[str] = []
+    await catalog.run(lambda connection: connection.set_trace_callback(statements.append))
+    listed = await catalog.list()
+    assert [image.pulled_by for image in listed] == [{1000}] * 50
+    assert len([one for one in statements if "FROM puller" in one]) == 1

@@ -2,7 +2,9 @@
 """The images of the catalog."""
 
 import dataclasses
+import functools
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +85,10 @@ def select(
         f"SELECT id, pool, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
         " WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2) ORDER BY pool, name"
     )
+    # Many images can have the same manifest and source: their users are read once.
+    users = functools.cache(functools.partial(pullers.select, connection))
     return tuple(
-        _image(connection, dict(zip(("id", "pool", *_COLUMNS), row, strict=True)))
+        _image(connection, dict(zip(("id", "pool", *_COLUMNS), row, strict=True)), users)
         for row in connection.execute(statement, (pool, name)).fetchall()
     )
 
@@ -105,12 +109,16 @@ def select_record(connection: sqlite3.Connection, pool: str, name: str) -> Image
     )
 
 
-def _image(connection: sqlite3.Connection, columns: dict[str, Any]) -> CatalogImage:
+def _image(
+    connection: sqlite3.Connection,
+    columns: dict[str, Any],
+    users: Callable[[str, str, str], frozenset[int]],
+) -> CatalogImage:
     columns["unsigned_accepted"] = bool(columns["unsigned_accepted"])
     return CatalogImage(
         **columns,
         layers=_layers(connection, columns["id"]),
-        pulled_by=pullers.select(connection, columns["pool"], columns["digest"], columns["source"]),
+        pulled_by=users(columns["pool"], columns["digest"], columns["source"]),
     )
 
 

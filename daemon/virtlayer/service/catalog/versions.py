@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The former versions of the names of images (``records.former_versions``)."""
 
+import functools
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def select(
         " FROM version WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2)"
         " ORDER BY pool, name, position"
     )
+    users = functools.cache(functools.partial(pullers.select, connection))
     return tuple(
         Version(
             pool=row[1],
@@ -78,7 +80,7 @@ def select(
             pulled_at=row[7],
             replaced_at=row[8],
             kept=bool(row[9]),
-            pulled_by=pullers.select(connection, row[1], row[4], row[3]),
+            pulled_by=users(row[1], row[4], row[3]),
         )
         for row in connection.execute(statement, (pool, name)).fetchall()
     )
