@@ -21,7 +21,7 @@ NO_POOL = 'No storage pool "nowhere" at {uri}. Pools: asleep, closed, default, l
 NO_PLACE = (
     'The directory of the pool "lost" ({pools}/lost) is missing. Restore it, then restart the pool.'
 )
-NO_JOB = 'No such job. "virtlayer jobs" lists the jobs.'
+NO_JOB = 'No job 4000000000. See "virtlayer jobs".'
 NO_START = "The pool \"asleep\" is not active. Start it: virsh --connect '{uri}' pool-start asleep"
 
 USAGE: Sequence[tuple[list[str], str]] = [

@@ -18,6 +18,7 @@ _MEANING_OF_BUS_ERRORS: dict[str, type[VirtlayerError]] = {
     "ServiceUnknown": ServiceUnavailable,
     "TimedOut": ServiceUnavailable,
 }
+_JOB = re.compile(r"/job/([0-9]+)")
 _OPTION = re.compile(r'\b(?:the )?option "([a-z-]+(?:=[^"]*)?)"', re.IGNORECASE)
 """The form in which messages of the service name an option of a call."""
 _TYPED = {
@@ -52,7 +53,9 @@ def remote_error(name: str, message: str) -> VirtlayerError:
     domain, _, last = name.rpartition(".")
     if name == f"{_DBUS}.UnknownObject":
         # Only a job's path can be wrong: the root is there as long as the service is.
-        return NoSuchJob('No such job. "virtlayer jobs" lists the jobs.')
+        job = _JOB.search(message)
+        number = f" {job[1]}" if job else ""
+        return NoSuchJob(f'No job{number}. See "virtlayer jobs".')
     if domain == f"{_DBUS}.Spawn":
         return ServiceUnavailable(message)
     if domain == _DBUS:
