@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -219,6 +220,26 @@ async def test_a_login_is_used_by_pulls_until_the_logout(
     assert logout.status == 0, logout.stderr
     refused = await virtlayer(*pull, env=environment)
     assert refused.status == 4, refused.stderr
+
+
+async def test_a_refused_login_is_an_error_of_virtlayer(
+    daemon: Daemon, private_registry: Registry, tmp_path: Path
+) -> None:
+    certificates = f"--cert-dir={private_registry.cert_dir}"
+    logins = tmp_path / "auth.json"
+    logins.write_text("{}")
+    authfile = f"--authfile={logins}"
+    options = ("-u", "me", "--password-stdin", certificates, authfile)
+    host = private_registry.host
+    login = functools.partial(virtlayer, "login", *options, env=daemon.environment, stdin="wrong")
+    wrong = await login(host)
+    expected = f"virtlayer: {host} refused the login: invalid user name or password.\n"
+    assert (wrong.status, wrong.stdout, wrong.stderr) == (4, "", expected)
+    unreachable = await login("127.0.0.1:1")
+    assert unreachable.status == 5
+    assert unreachable.stderr.startswith("virtlayer: Cannot reach 127.0.0.1:1: ")
+    logout = await virtlayer("logout", authfile, host, env=daemon.environment)
+    assert (logout.status, logout.stderr) == (2, f"virtlayer: You are not logged in to {host}.\n")
 
 
 async def test_credentials_can_be_given_as_podman_takes_them(

@@ -46,7 +46,7 @@ def build_parser() -> Parser:
     parser.add_argument("-V", "--version", action="version", version=f"virtlayer {VERSION}")
     parser.set_defaults(
         run=None,
-        become=None,
+        run_locally=None,
         username=None,
         creds=None,
         password_stdin=False,

@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_usage_error(error, as_json="--json" in words)
         return Exit.USAGE
     try:
-        if arguments.become is not None:
-            arguments.become(arguments)
+        if arguments.run_locally is not None:
+            arguments.run_locally(arguments)
+            return Exit.OK
         # Before the event loop runs, because it would keep Ctrl-C from interrupting the prompts.
         arguments.password = read_password(arguments)
         arguments.root_password = read_root_password(arguments)
