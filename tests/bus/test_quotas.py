@@ -120,6 +120,11 @@ def end(calls: list[asyncio.Task[Message]]) -> None:
         call.cancel()
 
 
+async def calls_are_sent() -> None:
+    """Let the tasks that were just created send their calls, before the next call is sent."""
+    await asyncio.sleep(0)
+
+
 async def test_sixty_inspections_of_one_user_start_two_and_delay_no_other_user(
     system: Bus, tmp_path: Path, silent: SilentRegistry
 ) -> None:
@@ -159,6 +164,7 @@ async def test_inspections_end_when_their_caller_leaves_the_bus(
             calls = [asyncio.create_task(leaving.call(*inspect)) for _ in range(2)]
             await silent.has(2)
             last = asyncio.create_task(staying.call(*inspect))
+            await calls_are_sent()
             await staying.ask("ListJobs")
             assert silent.connections == 2
             end(calls)
@@ -333,6 +339,7 @@ async def test_calls_that_wait_for_a_job_are_limited_apart_from_others(
         _number, job = await nobody.ask("Pull", "ssa{sv}", silent.reference, "default-pool", PLAIN)
         where = {"path": job, "interface": JOB}
         waits = [asyncio.create_task(nobody.call("Wait", **where)) for _ in range(64)]
+        await calls_are_sent()
         # Calls of one connection arrive in order: when this is answered, all of them wait.
         await nobody.ask("ListJobs")
         error, text = await nobody.refused("Wait", **where)
@@ -341,6 +348,7 @@ async def test_calls_that_wait_for_a_job_are_limited_apart_from_others(
             assert (await second.refused("Wait", **where))[0] == "Busy"
         # Others can wait as well.
         other = asyncio.create_task(games.call("Wait", **where))
+        await calls_are_sent()
         await games.ask("ListJobs")
         await daemon.ask("Cancel", **where)
         for wait in [*waits, other]:
@@ -360,6 +368,7 @@ async def test_calls_that_wait_end_with_their_connection(
         where = {"path": job, "interface": JOB}
         async with user(system, "nobody") as leaving:
             waits = [asyncio.create_task(leaving.call("Wait", **where)) for _ in range(64)]
+            await calls_are_sent()
             await leaving.ask("ListJobs")
             assert (await nobody.refused("Wait", **where))[0] == "Busy"
         assert all(
@@ -370,6 +379,7 @@ async def test_calls_that_wait_end_with_their_connection(
             # The service learns from the bus that the connection has ended; until then it is Busy.
             while True:
                 wait = asyncio.create_task(nobody.call("Wait", **where))
+                await calls_are_sent()
                 await nobody.ask("ListJobs")
                 if not wait.done():
                     break
@@ -390,10 +400,12 @@ async def test_calls_of_many_users_that_wait_for_a_job_leave_room_for_others(
             waiting = await stack.enter_async_context(user(system, name))
             await waiting.ask("ListJobs")
             waits += [asyncio.create_task(waiting.call("Wait", **where)) for _ in range(64)]
+            await calls_are_sent()
             # Calls of one connection arrive in order: when this is answered, all of them wait.
             await waiting.ask("ListJobs")
         root = await stack.enter_async_context(user(system, "root"))
         last = asyncio.create_task(root.call("Wait", **where))
+        await calls_are_sent()
         name, _text = await root.refused("Inspect", "sa{sv}", "docker://127.0.0.1:1/x", PLAIN)
         assert name == "RegistryUnavailable"
         assert not any(wait.done() for wait in (*waits, last))
