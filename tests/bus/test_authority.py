@@ -245,7 +245,7 @@ def test_the_policy_has_the_actions_that_are_asked_for() -> None:
         assert default == ("auth_admin", "auth_admin", active), action
 
 
-def test_every_action_has_texts_of_its_own_and_lets_the_service_tell_details() -> None:
+def test_every_action_has_texts_and_allows_details_from_service() -> None:
     policy = ElementTree.parse(POLICIES / "org.virtlayer1.policy")  # noqa: S314 -- our own file
     for text in ("message", "description"):
         texts = [each.text for each in policy.iter(text)]

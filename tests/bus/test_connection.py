@@ -217,7 +217,7 @@ async def test_no_bus_is_a_connection_error(tmp_path: os.PathLike[str]) -> None:
         await Connection.opened(session=True, address=f"unix:path={tmp_path}/nothing")
 
 
-async def test_a_bus_that_says_nothing_sensible_is_a_connection_error(
+async def test_malformed_bus_replies_are_connection_errors(
     tmp_path: os.PathLike[str],
 ) -> None:
     def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

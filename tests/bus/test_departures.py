@@ -42,7 +42,7 @@ async def test_work_is_cancelled_when_its_caller_leaves_and_no_other(bus: Bus) -
         assert other.cancelled()
 
 
-async def test_work_for_a_caller_who_has_left_does_not_begin(bus: Bus) -> None:
+async def test_work_for_disconnected_caller_does_not_start(bus: Bus) -> None:
     async with await opened(bus) as service:
         caller = await opened(bus)
         await caller.close()

@@ -46,7 +46,7 @@ async def test_wrong_calls_get_the_errors_that_the_reference_gives(
         assert here == there
 
 
-async def test_there_is_no_object_where_none_is(bus: Bus) -> None:
+async def test_unknown_paths_have_no_object(bus: Bus) -> None:
     async with pair(bus) as both:
         for path in ("/no/such/object", "/", f"{ROOT}/below"):
             error = await both.error("Echo", "s", ["x"], path=path)
@@ -60,7 +60,7 @@ async def test_a_call_without_an_interface_finds_its_method(bus: Bus) -> None:
         assert "Small" in await both.value("Introspect", interface=None)
 
 
-async def test_errors_of_ours_keep_their_names(bus: Bus) -> None:
+async def test_own_errors_keep_their_names(bus: Bus) -> None:
     async with pair(bus) as both:
         reply = await both.call("Raise", "s", ["ours"])
         assert reply.error_name == "org.virtlayer1.Error.PoolNotFound"
@@ -68,7 +68,7 @@ async def test_errors_of_ours_keep_their_names(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize("what", ["defect", "group"])
-async def test_a_defect_tells_the_caller_no_details_and_the_journal_all(
+async def test_internal_error_details_are_only_in_the_journal(
     bus: Bus, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with pair(bus) as both:

@@ -65,7 +65,7 @@ WITHOUT_SINCE = {
 
 
 @pytest.mark.parametrize("kind", [Manager, JobObject, ImageObject])
-def test_every_newer_member_says_since_when_it_exists(kind: type[Interface]) -> None:
+def test_newer_members_have_a_since_version(kind: type[Interface]) -> None:
     file = (FILES / f"{kind.interface}.xml").read_text()
     members = {*kind.methods, *kind.signals, *kind.properties}
     for member in members - set(WITHOUT_SINCE[kind].split()):

@@ -41,7 +41,7 @@ async def finished(client: Connection, path: str) -> dict[str, object]:
         await asyncio.sleep(0.01)
 
 
-async def test_it_says_what_it_is(bus: Bus, tmp_path: Path) -> None:
+async def test_service_reports_version_and_libvirt_uri(bus: Bus, tmp_path: Path) -> None:
     async with virtlayerd(bus, tmp_path) as daemon:
         shown = await asyncio.to_thread(
             bus.busctl, "get-property", SERVICE, ROOT, f"{SERVICE}.Manager", "Version", "LibvirtUri"
@@ -88,7 +88,7 @@ async def test_invalid_call_starts_no_job(
         assert await daemon.ask("ListJobs") == []
 
 
-async def test_a_job_that_fails_says_why_and_stays_readable(bus: Bus, tmp_path: Path) -> None:
+async def test_failed_job_has_error_and_stays_readable(bus: Bus, tmp_path: Path) -> None:
     async with virtlayerd(bus, tmp_path) as daemon:
         number, path = await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
         assert (number, path) == (1, f"{ROOT}/job/1")
@@ -106,9 +106,7 @@ async def test_a_job_that_fails_says_why_and_stays_readable(bus: Bus, tmp_path: 
         assert await daemon.refused("Cancel", path=gone, interface=JOB) == "UnknownObject"
 
 
-async def test_the_signals_of_a_job_come_once_and_after_what_they_tell(
-    bus: Bus, tmp_path: Path
-) -> None:
+async def test_job_signals_are_sent_once_after_the_change(bus: Bus, tmp_path: Path) -> None:
     async with virtlayerd(bus, tmp_path) as daemon:
         told: list[tuple[str, str]] = []
         over = asyncio.Event()
@@ -187,7 +185,7 @@ async def test_a_forgotten_job_is_removed(bus: Bus, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_at_once_and_well(
+async def test_signal_stops_service_at_once_with_status_0(
     bus: Bus, tmp_path: Path, number: signal.Signals
 ) -> None:
     async with virtlayerd(bus, tmp_path) as daemon:
@@ -222,7 +220,7 @@ async def test_a_second_daemon_leaves_the_name_to_the_first(bus: Bus, tmp_path: 
     ("settings", "says"),
     [("[jobs]\nrunning-limits = 3\n", "line 2"), ("[jobs\n", "TOML")],
 )
-async def test_wrong_settings_end_it_with_the_place(
+async def test_invalid_settings_are_reported_with_their_place(
     bus: Bus, tmp_path: Path, settings: str, says: str
 ) -> None:
     config = tmp_path / "wrong.toml"
@@ -280,7 +278,7 @@ def activating_bus(tmp_path: Path) -> Iterator[Bus]:
         yield running
 
 
-async def test_a_call_starts_it_and_idleness_ends_it_again_and_again(activating_bus: Bus) -> None:
+async def test_service_starts_on_call_and_exits_when_idle(activating_bus: Bus) -> None:
     address = activating_bus.address
     async with await Connection.opened(session=True, address=address) as client:
         for _ in range(2):
@@ -289,7 +287,7 @@ async def test_a_call_starts_it_and_idleness_ends_it_again_and_again(activating_
             await until_owned(client, owned=False)
 
 
-async def test_no_call_is_lost_while_it_comes_and_goes(activating_bus: Bus) -> None:
+async def test_no_call_is_lost_while_service_starts_and_exits(activating_bus: Bus) -> None:
     """Calls at every moment of an idle exit are all answered.
 
     The first one of a round comes when the exit may have begun, so that it does not put it off.

@@ -43,7 +43,7 @@ def empty_bus(tmp_path: Path) -> Iterator[Bus]:
 
 
 @pytest.mark.parametrize("uid", [0, NOBODY])
-def test_a_clone_says_what_the_system_service_lacks(
+def test_clone_reports_missing_parts_of_system_service(
     empty_bus: Bus, tmp_path: Path, uid: int
 ) -> None:
     env = environment(empty_bus, tmp_path / "home")
@@ -94,7 +94,7 @@ def test_only_a_daemon_on_demand_is_idle_by_default() -> None:
         "systemd/user/virtlayerd.service",
     ],
 )
-def test_what_the_bus_and_systemd_start_is_on_demand(name: str) -> None:
+def test_activated_service_exits_when_idle(name: str) -> None:
     [command] = [
         line
         for line in (CHECKOUT / name).read_text().splitlines()

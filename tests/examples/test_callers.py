@@ -20,7 +20,7 @@ def test_pull_ends_in_the_pool(session: Place, example: str) -> None:
 
 
 @pytest.mark.parametrize("example", _PULLS)
-def test_pull_that_fails_says_why(session: Place, example: str) -> None:
+def test_failed_pull_shows_the_cause(session: Place, example: str) -> None:
     ended = session.run(EXAMPLES / example, "docker://docker.io/library/nothing:1", status=1)
 
     assert "org.virtlayer1.Error.ImageNotFound" in ended.stderr
@@ -28,7 +28,7 @@ def test_pull_that_fails_says_why(session: Place, example: str) -> None:
 
 
 @pytest.mark.parametrize("example", ["pull.py", "pull_dasbus.py", "pull.js"])
-def test_call_that_is_refused_says_why(session: Place, example: str) -> None:
+def test_refused_call_shows_the_cause(session: Place, example: str) -> None:
     ended = session.run(EXAMPLES / example, "docker://UPPER/..", status=1)
 
     assert "org.virtlayer1.Error.InvalidReference" in ended.stderr

@@ -116,7 +116,7 @@ async def test_layer_of_others_is_not_shared_with_another_blob_that_claims_to_be
     assert (other.layers_built, other.bytes_downloaded) == (1, ZSTD.size)
 
 
-async def test_what_nobody_owns_is_used_again_after_it_was_public(
+async def test_public_content_without_owner_is_reused(
     services: Services, pool: Pool, registry: FaultyRegistry
 ) -> None:
     source = registry.store(image([GZIP]), "demo:1")

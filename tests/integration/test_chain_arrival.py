@@ -79,7 +79,7 @@ async def test_a_blob_that_is_not_verified_is_never_committed(
     assert store.lent == 0
 
 
-async def test_the_digest_says_more_than_what_the_worker_made_of_a_wrong_blob(
+async def test_digest_mismatch_takes_precedence_over_worker_error(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     broken = layer(blob=b"no archive at all " * 100_000, diff_id="sha256:" + "0" * 64)

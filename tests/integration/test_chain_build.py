@@ -102,7 +102,7 @@ async def test_layer_can_be_read_by_qemu_and_by_no_other_user(
         assert b"Permission denied" in refused.stderr
 
 
-async def test_what_is_there_is_neither_fetched_nor_built(
+async def test_existing_volumes_are_neither_fetched_nor_built(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(3)

@@ -38,7 +38,7 @@ def names_of(pool: Pool, contents: list[LayerContent]) -> list[str]:
     return sorted(planned.name for planned in request_for(pool, contents).plan)
 
 
-async def test_a_layer_that_fails_keeps_what_is_finished(
+async def test_failed_layer_keeps_finished_layers(
     host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     good = small_layers(2)
@@ -211,7 +211,7 @@ def small_host() -> Iterator[tuple[LibvirtHost, Path]]:
             host.stop_pool("small")
 
 
-async def test_a_full_pool_is_no_space_and_as_it_was_before(
+async def test_full_pool_is_nospace_and_unchanged(
     small_host: tuple[LibvirtHost, Path],
 ) -> None:
     host, path = small_host
@@ -232,7 +232,7 @@ async def test_a_full_pool_is_no_space_and_as_it_was_before(
             assert free.f_bavail * free.f_frsize > 16 * MIB
 
 
-async def test_a_layer_that_does_not_fit_its_volume_is_no_space_with_sizes(
+async def test_layer_larger_than_its_volume_is_nospace_with_sizes(
     keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = [layer(file("large", os.urandom(80 * MIB), mode=0o644), compression="none")]

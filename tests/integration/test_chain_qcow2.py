@@ -272,7 +272,7 @@ async def test_one_export_serves_one_client_after_the_other(directory: Path) -> 
 
 
 @pytest.mark.parametrize("large", [False, True])
-async def test_what_is_flushed_is_in_the_file(directory: Path, large: bool) -> None:
+async def test_flushed_data_is_in_the_file(directory: Path, large: bool) -> None:
     paths: list[Path] = []
 
     async def work() -> None:
@@ -312,7 +312,7 @@ async def test_a_finished_image_is_open_for_reading_only(directory: Path) -> Non
                 pass
 
 
-async def test_the_daemon_ends_while_its_caller_does_the_rest(directory: Path) -> None:
+async def test_daemon_stops_while_its_caller_continues(directory: Path) -> None:
     before = children()
     async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)
@@ -326,7 +326,7 @@ async def test_the_daemon_ends_while_its_caller_does_the_rest(directory: Path) -
     assert reads(directory / image.name, 8 * MIB, 1, MIB)
 
 
-async def test_what_qemu_cannot_open_is_said_in_its_words(directory: Path) -> None:
+async def test_open_failure_has_the_message_of_qemu(directory: Path) -> None:
     broken = directory / "broken.qcow2"
     broken.write_bytes(b"no qcow2")
     async with images_at(directory) as images:

@@ -78,7 +78,7 @@ def check_document(document: object) -> None:
                 check_document(value)
 
 
-async def test_images_are_listed_with_what_they_are(user: PoolUser) -> None:
+async def test_images_are_listed_with_their_details(user: PoolUser) -> None:
     content = some_image("base", "top")
     await user.pull(content, "demo")
     [row] = await user.run("images", user.pool)
@@ -96,7 +96,7 @@ async def test_images_are_listed_with_what_they_are(user: PoolUser) -> None:
     assert json.loads(await user.tell("images", "--format", "json")) == [row]
 
 
-async def test_sizes_of_images_say_what_is_shared(user: PoolUser) -> None:
+async def test_image_sizes_show_shared_bytes(user: PoolUser) -> None:
     await user.pull(some_image("base", "one"), "one")
     [alone] = await user.run("images", user.pool)
     assert (alone["own_size"], alone["shared_size"]) == (alone["size"], 0)
@@ -138,7 +138,7 @@ async def test_a_removed_volume_is_named_in_json(user: PoolUser) -> None:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-async def test_df_shows_what_a_pool_holds(user: PoolUser, columns: int) -> None:
+async def test_df_shows_usage_of_a_pool(user: PoolUser, columns: int) -> None:
     await user.pull(some_image("base", "one"), "one")
     await user.pull(some_image("base", "two"), "two")
     await user.run("create-volume", "one", "web.qcow2", user.pool)
@@ -180,7 +180,7 @@ async def test_a_local_image_is_inspected_without_the_registry(user: PoolUser) -
     assert all(volume in text for volume in volumes)
 
 
-async def test_a_source_is_inspected_where_it_is(user: PoolUser) -> None:
+async def test_inspect_reads_an_image_at_its_source(user: PoolUser) -> None:
     source = user.registry.store(some_image("remote"), "remote:1")
     found = await user.run("inspect", source, "--tls-verify=false")
     check_document(found)
@@ -370,7 +370,7 @@ async def test_an_image_gets_another_name(user: PoolUser) -> None:
     assert ended.status == 3
 
 
-async def test_what_a_name_stood_for_is_shown(user: PoolUser) -> None:
+async def test_inspect_shows_former_versions(user: PoolUser) -> None:
     before = some_image("before")
     await user.pull(before, "demo")
     await user.pull(some_image("after"), "demo")
@@ -391,7 +391,7 @@ async def test_a_pool_that_does_not_exist(user: PoolUser, command: str) -> None:
     assert (ended.status, '"no-such-pool"' in ended.stderr) == (3, True), ended.stderr
 
 
-async def test_a_prune_that_finds_nothing_says_so(user: PoolUser) -> None:
+async def test_prune_without_unused_layers_is_reported(user: PoolUser) -> None:
     await user.pull(some_image("base"), "demo")
     for options in ((), ("--dry-run",)):
         told = await user.tell("prune", user.pool, *options)
@@ -406,7 +406,7 @@ async def test_a_template_can_be_a_table_for_people(user: PoolUser) -> None:
     assert re.split("  +", line) == ["demo", "64 MiB", "true", "-"]
 
 
-async def test_removing_one_of_two_images_on_the_same_layers_says_that_they_stay(
+async def test_removing_an_image_reports_layers_kept_for_another(
     user: PoolUser,
 ) -> None:
     content = some_image("base")

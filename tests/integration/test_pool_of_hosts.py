@@ -233,7 +233,7 @@ async def test_host_that_only_reused_layers_can_remove_its_image(
 
 
 @pytest.mark.parametrize("death", [NamespaceHost.kill_daemon, NamespaceHost.power_off])
-async def test_what_a_killed_host_left_is_removed_by_a_prune_of_another(
+async def test_prune_removes_leftovers_of_another_killed_host(
     pool: PoolOfHosts, registry: FaultyRegistry, death: Callable[[NamespaceHost], None]
 ) -> None:
     a, b = pool.clients

@@ -283,7 +283,7 @@ async def test_a_base_stays_the_one_that_was_examined(
     assert (pool.path / "base.qcow2.moved").stat().st_nlink == 1
 
 
-async def test_a_file_that_is_no_layer_keeps_its_group(pools: Pools, pool: Pool) -> None:
+async def test_file_that_is_not_a_layer_keeps_its_group(pools: Pools, pool: Pool) -> None:
     """As it would be with a second name of /etc/sudoers, where users can make one."""
     name = f"layer-{'0' * 64}.qcow2"
     (pool.path / name).write_bytes(_SECRET)
@@ -296,7 +296,7 @@ async def test_a_file_that_is_no_layer_keeps_its_group(pools: Pools, pool: Pool)
 # ---- sweeping ----
 
 
-async def test_a_sweep_does_not_follow_what_is_swapped_in(
+async def test_sweep_does_not_follow_a_swapped_link(
     pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with claimed(pool):
@@ -314,7 +314,7 @@ def own_name(job: int) -> str:
     return f"{former_staging.own_prefix()}{job}-0123abcd"
 
 
-async def test_what_a_pools_owner_has_made_is_not_swept(
+async def test_files_of_a_pools_owner_are_not_swept(
     pool: Pool, owner: Owner, victim: Victim
 ) -> None:
     owner.does(
@@ -324,7 +324,7 @@ async def test_what_a_pools_owner_has_made_is_not_swept(
     assert await sweep.sweep(pool, _ROOT) == 0
 
 
-async def test_a_sweep_for_a_former_version_does_not_follow_what_is_swapped_in(
+async def test_sweep_for_former_versions_does_not_follow_a_swapped_link(
     pool: Pool, owner: Owner, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = pool.path / FORMER_STAGING / own_name(1)

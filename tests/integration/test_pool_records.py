@@ -206,7 +206,7 @@ async def test_pool_in_another_place_is_known_without_rescan(user: PoolUser, mov
             assert await content_of(user) == content
 
 
-async def test_restored_pool_has_what_it_had_then(user: PoolUser) -> None:
+async def test_restored_pool_has_the_images_of_its_backup(user: PoolUser) -> None:
     content = await fill(user)
     with copied(user) as backup:
         await user.pull(some_image("base", "newest"), "web")

@@ -120,7 +120,7 @@ async def test_image_of_another_source_is_not_replaced(user: PoolUser) -> None:
     assert (replaced["outcome"], replaced["source"]) == ("unchanged", other)
 
 
-async def test_one_that_has_not_changed_costs_one_manifest(user: PoolUser) -> None:
+async def test_unchanged_image_costs_one_manifest_request(user: PoolUser) -> None:
     source = configure(user, "demo", some_image("base", "top"))
     await user.run("populate")
     repository = source.removeprefix(f"docker://{user.registry.host}/").partition(":")[0]
@@ -160,7 +160,7 @@ async def test_only_configured_images_get_the_service_s_logins(
             assert (done["outcome"], done["error"]) == ("new", None)
 
 
-async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
+async def test_failed_image_does_not_stop_the_others(user: PoolUser) -> None:
     configure(user, "a-missing", None)
     (images_of(user) / "b-broken.toml").write_text('\nsource = "docker://a/b"\nkep = 1\n')
     configure(user, "c-good", some_image("good"))
@@ -178,7 +178,7 @@ async def test_one_that_fails_stops_no_other(user: PoolUser) -> None:
     assert shown == {"a-missing": "ImageNotFound", "b-broken": "InvalidArgument", "c-good": None}
 
 
-async def test_what_is_not_due_is_not_asked_for(user: PoolUser) -> None:
+async def test_images_that_are_not_due_are_not_requested(user: PoolUser) -> None:
     configure(user, "daily", some_image("daily"), refresh="1d")
     configure(user, "always", some_image("always"), refresh="0s")
     configure(user, "failing", None, refresh="1d")
@@ -201,6 +201,6 @@ async def test_the_table_is_for_people(user: PoolUser) -> None:
         assert row.split()[:2] == ["demo", user.pool]
 
 
-async def test_nothing_configured_is_nothing_to_do(user: PoolUser) -> None:
+async def test_populate_without_configured_images_does_nothing(user: PoolUser) -> None:
     assert await user.run("populate") == {"images": []}
     assert await user.run("status") == []

@@ -246,7 +246,7 @@ async def test_configured_images_are_for_managers_and_belong_to_root(world: Worl
     assert world.private_parts(*world.all_signals(world.games)) == []
 
 
-async def test_whoever_pulls_the_same_sees_it_too(world: World) -> None:
+async def test_second_puller_of_an_image_sees_its_config(world: World) -> None:
     source = (await properties(world.nobody, world.image, IMAGE))["Source"]
     options = {"tls-verify": Variant("b", False), "name": Variant("s", "shown")}
     await finished(world.games, await pull(world.games, source, world.pool, options))

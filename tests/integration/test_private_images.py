@@ -128,7 +128,7 @@ def size_of(content: Content) -> int:
     return sum(len(content.blobs[digest]) for digest in content.layer_digests)
 
 
-async def test_digests_of_a_private_image_give_nobody_its_content(
+async def test_digests_of_a_private_image_do_not_give_access(
     callers: tuple[Caller, Caller], private: Registry, own: Registry
 ) -> None:
     alice, mallory = callers

@@ -160,7 +160,7 @@ async def test_signals_are_correct_and_limited_in_rate(
     assert set(stages) <= {"downloading", "applying", "registering"}
 
 
-async def test_what_is_there_is_neither_downloaded_nor_built(
+async def test_existing_layers_are_neither_downloaded_nor_built(
     daemon: Daemon, watch: Watch, registry: FaultyRegistry, pool: str
 ) -> None:
     content = image(layers(2))
@@ -193,7 +193,7 @@ async def test_a_tag_that_has_moved_is_seen(
     assert set(first["Result"]["volumes"]).isdisjoint(second["Result"]["volumes"])
 
 
-async def test_what_went_from_the_pool_meanwhile_is_built_again(
+async def test_layers_deleted_from_the_pool_are_built_again(
     watch: Watch, registry: FaultyRegistry, pool: str, host: LibvirtHost
 ) -> None:
     source = registry.store(image(layers(3)), "gone:1")
@@ -204,7 +204,7 @@ async def test_what_went_from_the_pool_meanwhile_is_built_again(
     assert sorted(second["Result"]["volumes"]) == host.volumes(pool)
 
 
-async def test_what_has_the_name_of_a_layer_and_is_none_is_refused(
+async def test_other_file_with_the_name_of_a_layer_is_refused(
     watch: Watch, registry: FaultyRegistry, pool: str, host: LibvirtHost
 ) -> None:
     source = registry.store(image(layers(1)), "taken:1")
@@ -315,7 +315,7 @@ async def test_inspect_answers_and_stores_nothing(
         ("NoSpace", [layer(file("big", b"big\n" * (20 * MIB)))], None),
     ],
 )  # fmt: skip
-async def test_what_goes_wrong_has_its_error_and_leaves_nothing(
+async def test_failed_pull_has_its_error_and_leaves_nothing(
     daemon: Daemon,
     watch: Watch,
     registry: FaultyRegistry,

@@ -86,7 +86,7 @@ async def error(watch: Watch, source: str, pool: str, **options: Variant) -> str
 # ---- what has changed ----
 
 
-async def test_outcome_tells_what_the_pull_has_changed(
+async def test_outcome_shows_the_changes_of_a_pull(
     watch: Watch, registry: FaultyRegistry, pool: str, host: LibvirtHost
 ) -> None:
     name = Variant("s", "demo")

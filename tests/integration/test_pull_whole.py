@@ -128,7 +128,7 @@ async def test_an_image_becomes_a_directory_that_libvirt_lists(user: PoolUser) -
     assert await user.run("images", user.pool) == []
 
 
-async def test_a_directory_knows_what_a_container_runs(user: PoolUser) -> None:
+async def test_directory_xml_has_the_config_of_its_image(user: PoolUser) -> None:
     source = _stored(user, _root_filesystem())
     await user.run(*_pull(user, source, "--format=dir", "--volume=web"))
     xml = await user.tell("xml", "web", user.pool, "--type=lxc", "--privileged")
@@ -261,7 +261,7 @@ async def test_closed_pool_of_another_user_gets_no_setuid_programs(user: PoolUse
     assert unfinished_in(path) == []
 
 
-async def test_what_fails_leaves_no_directory(user: PoolUser) -> None:
+async def test_failed_pull_leaves_no_directory(user: PoolUser) -> None:
     bad = image([layer(directory("a"), file("a/b")), layer(hardlink("x", "nowhere"))])
     ended = await user.fail(*_pull(user, _stored(user, bad), "--format=dir"))
     assert '"nowhere"' in ended.stderr
@@ -338,7 +338,7 @@ def users_daemon(users_host: LibvirtHost) -> Iterator[Daemon]:
         yield running
 
 
-async def test_a_users_directory_belongs_to_the_user_and_the_result_says_so(
+async def test_users_directory_belongs_to_the_user_and_is_reported(
     users_host: LibvirtHost, users_daemon: Daemon, registry: Registry
 ) -> None:
     source = registry.store(_root_filesystem(), "theirs:1")

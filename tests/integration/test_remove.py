@@ -316,7 +316,9 @@ def other(user: PoolUser, tmp_path: Path) -> Iterator[PoolUser]:
         yield PoolUser(another, user.registry, user.host, user.pool)
 
 
-async def test_another_daemon_knows_what_the_pool_holds(user: PoolUser, other: PoolUser) -> None:
+async def test_another_daemon_lists_the_content_of_the_pool(
+    user: PoolUser, other: PoolUser
+) -> None:
     content = some_image("base", "top")
     volumes = await user.pull(content, "demo")
     assert (await other.run("prune", user.pool))["deleted_volumes"] == []
@@ -350,7 +352,7 @@ async def test_rescan_finds_the_layers_without_records(user: PoolUser) -> None:
     assert (await user.run("prune", user.pool))["deleted_volumes"] == []
 
 
-async def test_rescan_forgets_what_the_pool_lost(user: PoolUser, host: LibvirtHost) -> None:
+async def test_rescan_drops_images_missing_from_the_pool(user: PoolUser, host: LibvirtHost) -> None:
     content = some_image("base", "top")
     volumes = await user.pull(content, "demo")
     host.virsh("vol-delete", volumes[-1], user.pool)

@@ -69,7 +69,7 @@ async def test_replace_is_refused_where_no_image_is_made(shared: SharedPool) -> 
     assert (name, "--replace" in text) == ("InvalidArgument", True)
 
 
-async def test_what_was_replaced_is_listed_until_it_is_pruned(shared: SharedPool) -> None:
+async def test_replaced_image_is_listed_until_pruned(shared: SharedPool) -> None:
     first, second = shared.store("one:1", "one"), shared.store("two:1", "two")
     await shared.pull(shared.news, first, **SHOWN)
     before = await volume(shared)

@@ -125,7 +125,7 @@ async def test_directory_is_refused(
     os.close(descriptor)
 
 
-async def test_errors_name_what_the_caller_named(sources: Sources, tmp_path: Path) -> None:
+async def test_errors_name_the_source_as_the_caller_did(sources: Sources, tmp_path: Path) -> None:
     path = tmp_path / "archive"
     path.write_bytes(bytes(1024))
     with path.open("rb") as file, pytest.raises(VirtlayerError, match="oci-archive:/x:1") as caught:
@@ -235,7 +235,7 @@ def test_only_the_image_and_its_blobs_are_sent(tmp_path: Path) -> None:
         ("oci-archive:{place}/layout", ImageNotFound, "layout is not a regular file"),
     ],
 )
-def test_what_cannot_be_sent_is_named(
+def test_files_that_cannot_be_sent_are_named(
     tmp_path: Path, source: str, error: type[VirtlayerError], words: str
 ) -> None:
     images.write_layout(tmp_path / "layout", {"1": CONTENT, "2": images.image(LAYERS[:1])})

@@ -143,7 +143,7 @@ async def test_of_a_chain_that_libvirt_sees_otherwise_the_sound_part_stays(
     assert [volume.path for volume in volumes.values()] == [pool.path / "base.qcow2"]
 
 
-async def test_what_stands_on_a_volume_that_libvirt_does_not_see_stays(
+async def test_chain_above_an_unlisted_volume_stays(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     chain = await placed_chain(pools, pool)

@@ -41,7 +41,7 @@ async def test_missing_pool_is_named_with_the_existing_pools(pools: Pools, pool:
         await pools.get("nowhere")
 
 
-async def test_an_inactive_pool_is_refused_with_what_to_do(host: LibvirtHost, pools: Pools) -> None:
+async def test_inactive_pool_is_refused_with_a_remedy(host: LibvirtHost, pools: Pools) -> None:
     host.define_pool("asleep")
     with pytest.raises(PoolInactive, match=r"virsh --connect .* pool-start asleep"):
         await pools.get("asleep")
@@ -57,7 +57,7 @@ async def test_an_inactive_pool_is_refused_with_what_to_do(host: LibvirtHost, po
         ("rbd", "Use a pool of type dir, fs or netfs"),
     ],
 )
-async def test_a_pool_of_other_things_than_files_is_refused(kind: str, advice: str) -> None:
+async def test_pool_type_without_files_is_refused(kind: str, advice: str) -> None:
     # libvirt's test driver knows every type of pool, whichever back ends are installed.
     async with Hypervisor("test:///default") as hypervisor:
         xml = f"<pool type='{kind}'><name>{kind}</name>{_UNSUPPORTED[kind]}</pool>"
@@ -80,7 +80,7 @@ async def test_pools_of_files_are_taken(kind: str) -> None:
     assert (pool.name, pool.kind, pool.path) == (kind, kind, Path("/p"))
 
 
-async def test_a_pool_is_what_libvirt_says(host: LibvirtHost, pool: Pool) -> None:
+async def test_pool_properties_are_those_of_libvirt(host: LibvirtHost, pool: Pool) -> None:
     assert (pool.kind, pool.path) == ("dir", host.pool_directory(pool.name))
     assert pool.uuid == host.virsh("pool-uuid", pool.name)
 

@@ -59,7 +59,7 @@ def lasting_owner(pool: Pool) -> Iterator[tuple[subprocess.Popen[str], Path]]:
             owner.kill()
 
 
-async def test_it_is_private_and_removed_afterwards(
+async def test_staging_directory_is_private_and_removed_afterwards(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     async with claimed(pool) as claim:
@@ -78,7 +78,9 @@ async def test_it_is_private_and_removed_afterwards(
     assert left_by_jobs(pool.path) == []
 
 
-async def test_it_is_gone_after_an_error_and_a_cancellation(pools: Pools, pool: Pool) -> None:
+async def test_staging_directory_is_removed_after_error_and_cancellation(
+    pools: Pools, pool: Pool
+) -> None:
     entered = asyncio.Event()
 
     async def work() -> None:
@@ -138,7 +140,7 @@ async def test_files_of_a_dead_owner_are_swept(pool: Pool) -> None:
     assert left_by_jobs(pool.path) == []
 
 
-async def test_what_a_claim_that_cannot_be_opened_has_is_left(
+async def test_files_of_an_unreadable_claim_are_kept(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a server that does not answer for a moment."""
@@ -162,7 +164,7 @@ async def test_two_sweeps_share_the_work(pool: Pool) -> None:
     assert left_by_jobs(pool.path) == []
 
 
-async def test_what_has_no_claim_is_swept(pool: Pool) -> None:
+async def test_files_without_a_claim_are_swept(pool: Pool) -> None:
     async with claimed(pool):
         pass
     own = pool.path / OWN
@@ -178,7 +180,7 @@ async def test_a_pool_without_leftovers_is_left_alone(pool: Pool) -> None:
     assert list(pool.path.iterdir()) == []
 
 
-async def test_what_a_former_version_left_is_swept(pool: Pool) -> None:
+async def test_leftovers_of_a_former_version_are_swept(pool: Pool) -> None:
     parent = pool.path / FORMER_STAGING
     (parent / f"{own_prefix()}3-abcd").mkdir(parents=True)
     (parent / f"{own_prefix()}3-abcd" / "v1").touch()

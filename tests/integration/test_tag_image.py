@@ -58,7 +58,7 @@ async def test_image_has_both_names_and_its_layers_stay_for_the_other(shared: Sh
     assert freed["volumes"] == first["volumes"]
 
 
-async def test_tagging_does_not_show_what_is_private(shared: SharedPool) -> None:
+async def test_tagging_does_not_show_private_properties(shared: SharedPool) -> None:
     await shared.pull(shared.news, shared.store("one:1", "one"), **named("one"))
     await tag(shared, shared.games, "one", "mine")
     assert "Source" not in await shared.image(shared.games, "mine")
@@ -82,7 +82,7 @@ async def test_name_of_another_image_is_replaced_only_when_asked_and_allowed(
     assert (shown["Volume"], shown["FormerVersions"][0][2]) == (one, two)
 
 
-async def test_what_does_not_exist_cannot_be_tagged(shared: SharedPool) -> None:
+async def test_missing_image_cannot_be_tagged(shared: SharedPool) -> None:
     error, text = await refused(shared, shared.games, "nothing", "other")
     assert (error, '"nothing"' in text) == ("ImageNotFound", True)
     error, _ = await shared.games.refused("TagImage", SIGNATURE, "nowhere", "one", "other", {})

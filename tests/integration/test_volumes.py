@@ -80,7 +80,7 @@ async def error(shared: SharedPool, name: str) -> tuple[str, str]:
     return str(job["Error"]).rpartition(".")[2], str(job["Message"])
 
 
-async def test_everybody_sees_what_was_made_of_images(shared: SharedPool) -> None:
+async def test_every_user_can_list_volumes_of_images(shared: SharedPool) -> None:
     pulled = await make_one_of_each(shared)
     (shared.path / "foreign.qcow2").write_bytes(b"somebody's")
     shared.host.virsh("pool-refresh", shared.pool)

@@ -186,7 +186,7 @@ async def test_a_pool_that_is_stopped_or_deleted_ends_the_job(
 
 
 @pytest.mark.parametrize("full", ["cache", "state"])
-async def test_a_full_disk_is_no_space_and_passes(
+async def test_full_disk_is_nospace_and_temporary(
     host: LibvirtHost, tmp_path: Path, registry: FaultyRegistry, pool: str, home: Path, full: str
 ) -> None:
     (tmp_path / "bus").mkdir()

@@ -130,7 +130,7 @@ def assert_valid(xml: str, scratch: Path) -> None:
     assert done.returncode == 0, done.stderr + xml
 
 
-async def test_a_volume_boots_into_what_its_image_wants(user: PoolUser) -> None:
+async def test_volume_boots_with_the_config_of_its_image(user: PoolUser) -> None:
     [top] = await user.pull(bootable(CONFIG), "program")
     user.overlay(user.path / "machine.qcow2", Path(top))
     user.host.virsh("pool-refresh", user.pool)
@@ -190,7 +190,7 @@ async def test_a_volume_has_the_config_of_the_version_that_it_is_backed_by(user:
     assert words == ["/bin/sh", "-c", 'exec "$0" "$@"', "old"]
 
 
-async def test_a_container_has_it_in_its_own_elements(user: PoolUser, tmp_path: Path) -> None:
+async def test_container_xml_has_the_config_in_its_elements(user: PoolUser, tmp_path: Path) -> None:
     config = CONFIG | {
         "Entrypoint": ["/bin/show"],
         "User": "worker:staff",

@@ -75,9 +75,7 @@ def kept(reply: Reply) -> Iterator[int]:
         os.close(descriptor)
 
 
-def test_every_keeper_knows_what_is_claimed(
-    keeper: RawKeeper, other: RawKeeper, pool: TestPool
-) -> None:
+def test_every_keeper_sees_all_claims(keeper: RawKeeper, other: RawKeeper, pool: TestPool) -> None:
     with kept(claim(keeper, pool, _ONE, "guest")) as number:
         assert claimed(keeper, pool) == claimed(other, pool) == {_ONE, "guest"}
         assert claim(keeper, pool, _TWO, number=number).descriptors == ()
@@ -92,7 +90,9 @@ def test_every_keeper_knows_what_is_claimed(
     assert list((own / "claims").iterdir()) == []
 
 
-def test_what_a_pool_gets_is_for_the_keepers_user_alone(keeper: RawKeeper, pool: TestPool) -> None:
+def test_new_files_in_a_pool_are_private_to_the_keepers_user(
+    keeper: RawKeeper, pool: TestPool
+) -> None:
     keeper.get("claim", pool=pool.uuid, claim=None, names=[_ONE], build=[])
     own = pool.path / ".virtlayer"
     modes = {path.name: path.stat().st_mode & 0o7777 for path in (own, *own.iterdir())}
@@ -152,7 +152,7 @@ def test_a_process_that_holds_the_lock_for_ever_is_reported(
 # ---- deletions ----
 
 
-def test_what_is_claimed_is_not_deleted(
+def test_claimed_volumes_are_not_deleted(
     keeper: RawKeeper, other: RawKeeper, pool: TestPool
 ) -> None:
     one, two = pool.layer("1"), pool.layer("2")

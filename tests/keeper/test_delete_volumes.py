@@ -59,9 +59,7 @@ def test_volume_that_was_placed_is_deleted_with_its_record(
     assert list((pool.path / OWN / "made").iterdir()) == []
 
 
-def test_volume_of_somebody_else_stays_whatever_records_say(
-    keeper: RawKeeper, pool: TestPool
-) -> None:
+def test_foreign_volume_stays_for_any_records(keeper: RawKeeper, pool: TestPool) -> None:
     foreign = pool.path / "foreign.qcow2"
     foreign.write_bytes(qcow2())
     for kind in ("volume", "disk", "directory"):
@@ -71,7 +69,7 @@ def test_volume_of_somebody_else_stays_whatever_records_say(
     assert foreign.exists()
 
 
-def test_volume_that_took_the_place_of_ours_stays(keeper: RawKeeper, pool: TestPool) -> None:
+def test_foreign_volume_that_replaced_ours_stays(keeper: RawKeeper, pool: TestPool) -> None:
     path = placed(keeper, pool, "own.qcow2")
     # As qemu-img convert and mv do; the first one is kept, so that its inode is not used again.
     path.rename(pool.path / "kept")
@@ -82,7 +80,7 @@ def test_volume_that_took_the_place_of_ours_stays(keeper: RawKeeper, pool: TestP
     assert delete(keeper, pool, "kept")["error"] == NOT_OURS
 
 
-def test_volume_that_got_the_inode_of_ours_stays(keeper: RawKeeper, pool: TestPool) -> None:
+def test_foreign_volume_with_the_inode_of_ours_stays(keeper: RawKeeper, pool: TestPool) -> None:
     """As after "virsh vol-delete" and "virsh vol-create": ext4 uses the inode again at once."""
     path = placed(keeper, pool, "own.qcow2")
     inode = path.stat().st_ino
@@ -154,7 +152,7 @@ def test_claimed_volume_stays(keeper: RawKeeper, pool: TestPool) -> None:
     assert not path.exists()
 
 
-def test_what_does_not_exist_is_not_ours(keeper: RawKeeper, pool: TestPool) -> None:
+def test_missing_volume_is_not_ours(keeper: RawKeeper, pool: TestPool) -> None:
     assert delete(keeper, pool, "nothing")["error"] == NOT_OURS
 
 

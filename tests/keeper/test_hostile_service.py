@@ -55,9 +55,7 @@ def test_a_purpose_has_its_names(
 
 
 @pytest.mark.parametrize("purpose", ["layers", "volume", "disk", "directory"])
-def test_what_was_not_flushed_is_not_placed(
-    keeper: RawKeeper, pool: TestPool, purpose: str
-) -> None:
+def test_unflushed_volume_is_not_placed(keeper: RawKeeper, pool: TestPool, purpose: str) -> None:
     name = f"layer-{'1' * 64}.qcow2" if purpose == "layers" else "guest"
     staging = staged(keeper, pool, purpose)
     if purpose in {"layers", "volume"}:
@@ -244,7 +242,7 @@ def test_a_staging_directory_outlives_a_killed_keeper(
     assert left_by_jobs(pool.path) == []
 
 
-def test_what_the_service_gets_is_no_directory(keeper: RawKeeper, pool: TestPool) -> None:
+def test_service_gets_no_directory_descriptor(keeper: RawKeeper, pool: TestPool) -> None:
     claim = keeper.ask("claim", pool=pool.uuid, claim=None, names=["a"], build=[])
     [descriptor] = claim.descriptors
     assert stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -127,7 +127,7 @@ def test_keeper_exits_without_connections(host: LibvirtHost) -> None:
         assert keeper.process.wait(_PATIENCE) == 0
 
 
-def test_it_stays_where_the_timeout_is_0(host: LibvirtHost) -> None:
+def test_keeper_does_not_exit_with_timeout_0(host: LibvirtHost) -> None:
     with listening(host.uri, "[service]\nidle-timeout = 0\n") as keeper:
         with keeper.connected() as service:
             assert service.get("hello")
@@ -137,7 +137,7 @@ def test_it_stays_where_the_timeout_is_0(host: LibvirtHost) -> None:
             assert service.get("hello")
 
 
-def test_without_a_socket_it_says_what_starts_it() -> None:
+def test_keeper_without_socket_reports_how_to_start_it() -> None:
     argv = [sys.executable, "-I", "-m", "virtlayer.keeper"]
     done = subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True

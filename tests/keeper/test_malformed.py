@@ -184,7 +184,7 @@ _NO_MESSAGES = {
 
 
 @pytest.mark.parametrize("packet", _NO_MESSAGES.values(), ids=_NO_MESSAGES)
-def test_what_is_no_request_ends_the_connection(packet: bytes) -> None:
+def test_malformed_request_closes_the_connection(packet: bytes) -> None:
     with raw_keeper() as keeper, tempfile.TemporaryFile() as file:
         keeper.send(packet, [file.fileno()])
         assert keeper.is_closed()

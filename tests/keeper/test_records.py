@@ -136,7 +136,7 @@ def test_a_pool_without_records_is_left_alone(keeper: RawKeeper, pool: TestPool)
 # ---- what is in the place of a record ----
 
 
-def test_what_is_not_a_record_is_reported_and_the_others_are_read(
+def test_malformed_record_is_reported_and_others_are_read(
     keeper: RawKeeper, pool: TestPool, holder: int
 ) -> None:
     put(keeper, pool, holder, "right", b"1", None)
@@ -262,7 +262,7 @@ def _place(
     return placed
 
 
-def test_a_volume_comes_with_its_record(keeper: RawKeeper, pool: TestPool, holder: int) -> None:
+def test_volume_is_placed_with_its_record(keeper: RawKeeper, pool: TestPool, holder: int) -> None:
     layer = f"layer-{'1' * 64}.qcow2"
     for kind, purpose, name in (("layer", "layers", layer), ("volume", "volume", "guest")):
         placed = _place(keeper, pool, holder, name, b'{"one": 1}', purpose)

@@ -34,7 +34,7 @@ PASSWORD = "hunter2:with colon"
         lambda: Access(cert_dir=Path("x")),
     ],
 )
-def test_what_does_not_fit_together(make: Callable[[], Access]) -> None:
+def test_conflicting_options_are_refused(make: Callable[[], Access]) -> None:
     with pytest.raises(InvalidArgument):
         make()
 

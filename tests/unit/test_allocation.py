@@ -32,7 +32,7 @@ def test_large_blocks_are_no_part_of_the_heap_after_larger_ones_were_freed() -> 
 
 
 @pytest.mark.parametrize("size", [0, -KIB, 2**31, 2**70])
-def test_what_is_no_size_is_refused(size: int) -> None:
+def test_invalid_size_is_refused(size: int) -> None:
     with pytest.raises((ValueError, OverflowError)):
         allocation.map_from(size)
     with pytest.raises((ValueError, OverflowError)):

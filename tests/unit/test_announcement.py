@@ -104,7 +104,7 @@ async def test_a_blob_that_is_given_up_has_an_end(file: Path) -> None:
     assert await read_while(file, fill, read_all) == CONTENT[:1000]
 
 
-async def test_who_has_read_enough_does_not_wait_for_the_rest(tmp_path: Path) -> None:
+async def test_reader_can_stop_before_the_end(tmp_path: Path) -> None:
     file = tmp_path / "blob.gz"
     file.write_bytes(gzip.compress(CONTENT, 1))
     reached, ended = threading.Event(), threading.Event()

@@ -348,7 +348,7 @@ async def test_only_files_of_dead_writers_are_removed(tmp_path: Path) -> None:
     assert await task == CONTENT
 
 
-async def test_a_dead_writers_file_is_no_obstacle(cache: BlobCache) -> None:
+async def test_file_of_a_dead_writer_does_not_block_a_download(cache: BlobCache) -> None:
     layer = layer_of(CONTENT)
     half = cache.directory / "partial" / layer.digest.partition(":")[2]
     half.parent.mkdir(parents=True)
@@ -423,7 +423,7 @@ async def lent_to(
         return os.pread(blob.descriptor, layer.size, 0)
 
 
-async def test_who_may_not_use_a_cached_blob_downloads_it(cache: BlobCache) -> None:
+async def test_caller_without_access_to_cached_blob_downloads_it(cache: BlobCache) -> None:
     layer, owners, others = layer_of(CONTENT), Source(CONTENT), Source(CONTENT)
     owner, other = User("one", set()), User("two", set())
     assert await lent_to(cache, layer, owners, owner) == CONTENT
@@ -437,7 +437,7 @@ async def test_who_may_not_use_a_cached_blob_downloads_it(cache: BlobCache) -> N
     assert files(cache.directory) == [layer.digest.partition(":")[2]]
 
 
-async def test_who_cannot_download_a_cached_blob_does_not_get_it(cache: BlobCache) -> None:
+async def test_failed_download_gives_no_access_to_cached_blob(cache: BlobCache) -> None:
     layer = layer_of(CONTENT)
     await lent_to(cache, layer, Source(CONTENT), User("one", set()))
     liar = User("two", set())
@@ -481,7 +481,7 @@ async def test_download_that_gives_no_right_is_repeated_each_time(cache: BlobCac
     assert files(cache.directory) == [layer.digest.partition(":")[2]]
 
 
-async def test_owner_is_recorded_also_of_what_is_not_kept(cache: BlobCache) -> None:
+async def test_owner_of_an_uncached_blob_is_recorded(cache: BlobCache) -> None:
     layer, borrower = layer_of(CONTENT), User("one", set())
     await lent_to(cache, layer, Source(CONTENT), borrower, keep=False)
     assert borrower.has_downloaded == [layer.digest]

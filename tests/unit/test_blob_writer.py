@@ -108,7 +108,7 @@ async def test_other_bytes_are_refused(tmp_path: Path) -> None:
         assert files(tmp_path) == []
 
 
-async def test_a_write_that_fails_behind_the_download_ends_it(
+async def test_failed_write_ends_the_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await assert_a_failing_disk_is_told(

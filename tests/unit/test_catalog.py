@@ -155,7 +155,7 @@ async def test_layers_are_known_without_an_image(catalog: Catalog) -> None:
     assert await catalog.layers.names("other") == {layer_name("b")}
 
 
-async def test_layers_are_found_by_what_they_were_built_from(catalog: Catalog) -> None:
+async def test_layers_are_found_by_parent_and_diff_id(catalog: Catalog) -> None:
     on_base = layer_record("on base", "a", below="1" * 64)
     both = layer_record("both", "a", "b", below="1" * 64)
     await remember(catalog, "default", on_base, both, layer_record("elsewhere", "a"))
@@ -262,7 +262,7 @@ async def test_the_catalog_of_a_newer_virtlayer_is_left_alone(path: Path) -> Non
         await Catalog(path).open()
 
 
-async def test_a_file_that_is_no_catalog_is_named(path: Path) -> None:
+async def test_file_that_is_not_a_catalog_is_named(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(Internal, match=str(path)):

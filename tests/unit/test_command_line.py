@@ -50,7 +50,7 @@ def test_too_little_memory_is_refused(capsys: pytest.CaptureFixture[str], text: 
     ]
 
 
-def test_help_says_the_units(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_units(capsys: pytest.CaptureFixture[str]) -> None:
     for command, text in (("xml", "without a unit in MiB"), ("create-volume", "with a unit")):
         with pytest.raises(SystemExit):
             main(["help", command])

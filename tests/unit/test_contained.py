@@ -55,7 +55,7 @@ def device(place: Path) -> None:
         device,
     ],
 )
-async def test_what_works_on_the_host_is_refused(
+async def test_root_effective_on_the_host_is_refused(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path)
@@ -71,7 +71,7 @@ async def test_what_works_on_the_host_is_refused(
         program(0o755, _BASE, _BASE, capability=capability(_BASE)),
     ],
 )
-async def test_what_works_in_the_container_only_is_allowed(
+async def test_root_effective_only_in_the_container_is_allowed(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path)

@@ -121,7 +121,7 @@ def test_public_keys_are_taken(key: str) -> None:
         "SECRETSECRET",
     ],
 )
-def test_what_is_no_public_key_is_refused_and_not_shown(key: str) -> None:
+def test_invalid_public_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         checked_keys([_key(), key])
     assert "SSH key 2 " in caught.value.message
@@ -171,7 +171,7 @@ def test_host_names_are_taken(name: str) -> None:
         "a\n",
     ],
 )
-def test_what_is_no_host_name_is_refused(name: str) -> None:
+def test_invalid_hostname_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="hostname"):
         checked_hostname(name)
 
@@ -211,7 +211,7 @@ _RANGES = st.lists(st.integers(0, 10_000), min_size=2, max_size=20, unique=True)
 
 
 @given(_RANGES, st.integers(0, 20_000))
-def test_a_map_does_what_its_ranges_say(ranges: list[IdRange], number: int) -> None:
+def test_id_map_follows_its_ranges(ranges: list[IdRange], number: int) -> None:
     expected = next(
         (one.target + number - one.start for one in ranges if 0 <= number - one.start < one.count),
         number,

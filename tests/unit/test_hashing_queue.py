@@ -61,7 +61,7 @@ def test_every_piece_comes_once_and_is_hashed_once(slow: str) -> None:
     assert digest.digest() == hashlib.sha256(b"".join(_PIECES)).digest()
 
 
-def test_who_waits_to_give_hashes_what_waits() -> None:
+def test_blocked_writer_hashes_queued_pieces() -> None:
     record = _Recorded()
     handover = Handover(record, 3)
     giver = threading.Thread(
@@ -78,7 +78,7 @@ def test_who_waits_to_give_hashes_what_waits() -> None:
     assert record.threads[:3] == ["giver"] * 3
 
 
-def test_who_takes_hashes_what_nobody_has() -> None:
+def test_reader_hashes_unhashed_pieces() -> None:
     record = _Recorded()
     handover = Handover(record, 9)
     for piece in (*_PIECES[:6], None):
@@ -124,7 +124,7 @@ class _Interrupting:
         self._lock.interrupts = True
 
 
-def test_signal_while_a_thread_waits_for_the_lock_is_what_it_raises() -> None:
+def test_signal_while_waiting_for_the_lock_raises() -> None:
     lock = _InterruptedLock()
     queue = Handover(_Interrupting(lock), 2)
     queue._changed = threading.Condition(lock)  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def test_signal_while_a_thread_waits_for_the_lock_is_what_it_raises() -> None:
         queue.take()
 
 
-def test_who_waits_to_give_stops_when_nobody_takes() -> None:
+def test_blocked_writer_stops_when_closed() -> None:
     record = _Recorded()
     handover = Handover(record, 1)
     answers: list[bool] = []

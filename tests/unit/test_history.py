@@ -40,6 +40,6 @@ def test_steps_get_their_layers_the_last_one_first() -> None:
         {"history": [{}, {}, {}, {}]},
     ],
 )
-def test_whatever_a_config_says_every_layer_is_listed(config: object) -> None:
+def test_every_layer_is_listed_for_any_config(config: object) -> None:
     rows = history_rows(config, LAYERS)
     assert [row["volume"] for row in rows if row["volume"]] == ["layer-b", "layer-a"]

@@ -235,7 +235,7 @@ async def test_header_that_cannot_be_understood_is_in_use(
     assert f"the image {broken} needs" in await refused(reader, broken)
 
 
-async def test_image_of_another_format_than_its_overlay_says_is_in_use(
+async def test_backing_file_of_unexpected_format_is_in_use(
     reader: HeaderReader, tmp_path: Path
 ) -> None:
     (tmp_path / "base").write_bytes(b"not a qcow2 at all")

@@ -103,7 +103,7 @@ async def test_successful_job_is_announced_once_and_in_order() -> None:
     assert jobs.get(job.id) is job
 
 
-async def test_an_error_of_ours_keeps_its_name_and_text() -> None:
+async def test_own_error_keeps_its_name_and_text() -> None:
     jobs, witness = make()
 
     async def operation(_job: Job) -> object:
@@ -115,7 +115,7 @@ async def test_an_error_of_ours_keeps_its_name_and_text() -> None:
     assert witness.of(job.id)[-1] == ("finished", "failed")
 
 
-async def test_a_defect_is_internal_and_its_trace_goes_to_the_journal_only(
+async def test_defect_is_internal_with_a_trace_only_in_the_journal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     jobs, _ = make()
@@ -197,7 +197,7 @@ async def test_cancel_waits_for_the_clean_up_and_does_not_break_it() -> None:
     assert cleaned
 
 
-async def test_a_job_that_dies_of_its_cancellation_is_cancelled_not_failed() -> None:
+async def test_job_that_fails_by_its_cancellation_is_cancelled() -> None:
     jobs, _ = make()
 
     async def operation(_job: Job) -> object:
@@ -212,7 +212,7 @@ async def test_a_job_that_dies_of_its_cancellation_is_cancelled_not_failed() -> 
     assert job.state == "cancelled"
 
 
-async def test_a_job_that_gets_done_all_the_same_says_done() -> None:
+async def test_job_that_finishes_despite_cancellation_is_done() -> None:
     jobs, _ = make()
 
     async def operation(_job: Job) -> object:
@@ -227,7 +227,7 @@ async def test_a_job_that_gets_done_all_the_same_says_done() -> None:
     assert (job.state, job.result) == ("done", "registered already")
 
 
-async def test_cancelling_what_is_over_or_never_was_is_an_error() -> None:
+async def test_cancelling_an_ended_or_unknown_job_is_an_error() -> None:
     jobs, _ = make()
     job = begin(jobs, forever)
     await jobs.cancel(job.id)
@@ -314,7 +314,7 @@ async def test_journal_describes_a_job_of_each_kind(
         assert shown <= record.journal_fields.keys()  # type: ignore[attr-defined]
 
 
-async def test_queue_of_a_user_is_limited_and_what_a_refused_job_owns_is_closed() -> None:
+async def test_full_queue_of_a_user_refuses_and_closes_a_job() -> None:
     jobs = Jobs(JobSettings(running_limit=1), queue_limit=2, unlimited=frozenset({0}))
     started = [begin(jobs, forever)]
     await asyncio.sleep(0)

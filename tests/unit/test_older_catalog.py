@@ -43,7 +43,7 @@ def fill(connection: sqlite3.Connection) -> None:
         connection.executemany(f"INSERT INTO {table} VALUES ({places})", values)  # noqa: S608 -- ours
 
 
-async def test_what_an_older_catalog_knows_is_not_written_yet(tmp_path: Path) -> None:
+async def test_entries_of_an_older_catalog_are_unwritten(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     async with Database(path, MIGRATIONS[:8]) as old:
         await old.run(fill)

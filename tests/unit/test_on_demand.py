@@ -33,7 +33,7 @@ async def test_unneeded_worker_is_not_started() -> None:
     assert process.events == []
 
 
-async def test_it_is_started_once_and_ended() -> None:
+async def test_worker_is_started_once_and_stopped() -> None:
     process = Reaped()
     async with OnDemand(process.running()) as demand:
         demand.prepare()
@@ -42,7 +42,7 @@ async def test_it_is_started_once_and_ended() -> None:
     assert process.events == ["started", "gone"]
 
 
-async def test_it_ends_while_the_caller_does_the_rest() -> None:
+async def test_worker_stops_while_the_caller_continues() -> None:
     process = Reaped()
     async with OnDemand(process.running()) as demand:
         await demand.worker()

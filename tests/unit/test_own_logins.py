@@ -57,7 +57,9 @@ def test_without_a_file_there_are_no_logins(environment: dict[str, str]) -> None
     assert found(environment) is None
 
 
-def test_first_file_counts_for_what_it_covers(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_first_file_takes_precedence_for_its_registries(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
     first = login(tmp_path / "run/containers/auth.json", a_x="1", b_x__team="1")
     login(
         tmp_path / ".docker/config.json",

@@ -64,7 +64,7 @@ async def test_repository_that_was_not_verified_owns_nothing(catalog: Catalog) -
         assert not await may_use(pull(catalog, obtained))
 
 
-async def test_second_repository_owns_what_was_downloaded_from_it_too(catalog: Catalog) -> None:
+async def test_second_repository_owns_content_downloaded_from_it(catalog: Catalog) -> None:
     for obtained in (TEAM, OTHER, OTHER):
         await pull(catalog, obtained).downloaded(A)
     for obtained in (TEAM, OTHER):
@@ -114,7 +114,7 @@ async def test_layers_of_others_are_unproven(catalog: Catalog) -> None:
     assert await pull(catalog, OTHER).unproven(recompressed) == ()
 
 
-async def test_owners_are_forgotten_of_what_is_kept_nowhere(catalog: Catalog) -> None:
+async def test_owners_of_deleted_content_are_dropped(catalog: Catalog) -> None:
     for digest in (A, B, C, DEMO.image_id):
         await catalog.owners.add(digest, EVERYBODY)
     await remember(catalog, "default", DEMO)
@@ -157,7 +157,7 @@ async def test_config_of_another_pool_is_not_given_away(catalog: Catalog) -> Non
     assert await pull(catalog, TEAM).known_config(DEMO.image_id) is None
 
 
-async def test_what_was_downloaded_here_is_known_in_every_pool(catalog: Catalog) -> None:
+async def test_downloaded_content_has_owners_in_every_pool(catalog: Catalog) -> None:
     await pull(catalog, TEAM).downloaded(A)
     elsewhere = Belonging(catalog, TEAM, 1000, "other", shared=False)
     assert await elsewhere.may_use_in_pool([A]) == {A}

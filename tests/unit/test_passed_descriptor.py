@@ -115,7 +115,7 @@ def named_pipe_without_end(directory: Path) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "named pipe"])
-async def test_one_without_an_end_is_given_up(kind: str, tmp_path: Path) -> None:
+async def test_descriptor_without_end_of_file_is_refused(kind: str, tmp_path: Path) -> None:
     made: dict[str, Callable[[], contextlib.AbstractContextManager[int]]] = {
         "pipe": silent_pipe,
         "socket": socket_below_its_low_water_mark,

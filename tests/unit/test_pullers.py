@@ -37,7 +37,7 @@ async def test_pullers_of_former_versions_and_volumes_are_known(catalog: Catalog
         assert await catalog.pullers.of_digest("default", digest) == {uid}
 
 
-async def test_pullers_are_forgotten_with_what_they_pulled(catalog: Catalog) -> None:
+async def test_pullers_are_deleted_with_their_image(catalog: Catalog) -> None:
     other = image_record("new", name="other", pulled_by=frozenset({1001}))
     await remember(catalog, "default", DEMO, other)
     await forget(catalog, "default", RecordKind.IMAGE, "demo")

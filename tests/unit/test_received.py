@@ -24,7 +24,7 @@ def test_lingering_socket_delays_no_reader() -> None:
         peer.close()
 
 
-def test_descriptor_that_is_closed_already_is_no_error() -> None:
+def test_closing_a_closed_descriptor_is_not_an_error() -> None:
     with nothing_left():
         reading, writing = os.pipe()
         os.close(reading)

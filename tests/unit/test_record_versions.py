@@ -20,7 +20,7 @@ def kept(record: ImageRecord) -> dict[str, bool]:
     return {version.volume: version.kept for version in record.former}
 
 
-def test_what_an_image_was_becomes_a_version() -> None:
+def test_former_image_becomes_a_version() -> None:
     record = pulled("one", "two")
     assert record == dataclasses.replace(image_record("two"), former=record.former)
     [version] = record.former
@@ -43,23 +43,23 @@ def test_the_configured_number_of_versions_is_kept() -> None:
     assert kept(pulled("four", before=record, keep=0)) == {three: False, two: False, one: False}
 
 
-def test_a_pull_by_hand_keeps_what_is_kept() -> None:
+def test_manual_pull_keeps_former_versions() -> None:
     record = pulled("three", before=pulled("one", "two", keep=1))
     assert kept(record) == {layer_name("two"): False, layer_name("one"): True}
 
 
-def test_a_name_that_goes_back_has_itself_not_for_a_version() -> None:
+def test_reverted_name_is_not_its_own_former_version() -> None:
     assert kept(pulled("one", "two", "one", keep=5)) == {layer_name("two"): True}
 
 
-def test_a_version_goes_with_any_of_its_volumes() -> None:
+def test_version_is_dropped_when_any_of_its_volumes_is() -> None:
     record = pulled("one", "two", "three", keep=5)
     assert without(record, ["elsewhere"]) == record
     assert kept(without(record, [layer_name("one")])) == {layer_name("two"): True}
     assert kept(without(record, [layer_name("base")])) == {}
 
 
-def test_everybody_who_pulled_the_same_is_recorded() -> None:
+def test_all_pullers_of_an_image_are_recorded() -> None:
     record = replaced(None, image_record(pulled_by=frozenset({1000})), frozenset(), 1)
     record = replaced(record, image_record(pulled_by=frozenset({1001})), frozenset(), 2)
     assert record.pulled_by == {1000, 1001}

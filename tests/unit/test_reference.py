@@ -243,7 +243,7 @@ def test_short_names(text: str, short: str) -> None:
     assert parse_reference(text).short_name == short
 
 
-def test_where_it_is() -> None:
+def test_reference_has_domain_or_local_path() -> None:
     registry, local = parse_reference("host:5000/a"), parse_reference("oci:/a/b:1")
     assert (registry.domain, registry.local_path) == ("host:5000", None)
     assert (local.domain, local.local_path) == (None, Path("/a/b"))

@@ -12,7 +12,7 @@ from tests.support.leftovers import nothing_left
 from virtlayer.service.source.scratch import scratch_directory
 
 
-async def test_it_is_removed_with_its_content(tmp_path: Path) -> None:
+async def test_scratch_directory_is_removed_with_its_content(tmp_path: Path) -> None:
     with nothing_left():
         async with scratch_directory(tmp_path / "place") as directory:
             assert directory.stat().st_mode & 0o777 == 0o700
@@ -32,7 +32,7 @@ async def test_dead_ones_go_and_living_ones_stay(tmp_path: Path) -> None:
             assert set(tmp_path.iterdir()) == {living, second, other}
 
 
-async def test_it_goes_when_its_user_is_cancelled(tmp_path: Path) -> None:
+async def test_scratch_directory_is_removed_after_cancellation(tmp_path: Path) -> None:
     there = asyncio.Event()
 
     async def use() -> None:

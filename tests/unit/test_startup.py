@@ -145,7 +145,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> str:
 @settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh"])
 @given(arguments=st.lists(_ANYTHING, max_size=4), environment=_ENVIRONMENTS)
-def test_every_shell_gives_an_init_what_the_image_says(
+def test_every_shell_passes_the_config_to_init(
     init: str, shell: str, arguments: list[str], environment: dict[str, str]
 ) -> None:
     assume(arguments or environment)

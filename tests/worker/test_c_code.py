@@ -42,7 +42,7 @@ def _symbols(file: Path, *options: str) -> set[str]:
 @pytest.mark.parametrize(
     "source", sorted(_WORKER.glob("*/*.c")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
-def test_what_files_of_c_share_has_our_prefix(source: Path, tmp_path: Path) -> None:
+def test_external_c_symbols_have_our_prefix(source: Path, tmp_path: Path) -> None:
     # A sanitizer would add symbols of its own.
     compiled = _compiled(source, tmp_path / "object", "-c", "-fno-sanitize=all")
     symbols = _symbols(compiled, "--extern-only")
@@ -50,7 +50,7 @@ def test_what_files_of_c_share_has_our_prefix(source: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("extension", [allocation, calls, _plain, _ext4, _sandbox])
-def test_an_extension_exports_nothing_but_its_beginning(extension: ModuleType) -> None:
+def test_extension_exports_only_its_init_function(extension: ModuleType) -> None:
     assert extension.__file__
     exported = _symbols(Path(extension.__file__), "--dynamic", "--extern-only")
     assert {name for name in exported if not name.startswith("PyInit_")} == set()

@@ -68,7 +68,7 @@ def _read_as_root(volume: Path, *paths: str) -> list[tuple[bytes, int, int, int]
     return found
 
 
-async def test_a_password_goes_to_root_and_nobody_else(worker: LayerWorker, tmp_path: Path) -> None:
+async def test_password_is_set_only_for_root(worker: LayerWorker, tmp_path: Path) -> None:
     shadow = b"rootless:!:1::::::\nroot:*:1:0:99999:7:::\n"
     volume = await _customized(
         worker,
@@ -265,9 +265,7 @@ async def test_ids_are_mapped_once_an_inode_wherever_they_stand(
     assert (after[b"su-too"].uid, after[b"su-too"].gid) == (1000, 100_005)
 
 
-async def test_what_a_customization_writes_is_mapped_as_well(
-    worker: LayerWorker, tmp_path: Path
-) -> None:
+async def test_customized_files_have_mapped_owners(worker: LayerWorker, tmp_path: Path) -> None:
     volume = await _customized(
         worker,
         tmp_path / "volume",
@@ -308,7 +306,7 @@ async def test_a_large_image_is_mapped(worker: LayerWorker, tmp_path: Path) -> N
     ("size", "grown"),
     [(64, 65), (64, 128), (65, 200), (127, 128), (130, 300), (1024, 20_000), (16_384, 1_048_576)],
 )
-async def test_a_file_system_grows_and_keeps_what_it_has(
+async def test_grown_file_system_keeps_its_content(
     worker: LayerWorker, tmp_path: Path, size: int, grown: int
 ) -> None:
     """Sizes in MiB: within a group, by groups, from a group cut short, by blocks of descriptors."""
@@ -345,7 +343,7 @@ def _size_in_kernel(volume: Path) -> int:
         return state.f_blocks * state.f_frsize
 
 
-async def test_a_file_system_that_cannot_grow_so_far_says_how_far(
+async def test_growing_beyond_the_limit_reports_the_limit(
     worker: LayerWorker, tmp_path: Path
 ) -> None:
     volume = tmp_path / "volume"

@@ -81,7 +81,7 @@ def _squashed(node: Node) -> Node:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_users_directory_is_the_same_but_for_what_only_root_can(name: str, tmp_path: Path) -> None:
+def test_users_directory_differs_only_in_privileged_metadata(name: str, tmp_path: Path) -> None:
     layers = IMAGES[name]
     layout = write_layout(tmp_path / "layout", {"test": image(map(gzipped, layers))})
     expected = {
@@ -127,7 +127,7 @@ def test_users_directory_can_have_directories_that_he_may_not_enter() -> None:
     assert found[b"closed"].mtime == found[b"closed/file"].mtime
 
 
-def test_a_user_can_remove_what_he_may_not_write() -> None:
+def test_user_can_remove_inaccessible_directories() -> None:
     closed = [directory("a", mode=0), file("a/f"), directory("a/b", mode=0o555), file("a/b/f")]
     with users_directory() as place:
         build_as_user(place / "root", [layer(directory(".", mode=0o500), *closed)])
@@ -223,7 +223,7 @@ async def test_hostile_layers_stay_inside(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", _HOSTILE_AND_SENSELESS)
-async def test_links_to_what_is_not_in_the_image_are_refused(name: str, tmp_path: Path) -> None:
+async def test_links_to_targets_outside_the_image_are_refused(name: str, tmp_path: Path) -> None:
     with _victim() as host, pytest.raises(MalformedLayer):
         await build_directory(tmp_path / "root", _HOSTILE_AND_SENSELESS[name](host))
     with _victim() as host, users_directory() as place, pytest.raises(MalformedLayer):

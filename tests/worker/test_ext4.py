@@ -109,7 +109,7 @@ async def test_everything_deleted_leaves_nothing(worker: LayerWorker, tmp_path: 
     assert _debugfs(used, "ls -p /").split() == _debugfs(empty, "ls -p /").split()
 
 
-async def test_what_stays_as_it_is_is_not_written(worker: LayerWorker, tmp_path: Path) -> None:
+async def test_unchanged_blocks_are_not_written(worker: LayerWorker, tmp_path: Path) -> None:
     """An overlay has what a layer changes, and not every bitmap of the file system."""
     base, overlay = tmp_path / "base", tmp_path / "overlay"
     await build_volume(worker, base, [_layer(directory("d"))], size=8 * 1024**3)
@@ -153,7 +153,9 @@ async def test_replacing_a_directorys_attributes_leaks_nothing(
     assert _free(one) == _free(other)
 
 
-async def test_how_the_content_arrives_leaves_no_trace(worker: LayerWorker, tmp_path: Path) -> None:
+async def test_volume_does_not_depend_on_chunking_of_content(
+    worker: LayerWorker, tmp_path: Path
+) -> None:
     """A file that is in memory in one piece goes there in one call, another one in many."""
     whole, in_pieces = tmp_path / "whole", tmp_path / "pieces"
     sizes = (0, 1, 4095, 4096, 4097, 8192, 100_000, 2_000_000, 3, 20_000)

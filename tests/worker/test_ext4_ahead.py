@@ -71,7 +71,7 @@ async def test_expected_paths_need_no_further_request(volume: Path, spelling: st
         assert all(found(filesystem, path) for path in _PATHS)
 
 
-async def test_what_is_not_expected_does(volume: Path) -> None:
+async def test_unexpected_path_is_not_read_ahead(volume: Path) -> None:
     async with opened(volume) as (filesystem, connection):
         filesystem.expect([path for path in _PATHS if path.count(b"/39/") == 0])
         connection.shutdown(socket.SHUT_RDWR)
@@ -80,7 +80,7 @@ async def test_what_is_not_expected_does(volume: Path) -> None:
             found(filesystem, _LAST)
 
 
-async def test_a_whiteout_stands_for_what_it_hides(volume: Path) -> None:
+async def test_whiteout_reads_ahead_the_path_it_hides(volume: Path) -> None:
     head, _, name = _LAST.rpartition(b"/")
     async with opened(volume) as (filesystem, connection):
         filesystem.expect([path_in_question(head + b"/.wh." + name)])

@@ -80,7 +80,7 @@ _SHAPES = {
 
 
 @pytest.mark.parametrize("shape", _SHAPES)
-async def test_what_is_written_is_read(shape: str, tmp_path: Path) -> None:
+async def test_written_names_can_be_read(shape: str, tmp_path: Path) -> None:
     names, blocks = _SHAPES[shape]
     volume = tmp_path / "volume"
 

@@ -117,7 +117,7 @@ async def test_a_file_system_larger_than_its_volume_is_refused(tmp_path: Path) -
         await _use(volume, lambda _: None)
 
 
-async def test_what_is_no_ext4_is_refused(tmp_path: Path) -> None:
+async def test_volume_without_ext4_is_refused(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.write_bytes(os.urandom(SIZE))
     with pytest.raises(Ext4Error, match="magic number"):
@@ -203,7 +203,7 @@ def _remove(filesystem: EditableExt4) -> object:
 
 
 @pytest.mark.parametrize("use", [_names, _target, _content, _remove])
-async def test_an_inode_of_another_type_than_its_entry_says_is_an_error(
+async def test_inode_type_that_differs_from_entry_is_an_error(
     volume: Path, use: Callable[[EditableExt4], object]
 ) -> None:
     def see(filesystem: EditableExt4) -> None:
@@ -214,7 +214,7 @@ async def test_an_inode_of_another_type_than_its_entry_says_is_an_error(
     await _use(volume, see)
 
 
-async def test_a_number_that_is_no_inode_is_an_error(volume: Path) -> None:
+async def test_invalid_inode_number_is_an_error(volume: Path) -> None:
     def see(filesystem: EditableExt4) -> None:
         for number in (0, 2**20, 2**32 - 1):
             with pytest.raises(Ext4Error):
@@ -234,7 +234,7 @@ async def test_removing_a_directory_that_is_in_itself_ends(volume: Path) -> None
     await _use(volume, remove)
 
 
-async def test_hiding_what_is_below_a_directory_that_is_in_itself_ends(volume: Path) -> None:
+async def test_hiding_content_of_a_directory_cycle_ends(volume: Path) -> None:
     """An archive that has something in a directory, and a whiteout of it."""
     parts = [entry("directory/loop/new", b"1"), entry(".wh.directory")]
     content = layer(raw=archive(*parts), compression="none")

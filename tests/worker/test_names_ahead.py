@@ -71,7 +71,7 @@ def test_an_extended_header_is_passed_over() -> None:
     assert names == [long.encode(), b"m" * 300, b"after"]
 
 
-def test_they_end_with_what_is_in_memory() -> None:
+def test_names_ahead_end_with_data_in_memory() -> None:
     paths = [f"file-{number}" for number in range(_MANY)]
     ahead, names = both(archive(*(entry(path) for path in paths)), "gzip")
     assert 100 < len(ahead) < _MANY
@@ -89,7 +89,7 @@ def test_a_large_file_ends_them() -> None:
 @pytest.mark.parametrize(
     "wrong", [b"x" * BLOCK, bytes(BLOCK), header("x")[:100], b"", header("x", checksum=b"1")]
 )
-def test_what_is_wrong_ends_them(wrong: bytes) -> None:
+def test_malformed_header_ends_names_ahead(wrong: bytes) -> None:
     with reading(entry("right", b"data") + wrong) as content:
         assert content.names_ahead() == [b"right"]
 

@@ -94,7 +94,7 @@ async def test_another_volume_is_opened(
     assert set(tree_of(one)) >= {b"one", b"new"}
 
 
-async def test_what_a_refused_layer_left_is_forgotten(worker: LayerWorker, tmp_path: Path) -> None:
+async def test_state_of_a_refused_layer_is_discarded(worker: LayerWorker, tmp_path: Path) -> None:
     one, two = await _two_volumes(worker, tmp_path)
     wrong = _layer(entry("half", b"1"), hardlink("hard", "nowhere"))
     with pytest.raises(MalformedLayer):

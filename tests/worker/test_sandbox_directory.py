@@ -140,7 +140,7 @@ def test_nothing_outside_can_be_reached(place: Path, how: str, root: bool) -> No
 
 
 @pytest.mark.parametrize(("how", "root"), _WAYS)
-def test_what_is_inside_can_be_made(place: Path, how: str, root: bool) -> None:
+def test_permitted_operations_work_inside(place: Path, how: str, root: bool) -> None:
     outcomes = _outcomes(place, how, _ALLOWED, root=root)
     assert {*outcomes.values()} == {"worked"}, outcomes
 
