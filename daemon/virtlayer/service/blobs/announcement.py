@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Announces to a worker how much of a blob it can read, while the rest is downloaded.
 
-The worker gets one end of a socket. Each packet says how many bytes there are, in eight of them,
-little-endian. After the last packet there is no more to read, be it that the blob is complete or
-that it will never be: the worker need not know which.
+The worker gets one end of a socket. Each packet contains the number of readable bytes as an 8-byte
+little-endian integer. After the last packet, the blob is complete or its download has failed; the
+worker does not need to know which.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ async def _announce(blob: GrowingBlob, worker: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     told = 0
     try:
-        # The download's error is raised elsewhere; a worker that has ended says why.
+        # The download's error is raised elsewhere; a worker that has ended reports its own.
         with contextlib.suppress(VirtlayerError, BrokenPipeError):
             while (size := await blob.readable(told)) > told:
                 await loop.sock_sendall(worker, size.to_bytes(8, "little"))

@@ -30,8 +30,8 @@ class Claim:
 
     Attributes:
         pool: The pool.
-        connection: To the keeper that knows the claim.
-        number: What it is called there.
+        connection: The connection to the keeper that holds the claim.
+        number: The number of the claim in the keeper.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class PoolLock:
 
     Attributes:
         pool: The pool.
-        connection: To the keeper that knows the lock.
-        number: What it is called there.
+        connection: The connection to the keeper that holds the lock.
+        number: The number of the lock in the keeper.
         claimed: The names of the volumes that running jobs on any host have claimed.
     """
 
@@ -103,15 +103,15 @@ class Claims:
 
     @contextlib.asynccontextmanager
     async def claimed(self, pool: Pool, names: Iterable[str]) -> AsyncIterator[Claim]:
-        """Protect volumes of these names, which may not exist yet, as long as the context lasts.
+        """Claim volumes by name, which may not exist yet, as long as the context lasts.
 
         Args:
             pool: The pool.
-            names: The volumes.
+            names: The names of the volumes.
 
         Raises:
             InUse: A deletion or another process has the pool's lock for too long.
-            PoolUnsupported: There can be no claims in the pool.
+            PoolUnsupported: The pool does not support claims.
             VirtlayerError: The pool cannot be used.
         """
         request = ClaimVolumes(pool.uuid, None, tuple(set(names)), ())
@@ -127,7 +127,7 @@ class Claims:
 
         Raises:
             InUse: Another process has the lock for too long, or a claim cannot be read.
-            PoolUnsupported: There can be no lock in the pool.
+            PoolUnsupported: The pool does not support locks.
             VirtlayerError: The pool cannot be used.
         """
         request = calls.KnownPool(pool.uuid)
@@ -141,14 +141,14 @@ class Claims:
     async def _held[Q, R](
         self, pool: Pool, call: calls.Call[Q, R], request: Q, number_of: Callable[[R], int]
     ) -> AsyncIterator[tuple[KeeperConnection, R]]:
-        """Hold the object of a message until the context ends, with its number and descriptors."""
+        """Hold the object that a call creates in the keeper until the context ends."""
         connection = await self._link.connection()
         numbers: list[int] = []
         with contextlib.ExitStack() as descriptors:
 
             async def ask() -> R:
                 reply, received = await connection.ask_with(call, request, ())
-                # Also if the waiting task was cancelled: then it is released at once.
+                # This also runs if the waiting task was cancelled; the object is then released.
                 numbers.append(number_of(reply))
                 for descriptor in received:
                     descriptors.callback(os.close, descriptor)
@@ -192,7 +192,7 @@ async def until_unlocked[T](
             libvirt, which may be busy for long, and whose reply gives nothing to release.
 
     Raises:
-        InUse: Another process has it for too long.
+        InUse: Another process has the lock for too long.
         VirtlayerError: The keeper replies with an error.
     """
     clock = asyncio.get_running_loop().time

@@ -26,13 +26,13 @@ class Deletion:
 
 
 class Pools:
-    """The storage pools that libvirt has."""
+    """The storage pools of libvirt."""
 
     def __init__(self, link: KeeperLink) -> None:
         self._link = link
 
     async def keeper_is_root(self) -> bool:
-        """Whether the keeper may give files to other users."""
+        """Return whether the keeper may change the owner of files."""
         return (await self._link.ask(calls.HELLO, calls.Nothing())).root
 
     async def states(self) -> tuple[PoolState, ...]:
@@ -54,7 +54,7 @@ class Pools:
         return (await self.volumes(pool, [name])).get(name)
 
     async def volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
-        """Look up volumes by their names; missing volumes are left out.
+        """Look up volumes by their names; missing volumes are omitted.
 
         If libvirt's list and the directory disagree about one of them, because another program has
         created or deleted a file, the pool is refreshed first.
@@ -133,8 +133,8 @@ class Pools:
         Their records are deleted with them.
 
         Args:
-            lock: Of their pool.
-            layers: Their names, those on top first.
+            lock: The lock of the pool.
+            layers: The names of the layers, overlays before their backing layers.
         """
         pool = lock.pool
         names = tuple(layers)
@@ -142,7 +142,7 @@ class Pools:
             request = calls.Delete(pool.uuid, lock.number, names)
             done = await lock.connection.ask(calls.DELETE, request)
         except PoolUnavailable as error:
-            # The keeper ended meanwhile: the pool shows which volumes were deleted.
+            # The keeper has ended; the pool shows which volumes were deleted.
             left = await self.inodes(pool, names)
             return Deletion(tuple(name for name in names if name not in left), error)
         reason = keeper_error(done.error, done.text) if done.error else None

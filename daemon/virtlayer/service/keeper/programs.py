@@ -24,32 +24,32 @@ class Program(Protocol):
     pid: int
 
     async def wait(self) -> int:
-        """Wait for its end; its exit status, negative for a signal.
+        """Wait until the program exits; return its exit status, negative for a signal.
 
         Raises:
-            PoolUnavailable: It was killed because its keeper has ended.
+            PoolUnavailable: The program was killed because its keeper has ended.
         """
 
     async def check(self) -> None:
-        """Wait for its end; raise ProgramFailed if it did not exit with 0."""
+        """Wait until the program exits; raise ProgramFailed if the status is not 0."""
 
     def failure(self) -> ProgramFailed:
-        """What to raise about it when it has ended."""
+        """Return the error for a program that has exited."""
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to the program."""
 
     async def kill(self) -> None:
-        """End it now."""
+        """Kill the program."""
 
 
 class Programs(Protocol):
-    """What runs programs for as long as a context lasts."""
+    """A runner of programs, each for as long as a context lasts."""
 
     def running(
         self, request: StartProgram, descriptors: Sequence[int]
     ) -> AbstractAsyncContextManager[Program]:
-        """Run a program; its descriptors stay the caller's."""
+        """Run a program; the caller closes the descriptors."""
 
 
 class KeptProgram:
@@ -67,10 +67,10 @@ class KeptProgram:
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def wait(self) -> int:
-        """Wait for its end; its exit status, negative for a signal.
+        """Wait until the program exits; return its exit status, negative for a signal.
 
         Raises:
-            PoolUnavailable: It was killed because its keeper has ended.
+            PoolUnavailable: The program was killed because its keeper has ended.
         """
         if self._lost is not None:
             raise self._lost
@@ -84,27 +84,27 @@ class KeptProgram:
         return self._ended.status
 
     async def check(self) -> None:
-        """Wait for its end.
+        """Wait until the program exits.
 
         Raises:
-            ProgramFailed: It did not exit with 0.
+            ProgramFailed: The exit status is not 0.
         """
         if await self.wait() != 0:
             raise self.failure()
 
     def failure(self) -> ProgramFailed:
-        """What to raise about it when it has ended."""
+        """Return the error for a program that has exited."""
         ended = self._ended or Ended(0, "")
         return ProgramFailed(self.name, ended.status, ended.stderr)
 
     def terminate(self) -> None:
-        """Ask it to end; nothing happens if it has."""
+        """Ask the program to terminate; do nothing if it has already exited."""
         task = asyncio.create_task(self._terminate(), name=f"end of {self.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def kill(self) -> None:
-        """End it and its children now."""
+        """Kill the program and its children."""
         for task in tuple(self._tasks):
             await settled(task)
         if self._pidfd < 0:
@@ -125,7 +125,7 @@ class KeptProgram:
             await self._connection.ask(calls.END_PROGRAM, request)
 
     async def _gone(self, error: PoolUnavailable) -> None:
-        """The keeper has ended, and the kernel kills the program: wait for that."""
+        """Wait until the kernel has killed the program, because the keeper has ended."""
         self._lost = error
         if self._dying is None:
             self._dying = asyncio.create_task(_until_dead(self._pidfd), name=f"end of {self.name}")
@@ -143,10 +143,10 @@ async def _until_dead(pidfd: int) -> None:
 
 
 class KeeperPrograms:
-    """Has programs run that need no staging directory.
+    """Runs programs that need no staging directory.
 
     Args:
-        link: The way to the keeper.
+        link: The link to the keeper.
     """
 
     def __init__(self, link: KeeperLink) -> None:
@@ -165,12 +165,12 @@ class KeeperPrograms:
 async def running_on(
     connection: KeeperConnection, request: StartProgram, descriptors: Sequence[int]
 ) -> AsyncIterator[Program]:
-    """Run a program for as long as the context lasts; on leaving, it is dead.
+    """Run a program for as long as the context lasts; it has ended on exit.
 
     Args:
-        connection: Of the keeper that runs it.
-        request: Which.
-        descriptors: What it gets; they stay the caller's.
+        connection: The connection to the keeper that runs the program.
+        request: The program and its settings.
+        descriptors: The descriptors for the program; the caller closes them.
 
     Raises:
         PoolUnavailable: The keeper has ended.
@@ -188,7 +188,7 @@ async def running_on(
     try:
         yield program
     finally:
-        # A second cancellation must not leave the program behind.
+        # A second cancellation must not leave the program running.
         await asyncio.shield(asyncio.ensure_future(program.kill()))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How the keeper is reached: in the system by its socket, in a session as a child."""
+"""Connects to the keeper: by a socket in the system service, as a child in a session."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from virtlayer.programs import Confinement, running
 from virtlayer.service.keeper.connection import Connect
 
 SYSTEM_SOCKET = Path("/run/virtlayer-keeper/socket")
-"""Where systemd listens for the keeper (virtlayer-keeper.socket)."""
+"""The socket of the keeper, where systemd listens (virtlayer-keeper.socket)."""
 
 
 def system_keeper(path: Path = SYSTEM_SOCKET) -> Connect:
-    """Reach the keeper of the system, which systemd starts."""
+    """Connect to the system keeper, which systemd starts."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[socket.socket]:
@@ -54,7 +54,7 @@ def own_keeper(uri: str, config: Path) -> Connect:
                 stdin=theirs.fileno(),
                 stderr=None,
                 bare=True,
-                # A libvirtd that it starts lives on, with machines in it: it must be as any other.
+                # A libvirtd that it starts keeps running, so it needs the normal settings.
                 env=os.environ,
                 confinement=Confinement.NONE,
             ) as program:

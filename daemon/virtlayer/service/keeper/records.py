@@ -25,15 +25,15 @@ from virtlayer.service.keeper.claims import Claim, PoolLock, until_unlocked
 from virtlayer.service.keeper.connection import KeeperLink
 
 _FILES_AT_A_TIME = 4096
-"""More names would make a request that is too long."""
+"""The maximum of names in a request; more would make it too long."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
 class RecordChanged(Exception):
-    """Another process has changed the record meanwhile: read it, and try again.
+    """Another process has changed the record; the caller must read it and try again.
 
     Attributes:
-        stamp: That of the record that there is now; None if there is none.
+        stamp: The stamp of the present record; None if there is none.
     """
 
     def __init__(self, stamp: Stamp | None) -> None:
@@ -43,12 +43,12 @@ class RecordChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """A record as it was found.
+    """A record as it was read.
 
     Attributes:
-        stamp: That of the file.
-        content: What is in it, which is untrusted; None if it could not be read.
-        problem: Why not, as a part of a sentence; "" if it could.
+        stamp: The stamp of the file.
+        content: The untrusted content of the file; None if it could not be read.
+        problem: The reason why it could not be read, as a part of a sentence; "" if it could.
     """
 
     stamp: Stamp
@@ -60,7 +60,7 @@ class Records:
     """The records of every pool.
 
     Args:
-        link: The way to the keeper.
+        link: The link to the keeper.
     """
 
     def __init__(self, link: KeeperLink) -> None:
@@ -71,12 +71,12 @@ class Records:
 
         Args:
             pool: The pool.
-            since: The stamp of an earlier list: if nothing came, went or was replaced since then,
-                the answer says so and lists nothing. A record that was edited in place is noticed
-                only without it.
+            since: The stamp of an earlier list. If no file was added, removed or replaced since
+                then, the reply says so and lists nothing. A record that was edited in place is
+                detected only without this stamp.
 
         Raises:
-            PoolUnsupported: ``.virtlayer`` in the pool is something else.
+            PoolUnsupported: ``.virtlayer`` in the pool is not a directory for records.
             VirtlayerError: The pool cannot be used.
         """
         return await self._link.ask(calls.LIST_RECORDS, ListRecords(pool.uuid, since))
@@ -89,7 +89,7 @@ class Records:
             files: The names of their files.
 
         Returns:
-            The records by the names of their files; those that no longer exist are left out.
+            The records by file name; files that no longer exist are omitted.
 
         Raises:
             VirtlayerError: The pool cannot be used.
@@ -120,21 +120,21 @@ class Records:
         expected: Stamp | None,
         holder: Claim | PoolLock,
     ) -> Stamp | None:
-        """Write or delete a record, for good when this returns.
+        """Write or delete a record; the change is on disk when this returns.
 
         Args:
             pool: The pool.
-            kind: What the record is about.
-            name: The name of that.
-            content: What is to be in it; None to delete it.
-            expected: The stamp of the record that there must be; None if there must be none.
+            kind: The kind of the object that the record describes.
+            name: The name of the object.
+            content: The new content; None to delete the record.
+            expected: The stamp that the present record must have; None if there must be none.
             holder: A claim or the lock of the pool.
 
         Returns:
             The stamp of the new record; None if there is none.
 
         Raises:
-            RecordChanged: There is another record than the expected one.
+            RecordChanged: The present record is not the expected one.
             InUse: Another process has the pool's lock for too long.
             NoSpace: The pool is full.
             VirtlayerError: The pool cannot be used.
@@ -154,10 +154,10 @@ class Records:
 
 @contextlib.contextmanager
 def sealed(content: bytes | None) -> Iterator[tuple[int, ...]]:
-    """Provide a content for the keeper: the descriptor of a sealed memory file, or none.
+    """Provide content for the keeper in a sealed memory file; no descriptor for None.
 
     Raises:
-        Internal: It is larger than a record may be.
+        Internal: The content exceeds the size limit of records.
     """
     if content is None:
         yield ()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Staging directories, and how volumes get into pools; see ``keeper.answers.staging``.
+"""Staging directories, and the placement of volumes in pools; see ``keeper.answers.staging``.
 
-The service never sees such a directory, which belongs to the claim of a job.
+The service never accesses a staging directory, which belongs to the claim of a job.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ class Staging:
     """A directory where the unfinished volumes of a job are written.
 
     Attributes:
-        pool: The pool that they are for.
-        direct: Whether files in it can be written past the page cache.
+        pool: The pool for the volumes.
+        direct: Whether files in the directory support direct I/O.
         runtime: A directory of the service, for sockets that programs in the directory serve.
     """
 
@@ -53,34 +53,34 @@ class Staging:
         return running_on(self._connection, here, descriptors)
 
     async def create_overlay(self, size: int, backing: str) -> Ended:
-        """Let qemu-img make an empty overlay, ``STAGED_OVERLAY``, and flush it if it was made.
+        """Run qemu-img to create an empty overlay, ``STAGED_OVERLAY``, and flush the overlay.
 
         A cancellation leaves the program running until the staging directory is removed.
 
         Args:
-            size: Its virtual size in bytes.
-            backing: The name of the layer that it is an overlay of; that is not opened.
+            size: The virtual size in bytes.
+            backing: The name of the backing layer, which is not opened.
 
         Returns:
-            How qemu-img ended.
+            The exit status and output of qemu-img.
 
         Raises:
-            VirtlayerError: As ``flush``.
+            VirtlayerError: See ``flush``.
         """
         request = calls.CreateOverlay(self._number, size, backing)
         return await self._connection.ask(calls.CREATE_OVERLAY, request)
 
     async def link(self, names: Sequence[str]) -> str:
-        """Let the programs in the directory find the layers of a chain.
+        """Make the layers of a chain accessible to the programs in the directory.
 
         Args:
             names: The layers, base first.
 
         Returns:
-            By which name they find the last one.
+            The name of the last layer in the directory.
 
         Raises:
-            VirtlayerError: The pool does not have the last one.
+            VirtlayerError: The pool does not have the last layer.
         """
         request = calls.Link(self._number, tuple(names))
         return (await self._connection.ask(calls.LINK, request)).name
@@ -95,27 +95,26 @@ class Staging:
             NoSpace: The pool is full.
             PoolUnsupported: The pool's directory cannot be written.
             PoolInactive: The pool's directory no longer exists.
-            Internal: The name stands for something else than a new file.
+            Internal: The name does not refer to a new file.
         """
         await self._connection.ask(calls.FLUSH, calls.Flush(self._number, file))
 
     async def place(
         self, file: str, name: str, *, record: bytes | None = None, build: str | None = None
     ) -> Placed:
-        """Give a flushed file or directory its name in the pool, for good when this returns.
+        """Move a flushed file or directory into the pool; it is on disk when this returns.
 
         Args:
             file: Its name in the directory.
-            name: The volume's name. If a volume of that name exists, it stays: layer volumes of one
-                name have one content.
-            record: What its record shall say. It is written before the volume has its name, and not
-                if there is a volume of that name, or a record of a layer of that name. None for no
-                record.
+            name: The volume's name. An existing volume of that name is kept, because layer volumes
+                of the same name have the same content.
+            record: The content of its record; None for no record. It is written before the volume
+                has its name. It is not written if a volume or a layer record of that name exists.
             build: The key of a layer that the claim builds until it is placed.
 
         Raises:
-            VolumeExists: A directory was to be placed, and something has the name.
-            VirtlayerError: As ``flush``.
+            VolumeExists: A directory was to be placed, but the name exists.
+            VirtlayerError: See ``flush``.
         """
         request = calls.Place(self._number, file, name, build)
 
@@ -129,19 +128,19 @@ class Staging:
     async def register_volume(
         self, placed: Placed, *, backing: str | None, formats: Collection[str] = _LAYER_FORMATS
     ) -> Volume:
-        """Let libvirt find a placed volume, and check that it sees what was made.
+        """Refresh libvirt's view of a placed volume, and check its format and backing volume.
 
-        A file that fails here is removed from the pool again. One whose job is cancelled here
-        stays: libvirt finds it with the next refresh.
+        A file that fails the check is removed from the pool. If the job is cancelled here, the
+        file is kept, and libvirt finds it with the next refresh.
 
         Args:
-            placed: What ``place`` returned.
-            backing: The name of the layer that the volume is an overlay of; None if of none.
-            formats: What libvirt may take it for.
+            placed: The result of ``place``.
+            backing: The name of the backing layer; None if there is none.
+            formats: The formats that libvirt may detect.
 
         Raises:
-            Libvirt: libvirt does not see the volume, or sees another format or backing store.
-            VolumeExists: Another file has the name, and is another thing.
+            Libvirt: libvirt does not list the volume, or detects another format or backing store.
+            VolumeExists: A different file has the name.
             PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
@@ -150,21 +149,21 @@ class Staging:
         return volume
 
     async def register_chain(self, chain: Mapping[Placed, str | None]) -> dict[str, Volume]:
-        """Let libvirt find the placed volumes of a chain, and check that it sees what was made.
+        """Refresh libvirt's view of the placed volumes of a chain, and check each of them.
 
-        The first one that it sees otherwise is removed from the pool again, with those that are
-        overlays of it. When libvirt cannot look, or does not see one, all stay: they are whole,
-        and the next refresh finds them.
+        The first volume that fails the check is removed from the pool, with its overlays. If
+        libvirt cannot refresh the pool, or does not list a volume, all volumes are kept: they are
+        complete, and the next refresh finds them.
 
         Args:
-            chain: What ``place`` returned, base first, and the name of the layer that each is an
-                overlay of; None if of none.
+            chain: The results of ``place``, base first, each with the name of its backing layer;
+                None if there is none.
 
         Returns:
             The volumes by their names.
 
         Raises:
-            VirtlayerError: As ``register_volume``.
+            VirtlayerError: See ``register_volume``.
         """
         links = tuple(calls.ChainLink(placed.name, backing) for placed, backing in chain.items())
         request = calls.RegisterChain(self.pool.uuid, links)
@@ -174,34 +173,34 @@ class Staging:
         return {volume.name: volume for volume in found.volumes}
 
     async def withdraw(self, placed: Placed) -> None:
-        """Remove a placed file again, if it is ours; with its record, if it is a layer.
+        """Remove a placed file, if this job created it; for a layer, also remove its record.
 
         Raises:
-            InUse: It is a layer, and something uses it, or another job counts on it.
-            VirtlayerError: libvirt cannot look at the pool.
+            InUse: It is a layer that is in use or claimed by another job.
+            VirtlayerError: libvirt cannot read the pool.
         """
         if placed.ours:
             request = calls.Withdraw(self.pool.uuid, placed.name)
             await until_unlocked(lambda: self._connection.ask(calls.WITHDRAW, request))
 
     def let_go(self) -> None:
-        """Say that nothing more is written: the directory is removed while the caller goes on.
+        """Begin to remove the directory without waiting; nothing more is written to it.
 
-        What the caller asks the keeper next is asked after that.
+        The keeper receives later requests of the caller after this one.
         """
         self._begin_removal(failed=False)
 
     async def remove(self, *, failed: bool) -> None:
-        """Remove the directory, unless that has begun, and wait until it is removed.
+        """Remove the directory, unless the removal has begun, and wait until it is removed.
 
         Args:
-            failed: Whether the job failed: libvirt looks at what it had finished.
+            failed: Whether the job failed; libvirt then refreshes the volumes that it finished.
         """
         await self._begin_removal(failed=failed)
 
     def _begin_removal(self, *, failed: bool) -> asyncio.Task[None]:
         if self._removing is None:
-            # Started at once: the request is sent before this returns.
+            # The task starts at once, so the request is sent before this returns.
             loop = asyncio.get_running_loop()
             self._removing = asyncio.Task(
                 self._remove(failed=failed), loop=loop, name="removal", eager_start=True
@@ -218,11 +217,11 @@ class Staging:
 async def staging_directory(
     claim: Claim, purpose: Purpose, runtime: Path
 ) -> AsyncIterator[Staging]:
-    """Have a directory made for the unfinished volumes of a job; it is removed on leaving.
+    """Create a directory for the unfinished volumes of a job; it is removed on exit.
 
     Args:
-        claim: That of the job, in the pool that the volumes are for.
-        purpose: What is made there.
+        claim: The claim of the job in the pool for the volumes.
+        purpose: The kind of the volumes.
         runtime: A directory for sockets that programs in the directory serve.
 
     Raises:

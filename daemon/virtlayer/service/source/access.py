@@ -2,8 +2,8 @@
 """The access to a source: credentials, certificates, TLS, and the descriptor of a local one.
 
 Credentials reach skopeo through an authfile (containers-auth.json(5)) with mode 0600 in a
-directory of its own, never on a command line or in an environment. There always is one: without
-it, skopeo would send the logins of the user that it runs as.
+directory of its own, never on a command line or in an environment. skopeo always gets an authfile,
+because it would otherwise send the logins of the user that it runs as.
 """
 
 import asyncio
@@ -23,38 +23,38 @@ from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.sizes import KIB, MIB, human_size
 
 type Certificates = Mapping[str, bytes]
-"""Certificates and keys by the names of their files."""
+"""Certificates and keys by file name."""
 
 _AUTHFILE_LIMIT = MIB
 _CERTIFICATES_LIMIT = 12
-"""A message of D-Bus carries 16 descriptors."""
+"""The limit of descriptors; a D-Bus message can carry 16."""
 _CERTIFICATE_LIMIT = 256 * KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach a source; ``repr()`` shows no secret.
+    """The settings for the access to a source; ``repr()`` shows no secret.
 
     Raises:
-        InvalidArgument: The values do not fit together.
+        InvalidArgument: The values contradict each other.
     """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     authfile: Path | None = None
-    """A file as ``skopeo login`` writes it."""
+    """The path of an authfile in the format of ``skopeo login``."""
     auth_fd: int | None = None
-    """A descriptor to read the content of such a file from; the caller closes it."""
+    """A descriptor to read the content of an authfile from; the caller closes it."""
     logins: Logins | None = field(default=None, repr=False)
-    """The content of such a file."""
+    """The content of an authfile."""
     tls_verify: bool = True
     """False: accept any certificate, and plain HTTP."""
     cert_dir: Path | None = None
     """A directory with CA certificates (``*.crt``) and client certificates (``*.cert, *.key``)."""
     cert_fds: Mapping[str, int] | None = None
-    """Descriptors of the files of such a directory; the caller closes them."""
+    """Descriptors of the files of a certificate directory; the caller closes them."""
     certificates: Certificates | None = field(default=None, repr=False)
-    """The files of such a directory."""
+    """The files of a certificate directory."""
     configured: bool = False
     """Whether these values are from the administrator of this host, not from a caller."""
     source_fd: int | None = None
@@ -105,7 +105,7 @@ class Access:
         """Return the logins, once the access is settled.
 
         Args:
-            registry: ``host[:port]``, which a user name and a password are for.
+            registry: ``host[:port]`` of the registry for the user name and password.
         """
         if self.username is not None and self.password is not None:
             return login_of(registry, self.username, self.password)
@@ -117,10 +117,10 @@ class Access:
         return replace(self, authfile=path) if anonymous else self
 
     async def settled(self, deadline: float) -> "Access":
-        """Read the secrets that come by descriptors, and the authfile.
+        """Read the secrets from the passed descriptors, and the authfile.
 
         Args:
-            deadline: From ``secrets_deadline``.
+            deadline: The result of ``secrets_deadline``.
 
         Returns:
             The access without these descriptors.
@@ -158,10 +158,10 @@ async def skopeo_flags(
         access: The caller's certificates; settled.
         logins: The logins that skopeo may send.
         reference: The source.
-        runtime: A directory in memory, below which a private authfile lives meanwhile.
+        runtime: A directory in memory, where a private authfile is created temporarily.
 
     Raises:
-        InvalidArgument: There is no such directory of certificates.
+        InvalidArgument: The directory of certificates does not exist.
     """
     async with contextlib.AsyncExitStack() as files:
         directory = await files.enter_async_context(scratch_directory(runtime))
@@ -214,7 +214,7 @@ def _write_private(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _content_of_file(path: Path, name: str) -> bytes:
-    """The content of a file of the administrator's, or of a session's own user."""
+    """Return the content of a file of the administrator or of the session's own user."""
     try:
         if not path.is_file():
             raise InvalidArgument(f"{name} does not exist or is not a regular file.")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Copies an archive that a caller passes by a descriptor, as a local source.
 
-It is copied, because the file must not change while skopeo reads it. A directory is rejected: its
-files would be read with the rights of the service. A descriptor of O_PATH needs no permission to
-read, and a caller's own mount namespace can put any directory of the host below it.
+The archive is copied, because it must not change while skopeo reads it. A directory is rejected,
+because its files would be read with the permissions of the service. An O_PATH descriptor needs no
+read permission, and a caller can mount any directory of the host below it in its own mount
+namespace.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from virtlayer.service.source.scratch import scratch_directory
 from virtlayer.sizes import human_size
 
 _SECONDS = 10
-"""Without progress."""
+"""The timeout without progress."""
 _DIRECTORIES = ("oci", "dir")
 """Transports whose images are directories."""
 
@@ -29,7 +30,7 @@ class ArchiveRoom:
     """The space for copies of callers' archives, and for files that skopeo makes of sources.
 
     Args:
-        limit: Bytes that all of this together may take.
+        limit: The most bytes that all copies and files together may use.
     """
 
     def __init__(self, limit: int) -> None:
@@ -39,7 +40,7 @@ class ArchiveRoom:
 
     @contextlib.contextmanager
     def share(self) -> Iterator["RoomShare"]:
-        """Room for one source; on leaving, it is free again."""
+        """Provide the space for one source; it is released on exit."""
         share = RoomShare(self)
         try:
             yield share
@@ -49,10 +50,10 @@ class ArchiveRoom:
                 self._taken -= share.taken
 
     def take(self, share: "RoomShare", length: int) -> None:
-        """Take more room.
+        """Reserve more space.
 
         Raises:
-            NoSpace: There is not enough.
+            NoSpace: There is not enough space.
         """
         with self._lock:
             if share.over or self._taken + length > self.limit:
@@ -65,7 +66,7 @@ class ArchiveRoom:
 
 
 class RoomShare:
-    """The room that one source has."""
+    """The space that one source uses."""
 
     def __init__(self, room: ArchiveRoom) -> None:
         self._room = room
@@ -76,17 +77,17 @@ class RoomShare:
 
     @property
     def limit(self) -> int:
-        """Bytes that a source can have at most."""
+        """The most bytes that a source can use."""
         return self._room.limit
 
     def unpack(self, size: int) -> None:
-        """Take room for what skopeo has made of the source; the largest size counts.
+        """Reserve space for the files that skopeo has made of the source; the largest size counts.
 
         Args:
-            size: Bytes that this has now.
+            size: The present size of the files in bytes.
 
         Raises:
-            NoSpace: There is not enough.
+            NoSpace: There is not enough space.
         """
         with self._lock:
             if size > self._unpacked:
@@ -94,10 +95,10 @@ class RoomShare:
                 self._unpacked = size
 
     def take(self, length: int) -> None:
-        """Take more room.
+        """Reserve more space.
 
         Raises:
-            NoSpace: There is not enough.
+            NoSpace: There is not enough space.
         """
         self._room.take(self, length)
 
@@ -109,17 +110,17 @@ async def copied(
     """Copy a caller's archive to where skopeo can open it; the copy is removed on leaving.
 
     Args:
-        reference: What the caller calls it, with the transport that it has.
-        descriptor: The archive; stays the caller's.
+        reference: The reference of the caller, with the transport of the archive.
+        descriptor: The archive; the caller closes it.
         scratch: A directory on disk, for the copy.
-        share: The room that the source has.
+        share: The space that the source uses.
 
     Yields:
-        What skopeo opens.
+        The reference that skopeo opens.
 
     Raises:
-        InvalidArgument: The descriptor cannot be read, or it gives nothing more.
-        NoSpace: There is no room for a copy.
+        InvalidArgument: The descriptor cannot be read, or provides no more data in time.
+        NoSpace: There is not enough space for a copy.
     """
     async with scratch_directory(scratch) as directory:
         path = directory / "archive"
@@ -129,7 +130,7 @@ async def copied(
 
 def _archive(reference: Reference, path: Path) -> Reference:
     if reference.transport in _DIRECTORIES:
-        # An archive of one image out of a layout: which one is for its sender to say.
+        # The archive contains one image of a layout, which the sender selects.
         return Reference("oci-archive", str(path), None, None)
     return replace(reference, repository=str(path))
 

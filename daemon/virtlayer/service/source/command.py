@@ -40,25 +40,25 @@ _OUTPUT_LIMIT = 8 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Skopeo:
-    """What every run of skopeo for one source has in common."""
+    """The settings that all skopeo commands for one source share."""
 
     reference: Reference
-    """What the caller calls the image."""
+    """The reference that the caller gave."""
     target: Reference
-    """What skopeo opens."""
+    """The reference that skopeo opens."""
     scratch: Path
-    """A directory of this source's own, for temporary files."""
+    """A directory for the temporary files of this source alone."""
     share: RoomShare
-    """The room that they have."""
+    """The disk space that the temporary files may use."""
     patience: float
     obtained: Obtained
     user: str | None
-    """Whose login it has for the registry; None for no login."""
+    """The owner of the login for the registry; None for no login."""
     policy: PolicyScope
     accepted: bool
     """Whether the image was accepted already, and this is a conversion of it."""
     launcher: tuple[str | Path, ...]
-    """What runs it; see ``running``."""
+    """The command that runs skopeo; see ``running``."""
     global_flags: tuple[str, ...]
     source_flags: tuple[str, ...]
 
@@ -67,7 +67,7 @@ class Skopeo:
         """Run a proxy.
 
         Args:
-            policy: Whether it asks policy.json.
+            policy: Whether the proxy checks policy.json.
         """
         policy = policy and not self.accepted
         flags = self.global_flags if policy else (*self.global_flags, "--insecure-policy")
@@ -83,13 +83,13 @@ class Skopeo:
             yield proxy
 
     async def raw_manifest(self, digest: str | None = None) -> bytes:
-        """The manifest, or index, that the reference leads to, as it is.
+        """Return the unchanged manifest or index that the reference refers to.
 
         Args:
-            digest: Of the manifest in a registry; None for what the reference says.
+            digest: The digest of the manifest in a registry; None for that of the reference.
 
         Raises:
-            VirtlayerError: skopeo's failure, in our words.
+            VirtlayerError: skopeo failed; see ``failure``.
         """
         command = ["skopeo", *self.global_flags, "inspect", "--raw", *self.source_flags]
         return await self._run(
@@ -99,17 +99,17 @@ class Skopeo:
         )
 
     async def manifest_digest(self, manifest: bytes) -> str:
-        """The digest of a manifest; Docker's schema 1 has its own rules for that."""
+        """Return the digest of a manifest; Docker's schema 1 has its own rules for digests."""
         path = self.scratch / "manifest"
         path.write_bytes(manifest)
         command: list[str | Path] = ["skopeo", "manifest-digest", path]
         return (await self._run(command, "digest")).decode(errors="replace").strip()
 
     async def copy_to_layout(self, digest: str) -> Reference:
-        """Copy the image to a layout among our temporary files, which makes OCI of anything.
+        """Copy the image to an OCI layout in the temporary files, which converts any format to OCI.
 
         Args:
-            digest: Of the manifest.
+            digest: The digest of the manifest.
         """
         layout = Reference("oci", str(self.scratch / "layout"), "converted", None)
         flags = [flag.replace("--", "--src-", 1) for flag in self.source_flags]
@@ -125,7 +125,7 @@ class Skopeo:
         return self.target if digest is None else self.target.pinned(digest)
 
     def unpacking(self, proxy: Proxy) -> Progress | None:
-        """What tells of the progress of a proxy that may have to unpack an archive first."""
+        """Return a progress counter for a proxy that may have to unpack an archive first."""
         return None if self.reference.local_path is None else proxy.bytes_moved
 
     @contextlib.asynccontextmanager
@@ -133,14 +133,14 @@ class Skopeo:
         """Give up when there is no progress.
 
         Args:
-            what: What is waited for, for the error.
-            progress: What tells of progress, where skopeo may unpack something; None where an
+            what: The awaited result, for the error message.
+            progress: A progress counter, where skopeo may unpack something; None where an
                 answer must come in time.
 
         Raises:
             NoSpace: There is no room for what skopeo unpacks.
-            RegistryUnavailable: The registry took longer than our patience.
-            ImageNotFound: The local source did.
+            RegistryUnavailable: The registry did not answer in time.
+            ImageNotFound: The local source did not answer in time.
         """
         try:
             async with contextlib.AsyncExitStack() as limits:
@@ -160,9 +160,9 @@ class Skopeo:
             ) from None
 
     def failure(self, text: str) -> VirtlayerError:
-        """What a message of skopeo means."""
+        """Return the error for an error message of skopeo."""
         if self.target.local_path is not None:
-            # A caller does not know our copy of an archive, and what skopeo unpacks.
+            # A caller does not know the copy of an archive, or the files that skopeo unpacks.
             text = text.replace(self.target.repository, self.reference.repository)
             text = text.replace(f"{self.scratch}/", "")
         return failure(self.reference, text, self.user)
@@ -191,10 +191,10 @@ class Skopeo:
 
 @dataclass(frozen=True, slots=True)
 class _HostConfiguration:
-    """What this host's configuration says about a source.
+    """The configuration of this host for a source.
 
     Attributes:
-        route: Where registries.conf may lead the reference.
+        route: The registries that registries.conf may select for the reference.
         policy: The scope of the signature policy.
         policy_files: The policy, and the keys that it names.
     """
@@ -207,7 +207,7 @@ class _HostConfiguration:
 def _host_configuration(
     reference: Reference, target: Reference, access: Access, policy: SignaturePolicy
 ) -> _HostConfiguration:
-    """Read the configuration; in a thread of its own, once, because each way to one takes time."""
+    """Read the configuration in one thread, because each switch to a thread takes time."""
     route = Route(frozenset(), insecure=False)
     if reference.domain is not None:
         if not access.has_certificates:
@@ -223,18 +223,18 @@ async def skopeo_for(
     platform: Platform | None,
     workspace: Workspace,
 ) -> AsyncIterator[Skopeo]:
-    """Prepare skopeo for one source; its authfile and temporary files go on leaving.
+    """Prepare skopeo for one source; its authfile and temporary files are deleted on exit.
 
     Args:
         reference: The source.
         access: How to reach it.
         platform: Which image of an index; None for this host's.
-        workspace: Where its files are.
+        workspace: The directories for its files.
 
     Raises:
-        InvalidArgument: Files or descriptors of ``access`` are not what they should be.
-        PolicyRejected: The signature policy cannot be used, or accepts unsigned images and must
-            not.
+        InvalidArgument: Files or descriptors of ``access`` are invalid.
+        PolicyRejected: The signature policy cannot be used, or accepts unsigned images although
+            signatures are required.
         RegistryUnavailable: Certificates of this host cannot be read.
     """
     access = await access.settled(secrets_deadline())

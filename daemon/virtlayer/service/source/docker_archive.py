@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The sizes of layers in an archive of ``docker save`` that skopeo does not know.
 
-Where images in one archive share a layer, it is a file of one of them and a symlink of the others.
+If images in one archive share a layer, one image has it as a file and the others as a symlink.
 skopeo 1.18 follows the symlink when the layer is read, but the manifest that it makes has the size
 of the symlink: 0.
 """
@@ -21,12 +21,12 @@ _EMPTY = digest_of(b"")
 
 
 async def with_measured_sizes(proxy: Proxy, manifest: Manifest, limit: int) -> Manifest:
-    """A manifest whose layers have the sizes that they have when they are read.
+    """Return the manifest with the sizes of the layers as they are read.
 
     Args:
-        proxy: Has the archive open; reads such layers once.
-        manifest: Of an image in it.
-        limit: Bytes after which a layer is read no further: a sparse file can have any length.
+        proxy: The proxy that has opened the archive; it reads such layers once.
+        manifest: The manifest of an image in the archive.
+        limit: The maximum of bytes read of a layer, because a sparse file can have any length.
 
     Raises:
         NoSpace: A layer is longer than the limit.
@@ -52,7 +52,7 @@ async def _measured(proxy: Proxy, digest: str, limit: int) -> int:
                         f"The layer {digest} is larger than {human_size(limit)} "
                         "(cache.archives-limit in virtlayerd.toml)."
                     )
-            # It complains about the size. The digest is compared when the blob is fetched.
+            # skopeo reports the wrong size. The digest is compared when the blob is fetched.
             with contextlib.suppress(ProxyFailed):
                 await finishing
     return size

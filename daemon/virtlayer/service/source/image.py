@@ -21,7 +21,7 @@ from virtlayer.sizes import MIB, human_size
 MANIFEST_LIMIT = 4 * MIB
 CONFIG_LIMIT = 8 * MIB
 _SIZE_LIMIT = 2**53
-"""The proxy's numbers are JavaScript's, and no blob is that large."""
+"""The proxy's numbers have JavaScript's range, and no blob is that large."""
 
 MANIFEST_TYPES = frozenset(
     {
@@ -66,12 +66,12 @@ _COMPRESSED_LAYER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: the blob, and what it unpacks to."""
+    """One layer: the blob and its uncompressed content."""
 
     digest: str
-    """Of the blob as it is served."""
+    """The digest of the blob as the source sends it."""
     size: int
-    """Of the blob, in bytes."""
+    """The size of the blob in bytes."""
     media_type: str
     diff_id: str
     """The digest of the uncompressed archive."""
@@ -79,7 +79,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says about a blob (descriptor.md)."""
+    """The description of a blob in a manifest (descriptor.md)."""
 
     media_type: str
     digest: str
@@ -94,12 +94,12 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     artifact_type: str = ""
-    """What it is the manifest of, if that is not an image with a file system."""
+    """The artifact type, if this is not the manifest of an image with a file system."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """An image config, as far as virtlayer looks into it."""
+    """The fields of an image config that virtlayer uses."""
 
     os: str
     architecture: str
@@ -115,16 +115,16 @@ class Image:
 
     reference: Reference
     digest: str
-    """Of the manifest (of the image's own one, where an index led to it)."""
+    """The digest of the image's own manifest, not of an index that refers to it."""
     image_id: str
     """The digest of the config."""
     platform: Platform
     config: ImageConfig
     layers: tuple[Layer, ...]
-    """Base first."""
+    """The layers, base first."""
     artifact_type: str = ""
-    """What it is, if it is not an image with a file system. Then it has no platform and no config,
-    and what its layers unpack to is unknown."""
+    """The artifact type, if it is not an image with a file system. Then it has no platform and no
+    config, and the uncompressed content of its layers is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +137,20 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What a reference leads to at first."""
+    """The index or manifest that a reference refers to."""
 
     digest: str
-    """Of the index, or of the manifest if there is no index."""
+    """The digest of the index, or of the manifest if there is no index."""
     entries: tuple[IndexEntry, ...]
-    """One a platform; none if the reference leads straight to an image."""
+    """One entry per platform; empty if the reference refers directly to an image."""
 
 
 def parse_manifest(content: bytes) -> Manifest:
     """Parse an OCI image manifest or a Docker schema 2 manifest.
 
     Raises:
-        MalformedLayer: It breaks its specification, or has layers that cannot be had or read
-            (foreign or encrypted ones).
+        MalformedLayer: It violates its specification, or has layers that cannot be downloaded or
+            read (foreign or encrypted layers).
     """
     table = _table(content, MANIFEST_LIMIT, "manifest")
     media_type = table.get("mediaType")
@@ -178,7 +178,7 @@ def parse_config(content: bytes) -> ImageConfig:
     """Parse an image config (config.md, or Docker's, which has the same keys).
 
     Raises:
-        MalformedLayer: It breaks its specification.
+        MalformedLayer: It violates its specification.
     """
     table = _table(content, CONFIG_LIMIT, "config")
     rootfs = table.get("rootfs")
@@ -202,10 +202,10 @@ def parse_config(content: bytes) -> ImageConfig:
 def parse_index(content: bytes) -> tuple[IndexEntry, ...] | None:
     """Parse an OCI index or a Docker manifest list; None if it is not one.
 
-    Entries without a platform, and those for ``unknown`` (attestations), are left out.
+    Entries without a platform and entries for ``unknown`` (attestations) are omitted.
 
     Raises:
-        MalformedLayer: It breaks its specification.
+        MalformedLayer: It violates its specification.
     """
     table = _table(content, MANIFEST_LIMIT, "manifest")
     media_type, manifests = table.get("mediaType"), table.get("manifests")
@@ -232,10 +232,10 @@ def is_schema_1(content: bytes) -> bool:
 
 
 def assemble(reference: Reference, digest: str, manifest: Manifest, config: ImageConfig) -> Image:
-    """Put an image together.
+    """Create an image from its manifest and config.
 
     Raises:
-        MalformedLayer: Manifest and config do not fit.
+        MalformedLayer: The manifest and the config do not match.
     """
     if len(manifest.layers) != len(config.diff_ids):
         raise MalformedLayer(
@@ -256,7 +256,7 @@ def assemble(reference: Reference, digest: str, manifest: Manifest, config: Imag
 
 
 def assemble_artifact(reference: Reference, digest: str, manifest: Manifest) -> Image:
-    """Put together what is known of an artifact."""
+    """Create an image from the manifest of an artifact."""
     return Image(
         reference=reference,
         digest=digest,
@@ -271,7 +271,7 @@ def assemble_artifact(reference: Reference, digest: str, manifest: Manifest) -> 
 
 
 def _artifact_type(table: Mapping[str, object], config: Descriptor) -> str:
-    """The type of an artifact (manifest.md, "Guidelines for Artifact Usage")."""
+    """Return the type of an artifact (manifest.md, "Guidelines for Artifact Usage")."""
     given = table.get("artifactType")
     return given if isinstance(given, str) and given else config.media_type
 

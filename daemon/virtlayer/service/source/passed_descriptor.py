@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reads a descriptor that a caller has passed, without ever blocking on the caller.
 
-A caller keeps copies of it, and can take O_NONBLOCK away, set SO_RCVLOWAT, read what poll(2) has
-announced, or hold a lock of the kernel's by a page fault that lasts. So a thread of its own reads,
-with calls that do not wait, and it can be told to stop. One that the kernel does not let return is
-left alone, with its own copy of the descriptor.
+A caller may keep copies of the descriptor. It can clear O_NONBLOCK, set SO_RCVLOWAT, read the data
+that poll(2) has reported, or hold a lock in the kernel by a long page fault. A separate thread
+therefore reads with non-blocking calls, and it can be stopped. A thread that is blocked in the
+kernel nevertheless is abandoned, with its own copy of the descriptor.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from virtlayer.sizes import KIB, human_size
 
 _SECONDS = 10
 _CHUNK = 64 * KIB
-"""What an ordinary pipe holds."""
+"""The default capacity of a pipe."""
 _NOTHING = contextlib.nullcontext()
 
 
@@ -40,13 +40,13 @@ async def content_of(descriptor: int, name: str, limit: int, deadline: float) ->
     """Read the whole content of a caller's descriptor.
 
     Args:
-        descriptor: A regular file, a pipe or a stream socket; stays the caller's.
-        name: What the caller calls it, for errors.
+        descriptor: A regular file, a pipe or a stream socket; the caller closes it.
+        name: The name that the caller knows it by, for errors.
         limit: The most bytes.
-        deadline: From ``secrets_deadline``.
+        deadline: The result of ``secrets_deadline``.
 
     Raises:
-        InvalidArgument: It cannot be read, does not end in time, or gives more than the limit.
+        InvalidArgument: It cannot be read, does not end in time, or exceeds the limit.
     """
     content = bytearray()
 
@@ -79,13 +79,13 @@ async def read_passed(
 
     Args:
         descriptor: A regular file, which is read from its beginning, a pipe or a stream socket.
-        take: Called in another thread with each piece; False if no more is wanted. After a
+        take: Called in another thread with each chunk; returns False to stop the reading. After a
             cancellation, it may be called once more.
-        needed: What ``take`` needs; closed after its last call.
+        needed: A context that ``take`` needs; closed after its last call.
 
     Raises:
-        Busy: Too many others are being read.
-        UnsuitableDescriptor: It is something else, or a file whose reads can block.
+        Busy: Too many other descriptors are being read.
+        UnsuitableDescriptor: It has another type, or is a file whose reads can block.
         OSError: It cannot be read, or ``take`` raises this.
     """
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
@@ -116,11 +116,11 @@ def _owned(stack: contextlib.ExitStack, descriptor: int) -> int:
 
 
 def _chunks(descriptor: int, stop: int) -> Iterator[bytes]:
-    """The content of a descriptor, piece by piece, until its end or until ``stop`` is closed."""
+    """Yield the content of a descriptor in chunks, until its end or until ``stop`` is closed."""
     mode = os.fstat(descriptor).st_mode
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     if flags & os.O_PATH or flags & os.O_ACCMODE == os.O_WRONLY:
-        # The end of a pipe that is written to would never become readable.
+        # The writing end of a pipe would never become readable.
         raise UnsuitableDescriptor("is not open for reading")
     if stat.S_ISREG(mode):
         yield from _chunks_of_file(descriptor, stop)
@@ -142,7 +142,7 @@ def _chunks_of_file(descriptor: int, stop: int) -> Iterator[bytes]:
 
 
 def _chunks_of_pipe(descriptor: int, stop: int) -> Iterator[bytes]:
-    # Unlike read(2), splice(2) can be told not to wait, whatever the flags of the pipe are.
+    # Unlike read(2), splice(2) has a flag not to wait that ignores the flags of the pipe.
     reading, writing = os.pipe()
     try:
         while _is_readable(descriptor, stop):
@@ -172,7 +172,7 @@ def _check_reads_end(descriptor: int) -> None:
     """Check that a file is on a local disk or in memory, so that reads always return.
 
     Raises:
-        UnsuitableDescriptor: It is another one, of FUSE or a network for instance.
+        UnsuitableDescriptor: It is on another file system, such as FUSE or a network one.
     """
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
@@ -184,7 +184,7 @@ def _check_reads_end(descriptor: int) -> None:
     else:
         return
     try:
-        # Files in memory know seals, if only the one that forbids further seals.
+        # Files in memory support seals, even if only the one that forbids further seals.
         fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
     except OSError:
         raise UnsuitableDescriptor(
@@ -193,7 +193,7 @@ def _check_reads_end(descriptor: int) -> None:
 
 
 def _is_readable(descriptor: int, stop: int) -> bool:
-    """Wait until there is something to read; False when the reading shall stop."""
+    """Wait until data can be read; return False if the reading must stop."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     poll.register(stop, select.POLLIN)

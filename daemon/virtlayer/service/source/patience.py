@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How long skopeo is waited for: as long as there is progress, but for a registry's small answers.
+"""Timeouts for skopeo.
 
-A registry must answer a small question in time. A local source can be an archive that skopeo
-unpacks first, which takes as long as it takes: then what skopeo reads and writes is progress.
+A registry must answer a small request in time. A local source can be an archive that skopeo
+unpacks first, which may take any time. Then each byte that skopeo reads or writes is progress.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ type Progress = Callable[[], int]
 """A number that changes when there is progress."""
 
 _LOOKS = 10
-"""How often there is a look at the progress before patience runs out."""
+"""The number of checks for progress within the timeout."""
 
 
 @contextlib.asynccontextmanager
 async def patiently(seconds: float, progress: Progress | None = None) -> AsyncIterator[None]:
-    """End what happens in the context when there is no progress.
+    """Cancel the body of the context when there is no progress.
 
     Args:
-        seconds: How long, since the beginning or since the last progress.
-        progress: What tells of progress; None if the beginning alone counts.
+        seconds: The timeout, since the start or since the last progress.
+        progress: A progress counter; None to count from the start only.
 
     Raises:
-        TimeoutError: There was none.
+        TimeoutError: There was no progress.
     """
     async with asyncio.timeout(seconds) as deadline:
         if progress is None:

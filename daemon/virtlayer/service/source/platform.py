@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Platforms, in the words that image indexes use (OCI image-index.md, "platform")."""
+"""Platforms, with the names that image indexes use (OCI image-index.md, "platform")."""
 
 import os
 import re
@@ -28,7 +28,7 @@ _OF_MACHINE = {
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image runs on; ``str()`` gives ``os/architecture[/variant]``."""
+    """The platform of an image; ``str()`` returns ``os/architecture[/variant]``."""
 
     os: str
     architecture: str
@@ -51,11 +51,11 @@ class Platform:
 
 
 NO_PLATFORM = Platform("", "")
-"""Of what is not for any platform, as far as is known: an artifact."""
+"""The platform of an artifact, which is not for any known platform."""
 
 
 def host_platform() -> Platform:
-    """The platform of this host."""
+    """Return the platform of this host."""
     machine = os.uname().machine
     architecture, variant = _OF_MACHINE.get(machine, (machine, None))
     return Platform("linux", architecture, variant)
@@ -67,7 +67,7 @@ def parse_platform(text: str) -> Platform:
     Machine names of the kernel are understood as well (``linux/x86_64`` is ``linux/amd64``).
 
     Raises:
-        InvalidArgument: The text has another form.
+        InvalidArgument: The text is not a valid platform.
     """
     parts = text.split("/")
     if len(parts) not in {2, 3} or not all(_PART.fullmatch(part) for part in parts):

@@ -25,8 +25,8 @@ class SignaturePolicy:
     """The policy of this host.
 
     Attributes:
-        file: A policy.json.
-        required: Whether images are refused for which it accepts unsigned ones.
+        file: The path of a policy.json.
+        required: Whether an image is refused if the policy accepts it unsigned.
     """
 
     file: Path
@@ -39,7 +39,7 @@ class PolicyScope:
 
     Attributes:
         name: ``TRANSPORT:SCOPE``, ``TRANSPORT:`` for the default of a transport, or ``default``.
-        accepts_unsigned: Whether they let unsigned images pass.
+        accepts_unsigned: Whether the requirements accept unsigned images.
     """
 
     name: str
@@ -51,12 +51,12 @@ def policy_scope(policy: SignaturePolicy, target: Reference, reference: Referenc
 
     Args:
         policy: The policy.
-        target: What skopeo opens.
-        reference: What the caller calls it, for errors.
+        target: The reference that skopeo opens.
+        reference: The reference of the caller, for errors.
 
     Raises:
-        PolicyRejected: The file cannot be read or has another format, or it accepts unsigned images
-            and must not.
+        PolicyRejected: The file cannot be read or is invalid, or it accepts unsigned images
+            although signatures are required.
     """
     scope = _scope(_parsed(policy.file), target, policy.file)
     if policy.required and scope.accepts_unsigned:
@@ -69,7 +69,7 @@ def policy_scope(policy: SignaturePolicy, target: Reference, reference: Referenc
 
 
 def policy_files(policy: SignaturePolicy) -> tuple[Path, ...]:
-    """The policy, and the keys and certificates that it names."""
+    """Return the policy, and the keys and certificates that it names."""
     try:
         named = _paths_in(_parsed(policy.file))
     except PolicyRejected:
@@ -105,23 +105,23 @@ def _checked(name: str, requirements: object, file: Path) -> PolicyScope:
     if not isinstance(requirements, list) or not requirements:
         raise _invalid(file)
     kinds = [one.get("type") if isinstance(one, dict) else None for one in requirements]
-    # All of the requirements must be met: one that wants a signature is enough.
+    # All requirements must be met, so one that requires a signature is sufficient.
     return PolicyScope(name=name, accepts_unsigned=all(kind == _ACCEPTS_ALL for kind in kinds))
 
 
 def _scopes_of(reference: Reference) -> Iterator[str]:
-    """The names of scopes that match, the most specific one first."""
+    """Yield the names of the matching scopes, the most specific one first."""
     if reference.domain is not None:
         yield from _scopes_in_registry(reference)
     elif reference.transport != "docker-archive":
-        # A symbolic link does not lead around a scope.
+        # A symbolic link must not bypass a scope.
         yield from _scopes_of_path(os.path.realpath(reference.repository))
     yield ""
 
 
 def _scopes_in_registry(reference: Reference) -> Iterator[str]:
     name = reference.repository
-    # What is opened has a tag or a digest; beside a digest, the tag does not count.
+    # The opened reference has a tag or a digest; with a digest, the tag is ignored.
     yield f"{name}@{reference.digest}" if reference.digest else f"{name}:{reference.tag}"
     yield name
     while "/" in name:

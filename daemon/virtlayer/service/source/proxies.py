@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Blobs on their way: the proxies of one source, and the streams that come from them.
+"""The proxies of one source, and the blob streams that they deliver.
 
-A proxy streams one blob at a time (see ``proxy``), so there are as many as blobs stream at the
-same time. The first one opens the reference; the others what ``open_further`` names. skopeo takes
-half of the time of a pull that finds nothing new only to start, so the first one can be started
-before it is known whether anything may be asked of it.
+A proxy streams one blob at a time (see ``proxy``), so each concurrent blob needs its own proxy.
+The first proxy opens the reference; the others open the reference given to ``open_further``. The
+start of skopeo takes half of the time of a pull that finds nothing new. The first proxy can
+therefore be started before it is known whether requests to it are permitted.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from virtlayer.service.source.skopeo_pipe import Receiver, SkopeoPipe
 from virtlayer.sizes import MIB
 
 STREAMS = 4
-"""Blobs that come from one registry at the same time."""
+"""Blobs that are downloaded from one registry at the same time."""
 _SMALL = 4 * MIB
 _PATIENCE = 0.05
-"""Seconds that a small blob waits for a proxy that others use, before a further one is started:
-that takes 25 ms and more of processor time, and a registry that is near gives the blob in 5 ms."""
+"""Seconds that a small blob waits for a proxy in use before another one is started. Starting one
+takes at least 25 ms of processor time, and a nearby registry sends the blob in 5 ms."""
 
 
 class BlobStream:
@@ -40,20 +40,20 @@ class BlobStream:
         self._verdict = verdict
         self._received = 0
         self.complete = False
-        """Whether everything came, and skopeo found the digest right."""
+        """Whether the blob is complete, and skopeo has verified the digest."""
 
         self.is_compared = True
-        """Whether skopeo's verdict on the digest is as good as our own."""
+        """Whether the verification of the digest by skopeo is sufficient."""
 
     async def receive(self, receiver: Receiver) -> int:
-        """Give the next bytes to a receiver, in a thread; the call ends when that does.
+        """Pass the next bytes to a receiver, in a thread; the call ends when the thread ends.
 
         Returns:
-            How many; 0 at the end, and only after a good verdict.
+            The number of bytes; 0 at the end, and only after the digest was verified.
 
         Raises:
-            DigestMismatch: The bytes are not the blob's.
-            RegistryUnavailable: The registry ended the transfer half-way, or sends nothing more.
+            DigestMismatch: The bytes do not match the digest of the blob.
+            RegistryUnavailable: The registry ended the transfer early, or sends no more data.
         """
         if self.complete:
             return 0
@@ -106,15 +106,15 @@ class Proxies:
         self._first = asyncio.create_task(self._started(), name="start of skopeo")
 
     def open_further(self, reference: Reference) -> None:
-        """What proxies open from now on: something that does not change, already accepted."""
+        """Set what further proxies open: an immutable reference that was already accepted."""
         self._next = reference
 
     @contextlib.asynccontextmanager
     async def one(self, patience: float = 0) -> AsyncIterator[Proxy]:
-        """Lend a proxy that has the image open; one that fails is ended.
+        """Provide a proxy that has opened the image; a proxy that fails is stopped.
 
         Args:
-            patience: Seconds that one which is in use is waited for, before another is started.
+            patience: Seconds to wait for a proxy that is in use before another one is started.
         """
         async with self._slots:
             proxy = await self._free(patience) or await self._open()
@@ -130,7 +130,7 @@ class Proxies:
 
     @contextlib.asynccontextmanager
     async def blob(self, layer: Layer) -> AsyncIterator[BlobStream]:
-        """Stream the blob of a layer; waits while as many as are allowed are on their way.
+        """Stream the blob of a layer; wait while the maximum of blobs are streaming.
 
         Raises:
             VirtlayerError: It cannot be downloaded; the class says why.
@@ -147,12 +147,12 @@ class Proxies:
                     yield BlobStream(skopeo, layer, pipe, verdict)
 
     def begin_close(self) -> None:
-        """End all proxies while the caller does something else; ``close`` waits for that."""
+        """Begin to stop all proxies without waiting; ``close`` waits until they have ended."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._end_all(), name="end of skopeo")
 
     async def close(self) -> None:
-        """End all proxies."""
+        """Stop all proxies, and wait until they have ended."""
         while self._closing is not None or self._first is not None or not self._idle.empty():
             self.begin_close()
             await self._closed()
@@ -208,15 +208,15 @@ class Proxies:
     async def _first_or_another(self) -> Proxy:
         if self._first is None:
             return await self._started()
-        # Who is cancelled in this moment leaves it where ``close`` finds it.
+        # If this task is cancelled at this moment, ``close`` still finds the proxy.
         proxy = await asyncio.shield(self._first)
         self._first = None
         return proxy
 
     async def _started(self) -> Proxy:
         async with contextlib.AsyncExitStack() as life:
-            # The policy was asked when the image was opened by its name. A rule about exact names
-            # would refuse the digest that stands for the very same image now.
+            # The policy was checked when the image was opened by its name. A rule for exact names
+            # would refuse the digest, although it identifies the same image.
             proxy = await life.enter_async_context(self.skopeo.proxy(policy=self._next is None))
             self._lives[proxy] = life.pop_all()
             return proxy

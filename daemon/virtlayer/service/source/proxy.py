@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A client for the protocol of ``skopeo experimental-image-proxy``.
 
-Requests and replies are JSON, one SOCK_SEQPACKET packet each; content comes through a pipe whose
-reading end arrives beside the reply (SCM_RIGHTS). The proxy serves one request at a time, and
-closes the writing end of a pipe only while it serves ``FinishPipe``, which waits for everything to
-be written: so ``FinishPipe`` is asked for while the pipe is read, and a proxy streams one blob at
-a time. That is also how the death of a registry half-way shows at once.
+Requests and replies are JSON, one SOCK_SEQPACKET packet each; content is sent through a pipe
+whose reading end is passed with the reply (SCM_RIGHTS). The proxy serves one request at a time. It
+closes the writing end of a pipe only while it serves ``FinishPipe``, which waits until all data is
+written. So ``FinishPipe`` is sent while the pipe is read, and a proxy streams one blob at a time.
+This also reports at once that a registry has ended a transfer early.
 
 The protocol is described in skopeo's cmd/skopeo/proxy.go; this client needs version 0.2.6, the
-first that asks policy.json.
+first that checks policy.json.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class ProxyFailed(Exception):
 
 
 class Proxy:
-    """One running proxy, initialized. It has one image at most, which it was asked to open.
+    """One running proxy, initialized. It opens one image at most.
 
     Requests from several tasks are served one after the other.
     """
@@ -58,11 +58,11 @@ class Proxy:
 
     @property
     def usable(self) -> bool:
-        """Whether requests and replies still match; not after one that was given up."""
+        """Whether requests and replies still match; False after a request was abandoned."""
         return not self._out_of_step
 
     async def initialize(self) -> object:
-        """Begin; the version of the protocol.
+        """Initialize the proxy, and return the version of the protocol.
 
         Raises:
             ProxyFailed: The proxy does not start.
@@ -70,7 +70,7 @@ class Proxy:
         return await self._value("Initialize")
 
     async def open_image(self, name: str) -> None:
-        """Open the image that all further requests are about.
+        """Open the image for all further requests.
 
         Args:
             name: A reference, as skopeo writes it.
@@ -81,10 +81,10 @@ class Proxy:
         self._image = await self._value("OpenImage", name)
 
     async def manifest(self, limit: int) -> tuple[object, bytes]:
-        """The digest of the manifest, and the manifest.
+        """Return the digest of the manifest and the manifest.
 
         Args:
-            limit: Bytes; a longer one is cut off one byte later, for the caller to see.
+            limit: The most bytes; a longer manifest is cut off after one more byte, as a mark.
 
         Raises:
             ProxyFailed: It cannot be read, or the proxy has ended.
@@ -92,7 +92,7 @@ class Proxy:
         return await self._content("GetManifest", self._image, limit=limit)
 
     async def small_blob(self, digest: str, size: int) -> bytes:
-        """A blob that fits into memory; a longer one is cut off one byte later.
+        """Return a blob that fits into memory; a longer one is cut off after one more byte.
 
         Raises:
             ProxyFailed: It cannot be read, or the proxy has ended.
@@ -101,11 +101,11 @@ class Proxy:
         return content
 
     async def blob(self, digest: str, size: int) -> SkopeoPipe:
-        """A pipe that a blob comes through.
+        """Return a pipe that delivers a blob.
 
         Args:
-            digest: Of the blob, with which the proxy compares it.
-            size: Of the blob, in bytes.
+            digest: The digest of the blob, which the proxy verifies.
+            size: The size of the blob in bytes.
 
         Raises:
             ProxyFailed: The registry does not have it, or the proxy has ended.
@@ -114,10 +114,10 @@ class Proxy:
         return pipe
 
     async def finish(self, pipe: SkopeoPipe) -> None:
-        """Wait until everything is in a pipe, which somebody has to read meanwhile.
+        """Wait until all data is written to a pipe, which must be read meanwhile.
 
         Raises:
-            ProxyFailed: Not everything came, or it was not what was asked for.
+            ProxyFailed: The data is incomplete, or does not match the digest.
         """
         await self._value("FinishPipe", pipe.number)
 
@@ -153,7 +153,7 @@ class Proxy:
         async with self._turn:
             if self._out_of_step:
                 raise ProxyFailed("an earlier request was abandoned")
-            # Until the reply is here, a cancellation leaves it to come at a wrong time.
+            # After a cancellation before the reply, the next request would receive that reply.
             self._out_of_step = True
             packet, descriptors = await self._exchange(
                 json.dumps({"method": method, "args": arguments}).encode()
@@ -201,7 +201,7 @@ async def started_proxy(
     Args:
         global_flags: Flags of skopeo itself, such as ``--override-arch=…``.
         source_flags: Flags of the command, such as ``--authfile=…``.
-        launcher: What runs it; see ``running``.
+        launcher: The command that runs it; see ``running``.
         temporary: A directory for temporary files.
 
     Raises:
@@ -232,7 +232,7 @@ def check_protocol(version: object) -> None:
     As in Semantic Versioning, a minor version of 0.x may break everything.
 
     Raises:
-        Internal: It is another one.
+        Internal: The version is not compatible.
     """
     match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:[-+].*)?", str(version))
     numbers = tuple(map(int, match.groups())) if match else ()
@@ -246,7 +246,7 @@ def check_protocol(version: object) -> None:
 
 @dataclass(slots=True)
 class _Reply:
-    """A reply; the context closes what nobody has taken of it."""
+    """A reply; the context closes its descriptors that were not taken."""
 
     value: object
     pipe_number: int
@@ -260,7 +260,7 @@ class _Reply:
 
 
 def _parsed(packet: bytes, descriptors: list[int]) -> _Reply:
-    """Parse a reply, which may be anything: whatever it is, no descriptor is forgotten.
+    """Parse an untrusted reply; its descriptors are closed even if it is invalid.
 
     Raises:
         ProxyFailed: The request was refused, or the reply is invalid.

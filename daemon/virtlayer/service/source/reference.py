@@ -25,8 +25,8 @@ _STORES = {
     "containers-storage": (("podman", "save", "--format", "oci-archive", "-o"), "oci-archive"),
     "docker-daemon": (("docker", "save", "-o"), "docker-archive"),
 }
-"""Stores of images that belong to a user of this host: the command that exports one, and the
-transport of the result."""
+"""Transports for image stores of a user of this host, with the command that exports an image and
+the transport of the result."""
 _WORKING = "docker://, " + ", ".join(f"{name}:" for name in LOCAL_TRANSPORTS)
 
 _LENGTH_LIMIT = 4096
@@ -50,9 +50,9 @@ _WITH_POSITIONS = ("oci", "docker-archive")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where an image is.
+    """The location of an image.
 
-    ``str()`` gives the canonical form, which parses to an equal reference.
+    ``str()`` returns the canonical form, which parses to an equal reference.
     """
 
     transport: str
@@ -60,9 +60,9 @@ class Reference:
     repository: str
     """``domain/path`` for ``docker``; otherwise an absolute path of this host."""
     tag: str | None
-    """The tag; for ``oci``, ``oci-archive`` and ``docker-archive`` what follows the path."""
+    """The tag; for ``oci``, ``oci-archive`` and ``docker-archive`` the text after the path."""
     digest: str | None
-    """``sha256:…``; it decides which image is meant, and the tag is only a name then."""
+    """``sha256:…``; it identifies the image, and the tag is then only a name."""
 
     def __str__(self) -> str:
         prefix = "docker://" if self.transport == "docker" else f"{self.transport}:"
@@ -72,7 +72,7 @@ class Reference:
 
     @property
     def skopeo_name(self) -> str:
-        """The form for skopeo, which refuses a tag beside a digest."""
+        """The form for skopeo, which refuses a tag together with a digest."""
         return str(replace(self, tag=None) if self.digest else self)
 
     @property
@@ -87,10 +87,10 @@ class Reference:
 
     @property
     def short_name(self) -> ImageName:
-        """A name for people, unique enough to be the default one in a pool: ``debian:12``.
+        """Return a readable name that can be the default name in a pool: ``debian:12``.
 
         Raises:
-            InvalidArgument: A path does not give a valid name.
+            InvalidArgument: No valid name can be derived from the path.
         """
         return parse_image_name(self._short_name)
 
@@ -106,18 +106,18 @@ class Reference:
         return f"{base}@{self.digest[:19]}" if self.digest else base
 
     def pinned(self, digest: str) -> "Reference":
-        """The same place, but exactly this digest; a local transport cannot be pinned."""
+        """Return the reference with exactly this digest; a local transport cannot be pinned."""
         return replace(self, digest=digest) if self.transport == "docker" else self
 
 
 def parse_reference(text: str) -> Reference:
     """Parse and normalise a reference.
 
-    Text without a transport means ``docker://``; also ``docker:///image`` and ``docker://image/``
-    are understood.
+    Text without a transport means ``docker://``. ``docker:///image`` and ``docker://image/`` are
+    also accepted.
 
     Raises:
-        InvalidReference: The text is no reference, or its transport does not work here.
+        InvalidReference: The text is not a valid reference, or its transport is not supported.
     """
     if len(text) > _LENGTH_LIMIT:
         raise InvalidReference(f"The image reference is too long: {len(text)} characters.")
@@ -140,7 +140,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def is_short_name(text: str) -> bool:
-    """Whether a reference has neither a transport nor a registry."""
+    """Return whether a reference has neither a transport nor a registry."""
     transport, colon, _ = text.partition(":")
     if "://" in text or text.startswith(("/", ".")):
         return False
@@ -153,7 +153,7 @@ def is_short_name(text: str) -> bool:
 def _registry_reference(text: str, rest: str) -> Reference:
     named, at, digest = rest.strip("/").partition("@")
     if at and not is_digest(digest):
-        # What is in front of the @ may be a password: it is not repeated.
+        # The text before the @ may be a password, so it is not repeated.
         raise InvalidReference(
             'The text after "@" in the image reference is not a sha256 or sha512 digest. Pass '
             "credentials with options, not in the reference."
@@ -197,7 +197,7 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 
 def _is_domain(component: str) -> bool:
-    """Whether the first component of a name is a registry."""
+    """Return whether the first component of a name is a registry."""
     return (
         "." in component
         or ":" in component
@@ -216,7 +216,7 @@ def _local_reference(text: str, transport: str, rest: str) -> Reference:
         raise InvalidReference(
             f"Invalid reference after the path in {_quoted(text)}. Example: {transport}:/path:tag."
         )
-    # normpath keeps two leading slashes, which POSIX lets mean something else.
+    # normpath keeps two leading slashes, which may have another meaning in POSIX.
     normal = "/" + os.path.normpath(path).lstrip("/")
     return Reference(transport, normal, tag or None, None)
 
@@ -234,8 +234,8 @@ def _is_local_tag(transport: str, tag: str) -> bool:
 
 
 def _export_advice(transport: str, rest: str) -> str:
-    """Why an image in a store of this host cannot be read, and the commands that export it."""
-    # Either transport may have options or an ID in front of the name.
+    """Explain why an image in a store of this host cannot be read, and how to export it."""
+    # Either transport may have options or an ID before the name.
     name = rest.rpartition("]")[2].removeprefix("@")
     base = PurePosixPath(name.partition("@")[0]).name or "image"
     archive = f"{base.partition(':')[0]}.tar"
@@ -248,7 +248,7 @@ def _export_advice(transport: str, rest: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Enough of the text to recognise it; nothing that may be a password."""
+    """Return enough of the text to recognise it, without a possible password."""
     if "@" in text:
         text = "...@" + text.rpartition("@")[2]
     shown = printable(text)

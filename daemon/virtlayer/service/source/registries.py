@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where containers-registries.conf(5) may lead a reference.
+"""The registries that containers-registries.conf(5) may select for a reference.
 
-skopeo alone decides what it asks. This says what it could ask at most: which registries, so that
-they get their logins, and whether one of them could do so without proof of its identity.
+skopeo alone selects the registries. This module finds all registries that it could contact, so that
+skopeo gets the logins for them. It also finds whether one of them could be contacted without a
+verified certificate.
 """
 
 import functools
@@ -19,19 +20,19 @@ _SYSTEM = (Path("/etc/containers"), Path("/usr/share/containers"))
 _FILE = "registries.conf"
 _DROP_INS = "registries.conf.d"
 _FILES_KEPT = 32
-"""Files whose content is kept until they change."""
+"""The number of files whose content is cached until they change."""
 
 type _Stamp = tuple[int, ...]
-"""What is different when a file was changed."""
+"""The attributes of a file that differ after a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a reference may lead.
+    """The registries that may be contacted for a reference.
 
     Attributes:
-        registries: ``host[:port]`` of each registry that may be asked.
-        insecure: Whether one of them may be reached without a verified certificate.
+        registries: ``host[:port]`` of each registry that may be contacted.
+        insecure: Whether one of them may be contacted without a verified certificate.
     """
 
     registries: frozenset[str]
@@ -39,17 +40,17 @@ class Route:
 
 
 def route_of(reference: Reference, directories: tuple[Path, ...] | None = None) -> Route:
-    """Find where a reference to a registry may lead.
+    """Find the registries that may be contacted for a reference.
 
     Args:
         reference: The image.
-        directories: Those with ``registries.conf`` and its drop-ins; None for skopeo's.
+        directories: The directories with ``registries.conf`` and its drop-ins; None for skopeo's.
     """
     assert reference.domain is not None, "a local source is not in a registry"
     registries, insecure = {reference.domain}, False
     for table in _tables(configuration_directories() if directories is None else directories):
         if table is None:
-            # skopeo reports what is wrong with the file. Until then, the worst is assumed.
+            # skopeo reports the error in the file. Until then, insecure access is assumed.
             insecure = True
             continue
         places = [table, *_dictionaries(table.get("mirror"))]
@@ -62,14 +63,14 @@ def route_of(reference: Reference, directories: tuple[Path, ...] | None = None) 
 
 
 def _applies(prefix: str, repository: str) -> bool:
-    """Whether a prefix covers a repository; any that does counts, not the longest alone."""
+    """Return whether a prefix covers a repository; not only the longest prefix counts."""
     if prefix.startswith("*."):
         return repository.partition("/")[0].partition(":")[0].endswith(prefix.partition("/")[0][1:])
     return repository == prefix or repository.startswith((f"{prefix}/", f"{prefix}:"))
 
 
 def _tables(directories: tuple[Path, ...]) -> Iterator[dict[str, Any] | None]:
-    """All ``[[registry]]`` tables; None for a file that cannot be understood."""
+    """Yield all ``[[registry]]`` tables; None for a file that cannot be parsed."""
     for directory in directories:
         for path in (directory / _FILE, *sorted((directory / _DROP_INS).glob("*.conf"))):
             document = document_of(path)
@@ -81,10 +82,10 @@ def _tables(directories: tuple[Path, ...]) -> Iterator[dict[str, Any] | None]:
 
 
 def document_of(path: Path) -> dict[str, Any] | None:
-    """What a file of registries.conf(5) contains; None if it cannot be understood.
+    """Return the content of a registries.conf(5) file; None if it cannot be parsed.
 
     Args:
-        path: The file; one that does not exist is empty.
+        path: The file; a missing file counts as empty.
     """
     try:
         return _parsed(path, _stamp(path.stat()))
@@ -96,7 +97,7 @@ def document_of(path: Path) -> dict[str, Any] | None:
 
 @functools.lru_cache(_FILES_KEPT)
 def _parsed(path: Path, _stamp: _Stamp) -> dict[str, Any]:
-    """The content of a file with this stamp; parsing Debian's files takes more than 1 ms."""
+    """Return the content of a file with this stamp; parsing Debian's files takes over 1 ms."""
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
@@ -105,7 +106,7 @@ def _stamp(info: os.stat_result) -> _Stamp:
 
 
 def _first_version(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The insecure registries of the file's first version, as tables of the second."""
+    """Yield the insecure registries of a version 1 file as tables of version 2."""
     match document:
         case {"registries": {"insecure": {"registries": list(insecure)}}}:
             for location in insecure:
@@ -119,6 +120,6 @@ def _dictionaries(value: object) -> list[dict[str, Any]]:
 
 
 def configuration_directories() -> tuple[Path, ...]:
-    """The directories with ``registries.conf`` that skopeo reads here."""
+    """Return the directories with ``registries.conf`` that skopeo reads on this host."""
     home = os.environ.get("HOME")
     return (*_SYSTEM, Path(home) / ".config" / "containers") if home else _SYSTEM

@@ -2,9 +2,9 @@
 """Names of images without a registry, such as ``debian:13``, resolved as podman resolves them.
 
 containers-registries.conf(5) has aliases for short names, and registries to search. With neither, a
-short name is one of docker.io. ``docker://`` references are never short: skopeo takes those without
-a registry for images of docker.io, too. What podman has asked its users, and recorded in
-short-name-aliases.conf, is theirs and is not read.
+short name refers to docker.io. ``docker://`` references are never short names: skopeo also resolves
+such a reference without a registry to docker.io. short-name-aliases.conf, where podman records the
+choices of its users, is not read.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ async def resolved_reference(text: str) -> Reference:
     """Parse a reference, and resolve it if it is a short name.
 
     Raises:
-        InvalidReference: It is invalid, or several registries could have a short name.
+        InvalidReference: It is invalid, or a short name is ambiguous between several registries.
     """
     if is_short_name(text):
         return await asyncio.to_thread(parse_resolved, text)
@@ -33,10 +33,11 @@ def parse_resolved(text: str, directories: tuple[Path, ...] | None = None) -> Re
 
     Args:
         text: The reference.
-        directories: Those with ``registries.conf``, the most important last; None for skopeo's.
+        directories: The directories with ``registries.conf``, by ascending priority; None for
+            skopeo's.
 
     Raises:
-        InvalidReference: It is invalid, or several registries could have a short name.
+        InvalidReference: It is invalid, or a short name is ambiguous between several registries.
     """
     if not is_short_name(text):
         return parse_reference(text)
@@ -63,7 +64,7 @@ def parse_resolved(text: str, directories: tuple[Path, ...] | None = None) -> Re
 
 
 def _documents(directories: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
-    """The files that count, the most important last: one registries.conf, and all drop-ins."""
+    """Yield the content of one registries.conf and all drop-ins, by ascending priority."""
     mains = [directory / "registries.conf" for directory in reversed(directories)]
     drop_ins = [
         path
@@ -71,6 +72,6 @@ def _documents(directories: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
         for path in sorted((directory / "registries.conf.d").glob("*.conf"))
     ]
     for path in (*[one for one in mains if one.exists()][:1], *drop_ins):
-        # skopeo reports what is wrong with a file.
+        # skopeo reports an error in a file.
         if document := document_of(path):
             yield document

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An image at its source, opened: its manifest and config, and its blobs as streams.
+"""Opens an image at its source: its manifest, its config, and its blobs as streams.
 
-The reference is opened once, so a tag is read once; what is asked for afterwards is asked for by
-the manifest's digest. A config whose text is known already, by its digest, is not asked for.
+The reference is opened once, so a tag is resolved once. All later requests use the digest of the
+manifest. A config whose text is already known by its digest is not requested.
 """
 
 import contextlib
@@ -48,11 +48,11 @@ from virtlayer.sizes import human_size
 __all__ = ["BlobStream", "OpenImage", "Source", "open_image", "started_source"]
 
 type KnownConfigs = Callable[[str], Awaitable[str | None]]
-"""Gives the text of the config that has a digest; None if it is not known."""
+"""Returns the text of the config with a digest; None if it is not known."""
 
 
 class OpenImage:
-    """One image, opened: what is known of it, and the way to its blobs."""
+    """One opened image: its metadata and access to its blobs."""
 
     def __init__(self, image: Image, skopeo: Skopeo, proxies: Proxies) -> None:
         self.image = image
@@ -61,19 +61,19 @@ class OpenImage:
 
     @property
     def obtained(self) -> Obtained:
-        """How it is obtained, which decides who else may use its content."""
+        """How the image is obtained, which decides which other users may use its content."""
         return self._skopeo.obtained
 
     @property
     def policy(self) -> PolicyScope:
-        """The requirements that it met."""
+        """The requirements of the signature policy that the image met."""
         return self._skopeo.policy
 
     async def index(self) -> Index:
-        """What the reference leads to: the index with all its platforms, or just this image.
+        """Return the index with all its platforms; without an index, just this image.
 
         Raises:
-            RegistryUnavailable: The tag leads to another image by now.
+            RegistryUnavailable: The tag now refers to another image.
         """
         raw = await self._skopeo.raw_manifest()
         if is_schema_1(raw):
@@ -87,10 +87,10 @@ class OpenImage:
         return index
 
     async def platforms(self) -> tuple[Platform, ...]:
-        """The platforms that the reference has images for.
+        """Return the platforms that the reference has images for.
 
         Raises:
-            RegistryUnavailable: The tag leads to another image by now.
+            RegistryUnavailable: The tag now refers to another image.
         """
         entries = (await self.index()).entries
         if not entries and self.image.artifact_type:
@@ -98,7 +98,7 @@ class OpenImage:
         return tuple(entry.platform for entry in entries) or (self.image.platform,)
 
     def blob(self, layer: Layer) -> AbstractAsyncContextManager[BlobStream]:
-        """Stream the blob of a layer; waits while as many as are allowed are on their way.
+        """Stream the blob of a layer; wait while the maximum of blobs are streaming.
 
         Raises:
             VirtlayerError: It cannot be downloaded; the class says why.
@@ -111,7 +111,7 @@ class OpenImage:
 
 
 class Source:
-    """A source of which nothing was asked yet; made with ``started_source``."""
+    """A source that has received no request yet; created by ``started_source``."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Source:
 
     @property
     def obtained(self) -> Obtained:
-        """How the image is obtained, which decides who else may use its content."""
+        """How the image is obtained, which decides which other users may use its content."""
         return self._skopeo.obtained
 
     async def open(
@@ -136,11 +136,11 @@ class Source:
         """Open the image, once.
 
         Args:
-            known: Asked for the config before the source is.
+            known: Looks up the config before it is requested from the source.
             artifacts: Whether it may be an artifact, which has no file system.
 
         Raises:
-            VirtlayerError: The image cannot be opened; which one says why.
+            VirtlayerError: The image cannot be opened; the class says why.
         """
         reference = self._skopeo.reference
         image = await _image_of(self._proxies, known)
@@ -174,18 +174,18 @@ async def open_image(
     *,
     artifacts: bool = False,
 ) -> AsyncIterator[OpenImage]:
-    """Open an image; on leaving, its processes and temporary files are gone.
+    """Open an image; its processes are stopped and its temporary files deleted on exit.
 
     Args:
         reference: The source.
         access: How to reach it.
-        platform: Which image of an index. None for this host's; an image without an index is then
-            taken whatever it is for.
-        workspace: Where skopeo's files are.
+        platform: Which image of an index. None for this host's platform; an image without an index
+            is then accepted for any platform.
+        workspace: The directories for skopeo's files.
         artifacts: Whether it may be an artifact, which has no file system.
 
     Raises:
-        VirtlayerError: The image cannot be opened; which one says why.
+        VirtlayerError: The image cannot be opened; the class says why.
     """
     async with started_source(reference, access, platform, workspace) as source:
         yield await source.open(artifacts=artifacts)
@@ -207,7 +207,7 @@ async def started_source(
         workspace: See ``open_image``.
 
     Raises:
-        InvalidArgument: Files or descriptors of ``access`` are not what they should be.
+        InvalidArgument: Files or descriptors of ``access`` are invalid.
     """
     async with (
         skopeo_for(reference, access, platform, workspace) as skopeo,
@@ -228,7 +228,7 @@ async def _proxies_of(skopeo: Skopeo) -> AsyncIterator[Proxies]:
 
 
 async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | None:
-    """Read manifest and config; None for Docker's schema 1, which the proxy does not give."""
+    """Read the manifest and config; None for Docker's schema 1, which the proxy does not send."""
     skopeo = proxies.skopeo
     async with proxies.one() as proxy:
         try:
@@ -266,7 +266,7 @@ async def _image_of(proxies: Proxies, known: KnownConfigs | None) -> Image | Non
 
 @contextlib.contextmanager
 def _about(reference: Reference) -> Iterator[None]:
-    """Name the image in what is found wrong with its manifest or config."""
+    """Add the name of the image to errors about its manifest or config."""
     try:
         yield
     except MalformedLayer as error:
@@ -274,7 +274,7 @@ def _about(reference: Reference) -> Iterator[None]:
 
 
 async def _original(skopeo: Skopeo, digest: str) -> bytes:
-    """The manifest of Docker's schema 2, which the proxy gives converted, with another config."""
+    """Return the original manifest of Docker's schema 2; the proxy converts it and its config."""
     content = await skopeo.raw_manifest(digest)
     if digest_of(content) != digest:
         raise DigestMismatch(
@@ -302,7 +302,7 @@ async def _config_of(skopeo: Skopeo, proxy: Proxy, config: Descriptor) -> bytes:
 
 
 def _check_size(skopeo: Skopeo, content: bytes, config: Descriptor) -> None:
-    """Refuse a config that is right by its digest, and not by its size."""
+    """Refuse a config that matches its digest but not its size."""
     if len(content) != config.size:
         raise DigestMismatch(
             f"{skopeo.reference}: the image config has {len(content)} bytes, but the manifest "

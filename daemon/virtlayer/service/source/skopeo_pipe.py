@@ -12,42 +12,42 @@ from virtlayer.service.source.descriptors import readable
 from virtlayer.sizes import KIB, MIB
 
 _PIPE_SIZE = MIB
-"""The most that an ordinary user may ask for: fewer turns of the event loop a megabyte."""
+"""The maximum for an unprivileged user, for fewer event loop iterations per megabyte."""
 _SMALL = 64 * KIB
-"""Of a manifest, which is seldom longer, at a time."""
+"""The bytes of one read of a manifest, which is seldom longer."""
 _RECEIVED_AT_ONCE = 8 * MIB
 _RECEIVING_SECONDS = 0.02
-"""How long a thread receives before its caller is told: what a cancellation waits for at most."""
+"""How long a thread receives before it returns: the longest wait of a cancellation."""
 _AT_ITS_POSITION = -1
-"""For preadv2(2): where the descriptor is, as read(2)."""
+"""For preadv2(2): use the offset of the descriptor, as read(2) does."""
 _BURST_SECONDS = 0.001
-"""skopeo writes 32 KiB at a time, and to wake up for each would cost as much as to hash them. The
-pipe does not fill up meanwhile."""
+"""skopeo writes 32 KiB at a time, and a wake-up for each write would cost as much as hashing it.
+The pipe does not fill up meanwhile."""
 
 
 class Receiver(Protocol):
     """Takes the bytes that are received."""
 
     def buffer(self) -> memoryview:
-        """Memory for the bytes that come next; never empty."""
+        """Return memory for the next bytes; it is never empty."""
 
     def take(self, length: int) -> None:
-        """Take that many bytes, which were put into ``buffer``."""
+        """Take that many bytes, which were written to ``buffer``."""
 
 
 class SkopeoPipe:
     """The reading end of a pipe from the proxy.
 
     Args:
-        descriptor: Closed with the pipe.
-        number: What the proxy calls the pipe.
+        descriptor: The descriptor of the reading end; it is closed with the pipe.
+        number: The number of the pipe in the protocol of the proxy.
     """
 
     def __init__(self, descriptor: int, number: int) -> None:
         self.number = number
         os.set_blocking(descriptor, False)
         self._reads_now = True
-        # More than what is left of the user's allowance is refused; the pipe works all the same.
+        # The kernel refuses a size above the user's limit; the pipe then keeps its size.
         with contextlib.suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         self._descriptor: int | None = descriptor
@@ -59,11 +59,11 @@ class SkopeoPipe:
         self.close()
 
     async def readable(self) -> None:
-        """Wait until there is something to read, or the end."""
+        """Wait until data can be read, or the end is reached."""
         await readable(self._open())
 
     async def read(self, limit: int) -> bytes:
-        """Read up to ``limit`` bytes, as many as are there; nothing at the end."""
+        """Read the available data, up to ``limit`` bytes; return no bytes at the end."""
         buffer = bytearray(min(limit, _SMALL))
         while True:
             try:
@@ -72,16 +72,16 @@ class SkopeoPipe:
                 await self.readable()
 
     def receive(self, receiver: Receiver, limit: int) -> int:
-        """Read what is there, and what comes close behind it.
+        """Read the available data, and the data that follows it shortly.
 
-        It blocks for ``_RECEIVING_SECONDS`` or a little more, so it belongs into a thread.
+        It blocks for ``_RECEIVING_SECONDS`` or a little more, so it must run in a thread.
 
         Args:
-            receiver: Takes them.
+            receiver: Takes the bytes.
             limit: The most bytes.
 
         Returns:
-            How many there were; 0 where there are none at present, or at the end.
+            The number of bytes read; 0 if none are available at present, or at the end.
         """
         limit = min(limit, _RECEIVED_AT_ONCE)
         deadline = time.monotonic() + _RECEIVING_SECONDS
@@ -95,7 +95,7 @@ class SkopeoPipe:
         return received
 
     def _read_burst(self, buffer: memoryview) -> int:
-        """Fill a buffer, up to the end or to where nothing more comes for a moment."""
+        """Fill a buffer, up to the end of the data or a short pause in it."""
         filled, idle = 0, False
         while filled < len(buffer):
             try:
@@ -112,10 +112,10 @@ class SkopeoPipe:
         return filled
 
     def _read_now(self, buffer: memoryview) -> int:
-        """Read what is there. The writer could have cleared O_NONBLOCK, which is shared.
+        """Read the available data. The writer could have cleared O_NONBLOCK, which is shared.
 
         Raises:
-            BlockingIOError: Nothing is there at present.
+            BlockingIOError: No data is available at present.
         """
         if self._reads_now:
             try:
@@ -123,7 +123,7 @@ class SkopeoPipe:
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     raise
-            # Kernels before 6.4 cannot do so for pipes.
+            # Kernels before 6.4 do not support RWF_NOWAIT for pipes.
             self._reads_now = False
         return os.readv(self._open(), [buffer])
 
@@ -132,7 +132,7 @@ class SkopeoPipe:
         return self._descriptor
 
     def close(self) -> None:
-        """Close it; the proxy's writer then ends as well."""
+        """Close the pipe; the proxy then stops writing to it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What skopeo may do: it talks to registries, and is the first to parse what they send.
+"""The sandbox for skopeo, which connects to registries and parses their data first.
 
-It runs as the service's own user, and so could read what the service can. confine.c takes that away
-(Landlock, where the kernel has it): skopeo reads programs, the host's configuration of registries
-and networks, and what its one source needs; it writes temporary files, and traces and signals no
-process outside.
+skopeo runs as the service's own user, and so could read every file that the service can read.
+confine.c removes this access with Landlock, where the kernel supports it. skopeo can then read
+programs, the host's configuration of registries and networks, and the files of its one source. It
+can write temporary files, and cannot trace or signal processes outside the sandbox.
 """
 
 import os
@@ -31,7 +31,7 @@ _NETWORK = (
     "/etc/protocols",
     "/etc/resolv.conf",
     "/etc/services",
-    # Where resolv.conf leads to; it is replaced when the network changes.
+    # The target of the symlink resolv.conf; it is replaced when the network changes.
     "/run/NetworkManager",
     "/run/resolvconf",
     "/run/systemd/resolve",
@@ -56,12 +56,12 @@ _FILE_URL = re.compile(r"\bfile://(/[^\s\"'#]+)")
 def confinement(
     reads: Iterable[Path], writes: Iterable[Path], file_size: int
 ) -> tuple[str | Path, ...]:
-    """What stands before skopeo's command line.
+    """Return the command that runs skopeo's command line in the sandbox.
 
     Args:
-        reads: Files and directories of its source, beside those that every skopeo reads.
+        reads: Files and directories of its source, in addition to those for every skopeo.
         writes: Directories for temporary files.
-        file_size: Bytes that a file may have that it writes, such as an archive that it unpacks.
+        file_size: The maximum size of a file that it writes, such as an unpacked archive, in bytes.
     """
     common = map(Path, (*_PROGRAMS, *_CONFIGURATION, *_NETWORK, *_SYSTEM))
     rules: list[str | Path] = []
@@ -73,7 +73,7 @@ def confinement(
 
 
 def _lookaside() -> Iterator[Path]:
-    """Directories with signatures that containers-registries.d(5) names."""
+    """Yield the directories with signatures that containers-registries.d(5) names."""
     for place in (Path("/etc/containers"), *_homes()):
         for file in (place / "registries.d").glob("*.yaml"):
             try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A limit for what skopeo unpacks or converts.
+"""A size limit for the files that skopeo unpacks or converts.
 
 skopeo unpacks an oci-archive, compressed or not, and copies the blobs of old images. A small
-source can so become any number of files. The kernel limits the size of each of them alone, so this
-looks at all of them from time to time.
+source can therefore produce any number of files. The kernel limits only the size of each single
+file, so this module measures all of them at intervals.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ from virtlayer.errors import MalformedLayer, VirtlayerError
 from virtlayer.service.source.caller_source import RoomShare
 
 _SECONDS = 0.2
-"""Between two looks."""
+"""The time between two measurements."""
 _SMALLEST = 4096
-"""Bytes that a file or directory counts at least: many empty ones take space as well."""
+"""The minimum size of a file or directory in the sum: many empty files use space as well."""
 
 
 @contextlib.asynccontextmanager
 async def limited(directory: Path, share: RoomShare) -> AsyncIterator[None]:
-    """End what happens in the context when a directory takes more room than there is.
+    """Cancel the body of the context when a directory uses more space than is free.
 
     Args:
         directory: Where skopeo writes.
-        share: Takes the room, until it is given back.
+        share: The share of the space that is charged.
 
     Raises:
-        NoSpace: There was no room.
-        MalformedLayer: It cannot be examined, because an archive has closed directories.
+        NoSpace: There was not enough space.
+        MalformedLayer: It cannot be measured: an archive contains unreadable directories.
     """
     problem: VirtlayerError | None = None
     deadline = asyncio.timeout(None)
@@ -55,7 +55,7 @@ async def limited(directory: Path, share: RoomShare) -> AsyncIterator[None]:
         if problem is not None:
             raise problem from None
         raise
-    # It may have been too quick for a look.
+    # The body may have ended before the first measurement.
     await asyncio.to_thread(_count, directory, share)
 
 
@@ -64,11 +64,11 @@ def _count(directory: Path, share: RoomShare) -> None:
 
 
 def _used(directory: Path) -> int:
-    """Bytes that everything below a directory takes on disk."""
+    """Return the disk usage of everything below a directory in bytes."""
     used = 0
     for parent, directories, files in os.walk(directory, onerror=_refuse_closed):
         for name in (*directories, *files):
-            # skopeo writes and removes files meanwhile.
+            # skopeo creates and removes files meanwhile.
             with contextlib.suppress(FileNotFoundError):
                 status = Path(parent, name).lstat()
                 used += max(status.st_blocks * 512, _SMALLEST)
