@@ -17,7 +17,7 @@ USER, PASSWORD = "puller", "correct-horse-7d1"
 
 @pytest.fixture(scope="session")
 def packages() -> list[Path]:
-    """What `make deb` has built."""
+    """The packages that `make deb` built."""
     found = [
         path for path in (_CHECKOUT / "build" / "deb").glob("*.deb") if "dbgsym" not in path.name
     ]
@@ -45,7 +45,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 def shared(
     tmp_path_factory: pytest.TempPathFactory, packages: list[Path], registry: Registry
 ) -> Path:
-    """What the systems can read: the packages, and the CA of the registry."""
+    """Files that the systems can read: the packages, and the CA of the registry."""
     directory = tmp_path_factory.mktemp("shared")
     for path in packages:
         shutil.copy(path, directory)

@@ -163,7 +163,7 @@ class System:
         return self.run("systemctl", "show", f"--property={property_name}", "--value", name).strip()
 
     def journal(self, *matches: str) -> str:
-        """What the journal has of this boot."""
+        """The journal of this boot."""
         return self.run("journalctl", "--boot", "--no-pager", "--output=short", *matches)
 
     def forward(self, port: int) -> AbstractContextManager[None]:

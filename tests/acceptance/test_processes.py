@@ -78,7 +78,7 @@ def volumes_of(result: dict[str, object]) -> list[str]:
 
 
 def status(system: System, pid: str) -> dict[str, str]:
-    """What proc_pid_status(5) says."""
+    """The fields of proc_pid_status(5)."""
     lines = system.run("cat", f"/proc/{pid}/status").splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 

@@ -69,7 +69,7 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[int]:
 
 
 def as_nobody(command: Sequence[str]) -> list[str]:
-    """The command line that runs a program as a user who is neither root nor who runs the tests."""
+    """The command line that runs a program as a user other than root and the tests' user."""
     ids = (f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}")
     return [*map(str, as_root("setpriv", *ids, "--clear-groups")), *command]
 

@@ -145,7 +145,7 @@ type Script = Callable[[ScriptedJob], Awaitable[None]]
 
 
 class Service(Interface):
-    """The manager; it has one job, number 7, and remembers what Pull was given."""
+    """The manager; it has one job, number 7, and records the arguments of Pull."""
 
     interface = names.MANAGER
 

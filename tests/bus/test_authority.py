@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may do what: on a session bus, on the system bus without polkit, and with polkitd."""
+"""Authorization on a session bus, and on the system bus with and without polkitd."""
 
 import asyncio
 import contextlib

@@ -157,7 +157,7 @@ async def test_a_descriptor_that_did_not_come_is_the_callers_error(bus: Bus) -> 
         assert error == "org.virtlayer1.Error.InvalidArgument"
 
 
-async def test_a_message_of_an_unknown_type_ends_nothing(bus: Bus) -> None:
+async def test_message_of_unknown_type_does_not_end_the_connection(bus: Bus) -> None:
     async with pair(bus) as both:
         unique = str(both.server.unique_name)
         message = Message(destination=unique, path=ROOT, interface=IFACE, member="Echo")

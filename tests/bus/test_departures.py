@@ -21,7 +21,7 @@ async def opened(bus: Bus) -> Connection:
     return await Connection.opened(session=True, address=bus.address)
 
 
-async def test_work_is_cancelled_when_its_caller_leaves_and_no_other(bus: Bus) -> None:
+async def test_disconnected_caller_cancels_only_its_own_work(bus: Bus) -> None:
     async with await opened(bus) as service, await opened(bus) as staying:
         departures = Departures(service)
         leaving = await opened(bus)

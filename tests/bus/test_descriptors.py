@@ -15,7 +15,7 @@ from virtlayer.dbus.connection import Connection
 
 
 @pytest.mark.parametrize("name", ["auth-fd", "root-password-fd"])
-async def test_silent_descriptor_holds_up_its_own_call_alone(tmp_path: Path, name: str) -> None:
+async def test_silent_descriptor_delays_only_its_own_call(tmp_path: Path, name: str) -> None:
     (tmp_path / "bus").mkdir()
     with session_bus(tmp_path / "bus") as bus:
         ours, theirs = socket.socketpair()

@@ -238,7 +238,7 @@ async def test_a_hundred_objects_come_and_go(bus: Bus) -> None:
         assert gone == "org.freedesktop.DBus.Error.UnknownObject"
 
 
-async def test_an_object_that_is_gone_sends_nothing(bus: Bus) -> None:
+async def test_removed_object_sends_no_signals(bus: Bus) -> None:
     async with pair(bus) as both:
         await both.watch()
         thing = Small(1)

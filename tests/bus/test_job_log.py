@@ -25,7 +25,7 @@ wait
 
 @pytest.fixture
 def inside() -> Iterator[tuple[str, ...]]:
-    """A command that runs others where a journal is."""
+    """A command that runs others on a system with a journal."""
     with subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _JOURNAL],
         stdin=subprocess.PIPE,

@@ -50,7 +50,7 @@ EXCESSIVE = {
 
 
 async def memory_peak(daemon: Daemon) -> int:
-    """The most memory that the daemon had so far, in bytes."""
+    """The daemon's peak memory use in bytes."""
     status = Path(f"/proc/{daemon.process.pid}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
@@ -139,7 +139,7 @@ async def test_the_limit_is_the_same_on_every_path_and_member(bus: Bus, tmp_path
 
 
 async def test_the_path_of_an_excessive_header_is_skipped(bus: Bus, tmp_path: Path) -> None:
-    """The sender of a header that does not fit gets no answer; other callers do."""
+    """The sender of an oversized header gets no reply; other callers do."""
     call = replace(CALL, path="/" + "x" * 2 * MIB, signature="s", body=text(""))
     async with virtlayerd(bus, tmp_path) as daemon, raw_connection(bus.address) as raw:
         await raw.send(bytes(call))

@@ -17,7 +17,7 @@ LAYERS = (
     ("sha256:" + "c" * 64, 1000, 1000, 1000),
     ("sha256:" + "d" * 64, 5000, 0, 5000),
 )
-"""One that is built, one that is downloaded, one that is finished, one that waits."""
+"""Layers that are built, downloaded, finished and waiting."""
 _ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 
 

@@ -336,7 +336,7 @@ async def test_status_is_reported_to_systemd(bus: Bus, tmp_path: Path) -> None:
     assert [one for one in heard if one != "WATCHDOG=1"][-1].startswith("STOPPING=1")
 
 
-async def test_it_stops_in_time_with_jobs_in_work(bus: Bus, tmp_path: Path) -> None:
+async def test_service_stops_in_time_with_running_jobs(bus: Bus, tmp_path: Path) -> None:
     """The source accepts the connection and never answers."""
 
     connected, over = asyncio.Event(), asyncio.Event()

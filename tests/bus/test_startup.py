@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What virtlayerd says if it cannot start, and which daemons exit when they are idle."""
+"""Messages of virtlayerd if it cannot start, and daemons that exit when they are idle."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ for place in /usr/share /usr/local/share /etc; do
 done
 exec "$@"
 """
-"""As on a host without the packages, whatever this one has."""
+"""Simulate a host without the packages."""
 
 
 def ended(*command: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

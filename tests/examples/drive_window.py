@@ -124,7 +124,7 @@ def jobs(window: Window) -> list[JobRow]:
 
 
 def pools(window: Window) -> list[str]:
-    """What the list of pools says."""
+    """The text of the list of pools."""
     return [row.pool.name for row in window.pool_list if isinstance(row, PoolRow)]
 
 

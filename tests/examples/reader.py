@@ -117,7 +117,7 @@ def _commands(document: Path) -> list[str]:
 
 
 def _as_reader(host: LibvirtHost) -> list[str]:
-    """What runs a program as the reader, who may enter the checkout."""
+    """The command that runs a program as the reader, who can enter the checkout."""
     run = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
     return host.as_owner(sys.executable, "-c", run)
 

@@ -27,7 +27,7 @@ class ForeignArchive:
     name: str
     """Its path below ``tars/``."""
     blob: bytes
-    """As it is, compressed or not."""
+    """The file, compressed or not."""
     plain: bytes | None
     """Uncompressed; None if the compressed data is damaged."""
 
@@ -97,7 +97,7 @@ def images(corpus: Path) -> Iterator[ForeignImage]:
 
 
 def _layout_tags(index: bytes) -> Iterator[str]:
-    """What can follow the path of a layout: nothing, each name and each position."""
+    """Suffixes of the path of a layout: nothing, each name and each position."""
     yield ""
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         for position, manifest in enumerate(json.loads(index)["manifests"]):

@@ -28,7 +28,7 @@ _BSDTAR = ("bsdtar", "--numeric-owner", "--xattrs", "--acls", "-xpf")
 
 
 def umoci_of_image(reference: str, work: Path) -> Outcome:
-    """What umoci unpacks of an image, which skopeo copies to a layout."""
+    """The tree that umoci unpacks from an image, which skopeo copies to a layout."""
     layout = work / "copied"
     command = ["skopeo", "copy", "--quiet", reference, f"oci:{layout}:test"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
@@ -44,7 +44,7 @@ def _bsdtar(archive: ForeignArchive, work: Path) -> Outcome:
 
 
 def _umoci(archive: ForeignArchive, work: Path) -> Outcome:
-    """As the only layer of an image. umoci knows gzip alone."""
+    """Unpack it as the only layer of an image. umoci supports only gzip."""
     content = (
         layer(raw=b"", compression="gzip", blob=archive.blob)
         if archive.plain is None
@@ -58,7 +58,7 @@ TOOLS: Mapping[str, Callable[[ForeignArchive, Path], Outcome]] = {
     BSDTAR: _bsdtar,
     UMOCI: _umoci,
 }
-"""What each makes of an archive, in a scratch directory."""
+"""The result of each tool for an archive, in a scratch directory."""
 
 
 def _extracted(archive: ForeignArchive, work: Path, command: tuple[str, ...]) -> Outcome:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A libvirtd for the integration tests, and what is connected to it."""
+"""A libvirtd for the integration tests, and its clients."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -45,7 +45,7 @@ async def keeper(host: LibvirtHost) -> AsyncIterator[Keeper]:
 
 @pytest.fixture
 async def worker() -> AsyncIterator[LayerWorker]:
-    """What applies layers."""
+    """The layer worker."""
     async with LayerWorker.started(LocalPrograms(), LayerSettings()) as started:
         yield started
 
@@ -65,7 +65,7 @@ async def services(
     pool: Pool,  # noqa: ARG001 -- the pool outlives what works with it
     tmp_path: Path,
 ) -> AsyncIterator[Services]:
-    """The parts of a service that uses that libvirtd; a test sees first that they leave nothing."""
+    """The parts of a service that uses that libvirtd, checked for leaks."""
     with nothing_left():
         async with service_parts(host, tmp_path) as parts:
             yield parts

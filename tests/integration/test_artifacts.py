@@ -19,7 +19,7 @@ from virtlayer.sizes import MIB
 _numbers = itertools.count(1)
 KUBEVIRT = "application/vnd.kubevirt.disk.raw+zstd"
 ORAS_DEFAULT = "application/vnd.oci.image.layer.v1.tar"
-"""What oras calls a file if it is told nothing."""
+"""The media type that oras gives a file by default."""
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a service with several callers reuses of local images, disks and recompressed layers."""
+"""Reuse of local images, disks and recompressed layers by a service with several callers."""
 
 import dataclasses
 import os

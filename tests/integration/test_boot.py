@@ -160,7 +160,7 @@ def test_libvirt_reports_the_backing_of_each_volume(
 
 
 def seen_by_libvirt(host: LibvirtHost, pool: str, volume: str) -> dict[str, str]:
-    """Where the volume and its backing store are, and in which format, as far as there is one."""
+    """The paths and formats of the volume and its backing store, if any."""
     xml = host.virsh("vol-dumpxml", volume, "--pool", pool)
     volume_element = ElementTree.fromstring(xml)  # noqa: S314 -- libvirt's own
     return {

@@ -201,7 +201,7 @@ async def test_volumes_of_others_are_reused_after_their_blobs_were_downloaded(
     assert store.lent == 0
 
 
-async def test_nothing_is_built_on_volumes_of_others_whose_blobs_do_not_come(
+async def test_unproven_volumes_of_others_are_not_built_on(
     host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(2)
@@ -318,7 +318,7 @@ async def test_a_job_that_waited_for_one_that_fails_builds_itself(
     assert (await second).layers_built == 2
 
 
-async def test_two_daemons_in_one_pool_do_each_others_work_no_harm(
+async def test_two_daemons_in_one_pool_do_not_interfere(
     host: LibvirtHost, keeper: Keeper, pool: Pool, worker: LayerWorker
 ) -> None:
     contents = small_layers(4)

@@ -150,7 +150,7 @@ async def test_an_image_is_the_one_that_qemu_img_makes(directory: Path, large: b
             assert (directory / image.name).read_bytes() == expected.read_bytes()
 
 
-async def test_an_overlay_names_its_parent_barely(directory: Path) -> None:
+async def test_overlay_names_its_parent_without_a_path(directory: Path) -> None:
     async with images_at(directory) as images:
         base = await images.create(64 * MIB, None)
         top = await images.create(64 * MIB, Parent("base.qcow2", base))

@@ -29,7 +29,7 @@ from virtlayer.sizes import MIB
 
 
 class Customizer:
-    """A worker that does something of the test's own first."""
+    """A worker that first runs a hook of the test."""
 
     def __init__(self, worker: CustomizationWorker, first: Callable[[], Awaitable[None]]) -> None:
         self._worker, self._first = worker, first
@@ -193,7 +193,7 @@ async def test_a_cancelled_customization_leaves_nothing(
 
 
 @pytest.mark.parametrize("late", [0, 0.0005, 0.002, 0.01, 0.02])
-async def test_a_cancellation_at_the_end_leaves_nothing_either(
+async def test_late_cancellation_leaves_nothing(
     host: LibvirtHost,
     keeper: Keeper,
     pool: Pool,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What commands list and show of images, jobs and configured images, of a real service."""
+"""Output of commands about images, jobs and configured images of a real service."""
 
 import asyncio
 import getpass
@@ -155,7 +155,7 @@ async def test_df_shows_usage_of_a_pool(user: PoolUser, columns: int) -> None:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-async def test_a_table_of_images_fits_the_terminal_and_cuts_nothing(
+async def test_table_of_images_fits_the_terminal_without_truncation(
     user: PoolUser, columns: int
 ) -> None:
     source = user.registry.store(some_image("base"), "long:1")

@@ -114,7 +114,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(daemon: Daemon, host: LibvirtHost, source: str) -> Iterator[Place]:
-    """One for all tests, each of which has names of its own for its volumes."""
+    """One pool for all tests; each test uses its own volume names."""
     host.start_pool("volumes")
     place = Place(daemon, host, "volumes")
     pulled = asyncio.run(place.run("pull", source, "volumes", "--tls-verify=false"))
@@ -207,13 +207,13 @@ async def test_missing_image_is_reported(place: Place) -> None:
     assert 'has no image "demo:2"' in ended.stderr
 
 
-async def test_of_two_volumes_of_one_name_there_is_one(place: Place) -> None:
+async def test_only_one_of_two_volumes_of_the_same_name_is_created(place: Place) -> None:
     both = await asyncio.gather(place.create("twin"), place.create("twin"))
     assert sorted(ended.status for ended in both) == [0, 7]
     assert "twin" in place.host.volumes(place.pool)
 
 
-async def test_a_volume_differs_from_its_image_as_asked(place: Place, tmp_path: Path) -> None:
+async def test_volume_has_the_requested_customizations(place: Place, tmp_path: Path) -> None:
     layers = place.layers
     keys = tmp_path / "keys.pub"
     keys.write_text(f"# mine\n\n{KEY}\n")

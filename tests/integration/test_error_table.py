@@ -30,7 +30,7 @@ LARGE = image([LARGE_LAYER])
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the commands of the table find."""
+    """The environment of the commands of the table."""
 
     host: LibvirtHost
     daemon: Daemon

@@ -66,7 +66,7 @@ async def test_a_program_has_the_identity_that_it_is_given_and_no_capability() -
 
 
 @pytest.mark.parametrize("identity", ["", "0", "0:0", "x:0:", "0:0:1,x", "-1:0:", "4294967295:0:"])
-def test_an_identity_that_is_none_runs_nothing(tmp_path: Path, identity: str) -> None:
+def test_invalid_identity_runs_nothing(tmp_path: Path, identity: str) -> None:
     mark = tmp_path / "ran"
     done = subprocess.run(
         [GUARD, str(os.getpid()), identity, "none", "touch", mark], capture_output=True, check=False

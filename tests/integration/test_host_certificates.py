@@ -32,7 +32,7 @@ except VirtlayerError as error:
 
 
 def refusal(place: Path, prepare: str) -> str:
-    """What the service's user is told about files that were prepared by a shell's commands."""
+    """The result for the service's user with files prepared by shell commands."""
     check = as_user(NOBODY, sys.executable, "-c", CHECK)
     command = as_root("unshare", "--mount", "sh", "-c", _IN_NAMESPACE, "sh", place, prepare)
     done = subprocess.run([*command, *check], check=True, capture_output=True, text=True)

@@ -45,7 +45,7 @@ KINDS = {
     "delete": 13,
     "rescan": 2,
 }
-"""What a client does, and how often."""
+"""Actions of a client, and their weights."""
 DEATHS: dict[Callable[[NamespaceHost], None] | None, int] = {
     None: 93,
     NamespaceHost.kill_daemon: 4,
@@ -84,7 +84,7 @@ class Step:
 
 
 def steps_of(client: str) -> list[Step]:
-    """What a client does; it follows from the seed."""
+    """The actions of a client, determined by the seed."""
     chance = random.Random(f"{SEED} {client}")  # noqa: S311 -- no secret
     return [
         Step(
@@ -224,7 +224,7 @@ class Client:
 
 
 async def listed_by_all(pool: PoolOfHosts) -> dict[str, tuple[str, str]]:
-    """What every host lists, after a while: names, digests and top volumes."""
+    """The final listing of every host: names, digests and top volumes."""
     async with asyncio.timeout(LISTED):
         while True:
             lists = [await client.images() for client in pool.clients]

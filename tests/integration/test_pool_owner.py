@@ -64,7 +64,7 @@ class Owner:
 
 @dataclass
 class Victim:
-    """What is root's: a file, and a directory with a file."""
+    """Files of root: a file, and a directory with a file."""
 
     directory: Path
     files: dict[str, bytes] = field(default_factory=lambda: {"file": _SECRET, "in": _SECRET})
@@ -153,7 +153,7 @@ async def make_overlay(made: StagingDirectory) -> None:
     ids=["link", "fifo", "directory", "open directory"],
 )
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_something_of_the_owner_in_the_place_of_our_directory_is_refused(
+async def test_foreign_file_in_place_of_our_directory_is_refused(
     pools: Pools,
     pool: Pool,
     owner: Owner,
@@ -284,7 +284,7 @@ async def test_a_base_stays_the_one_that_was_examined(
 
 
 async def test_file_that_is_not_a_layer_keeps_its_group(pools: Pools, pool: Pool) -> None:
-    """As it would be with a second name of /etc/sudoers, where users can make one."""
+    """Simulate a hard link to /etc/sudoers, where users can create one."""
     name = f"layer-{'0' * 64}.qcow2"
     (pool.path / name).write_bytes(_SECRET)
     (pool.path / name).chmod(0o440)

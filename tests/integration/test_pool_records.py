@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A pool describes itself: what is in it is known wherever it is, and to every virtlayerd."""
+"""A pool describes itself: every virtlayerd can read its records, on any host."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """What a virtlayerd has of its own; it stays when the virtlayerd ends."""
+    """The state directory of a virtlayerd, which outlasts the process."""
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
 
@@ -73,7 +73,7 @@ def another_daemon(user: PoolUser, home: Path) -> Iterator[PoolUser]:
 
 @contextlib.contextmanager
 def restarted(user: PoolUser, bus: Bus, home: Path) -> Iterator[PoolUser]:
-    """The same pool at a virtlayerd that has what an ended one has left."""
+    """The same pool at a virtlayerd with the state of a previous one."""
     user.daemon.process.terminate()
     user.daemon.process.wait()
     with virtlayerd(user.host, bus, home, settings=SETTINGS) as daemon:

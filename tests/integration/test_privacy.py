@@ -41,7 +41,7 @@ OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 
 @dataclass
 class World:
-    """A daemon on a system bus, an image of nobody's, and what must stay between them."""
+    """A daemon on a system bus, and a private image of the user nobody."""
 
     bus: Bus
     pool: str
@@ -55,7 +55,7 @@ class World:
     private: list[str]
 
     def private_parts(self, *values: object) -> list[str]:
-        """The parts of what nobody has that these values show."""
+        """The private data of the user nobody in these values."""
         text = repr([plain(value) for value in values])
         return [part for part in self.private if part in text]
 
@@ -276,7 +276,7 @@ async def virtlayer_as(world: World, name: str, *arguments: str) -> tuple[int | 
     return process.returncode, output.decode()
 
 
-async def test_the_command_shows_a_user_the_end_of_the_own_job(world: World) -> None:
+async def test_command_shows_the_result_of_the_users_job(world: World) -> None:
     source = (await properties(world.nobody, world.image, IMAGE))["Source"]
     missing = source.replace("hidden", "absent")
     pull = ("pull", "--tls-verify=false")

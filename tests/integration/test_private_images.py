@@ -50,7 +50,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """The registry of a caller who knows digests that he may not have."""
+    """The registry of a caller who knows the digests of a private image."""
     with Registry(tmp_path_factory.mktemp("own"), tls=True) as running:
         yield running
 

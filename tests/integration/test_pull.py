@@ -399,7 +399,7 @@ async def test_cancel_takes_effect_within_a_second(
     assert again["State"] == "done"
 
 
-async def test_the_callers_exit_cancels_nothing(
+async def test_exit_of_the_caller_does_not_cancel_the_job(
     daemon: Daemon, watch: Watch, registry: FaultyRegistry, pool: str
 ) -> None:
     source = registry.store(image(layers(2)), "leave:1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the result of a pull says: what has changed, and what the image is for."""
+"""The result of a pull: the changes, and the purpose of the image."""
 
 import itertools
 import os

@@ -380,7 +380,7 @@ async def test_users_directory_belongs_to_the_user_and_is_reported(
 
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a qcow2, the same raw, and disks that nobody should get."""
+    """A directory with a qcow2, the same disk as raw, and disks that must be refused."""
     place = tmp_path_factory.mktemp("disks")
     raw = place / "good.raw"
     raw.write_bytes(b"boot" * 128 * 1024)

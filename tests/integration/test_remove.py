@@ -305,7 +305,7 @@ async def test_pulls_and_prunes_at_the_same_time_leave_whole_chains(user: PoolUs
 
 @pytest.fixture
 def other(user: PoolUser, tmp_path: Path) -> Iterator[PoolUser]:
-    """The same pool, at a virtlayerd that knows nothing of it, and plans deeper chains."""
+    """The same pool at a new virtlayerd that plans deeper chains."""
     for name in ("bus", "home"):
         (tmp_path / name).mkdir()
     settings = "[storage]\nvirtual-size = 67108864\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A rescan during which a pull ends: what it has not seen in the pool is not lost."""
+"""A rescan during which a pull ends: the pulled image is not lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -103,7 +103,7 @@ async def test_base_that_was_deleted_behind_our_back_is_built_again(
 
 EVIL = layer(file("base", b"evil"))
 LYING = dataclasses.replace(EVIL, diff_id=GZIP.diff_id)
-"""What the config of its image says of it."""
+"""Its description in the config of its image."""
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ async def test_signature_of_gpg_is_verified(
 
 
 async def test_signed_image_with_everything_real(host: LibvirtHost, tmp_path: Path) -> None:
-    """As docs/administrators.md has it: a key, a policy, and a registry of attachments."""
+    """The setup of docs/administrators.md: a key, a policy, and a registry of attachments."""
     for name in ("bus", "home"):
         (tmp_path / name).mkdir()
     (tmp_path / "passphrase").write_text("of the key")

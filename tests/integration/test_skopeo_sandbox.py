@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a skopeo that was taken over could do: tried from inside, by a program in its place."""
+"""Restrictions of a compromised skopeo, checked by a program in its place."""
 
 import json
 import os

@@ -117,7 +117,7 @@ async def test_archive_is_passed_as_a_file(sources: Sources, tmp_path: Path) -> 
 async def test_directory_is_refused(
     sources: Sources, tmp_path: Path, transport: str, flags: int
 ) -> None:
-    """What is in it would be read with the rights of the service, not with the caller's."""
+    """Its content would be read with the rights of the service, not of the caller."""
     layout = images.write_layout(tmp_path / "layout", {"1": CONTENT})
     descriptor = os.open(layout, flags | os.O_DIRECTORY)
     with pytest.raises(InvalidArgument, match="Send a directory as an oci-archive"):

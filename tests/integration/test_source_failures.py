@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What goes wrong at a source, and the error that it gives."""
+"""Failures at a source, and their errors."""
 
 import dataclasses
 import json

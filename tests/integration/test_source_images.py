@@ -139,9 +139,7 @@ async def test_a_tag_is_read_once(registry: Registry, sources: Sources) -> None:
             await opened.platforms()
 
 
-async def test_a_source_that_is_only_started_asks_for_nothing(
-    registry: Registry, sources: Sources
-) -> None:
+async def test_started_source_sends_no_requests(registry: Registry, sources: Sources) -> None:
     reference = registry.store(images.image([BASE]), "started:1")
     before = children()
     async with sources.started(reference):

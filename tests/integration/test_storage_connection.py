@@ -74,7 +74,7 @@ async def test_errors_are_raised_and_not_printed(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_it_reconnects_after_libvirtd_restarted(mortal_host: LibvirtHost) -> None:
+async def test_connection_is_restored_after_libvirtd_restart(mortal_host: LibvirtHost) -> None:
     mortal_host.start_pool("default")
     async with Hypervisor(mortal_host.uri) as hypervisor:
         assert await hypervisor.call(pool_names) == ["default"]
@@ -160,7 +160,7 @@ async def test_libvirts_codes_become_our_errors(mortal_host: LibvirtHost) -> Non
         mortal_host.stop_pool("small")
 
 
-async def test_other_failures_of_libvirt_keep_its_words(host: LibvirtHost) -> None:
+async def test_other_libvirt_errors_keep_their_message(host: LibvirtHost) -> None:
     def fail(opened: Connection) -> None:
         opened.storagePoolDefineXML("<pool type='dir'/>")
 

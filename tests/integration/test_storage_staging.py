@@ -100,7 +100,7 @@ async def test_staging_directory_is_removed_after_error_and_cancellation(
     assert left_by_jobs(pool.path) == []
 
 
-async def test_a_cancellation_while_it_is_made_leaves_nothing(pools: Pools, pool: Pool) -> None:
+async def test_cancelled_creation_of_staging_leaves_nothing(pools: Pools, pool: Pool) -> None:
     async def work() -> None:
         async with staging_in(pools, pool):
             await asyncio.sleep(1000)
@@ -143,7 +143,7 @@ async def test_files_of_a_dead_owner_are_swept(pool: Pool) -> None:
 async def test_files_of_an_unreadable_claim_are_kept(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a server that does not answer for a moment."""
+    """Simulate a server that temporarily does not answer."""
 
     def fail(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What virtlayer has made of images in a pool is listed, and removed if nothing uses it."""
+"""Listing the volumes that virtlayer created in a pool, and removing unused ones."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

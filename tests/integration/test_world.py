@@ -136,7 +136,7 @@ async def test_cancel_in_the_queue(
         ("worker", "Internal"),
     ],
 )
-async def test_a_program_that_crashes_fails_its_job_alone(
+async def test_crashed_program_fails_only_its_job(
     daemon: Daemon,
     watch: Watch,
     registry: FaultyRegistry,

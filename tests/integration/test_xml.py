@@ -103,7 +103,7 @@ _KERNEL_MESSAGE = re.compile(r"\[ *[0-9]+\.[0-9]{6}\] [^\n]*\n")
 
 
 async def booted_console(user: PoolUser, name: str, *options: str) -> str:
-    """What a machine says that is started with the XML for an image or volume, to its end."""
+    """The console output of a machine that runs from the XML for an image or volume."""
     domain = f"xml-{name.partition('.')[0]}"
     with boot_files(user.host, domain) as files:
         printed = await user.tell(
@@ -151,7 +151,7 @@ async def test_an_image_boots_on_a_new_volume_and_its_init_is_started_itself(
     assert "init two words as 1, good day, writable\n" in said
 
 
-async def test_nothing_of_an_image_is_a_parameter_of_the_kernel(user: PoolUser) -> None:
+async def test_image_config_is_not_in_kernel_parameters(user: PoolUser) -> None:
     [top] = await user.pull(bootable(HOSTILE), "hostile")
     user.overlay(user.path / "hostile.qcow2", Path(top))
     user.host.virsh("pool-refresh", user.pool)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a service asks, hostile or not, and what its programs leave in a staging directory."""
+"""Requests of a service, hostile or not, and files of its programs in a staging directory."""
 
 import contextlib
 import os

@@ -59,7 +59,7 @@ def claim(
 
 
 def claimed(keeper: RawKeeper, pool: TestPool) -> set[str]:
-    """What is claimed in the pool, as a deletion finds it."""
+    """The claims in the pool, as a deletion reads them."""
     locked = keeper.get("lock", pool=pool.uuid)
     keeper.get("release", number=locked["lock"], failed=False)
     return set(locked["claimed"])
@@ -206,7 +206,7 @@ def test_a_lock_is_not_released_during_a_deletion(keeper: RawKeeper, pool: TestP
 def test_nothing_is_placed_for_a_claim_that_another_host_has_swept(
     keeper: RawKeeper, pool: TestPool
 ) -> None:
-    """As happens when this host had no connection to the pool's server for too long."""
+    """Simulate a host that lost the connection to the pool's server for too long."""
     number = claim_of(keeper, pool, _ONE)
     staging = keeper.get("stage", pool=pool.uuid, claim=number, purpose="layers")["staging"]
     write(pool, "v1")
@@ -296,7 +296,7 @@ def test_claims_end_with_the_connection(
 # ---- what a compromised service sends ----
 
 
-def test_numbers_of_others_mean_nothing(
+def test_claim_numbers_of_other_pools_are_refused(
     host: LibvirtHost, keeper: RawKeeper, pool: TestPool
 ) -> None:
     elsewhere = host.start_pool(f"{pool.name}-second")
@@ -398,7 +398,7 @@ def test_files_that_are_no_claims_change_nothing(keeper: RawKeeper, pool: TestPo
 
 
 def test_a_claim_that_cannot_be_read_keeps_everything(keeper: RawKeeper, pool: TestPool) -> None:
-    """What its job counts on is unknown: nothing may be deleted meanwhile."""
+    """The needs of its job are unknown, so nothing may be deleted."""
     with kept(claim(keeper, pool, _ONE)) as number:
         [file] = (pool.path / ".virtlayer" / "claims").iterdir()
         for content in (b"\xff\n", bytes(9 * 2**20)):

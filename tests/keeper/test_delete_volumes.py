@@ -81,7 +81,7 @@ def test_foreign_volume_that_replaced_ours_stays(keeper: RawKeeper, pool: TestPo
 
 
 def test_foreign_volume_with_the_inode_of_ours_stays(keeper: RawKeeper, pool: TestPool) -> None:
-    """As after "virsh vol-delete" and "virsh vol-create": ext4 uses the inode again at once."""
+    """Simulate "virsh vol-delete" and "virsh vol-create": ext4 reuses the inode at once."""
     path = placed(keeper, pool, "own.qcow2")
     inode = path.stat().st_ino
     path.unlink()

@@ -174,7 +174,7 @@ def test_files_are_found_in_the_pool_alone(keeper: RawKeeper, pool: TestPool) ->
 # ---- staging directories ----
 
 
-def test_numbers_of_others_mean_nothing(keeper: RawKeeper, pool: TestPool) -> None:
+def test_unknown_staging_numbers_are_refused(keeper: RawKeeper, pool: TestPool) -> None:
     requests: tuple[tuple[str, dict[str, Any]], ...] = (
         ("link", {"names": [f"layer-{'1' * 64}.qcow2"]}),
         ("flush", {"file": "v1"}),
@@ -226,7 +226,7 @@ def test_staging_directories_end_with_their_claim(keeper: RawKeeper, pool: TestP
 def test_a_staging_directory_outlives_a_killed_keeper(
     host: LibvirtHost, keeper: RawKeeper, pool: TestPool
 ) -> None:
-    """As long as the service has the descriptor of the claim."""
+    """The claim lasts while the service has its descriptor."""
     with raw_keeper(host.uri) as mortal:
         mortal.get("find-pool", name=pool.name)
         reply = mortal.ask("claim", pool=pool.uuid, claim=None, names=["a"], build=[])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is not a message of the protocol, or not one with the right fields, has no effect."""
+"""Malformed messages, and messages with invalid fields, have no effect."""
 
 import json
 import os

@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What packaging/install-files installs."""
+    """The files that packaging/install-files installs."""
     directory = tmp_path_factory.mktemp("installed")
     # A Python that is first in PATH, and of no use.
     other = tmp_path_factory.mktemp("other") / "python3"

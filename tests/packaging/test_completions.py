@@ -165,7 +165,7 @@ def test_make_dev_writes_the_completions_that_are_installed(installed: Path) -> 
         assert clone.read_text() == (installed / "usr/share" / path).read_text()
 
 
-def test_zsh_reads_its_file(installed: Path) -> None:
+def test_zsh_loads_its_completions(installed: Path) -> None:
     path = installed / "usr/share/zsh/vendor-completions/_virtlayer"
     assert path.read_text().startswith("#compdef virtlayer\n")
     subprocess.run(["zsh", "-n", path], check=True)

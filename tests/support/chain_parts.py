@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a test needs to build chains without a registry: layers from memory, and counts."""
+"""Parts to build chains without a registry: layers from memory, and counters."""
 
 import asyncio
 import contextlib
@@ -121,7 +121,7 @@ class Store:
     all_applied: bool = False
 
     def tools(self) -> BuildTools:
-        """What a build is given."""
+        """The arguments of a build."""
         return BuildTools(
             fetch=self.fetch,
             unproven=self.unproven,

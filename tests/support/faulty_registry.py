@@ -17,7 +17,7 @@ from tests.support.images import Content
 
 
 class Fault(enum.Enum):
-    """What happens to a request for a blob or manifest."""
+    """The faults of a request for a blob or manifest."""
 
     DIE_HALF_WAY = "half of the bytes, then the connection is reset"
     HANG_HALF_WAY = "half of the bytes, then nothing more"

@@ -58,7 +58,7 @@ class Entry:
 
 
 class EntryOptions(TypedDict, total=False):
-    """What the makers of entries below pass on to ``entry``."""
+    """Arguments that the functions below pass to ``entry``."""
 
     uid: int
     gid: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a test must not leave behind: descriptors (and with them locks), children, tasks, files."""
+"""Leak checks: descriptors (and with them locks), children, tasks, files."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _PATIENCE = 5.0
 _shared: set[int] = set()
 """Children that several tests share; their fixture ends them."""
 _shared_descriptors: set[tuple[int, str]] = set()
-"""What is open for them, as numbers and targets."""
+"""Their open descriptors, as numbers and targets."""
 
 
 @contextlib.contextmanager

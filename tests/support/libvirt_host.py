@@ -92,7 +92,7 @@ class LibvirtHost:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to be a part of this host: as libvirtd itself has it."""
+        """The environment of a process on this host, as libvirtd has it."""
         return {
             "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
@@ -142,7 +142,7 @@ class LibvirtHost:
         self.start()
 
     def log(self) -> str:
-        """What libvirtd wrote."""
+        """The output of libvirtd."""
         return (self.directory / "libvirtd.log").read_text(errors="replace")
 
     def virsh(self, *arguments: str) -> str:

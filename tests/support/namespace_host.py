@@ -31,9 +31,9 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.virtlayerd import Daemon, start_virtlayerd
 
 _LOST = "run"
-"""What a host has of its own and loses when its power is cut."""
+"""Directories of a host that a power failure clears."""
 _KEPT = ("etc/libvirt", "var/lib/libvirt", "var/cache/libvirt", "var/log/libvirt")
-"""What it keeps."""
+"""Directories that survive."""
 _FILES = {"machine-id": "/etc/machine-id", "boot-id": "/proc/sys/kernel/random/boot_id"}
 """Its own ids, and where they are."""
 
@@ -95,7 +95,7 @@ class NamespaceHost(LibvirtHost):
 
     @property
     def daemon_log(self) -> str:
-        """What its virtlayerds have logged."""
+        """The log of its virtlayerds."""
         return (self.daemon_directory / "log").read_text(errors="replace")
 
     @property

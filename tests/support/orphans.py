@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a killed process leaves running: its children become this process's own, and can be seen."""
+"""Processes that a killed process leaves behind, found by making this process their reaper."""
 
 import contextlib
 import ctypes

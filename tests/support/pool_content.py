@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is in the directory of a pool, apart from the directory that is virtlayer's own."""
+"""Content of the directory of a pool, except virtlayer's own directory."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def names_in(pool: Path) -> list[str]:
 
 
 def left_by_jobs(pool: Path) -> list[Path]:
-    """What running or killed jobs have in a pool: claims, staging directories, new records."""
+    """Files of running or killed jobs in a pool: claims, staging directories, new records."""
     own = pool / OWN
     parts = (own / "claims", own / "staging")
     left = [path for part in parts if part.is_dir() for path in part.iterdir()]

@@ -42,7 +42,7 @@ _PATIENCE = 60.0
 _LOST = tuple(
     f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply", "ServiceUnknown", "NameHasNoOwner")
 )
-"""What a bus answers in the place of a service that has ended."""
+"""Errors of a bus if the service has exited."""
 _ERROR_PREFIX = "org.virtlayer1.Error."
 
 
@@ -232,7 +232,7 @@ class PoolOfHosts:
 
     @property
     def records(self) -> dict[str, set[str]]:
-        """What there are records of: names, by the kind."""
+        """The names of the records by kind."""
         found: dict[str, set[str]] = {}
         for path in (self.path / _PRIVATE).glob("*.json"):
             record = json.loads(path.read_bytes())
@@ -241,7 +241,7 @@ class PoolOfHosts:
 
     @property
     def unfinished(self) -> list[str]:
-        """What is there of jobs: claims, staging directories, records that are being written."""
+        """Files of jobs: claims, staging directories, and unfinished records."""
         own = self.path / _PRIVATE
         found = [
             *(path for place in ("claims", "staging") for path in (own / place).glob("*")),

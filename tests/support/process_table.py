@@ -37,7 +37,7 @@ _WORKERS = {
     "virtlayer.keeper": "virtlayer-keeper",
 }
 _STARTERS = ("guard", "confine")
-"""What becomes another program at once; their rights are not yet that program's."""
+"""Programs that execute another program at once; their rights are not that program's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _OUTPUT, _ERROR = 1, 2
 
 
 class Kind(StrEnum):
-    """What a descriptor stands for."""
+    """The target of a descriptor."""
 
     SOCKET = "socket"
     PIPE = "pipe"

@@ -101,7 +101,7 @@ class Registry:
             self._process = None
 
     def log(self) -> str:
-        """What the registry wrote so far."""
+        """The registry's output so far."""
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 

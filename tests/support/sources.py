@@ -71,7 +71,7 @@ class Sources:
     async def image(
         self, reference: str, access: Access = PLAIN, *, platform: str | None = None
     ) -> Image:
-        """What is known of an image when it has been opened."""
+        """The properties of an opened image."""
         async with self.open(reference, access, platform=platform) as opened:
             return opened.image
 
@@ -102,7 +102,7 @@ async def blob_of(opened: OpenImage, layer: Layer) -> bytes:
 
 
 async def read_to_end(stream: BlobStream) -> bytes:
-    """What is left of a stream."""
+    """The rest of a stream."""
     content = bytearray()
     while chunk := await read_some(stream):
         content += chunk

@@ -134,7 +134,7 @@ def scan(root: Path) -> dict[bytes, Node]:
 
 
 def differences(left: TreeContent, right: TreeContent, *, limit: int = 20) -> list[str]:
-    """What differs, a line each, for an assertion message that can be read."""
+    """The differences, one a line, for a readable assertion message."""
     lines = []
     for path in sorted(left.keys() | right.keys()):
         one, other = left.get(path), right.get(path)

@@ -43,12 +43,12 @@ class Daemon:
 
     @property
     def programs(self) -> set[int]:
-        """What the daemon and its keeper have started and not reaped."""
+        """Unreaped children of the daemon and its keeper."""
         return programs_of(self.process.pid)
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """Its log."""
         return (self.directory / "log").read_text(errors="replace")
 
 

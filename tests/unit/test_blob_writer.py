@@ -39,7 +39,7 @@ def is_direct(descriptor: int) -> bool:
 async def read_meanwhile(
     directory: Path, content: bytes, *, keep: bool = True
 ) -> tuple[bytes, bool]:
-    """What a worker reads of a blob while it arrives, and whether that was past the cache."""
+    """Data that a worker reads of an incomplete blob, and whether it bypassed the cache."""
     cache = BlobCache(directory, 1024 * MIB)
     async with (
         cache.fetch(

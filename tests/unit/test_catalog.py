@@ -68,7 +68,7 @@ async def only_image(catalog: Catalog) -> CatalogImage:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.kind)
-async def test_record_comes_back_as_it_was_read(catalog: Catalog, record: Record) -> None:
+async def test_record_is_returned_as_stored(catalog: Catalog, record: Record) -> None:
     await catalog.records.put("default", [Seen(record, STAMP)])
     place = (record.kind, record.name)
     assert await catalog.records.get("default", *place) == (record, STAMP)

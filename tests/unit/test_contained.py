@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a directory must not have that other users of the host can enter."""
+"""Content that a directory open to other users of the host must not have."""
 
 import os
 import stat

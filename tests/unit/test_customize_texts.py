@@ -40,9 +40,7 @@ from virtlayer.worker.customize.accounts import (
         (b"", None),
     ],
 )
-def test_only_a_line_that_is_root_s_to_the_letter_is_its_account(
-    passwd: bytes, account: Account | None
-) -> None:
+def test_only_the_exact_root_line_is_its_account(passwd: bytes, account: Account | None) -> None:
     assert root_account(passwd) == account
 
 

@@ -89,7 +89,7 @@ def test_reader_hashes_unhashed_pieces() -> None:
 
 
 class _Interrupted(Exception):
-    """What the handler of a signal raises."""
+    """The exception of the signal handler."""
 
 
 class _InterruptedLock:

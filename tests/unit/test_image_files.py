@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What real image files are found to need, and what is never opened on the way."""
+"""Backing files of real image files, and files that must never be opened."""
 
 import json
 import os
@@ -243,7 +243,7 @@ async def test_backing_file_of_unexpected_format_is_in_use(
     assert f"the image {tmp_path / 'base'} needs, because it is not a qcow2 image" in text
 
 
-async def test_device_out_of_sight_may_need_anything(reader: HeaderReader) -> None:
+async def test_inaccessible_device_may_need_any_volume(reader: HeaderReader) -> None:
     device = Path("/dev/virtlayer-test/volume")
     await ImageFiles(reader).look_at([Reference(device, "raw")])
     assert "has no access to that device" in await refused(reader, device, "qcow2")
@@ -319,7 +319,7 @@ async def test_lease_on_a_file_does_not_hold_up_the_search(
 
 
 def test_names_are_json_to_qemu_as_well(tmp_path: Path, base: Path) -> None:
-    """What is refused here is what qemu would open."""
+    """Check that the refused files are files that QEMU would open."""
     name = "json:" + json.dumps({"driver": "qcow2", "file.filename": str(base)})
     above = overlay(tmp_path / "top.qcow2", name)
     assert "base_odd" in qemu_img("info", "--backing-chain", str(above))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the journal gets: fields, priorities, catalogd identifiers; and else standard error."""
+"""Journal fields, priorities and catalog identifiers, and the fallback to standard error."""
 
 import os
 import re

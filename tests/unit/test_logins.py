@@ -66,7 +66,7 @@ def test_number_of_logins_is_limited() -> None:
         ("http://host", "host"),
     ],
 )
-def test_login_reaches_its_registry_alone(key: str, registry: str) -> None:
+def test_login_is_sent_only_to_its_registry(key: str, registry: str) -> None:
     logins = {key: PAIR, "other.example": PAIR, f"{registry}.evil": PAIR}
     assert logins_for(logins, {registry}) == {key: PAIR}
     assert logins_for(logins, {"elsewhere"}) == {}

@@ -144,7 +144,7 @@ def test_a_malformed_signature_is_unacceptable(signature: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damaged_messages_are_accepted_or_unacceptable(data: st.DataObject) -> None:
-    """What is accepted has a bounded number of values, so dbus-next comes to an end with it."""
+    """Accepted messages have a bounded number of values, so dbus-next can parse them."""
     signature = data.draw(st.sampled_from(sorted(VALUES)))
     content = bytearray(message(signature, VALUES[signature]))
     for _ in range(data.draw(st.integers(1, 4))):

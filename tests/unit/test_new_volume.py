@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What can be asked of a new volume, and what becomes of root's password."""
+"""Options of a new volume, and the handling of root's password."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def accepts(hashed: str, password: str) -> bool:
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "x", "pässwörd 🔑", "p" * 511])
-def test_a_hash_is_one_that_every_libc_knows(password: str) -> None:
+def test_password_hash_is_supported_by_every_libc(password: str) -> None:
     hashed = hash_password(password)
     assert hashed.startswith("$6$rounds=100000$")
     assert hashed != hash_password(password)

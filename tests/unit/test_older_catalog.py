@@ -18,7 +18,7 @@ BASE = layer_name("base")
 
 
 def fill(connection: sqlite3.Connection) -> None:
-    """What a virtlayer with a catalog of version 8 has after a few pulls."""
+    """A catalog of version 8 after a few pulls."""
     image = ("default", "demo", SOURCE, digest("m"), digest(config("top")))
     platform = ("linux", "arm64", "v8", config("top"), 64, BASE, 7)
     rows: dict[str, list[tuple[object, ...]]] = {

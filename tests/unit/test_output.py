@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the command prints does nothing to a terminal, whatever an image says."""
+"""Data of an image cannot control the terminal."""
 
 import json
 

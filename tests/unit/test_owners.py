@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whose content is whose in the catalog, and what a pull may use of it."""
+"""Owners of content in the catalog, and the content that a pull may use."""
 
 import dataclasses
 from collections.abc import AsyncIterator
@@ -130,7 +130,7 @@ async def test_owner_of_one_kind_is_not_that_of_another(catalog: Catalog) -> Non
     assert await catalog.owners.belonging([A], [Owner(OwnerKind.REPOSITORY, "1000")]) == frozenset()
 
 
-async def test_owners_in_a_record_count_in_its_pool_alone(catalog: Catalog) -> None:
+async def test_owners_in_a_record_apply_only_to_its_pool(catalog: Catalog) -> None:
     text = image_record(owners=frozenset({EVERYBODY}))
     layer = layer_record("a", "blob", owners=[EVERYBODY])
     blob = layer.layers[0].blob

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who pulled what: in the records of images, former versions and other volumes."""
+"""Pullers in the records of images, former versions and other volumes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

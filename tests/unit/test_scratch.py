@@ -49,8 +49,8 @@ async def test_scratch_directory_is_removed_after_cancellation(tmp_path: Path) -
 
 
 @pytest.mark.root
-async def test_it_is_removed_with_inaccessible_directories() -> None:
-    """As skopeo unpacks them for a service without capabilities."""
+async def test_scratch_directory_is_removed_with_inaccessible_content() -> None:
+    """The directories that skopeo unpacks for a service without capabilities."""
     with open_directory() as top:
         os.chown(top, NOBODY.pw_uid, NOBODY.pw_gid)
         outside = top / "outside"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is made of an image's config, and how it is said to a kernel."""
+"""Startup parameters from an image's config, and the kernel command line."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def line(startup: Startup) -> str:
 
 
 def script(startup: Startup) -> str:
-    """What the second shell is given."""
+    """The arguments of the second shell."""
     [printing] = re.findall(r"\$\((printf '[^']*')\)", line(startup))
     return subprocess.run(["sh", "-c", printing], capture_output=True, text=True, check=True).stdout
 

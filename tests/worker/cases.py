@@ -23,7 +23,7 @@ SIZE = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What must be true of a node; a fact that is None may be anything."""
+    """Expected properties of a node; None matches anything."""
 
     kind: str
     content: str | None = None
@@ -44,7 +44,7 @@ class Want:
         return Want(**known | facts)
 
     def mismatches(self, path: str, tree: TreeContent) -> Iterable[str]:
-        """What is not as wanted, a line each."""
+        """The differences, one a line."""
         node = tree[os.fsencode(path)]
         for fact in ("kind", "content", "mode", "uid", "gid", "mtime", "size", "attributes"):
             wanted, found = getattr(self, fact), getattr(node, fact)

@@ -33,9 +33,9 @@ _INODE_SIZE = 256
 _FIRST_INODE = 11
 _SUPERBLOCK_AT = 1024
 _NODES = 60
-"""As many as are looked at: names may lead round in circles."""
+"""Limit of visited names: directories may form cycles."""
 _SECONDS = 60
-"""An attempt that takes longer does not end."""
+"""Time limit of an attempt."""
 _METADATA = Metadata(0o644, 1000, 1000, 0)
 _ACL = bytes.fromhex("0200000001000600ffffffff04000400ffffffff20000400ffffffff")
 _VALUES = (0, 1, 2, 4, 7, 8, 12, 60, 0x7F, 0x80, 0xFF)
@@ -44,7 +44,7 @@ _Change = Callable[[bytearray, random.Random], None]
 
 
 class DoesNotEnd(Exception):
-    """What was tried takes too long."""
+    """The attempt exceeded its time limit."""
 
 
 def _crc32c_of_byte(value: int) -> int:

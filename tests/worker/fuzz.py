@@ -31,7 +31,7 @@ _DAMAGED = 1000
 
 @dataclass(slots=True)
 class Tally:
-    """What has been tried."""
+    """Counts of attempts."""
 
     sequences: int = 0
     layers: int = 0

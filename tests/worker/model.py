@@ -32,7 +32,7 @@ class File:
     """Content of a file, target of a symlink."""
     attributes: tuple[tuple[bytes, bytes], ...] = ()
     names: dict[str, Name] = field(default_factory=dict)
-    """What a directory has."""
+    """The entries of a directory."""
 
 
 @dataclass(eq=False, slots=True)

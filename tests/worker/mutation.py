@@ -35,7 +35,7 @@ _INTERESTING = [
     *(base256(-1, 12), base256(2**80, 12), b"GNU.sparse.major", b"SCHILY.xattr."),
 ]
 _FIELDS = (0, 100, 108, 116, 124, 136, 156, 157, 257, 329, 345, 386, 482, 483)
-"""Where the fields of a header begin."""
+"""Offsets of the fields of a header."""
 
 
 def corpus() -> list[bytes]:

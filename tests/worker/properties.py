@@ -55,7 +55,7 @@ _OPS = st.one_of(
 
 @dataclass(frozen=True, slots=True)
 class RandomLayer:
-    """A layer, and whether it keeps what the model refuses."""
+    """A layer, and whether it contains entries that the model refuses."""
 
     ops: tuple[Op, ...]
     keeps_malformed: bool
@@ -128,7 +128,7 @@ class Bench:
         assert_sound(self._volume)
 
     def check(self, layers: Sequence[RandomLayer]) -> None:
-        """The worker does with the layers what the model does."""
+        """Check that the worker and the model agree on the layers."""
         model = Model()
         contents: list[LayerContent] = []
         for number, random_layer in enumerate(layers):

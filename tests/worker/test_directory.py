@@ -72,7 +72,7 @@ async def test_directory_equals_what_umoci_unpacks(name: str, tmp_path: Path) ->
 
 
 def _squashed(node: Node) -> Node:
-    """What a user gets of a node."""
+    """A node as an unprivileged user creates it."""
     mode = node.mode & ~(stat.S_ISUID | stat.S_ISGID) if node.kind != "d" else node.mode
     attributes = tuple(one for one in node.attributes if one[0].startswith(b"user."))
     return dataclasses.replace(
@@ -205,7 +205,7 @@ _HOSTILE_AND_SENSELESS: Mapping[str, Callable[[str], list[LayerContent]]] = {
 
 @contextlib.contextmanager
 def _victim() -> Iterator[str]:
-    """A directory of the host, with a file; afterwards it is what it was."""
+    """A directory of the host with a file, which must not change."""
     with users_directory() as place:
         (place / "victim").write_bytes(b"of the host")
         before, inode = scan(place), (place / "victim").stat()

@@ -249,7 +249,7 @@ async def test_superblock(worker: LayerWorker, tmp_path: Path) -> None:
     assert "lost+found" not in _debugfs(volume, "ls -p /")
 
 
-async def test_files_lie_in_one_piece(worker: LayerWorker, tmp_path: Path) -> None:
+async def test_files_are_contiguous(worker: LayerWorker, tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     sizes = [(number * 7919) % 200_000 for number in range(400)]
     first = [entry(f"d{number % 9}/{number}", b"x" * size) for number, size in enumerate(sizes)]

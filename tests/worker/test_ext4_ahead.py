@@ -88,7 +88,7 @@ async def test_whiteout_reads_ahead_the_path_it_hides(volume: Path) -> None:
         assert found(filesystem, _LAST)
 
 
-async def test_paths_that_lead_nowhere(volume: Path) -> None:
+async def test_expecting_invalid_paths_is_harmless(volume: Path) -> None:
     async with opened(volume) as (filesystem, _):
         filesystem.expect([b"", b"/", b"..", b"../usr", b"no/such", _PATHS[0] + b"/below", b"\xff"])
         assert found(filesystem, _LAST)

@@ -155,7 +155,7 @@ async def test_names_of_one_hash_in_two_blocks(tmp_path: Path) -> None:
 
 
 def _hashes(volume: Path, names: list[bytes]) -> dict[bytes, int]:
-    """What debugfs says that names hash to."""
+    """The hashes of names according to debugfs."""
     shown = _debugfs(volume, "show_super_stats -h")
     seed = re.search(r"Directory Hash Seed: +(\S+)", shown)
     assert seed
@@ -173,7 +173,7 @@ def _hashes(volume: Path, names: list[bytes]) -> dict[bytes, int]:
 
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, Child]]:
-    """What can be read of a block of names."""
+    """The readable entries of a block of names."""
     offset = 0
     while offset + 8 <= _BLOCK:
         inode, length, name_length, kind = struct.unpack_from("<IHBB", block, offset)
@@ -232,7 +232,7 @@ def _random_blocks(count: int) -> list[bytes]:
 
 
 def _listed(block: bytes) -> list[tuple[bytes, Child]]:
-    """What the writer reads of a block alone."""
+    """The entries that the writer reads from a single block."""
     listing = ffi.new("struct vl_listing *")
     try:
         check(lib.vl_list_block(listing, block, len(block)))
@@ -317,7 +317,7 @@ async def test_damaged_block_with_a_checksum_is_refused_or_read_as_far_as_it_goe
 
 
 async def test_directory_with_a_hole_is_refused(tmp_path: Path) -> None:
-    """One that is said to be larger than all of its blocks."""
+    """A directory whose size exceeds its blocks."""
     volume = tmp_path / "volume"
 
     def see(filesystem: Ext4Filesystem) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the layer worker cannot do, seen from outside and tried from inside."""
+"""Restrictions of the layer worker, checked from outside and inside."""
 
 import asyncio
 import contextlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the workers load before they shut themselves in: time of every job, and code to attack."""
+"""Modules that the workers load before they enter their sandbox."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ _CUSTOMIZING = {"virtlayer.protocol.customization"}
         ("virtlayer.worker.disk.qemu_img", _DATACLASSES | _CUSTOMIZING | _EXT4 | _ARCHIVES),
     ],
 )
-def test_a_worker_loads_nothing_that_it_does_not_need(worker: str, unneeded: set[str]) -> None:
+def test_worker_loads_only_needed_modules(worker: str, unneeded: set[str]) -> None:
     code = f"import sys, {worker}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True

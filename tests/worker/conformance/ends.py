@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where archives end, too early or too late, and how they are compressed."""
+"""Truncated archives, trailing data, and compression."""
 
 import bz2
 import gzip

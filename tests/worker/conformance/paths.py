@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What an entry replaces, and what its path leads through."""
+"""Entries that replace others, and the components of their paths."""
 
 from tests.support.archives import archive, directory, entry, pax, symlink
 from tests.worker.base import BASE, base_but, on_base, whiteout
