@@ -2,15 +2,15 @@
 """The blob cache: files named by their digest, shared by jobs and processes.
 
 ``<directory>/<algorithm>/<hex>`` is a complete blob, and ``<directory>/partial/<hex>-<source>`` one
-that somebody is downloading. flock(2) on the file itself says who has it: exclusive on a partial
-one while it is written, shared on a complete one while it is used. A process that dies leaves no
-lock behind. A lock counts only if the name still leads to the locked file, because another process
-may have renamed or removed it in between.
+that is being downloaded. Files are locked with flock(2). A partial blob has an exclusive lock while
+it is written, and a complete blob has a shared lock while it is used. The kernel releases the locks
+of a process that ends. A lock is valid only if the name still refers to the locked file, because
+another process may have renamed or removed it in between.
 
-A blob is given from the cache only to somebody who may use it. Others download it themselves, and
-wait for nobody: only downloads from the same source wait for each other.
+A user gets a blob from the cache only with permission to use it. Otherwise the blob is downloaded
+again without waiting: only downloads from the same source wait for each other.
 
-Nothing here is synced to disk: each process verifies a file once before it trusts it.
+The cache is not synced to disk: each process verifies a file once before it uses it.
 """
 
 import asyncio
@@ -35,11 +35,12 @@ _POLL_SECONDS = 0.02
 
 
 class BlobCache:
-    """Downloaded blobs, verified, the least recently used ones removed when there are too many.
+    """The verified blobs that were downloaded; the least recently used ones are evicted.
 
     Args:
-        directory: Made when it is needed, for this user alone; several processes may share it.
-        size_limit: Bytes that all blobs together should not exceed; blobs in use may.
+        directory: The directory of the cache, which only this user can access. It is created when
+            it is needed, and several processes may share it.
+        size_limit: The maximum size of all blobs in bytes; blobs in use may exceed it.
     """
 
     def __init__(self, directory: Path, size_limit: int) -> None:
@@ -58,19 +59,18 @@ class BlobCache:
         keep: bool,
         on_bytes: Callable[[int], None],
     ) -> AsyncIterator[GrowingBlob]:
-        """Give a blob that is here, or is downloaded meanwhile; valid inside the context.
+        """Provide a blob from the cache or from a running download, valid inside the context.
 
-        Until it is verified, what can be read of it is what the source says. What goes wrong then
-        is for those who wait for that: ``GrowingBlob.verified`` raises what the download raises, a
-        wrong digest, and too little room. A blob that is not wholly here at the end of the context
-        is not kept.
+        Until the blob is verified, its readable bytes are untrusted data of the source. Later
+        errors are raised by ``GrowingBlob.verified``: errors of the download, a wrong digest, and
+        too little space. A blob that is incomplete at the end of the context is not kept.
 
         Args:
-            layer: Whose blob.
-            open_stream: Opens the stream that the blob comes from, if it is not here.
-            user: Who needs it.
-            keep: False: download it in any case, to a file that never has a name.
-            on_bytes: Told how many more bytes are here; all at once for a cached blob.
+            layer: The layer of the blob.
+            open_stream: Opens the stream of the blob, if it is not in the cache.
+            user: The user that needs the blob.
+            keep: False to always download it, to a file without a name.
+            on_bytes: Called with the number of new bytes; once with the size for a cached blob.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._swept:
@@ -124,7 +124,7 @@ class BlobCache:
                         yield GrowingBlob.complete(descriptor, layer.size)
                         return
                 with self._partial(layer, download.user.source) as partial:
-                    # While this one waited, another may have downloaded it from the same source.
+                    # During the wait, another task may have downloaded it from the same source.
                     if partial is not None and not await self._is_usable(download):
                         await asyncio.to_thread(self._evict, layer.size)
                         afterwards.push_async_callback(asyncio.to_thread, self._evict, 0)
@@ -149,13 +149,13 @@ class BlobCache:
         return path.exists() and await download.may_be_left_out()
 
     async def _usable(self, download: Download, files: contextlib.ExitStack) -> int | None:
-        """Open a blob of the cache that is right, and that its user may have."""
+        """Open a verified blob of the cache that its user may use; None if there is none."""
         if not await self._is_usable(download):
             return None
         return await self._cached(download.layer, files)
 
     async def _cached(self, layer: Layer, files: contextlib.ExitStack) -> int | None:
-        """Open a complete blob that is in the cache and right; a wrong one is removed."""
+        """Open and verify a complete blob of the cache; a blob with a wrong digest is removed."""
         path = self._path(layer)
         with contextlib.ExitStack() as opened:
             descriptor = opened.enter_context(_locked(path, fcntl.LOCK_SH))
@@ -164,7 +164,7 @@ class BlobCache:
             if not await self._is_right(descriptor, layer):
                 path.unlink(missing_ok=True)
                 return None
-            # The access time tells how recently it was used, also where mounts do not keep it.
+            # The access time records the last use, also on mounts that do not update it.
             modified = os.fstat(descriptor).st_mtime_ns
             os.utime(descriptor, ns=(time.time_ns(), modified))
             files.push(opened.pop_all())
@@ -182,7 +182,7 @@ class BlobCache:
 
     @contextlib.contextmanager
     def _partial(self, layer: Layer, source: str) -> Iterator[int | None]:
-        """The partial file of a blob, empty and ours alone; None while it is another's."""
+        """Create and lock the partial file of a blob; None while another process has it."""
         path = self._partial_path(layer, source)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with _locked(path, fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT) as descriptor:
@@ -193,7 +193,7 @@ class BlobCache:
             try:
                 yield descriptor
             finally:
-                # Once published, the name is free for the next one.
+                # After publication, the name is free for the next download.
                 if _is_at(descriptor, path):
                     path.unlink()
 
@@ -205,12 +205,12 @@ class BlobCache:
         self._verified.add(_identity(blob, layer))
         path = self._path(layer)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # If another process removes the file meanwhile, only its name is removed, not the data.
+        # If another process removes the file meanwhile, its name is removed, not the data.
         with contextlib.suppress(FileNotFoundError):
             self._partial_path(layer, download.user.source).rename(path)
 
     def _partial_path(self, layer: Layer, source: str) -> Path:
-        # A source's name may be longer than a file's.
+        # The name of a source may be longer than a file name can be.
         key = hashlib.sha256(source.encode()).hexdigest()[:32]
         return self.directory / _PARTIAL / f"{layer.digest.partition(':')[2]}-{key}"
 
@@ -219,7 +219,7 @@ class BlobCache:
         return self.directory / algorithm / hexadecimal
 
     def _evict(self, room: int) -> None:
-        """Remove blobs, the least recently used first, until ``room`` bytes more would fit."""
+        """Remove the least recently used blobs until ``room`` more bytes fit within the limit."""
         blobs = []
         for algorithm in ALGORITHMS:
             for path in _files(self.directory / algorithm):
@@ -252,7 +252,7 @@ def _locked(path: Path, lock: int, flags: int = os.O_RDONLY) -> Iterator[int | N
     try:
         yield descriptor if _lock(descriptor, lock) and _is_at(descriptor, path) else None
     finally:
-        # The lock goes with the last descriptor of the open file.
+        # The lock is released with the last descriptor of the open file.
         os.close(descriptor)
 
 
@@ -273,7 +273,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _read_only(descriptor: int) -> Iterator[int]:
-    """Open the file of a descriptor once more, for reading from its start."""
+    """Reopen the file of a descriptor, for reading from its start."""
     again = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield again

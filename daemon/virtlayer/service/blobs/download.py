@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Downloads one blob to one file: from a stream of skopeo to a writer.
 
-skopeo compares the digest of what it sends, so it is not hashed once more where skopeo's word
-counts as our own.
+skopeo verifies the digest of the blob. The blob is not hashed again where that verification is
+sufficient.
 """
 
 import errno
@@ -23,12 +23,12 @@ class Stream(Protocol):
     """The bytes of a blob, as its source sends them."""
 
     is_compared: bool
-    """Whether the end comes only after somebody who can be relied on found the digest right."""
+    """Whether the end of the data implies that a trusted program has verified the digest."""
 
     async def receive(self, receiver: Receiver) -> int:
-        """Give the next bytes to a receiver, in a thread; how many, which is 0 at the end.
+        """Pass the next bytes to a receiver, in a thread; return their number, 0 at the end.
 
-        Whatever happens, nothing is written after the call has ended.
+        No bytes are written after the call has ended, even if it fails or is cancelled.
         """
 
 
@@ -39,16 +39,16 @@ class BlobUser(Protocol):
     """A user of blobs.
 
     Attributes:
-        source: Where the blobs are downloaded from: two with the same may use the same blobs.
+        source: The source of the blobs; users with the same source may use the same blobs.
     """
 
     source: str
 
     async def may_use(self, digests: Iterable[str]) -> frozenset[str]:
-        """Those of the digests of blobs that may be used without a download."""
+        """Return the digests of those blobs that may be used without a download."""
 
     async def downloaded(self, digest: str) -> None:
-        """Note that a blob was downloaded, and was right, before others can use it."""
+        """Record that a blob was downloaded and verified, before other users can use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class Download:
     """A download that may be needed.
 
     Attributes:
-        layer: Whose blob.
-        open_stream: Opens the stream that the blob comes from.
-        user: Who needs it.
-        on_bytes: Told how many more bytes are here.
+        layer: The layer of the blob.
+        open_stream: Opens the stream of the blob.
+        user: The user that needs the blob.
+        on_bytes: Called with the number of new bytes.
     """
 
     layer: Layer
@@ -68,18 +68,18 @@ class Download:
     on_bytes: Callable[[int], None]
 
     async def may_be_left_out(self) -> bool:
-        """Whether the user may have the blob without downloading it."""
+        """Return whether the user may use the blob without downloading it."""
         return self.layer.digest in await self.user.may_use([self.layer.digest])
 
     async def run(self, file: int, blob: GrowingBlob) -> None:
-        """Write the blob to an empty file, and note whose it is.
+        """Write the blob to an empty file, and record that its user has downloaded it.
 
         Args:
             file: The file, for writing.
-            blob: The same file as it is read meanwhile.
+            blob: The same file for readers during the download.
 
         Raises:
-            DigestMismatch: It is something else.
+            DigestMismatch: The data does not match the digest.
             NoSpace: The file system of the file is full.
             Internal: The file cannot be written for another reason.
         """

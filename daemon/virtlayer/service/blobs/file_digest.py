@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The digest of a file, as it is compared once with each blob that is found in the cache.
+"""Computes the digest of a file, to verify each blob in the cache once.
 
-Hashing happens in threads. A thread uses the descriptor of its caller, so the caller always waits
-for it, however it is cancelled.
+Files are hashed in threads. A thread uses the descriptor of its caller, so the caller always waits
+for the thread, even if it is cancelled.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from virtlayer.sizes import MIB
 
 _CHUNK = MIB
 _HASHED_AT_ONCE = 64 * MIB
-"""The longest time that a cancellation waits for."""
+"""The bytes hashed by one call in a thread, which limit the wait of a cancellation."""
 
 
 async def digest_of_file(descriptor: int, layer: Layer) -> str:
-    """The digest of a file that is as long as the blob of ``layer``."""
+    """Return the digest of a file that is as long as the blob of ``layer``."""
     hashing = hasher(layer.digest)
     for start in range(0, layer.size, _HASHED_AT_ONCE):
         working = asyncio.ensure_future(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A blob that can be read while it is downloaded, before it is known whether it is right."""
+"""A blob that can be read while it is downloaded, before its digest is verified."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from virtlayer.cancellation import meanwhile
 
 
 class GrowingBlob:
-    """The file of a blob: all of it, or as much as is downloaded.
+    """The file of a blob, complete or with the part downloaded so far.
 
     Args:
-        descriptor: Its file, for reading, at offset 0.
+        descriptor: The descriptor of the file, for reading, at offset 0.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -24,7 +24,7 @@ class GrowingBlob:
 
     @classmethod
     def complete(cls, descriptor: int, size: int) -> Self:
-        """A blob that is all there, and right."""
+        """Return a blob that is complete and verified."""
         blob = cls(descriptor)
         blob._readable = size
         blob._verified.set_result(None)
@@ -32,14 +32,14 @@ class GrowingBlob:
 
     @property
     def is_over(self) -> bool:
-        """Whether the download has ended, if only by an error."""
+        """Whether the download has ended, successfully or with an error."""
         return self._verified.done()
 
     async def verified(self) -> None:
-        """Wait until all of it is there, and its digest right.
+        """Wait until the blob is complete and its digest is verified.
 
         Raises:
-            VirtlayerError: It cannot be downloaded, or is something else.
+            VirtlayerError: It cannot be downloaded, or does not match its digest.
         """
         await asyncio.shield(self._verified)
 
@@ -47,13 +47,13 @@ class GrowingBlob:
         """Wait until more of it can be read.
 
         Args:
-            beyond: The bytes that the caller knows of.
+            beyond: The number of bytes that the caller already knows to be readable.
 
         Returns:
-            How many can be read now; ``beyond`` when those are all, and right.
+            The number of readable bytes; ``beyond`` if the blob is complete and verified.
 
         Raises:
-            VirtlayerError: It cannot be downloaded, or is something else.
+            VirtlayerError: It cannot be downloaded, or does not match its digest.
         """
         while self._readable <= beyond and not self.is_over:
             await self._changed.wait()
@@ -68,11 +68,11 @@ class GrowingBlob:
 
     @contextlib.asynccontextmanager
     async def written(self, write: Callable[[], Awaitable[None]]) -> AsyncIterator[Self]:
-        """Have the blob written for as long as the context lasts.
+        """Write the blob in a task for as long as the context lasts.
 
         Args:
-            write: Writes and verifies it, and calls ``grow`` for each piece. What it raises is for
-                those who wait for the blob.
+            write: Writes and verifies the blob, and calls ``grow`` for each chunk. Its errors are
+                raised where the blob is awaited.
 
         Yields:
             The blob.
@@ -86,7 +86,7 @@ class GrowingBlob:
         # Any error: otherwise waiters would block forever.
         except Exception as error:
             self._verified.set_exception(error)
-            self._verified.exception()  # seen, even if nobody waits for it
+            self._verified.exception()  # mark as retrieved, even without a waiter
         else:
             self._verified.set_result(None)
         finally:

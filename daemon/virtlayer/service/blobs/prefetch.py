@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Blobs that are fetched ahead of their use, and held until it is over.
+"""Fetches blobs before they are needed, and holds them until they were used.
 
 The layers of a chain are applied one after the other. While one is applied, the blobs of the next
 ones are downloaded.
@@ -15,19 +15,19 @@ from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.source.image import Layer
 
 type Fetch = Callable[[Layer], AbstractAsyncContextManager[GrowingBlob]]
-"""Gives a layer's blob, which may still be arriving, for as long as the context lasts."""
+"""Provides a layer's blob, possibly incomplete, for as long as the context lasts."""
 
 _DOWNLOADS = 3
-"""Blobs that are downloaded at a time: one through the proxy does not fill a fast network."""
+"""The number of concurrent downloads: one through the proxy does not fill a fast network."""
 
 
 class Prefetched:
     """A blob that is fetched ahead and held until its layer is applied.
 
     Attributes:
-        layer: Whose it is.
-        blob: Set as soon as some of it may be there.
-        used: Set by its user when it is no longer needed.
+        layer: The layer of the blob.
+        blob: Set as soon as a part of the blob may be readable.
+        used: Set by the user of the blob when it is no longer needed.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -37,21 +37,21 @@ class Prefetched:
 
     @property
     def is_here(self) -> bool:
-        """Whether all of it is here."""
+        """Return whether the blob is complete."""
         return self.blob.done() and self.blob.result().is_over
 
     async def begun(self) -> GrowingBlob:
-        """Wait until some of it may be there. A wait can be cancelled and repeated."""
+        """Wait until a part may be readable. The wait can be cancelled and repeated."""
         return await asyncio.shield(self.blob)
 
     async def verified(self) -> int:
-        """Wait until all of it is there, and its digest right.
+        """Wait until the blob is complete and its digest is verified.
 
         Returns:
-            Its descriptor, at offset 0.
+            The descriptor of the blob, at offset 0.
 
         Raises:
-            VirtlayerError: It cannot be downloaded, or is something else.
+            VirtlayerError: It cannot be downloaded, or does not match its digest.
         """
         blob = await self.begun()
         await blob.verified()
@@ -59,10 +59,10 @@ class Prefetched:
 
 
 class Prefetching:
-    """Fetches blobs in the order in which they are asked for.
+    """Fetches blobs in the order in which they are requested.
 
     Args:
-        fetch: Gets one.
+        fetch: Fetches one blob.
     """
 
     def __init__(self, fetch: Fetch) -> None:
@@ -70,10 +70,10 @@ class Prefetching:
         self._downloads = asyncio.Semaphore(_DOWNLOADS)
 
     async def hold(self, prefetched: Prefetched) -> None:
-        """Get a blob, and hold it until it was used.
+        """Fetch a blob, and hold it until it was used.
 
         Raises:
-            VirtlayerError: It cannot be downloaded, or is something else.
+            VirtlayerError: It cannot be downloaded, or does not match its digest.
         """
         async with AsyncExitStack() as stack:
             async with self._downloads:
@@ -90,7 +90,7 @@ async def prefetched_blobs(
     """Fetch the blobs of all these layers, in this order.
 
     Raises:
-        VirtlayerError: What ``fetch`` raises, also while the caller works on a blob.
+        VirtlayerError: The error of ``fetch``, also while the caller works on a blob.
     """
     prefetching = Prefetching(fetch)
     try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Writes the file of a blob, from its beginning to its end.
 
-A huge blob bypasses the page cache (open(2), "O_DIRECT"): it is read once or twice, and allocating
-memory for it in the kernel costs more than the rest of the transfer. Its readers do the same,
-because reading through the cache would fill it nevertheless.
+A huge blob bypasses the page cache (open(2), "O_DIRECT"). It is read only once or twice, and the
+allocation of kernel memory for it costs more than the rest of the transfer. Its readers also bypass
+the page cache, because they would fill it otherwise.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from virtlayer.service.source.image import Layer
 from virtlayer.sizes import GIB, MIB
 
 _HUGE = GIB
-"""A smaller one is read back from the cache before there is any need to find memory."""
+"""The minimum size for direct I/O; smaller blobs are read from the cache before memory is short."""
 _ALIGNMENT = 4096
-"""Of offsets, lengths and memory, on both sides; only the end of the file needs none. Where a disk
-wants more, the first write is refused."""
+"""The alignment of offsets, lengths and memory for reads and writes, except at the end of the file.
+If a disk needs a larger alignment, the first write fails, and direct I/O is disabled."""
 _BUFFER_SIZE = MIB
 
 
@@ -32,7 +32,7 @@ class _WritingThread:
     """Writes in a thread, one write at a time, so that the next bytes can be received meanwhile.
 
     Args:
-        write: Writes all of some memory, which stays as it is until that is written.
+        write: Writes a whole buffer, which must not change until it is written.
     """
 
     def __init__(self, write: Callable[[memoryview], None]) -> None:
@@ -41,26 +41,26 @@ class _WritingThread:
         self._last: Future[None] | None = None
 
     def begin(self, data: memoryview) -> None:
-        """Write some memory after all that was begun before.
+        """Begin to write a buffer, after the previous write has ended.
 
         Raises:
-            OSError: What was begun before could not be written.
+            OSError: The previous write failed.
         """
         self.wait()
         self._last = self._executor.submit(self._write, data)
 
     def wait(self) -> None:
-        """Wait for what was begun.
+        """Wait until the current write has ended.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The write failed.
         """
         if self._last is not None:
             self._last.result()
             self._last = None
 
     async def finish(self) -> None:
-        """Wait until nothing is being written, whether or not that worked."""
+        """Wait until no write is running, and ignore its result."""
         if self._last is not None:
             await settled(asyncio.wrap_future(self._last))
         self._executor.shutdown()
@@ -70,10 +70,10 @@ class BlobWriter:
     """A file that a download is written to.
 
     Args:
-        descriptor: The file, empty.
-        reader: The same file as it is read meanwhile.
-        layer: Whose blob it should be.
-        hashed: Whether its digest is compared here.
+        descriptor: The empty file.
+        reader: The same file for readers during the download.
+        layer: The layer of the expected blob.
+        hashed: Whether the writer verifies the digest.
     """
 
     def __init__(self, descriptor: int, reader: int, layer: Layer, *, hashed: bool) -> None:
@@ -82,25 +82,25 @@ class BlobWriter:
         self._layer = layer
         self._hashing = hasher(layer.digest) if hashed else None
         self._direct = layer.size >= _HUGE and _set_direct(descriptor) and _set_direct(reader)
-        # Memory of its own starts with a page.
+        # A separate mapping is aligned to a page.
         self._buffer = memoryview(mmap.mmap(-1, min(layer.size + 1, _BUFFER_SIZE)))
         self._held = 0
         self._other = memoryview(mmap.mmap(-1, _BUFFER_SIZE)) if self._direct else self._buffer
         self._thread = _WritingThread(self._write_all) if self._direct else None
         self._begun = 0
         self.written = 0
-        """The bytes that are in the file."""
+        """The number of bytes that are in the file."""
 
     def buffer(self) -> memoryview:
-        """Memory for the bytes that come next; never empty."""
+        """Return memory for the next bytes; it is never empty."""
         return self._buffer[self._held :]
 
     def take(self, length: int) -> None:
-        """Write that many bytes, which were put into ``buffer``; or keep some for the next time.
+        """Write that many bytes of ``buffer``, or keep some of them for the next write.
 
         Raises:
-            DigestMismatch: They are more than there should be.
-            OSError: They cannot be written.
+            DigestMismatch: The data is longer than the blob.
+            OSError: The bytes cannot be written.
         """
         arrived = self._buffer[self._held : self._held + length]
         self._held += length
@@ -117,15 +117,15 @@ class BlobWriter:
             self._write_end(self._thread)
 
     async def finish(self) -> None:
-        """Wait until nothing is being written, whatever has happened."""
+        """Wait until no write is running, even after an error."""
         if self._thread is not None:
             await self._thread.finish()
 
     def check(self) -> None:
-        """Find that everything was written, and is right where that is for us to see.
+        """Check that all bytes were written, and verify the digest if ``hashed`` is set.
 
         Raises:
-            DigestMismatch: It is not the blob.
+            DigestMismatch: The data does not match the blob.
         """
         if self.written != self._layer.size or (
             self._hashing is not None
@@ -140,7 +140,7 @@ class BlobWriter:
         self._held = 0
 
     def _write_in_thread(self, thread: _WritingThread) -> None:
-        """Have a full buffer written, while the other one takes the bytes that come next."""
+        """Begin to write a full buffer, while the other buffer takes the next bytes."""
         if self._held < len(self._buffer):
             return
         length = self._held - self._held % _ALIGNMENT
@@ -152,7 +152,7 @@ class BlobWriter:
 
     def _write_end(self, thread: _WritingThread) -> None:
         thread.wait()
-        # The end of the file need not be aligned, and is no more than a buffer.
+        # The end of the file need not be aligned, and fits into a buffer.
         self._stop_direct()
         self._write_now()
 
@@ -176,7 +176,7 @@ class BlobWriter:
 
 
 def _set_direct(descriptor: int, *, direct: bool = True) -> bool:
-    """Have a file's data go past the page cache, or not; False if its file system cannot."""
+    """Enable or disable direct I/O; return False if the file system does not support it."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_DIRECT
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT if direct else flags)

@@ -54,7 +54,8 @@ def own_keeper(uri: str, config: Path) -> Connect:
                 stdin=theirs.fileno(),
                 stderr=None,
                 bare=True,
-                # A libvirtd that it starts keeps running, so it needs the normal settings.
+                # A libvirtd that it starts keeps running virtual machines, so it must not be
+                # restricted.
                 env=os.environ,
                 confinement=Confinement.NONE,
             ) as program:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The fields of a record, as types that validate."""
+"""The validated types of the fields of a record."""
 
 import re
 from collections.abc import Callable
@@ -27,9 +27,9 @@ __all__ = [
 ]
 
 NO_CONFIG = "{}"
-"""The config of what has none: of an artifact with a disk in it."""
+"""The config of a disk artifact, which has no config of its own."""
 _TEXT_LIMIT = 4096
-"""Characters."""
+"""The limit in characters."""
 _VOLUME_ID = re.compile(r"([0-9a-f]{64})?")
 
 
@@ -53,7 +53,7 @@ def _is_config_or_none(text: str) -> None:
 
 
 def _is_text(text: str) -> None:
-    # Not printable are control characters, and surrogates, which no message and no file can hold.
+    # Control characters and surrogates are not printable; surrogates cannot be encoded.
     if not text.isprintable() or len(text) > _TEXT_LIMIT:
         raise Malformed("not a printable text")
 
@@ -68,14 +68,14 @@ def _that(condition: Callable[[str], object], what: str) -> Callable[[str], None
 
 Bytes = Annotated[int, at_most(2**63 - 1)]
 Config = Annotated[str, _is_config]
-"""An OCI config, JSON."""
+"""The JSON text of an OCI config."""
 ConfigOfVolume = Annotated[str, _is_config_or_none]
-"""The same, or ``NO_CONFIG``."""
+"""The JSON text of an OCI config, or ``NO_CONFIG``."""
 Digest = Annotated[str, _that(is_digest, "a digest")]
 ImageName = Annotated[str, _is_image_name]
 Microseconds = Annotated[int, at_most(2**63 - 1)]
-"""Since 1970."""
+"""A time in microseconds since 1970."""
 Text = Annotated[str, _is_text]
 Uid = Annotated[int, at_most(2**32 - 1)]
 VolumeId = Annotated[str, _that(_VOLUME_ID.fullmatch, "an id of a volume")]
-"""``chain.identity`` gives it; "" if it is not known."""
+"""The ID of a volume, computed by ``chain.identity``; "" if it is not known."""

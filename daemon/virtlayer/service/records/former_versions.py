@@ -21,14 +21,14 @@ def replaced(
     *,
     keep: int | None = None,
 ) -> ImageRecord:
-    """The record of an image that was pulled.
+    """Return the record of an image that was pulled.
 
     Args:
-        before: The record of the name until now.
-        image: What was pulled.
-        owners: Whom its config belongs to.
-        now: Microseconds since 1970.
-        keep: How many former versions are to be kept; None to keep those that are kept now.
+        before: The previous record of the name.
+        image: The pulled image.
+        owners: The owners of its config.
+        now: The time in microseconds since 1970.
+        keep: The number of former versions to keep; None to keep the ones that are kept now.
     """
     former = () if before is None else before.former
     if before is not None and before.volume != image.volume:
@@ -57,7 +57,7 @@ def replaced(
 
 
 def without(record: ImageRecord, volumes: Collection[str]) -> ImageRecord:
-    """The record without the former versions that lack one of these volumes from now on."""
+    """Return the record without the former versions that use one of the deleted volumes."""
     former = tuple(one for one in record.former if not set(volumes).intersection(one.volumes))
     return dataclasses.replace(record, former=former)
 

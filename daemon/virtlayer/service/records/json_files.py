@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The JSON of records. A record may be written by any user with write access to the pool.
 
-A record is ``{"version": 1, "kind": ..., ...}``, where ``kind`` says which class of ``values`` has
-the other fields. A field that is missing, unknown, given twice, or has another type or value makes
-the record bad as a whole.
+A record is ``{"version": 1, "kind": ..., ...}``, where ``kind`` selects the class of ``values``
+with the other fields. A field that is missing, unknown, duplicate or of a wrong type or value makes
+the whole record invalid.
 """
 
 import json
@@ -24,11 +24,11 @@ from virtlayer.service.source.digest import hasher
 
 VERSION = 1
 _VALUES_LIMIT = 500_000
-"""Objects, lists and what is in them; each takes up to 64 bytes of memory."""
+"""The limit of objects, lists and their elements; each uses up to 64 bytes of memory."""
 _DIGITS_LIMIT = 20
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-"""One that does not end matches as well: otherwise each quote in it would be tried as a beginning,
-which takes a time that grows with the square of the length."""
+"""An unterminated string matches as well. Otherwise the search would try each quote in it as a
+start, in time quadratic in the length."""
 _CLASSES: Mapping[str, type[Record]] = {
     RecordKind.IMAGE: ImageRecord,
     RecordKind.LAYER: LayerRecord,
@@ -39,18 +39,18 @@ _CLASSES: Mapping[str, type[Record]] = {
 
 
 class BadRecord(Exception):
-    """A file is not a record that can be used; the text says why, as part of a sentence."""
+    """A file is not a valid record; the text is the reason, as part of a sentence."""
 
 
 def compose(record: Record) -> bytes:
-    """The content of the file of a record.
+    """Return the content of the file of a record.
 
-    Configs of the oldest former versions of an image are left out where the file would become too
+    The configs of the oldest former versions of an image are omitted if the file would be too
     large.
 
     Raises:
-        BadRecord: It could not be read again: nothing may be written that makes a pool's records
-            bad.
+        BadRecord: The content could not be parsed; an invalid record must not be written to a
+            pool.
     """
     table = encode(record)
     content = _dumped(table)
@@ -64,14 +64,14 @@ def compose(record: Record) -> bytes:
 
 
 def parse(file: str, content: bytes) -> Record:
-    """Read a record.
+    """Parse a record.
 
     Args:
         file: The name of its file.
-        content: What is in it.
+        content: The content of its file.
 
     Raises:
-        BadRecord: It cannot be used.
+        BadRecord: The record is invalid.
     """
     table = _table(content)
     version = table.pop("version", None)
@@ -98,7 +98,7 @@ def _dumped(table: dict[str, Any]) -> bytes:
 def _table(content: bytes) -> dict[str, Any]:
     if len(content) > RECORD_LIMIT:
         raise BadRecord(f"it has {len(content)} bytes, more than {RECORD_LIMIT}")
-    # Before it is parsed: a list in a list takes 2 bytes here, and 64 in memory.
+    # This check precedes the parser: a nested list takes 2 bytes in JSON and 64 in memory.
     plain = _STRING.sub(b"", content)
     if sum(plain.count(character) for character in (b"[", b"{", b",")) > _VALUES_LIMIT:
         raise BadRecord(f"it has more than {_VALUES_LIMIT} values")
@@ -138,7 +138,7 @@ def _check(record: Record) -> None:
     """Check that the fields of a record are consistent.
 
     Raises:
-        Malformed: They are not.
+        Malformed: The fields are inconsistent.
     """
     match record:
         case ImageRecord():
@@ -159,7 +159,7 @@ def _check(record: Record) -> None:
 
 
 def digest_of_config(image: ImageRecord) -> str:
-    """The digest of an image's config, by the algorithm of its id."""
+    """Return the digest of an image's config, by the algorithm of its ID."""
     digest = hasher(image.image_id)
     digest.update(image.config.encode())
     return f"{digest.name}:{digest.hexdigest()}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The owners of content: everybody, a repository, or a user."""
+"""The owners of content: all users, a repository, or one user."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,8 +20,8 @@ class Owner:
     """An owner of content.
 
     Attributes:
-        kind: Everybody, a repository, or a user.
-        name: ``host[:port]/path`` of a repository, the uid of a user; "" for everybody.
+        kind: All users, a repository, or one user.
+        name: ``host[:port]/path`` of a repository, the UID of a user; "" for all users.
     """
 
     kind: OwnerKind

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The records of a pool about its images, layers and volumes.
 
-A record names no pool, host or path, so it stays valid if its pool is moved or copied. The classes
-are the format of the files, too: a field here is a field there (``json_files``).
+A record contains no pool name, host name or path, so it stays valid if its pool is moved or copied.
+The classes define the format of the files: each field is a field of the JSON (``json_files``).
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ImageLayer:
 
     Attributes:
         diff_id: The digest of its uncompressed archive.
-        volume: The name of the volume that it is in.
+        volume: The name of the volume that contains it.
         bytes: The size of its blob.
     """
 
@@ -46,19 +46,19 @@ class PulledImage:
     Attributes:
         name: The name of the image in that pool.
         source: The reference that it was pulled by.
-        digest: Of its manifest.
-        image_id: Of its config.
-        os: As the config says.
-        architecture: As the config says.
-        variant: Of the architecture; "" if none.
+        digest: The digest of its manifest.
+        image_id: The digest of its config.
+        os: The operating system in the config.
+        architecture: The architecture in the config.
+        variant: The variant of the architecture; "" if none.
         config: The config's JSON text.
         size: The virtual size of the volumes, in bytes.
-        layers: Base first.
+        layers: The layers, base first.
         volume: The name of the top volume.
-        pulled_at: Microseconds since 1970.
-        policy_scope: Which scope of the signature policy accepted it; "" if unknown.
-        unsigned_accepted: Whether that accepted unsigned images.
-        pulled_by: The uids of those who pulled this manifest from this source into the pool.
+        pulled_at: The time of the pull in microseconds since 1970.
+        policy_scope: The scope of the signature policy that accepted it; "" if unknown.
+        unsigned_accepted: Whether that scope accepted unsigned images.
+        pulled_by: The UIDs of the users that pulled this manifest from this source into the pool.
     """
 
     name: ImageName
@@ -89,14 +89,14 @@ class FormerVersion:
 
     Attributes:
         source: The reference that it was pulled by.
-        digest: Of its manifest.
-        config: The config's JSON text; None if there was no room for it.
+        digest: The digest of its manifest.
+        config: The config's JSON text; None if the record was too large for it.
         volume: The name of its top volume.
         volumes: The names of all its volumes, base first.
-        pulled_at: Microseconds since 1970.
-        replaced_at: Microseconds since 1970.
+        pulled_at: The time of the pull in microseconds since 1970.
+        replaced_at: The time of its replacement in microseconds since 1970.
         kept: Whether its volumes are needed, even if no machine uses them.
-        pulled_by: The uids of those who pulled this manifest from this source into the pool.
+        pulled_by: The UIDs of the users that pulled this manifest from this source into the pool.
     """
 
     source: Text
@@ -115,9 +115,9 @@ class ImageRecord(PulledImage):
     """An image of a pool.
 
     Attributes:
-        kind: An image.
+        kind: The kind of the record: an image.
         owners: The owners of its config.
-        former: What the name meant before, the newest first.
+        former: The former versions of the name, the newest first.
     """
 
     kind: RecordKind = RecordKind.IMAGE
@@ -144,13 +144,13 @@ class BuiltLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRecord:
-    """A layer volume of ours.
+    """A layer volume that virtlayer created.
 
     Attributes:
-        kind: A layer.
-        name: Its name.
-        below: The id of the volume below it; "" if it is not known.
-        layers: What was applied in it, base first; none if that is not known.
+        kind: The kind of the record: a layer.
+        name: The name of the volume.
+        below: The ID of its backing volume; "" if it is not known.
+        layers: The layers applied in it, base first; empty if they are not known.
     """
 
     kind: RecordKind = RecordKind.LAYER
@@ -161,19 +161,19 @@ class LayerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeRecord:
-    """A volume that was made of an image, and can be changed.
+    """A writable volume that was created from an image.
 
     Attributes:
-        kind: A volume, a directory or a disk.
-        name: Its name.
+        kind: The kind of the record: a volume, a directory or a disk.
+        name: The name of the volume.
         image: The name of the image.
         source: The reference that the image was pulled by.
-        digest: Of the image's manifest.
+        digest: The digest of the image's manifest.
         config: The image's config, JSON; "{}" if it has none.
-        top: The name of the layer that a writable volume is based on; None of what has no chain.
-        id_base: What the id 0 of the image became in a directory whose ids were mapped for a
-            container; None if they were not.
-        pulled_by: The uids of those who pulled the image.
+        top: The name of the backing layer of a writable volume; None if there is no chain.
+        id_base: The ID that ID 0 of the image was mapped to in a directory for a container; None
+            without ID mapping.
+        pulled_by: The UIDs of the users that pulled the image.
     """
 
     kind: RecordKind

@@ -84,7 +84,8 @@ class Proxy:
         """Return the digest of the manifest and the manifest.
 
         Args:
-            limit: The most bytes; a longer manifest is cut off after one more byte, as a mark.
+            limit: The most bytes. A longer manifest is cut off after one more byte, so that the
+                caller can detect it.
 
         Raises:
             ProxyFailed: It cannot be read, or the proxy has ended.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes the records for a catalog from before pools had records, once.
+"""Writes records once for a catalog that is older than the records of pools.
 
-What no longer exists gets no record: an image of which a volume is missing, a layer without a file,
-a directory or disk whose file is another one or none.
+No record is written for an image with a missing volume, a layer without a file, or a directory or
+disk whose file is missing or was replaced.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """The part of ``pool_records.PoolRecords`` that is used here."""
+    """The methods of ``pool_records.PoolRecords`` that this module uses."""
 
     async def add(self, holder: Claim | PoolLock, record: Record) -> None:
-        """Write a record, unless there is one."""
+        """Write a record, unless it exists."""
 
 
 def older_volumes(older: Iterable[Record]) -> frozenset[str]:
-    """The names of the volumes that an older catalog knew."""
+    """Return the names of the volumes in an older catalog."""
     return frozenset(name for record in older for name in _volumes(record))
 
 
@@ -41,14 +41,14 @@ async def write_older_catalog(
     holder: Claim | PoolLock,
     older: Sequence[Record],
 ) -> None:
-    """Write records for what an older catalog knew of a pool; what has a record by now keeps it.
+    """Write records for the entries of an older catalog in a pool; existing records are kept.
 
     Args:
-        keeper: Has the pool.
-        writer: Writes them.
+        keeper: The keeper with access to the pool.
+        writer: Writes the records.
         catalog: The catalog.
         holder: A claim on these volumes, or the lock of the pool.
-        older: What the catalog knew.
+        older: The entries of the older catalog.
 
     Raises:
         VirtlayerError: The pool cannot be read or written; the next call tries again.
@@ -82,7 +82,7 @@ async def write_older_catalog(
 async def _present(
     keeper: Keeper, catalog: Catalog, pool: Pool, older: Iterable[Record]
 ) -> frozenset[str]:
-    """The names of the volumes that the pool still has."""
+    """Return the names of the volumes that the pool still has."""
     inodes = await keeper.pools.inodes(pool, older_volumes(older))
     replaced = {
         volume.name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The records of the pools: read into the catalog when they change, and written.
+"""Reads the records of the pools into the catalog when they change, and writes records.
 
 A record is changed by compare and swap: it is written only if its file is still the one that the
 catalog knows. Otherwise another host has changed it: the new record is read, and the change is
@@ -27,9 +27,9 @@ from virtlayer.service.synchronization.older_catalog import older_volumes, write
 _log = logging.getLogger(__name__)
 
 _FILES_AT_ONCE = 256
-"""Records that are in memory at the same time."""
+"""The maximum of records in memory at the same time."""
 _ATTEMPTS = 100
-"""Limit of retries because of changes by other hosts; more mean that there is another cause."""
+"""The limit of retries after changes by other hosts; more retries indicate another cause."""
 
 
 class Listener(Protocol):
@@ -43,8 +43,8 @@ class PoolRecords:
     """The records of the pools.
 
     Args:
-        keeper: Reads and writes them.
-        catalog: Has a copy.
+        keeper: Reads and writes the records.
+        catalog: Holds a copy of the records.
     """
 
     def __init__(self, keeper: Keeper, catalog: Catalog) -> None:
@@ -63,7 +63,7 @@ class PoolRecords:
     async def synchronize(self, pool: Pool) -> None:
         """Update the catalog from the records of a pool.
 
-        A record that somebody has edited in place, instead of replacing it, can be overlooked.
+        A record that was edited in place, instead of being replaced, may not be detected.
 
         Raises:
             VirtlayerError: The pool cannot be read.
@@ -96,8 +96,8 @@ class PoolRecords:
         Args:
             holder: A claim, or the lock of the pool.
             name: The name of the image.
-            change: Makes the new record of the present one; None stands for none. It is asked
-                again if another host changes the record meanwhile. What it raises is raised here.
+            change: Returns the new record for the present one; None means no record. It is called
+                again if another host changes the record meanwhile. Its errors are raised here.
         """
         await self._change(holder, RecordKind.IMAGE, name, _of_kind(ImageRecord, change))
 
@@ -111,14 +111,14 @@ class PoolRecords:
         await self._change(holder, RecordKind.LAYER, name, _of_kind(LayerRecord, change))
 
     async def put(self, holder: Claim | PoolLock, record: Record) -> None:
-        """Write a record, in the place of one of the same kind and name, and copy it.
+        """Write or replace a record, and copy it into the catalog.
 
         Args:
             holder: A claim, or the lock of the pool.
             record: The record.
 
         Raises:
-            InUse: A file that is not a record is in its place, or the lock is not free.
+            InUse: A file with its name is not a record, or another process has the lock.
             NoSpace: The pool is full.
             VirtlayerError: The pool cannot be used.
         """
@@ -175,7 +175,7 @@ class PoolRecords:
         self._tell(pool)
 
     async def _older(self, pool: Pool) -> tuple[Record, ...]:
-        """What an older catalog knew of a pool, and is in no record yet."""
+        """Return the entries of an older catalog for a pool that have no record yet."""
         if pool.name in self._written:
             return ()
         older = await self._catalog.records.unwritten(pool.name)
@@ -184,10 +184,10 @@ class PoolRecords:
         return older
 
     def _lock(self, pool: Pool) -> asyncio.Lock:
-        """Lets one task at a time compare the catalog with a pool and change it.
+        """Return the lock for a comparison of the catalog with a pool and for changes to it.
 
-        It is not held while the keeper waits for the lock of the pool: a deletion that has that
-        lock wants to read the records.
+        It is not held while the keeper waits for the lock of the pool, because a deletion that has
+        the pool's lock needs to read the records.
         """
         return self._locks.setdefault(pool.uuid, asyncio.Lock())
 
@@ -200,13 +200,13 @@ class PoolRecords:
         before: Stamp | None,
         after: Stamp | None,
     ) -> None:
-        """Copy a record that was written into the catalog."""
+        """Copy a written record into the catalog."""
         file = record_file(kind, name)
         async with self._lock(pool):
             seen = None if record is None or after is None else Seen(record, after)
             known = await self._catalog.records.replace(pool.name, before, seen or Gone(file))
             if known not in (before, after):
-                # Another change has been read meanwhile, which may be the later one.
+                # Another change, possibly a later one, has been read meanwhile.
                 await self._read_changes(pool, thoroughly=True)
         if kind not in (RecordKind.IMAGE, RecordKind.LAYER):
             await self._note_inodes(pool, [name])

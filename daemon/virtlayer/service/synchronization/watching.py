@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reads every pool at intervals, to find images that other hosts have pulled or removed.
 
-There is no other way: inotify does not report changes by other hosts in a shared file system.
+Polling is required, because inotify does not report changes by other hosts in a shared file system.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from virtlayer.service.synchronization.pool_records import PoolRecords
 _log = logging.getLogger(__name__)
 
 _INTERVAL = 5.0
-"""Seconds."""
+"""The time between two reads, in seconds."""
 _KINDS = ("dir", "fs", "netfs")
 _ACTIVE = ("running", "degraded")
 
 
 class Watching:
-    """Keeps the catalog up to date; a context, which ends the looks that still wait for a pool.
+    """Keeps the catalog up to date; on exit, it cancels the reads that still wait for a pool.
 
     Args:
-        keeper: Has the pools.
-        catalog: Is kept up to date.
+        keeper: The keeper with access to the pools.
+        catalog: The catalog to update.
         records: Reads the records of the pools.
     """
 
@@ -62,7 +62,7 @@ class Watching:
                 await self._look()
 
     async def run(self) -> None:
-        """Look at every pool at intervals, until this is cancelled."""
+        """Read every pool at intervals, until this is cancelled."""
         while True:
             await asyncio.sleep(_INTERVAL)
             await self.look(_INTERVAL)
