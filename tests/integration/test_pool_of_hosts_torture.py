@@ -88,10 +88,10 @@ def steps_of(client: str) -> list[Step]:
     chance = random.Random(f"{SEED} {client}")  # noqa: S311 -- no secret
     return [
         Step(
-            kind=chance.choices(list(KINDS), KINDS.values())[0],  # type: ignore[arg-type]
+            kind=chance.choices(list(KINDS), list(KINDS.values()))[0],
             name=chance.choice(NAMES),
             content=chance.randrange(len(CONTENTS)),
-            death=chance.choices(list(DEATHS), DEATHS.values())[0],  # type: ignore[arg-type]
+            death=chance.choices(list(DEATHS), list(DEATHS.values()))[0],
             moment=chance.uniform(0, 0.5),
         )
         for _ in range(STEPS)

@@ -96,7 +96,9 @@ async def test_the_disk_is_a_file_under_the_path_that_libvirt_knows(
     disk = ElementTree.fromstring(printed).find("devices/disk")  # noqa: S314 -- our own
     assert disk is not None
     assert disk.get("type") == "file"
-    assert disk.find("source").attrib == {"file": str(link / "mine.qcow2")}  # type: ignore[union-attr]
+    source_of_disk = disk.find("source")
+    assert source_of_disk is not None
+    assert source_of_disk.attrib == {"file": str(link / "mine.qcow2")}
     name = define(user, printed)
     assert "mine.qcow2" in user.host.virsh("undefine", name, "--remove-all-storage")
     assert not (tmp_path / "mine.qcow2").exists()

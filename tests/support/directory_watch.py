@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How often each name came into a directory, whoever has made it (inotify(7))."""
+"""How often each name appeared in a directory, made by any process (inotify(7))."""
 
 import asyncio
 import contextlib

@@ -11,7 +11,7 @@ from virtlayer.service.bus.looks import Looks
 
 
 class Pools:
-    """Pools that answer when they are told to."""
+    """Pools that answer when the test lets them."""
 
     def __init__(self, *slow: str) -> None:
         self.begun: Counter[str] = Counter()

@@ -64,7 +64,7 @@ def _by_skopeo(arguments: Namespace) -> None:
     try:
         # It writes its prompts to standard output, and only errors to standard error.
         done = subprocess.run(
-            ["skopeo", arguments.command, *options, "--", arguments.registry],  # noqa: S607 -- in PATH
+            ["skopeo", arguments.command, *options, "--", arguments.registry],  # noqa: S607 -- the one in PATH
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",

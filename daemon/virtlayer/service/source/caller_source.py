@@ -119,7 +119,7 @@ async def copied(
         The reference that skopeo opens.
 
     Raises:
-        InvalidArgument: The descriptor cannot be read, or provides no more data in time.
+        InvalidArgument: The descriptor cannot be read, or does not provide its data in time.
         NoSpace: There is not enough space for a copy.
     """
     async with scratch_directory(scratch) as directory:

@@ -53,7 +53,7 @@ class BlobStream:
 
         Raises:
             DigestMismatch: The bytes do not match the digest of the blob.
-            RegistryUnavailable: The registry ended the transfer early, or sends no more data.
+            RegistryUnavailable: The registry ended the transfer early, or stopped sending data.
         """
         if self.complete:
             return 0
