@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faulty_registry import FaultyRegistry
 from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, private_host
@@ -57,6 +58,13 @@ async def pool(host: LibvirtHost, pools: Pools) -> AsyncIterator[Pool]:
     host.start_pool(name)
     yield await pools.get(name)
     host.stop_pool(name)
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FaultyRegistry]:
+    """A registry that can be made to fail; some modules have another kind."""
+    async with FaultyRegistry() as running:
+        yield running
 
 
 @pytest.fixture

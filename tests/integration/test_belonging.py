@@ -38,12 +38,6 @@ async def services(
             yield services
 
 
-@pytest.fixture
-async def registry() -> AsyncIterator[FaultyRegistry]:
-    async with FaultyRegistry() as running:
-        yield running
-
-
 def layout(path: Path, content: Content, *missing: str) -> str:
     """Write a layout that lacks some blobs; return its reference."""
     write_layout(path, {"1": content})

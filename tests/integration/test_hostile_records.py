@@ -161,12 +161,6 @@ async def services(
             yield services
 
 
-@pytest.fixture
-async def registry() -> AsyncIterator[FaultyRegistry]:
-    async with FaultyRegistry() as running:
-        yield running
-
-
 def claimed_by_everybody(pool: Pool) -> None:
     """Let the records of a pool say that all of its content belongs to everybody."""
     everybody = [{"kind": "everybody", "name": ""}]

@@ -35,13 +35,6 @@ def clients(pool: PoolOfHosts) -> tuple[PoolClient, ...]:
     return pool.clients
 
 
-@pytest.fixture
-async def registry() -> AsyncIterator[FaultyRegistry]:
-    """A registry that waits where a test wants it to."""
-    async with FaultyRegistry() as running:
-        yield running
-
-
 async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(seconds):

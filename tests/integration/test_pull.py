@@ -58,12 +58,6 @@ async def watch(daemon: Daemon) -> AsyncIterator[Watch]:
 
 
 @pytest.fixture
-async def registry() -> AsyncIterator[FaultyRegistry]:
-    async with FaultyRegistry() as running:
-        yield running
-
-
-@pytest.fixture
 def pool(host: LibvirtHost) -> Iterator[str]:
     name = f"pull-{next(_numbers)}"
     host.start_pool(name)

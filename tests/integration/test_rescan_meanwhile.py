@@ -2,7 +2,7 @@
 """A rescan during which a pull ends: the pulled image is not lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -16,12 +16,6 @@ from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.rescan import Rescanned, RescanRequest, rescan
 from virtlayer.service.operations.services import Services
 from virtlayer.sizes import MIB
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[FaultyRegistry]:
-    async with FaultyRegistry() as running:
-        yield running
 
 
 class Rescan:

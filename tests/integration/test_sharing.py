@@ -5,7 +5,7 @@ import dataclasses
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,12 +26,6 @@ GZIP, ZSTD, PLAIN = (layer(BASE, compression=kind) for kind in ("gzip", "zstd", 
 
 def top(text: str) -> LayerContent:
     return layer(file("top", text.encode()))
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[FaultyRegistry]:
-    async with FaultyRegistry() as running:
-        yield running
 
 
 def asked_for(registry: FaultyRegistry, content: LayerContent) -> bool:
