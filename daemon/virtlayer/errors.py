@@ -28,10 +28,15 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── InUse                 something still needs what should be removed
     ├── NoSpace               the pool, the cache or the file system inside the volume is full
     ├── NotAuthorized         the caller may not do this
+    ├── DomainExists          a domain of that name is there
+    ├── DomainNotFound        no domain of that name was made by virtlayer
+    ├── DomainFailed          a domain did not start, or did not reach its init
+    ├── AmbiguousKernel       an image has several kernels, and none was chosen
+    ├── Unsupported           this host lacks what the request needs, such as KVM
     ├── Busy                  a quota of the caller is used up
     ├── Cancelled             the job was cancelled
     ├── NoSuchJob             there is no such job, or it has ended
-    ├── NoKernel              there is no kernel to boot with; the client's own
+    ├── NoKernel              there is no kernel to boot with
     ├── Libvirt               libvirt failed in a way that none of the above covers
     ├── Internal              an internal error of virtlayer
     └── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
@@ -142,6 +147,26 @@ class NotAuthorized(VirtlayerError):
     """The caller may not do this."""
 
 
+class DomainExists(VirtlayerError):
+    """Libvirt already has a domain of that name."""
+
+
+class DomainNotFound(VirtlayerError):
+    """Libvirt has no domain of that name, or virtlayer has not made it."""
+
+
+class DomainFailed(VirtlayerError):
+    """A domain did not start, or did not reach its init."""
+
+
+class AmbiguousKernel(VirtlayerError):
+    """An image has several kernels, and the request does not choose one."""
+
+
+class Unsupported(VirtlayerError):
+    """This host lacks what the request needs: KVM, passt, or a feature of libvirt."""
+
+
 class Busy(VirtlayerError):
     """A quota of the caller is used up; the message names the setting."""
 
@@ -155,7 +180,7 @@ class NoSuchJob(VirtlayerError):
 
 
 class NoKernel(VirtlayerError):
-    """There is no kernel for a machine to boot with; only the client raises it."""
+    """There is no kernel for a machine to boot with."""
 
 
 class Libvirt(VirtlayerError):

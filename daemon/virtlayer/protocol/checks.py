@@ -8,12 +8,13 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import parse_image_name, parse_volume_name
 from virtlayer.protocol.packets import Malformed
-from virtlayer.sizes import GIB
+from virtlayer.sizes import GIB, MIB
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RECORD = re.compile(r"[0-9a-f]{64}\.json")
 _NUMBER_LIMIT = 2**53
+_TEXT_LIMIT = 1024
 
 
 def _is_name(name: str) -> None:
@@ -56,6 +57,11 @@ def _is_sha256(text: str) -> None:
         raise Malformed("not a SHA-256 digest")
 
 
+def _is_printable(text: str) -> None:
+    if not text.isprintable() or len(text) > _TEXT_LIMIT:
+        raise Malformed("not a printable text")
+
+
 def at_most(limit: int, least: int = 0) -> object:
     """The check of a number: from ``least`` to ``limit``."""
 
@@ -85,5 +91,11 @@ StampNumber = Annotated[int, at_most(2**64)]
 Memory = Annotated[int, at_most(64 * GIB, 1)]
 """Bytes of address space."""
 Seconds = Annotated[int, at_most(7 * 24 * 60 * 60, 1)]
+GuestMemory = Annotated[int, at_most(2**50, MIB)]
+"""Bytes of a guest's memory."""
+Processors = Annotated[int, at_most(1024, 1)]
+PortNumber = Annotated[int, at_most(65535, 1)]
+DomainText = Annotated[str, _is_printable]
+"""A name or an address in the description of a domain."""
 VolumeSize = Annotated[int, at_most(2**63 - 1, 1)]
 """Bytes."""
