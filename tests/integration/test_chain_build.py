@@ -172,7 +172,7 @@ async def test_a_missing_lower_volume_is_built_again(
     built = await builder.build(request_for(pool, contents), store.tools())
     before = raw_copy(built.volumes[-1].path, tmp_path / "before.raw").read_bytes()
     built.volumes[1].path.unlink()
-    await keeper.pools.refresh(pool)
+    await keeper.pools.all_volumes(pool, refresh=True)
 
     store = Store(contents, worker)
     again = await builder.build(request_for(pool, contents), store.tools())

@@ -23,13 +23,10 @@ from tests.support.staging import claimed, path_of, staging_in
 from virtlayer.errors import Internal, PoolUnsupported, VirtlayerError, VolumeExists
 from virtlayer.keeper.beneath import make_directory, opened
 from virtlayer.keeper.kinds.directory import former_staging, sweep
-from virtlayer.keeper.kinds.directory.commit import (
-    flush_volume,
-    place_volume,
-    withdraw_volume,
-)
+from virtlayer.keeper.kinds.directory.commit import flush_volume, place_volume
 from virtlayer.keeper.kinds.directory.directories import place_directory
 from virtlayer.keeper.kinds.directory.former_staging import FORMER_STAGING
+from virtlayer.keeper.kinds.directory.registration import withdraw_volume
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory, link_chain
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools

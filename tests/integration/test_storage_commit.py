@@ -18,15 +18,12 @@ from tests.support.pool_content import names_in
 from tests.support.staging import path_of, staging_in
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.kinds.directory.commit import (
-    flush_volume,
-    place_volume,
-    register_chain,
-    register_volume,
-)
+from virtlayer.keeper.kinds.directory.commit import flush_volume, place_volume
+from virtlayer.keeper.kinds.directory.registration import register_volumes
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
+from virtlayer.protocol.calls import ExpectedVolume
 from virtlayer.protocol.pools import Pool, Volume
 
 MIB = 1024**2
@@ -52,12 +49,25 @@ async def place(pool: Pool, staging: StagingDirectory, staged: str, name: str) -
         return await place_volume(pool, flushed, name)
 
 
+def expected_volume(placed: Placed, backing: str | None) -> ExpectedVolume:
+    """What libvirt is expected to see."""
+    return ExpectedVolume(placed.path.name, backing, ("qcow2",))
+
+
+@contextlib.asynccontextmanager
+async def unused(_name: str) -> AsyncIterator[None]:
+    """Nothing uses the layers of these tests."""
+    yield
+
+
 async def commit(
     pools: Pools, pool: Pool, staging: StagingDirectory, name: str, *, expected_backing: Path | None
 ) -> Volume:
     """All three steps."""
     placed = await place(pool, staging, name, name)
-    return await register_volume(pools, pool, placed, expected_backing=expected_backing)
+    expected = expected_volume(placed, None if expected_backing is None else expected_backing.name)
+    [volume] = (await register_volumes(pools, pool, {placed: expected}, unused)).values()
+    return volume
 
 
 @pytest.mark.parametrize("run_host", [session_host, private_host])
@@ -114,43 +124,41 @@ async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(
     assert host.volumes(pool.name) == ["base.qcow2"]
 
 
-@contextlib.asynccontextmanager
-async def unused(_name: str) -> AsyncIterator[None]:
-    """Nothing uses the layers of these tests."""
-    yield
+BASE, MIDDLE, TOP = (f"layer-{digit * 64}.qcow2" for digit in "123")
 
 
-async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, Path | None]:
-    """Three placed volumes, of which the second names another backing image than it should."""
-    backings = {"base.qcow2": None, "middle.qcow2": "other.qcow2", "top.qcow2": "middle.qcow2"}
+async def placed_chain(pools: Pools, pool: Pool) -> dict[Placed, ExpectedVolume]:
+    """Three placed layers, of which the second names another backing image than it should."""
+    backings = {BASE: None, MIDDLE: "other.qcow2", TOP: MIDDLE}
     async with staging_in(pools, pool) as staging:
         placed = []
         for name, backing in backings.items():
             staged = stage(staging, name, backing=backing)
             placed.append(await place(pool, staging, staged, name))
-    return dict(zip(placed, [None, *(volume.path for volume in placed)], strict=False))
+    expected = zip(placed, [None, BASE, MIDDLE], strict=True)
+    return {one: expected_volume(one, backing) for one, backing in expected}
 
 
 async def test_of_a_chain_that_libvirt_sees_otherwise_the_sound_part_stays(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     chain = await placed_chain(pools, pool)
-    with pytest.raises(Libvirt, match=r"middle\.qcow2"):
-        await register_chain(pools, pool, chain, unused)
-    assert host.volumes(pool.name) == ["base.qcow2"]
+    with pytest.raises(Libvirt, match=MIDDLE):
+        await register_volumes(pools, pool, chain, unused)
+    assert host.volumes(pool.name) == [BASE]
     [base, *_] = chain
-    volumes = await register_chain(pools, pool, {base: None}, unused)
-    assert [volume.path for volume in volumes.values()] == [pool.path / "base.qcow2"]
+    volumes = await register_volumes(pools, pool, {base: chain[base]}, unused)
+    assert [volume.path for volume in volumes.values()] == [pool.path / BASE]
 
 
 async def test_chain_above_an_unlisted_volume_stays(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     chain = await placed_chain(pools, pool)
-    (pool.path / "base.qcow2").unlink()
-    with pytest.raises(Libvirt, match=r"does not list the volume base\.qcow2"):
-        await register_chain(pools, pool, chain, unused)
-    assert host.volumes(pool.name) == ["middle.qcow2", "top.qcow2"]
+    (pool.path / BASE).unlink()
+    with pytest.raises(Libvirt, match=f"does not list the volume {BASE}"):
+        await register_volumes(pools, pool, chain, unused)
+    assert host.volumes(pool.name) == [MIDDLE, TOP]
 
 
 async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: Pools) -> None:
@@ -159,7 +167,7 @@ async def test_a_chain_stays_when_libvirt_cannot_look(host: LibvirtHost, pools: 
     chain = await placed_chain(pools, pool)
     host.virsh("pool-destroy", "resting")
     with pytest.raises(PoolInactive):
-        await register_chain(pools, pool, chain, unused)
+        await register_volumes(pools, pool, chain, unused)
     assert set(names_in(path)) == {placed.path.name for placed in chain}
     host.virsh("pool-undefine", "resting")
 

@@ -4,6 +4,7 @@
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,16 +48,21 @@ def test_a_layer_that_something_uses_is_not_withdrawn(keeper: RawKeeper, pool: T
     assert not layer.exists()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"backing": f"layer-{'6' * 64}.qcow2"}, {"formats": ["raw"]}],
+    ids=["backing", "formats"],
+)
 def test_a_layer_that_something_uses_is_not_removed_for_a_wrong_description(
-    keeper: RawKeeper, pool: TestPool
+    keeper: RawKeeper, pool: TestPool, wrong: dict[str, Any]
 ) -> None:
     layer = _place_layer(keeper, pool)
     guest = _overlay(pool)
-    link = {"name": _LAYER, "backing": f"layer-{'6' * 64}.qcow2"}
-    assert keeper.ask("register-chain", pool=pool.uuid, chain=[link]).error == "InUse"
+    volumes = [{"name": _LAYER, "backing": None, "formats": ["qcow2"], **wrong}]
+    assert keeper.ask("register", pool=pool.uuid, volumes=volumes).error == "InUse"
     assert layer.exists()
     guest.unlink()
-    assert keeper.ask("register-chain", pool=pool.uuid, chain=[link]).error == "Libvirt"
+    assert keeper.ask("register", pool=pool.uuid, volumes=volumes).error == "Libvirt"
     assert not layer.exists()
 
 

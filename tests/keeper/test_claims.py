@@ -156,7 +156,7 @@ def test_claimed_volumes_are_not_deleted(
     keeper: RawKeeper, other: RawKeeper, pool: TestPool
 ) -> None:
     one, two = pool.layer("1"), pool.layer("2")
-    keeper.get("refresh", pool=pool.uuid)
+    keeper.get("find-volumes", pool=pool.uuid, names=None, refresh=True)
     with kept(claim(other, pool, one)) as number:
         done = delete(keeper, pool, two, one)
         assert (done["names"], done["error"]) == ([two], "InUse")

@@ -84,10 +84,10 @@ def test_only_what_the_connection_has_placed_is_withdrawn_and_registered(
     (pool.path / "guest").write_bytes(b"somebody's")
     layer = pool.layer("1")
     for name in ("guest", layer):
+        expected = {"name": name, "backing": None, "formats": ["qcow2"]}
         for reply in (
             keeper.ask("withdraw", pool=pool.uuid, name=name),
-            keeper.ask("register-volume", pool=pool.uuid, name=name, backing=None, formats=["x"]),
-            keeper.ask("register-chain", pool=pool.uuid, chain=[{"name": name, "backing": None}]),
+            keeper.ask("register", pool=pool.uuid, volumes=[expected]),
         ):
             assert "was not placed on this connection" in reply.text
     assert names_in(pool.path) == sorted(["guest", layer])

@@ -4,7 +4,7 @@
 ::
 
     with raw_keeper(host.uri) as keeper:
-        assert keeper.ask("refresh", pool="no UUID").refused
+        assert keeper.ask("space", pool="no UUID").refused
 """
 
 import contextlib

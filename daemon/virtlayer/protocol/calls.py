@@ -90,17 +90,18 @@ class NamedFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedVolumes:
-    """Volumes, by their names.
+class FindVolumes:
+    """Volumes of a pool.
 
     Attributes:
-        pool: Their pool.
-        names: The names.
-        refresh: Whether the pool may be refreshed if libvirt and the directory disagree.
+        pool: The pool.
+        names: Their names; None for all volumes.
+        refresh: Whether to refresh the pool before: for all volumes always, for names only if
+            libvirt's list and the directory disagree about one of them.
     """
 
     pool: Uuid
-    names: tuple[Name, ...]
+    names: tuple[Name, ...] | None
     refresh: bool
 
 
@@ -298,36 +299,26 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterVolume:
-    """A placed volume that libvirt shall find.
+class ExpectedVolume:
+    """A placed volume, and how libvirt is expected to describe it.
 
     Attributes:
-        pool: The pool.
         name: Its name.
         backing: The name of the layer that it is an overlay of; None if of none.
-        formats: What libvirt may take it for.
+        formats: The formats that libvirt may detect.
     """
 
-    pool: Uuid
     name: VolumeName
     backing: LayerName | None
     formats: tuple[Name, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ChainLink:
-    """A placed volume of a chain, and the layer that it is an overlay of; None if of none."""
-
-    name: VolumeName
-    backing: LayerName | None
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterChain:
-    """The placed volumes of a chain, base first, which libvirt shall find."""
+class Register:
+    """Placed volumes that libvirt shall find, each before those that are based on it."""
 
     pool: Uuid
-    chain: tuple[ChainLink, ...]
+    volumes: tuple[ExpectedVolume, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,10 +360,8 @@ class EndProgram:
 HELLO = Call(Message.HELLO, Nothing, Hello)
 LIST_POOLS = Call(Message.LIST_POOLS, Nothing, PoolStates)
 FIND_POOL = Call(Message.FIND_POOL, NamedPool, Pool)
-FIND_VOLUMES = Call(Message.FIND_VOLUMES, NamedVolumes, Volumes)
-LIST_VOLUMES = Call(Message.LIST_VOLUMES, KnownPool, Volumes)
+FIND_VOLUMES = Call(Message.FIND_VOLUMES, FindVolumes, Volumes)
 FIND_FILES = Call(Message.FIND_FILES, NamedFiles, Files)
-REFRESH = Call(Message.REFRESH, KnownPool, Nothing)
 SPACE = Call(Message.SPACE, KnownPool, Bytes)
 USERS = Call(Message.USERS, Layers, Usage)
 DELETE = Call(Message.DELETE, Delete, Deleted)
@@ -388,8 +377,7 @@ CREATE_OVERLAY = Call(Message.CREATE_OVERLAY, CreateOverlay, Ended)
 LINK = Call(Message.LINK, Link, Linked)
 FLUSH = Call(Message.FLUSH, Flush, Nothing)
 PLACE = Call(Message.PLACE, Place, Placed)
-REGISTER_VOLUME = Call(Message.REGISTER_VOLUME, RegisterVolume, Volumes)
-REGISTER_CHAIN = Call(Message.REGISTER_CHAIN, RegisterChain, Volumes)
+REGISTER = Call(Message.REGISTER, Register, Volumes)
 WITHDRAW = Call(Message.WITHDRAW, Withdraw, Nothing)
 START_PROGRAM = Call(Message.START_PROGRAM, StartProgram, Started)
 WAIT_PROGRAM = Call(Message.WAIT_PROGRAM, KnownProgram, Ended)

@@ -15,10 +15,8 @@ class Message(StrEnum):
     HELLO = "hello"  # who the keeper is: whether root
     LIST_POOLS = "list-pools"  # all pools of any kind: state, capacity, free space
     FIND_POOL = "find-pool"  # a pool by its name
-    FIND_VOLUMES = "find-volumes"  # volumes of a pool by their names
-    LIST_VOLUMES = "list-volumes"  # all volumes of a pool
+    FIND_VOLUMES = "find-volumes"  # volumes of a pool: all, or some by their names
     FIND_FILES = "find-files"  # which names are in the pool's directory, without libvirt
-    REFRESH = "refresh"  # let libvirt look at a pool's directory again
     SPACE = "space"  # how much can still be written into a pool
     USERS = "users"  # who needs the volumes of a pool
     DELETE = "delete"  # delete volumes of ours that nothing uses, and their records; needs the lock
@@ -36,8 +34,7 @@ class Message(StrEnum):
     LINK = "link"  # hard-link layers into a staging directory, for QEMU's programs
     FLUSH = "flush"  # a finished file or directory: checked, its mode set, on disk
     PLACE = "place"  # give a flushed file or directory its name in the pool
-    REGISTER_VOLUME = "register-volume"  # let libvirt find a placed volume
-    REGISTER_CHAIN = "register-chain"  # let libvirt find the placed volumes of a chain
+    REGISTER = "register"  # let libvirt find placed volumes, and check how it describes them
     WITHDRAW = "withdraw"  # remove a volume that this connection has placed
 
     START_PROGRAM = "start-program"  # a worker or one of QEMU's programs; its pidfd

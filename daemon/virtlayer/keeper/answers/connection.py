@@ -31,7 +31,7 @@ _CHARACTERS_AT_A_TIME = 8 * REQUEST_LIMIT
 _LISTS_AT_A_TIME = 8
 """Long answers of one connection, until they are sent; libvirt has 8 threads as well."""
 _LISTS = {
-    *(Message.FIND_VOLUMES, Message.LIST_VOLUMES, Message.FIND_FILES, Message.USERS),
+    *(Message.FIND_VOLUMES, Message.FIND_FILES, Message.USERS),
     *(Message.LOCK, Message.LIST_RECORDS, Message.READ_RECORDS),
 }
 

@@ -67,27 +67,21 @@ async def _find_pool(turn: Turn, request: calls.NamedPool) -> Pool:
     return pool
 
 
-async def _find_volumes(turn: Turn, request: calls.NamedVolumes) -> calls.Volumes:
+async def _find_volumes(turn: Turn, request: calls.FindVolumes) -> calls.Volumes:
     pool = await pool_of(turn, request.pool)
+    if request.names is None:
+        if request.refresh:
+            await turn.pools.refresh(pool)
+        return calls.Volumes(tuple(await volumes_in(turn.hypervisor, pool)))
     if request.refresh:
         return calls.Volumes(tuple((await turn.pools.volumes(pool, request.names)).values()))
     found = [await turn.pools.listed_volume(pool, name) for name in request.names]
     return calls.Volumes(tuple(volume for volume in found if volume is not None))
 
 
-async def _list_volumes(turn: Turn, request: calls.KnownPool) -> calls.Volumes:
-    pool = await pool_of(turn, request.pool)
-    return calls.Volumes(tuple(await volumes_in(turn.hypervisor, pool)))
-
-
 async def _find_files(turn: Turn, request: calls.NamedFiles) -> calls.Files:
     pool = await pool_of(turn, request.pool)
     return calls.Files(await kind_of(pool).find(pool, request.names))
-
-
-async def _refresh(turn: Turn, request: calls.KnownPool) -> calls.Nothing:
-    await turn.pools.refresh(await pool_of(turn, request.pool))
-    return calls.Nothing()
 
 
 async def _space(turn: Turn, request: calls.KnownPool) -> calls.Bytes:
@@ -223,9 +217,7 @@ ANSWERS = (
     answer(calls.LIST_POOLS, _list_pools),
     answer(calls.FIND_POOL, _find_pool),
     answer(calls.FIND_VOLUMES, _find_volumes),
-    answer(calls.LIST_VOLUMES, _list_volumes),
     answer(calls.FIND_FILES, _find_files),
-    answer(calls.REFRESH, _refresh),
     answer(calls.SPACE, _space),
     answer(calls.USERS, _users),
     answer(calls.DELETE, _delete),

@@ -7,7 +7,7 @@ The other end is ``service.keeper.staging``.
 import contextlib
 import functools
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
@@ -81,23 +81,11 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
     return calls.Placed(request.name, placed.ours, placed.record)
 
 
-async def _register_volume(turn: Turn, request: calls.RegisterVolume) -> calls.Volumes:
+async def _register(turn: Turn, request: calls.Register) -> calls.Volumes:
     pool = await pool_of(turn, request.pool)
-    volume = await kind_of(pool).register_volume(
-        turn.pools,
-        pool,
-        turn.holdings.placed(pool, request.name),
-        backing=request.backing,
-        formats=request.formats,
-    )
-    return calls.Volumes((volume,))
-
-
-async def _register_chain(turn: Turn, request: calls.RegisterChain) -> calls.Volumes:
-    pool = await pool_of(turn, request.pool)
-    chain = {turn.holdings.placed(pool, link.name): link.backing for link in request.chain}
-    removing = functools.partial(_removing_layer, turn, pool)
-    found = await kind_of(pool).register_chain(turn.pools, pool, chain, removing)
+    expected = {turn.holdings.placed(pool, one.name): one for one in request.volumes}
+    removing = functools.partial(_removing, turn, pool)
+    found = await kind_of(pool).register(turn.pools, pool, expected, removing)
     return calls.Volumes(tuple(found.values()))
 
 
@@ -105,21 +93,23 @@ async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
     pool = await pool_of(turn, request.pool)
     placed = turn.holdings.placed(pool, request.name)
     if placed.ours:
-        is_layer = is_layer_volume(request.name)
-        async with _removing_layer(turn, pool, request.name) if is_layer else nullcontext():
+        async with _removing(turn, pool, request.name):
             await kind_of(pool).withdraw(turn.pools, pool, placed)
     return calls.Nothing()
 
 
 @contextlib.asynccontextmanager
-async def _removing_layer(turn: Turn, pool: Pool, name: str) -> AsyncIterator[None]:
-    """Allow removal, within the context, of a layer that was placed here, if nothing uses it.
+async def _removing(turn: Turn, pool: Pool, name: str) -> AsyncIterator[None]:
+    """Allow removal, within the context, of a volume that was placed here; a layer if it is unused.
 
     Raises:
         InUse: Something uses it, another job has claimed it, or this cannot be determined.
         PoolLocked: Another process has the pool's lock.
         VirtlayerError: libvirt cannot look at the pool.
     """
+    if not is_layer_volume(name):
+        yield
+        return
     lock = await kind_of(pool).lock(pool)
     try:
         check_unclaimed(pool, name, lock.claimed(but_for=turn.holdings.claim_of_placed(pool, name)))
@@ -134,7 +124,6 @@ ANSWERS = (
     answer(calls.LINK, _link),
     answer(calls.FLUSH, _flush),
     answer(calls.PLACE, _place, takes_descriptors=True),
-    answer(calls.REGISTER_VOLUME, _register_volume),
-    answer(calls.REGISTER_CHAIN, _register_chain),
+    answer(calls.REGISTER, _register),
     answer(calls.WITHDRAW, _withdraw),
 )

@@ -14,7 +14,7 @@ from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.programs import Place
-from virtlayer.protocol.calls import FileStamp, Purpose
+from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
 from virtlayer.protocol.pools import Pool, Usage, Volume
 from virtlayer.protocol.records import RecordContents, RecordList, RecordPut, Stamp
 
@@ -188,31 +188,30 @@ class PoolKind(Protocol):
     ) -> AbstractAsyncContextManager[Workplace]:
         """Provide a place for the unfinished volumes of a claim while the context lasts."""
 
-    async def register_volume(
+    async def register(
         self,
         pools: Pools,
         pool: Pool,
-        placed: Placed,
-        *,
-        backing: str | None,
-        formats: Collection[str],
-    ) -> Volume:
-        """Let libvirt find a placed volume, and check how libvirt describes it."""
-
-    async def register_chain(
-        self,
-        pools: Pools,
-        pool: Pool,
-        chain: Mapping[Placed, str | None],
+        expected: Mapping[Placed, ExpectedVolume],
         removing: Callable[[str], AbstractAsyncContextManager[None]],
     ) -> Mapping[str, Volume]:
-        """Let libvirt find the placed layers of a chain, and check how it describes them.
+        """Let libvirt find placed volumes, and check how it describes them.
+
+        A volume that it describes otherwise is removed from the pool, with those that are based on
+        it. If libvirt cannot look, layers stay.
 
         Args:
             pools: The pools of the connection.
             pool: The pool.
-            chain: What was placed, base first, and the layer that each is an overlay of.
-            removing: A layer is removed in its context. Raises InUse if something uses the layer.
+            expected: What was placed, each before those that are based on it, and how libvirt is
+                expected to describe it.
+            removing: A volume is removed in its context. Raises InUse if it is a layer that
+                something uses.
+
+        Raises:
+            Libvirt: libvirt does not list a volume, or describes it otherwise.
+            VolumeExists: Another file has the name.
+            VirtlayerError: libvirt cannot look at the pool, or a layer cannot be removed.
         """
 
     async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:

@@ -66,7 +66,7 @@ class Pools:
         wanted = tuple(frozenset(names))
         if not wanted:
             return {}
-        request = calls.NamedVolumes(pool.uuid, wanted, refresh=True)
+        request = calls.FindVolumes(pool.uuid, wanted, refresh=True)
         found = await self._link.ask(calls.FIND_VOLUMES, request)
         return {volume.name: volume for volume in found.volumes}
 
@@ -76,19 +76,25 @@ class Pools:
         Returns:
             None if libvirt does not list the volume or its file does not exist.
         """
-        request = calls.NamedVolumes(pool.uuid, (name,), refresh=False)
+        request = calls.FindVolumes(pool.uuid, (name,), refresh=False)
         found = (await self._link.ask(calls.FIND_VOLUMES, request)).volumes
         return found[0] if found else None
 
-    async def all_volumes(self, pool: Pool) -> tuple[Volume, ...]:
-        """Return every volume of an active pool, as of libvirt's last refresh.
+    async def all_volumes(self, pool: Pool, *, refresh: bool = False) -> tuple[Volume, ...]:
+        """Return every volume of an active pool.
+
+        Args:
+            pool: The pool.
+            refresh: Whether to refresh the pool in libvirt before, at least once from now on.
+                Without this, the volumes are those of libvirt's last refresh.
 
         Raises:
+            Libvirt: libvirt cannot read the pool, or other work in it does not end.
             PoolNotFound: The pool no longer exists.
             PoolInactive: The pool is not active.
         """
-        found = await self._link.ask(calls.LIST_VOLUMES, calls.KnownPool(pool.uuid))
-        return found.volumes
+        request = calls.FindVolumes(pool.uuid, None, refresh=refresh)
+        return (await self._link.ask(calls.FIND_VOLUMES, request)).volumes
 
     async def inodes(self, pool: Pool, names: Iterable[str]) -> dict[str, int]:
         """Return the inodes of these names in the pool's directory; libvirt is not asked."""
@@ -99,16 +105,6 @@ class Pools:
         """Return the files of these names in the pool's directory; libvirt is not asked."""
         request = calls.NamedFiles(pool.uuid, tuple(names))
         return dict((await self._link.ask(calls.FIND_FILES, request)).files)
-
-    async def refresh(self, pool: Pool) -> None:
-        """Refresh the pool in libvirt, at least once from now on.
-
-        Raises:
-            Libvirt: libvirt cannot read the pool, or other work in it does not end.
-            PoolNotFound: The pool no longer exists.
-            PoolInactive: The pool was stopped meanwhile.
-        """
-        await self._link.ask(calls.REFRESH, calls.KnownPool(pool.uuid))
 
     async def space(self, pool: Pool) -> int:
         """Return the number of free bytes in the pool's directory."""

@@ -6,7 +6,7 @@ The service never accesses a staging directory, which belongs to the claim of a 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -130,8 +130,9 @@ class Staging:
     ) -> Volume:
         """Refresh libvirt's view of a placed volume, and check its format and backing volume.
 
-        A file that fails the check is removed from the pool. If the job is cancelled here, the
-        file is kept, and libvirt finds it with the next refresh.
+        A volume that fails the check is removed from the pool; one that is not a layer also if
+        libvirt cannot refresh the pool or does not list it. If the job is cancelled here, the file
+        is kept, and libvirt finds it with the next refresh.
 
         Args:
             placed: The result of ``place``.
@@ -144,8 +145,9 @@ class Staging:
             PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
-        request = calls.RegisterVolume(self.pool.uuid, placed.name, backing, tuple(formats))
-        [volume] = (await self._connection.ask(calls.REGISTER_VOLUME, request)).volumes
+        [volume] = await self._register(
+            [calls.ExpectedVolume(placed.name, backing, tuple(formats))]
+        )
         return volume
 
     async def register_chain(self, chain: Mapping[Placed, str | None]) -> dict[str, Volume]:
@@ -165,12 +167,18 @@ class Staging:
         Raises:
             VirtlayerError: See ``register_volume``.
         """
-        links = tuple(calls.ChainLink(placed.name, backing) for placed, backing in chain.items())
-        request = calls.RegisterChain(self.pool.uuid, links)
-        found = await until_unlocked(
-            lambda: self._connection.ask(calls.REGISTER_CHAIN, request), abandons=True
+        found = await self._register(
+            calls.ExpectedVolume(placed.name, backing, _LAYER_FORMATS)
+            for placed, backing in chain.items()
         )
-        return {volume.name: volume for volume in found.volumes}
+        return {volume.name: volume for volume in found}
+
+    async def _register(self, expected: Iterable[calls.ExpectedVolume]) -> tuple[Volume, ...]:
+        request = calls.Register(self.pool.uuid, tuple(expected))
+        found = await until_unlocked(
+            lambda: self._connection.ask(calls.REGISTER, request), abandons=True
+        )
+        return found.volumes
 
     async def withdraw(self, placed: Placed) -> None:
         """Remove a placed file, if this job created it; for a layer, also remove its record.

@@ -72,8 +72,7 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
     # Jobs that run now may end before the comparison: the volumes that they claim may appear.
     async with services.claims.locked(pool) as lock:
         await services.records.synchronize_locked(lock)
-        await services.pools.refresh(pool)
-        volumes = await services.pools.all_volumes(pool)
+        volumes = await services.pools.all_volumes(pool, refresh=True)
         await _forget_volumes(services, lock, {volume.name for volume in volumes})
         return await _compared(services, lock, {v.name for v in volumes if _is_layer(pool, v)})
 

@@ -1,39 +1,34 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Places a finished volume in the pool: on disk, under its name, known to libvirt.
+"""Places a finished volume in the pool: on disk, under its name.
 
 The file appears under its name only when all of it is on disk, and never replaces another file.
 What was written is examined, given its owner and permissions, and placed by its descriptor: the
 program that wrote it, or the pool's owner, may have replaced any name.
-Three steps: the first and the third may take long, when the disk or libvirt is busy, and a
-cancelled job does not wait for them; after the second the next layer can be built. The third is
-done once for all volumes of a chain: a refresh looks into every file of the pool.
+Two steps: the first may take long, when the disk is busy, and a cancelled job does not wait for it;
+after the second the next layer can be built. ``registration`` lets libvirt find the volume.
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal, Libvirt, VirtlayerError, VolumeExists
-from virtlayer.keeper.beneath import identity, link, open_directory, open_regular, opened
+from virtlayer.errors import Internal
+from virtlayer.keeper.beneath import identity, link, open_regular
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
-from virtlayer.keeper.kinds.directory.records import NewRecord, delete_record
-from virtlayer.keeper.kinds.directory.removal import remove_tree
+from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.kinds.placed import Placed
-from virtlayer.keeper.pools import Pools, soon_or_never
 from virtlayer.protocol.layer_names import is_layer_volume
-from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.protocol.records import RecordKind, Stamp, record_file
+from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import Stamp
 
 LAYER_MODE = 0o440
 """A layer is never written again: other images are based on it. Only QEMU reads it."""
-_LAYER_FORMATS = ("qcow2",)
 
 type Check = Callable[[int, str], None]
 """Gets a descriptor of a file and the name of its volume; raises Internal if it must not get it."""
@@ -130,127 +125,6 @@ async def place_volume(
         raise refused_by_system(error, pool.name, pool.path) from error
 
 
-async def register_volume(
-    pools: Pools,
-    pool: Pool,
-    placed: Placed,
-    *,
-    expected_backing: Path | None,
-    formats: Collection[str] = _LAYER_FORMATS,
-) -> Volume:
-    """Let libvirt find a placed volume, and check how libvirt describes it.
-
-    A file of ours that fails here is removed from the pool again. One whose job is cancelled here
-    stays: libvirt finds it with the next refresh.
-
-    Args:
-        pools: The pools of the connection.
-        pool: The pool that the volume was placed in.
-        placed: What ``place_volume`` returned.
-        expected_backing: The image that the volume is an overlay of; None if of none.
-        formats: What libvirt may take it for.
-
-    Raises:
-        Libvirt: libvirt does not see the volume, or sees another format or backing store.
-        VolumeExists: A file of another owner has the name, and is something else.
-        PoolNotFound: The pool no longer exists.
-        PoolInactive: The pool was stopped meanwhile.
-    """
-    try:
-        found = await pools.refreshed_volumes(pool, [placed.path.name])
-        volume = _seen(found, pool, placed)
-        _check(volume, pool, placed, expected_backing, formats)
-    except VirtlayerError:
-        await withdraw_volume(pools, pool, placed)
-        raise
-    return volume
-
-
-async def register_chain(
-    pools: Pools,
-    pool: Pool,
-    chain: Mapping[Placed, Path | None],
-    removing: Callable[[str], AbstractAsyncContextManager[None]],
-) -> dict[str, Volume]:
-    """Let libvirt find the placed volumes of a chain, and check how it describes them.
-
-    The first volume that it describes otherwise is removed from the pool again, with the volumes
-    that are based on it. If libvirt cannot refresh the pool, or does not list one, all stay: they
-    are complete, other volumes may be based on them by now, and the next refresh finds them.
-
-    Args:
-        pools: The pools of the connection.
-        pool: The pool that the volumes were placed in.
-        chain: What ``place_volume`` returned, base first, and the image that each is an overlay of;
-            None if of none.
-        removing: A layer is removed in its context. Raises InUse if something uses the layer.
-
-    Returns:
-        The volumes by their names.
-
-    Raises:
-        VirtlayerError: As ``register_volume``.
-    """
-    volumes = await pools.refreshed_volumes(pool, [placed.path.name for placed in chain])
-    for placed, backing in chain.items():
-        volume = _seen(volumes, pool, placed)
-        try:
-            _check(volume, pool, placed, backing, _LAYER_FORMATS)
-        except Libvirt:
-            order = list(chain)
-            for doomed in reversed(order[order.index(placed) :]):
-                if doomed.ours:
-                    async with removing(doomed.path.name):
-                        await withdraw_volume(pools, pool, doomed)
-            raise
-    return volumes
-
-
-async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
-    """Remove a placed file again, if it is ours, and let libvirt forget it if it does so soon."""
-    if placed.ours:
-        await to_completion(_withdraw(pools, pool, placed))
-
-
-async def _withdraw(pools: Pools, pool: Pool, placed: Placed) -> None:
-    await asyncio.to_thread(_remove, pool, placed)
-    async with soon_or_never():
-        await pools.refresh(pool)
-
-
-def _seen(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:
-    try:
-        return volumes[placed.path.name]
-    except KeyError:
-        raise Libvirt(
-            f'libvirt does not list the volume {placed.path.name} in the pool "{pool.name}" after '
-            "a refresh. Check that libvirtd uses the same directory for the pool."
-        ) from None
-
-
-def _check(
-    volume: Volume,
-    pool: Pool,
-    placed: Placed,
-    expected_backing: Path | None,
-    formats: Collection[str],
-) -> None:
-    backing_format = None if expected_backing is None else "qcow2"
-    backing = (volume.backing_path, volume.backing_format)
-    if volume.format in formats and backing == (expected_backing, backing_format):
-        return
-    seen = f"{volume.format} on {volume.backing_path} ({volume.backing_format})"
-    if placed.ours:
-        raise Libvirt(
-            f'libvirt detected {seen} in the new volume {volume.name} of the pool "{pool.name}", '
-            f"not {' or '.join(formats)} on {expected_backing}. The volume was removed."
-        )
-    raise VolumeExists(
-        f'A file {volume.name} was created in the pool "{pool.name}" during the job: {seen}, not '
-        f"the layer of that name (qcow2 on {expected_backing}). Delete it and try again."
-    )
-
-
 def _flush(staging: StagingDirectory, name: str, mode: int, group: int | None) -> FlushedFile:
     flushed = FlushedFile(open_regular(staging.descriptor, name), staging)
     try:
@@ -332,11 +206,3 @@ def _exists(directory: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _remove(pool: Pool, placed: Placed) -> None:
-    name = placed.path.name
-    with contextlib.suppress(OSError), opened(open_directory(pool.path)) as directory:
-        remove_tree(directory, name, only=placed.identity)
-    if is_layer_volume(name):
-        delete_record(pool, record_file(RecordKind.LAYER, name))

@@ -5,7 +5,6 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
@@ -13,9 +12,7 @@ from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.deletion import delete_volume
 from virtlayer.keeper.failures import refused_by_system
-from virtlayer.keeper.kinds.directory import commit
 from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
-from virtlayer.keeper.kinds.directory.made import forget_made
 from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
 from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock, under_lock
@@ -25,6 +22,7 @@ from virtlayer.keeper.kinds.directory.records import (
     put_record,
     read_records,
 )
+from virtlayer.keeper.kinds.directory.registration import register_volumes, withdraw_volume
 from virtlayer.keeper.kinds.directory.sweep import sweep
 from virtlayer.keeper.kinds.directory.workplace import workplace
 from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
@@ -32,7 +30,7 @@ from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.usage import usage_of
 from virtlayer.keeper.users import qemu_uid
-from virtlayer.protocol.calls import FileStamp, Purpose
+from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
 from virtlayer.protocol.records import (
@@ -127,37 +125,19 @@ class DirectoryKind:
         """Have a staging directory for as long as the context lasts."""
         return workplace(pools, _own_claim(claim), purpose)
 
-    async def register_volume(
+    async def register(
         self,
         pools: Pools,
         pool: Pool,
-        placed: Placed,
-        *,
-        backing: str | None,
-        formats: Collection[str],
-    ) -> Volume:
-        """Let libvirt find a placed volume."""
-        expected = _path(pool, backing)
-        return await commit.register_volume(
-            pools, pool, placed, expected_backing=expected, formats=formats
-        )
-
-    async def register_chain(
-        self,
-        pools: Pools,
-        pool: Pool,
-        chain: Mapping[Placed, str | None],
+        expected: Mapping[Placed, ExpectedVolume],
         removing: Callable[[str], AbstractAsyncContextManager[None]],
     ) -> Mapping[str, Volume]:
-        """Let libvirt find the placed layers of a chain."""
-        links = {placed: _path(pool, backing) for placed, backing in chain.items()}
-        return await commit.register_chain(pools, pool, links, removing)
+        """Let libvirt find placed volumes."""
+        return await register_volumes(pools, pool, expected, removing)
 
     async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
         """Remove a placed volume again, if it is ours."""
-        await commit.withdraw_volume(pools, pool, placed)
-        if not is_layer_volume(placed.path.name):
-            await to_completion(asyncio.to_thread(forget_made, pool, placed.path.name))
+        await withdraw_volume(pools, pool, placed)
 
 
 async def _delete_record(pool: Pool, name: str) -> None:
@@ -193,7 +173,3 @@ def _own_claim(holder: Claim | Lock) -> DirectoryClaim:
     if not isinstance(holder, DirectoryClaim):
         raise Internal("The claim is one in a pool of another kind.")
     return holder
-
-
-def _path(pool: Pool, name: str | None) -> Path | None:
-    return None if name is None else pool.path / name
