@@ -11,7 +11,8 @@ from dbus_next.signature import Variant
 from tests.bus.daemon import Daemon, virtlayerd
 from tests.support.bus_daemon import Bus
 from virtlayer.dbus.connection import BusError
-from virtlayer.service.bus.options import PullOptions, SourceOptions
+from virtlayer.service.bus.options.images import PullOptions
+from virtlayer.service.bus.options.source import SourceOptions
 
 MIB = 1024**2
 JOB = "org.virtlayer1.Job"

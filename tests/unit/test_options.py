@@ -15,7 +15,9 @@ from virtlayer.errors import InvalidArgument, UnknownOption
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.details import details_of
-from virtlayer.service.bus.options import PullOptions, SourceOptions, parse_options
+from virtlayer.service.bus.options.images import PullOptions
+from virtlayer.service.bus.options.parsing import parse_options
+from virtlayer.service.bus.options.source import SourceOptions
 from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.source.access import Access

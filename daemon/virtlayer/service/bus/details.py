@@ -4,7 +4,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from virtlayer.service.bus.options import CONFIDENTIAL, is_descriptor
+from virtlayer.service.bus.options.parsing import CONFIDENTIAL, is_descriptor
 
 _GIVEN = "given"
 

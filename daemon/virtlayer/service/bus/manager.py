@@ -15,16 +15,15 @@ from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.image import ImageObjects
 from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
-from virtlayer.service.bus.options import (
-    CreateVolumeOptions,
-    NoOptions,
+from virtlayer.service.bus.options.images import (
     PopulateOptions,
     PruneOptions,
     PullOptions,
-    SourceOptions,
     TagOptions,
-    parse_options,
 )
+from virtlayer.service.bus.options.parsing import NoOptions, parse_options
+from virtlayer.service.bus.options.source import SourceOptions
+from virtlayer.service.bus.options.volumes import CreateVolumeOptions
 from virtlayer.service.bus.pull_request import pull_request
 from virtlayer.service.bus.replacing import authorized_replacing
 from virtlayer.service.bus.results import result_variants

@@ -4,7 +4,7 @@
 from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 from virtlayer.protocol.names import PoolName, parse_image_name
-from virtlayer.service.bus.options import PullOptions
+from virtlayer.service.bus.options.images import PullOptions
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest
 from virtlayer.service.source.reference import Reference
