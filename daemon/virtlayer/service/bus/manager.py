@@ -14,6 +14,7 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.image import ImageObjects
+from virtlayer.service.bus.job_starter import JobStarter
 from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
 from virtlayer.service.bus.options.images import (
     PopulateOptions,
@@ -76,6 +77,7 @@ class Manager(Interface):
         self._authority = authority
         self._images = images
         self._departures = departures
+        self._jobs = JobStarter(services.jobs, authority)
         each = services.settings.quota.inspections
         self._inspections = Turns(_USERS_THAT_INSPECT * each, per_user=each)
 
@@ -120,15 +122,14 @@ class Manager(Interface):
             if request.volume is not None:
                 volume = await request.volume.settled(deadline)
                 request = dataclasses.replace(request, volume=volume)
-            job = self._services.jobs.start(
+            return await self._jobs.start(
+                call,
                 Kind.PULL,
+                lambda job: self._pull(request, job),
                 source=str(request.source),
                 pool=pool,
-                started_by=await self._authority.uid(call),
-                operation=lambda job: self._pull(request, job),
-                belongings=belongings.pop_all(),
+                belongings=belongings,
             )
-        return job.id, names.job_path(job.id)
 
     @method(
         "CreateVolume",
@@ -150,14 +151,13 @@ class Manager(Interface):
         await check_size(self._services, request)
         volume_with_secrets = await request.volume.settled(secrets_deadline())
         request = dataclasses.replace(request, volume=volume_with_secrets)
-        job = self._services.jobs.start(
+        return await self._jobs.start(
+            call,
             Kind.CREATE_VOLUME,
+            lambda job: create_volume(self._services, request, job),
             source=image,
             pool=pool,
-            started_by=await self._authority.uid(call),
-            operation=lambda job: create_volume(self._services, request, job),
         )
-        return job.id, names.job_path(job.id)
 
     @method("Inspect", takes={"source": "s", "options": "a{sv}"}, gives={"image": "a{sv}"})
     async def inspect(
@@ -409,15 +409,7 @@ class Manager(Interface):
                 # Before the job's end is announced: its listeners can look at the images.
                 await self._images.refresh()
 
-        job = self._services.jobs.start(
-            kind,
-            source=source,
-            pool=pool,
-            started_by=await self._authority.uid(call),
-            operation=run,
-            owner=owner,
-        )
-        return job.id, names.job_path(job.id)
+        return await self._jobs.start(call, kind, run, source=source, pool=pool, owner=owner)
 
 
 def _pull_action(source: Reference) -> Action:

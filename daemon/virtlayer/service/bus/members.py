@@ -100,7 +100,9 @@ class Interface:
     properties: ClassVar[Mapping[str, Property]] = {}
 
     def __init_subclass__(cls) -> None:
-        members = [getattr(value, _MARK, None) for value in vars(cls).values()]
+        # Also those of its bases: an interface with many members is divided by topic.
+        declared = [value for base in reversed(cls.__mro__) for value in vars(base).values()]
+        members = [getattr(value, _MARK, None) for value in declared]
         cls.methods = {found.name: found for found in members if isinstance(found, Method)}
         cls.signals = {found.name: found for found in members if isinstance(found, Signal)}
         cls.properties = {found.name: found for found in members if isinstance(found, Property)}
