@@ -1,21 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Reads the part of an OCI config that a container engine applies: how an image is started.
+"""The first process of an image, for domain XML that starts it without an init of ours."""
 
-The format is that of the OCI image-spec, config.md ("Properties", ``config``).
-"""
-
-import json
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from virtlayer.errors import InvalidArgument
-from virtlayer.printable import printable
+from virtlayer.protocol.image_startup import parse_image_startup
 
 _INITS = ("init", "systemd")
 _DEFAULT_INIT = "/sbin/init"
-_SHOWN = 80
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """POSIX.1-2024, "Environment Variable Definition"; shells and libvirt's schema want no other."""
 
@@ -57,47 +50,13 @@ def parse_startup(config: str) -> Startup:
     Raises:
         InvalidArgument: A value has a character that cannot be passed to a program.
     """
-    document = json.loads(config) if config else {}
-    section = document.get("config") if isinstance(document, dict) else None
-    given: dict[str, Any] = section if isinstance(section, dict) else {}
-    user, _, group = _text(given.get("User")).partition(":")
-    variables = (variable.partition("=") for variable in _texts(given.get("Env")))
-    startup = Startup(
-        command=(_texts(given.get("Entrypoint")) + _texts(given.get("Cmd"))) or (_DEFAULT_INIT,),
+    given = parse_image_startup(config)
+    user, _, group = given.user.partition(":")
+    variables = (variable.partition("=") for variable in given.environment)
+    return Startup(
+        command=(given.entrypoint + given.command) or (_DEFAULT_INIT,),
         environment=tuple((name, value) for name, _, value in variables if _NAME.fullmatch(name)),
-        directory=_text(given.get("WorkingDir")) or "/",
+        directory=given.directory or "/",
         user="" if user in {"root", "0"} else user,
         group=group,
     )
-    _check(startup)
-    return startup
-
-
-def _check(startup: Startup) -> None:
-    variables = (f"{name}={value}" for name, value in startup.environment)
-    for text in (*startup.command, *variables, startup.directory, startup.user, startup.group):
-        if "\0" in text or not _is_unicode(text):
-            raise InvalidArgument(
-                f'The configuration of the image has "{printable(text[:_SHOWN])}", which no '
-                "program can be given: it has a NUL or is not valid Unicode. Build the image again "
-                "without it."
-            )
-
-
-def _is_unicode(text: str) -> bool:
-    """Return whether it has no unpaired surrogate, which JSON can contain."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    return ()
