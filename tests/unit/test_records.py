@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.records import config, digest, image_record, layer_record, volume_record
+from virtlayer.protocol.codec import encode
 from virtlayer.protocol.records import RECORD_LIMIT, RecordKind, record_file
 from virtlayer.service.records.former_versions import replaced
 from virtlayer.service.records.json_files import (
@@ -16,7 +17,13 @@ from virtlayer.service.records.json_files import (
     parse,
 )
 from virtlayer.service.records.owners import EVERYBODY, Owner, OwnerKind
-from virtlayer.service.records.values import BuiltLayer, FormerVersion, ImageLayer, Record
+from virtlayer.service.records.values import (
+    BuiltLayer,
+    FormerVersion,
+    ImageLayer,
+    Machine,
+    Record,
+)
 from virtlayer.service.source.image import CONFIG_LIMIT
 
 OWNERS = frozenset({EVERYBODY, Owner(OwnerKind.REPOSITORY, "registry.example/team")})
@@ -27,13 +34,22 @@ IMAGE = replaced(
     2,
     keep=1,
 )
+MACHINE = Machine(
+    domain="3b0ae4a6-8f43-4bd4-a3a5-6f8a4f3a9d17",
+    host="0123456789abcdef" * 2,
+    boot_volumes=(f"kernel-{'a' * 64}", f"initrd-{'b' * 64}"),
+    expendable=True,
+)
 LAYER = layer_record("top", "a", "b", below="0" * 64, owners=OWNERS)
 RECORDS: tuple[Record, ...] = (
     IMAGE,
     LAYER,
     layer_record("adopted"),
     volume_record(kind=RecordKind.VOLUME),
+    volume_record(kind=RecordKind.VOLUME, machine=MACHINE),
+    volume_record(kind=RecordKind.VOLUME, top=None, disk="machine.img", machine=MACHINE),
     volume_record(kind=RecordKind.DIRECTORY, id_base=100_000),
+    volume_record(kind=RecordKind.DIRECTORY, machine=MACHINE),
     volume_record(kind=RecordKind.DISK),
     volume_record(kind=RecordKind.DISK, config="{}"),
 )
@@ -130,6 +146,17 @@ def test_invalid_field_of_an_image_is_refused(fields: dict[str, object]) -> None
         (RecordKind.DISK, {"name": "../web"}),
         (RecordKind.DISK, {"name": ".web"}),
         (RecordKind.DIRECTORY, {"top": image_record().volume}),
+        (RecordKind.VOLUME, {"disk": "machine.img"}),
+        (RecordKind.VOLUME, {"top": None, "disk": "../machine.img"}),
+        (RecordKind.VOLUME, {"top": None, "disk": "web"}),
+        (RecordKind.DIRECTORY, {"disk": "machine.img"}),
+        (RecordKind.DISK, {"machine": encode(MACHINE)}),
+        (RecordKind.VOLUME, {"machine": {}}),
+        (RecordKind.VOLUME, {"machine": encode(MACHINE) | {"domain": "web"}}),
+        (RecordKind.VOLUME, {"machine": encode(MACHINE) | {"host": "host.example"}}),
+        (RecordKind.VOLUME, {"machine": encode(MACHINE) | {"expendable": 1}}),
+        (RecordKind.VOLUME, {"machine": encode(MACHINE) | {"boot_volumes": ["../vmlinuz"]}}),
+        (RecordKind.VOLUME, {"machine": encode(MACHINE) | {"boot_volumes": [".virtlayer"]}}),
         (RecordKind.DIRECTORY, {"id_base": 2**32}),
     ],
 )

@@ -236,5 +236,9 @@ MIGRATIONS = (
     INSERT OR IGNORE INTO pool_owner SELECT pool, 'layer', volume, owner.digest, kind, owner.name
         FROM built_layer JOIN owner ON owner.digest = blob;
     """,
+    """
+    ALTER TABLE origin ADD COLUMN disk TEXT;
+    ALTER TABLE origin ADD COLUMN machine TEXT;
+    """,
 )
 """Released scripts are never changed."""

@@ -6,16 +6,18 @@ The catalog stores the inode when it first reads the record. The record does not
 a copy of the pool has other inodes.
 """
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from virtlayer.protocol.codec import decode, encode
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.catalog import pullers
 from virtlayer.service.catalog.database import Database
-from virtlayer.service.records.values import VolumeRecord
+from virtlayer.service.records.values import Machine, VolumeRecord
 
-_COLUMNS = "kind, name, image, source, digest, config, top, id_base, pool, inode"
+_COLUMNS = "kind, name, image, source, digest, config, top, disk, id_base, machine, pool, inode"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ class Volumes:
 def insert(connection: sqlite3.Connection, pool: str, record: VolumeRecord) -> None:
     """Add a volume that the catalog does not have."""
     connection.execute(
-        f"INSERT INTO origin ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608 -- ours
+        f"INSERT INTO origin ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608 -- ours
         (
             record.kind,
             record.name,
@@ -73,7 +75,9 @@ def insert(connection: sqlite3.Connection, pool: str, record: VolumeRecord) -> N
             record.digest,
             record.config,
             record.top,
+            record.disk,
             record.id_base,
+            None if record.machine is None else json.dumps(encode(record.machine)),
             pool,
         ),
     )
@@ -100,8 +104,10 @@ def select(
             digest=found.digest,
             config=found.config,
             top=found.top,
+            disk=found.disk,
             id_base=found.id_base,
             pulled_by=found.pulled_by,
+            machine=found.machine,
         )
     return None
 
@@ -125,10 +131,12 @@ def _select(
             digest=row[4],
             config=row[5],
             top=row[6],
-            id_base=row[7],
-            pool=row[8],
-            inode=None if row[9] is None else int(row[9]),
-            pulled_by=pullers.select(connection, row[8], row[4], row[3]),
+            disk=row[7],
+            id_base=row[8],
+            machine=None if row[9] is None else decode(Machine, json.loads(row[9])),
+            pool=row[10],
+            inode=None if row[11] is None else int(row[11]),
+            pulled_by=pullers.select(connection, row[10], row[4], row[3]),
         )
         for row in connection.execute(statement, (pool, kind, name)).fetchall()
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from virtlayer.errors import InvalidArgument, MalformedLayer
-from virtlayer.protocol.checks import LayerName, VolumeName, at_most
+from virtlayer.protocol.checks import LayerName, Uuid, VolumeName, at_most
 from virtlayer.protocol.names import parse_image_name
 from virtlayer.protocol.packets import Malformed
 from virtlayer.service.source.digest import is_digest
@@ -17,11 +17,13 @@ __all__ = [
     "Config",
     "ConfigOfVolume",
     "Digest",
+    "HostId",
     "ImageName",
     "LayerName",
     "Microseconds",
     "Text",
     "Uid",
+    "Uuid",
     "VolumeId",
     "VolumeName",
 ]
@@ -31,6 +33,7 @@ NO_CONFIG = "{}"
 _TEXT_LIMIT = 4096
 """The limit in characters."""
 _VOLUME_ID = re.compile(r"([0-9a-f]{64})?")
+_HOST_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def _is_image_name(text: str) -> None:
@@ -72,6 +75,8 @@ Config = Annotated[str, _is_config]
 ConfigOfVolume = Annotated[str, _is_config_or_none]
 """The JSON text of an OCI config, or ``NO_CONFIG``."""
 Digest = Annotated[str, _that(is_digest, "a digest")]
+HostId = Annotated[str, _that(_HOST_ID.fullmatch, "an id of a host")]
+"""The ID of a host, computed by ``machines.host``."""
 ImageName = Annotated[str, _is_image_name]
 Microseconds = Annotated[int, at_most(2**63 - 1)]
 """A time in microseconds since 1970."""

@@ -150,8 +150,13 @@ def _check(record: Record) -> None:
                 if not version.volumes or version.volumes[-1] != version.volume:
                     raise Malformed("the top volume of a former version is not its last one")
         case VolumeRecord():
-            if (record.top is not None) != (record.kind is RecordKind.VOLUME):
-                raise Malformed("only a volume with a chain has a top layer")
+            backing = [name for name in (record.top, record.disk) if name is not None]
+            if len(backing) != (record.kind is RecordKind.VOLUME):
+                raise Malformed("a writable volume has one backing volume, and no other has one")
+            if record.machine is not None and record.kind is RecordKind.DISK:
+                raise Malformed("a disk belongs to no machine")
+            if record.disk == record.name:
+                raise Malformed("a volume cannot be backed by itself")
             if record.id_base is not None and record.kind is not RecordKind.DIRECTORY:
                 raise Malformed("only a directory has mapped ids")
         case LayerRecord():

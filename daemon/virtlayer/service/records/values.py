@@ -13,11 +13,13 @@ from virtlayer.service.records.fields import (
     Config,
     ConfigOfVolume,
     Digest,
+    HostId,
     ImageName,
     LayerName,
     Microseconds,
     Text,
     Uid,
+    Uuid,
     VolumeId,
     VolumeName,
 )
@@ -160,6 +162,24 @@ class LayerRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine or container that a volume, or a directory, belongs to.
+
+    Attributes:
+        domain: The UUID of its domain.
+        host: The host that has the domain.
+        boot_volumes: The names of the volumes that it boots with: its kernel and initrd.
+        expendable: Whether its volume is deleted when the domain no longer exists: the machine is
+            ephemeral, or its domain has not been defined yet.
+    """
+
+    domain: Uuid
+    host: HostId
+    boot_volumes: tuple[VolumeName, ...] = ()
+    expendable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeRecord:
     """A writable volume that was created from an image.
 
@@ -171,9 +191,11 @@ class VolumeRecord:
         digest: The digest of the image's manifest.
         config: The image's config, JSON; "{}" if it has none.
         top: The name of the backing layer of a writable volume; None if there is no chain.
+        disk: The name of the backing disk of a machine's volume; None for a layer or nothing.
         id_base: The ID that ID 0 of the image was mapped to in a directory for a container; None
             without ID mapping.
         pulled_by: The UIDs of the users that pulled the image.
+        machine: The machine that it belongs to; None if it belongs to none.
     """
 
     kind: RecordKind
@@ -183,8 +205,10 @@ class VolumeRecord:
     digest: Digest
     config: ConfigOfVolume
     top: LayerName | None = None
+    disk: VolumeName | None = None
     id_base: Uid | None = None
     pulled_by: frozenset[Uid] = frozenset()
+    machine: Machine | None = None
 
 
 type Record = ImageRecord | LayerRecord | VolumeRecord
