@@ -14,12 +14,17 @@ class Kind(StrEnum):
     POPULATE = "populate"
     RESCAN = "rescan"
     REMOVE_VOLUME = "remove-volume"
+    CREATE_DOMAIN = "create-domain"
+    START_DOMAIN = "start-domain"
+    STOP_DOMAIN = "stop-domain"
+    REMOVE_DOMAIN = "remove-domain"
 
     def describe(self, source: str, pool: str) -> str:
         """Describe a job of this kind in the middle of a sentence.
 
         Args:
-            source: The reference of the image, or its name in the pool; "" for a job without image.
+            source: The reference of the image, or its name in the pool; the name of the volume or
+                domain; "" for a job without one.
             pool: The name of the pool; "" for a job in several pools.
         """
         return _DESCRIPTIONS[self].format(source=source, pool=pool)
@@ -33,4 +38,8 @@ _DESCRIPTIONS = {
     Kind.POPULATE: "populate of the configured images",
     Kind.RESCAN: 'rescan of the pool "{pool}"',
     Kind.REMOVE_VOLUME: 'remove-volume of the volume "{source}" from the pool "{pool}"',
+    Kind.CREATE_DOMAIN: 'create-domain of the image "{source}" in the pool "{pool}"',
+    Kind.START_DOMAIN: 'start-domain of "{source}"',
+    Kind.STOP_DOMAIN: 'stop-domain of "{source}"',
+    Kind.REMOVE_DOMAIN: 'remove-domain of "{source}"',
 }

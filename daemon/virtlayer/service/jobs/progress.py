@@ -22,6 +22,10 @@ class Stage(StrEnum):
     APPLYING = "applying"
     REGISTERING = "registering"
     CUSTOMIZING = "customizing"
+    PREPARING_BOOT = "preparing-boot"
+    DEFINING = "defining"
+    STARTING = "starting"
+    STOPPING = "stopping"
 
 
 class Throttle:

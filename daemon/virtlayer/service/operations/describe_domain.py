@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Describes a machine or container that virtlayer has made."""
+
+from dataclasses import dataclass
+
+from virtlayer.protocol.domains import Boot, DomainType, PublishedPort, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedDomain:
+    """A machine or container.
+
+    Attributes:
+        name: The name of its domain.
+        uuid: The UUID of its domain.
+        state: Its state.
+        pool: The name of the pool of its volume; its UUID if libvirt has no such pool.
+        image: The name of its image.
+        digest: The digest of the image's manifest.
+        volume: The name of its volume; "" if it has none in that pool.
+        type: How it runs.
+        boot: How it boots.
+        memory: In bytes.
+        processors: The number of virtual processors.
+        ephemeral: Whether it is deleted when it stops.
+        autostart: Whether libvirt starts it with the host.
+        addresses: Its IP addresses, as far as libvirt knows them.
+        ports: The published ports.
+        exit_status: The status with which the entrypoint has ended, since the last start, as a
+            shell has it; None if it has not ended, or if the image has its own init.
+    """
+
+    name: str
+    uuid: str
+    state: State
+    pool: str
+    image: str
+    digest: str
+    volume: str
+    type: DomainType
+    boot: Boot
+    memory: int
+    processors: int
+    ephemeral: bool
+    autostart: bool
+    addresses: tuple[str, ...]
+    ports: tuple[PublishedPort, ...]
+    exit_status: int | None
