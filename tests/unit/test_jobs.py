@@ -289,10 +289,12 @@ async def test_journal_describes_a_job_of_each_kind(
     caplog.set_level(logging.INFO)
     jobs, _ = make()
     about_images = kind not in {Kind.PRUNE, Kind.RESCAN, Kind.POPULATE}
+    about_domains = kind in {Kind.START_DOMAIN, Kind.STOP_DOMAIN, Kind.REMOVE_DOMAIN}
+    about_pools = not about_domains and kind is not Kind.POPULATE
     job = jobs.start(
         kind,
         source="docker://example.org/a:1" if about_images else "",
-        pool="" if kind is Kind.POPULATE else "default",
+        pool="default" if about_pools else "",
         started_by=1000,
         operation=end,
     )
@@ -305,7 +307,7 @@ async def test_journal_describes_a_job_of_each_kind(
     assert last == f"Job 1 {ending}"
     for text in (first, last):
         assert ("docker://example.org/a:1" in text) is about_images
-        assert ('pool "default"' in text) is (kind is not Kind.POPULATE)
+        assert ('pool "default"' in text) is about_pools
         assert '""' not in text
         assert "  " not in text
     # Every field that the journal's catalog shows has a value.
