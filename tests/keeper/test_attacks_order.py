@@ -93,7 +93,8 @@ def test_an_overlay_is_not_finished_while_another_program_can_write_it(
 def _has_failed(reply: dict[str, Any]) -> bool:
     if "done" in reply:
         return bool(reply["done"]["status"] != 0)
-    return "still being written" in reply["text"] or "was flushed before" in reply["text"]
+    reasons = ("still being written", "was flushed before", "is finished")
+    return any(reason in reply["text"] for reason in reasons)
 
 
 @pytest.mark.parametrize("kind", ["disk-worker", "disk-inspector"])
