@@ -4,8 +4,11 @@
 from enum import IntEnum
 
 from virtlayer.errors import (
+    AmbiguousKernel,
     Busy,
     Cancelled,
+    DomainExists,
+    DomainNotFound,
     ImageExists,
     ImageNotFound,
     InUse,
@@ -48,7 +51,7 @@ MEANINGS = {
     Exit.OK: "done",
     Exit.FAILED: "any other error",
     Exit.USAGE: "invalid command, source or option",
-    Exit.NOT_FOUND: "no such image, platform, pool, volume, job or kernel",
+    Exit.NOT_FOUND: "no such image, platform, pool, volume, machine, job or kernel",
     Exit.DENIED: "refused by the registry, the signature policy or this host",
     Exit.UNAVAILABLE: "registry, libvirt, pool or virtlayerd is unavailable; try again later",
     Exit.NO_SPACE: "the pool, the cache or the volume is full",
@@ -60,10 +63,12 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
     InvalidReference: Exit.USAGE,
     InvalidArgument: Exit.USAGE,
     UnknownOption: Exit.USAGE,
+    AmbiguousKernel: Exit.USAGE,
     ImageNotFound: Exit.NOT_FOUND,
     PlatformNotFound: Exit.NOT_FOUND,
     PoolNotFound: Exit.NOT_FOUND,
     VolumeNotFound: Exit.NOT_FOUND,
+    DomainNotFound: Exit.NOT_FOUND,
     NoSuchJob: Exit.NOT_FOUND,
     NoKernel: Exit.NOT_FOUND,
     RegistryAuth: Exit.DENIED,
@@ -77,6 +82,7 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
     NoSpace: Exit.NO_SPACE,
     ImageExists: Exit.CONFLICT,
     VolumeExists: Exit.CONFLICT,
+    DomainExists: Exit.CONFLICT,
     InUse: Exit.CONFLICT,
     Cancelled: Exit.CANCELLED,
 }
