@@ -82,7 +82,7 @@ class JobSettings:
 
     running_limit: int = 4
     """Jobs beyond this number wait in the queue; a user without a running job may start one more,
-    until twice as many run."""
+    until twice as many run. Jobs that start, stop or remove machines are not counted."""
     keep_seconds: int = 300
     """Seconds for which a finished job stays listed."""
     keep_number: int = 200

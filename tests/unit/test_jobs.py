@@ -66,9 +66,10 @@ def begin(
     belongings: contextlib.ExitStack | None = None,
     *,
     uid: int = 1000,
+    kind: Kind = Kind.PULL,
 ) -> Job:
     return jobs.start(
-        Kind.PULL,
+        kind,
         source="docker://example.org/a:1",
         pool="default",
         started_by=uid,
@@ -128,6 +129,20 @@ async def test_defect_is_internal_with_a_trace_only_in_the_journal(
     assert (job.state, job.error) == ("failed", "Internal")
     assert "a detail" not in job.message
     assert "a detail" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Kind.START_DOMAIN, Kind.STOP_DOMAIN, Kind.REMOVE_DOMAIN])
+async def test_a_machine_is_controlled_while_pulls_have_all_slots(kind: Kind) -> None:
+    jobs, _ = make(running_limit=1)
+    pulls = [begin(jobs, forever) for _ in range(2)]
+
+    async def operation(_job: Job) -> object:
+        return None
+
+    control = begin(jobs, operation, kind=kind)
+    await control.wait()
+    assert [pull.state for pull in pulls] == [JobState.RUNNING, JobState.QUEUED]
+    await jobs.close(patience=5)
 
 
 async def test_a_limited_number_runs_and_the_queue_is_in_order() -> None:

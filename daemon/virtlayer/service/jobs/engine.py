@@ -17,6 +17,8 @@ from virtlayer.settings import JobSettings
 
 _log = logging.getLogger(__name__)
 
+_CONTROLS_LIMIT = 16
+"""Jobs that control machines and run at the same time. They do not wait for pulls."""
 _ENDINGS = {
     JobState.DONE: "is done",
     JobState.FAILED: "failed",
@@ -47,6 +49,7 @@ class Jobs:
         self._queue_limit = queue_limit
         self._unlimited = unlimited
         self._turns = Turns(settings.running_limit)
+        self._turns_of_controls = Turns(_CONTROLS_LIMIT)
         self._jobs: dict[int, Job] = {}
         self._finished: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -191,7 +194,8 @@ class Jobs:
             )
 
     async def _run(self, job: Job, operation: Operation) -> object:
-        async with self._turns.slot(job.started_by):
+        turns = self._turns_of_controls if job.kind.controls_machine else self._turns
+        async with turns.slot(job.started_by):
             job.state = JobState.RUNNING
             job.started_at = _now()
             self._audience.changed(job, frozenset({"state", "started_at"}))

@@ -19,6 +19,11 @@ class Kind(StrEnum):
     STOP_DOMAIN = "stop-domain"
     REMOVE_DOMAIN = "remove-domain"
 
+    @property
+    def controls_machine(self) -> bool:
+        """Whether it controls a machine that exists: it transfers nothing, and writes no layers."""
+        return self in {Kind.START_DOMAIN, Kind.STOP_DOMAIN, Kind.REMOVE_DOMAIN}
+
     def describe(self, source: str, pool: str) -> str:
         """Describe a job of this kind in the middle of a sentence.
 
