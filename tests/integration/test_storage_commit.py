@@ -15,12 +15,14 @@ import pytest
 
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from tests.support.pool_content import names_in
-from tests.support.staging import path_of, staging_in
+from tests.support.staging import claimed, path_of, staging_in
 from virtlayer.errors import Libvirt, PoolInactive, VolumeExists
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.directory import commit as commit_module
 from virtlayer.keeper.kinds.directory.commit import flush_volume, place_volume
+from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.registration import register_volumes
-from virtlayer.keeper.kinds.directory.staging import StagingDirectory
+from virtlayer.keeper.kinds.directory.staging import StagingDirectory, staging_directory
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.calls import ExpectedVolume
@@ -111,6 +113,25 @@ async def test_foreign_file_with_the_name_is_kept_and_reported(pools: Pools, poo
         with pytest.raises(VolumeExists, match=r"base\.qcow2.*Delete it"):
             await commit(pools, pool, staging, staged, expected_backing=None)
     assert theirs.read_bytes() == b"something else"
+
+
+async def test_record_is_removed_if_another_program_makes_the_volume_at_that_moment(
+    pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = pool.path / "guest.qcow2"
+    monkeypatch.setattr(commit_module, "note_made", lambda *_: theirs.write_bytes(b"theirs"))
+    async with (
+        claimed(pool) as claim,
+        staging_directory(pools, claim) as staging,
+    ):
+        content = os.memfd_create("record")
+        record = NewRecord(claim.own, claim.name, f"{'0' * 64}.json", content)
+        with await flush_volume(pool, staging, stage(staging, "v1")) as flushed:
+            placed = await place_volume(pool, flushed, theirs.name, record=record)
+        os.close(content)
+    assert (placed.ours, placed.record) == (False, None)
+    assert theirs.read_bytes() == b"theirs"
+    assert list(pool.path.glob(".virtlayer/*.json")) == []
 
 
 async def test_a_volume_that_libvirt_sees_otherwise_is_removed_again(

@@ -249,14 +249,22 @@ def test_the_record_of_a_layer_is_deleted_with_it(
 # ---- records that come with volumes ----
 
 
+def _finished(keeper: RawKeeper, pool: TestPool, staging: int, purpose: str) -> str:
+    """The name of a flushed file or directory in a staging directory."""
+    file = "root" if purpose == "directory" else "v1"
+    if purpose != "directory":
+        write(pool, file)
+    keeper.get("flush", staging=staging, file=file)
+    return file
+
+
 def _place(
     keeper: RawKeeper, pool: TestPool, holder: int, name: str, record: bytes, purpose: str
 ) -> Any:
     staging = keeper.get("stage", pool=pool.uuid, claim=holder, purpose=purpose)["staging"]
-    write(pool, "v1")
-    keeper.get("flush", staging=staging, file="v1")
+    file = _finished(keeper, pool, staging, purpose)
     with sealed(record) as content:
-        request = {"file": "v1", "name": name, "build": None}
+        request = {"file": file, "name": name, "build": None}
         placed = keeper.get("place", [content], staging=staging, **request)
     keeper.get("release", number=staging, failed=False)
     return placed
@@ -317,6 +325,53 @@ def test_a_layer_is_withdrawn_with_its_record_unless_another_job_counts_on_it(
     keeper.get("withdraw", pool=pool.uuid, name=layer)
     assert names_in(pool.path) == []
     assert listed(keeper, pool)["records"] == []
+
+
+@pytest.mark.parametrize("purpose", ["volume", "directory"])
+def test_volume_is_withdrawn_with_its_record(
+    keeper: RawKeeper, pool: TestPool, holder: int, purpose: str
+) -> None:
+    _place(keeper, pool, holder, "guest", b"{}", purpose)
+    keeper.get("withdraw", pool=pool.uuid, name="guest")
+    assert names_in(pool.path) == []
+    assert listed(keeper, pool)["records"] == []
+
+
+def test_record_of_a_later_volume_is_not_withdrawn(
+    keeper: RawKeeper, pool: TestPool, holder: int
+) -> None:
+    _place(keeper, pool, holder, "guest", b"{}", "volume")
+    [(record, _)] = read(keeper, pool, file_of("volume", "guest"))
+    request = {"kind": "volume", "name": "guest", "expected": record["stamp"], "holder": holder}
+    with sealed(b"later") as content:
+        assert not keeper.get("put-record", [content], pool=pool.uuid, **request)["changed"]
+    keeper.get("withdraw", pool=pool.uuid, name="guest")
+    assert [content for _, content in read(keeper, pool, file_of("volume", "guest"))] == [b"later"]
+
+
+def test_volume_that_libvirt_describes_otherwise_is_removed_with_its_record(
+    keeper: RawKeeper, pool: TestPool, holder: int
+) -> None:
+    _place(keeper, pool, holder, "guest", b"{}", "volume")
+    volumes = [{"name": "guest", "backing": None, "formats": ["raw"]}]
+    assert keeper.ask("register", pool=pool.uuid, volumes=volumes).error == "Libvirt"
+    assert names_in(pool.path) == []
+    assert listed(keeper, pool)["records"] == []
+
+
+@pytest.mark.parametrize("purpose", ["volume", "directory"])
+def test_placement_can_be_repeated_when_the_pool_was_locked(
+    keeper: RawKeeper, pool: TestPool, holder: int, purpose: str
+) -> None:
+    staging = keeper.get("stage", pool=pool.uuid, claim=holder, purpose=purpose)["staging"]
+    file = _finished(keeper, pool, staging, purpose)
+    request = {"staging": staging, "file": file, "name": "guest", "build": None}
+    lock = keeper.get("lock", pool=pool.uuid)["lock"]
+    with sealed(b"{}") as content:
+        assert keeper.ask("place", [content], **request).error == "PoolLocked"
+        keeper.get("release", number=lock, failed=False)
+        assert keeper.get("place", [content], **request)["ours"]
+    keeper.get("release", number=staging, failed=False)
 
 
 # ---- all pools ----

@@ -85,7 +85,8 @@ static PyObject *ask_server(PyObject *module, PyObject *argument)
 
 /*
  * What tells a file from all others that had its name before: its inode, whose number the next file
- * may get, and when it was made in nanoseconds, or 0 where the file system does not say that.
+ * may get, and when it was made in nanoseconds, or 0 where the file system does not say that. An
+ * empty name stands for what the descriptor refers to.
  */
 static PyObject *inode_and_birth(PyObject *module, PyObject *arguments)
 {
@@ -98,8 +99,8 @@ static PyObject *inode_and_birth(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "iO&", &directory, PyUnicode_FSConverter, &name))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    result = statx(directory, PyBytes_AsString(name), AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME,
-                   &info);
+    result = statx(directory, PyBytes_AsString(name), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH,
+                   STATX_INO | STATX_BTIME, &info);
     Py_END_ALLOW_THREADS
     Py_DECREF(name);
     if (result != 0)
@@ -160,7 +161,8 @@ static PyObject *is_nfs(PyObject *module, PyObject *argument)
 
 static PyMethodDef methods[] = {
     { "inode_and_birth", inode_and_birth, METH_VARARGS,
-      "The inode of a name in a directory, and when it was made (nanoseconds; 0 if unknown)." },
+      "The inode of a name in a directory, and when it was made (nanoseconds; 0 if unknown).\n"
+      "An empty name stands for what the descriptor refers to." },
     { "is_made_by_kernel", is_made_by_kernel, METH_O,
       "Whether a descriptor's file is in a file system such as /proc, /sys or debugfs." },
     { "is_nfs", is_nfs, METH_O, "Whether a descriptor's file is on a server, by NFS." },

@@ -78,7 +78,8 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
     turn.holdings.add_placed(claim, placed)
     if request.build is not None:
         claim.end_build(request.build)
-    return calls.Placed(request.name, placed.ours, placed.record)
+    stamp = None if placed.record is None else placed.record.stamp
+    return calls.Placed(request.name, placed.ours, stamp)
 
 
 async def _register(turn: Turn, request: calls.Register) -> calls.Volumes:

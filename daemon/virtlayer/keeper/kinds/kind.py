@@ -101,6 +101,7 @@ class Workplace(Protocol):
                 has none.
 
         Raises:
+            PoolLocked: Another process has the pool's lock; the volume can still be placed.
             VirtlayerError: It was not flushed, or must not get a name.
         """
 
@@ -215,4 +216,4 @@ class PoolKind(Protocol):
         """
 
     async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
-        """Remove a placed volume again, if it is ours; with its record, if it is a layer."""
+        """Remove a placed volume again, if it is ours, with its record."""

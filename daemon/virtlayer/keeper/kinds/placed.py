@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.keeper.beneath import Identity
-from virtlayer.protocol.records import Stamp
+from virtlayer.protocol.records import ListedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,10 @@ class Placed:
         path: The file.
         ours: False if another process had finished the same volume before.
         identity: What was placed, whatever has the name now.
-        record: The stamp of the record that was written with it; None if none was.
+        record: The record that was written with it; None if none was.
     """
 
     path: Path
     ours: bool
     identity: Identity
-    record: Stamp | None = None
+    record: ListedRecord | None = None

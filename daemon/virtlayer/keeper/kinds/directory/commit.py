@@ -19,13 +19,14 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import identity, link, open_regular
 from virtlayer.keeper.failures import refused_by_system
+from virtlayer.keeper.kinds.directory.made import note_made
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.staging import StagingDirectory
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
-from virtlayer.protocol.records import Stamp
+from virtlayer.protocol.records import ListedRecord
 
 LAYER_MODE = 0o440
 """A layer is never written again: other images are based on it. Only QEMU reads it."""
@@ -157,14 +158,18 @@ def _place(
     if check is not None:
         check(flushed.descriptor, target.name)
     directory = flushed.staging.pool_directory
-    with recorded(directory, target.name, record) as stamp:
+    with recorded(directory, target.name, record, flushed.descriptor) as written:
         try:
             link(flushed.descriptor, directory, target.name)
             ours = True
         except FileExistsError:
             ours = False
+            if record is not None and written is not None and not is_layer_volume(target.name):
+                # Another program has made a volume meanwhile, without the lock.
+                record.remove()
+                written = None
         sync_names(directory, record)
-    return Placed(target, ours, identity(flushed.descriptor), stamp)
+    return Placed(target, ours, identity(flushed.descriptor), written)
 
 
 def sync_names(directory: int, record: NewRecord | None) -> None:
@@ -176,24 +181,34 @@ def sync_names(directory: int, record: NewRecord | None) -> None:
 
 
 @contextlib.contextmanager
-def recorded(directory: int, name: str, record: NewRecord | None) -> Iterator[Stamp | None]:
+def recorded(
+    directory: int, name: str, record: NewRecord | None, volume: int
+) -> Iterator[ListedRecord | None]:
     """Have a record written, which stays if the volume that it is about is placed.
+
+    Also note that virtlayer has made the volume, unless it is a layer. Both are there before the
+    volume has its name, so that a crash leaves no volume without them.
 
     Args:
         directory: A descriptor of the pool's directory.
         name: The volume. If there is one, another one is not placed, and nothing is written.
         record: The record; None if there is none.
+        volume: A descriptor of the volume.
 
     Yields:
-        Its stamp; None if it was not written.
+        What was written; None if nothing was.
     """
     if record is None or _exists(directory, name):
         yield None
         return
-    # Layers of one name have one content, and two hosts may place one at a time.
-    stamp = record.add() if is_layer_volume(name) else record.replace()
+    if is_layer_volume(name):
+        # Layers of one name have one content, and two hosts may place one at a time.
+        stamp = record.add()
+    else:
+        note_made(record.own, name, volume)
+        stamp = record.replace()
     try:
-        yield stamp
+        yield None if stamp is None else ListedRecord(record.file, stamp)
     except BaseException:
         if stamp is not None:
             record.remove()

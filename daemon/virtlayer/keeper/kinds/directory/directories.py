@@ -83,7 +83,7 @@ def _place(
     record: NewRecord | None,
 ) -> Placed:
     target = staging.pool_directory
-    with recorded(target, name, record) as stamp:
+    with recorded(target, name, record, directory) as written:
         try:
             # rename(2) replaces an empty directory, and nothing else: this one is to be replaced.
             os.mkdir(name, _WRITABLE, dir_fd=target)
@@ -96,7 +96,7 @@ def _place(
                 ) from error
             raise
         sync_names(target, record)
-    return Placed(pool.path / name, ours=True, identity=identity(directory), record=stamp)
+    return Placed(pool.path / name, ours=True, identity=identity(directory), record=written)
 
 
 def _move(staging: StagingDirectory, staged: str, directory: int, name: str) -> None:

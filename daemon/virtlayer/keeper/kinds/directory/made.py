@@ -5,7 +5,8 @@ Only these may be deleted for the service, which could write a record for any vo
 itself notes each one that it places: a symlink in ``.virtlayer/made``, called after the volume,
 whose text is the number of the volume's inode, and when that was made. A volume that was copied, or
 created again by another program, has another inode, or an inode with another creation time, because
-file systems reuse the numbers of deleted files: it is not deleted.
+file systems reuse the numbers of deleted files: it is not deleted. With a record, a volume is noted
+before it has its name, so that a crash leaves no volume that cannot be deleted.
 """
 
 import contextlib
@@ -22,15 +23,17 @@ from virtlayer.protocol.pools import Pool
 MADE = "made"
 
 
-def note_made(own: OwnDirectory, name: str) -> None:
+def note_made(own: OwnDirectory, name: str, volume: int | None = None) -> None:
     """Note that a volume was made by virtlayer. If that fails, it will not be deleted by virtlayer.
 
     Args:
         own: ``.virtlayer`` of the pool.
-        name: The volume, which has its name in the pool.
+        name: The name of the volume.
+        volume: A descriptor of the volume, which gets its name later; None if it has it.
     """
     with contextlib.suppress(OSError, PoolUnsupported), opened(own.open_part(MADE)) as notes:
-        note = _written(inode_and_birth(own.pool_directory, name))
+        place = (own.pool_directory, name) if volume is None else (volume, "")
+        note = _written(inode_and_birth(*place))
         with contextlib.suppress(FileNotFoundError):
             # The note of an earlier volume of that name, which another program has deleted.
             os.unlink(_note(name), dir_fd=notes)

@@ -192,18 +192,20 @@ def put_record(
     return RecordPut(changed=False, stamp=stamp)
 
 
-def delete_record(pool: Pool, file: str) -> None:
+def delete_record(pool: Pool, file: str, only: Stamp | None = None) -> None:
     """Delete the record of something that no longer exists, if that is possible.
 
     Args:
         pool: The pool.
         file: The name of the record's file.
+        only: The stamp that the record must have; None to delete any. The caller has the pool's
+            lock then.
     """
     with (
         contextlib.suppress(OSError, PoolUnsupported),
         existing_own_directory(pool) as own,
     ):
-        if own is not None:
+        if own is not None and only in (None, _stamp_of(own.descriptor, file)):
             os.unlink(file, dir_fd=own.descriptor)
             os.fsync(own.descriptor)
 

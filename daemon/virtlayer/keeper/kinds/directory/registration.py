@@ -13,6 +13,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Libvirt, VirtlayerError, VolumeExists
 from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.keeper.kinds.directory.made import forget_made
+from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import delete_record
 from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.keeper.kinds.placed import Placed
@@ -74,13 +75,23 @@ async def register_volumes(
 
 
 async def withdraw_volume(pools: Pools, pool: Pool, placed: Placed) -> None:
-    """Remove a placed file again, if it is ours, and let libvirt forget it if it does so soon."""
+    """Remove a placed file again, if it is ours, and let libvirt forget it if it does so soon.
+
+    Its record is removed after it.
+
+    Raises:
+        PoolLocked: It has a record, and another process has the pool's lock; nothing was removed.
+    """
     if placed.ours:
         await to_completion(_withdraw(pools, pool, placed))
 
 
 async def _withdraw(pools: Pools, pool: Pool, placed: Placed) -> None:
-    await asyncio.to_thread(_remove, pool, placed)
+    if placed.record is None or is_layer_volume(placed.path.name):
+        await asyncio.to_thread(_remove, pool, placed)
+    else:
+        # Another host may place another volume of this name, and replace the record.
+        await under_lock(pool, lambda _: _remove(pool, placed))
     async with soon_or_never():
         await pools.refresh(pool)
 
@@ -93,6 +104,8 @@ def _remove(pool: Pool, placed: Placed) -> None:
         delete_record(pool, record_file(RecordKind.LAYER, name))
     else:
         forget_made(pool, name)
+        if placed.record is not None:
+            delete_record(pool, placed.record.file, only=placed.record.stamp)
 
 
 def _listed(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume:

@@ -34,6 +34,7 @@ from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.programs import Place
 from virtlayer.keeper.users import layer_readers, qemu_uid
 from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.programs import STAGED_DIRECTORY, STAGED_DISK
 from virtlayer.protocol.records import record_file
@@ -149,7 +150,7 @@ class DirectoryWorkplace:
             placed = await self._place_directory(name, new)
         else:
             placed = await self._place_file(file, name, new)
-        if placed.ours and self._purpose is not Purpose.LAYERS:
+        if placed.ours and new is None and self._purpose is not Purpose.LAYERS:
             await to_completion(asyncio.to_thread(note_made, self._claim.own, name))
         return placed
 
@@ -158,17 +159,29 @@ class DirectoryWorkplace:
         if not self._is_finished:
             raise Internal("The directory was not flushed.")
         self._is_finished = False
-        return await place_directory(
-            self._pool, self._directory, STAGED_DIRECTORY, self._output, name, record
-        )
+        try:
+            return await place_directory(
+                self._pool, self._directory, STAGED_DIRECTORY, self._output, name, record
+            )
+        except PoolLocked:
+            # The service asks again.
+            self._is_finished = True
+            raise
 
     async def _place_file(self, file: str, name: str, record: NewRecord | None) -> Placed:
         try:
             flushed = self._flushed.pop(file)
         except KeyError:
             raise Internal(f"The file {file} was not flushed.") from None
-        with flushed:
-            return await place_volume(self._pool, flushed, name, self._check, record)
+        with contextlib.ExitStack() as life:
+            life.enter_context(flushed)
+            try:
+                return await place_volume(self._pool, flushed, name, self._check, record)
+            except PoolLocked:
+                # The service asks again.
+                self._flushed[file] = flushed
+                life.pop_all()
+                raise
 
     def _check(self, file: int, name: str) -> None:
         """Check that a file may get a name, and that the layers that it needs are still claimed."""
