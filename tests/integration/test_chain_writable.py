@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,13 @@ from tests.support.small_filesystem import small_filesystem
 from virtlayer.errors import Internal, InvalidArgument, NoSpace, VolumeExists
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.records import RecordKind
+from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.keeper.keeper import Keeper
+from virtlayer.service.operations.placing import RecordedPlacing
+from virtlayer.service.records.values import VolumeRecord
+from virtlayer.service.synchronization.pool_records import PoolRecords
 from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
@@ -74,11 +80,29 @@ def request(pool: Pool, chain: tuple[Volume, ...], **changes: str) -> Wanted:
     return Wanted(pool, chain, customization)
 
 
-class Recording:
-    """Records nothing."""
+@contextlib.asynccontextmanager
+async def placing_of(keeper: Keeper, wanted: Wanted) -> AsyncIterator[RecordedPlacing]:
+    record = VolumeRecord(
+        kind=RecordKind.VOLUME,
+        name=wanted.name,
+        image="demo:1",
+        source="",
+        digest=f"sha256:{'0' * 64}",
+        config="{}",
+        top=wanted.chain[-1].name,
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        async with Catalog(Path(directory) / "catalog") as catalog:
+            async with RecordedPlacing(
+                PoolRecords(keeper, catalog), wanted.pool, record
+            ) as placing:
+                yield placing
+            recorded = [volume.name for volume in await catalog.volumes.list(wanted.pool.name)]
+            assert recorded == [wanted.name]
 
-    async def while_registered(self, registering: Coroutine[object, object, Volume]) -> Volume:
-        return await registering
+
+def records_in(pool: Pool) -> list[Path]:
+    return list(pool.path.glob(".virtlayer/*.json"))
 
 
 async def build(
@@ -89,9 +113,13 @@ async def build(
     *,
     check: Callable[[], Coroutine[object, object, None]] = nothing,
     on_registering: Callable[[], None] = lambda: None,
+    on_built: Callable[[Volume], None] = lambda _: None,
 ) -> Volume:
     names = [volume.name for volume in wanted.chain]
-    async with keeper.claims.claimed(wanted.pool, [*names, wanted.name]) as claim:
+    async with (
+        keeper.claims.claimed(wanted.pool, [*names, wanted.name]) as claim,
+        placing_of(keeper, wanted) as placing,
+    ):
         asked = WritableRequest(
             claim=claim,
             name=wanted.name,
@@ -102,9 +130,11 @@ async def build(
             image="demo:1",
         )
         customizer = Customizer(worker, first)
-        return await build_writable(
-            keeper, asked, customizer, Recording(), check=check, on_registering=on_registering
+        volume = await build_writable(
+            keeper, asked, customizer, placing, check=check, on_registering=on_registering
         )
+        on_built(volume)
+        return volume
 
 
 async def test_a_volume_belongs_to_its_owner_alone(
@@ -204,14 +234,19 @@ async def test_late_cancellation_leaves_nothing(
     before = host.volumes(pool.name)
     registering = asyncio.Event()
     wanted = request(pool, chain)
-    task = asyncio.create_task(build(keeper, wanted, customizer, on_registering=registering.set))
+    built: list[Volume] = []
+    building = build(
+        keeper, wanted, customizer, on_registering=registering.set, on_built=built.append
+    )
+    task = asyncio.create_task(building)
     await registering.wait()
     await asyncio.sleep(late)
     task.cancel()
     await asyncio.wait([task])
     # On a fast machine it was finished before.
-    made = [] if task.cancelled() else [wanted.name]
+    made = [volume.name for volume in built]
     assert host.volumes(pool.name) == sorted([*before, *made])
+    assert len(records_in(pool)) == len(made)
 
 
 @pytest.mark.root
@@ -237,6 +272,29 @@ async def test_another_s_file_of_that_name_stays(
     with pytest.raises(VolumeExists, match="during the job"):
         await build(keeper, wanted, customizer, overtaken)
     assert other.read_bytes() == b"other"
+    assert records_in(pool) == []
+
+
+async def test_cancelled_job_does_not_wait_for_the_lock_of_the_pool(
+    keeper: Keeper, pool: Pool, chain: tuple[Volume, ...], customizer: CustomizationWorker
+) -> None:
+    """The lock is needed to place the volume with its record."""
+    before = names_in(pool.path)
+    registering = asyncio.Event()
+    async with contextlib.AsyncExitStack() as locked:
+
+        async def lock() -> None:
+            await locked.enter_async_context(keeper.claims.locked(pool))
+
+        wanted = request(pool, chain, hostname="web")
+        building = build(keeper, wanted, customizer, lock, on_registering=registering.set)
+        task = asyncio.create_task(building)
+        await registering.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert names_in(pool.path) == before
+    assert records_in(pool) == []
 
 
 async def test_killed_worker_is_reported(

@@ -6,9 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
-from virtlayer.cancellation import first_failure, to_completion
-from virtlayer.errors import VolumeExists
-from virtlayer.protocol.calls import Placed, Purpose
+from virtlayer.cancellation import first_failure
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import STAGED_OVERLAY
@@ -20,11 +19,16 @@ from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.workers.customization import CustomizationRequest
 
 
-class Recording(Protocol):
-    """The part of ``operations.volume_records.VolumeRecording`` that is used here."""
+class Placing(Protocol):
+    """The part of ``operations.placing.RecordedPlacing`` that is used here."""
 
-    async def while_registered(self, registering: Coroutine[object, object, Volume]) -> Volume:
-        """Record the volume, while libvirt looks for it."""
+    async def compose(self) -> None:
+        """Compose the record of the volume."""
+
+    async def place(
+        self, staging: Staging, file: str, *, backing: str, on_placed: Callable[[], None]
+    ) -> Volume:
+        """Place a flushed file with its record, and register it."""
 
 
 class Customizer(Protocol):
@@ -66,18 +70,18 @@ async def build_writable(
     keeper: Keeper,
     request: WritableRequest,
     customizer: Customizer,
-    recording: Recording,
+    placing: Placing,
     *,
     check: Callable[[], Coroutine[object, object, None]],
     on_registering: Callable[[], None],
 ) -> Volume:
-    """Build and register a volume; if this fails or is cancelled, nothing is left.
+    """Build and register a volume; if this fails or is cancelled, no unfinished file is left.
 
     Args:
         keeper: The process that has access to the pool.
         request: The volume to build.
         customizer: Used only if there are changes.
-        recording: Records the volume.
+        placing: Places the volume with its record. The caller leaves its context if this fails.
         check: Called while the volume is written; its exceptions end the build.
         on_registering: Called when only the registration is left.
 
@@ -87,27 +91,19 @@ async def build_writable(
         InvalidArgument: The image does not allow the changes.
         VirtlayerError: libvirt or a program failed.
     """
-    ours: list[Placed] = []
-    staging = None
-    try:
-        async with keeper.staging(request.claim, Purpose.VOLUME) as staging:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    writing = group.create_task(_write(keeper, request, staging, customizer))
-                    group.create_task(check())
-            except BaseExceptionGroup as errors:
-                raise first_failure(errors) from errors
-            on_registering()
-            placed = await to_completion(_place(request, staging, writing.result(), ours))
-            # At the very beginning, so that libvirt need not list the directory.
-            staging.let_go()
-            registering = staging.register_volume(placed, backing=request.backing)
-            return await recording.while_registered(registering)
-    except BaseException:
-        for placed in ours:
-            assert staging is not None
-            await staging.withdraw(placed)
-        raise
+    async with keeper.staging(request.claim, Purpose.VOLUME) as staging:
+        try:
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(_write(keeper, request, staging, customizer))
+                group.create_task(check())
+                group.create_task(placing.compose())
+        except BaseExceptionGroup as errors:
+            raise first_failure(errors) from errors
+        on_registering()
+        # The directory is removed before libvirt looks, so that it need not list the directory.
+        return await placing.place(
+            staging, writing.result(), backing=request.backing, on_placed=staging.let_go
+        )
 
 
 async def _write(
@@ -138,17 +134,3 @@ async def _customized(request: WritableRequest, staging: Staging, customizer: Cu
                 )
         await images.finish(image)
         return image.name
-
-
-async def _place(
-    request: WritableRequest, staging: Staging, staged: str, ours: list[Placed]
-) -> Placed:
-    """Place and record the file: a cancellation may leave no time to return it."""
-    placed = await staging.place(staged, request.name)
-    if not placed.ours:
-        raise VolumeExists(
-            f'Another volume "{request.name}" was created in the pool "{request.pool.name}" during '
-            "the job. Choose another name, or delete that volume."
-        )
-    ours.append(placed)
-    return placed

@@ -6,6 +6,7 @@ The service never accesses a staging directory, which belongs to the claim of a 
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -23,7 +24,8 @@ from virtlayer.service.keeper.connection import KeeperConnection
 from virtlayer.service.keeper.programs import Program, running_on
 from virtlayer.service.keeper.records import sealed
 
-_LAYER_FORMATS = ("qcow2",)
+LAYER_FORMATS = ("qcow2",)
+"""The formats that libvirt may detect in a layer or in an overlay of one."""
 
 
 class Staging:
@@ -43,6 +45,7 @@ class Staging:
         self.direct = staged.direct
         self._connection = connection
         self._number = staged.staging
+        self._placed: list[Placed] = []
         self._removing: asyncio.Task[None] | None = None
 
     def running(
@@ -121,12 +124,14 @@ class Staging:
         async def place() -> Placed:
             with sealed(record) as descriptors:
                 placed, _ = await self._connection.ask_with(calls.PLACE, request, descriptors)
+            # Here: after a cancellation, the caller does not get it.
+            self._placed.append(placed)
             return placed
 
         return await until_unlocked(place)
 
     async def register_volume(
-        self, placed: Placed, *, backing: str | None, formats: Collection[str] = _LAYER_FORMATS
+        self, placed: Placed, *, backing: str | None, formats: Collection[str] = LAYER_FORMATS
     ) -> Volume:
         """Refresh libvirt's view of a placed volume, and check its format and backing volume.
 
@@ -168,7 +173,7 @@ class Staging:
             VirtlayerError: See ``register_volume``.
         """
         found = await self._register(
-            calls.ExpectedVolume(placed.name, backing, _LAYER_FORMATS)
+            calls.ExpectedVolume(placed.name, backing, LAYER_FORMATS)
             for placed, backing in chain.items()
         )
         return {volume.name: volume for volume in found}
@@ -180,16 +185,19 @@ class Staging:
         )
         return found.volumes
 
-    async def withdraw(self, placed: Placed) -> None:
-        """Remove a placed file, if this job created it; for a layer, also remove its record.
+    async def withdraw(self) -> None:
+        """Remove all that was placed from here, with its records, if this job created it.
 
         Raises:
-            InUse: It is a layer that is in use or claimed by another job.
+            InUse: A layer is in use or claimed by another job.
             VirtlayerError: libvirt cannot read the pool.
         """
-        if placed.ours:
-            request = calls.Withdraw(self.pool.uuid, placed.name)
-            await until_unlocked(lambda: self._connection.ask(calls.WITHDRAW, request))
+        while self._placed:
+            placed = self._placed.pop()
+            if placed.ours:
+                request = calls.Withdraw(self.pool.uuid, placed.name)
+                ask = functools.partial(self._connection.ask, calls.WITHDRAW, request)
+                await until_unlocked(ask)
 
     def let_go(self) -> None:
         """Begin to remove the directory without waiting; nothing more is written to it.

@@ -17,8 +17,8 @@ from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.customizer import CustomizerOnDemand
 from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.placing import RecordedPlacing
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.volume_records import VolumeRecording
 from virtlayer.service.operations.wholeness import check_whole
 from virtlayer.service.records.values import VolumeRecord
 
@@ -146,7 +146,10 @@ async def create_on(
     """
     size = wanted.size_on(image.size, image.name)
     customization = await wanted.customization(size)
-    async with CustomizerOnDemand(services.keeper.programs, services.settings.layer) as customizer:
+    async with (
+        RecordedPlacing(services.records, claim.pool, _record(image, wanted)) as placing,
+        CustomizerOnDemand(services.keeper.programs, services.settings.layer) as customizer,
+    ):
         if customization:
             customizer.prepare()
             job.report.set_stage(Stage.CUSTOMIZING)
@@ -162,7 +165,7 @@ async def create_on(
                 image=image.name,
             ),
             customizer,
-            VolumeRecording(services.records, claim, _record(image, wanted)),
+            placing,
             check=functools.partial(_check_volumes, services, claim.pool, image, wanted.name),
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )

@@ -1,53 +1,96 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes the record of a new volume, directory or disk into its pool."""
+"""Places a new volume, directory or disk in its pool, together with its record."""
 
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection
+from typing import Self
 
-from virtlayer.cancellation import meanwhile, settled, to_completion
-from virtlayer.errors import VirtlayerError
-from virtlayer.service.keeper.claims import Claim
+from virtlayer.cancellation import meanwhile, to_completion
+from virtlayer.errors import VirtlayerError, VolumeExists
+from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.service.keeper.staging import LAYER_FORMATS, Staging
 from virtlayer.service.records.values import VolumeRecord
 from virtlayer.service.synchronization.pool_records import PoolRecords
 
 
-class VolumeRecording:
-    """Writes the record of a volume that was just placed in the pool.
+class RecordedPlacing:
+    """Places a volume with its record: a crash leaves no volume without one.
 
-    It is not written earlier, because another host may place another volume of this name.
+    If its context is left with an error or a cancellation, neither the volume nor its record is
+    left.
 
     Args:
         records: The records of the pools.
-        claim: The claim of the job.
-        record: The record.
+        pool: The pool.
+        record: The record, which has the name of the volume.
     """
 
-    def __init__(self, records: PoolRecords, claim: Claim, record: VolumeRecord) -> None:
+    def __init__(self, records: PoolRecords, pool: Pool, record: VolumeRecord) -> None:
         self._records = records
-        self._claim = claim
+        self._pool = pool
         self._record = record
+        self._content: bytes | None = None
+        self._staging: Staging | None = None
 
-    async def while_registered[T](self, registering: Coroutine[object, object, T]) -> T:
-        """Write the record while libvirt looks for the volume; if that fails, there is no record.
+    async def __aenter__(self) -> Self:
+        return self
 
-        Args:
-            registering: Waits for libvirt.
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._staging is not None:
+            await to_completion(self._withdraw(self._staging))
+
+    async def compose(self) -> None:
+        """Compose the record; ``place`` does so otherwise.
 
         Raises:
-            VirtlayerError: ``registering`` failed, or the record cannot be written.
+            Internal: The record would be invalid.
         """
-        writing = self._records.put(self._claim, self._record)
-        async with meanwhile(writing) as written:
-            try:
-                registered = await registering
-                await written
-            except BaseException:
-                await settled(written)
-                await to_completion(self._delete())
-                raise
-        return registered
+        self._content = await self._records.composed(self._record)
 
-    async def _delete(self) -> None:
-        # The first error is already reported. The next prune deletes a record without a volume.
+    async def place(
+        self,
+        staging: Staging,
+        file: str,
+        *,
+        backing: str | None = None,
+        formats: Collection[str] = LAYER_FORMATS,
+        on_placed: Callable[[], None] = lambda: None,
+    ) -> Volume:
+        """Place a flushed file or directory, and let libvirt find it.
+
+        Args:
+            staging: The staging directory that it is in.
+            file: Its name there.
+            backing: The name of the layer that it is an overlay of; None if there is none.
+            formats: The formats that libvirt may detect.
+            on_placed: Called when it is placed, before libvirt looks for it.
+
+        Raises:
+            VolumeExists: Another volume has the name.
+            VirtlayerError: It cannot be placed, libvirt does not find it or finds something else,
+                or the record cannot be written.
+        """
+        if self._content is None:
+            await self.compose()
+        self._staging = staging
+        placed = await staging.place(file, self._record.name, record=self._content)
+        if not placed.ours:
+            raise self._taken()
+        on_placed()
+        copying = self._records.copy_placed(self._pool, self._record, placed.record)
+        async with meanwhile(copying) as copied:
+            volume = await staging.register_volume(placed, backing=backing, formats=formats)
+            await copied
+        return volume
+
+    async def _withdraw(self, staging: Staging) -> None:
+        await staging.withdraw()
+        # The first error is already reported. The next job in the pool reads the records, too.
         with contextlib.suppress(VirtlayerError):
-            await self._records.delete(self._claim, self._record.kind, self._record.name)
+            await self._records.synchronize(self._pool)
+
+    def _taken(self) -> VolumeExists:
+        return VolumeExists(
+            f'Another volume "{self._record.name}" was created in the pool "{self._pool.name}" '
+            "during the job. Choose another name, or delete that volume."
+        )

@@ -91,7 +91,7 @@ class _PullDirectory(WholeImagePull):
     async def _build(
         self, claim: Claim, staging: Staging, source: OpenImage
     ) -> tuple[Volume, FinishedDirectory]:
-        recording = self.recording(claim, RecordKind.DIRECTORY, source.image, id_base=self._id_base)
+        placing = self.placing(claim, RecordKind.DIRECTORY, source.image, id_base=self._id_base)
         async with explained(self.services.pools, claim.pool, str(self.request.source)):
             finished = await self._apply(staging, source)
             removed = await self._customize(staging)
@@ -99,8 +99,9 @@ class _PullDirectory(WholeImagePull):
             finished = dataclasses.replace(finished, skipped_devices=devices)
             await staging.flush(STAGED_DIRECTORY)
             self.job.report.set_stage(Stage.REGISTERING)
-            placed = await staging.place(STAGED_DIRECTORY, self.request.volume.name)
-            return await self.registered(staging, placed, ["dir"], recording), finished
+            async with placing:
+                volume = await placing.place(staging, STAGED_DIRECTORY, formats=["dir"])
+                return volume, finished
 
     async def _apply(self, staging: Staging, source: OpenImage) -> FinishedDirectory:
         image, report = source.image, self.job.report

@@ -4,7 +4,7 @@
 The disk is a file in /disk of the image's file system, or the one file of an artifact.
 """
 
-from virtlayer.errors import InvalidArgument, VolumeExists
+from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.programs import STAGED_DISK
@@ -57,7 +57,7 @@ class _PullDisk(WholeImagePull):
             )
 
     async def _build(self, claim: Claim, source: OpenImage) -> tuple[Volume, str]:
-        keeper, name = self.services.keeper, self.request.volume.name
+        keeper = self.services.keeper
         async with (
             keeper.staging(claim, Purpose.DISK) as staging,
             explained(keeper.pools, claim.pool, str(self.request.source)),
@@ -66,15 +66,9 @@ class _PullDisk(WholeImagePull):
             disk_format = await self._inspect(staging, found)
             await staging.flush(STAGED_DISK)
             self.job.report.set_stage(Stage.REGISTERING)
-            placed = await staging.place(STAGED_DISK, name)
-            if not placed.ours:
-                raise VolumeExists(
-                    f'Another volume "{name}" was created in the pool "{claim.pool.name}" during '
-                    "the pull. Choose another name, or delete that volume."
-                )
-            recording = self.recording(claim, RecordKind.DISK, source.image)
-            formats = _SEEN_AS[disk_format]
-            return await self.registered(staging, placed, formats, recording), disk_format
+            async with self.placing(claim, RecordKind.DISK, source.image) as placing:
+                formats = _SEEN_AS[disk_format]
+                return await placing.place(staging, STAGED_DISK, formats=formats), disk_format
 
     async def _copy(self, staging: Staging, source: OpenImage) -> FoundDisk:
         image, report = source.image, self.job.report

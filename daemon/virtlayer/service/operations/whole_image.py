@@ -6,26 +6,23 @@ other volume, and it is not listed as an image of the pool.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from virtlayer.errors import InvalidArgument
-from virtlayer.protocol.calls import Placed
 from virtlayer.protocol.names import ImageName, PoolName
-from virtlayer.protocol.pools import Volume
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import Claim
-from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.operations.belonging import Belonging, belonging_of
 from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.placing import RecordedPlacing
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.volume_records import VolumeRecording
 from virtlayer.service.records.values import VolumeRecord
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.image import Image, Layer
@@ -170,32 +167,6 @@ class WholeImagePull:
             await check_name_is_free(services, pool, name)
             yield claim
 
-    async def registered(
-        self,
-        staging: Staging,
-        placed: Placed,
-        formats: Collection[str],
-        recording: VolumeRecording,
-    ) -> Volume:
-        """Let libvirt find the volume, and record it; a job that fails or is cancelled leaves none.
-
-        Args:
-            staging: The staging directory that it was placed from.
-            placed: The volume.
-            formats: Formats that libvirt may report for it.
-            recording: Records it.
-
-        Raises:
-            VirtlayerError: libvirt does not find it or finds something else, or the record cannot
-                be written; the volume is removed then.
-        """
-        try:
-            registering = staging.register_volume(placed, backing=None, formats=formats)
-            return await recording.while_registered(registering)
-        except BaseException:
-            await staging.withdraw(placed)
-            raise
-
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[OpenImage]:
         """The image, whose layers are all to be read."""
@@ -231,10 +202,10 @@ class WholeImagePull:
             on_bytes=self.job.report.layer(layer.digest, layer.size).add_downloaded,
         )
 
-    def recording(
+    def placing(
         self, claim: Claim, kind: RecordKind, image: Image, *, id_base: int | None = None
-    ) -> VolumeRecording:
-        """Return the recording of the volume and of the image that it was made of.
+    ) -> RecordedPlacing:
+        """Return what places the volume, with a record of the image that it was made of.
 
         Args:
             claim: The claim of the job.
@@ -252,4 +223,4 @@ class WholeImagePull:
             id_base=id_base,
             pulled_by=frozenset({self.job.owner}),
         )
-        return VolumeRecording(self.services.records, claim, record)
+        return RecordedPlacing(self.services.records, claim.pool, record)

@@ -128,6 +128,24 @@ class PoolRecords:
         """Write a record, unless there is one of the same kind and name; see ``put``."""
         await self._change(holder, record.kind, record.name, lambda before: before or record)
 
+    async def composed(self, record: Record) -> bytes:
+        """Return the content of the file of a new record.
+
+        Raises:
+            Internal: The record would be invalid.
+        """
+        return await asyncio.to_thread(_composed, record)
+
+    async def copy_placed(self, pool: Pool, record: Record, stamp: Stamp | None) -> None:
+        """Copy a record that was placed together with its volume into the catalog.
+
+        Args:
+            pool: The pool.
+            record: The record.
+            stamp: The stamp of its file; None if the file was deleted at once.
+        """
+        await self._copy(pool, record.kind, record.name, record, None, stamp)
+
     async def delete(self, holder: Claim | PoolLock, kind: RecordKind, name: str) -> None:
         """Delete a record, if there is one; see ``put``."""
         await self._change(holder, kind, name, lambda _: None)
@@ -146,8 +164,9 @@ class PoolRecords:
             if after == before and (before is None or stamp is not None):
                 return
             try:
+                content = None if after is None else await self.composed(after)
                 new = await self._keeper.records.put(
-                    pool, kind, name, await _composed(after), expected=stamp, holder=holder
+                    pool, kind, name, content, expected=stamp, holder=holder
                 )
             except RecordChanged:
                 async with self._lock(pool):
@@ -284,11 +303,9 @@ def _of_kind[R: Record](
     return changed
 
 
-async def _composed(record: Record | None) -> bytes | None:
-    if record is None:
-        return None
+def _composed(record: Record) -> bytes:
     try:
-        return await asyncio.to_thread(compose, record)
+        return compose(record)
     except BadRecord as error:
         raise Internal(f'The {record.kind} "{record.name}" cannot be recorded: {error}.') from error
 
