@@ -42,9 +42,8 @@ _virtlayer_names() {{
 
 
 _FISH_POSITION = """\
-# How many arguments without a name stand between the command and the cursor.
-function __virtlayer_position
-    set -l count -1
+# The command and its arguments without a name, up to the cursor.
+function __virtlayer_words
     set -l skip no
     for word in (commandline -opc)[2..]
         if test $skip = yes
@@ -52,10 +51,19 @@ function __virtlayer_position
         else if contains -- $word {valued}
             set skip yes
         else if not string match -q -- '-*' $word
-            set count (math $count + 1)
+            echo $word
         end
     end
-    echo $count
+end
+# Whether the command is one of these. __fish_seen_subcommand_from of fish 4.0 takes remove for
+# remove-volume.
+function __virtlayer_uses
+    set -l words (__virtlayer_words)
+    test (count $words) -gt 0; and contains -- $words[1] $argv
+end
+# How many arguments without a name stand between the command and the cursor.
+function __virtlayer_position
+    math (count (__virtlayer_words)) - 1
 end
 """
 _FISH_SOURCES = f"""\
@@ -216,9 +224,9 @@ def fish() -> str:
     ]
     for one in everything:
         condition = (
-            f"__fish_seen_subcommand_from {' '.join(_names(one))}"
+            f"__virtlayer_uses {' '.join(_names(one))}"
             if one.name
-            else "not __fish_seen_subcommand_from $commands"
+            else "not __virtlayer_uses $commands"
         )
         lines += [
             f'complete -c virtlayer -n "{condition}" {_fish_option(option)}'
@@ -231,7 +239,7 @@ def fish() -> str:
             if (words := _fish_offer(one, positional))
         ]
     lines += [
-        'complete -c virtlayer -n "not __fish_seen_subcommand_from $commands" '
+        'complete -c virtlayer -n "not __virtlayer_uses $commands" '
         f"-a {name} -d {_quoted(one.summary)}"
         for one in named
         for name in _names(one)

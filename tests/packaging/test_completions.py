@@ -130,6 +130,8 @@ def test_pools(complete: Complete) -> None:
 def test_images(complete: Complete) -> None:
     assert complete("virtlayer remove ") == ["debian:13"]
     assert complete("virtlayer rmi ") == ["debian:13"]
+    # Not the volumes of remove-volume.
+    assert complete("virtlayer remove --json ") == ["debian:13"]
     assert complete("virtlayer xml d") == ["debian:13"]
     assert complete("virtlayer xml w") == ["web.qcow2"]
     assert complete("virtlayer remove-volume ") == ["web.qcow2"]
