@@ -104,6 +104,6 @@ acceptance: dev deb
 clean:
 	rm -rf .venv .venv-sanitize build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find daemon -name '*.so' -delete
-	rm -f daemon/virtlayer/guard daemon/virtlayer/confine
+	rm -f daemon/virtlayer/guard daemon/virtlayer/confine daemon/virtlayer/guest/init
 	find daemon -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -19,6 +19,9 @@ if "STRICT" in os.environ:
     # Debian's analyzer takes memory for lost that a structure of the caller's holds.
     FLAGS += ["-Werror", "-fanalyzer", "-Wno-analyzer-malloc-leak"]
 LINKER_FLAGS = []
+# It runs in machines, without any library, and without a sanitizer's.
+GUEST_FLAGS = [*FLAGS, "-D_GNU_SOURCE"]
+GUEST_LINKER_FLAGS = ["-static", "-s"]
 if "SANITIZE" in os.environ:
     LINKER_FLAGS = ["-fsanitize=address,undefined"]
     FLAGS += [*LINKER_FLAGS, "-fno-sanitize-recover=all", "-g"]

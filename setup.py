@@ -11,10 +11,13 @@ from setuptools.command.build_ext import build_ext
 
 # pip runs this file without its folder in the path.
 sys.path.insert(0, str(Path(__file__).parent))
-from build_extensions import FLAGS, LINKER_FLAGS
+from build_extensions import FLAGS, GUEST_FLAGS, GUEST_LINKER_FLAGS, LINKER_FLAGS
 
 PROGRAMS = ("guard", "confine")
 """Programs in the package's folder, of one file each."""
+
+GUEST = "guest/init"
+"""The init of machines: all files of its folder, linked statically."""
 
 
 class BuildCompiled(build_ext):
@@ -23,23 +26,29 @@ class BuildCompiled(build_ext):
     def run(self) -> None:
         """Build everything that is compiled."""
         super().run()
-        # Distributions harden what they link; setuptools tells its linker of libraries only.
-        flags = [*LINKER_FLAGS, *shlex.split(os.environ.get("LDFLAGS", ""))]
-        for path in self._programs():
-            place, name = os.path.split(path)
-            source = f"daemon/virtlayer/{name}.c"
-            objects = self.compiler.compile([source], self.build_temp, extra_postargs=FLAGS)
-            self.compiler.link_executable(objects, name, place, extra_postargs=flags)
+        for name in PROGRAMS:
+            self._build(name, [f"daemon/virtlayer/{name}.c"], FLAGS, LINKER_FLAGS)
+        sources = sorted(str(file) for file in Path("daemon/virtlayer/guest").glob("*.c"))
+        self._build(GUEST, sources, GUEST_FLAGS, GUEST_LINKER_FLAGS)
 
     def get_outputs(self) -> list[str]:
         """Return the paths of everything that is built."""
-        return [*super().get_outputs(), *self._programs()]
+        return [*super().get_outputs(), *(str(self._path(name)) for name in (*PROGRAMS, GUEST))]
 
-    def _programs(self) -> list[str]:
-        return [
-            str(Path(self.get_ext_fullpath(f"virtlayer.{name}")).with_name(name))
-            for name in PROGRAMS
-        ]
+    def _build(
+        self, name: str, sources: list[str], flags: list[str], linker_flags: list[str]
+    ) -> None:
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects = self.compiler.compile(sources, self.build_temp, extra_postargs=flags)
+        # Distributions harden what they link; setuptools tells its linker of libraries only.
+        hardening = shlex.split(os.environ.get("LDFLAGS", ""))
+        self.compiler.link_executable(
+            objects, path.name, str(path.parent), extra_postargs=[*linker_flags, *hardening]
+        )
+
+    def _path(self, name: str) -> Path:
+        return Path(self.get_ext_fullpath("virtlayer.guard")).parent / name
 
 
 setup(

@@ -87,6 +87,18 @@ def initramfs(kernel: Kernel) -> bytes:
     return b"".join([*members, _member("TRAILER!!!", 0)])
 
 
+def guest_initrd(kernel: Kernel, init: Path, drivers: Iterable[str]) -> bytes:
+    """An archive with the init of daemon/virtlayer/guest, busybox and these drivers."""
+    modules = dict(_modules(kernel, drivers))
+    listed = "".join(f"/lib/{name}.ko\n" for name in modules)
+    members = [_member(name, 0o40755) for name in ("bin", "lib", "newroot")]
+    members.append(_member("init", 0o100755, init.read_bytes()))
+    members.append(_member("bin/busybox", 0o100755, _BUSYBOX.read_bytes()))
+    members.append(_member("modules", 0o100644, listed.encode()))
+    members += [_member(f"lib/{name}.ko", 0o100644, data) for name, data in modules.items()]
+    return b"".join([*members, _member("TRAILER!!!", 0)])
+
+
 def _download(directory: Path) -> None:
     relations = _run("apt-cache", "depends", "--important", _NEWEST)
     package = re.search(r"Depends: (linux-image-\S+)", relations)

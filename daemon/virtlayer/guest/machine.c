@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Process 1 of a machine. */
+#include "machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "configuration.h"
+#include "devices.h"
+#include "log.h"
+#include "modules.h"
+#include "mounts.h"
+#include "names.h"
+#include "network.h"
+#include "power.h"
+#include "records.h"
+#include "session.h"
+
+#define CONFIGURATION_DISK "virtlayer-config"
+#define ROOT_DISK "virtlayer-root"
+#define OUTPUT_PORT "org.virtlayer.output.0"
+#define INPUT_PORT "org.virtlayer.input.0"
+
+/* Milliseconds: disks are there when their driver is loaded, ports come a little later. */
+enum { DISK_WAIT = 300, PORT_WAIT = 5000, DRAIN = 10000 };
+
+static void power_off_with(struct output *output, const struct failure *failure)
+    __attribute__((noreturn));
+
+static void power_off_with(struct output *output, const struct failure *failure)
+{
+    warn("%s", failure->text);
+    put_failure(output, failure);
+    drain_output(output, DRAIN);
+    power_off();
+}
+
+/* Standard streams that are open: another file must not get their numbers. */
+static void open_console(void)
+{
+    int console = open("/dev/console", O_RDWR | O_NOCTTY);
+
+    if (console < 0)
+        console = open("/dev/null", O_RDWR);
+    if (console < 0)
+        return;
+    dup2(console, STDIN_FILENO);
+    dup2(console, STDOUT_FILENO);
+    dup2(console, STDERR_FILENO);
+    if (console > STDERR_FILENO)
+        close(console);
+}
+
+/* For the machine that only shows whether the kernel runs: there is nothing to start. */
+static void power_off_without_configuration(void)
+{
+    note("there is no disk with a configuration: powering off");
+    power_off();
+}
+
+static int open_port(const char *name, int milliseconds, int mode)
+{
+    char path[DEVICE_NAME];
+
+    if (find_port(name, milliseconds, path))
+        return -1;
+    return open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+static void *read_disk(const char *path, size_t *size, struct failure *failure)
+{
+    int disk = open(path, O_RDONLY | O_CLOEXEC);
+    off_t end = disk < 0 ? -1 : lseek(disk, 0, SEEK_END);
+    char *data = NULL;
+    size_t done = 0;
+    ssize_t count = 1;
+
+    if (end >= 0 && end <= MOST_CONFIGURATION)
+        data = malloc((size_t)end + 1);
+    while (data && count > 0 && done < (size_t)end) {
+        count = pread(disk, data + done, (size_t)end - done, (off_t)done);
+        done += count > 0 ? (size_t)count : 0;
+    }
+    if (!data || count <= 0)
+        failed(failure, STATUS_FAILED, "Cannot read the configuration disk: %s.",
+               end > MOST_CONFIGURATION ? "it is too large" : strerror(errno));
+    if (disk >= 0)
+        close(disk);
+    *size = done;
+    return count > 0 ? data : NULL;
+}
+
+static int load_configuration(const char *path, struct configuration *configuration,
+                              struct failure *failure)
+{
+    size_t size;
+    void *data = read_disk(path, &size, failure);
+    int result;
+
+    if (!data)
+        return -1;
+    result = parse_configuration(data, size, configuration, failure);
+    free(data);
+    return result;
+}
+
+static int enter_root_disk(struct failure *failure)
+{
+    char disk[DEVICE_NAME];
+
+    if (find_disk(ROOT_DISK, PORT_WAIT, disk))
+        return failed(failure, STATUS_FAILED, "The machine has no disk with the image.");
+    return enter_image(disk, failure);
+}
+
+/* The image's own init: it becomes process 1, on the console, and does the rest. */
+static void run_own_init(const struct configuration *configuration, struct output *output)
+{
+    struct failure failure;
+
+    if (enter_root_disk(&failure))
+        power_off_with(output, &failure);
+    put_record(output, RECORD_STARTED, "", 0);
+    drain_output(output, DRAIN);
+    umask(022);
+    run_command(configuration, &failure);
+    power_off_with(output, &failure);
+}
+
+static void run_entrypoint(struct configuration *configuration, struct output *output)
+{
+    struct name_files files;
+    struct failure failure;
+    char interface[DEVICE_NAME];
+    bool has_network = configuration->dhcp && find_interface(interface, sizeof(interface));
+    pid_t dhcp;
+    int input = open_port(INPUT_PORT, PORT_WAIT, O_RDONLY);
+
+    make_name_files();
+    start_loopback();
+    set_hostname(configuration->hostname, NEW_ROOT);
+    write_hosts("");
+    write_resolver("", "");
+    dhcp = has_network ? start_dhcp(configuration->hostname) : 0;
+    files = open_name_files(has_network);
+    if (enter_root_disk(&failure))
+        power_off_with(output, &failure);
+    mount_rest();
+    mount_name_files(files);
+    await_dhcp(dhcp);
+    if (run_session(configuration, output, input, &failure))
+        power_off_with(output, &failure);
+    drain_output(output, DRAIN);
+    power_off();
+}
+
+void run_machine(void)
+{
+    struct configuration configuration;
+    struct failure failure;
+    struct output output;
+    char disk[DEVICE_NAME];
+
+    if (mount_initrd())
+        power_off();
+    open_console();
+    load_modules("/modules");
+    if (find_disk(CONFIGURATION_DISK, DISK_WAIT, disk))
+        power_off_without_configuration();
+    if (load_configuration(disk, &configuration, &failure)) {
+        begin_output(&output, open_port(OUTPUT_PORT, PORT_WAIT, O_WRONLY), true);
+        power_off_with(&output, &failure);
+    }
+    begin_output(&output, open_port(OUTPUT_PORT, configuration.is_init ? 0 : PORT_WAIT, O_WRONLY),
+                 true);
+    if (configuration.is_init)
+        run_own_init(&configuration, &output);
+    else
+        run_entrypoint(&configuration, &output);
+    power_off();
+}
