@@ -235,19 +235,22 @@ def worker(kind: Kind) -> StartProgram:
     return StartProgram(kind=kind, memory=1024 * MIB, cpu_seconds=600)
 
 
-async def test_workers_without_files(kept: Kept, tmp_path: Path) -> None:
-    blob = tmp_path / "blob"
-    blob.write_bytes(bytes(MIB))
-    programs = kept.keeper.programs
+@pytest.mark.parametrize("kind", [Kind.CUSTOMIZER, Kind.IDENTITY_CUSTOMIZER])
+async def test_customizer(kept: Kept, kind: Kind) -> None:
     with sockets(socket.SOCK_SEQPACKET) as (control, passed):
-        async with programs.running(worker(Kind.CUSTOMIZER), [passed]) as program:
+        async with kept.keeper.programs.running(worker(kind), [passed]) as program:
             await kept.compare("customizer", program.pid)
             with sockets(socket.SOCK_STREAM) as (_, device):
                 ask(control, {"customization": Customization().message()}, [device])
                 # It waits for the greeting of an NBD server.
                 await kept.compare("customizer", program.pid, working=True)
+
+
+async def test_unpacker(kept: Kept, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(bytes(MIB))
     with sockets(socket.SOCK_SEQPACKET) as (control, passed), pipe() as output:
-        async with programs.running(worker(Kind.UNPACKER), [passed]) as program:
+        async with kept.keeper.programs.running(worker(Kind.UNPACKER), [passed]) as program:
             await kept.compare("unpacker", program.pid)
             with blob.open("rb") as opened:
                 ask(control, {}, [opened.fileno(), output])

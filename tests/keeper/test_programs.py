@@ -17,7 +17,7 @@ from tests.support.raw_keeper import RawKeeper
 from virtlayer import programs
 
 _GUARD = str(Path(programs.__file__).with_name("guard")).encode()
-_WORKERS = ["layer-worker", "customizer", "unpacker"]
+_WORKERS = ["layer-worker", "customizer", "identity-customizer", "unpacker"]
 
 
 @pytest.mark.parametrize("kind", [*_WORKERS, "directory-worker", "disk-worker"])

@@ -29,6 +29,7 @@ _OF_WORKERS, _OF_QEMU_IMG = "a worker's", "its own"
 _WORKERS = {
     "virtlayer.worker.ext4.worker": "layer worker",
     "virtlayer.worker.customize.worker": "customizer",
+    "virtlayer.worker.customize.identity_worker": "customizer",
     "virtlayer.worker.unpacking.worker": "unpacker",
     "virtlayer.worker.directory.worker": "directory worker",
     "virtlayer.worker.directory.customizer": "directory customizer",

@@ -6,22 +6,20 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.customizing import customize, customized, read_files
 from tests.support.images import Entry, directory, file, hardlink, layer, symlink
-from tests.support.keeper import LocalPrograms
 from tests.support.privileges import call_as_root
 from tests.support.trees import Node, differences, mounted
-from tests.support.volumes import apply_layer, assert_sound, build_volume, served, tree_of
+from tests.support.volumes import apply_layer, assert_sound, build_volume, tree_of
 from virtlayer.errors import InvalidArgument, NoSpace
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdRange
-from virtlayer.service.workers.customization import CustomizationRequest, CustomizationWorker
 from virtlayer.service.workers.layer import LayerWorker
-from virtlayer.settings import LayerSettings
 from virtlayer.sizes import MIB
 
 _HASH = "$6$salt$hash"
@@ -29,48 +27,9 @@ _PASSWD = b"rootless:x:7:7::/:/bin/sh\nroot:*:0:0:root:/root:/bin/sh\ndaemon:x:1
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me"
 
 
-async def _customize(volume: Path, customization: Customization) -> None:
-    async with (
-        served(volume) as connection,
-        CustomizationWorker.started(LocalPrograms(), LayerSettings()) as worker,
-    ):
-        await worker.customize(
-            CustomizationRequest(
-                nbd=connection, customization=customization, description='The image "demo:1"'
-            )
-        )
-    assert_sound(volume)
-
-
-async def _customized(
-    worker: LayerWorker, volume: Path, entries: Iterable[Entry], customization: Customization
-) -> Path:
-    await build_volume(worker, volume, [layer(*entries)], size=64 * MIB)
-    await _customize(volume, customization)
-    return volume
-
-
-def _read(volume: Path, *paths: str) -> list[tuple[bytes, int, int, int]]:
-    """Content, mode, owner and group of files in a volume."""
-    return call_as_root(_read_as_root, volume, *paths)
-
-
-def _read_as_root(volume: Path, *paths: str) -> list[tuple[bytes, int, int, int]]:
-    found = []
-    with (
-        tempfile.TemporaryDirectory(prefix="mnt") as point,
-        mounted(volume, Path(point)) as root,
-    ):
-        for path in paths:
-            info = (root / path).lstat()
-            content = b"" if (root / path).is_dir() else (root / path).read_bytes()
-            found.append((content, info.st_mode & 0o7777, info.st_uid, info.st_gid))
-    return found
-
-
 async def test_password_is_set_only_for_root(worker: LayerWorker, tmp_path: Path) -> None:
     shadow = b"rootless:!:1::::::\nroot:*:1:0:99999:7:::\n"
-    volume = await _customized(
+    volume = await customized(
         worker,
         tmp_path / "volume",
         [
@@ -79,7 +38,7 @@ async def test_password_is_set_only_for_root(worker: LayerWorker, tmp_path: Path
         ],
         Customization(root_password_hash=_HASH),
     )
-    [passwd, (text, mode, uid, gid)] = _read(volume, "etc/passwd", "etc/shadow")
+    [passwd, (text, mode, uid, gid)] = read_files(volume, "etc/passwd", "etc/shadow")
     assert passwd[0] == _PASSWD.replace(b"root:*:", b"root:x:")
     [rootless, root, rest] = text.split(b"\n")
     assert (rootless, rest) == (b"rootless:!:1::::::", b"")
@@ -96,13 +55,13 @@ async def test_password_is_set_only_for_root(worker: LayerWorker, tmp_path: Path
 async def test_a_shadow_that_is_missing_is_made(
     worker: LayerWorker, tmp_path: Path, groups: list[bytes], mode: int, gid: int
 ) -> None:
-    volume = await _customized(
+    volume = await customized(
         worker,
         tmp_path / "volume",
         [file("etc/passwd", _PASSWD), *(file("etc/group", text) for text in groups)],
         Customization(root_password_hash=_HASH),
     )
-    [(text, *facts)] = _read(volume, "etc/shadow")
+    [(text, *facts)] = read_files(volume, "etc/shadow")
     assert text.startswith(f"root:{_HASH}:".encode())
     assert facts == [mode, 0, gid]
 
@@ -116,12 +75,12 @@ async def test_symlinks_of_shadow_stay_inside_the_image(
     entries = [file("etc/passwd", _PASSWD), symlink("etc/shadow", target)]
     if not dangling:
         entries.append(file("data/secret/shadow", b"root:*:::::::\n", mode=0o600, uid=3))
-    volume = await _customized(
+    volume = await customized(
         worker, tmp_path / "volume", entries, Customization(root_password_hash=_HASH)
     )
     tree = tree_of(volume)
     assert (tree[b"etc/shadow"].kind, tree[b"etc/shadow"].content) == ("l", target)
-    [(text, *facts)] = _read(volume, "data/secret/shadow")
+    [(text, *facts)] = read_files(volume, "data/secret/shadow")
     assert text.startswith(f"root:{_HASH}:".encode())
     assert facts == [0o600, 0 if dangling else 3, 0]
     assert call_as_root(Path.read_bytes, Path("/etc/shadow")) == before
@@ -143,7 +102,7 @@ async def test_images_without_a_usable_root_get_different_errors(
     worker: LayerWorker, tmp_path: Path, entries: list[Entry], problem: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=problem) as caught:
-        await _customized(
+        await customized(
             worker, tmp_path / "volume", entries, Customization(root_password_hash=_HASH)
         )
     assert caught.value.message.startswith('The image "demo:1" has ')
@@ -154,13 +113,13 @@ async def test_images_without_a_usable_root_get_different_errors(
 async def test_keys_and_hostname_are_put_where_they_are_looked_for(
     worker: LayerWorker, tmp_path: Path
 ) -> None:
-    volume = await _customized(
+    volume = await customized(
         worker,
         tmp_path / "volume",
         [file("etc/passwd", _PASSWD.replace(b"/root:", b"/home/boss/:"))],
         Customization(ssh_authorized_keys=(_KEY,), hostname="web.example"),
     )
-    home, directory_, keys, hostname = _read(
+    home, directory_, keys, hostname = read_files(
         volume, "home/boss", "home/boss/.ssh", "home/boss/.ssh/authorized_keys", "etc/hostname"
     )
     assert home[1:] == (0o755, 0, 0)
@@ -172,7 +131,7 @@ async def test_keys_and_hostname_are_put_where_they_are_looked_for(
 async def test_keys_are_added_to_those_that_the_image_has(
     worker: LayerWorker, tmp_path: Path
 ) -> None:
-    volume = await _customized(
+    volume = await customized(
         worker,
         tmp_path / "volume",
         [
@@ -182,7 +141,7 @@ async def test_keys_are_added_to_those_that_the_image_has(
         ],
         Customization(ssh_authorized_keys=(_KEY,)),
     )
-    directory_, keys = _read(volume, "root/.ssh", "root/.ssh/authorized_keys")
+    directory_, keys = read_files(volume, "root/.ssh", "root/.ssh/authorized_keys")
     assert directory_[1:] == (0o700, 0, 0)
     assert keys == (f"other\n{_KEY}\n".encode(), 0o600, 0, 0)
 
@@ -258,7 +217,7 @@ async def test_ids_are_mapped_once_an_inode_wherever_they_stand(
     volume = tmp_path / "volume"
     await build_volume(worker, volume, [layer(*_OWNED)], size=64 * MIB)
     before = tree_of(volume)
-    await _customize(volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
+    await customize(volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
     after = tree_of(volume)
     assert not differences(after, _with_ids(before, _uid, _gid))
     assert after[b"su"].mode == 0o6755
@@ -266,7 +225,7 @@ async def test_ids_are_mapped_once_an_inode_wherever_they_stand(
 
 
 async def test_customized_files_have_mapped_owners(worker: LayerWorker, tmp_path: Path) -> None:
-    volume = await _customized(
+    volume = await customized(
         worker,
         tmp_path / "volume",
         _OWNED,
@@ -279,7 +238,7 @@ async def test_customized_files_have_mapped_owners(worker: LayerWorker, tmp_path
         ),
     )
     paths = ("etc/shadow", "root/.ssh/authorized_keys", "etc/hostname", "root/.ssh")
-    assert {facts[2:] for facts in _read(volume, *paths)} == {(1000, 100_000)}
+    assert {facts[2:] for facts in read_files(volume, *paths)} == {(1000, 100_000)}
 
 
 _MANY = 45_000
@@ -298,7 +257,7 @@ async def test_a_large_image_is_mapped(worker: LayerWorker, tmp_path: Path) -> N
     await build_volume(worker, volume, [layer(*entries)], size=1024 * MIB)
     before = tree_of(volume)
     assert len(before) > _MANY
-    await _customize(volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
+    await customize(volume, Customization(uid_map=_UIDS, gid_map=_GIDS))
     assert not differences(tree_of(volume), _with_ids(before, _uid, _gid))
 
 
@@ -319,7 +278,7 @@ async def test_grown_file_system_keeps_its_content(
     await build_volume(worker, volume, layers, size=size * MIB)
     before = tree_of(volume)
     os.truncate(volume, grown * MIB)
-    await _customize(volume, Customization(filesystem_size=grown * MIB))
+    await customize(volume, Customization(filesystem_size=grown * MIB))
     assert not differences(tree_of(volume), before)
     assert _size_in_kernel(volume) > 0.9 * (grown - 12) * MIB
     await _fill(worker, volume)
@@ -350,7 +309,7 @@ async def test_growing_beyond_the_limit_reports_the_limit(
     await build_volume(worker, volume, [layer(file("a"))], size=64 * MIB)
     os.truncate(volume, 65 * 1024 * MIB)
     with pytest.raises(InvalidArgument, match="grow to 64 GiB"):
-        await _customize(volume, Customization(filesystem_size=65 * 1024 * MIB))
+        await customize(volume, Customization(filesystem_size=65 * 1024 * MIB))
 
 
 async def test_a_full_file_system_refuses_more(worker: LayerWorker, tmp_path: Path) -> None:
@@ -360,7 +319,7 @@ async def test_a_full_file_system_refuses_more(worker: LayerWorker, tmp_path: Pa
         await build_volume(worker, volume, [layer(*entries)], size=64 * MIB)
     await build_volume(worker, volume, [layer(*entries[:4081])], size=64 * MIB)
     with pytest.raises(NoSpace, match="too little free space"):
-        await _customize(
+        await customize(
             volume,
             Customization(root_password_hash=_HASH, ssh_authorized_keys=(_KEY,), hostname="a"),
         )
@@ -373,6 +332,6 @@ async def test_the_largest_customization_fits_into_a_message(
     keys = tuple(f"{_KEY}{'x' * 900}{n:03}" for n in range(65))
     customization = Customization(ssh_authorized_keys=keys, uid_map=ranges, gid_map=ranges)
     assert len(json.dumps(customization.message())) > 64 * 1024
-    await _customized(worker, tmp_path / "volume", [file("etc/passwd", _PASSWD)], customization)
-    [(text, *_)] = _read(tmp_path / "volume", "root/.ssh/authorized_keys")
+    await customized(worker, tmp_path / "volume", [file("etc/passwd", _PASSWD)], customization)
+    [(text, *_)] = read_files(tmp_path / "volume", "root/.ssh/authorized_keys")
     assert text.count(b"\n") == 65

@@ -11,14 +11,16 @@ _DATACLASSES = {"dataclasses", "inspect"}
 _ARCHIVES = {"isal", "virtlayer.worker.archive.archive", "zstandard"}
 _EXT4 = {"virtlayer.worker.ext4.library"}
 _CUSTOMIZING = {"virtlayer.protocol.customization"}
+_KEYS = {"cryptography"}
 
 
 @pytest.mark.parametrize(
     ("worker", "unneeded"),
     [
-        ("virtlayer.worker.ext4.worker", _DATACLASSES | _CUSTOMIZING),
-        ("virtlayer.worker.customize.worker", _ARCHIVES),
-        ("virtlayer.worker.directory.worker", _DATACLASSES | _CUSTOMIZING | _EXT4),
+        ("virtlayer.worker.ext4.worker", _DATACLASSES | _CUSTOMIZING | _KEYS),
+        ("virtlayer.worker.customize.worker", _ARCHIVES | _KEYS),
+        ("virtlayer.worker.customize.identity_worker", _ARCHIVES),
+        ("virtlayer.worker.directory.worker", _DATACLASSES | _CUSTOMIZING | _EXT4 | _KEYS),
         ("virtlayer.worker.directory.customizer", _ARCHIVES | _EXT4),
         ("virtlayer.worker.disk.worker", _DATACLASSES | _CUSTOMIZING | _EXT4),
         ("virtlayer.worker.disk.qemu_img", _DATACLASSES | _CUSTOMIZING | _EXT4 | _ARCHIVES),

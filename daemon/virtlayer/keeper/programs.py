@@ -27,6 +27,7 @@ from virtlayer.protocol.volume_format import CLUSTER_SIZE
 _MODULES = {
     Kind.LAYER_WORKER: "virtlayer.worker.ext4.worker",
     Kind.CUSTOMIZER: "virtlayer.worker.customize.worker",
+    Kind.IDENTITY_CUSTOMIZER: "virtlayer.worker.customize.identity_worker",
     Kind.DIRECTORY_WORKER: "virtlayer.worker.directory.worker",
     Kind.DIRECTORY_CUSTOMIZER: "virtlayer.worker.directory.customizer",
     Kind.DISK_WORKER: "virtlayer.worker.disk.worker",

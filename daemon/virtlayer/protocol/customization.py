@@ -26,6 +26,7 @@ class Customization:
         contained: Whether these maps are those of a user namespace: every id must be in one, the
             capabilities of files hold only in it, and there are no devices.
         filesystem_size: What the file system grows to, in bytes.
+        fresh_identity: Whether the machine ID and the ssh host keys of the image are replaced.
 
     Raises:
         InvalidArgument: One of them is invalid.
@@ -38,6 +39,7 @@ class Customization:
     gid_map: tuple[IdRange, ...] = ()
     contained: bool = False
     filesystem_size: int | None = None
+    fresh_identity: bool = False
 
     def __post_init__(self) -> None:
         checked_keys(self.ssh_authorized_keys)
@@ -68,6 +70,7 @@ class Customization:
             "gid_map": [dataclasses.astuple(one) for one in self.gid_map],
             "contained": self.contained,
             "filesystem_size": self.filesystem_size,
+            "fresh_identity": self.fresh_identity,
         }
 
     @classmethod
@@ -81,6 +84,7 @@ class Customization:
             gid_map=id_ranges(message["gid_map"]),
             contained=message["contained"],
             filesystem_size=message["filesystem_size"],
+            fresh_identity=message["fresh_identity"],
         )
 
 

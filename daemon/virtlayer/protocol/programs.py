@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     LAYER_WORKER = "layer-worker"  # its control socket
     CUSTOMIZER = "customizer"  # its control socket
+    IDENTITY_CUSTOMIZER = "identity-customizer"  # the same; it can make ssh host keys
     DIRECTORY_WORKER = "directory-worker"  # its control socket; writes STAGED_DIRECTORY
     DIRECTORY_CUSTOMIZER = "directory-customizer"  # the same
     DISK_WORKER = "disk-worker"  # its control socket; writes STAGED_DISK

@@ -108,25 +108,32 @@ class Way:
         return Child(self._make(self.end, name), DIRECTORY)
 
 
-def directory_of(tree: Tree, path: bytes, make: MakeDirectory) -> int:
-    """The directory that a path leads to; missing directories are made.
+def directory_of(tree: Tree, path: bytes, make: MakeDirectory | None) -> int:
+    """The directory that a path leads to.
+
+    Args:
+        tree: The tree.
+        path: From its root.
+        make: For directories that are missing on the way; None to make none.
 
     Raises:
-        Lost: The path leads to no directory.
+        NoDirectory: A directory is missing and none is made, or something else is there.
+        Lost: The path leads to no directory for another reason.
     """
     return _reached(_way(tree, make), path.split(b"/"))
 
 
-def place_of(tree: Tree, path: bytes, make: MakeDirectory) -> Place:
+def place_of(tree: Tree, path: bytes, make: MakeDirectory | None) -> Place:
     """The place that a path leads to, when every symlink on the way is followed, also the last.
 
     Args:
         tree: The tree.
         path: From its root.
-        make: For directories that are missing on the way.
+        make: For directories that are missing on the way; None to make none.
 
     Raises:
-        Lost: The path leads to no place that could have a file.
+        NoDirectory: A directory is missing and none is made, or something else is there.
+        Lost: The path leads to no place that could have a file, for another reason.
     """
     way = _way(tree, make)
     while True:
@@ -142,7 +149,10 @@ def place_of(tree: Tree, path: bytes, make: MakeDirectory) -> Place:
         path = way.turn(child)
 
 
-def _way(tree: Tree, make: MakeDirectory) -> Way:
+def _way(tree: Tree, make: MakeDirectory | None) -> Way:
+    if make is None:
+        return Way(tree)
+
     def made(directory: int, name: bytes) -> int:
         _check_length(name)
         return make(directory, name)

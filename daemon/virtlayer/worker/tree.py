@@ -95,3 +95,10 @@ class Tree(Protocol):
 
     def remove(self, directory: int, name: bytes) -> None:
         """Remove a name and, where it was the last one, its node, with everything below."""
+
+
+class ReadableTree(Tree, Protocol):
+    """A tree whose files can also be read."""
+
+    def content(self, file: int, limit: int) -> bytes | None:
+        """The content of a regular file; None if it has more bytes than the limit."""

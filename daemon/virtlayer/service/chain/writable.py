@@ -34,7 +34,7 @@ class Placing(Protocol):
 class Customizer(Protocol):
     """The part of ``layer.customize.session.CustomizationWorker`` that is used here."""
 
-    async def customize(self, request: CustomizationRequest) -> None:
+    async def customize(self, request: CustomizationRequest) -> object:
         """Customize a volume."""
 
 

@@ -13,12 +13,19 @@ class CustomizerOnDemand(OnDemand[CustomizationWorker]):
     Args:
         programs: Runs the worker.
         settings: The limits.
+        fresh_identity: Whether the worker can replace the identity of an image.
     """
 
-    def __init__(self, programs: Programs, settings: LayerSettings) -> None:
-        super().__init__(CustomizationWorker.started(programs, settings))
+    def __init__(
+        self, programs: Programs, settings: LayerSettings, *, fresh_identity: bool
+    ) -> None:
+        super().__init__(
+            CustomizationWorker.started(programs, settings, fresh_identity=fresh_identity)
+        )
+        self.replaced_identity = False
+        """Whether it has replaced the identity of an image."""
 
     async def customize(self, request: CustomizationRequest) -> None:
         """Customize a volume (``CustomizationWorker.customize``)."""
         worker = await self.worker()
-        await worker.customize(request)
+        self.replaced_identity |= await worker.customize(request)

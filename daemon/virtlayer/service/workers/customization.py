@@ -13,7 +13,7 @@ from virtlayer import errors
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.programs import Kind
 from virtlayer.service.keeper.programs import Programs
-from virtlayer.service.workers.conversation import Advice, Worker
+from virtlayer.service.workers.conversation import Advice, Worker, unexpected_reply
 from virtlayer.settings import LayerSettings
 
 _ADVICE: Advice = {errors.NoSpace: "Pull it with a larger size, or free some space in the pool."}
@@ -35,13 +35,24 @@ class CustomizationWorker(Worker):
 
     @classmethod
     def started(
-        cls, programs: Programs, settings: LayerSettings
+        cls, programs: Programs, settings: LayerSettings, *, fresh_identity: bool = False
     ) -> AbstractAsyncContextManager[Self]:
-        """Run a worker for as long as the context lasts."""
-        return cls.running(programs, Kind.CUSTOMIZER, settings, _ADVICE)
+        """Run a worker for as long as the context lasts.
 
-    async def customize(self, request: CustomizationRequest) -> None:
+        Args:
+            programs: Runs it.
+            settings: The limits.
+            fresh_identity: Whether it can replace the identity of an image, which takes longer to
+                start.
+        """
+        kind = Kind.IDENTITY_CUSTOMIZER if fresh_identity else Kind.CUSTOMIZER
+        return cls.running(programs, kind, settings, _ADVICE)
+
+    async def customize(self, request: CustomizationRequest) -> bool:
         """Customize a volume; when this returns, it is complete and flushed.
+
+        Returns:
+            Whether an identity of the image was replaced.
 
         Raises:
             InvalidArgument: The image does not allow these changes.
@@ -49,4 +60,8 @@ class CustomizationWorker(Worker):
             Internal: The worker ended or sent an invalid reply.
         """
         message = {"customization": request.customization.message()}
-        await self.ask(message, [request.nbd.fileno()], request.description)
+        match await self.ask(message, [request.nbd.fileno()], request.description):
+            case {"identity_replaced": bool(replaced)}:
+                return replaced
+            case _:
+                raise unexpected_reply(request.description)

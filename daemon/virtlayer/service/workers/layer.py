@@ -58,6 +58,8 @@ class AppliedLayer:
     """How many of them are disks of machines in /disk."""
     free_bytes: int
     """The free space of the file system."""
+    has_identity: bool | None
+    """Whether machines made from the volume would share an identity; None if it is not complete."""
 
 
 class LayerWorker(Worker):
@@ -98,7 +100,17 @@ class LayerWorker(Worker):
             descriptors = [request.blob.descriptor, announcements, *connection]
             done = await self.ask(message, descriptors, request.description, on_bytes)
         match done:
-            case {"entries": int(entries), "disks": int(disks), "free_bytes": int(free_bytes)}:
-                return AppliedLayer(entries=entries, disks=disks, free_bytes=free_bytes)
+            case {
+                "entries": int(entries),
+                "disks": int(disks),
+                "free_bytes": int(free_bytes),
+                "identity": bool() | None as has_identity,
+            }:
+                return AppliedLayer(
+                    entries=entries,
+                    disks=disks,
+                    free_bytes=free_bytes,
+                    has_identity=has_identity,
+                )
             case _:
                 raise unexpected_reply(request.description)

@@ -11,7 +11,7 @@ from typing import Protocol
 from virtlayer.protocol.id_ranges import Owners
 from virtlayer.sizes import human_size
 from virtlayer.worker.paths import Lost, Place, directory_of, place_of
-from virtlayer.worker.tree import NO_ATTRIBUTES, REGULAR, Metadata, Tree
+from virtlayer.worker.tree import NO_ATTRIBUTES, REGULAR, Metadata, ReadableTree
 
 _SIZE_LIMIT = 4 * 1024 * 1024
 _DIRECTORY_MODE = 0o755
@@ -29,14 +29,11 @@ class CannotCustomize(Exception):
         self.problem = problem
 
 
-class EditableTree(Tree, Protocol):
-    """A tree that can also be read."""
+class EditableTree(ReadableTree, Protocol):
+    """A tree that can be customized."""
 
     def metadata(self, node: int) -> Metadata:
         """The metadata of a node."""
-
-    def content(self, file: int, limit: int) -> bytes | None:
-        """The content of a regular file; None if it has more bytes than the limit."""
 
     def map_owners(self, owners: Owners) -> None:
         """Map the ids of every node once, even if it has several names."""

@@ -22,6 +22,7 @@ from virtlayer.worker.customize.files import (
     ImageFile,
     ImageFiles,
 )
+from virtlayer.worker.customize.fresh_identity import NewHostKeys, refresh_identity
 
 _PASSWD, _SHADOW, _GROUP = b"etc/passwd", b"etc/shadow", b"etc/group"
 _HOSTNAME = b"etc/hostname"
@@ -29,13 +30,22 @@ _NANOSECONDS_PER_DAY = 86_400 * 1_000_000_000
 _NOT_OTHERS = 0o770
 
 
-def customize(tree: EditableTree, customization: Customization, now: int) -> None:
+def customize(
+    tree: EditableTree,
+    customization: Customization,
+    now: int,
+    new_host_keys: NewHostKeys | None = None,
+) -> bool:
     """Change a tree.
 
     Args:
         tree: The tree.
         customization: What to change; the caller grows the file system.
         now: Nanoseconds since 1970.
+        new_host_keys: Makes the keys of a fresh identity; None if none is wanted.
+
+    Returns:
+        Whether an identity of the image was replaced.
 
     Raises:
         CannotCustomize: The image lacks a file that is needed, or has something else in its place.
@@ -49,9 +59,14 @@ def customize(tree: EditableTree, customization: Customization, now: int) -> Non
         content = hostname_file(customization.hostname)
         there = files.read(_HOSTNAME) or ImageFile(b"", 0o644)
         files.write(_HOSTNAME, dataclasses.replace(there, content=content))
+    replaced = False
+    if customization.fresh_identity:
+        assert new_host_keys is not None, "this worker makes no keys"
+        replaced = refresh_identity(tree, files, new_host_keys)
     # Last, so that files that were added above are mapped like those of the image.
     if customization.uid_map or customization.gid_map:
         _map_owners(tree, customization)
+    return replaced
 
 
 def _map_owners(tree: EditableTree, customization: Customization) -> None:

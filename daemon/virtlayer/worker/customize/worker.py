@@ -8,6 +8,7 @@ end and describes the messages.
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 from virtlayer.protocol.customization import Customization
 from virtlayer.sizes import human_size
 from virtlayer.worker.customize.files import CannotCustomize
+from virtlayer.worker.customize.fresh_identity import NewHostKeys
 from virtlayer.worker.customize.perform import customize
 from virtlayer.worker.ext4.editing import CannotGrow, EditableExt4
 from virtlayer.worker.ext4.library import FilesystemFull
@@ -25,22 +27,31 @@ from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
 from virtlayer.worker.serving import obey_cpu_limit, serve
 
 
-def main() -> None:
-    """Serve requests until the daemon closes its end."""
+def main(new_host_keys: NewHostKeys | None = None) -> None:
+    """Serve requests until the daemon closes its end.
+
+    Args:
+        new_host_keys: Makes the keys of a fresh identity; None for a worker without it.
+    """
     memory, cpu_seconds = map(int, sys.argv[1:])
     obey_cpu_limit()
     # Everything is imported and loaded by now: no file can be opened from here on.
     enter_sandbox(Limits(memory=memory, cpu_seconds=cpu_seconds))
-    serve(_answer)
+    serve(functools.partial(_answer, new_host_keys))
 
 
-def _answer(request: dict[str, Any], descriptors: list[int], _: socket.socket) -> dict[str, int]:
+def _answer(
+    new_host_keys: NewHostKeys | None,
+    request: dict[str, Any],
+    descriptors: list[int],
+    _: socket.socket,
+) -> dict[str, Any]:
     customization = Customization.from_message(request["customization"])
     device = socket.socket(fileno=descriptors.pop())
     try:
         with EditableExt4.opened(device) as filesystem:
-            _change(filesystem, customization)
-            return {"free_bytes": filesystem.free_bytes}
+            replaced = _change(filesystem, customization, new_host_keys)
+            return {"free_bytes": filesystem.free_bytes, "identity_replaced": replaced}
     except CannotCustomize as error:
         raise Refused(INVALID, error.problem) from error
     except CannotGrow as error:
@@ -54,11 +65,14 @@ def _answer(request: dict[str, Any], descriptors: list[int], _: socket.socket) -
         raise refusal(error, b"", None) from error
 
 
-def _change(filesystem: EditableExt4, customization: Customization) -> None:
+def _change(
+    filesystem: EditableExt4, customization: Customization, new_host_keys: NewHostKeys | None
+) -> bool:
     if customization.filesystem_size is not None:
         filesystem.grow(customization.filesystem_size)
-    customize(filesystem, customization, time.time_ns())
+    replaced = customize(filesystem, customization, time.time_ns(), new_host_keys)
     filesystem.finish()
+    return replaced
 
 
 if __name__ == "__main__":

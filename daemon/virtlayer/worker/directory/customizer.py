@@ -13,6 +13,7 @@ from typing import Any
 
 from virtlayer.protocol.customization import Customization
 from virtlayer.worker.customize.files import CannotCustomize
+from virtlayer.worker.customize.host_keys import new_host_keys
 from virtlayer.worker.customize.perform import customize
 from virtlayer.worker.directory.editing import EditableDirectory
 from virtlayer.worker.directory.refusal import STOPS, refusal
@@ -32,7 +33,8 @@ def _answer(
     tree: EditableDirectory, request: dict[str, Any], _: list[int], __: socket.socket
 ) -> dict[str, Any]:
     try:
-        customize(tree, Customization.from_message(request["customization"]), time.time_ns())
+        customization = Customization.from_message(request["customization"])
+        customize(tree, customization, time.time_ns(), new_host_keys)
         tree.finish()
     except CannotCustomize as error:
         raise Refused(INVALID, error.problem) from error

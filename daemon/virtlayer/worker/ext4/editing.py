@@ -54,12 +54,6 @@ class EditableExt4(Ext4Filesystem):
         attributes = read_attributes(self._writer, node) if found.has_attributes else NO_ATTRIBUTES
         return Metadata(found.mode, found.uid, found.gid, mtime, attributes)
 
-    def content(self, file: int, limit: int) -> bytes | None:
-        """See ``EditableTree``."""
-        found = ffi.new("struct vl_node *")
-        check(lib.vl_read_node(self._writer, file, found))
-        return None if found.size > limit else self._content(file, found.size)
-
     def map_owners(self, owners: Owners) -> None:
         """See ``EditableTree``. Reserved inodes of ext4 have no owner to map."""
         node = ffi.new("struct vl_node *")

@@ -166,6 +166,12 @@ class Ext4Filesystem:
         """See ``Tree``."""
         return self._content(symlink, lib.VL_BLOCK_SIZE)
 
+    def content(self, file: int, limit: int) -> bytes | None:
+        """See ``ReadableTree``."""
+        found = ffi.new("struct vl_node *")
+        check(lib.vl_read_node(self._writer, file, found))
+        return None if found.size > limit else self._content(file, found.size)
+
     # ---- adding ----
 
     def add_directory(self, directory: int, name: bytes, metadata: Metadata) -> int:

@@ -20,6 +20,7 @@ from virtlayer.worker.disk.search import is_disk
 from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 from virtlayer.worker.ext4.refusal import STOPS, refusal
 from virtlayer.worker.ext4.reused_filesystem import KeptFilesystem, Step
+from virtlayer.worker.identity import has_identity
 from virtlayer.worker.reading import LayerReading
 from virtlayer.worker.sandbox.enter import Limits, enter_sandbox
 from virtlayer.worker.serving import obey_cpu_limit, serve
@@ -36,7 +37,7 @@ def main() -> None:
 
 def _answer(
     kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
-) -> dict[str, int]:
+) -> dict[str, Any]:
     device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
     blob = GrowingBlobReader(*descriptors)
     return _apply(kept, request, blob, device, LayerReading(request, control))
@@ -48,13 +49,14 @@ def _apply(
     blob: BlobReader,
     device: socket.socket | None,
     layer: LayerReading,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Apply a layer; return the reply to the daemon.
 
     Raises:
         Refused: It cannot be applied.
     """
     disks = 0
+    identity = None
 
     def use(entry: Entry, archive: Archive) -> None:
         nonlocal disks
@@ -73,11 +75,17 @@ def _apply(
                     lambda names: filesystem.expect(map(path_in_question, names)),
                 )
                 if step.last:
+                    identity = has_identity(filesystem)
                     filesystem.finish()
             except STOPS as error:
                 # While the file system is open, because the refusal says how full it is.
                 raise refusal(error, layer.name, filesystem) from error
-            return {"entries": entries, "disks": disks, "free_bytes": filesystem.free_bytes}
+            return {
+                "entries": entries,
+                "disks": disks,
+                "free_bytes": filesystem.free_bytes,
+                "identity": identity,
+            }
     except STOPS as error:
         raise refusal(error, layer.name, None) from error
 
