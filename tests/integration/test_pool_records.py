@@ -321,7 +321,7 @@ def older_rows(connection: sqlite3.Connection) -> dict[str, list[tuple[object, .
     columns = {
         "image": "*",
         "layer": "*",
-        "volume": "*",
+        "volume": "pool, name, below",
         "built_layer": "*",
         "version": "id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept",
         "version_volume": "*",

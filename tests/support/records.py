@@ -64,10 +64,12 @@ def image_record(top: str = "top", **more: Any) -> ImageRecord:
     return ImageRecord(**fields | more)
 
 
-def layer_record(name: str, *blobs: str, below: str = "", owners: Any = ()) -> LayerRecord:
+def layer_record(
+    name: str, *blobs: str, below: str = "", owners: Any = (), identity: bool | None = None
+) -> LayerRecord:
     """A layer that was built from blobs of these names."""
     layers = tuple(BuiltLayer(digest(blob), digest(blob), 1, frozenset(owners)) for blob in blobs)
-    return LayerRecord(name=layer_name(name), below=below, layers=layers)
+    return LayerRecord(name=layer_name(name), below=below, layers=layers, identity=identity)
 
 
 def volume_record(name: str = "web", kind: RecordKind = RecordKind.DISK, **more: Any) -> Any:

@@ -107,6 +107,17 @@ async def test_image_has_the_fields_of_its_record(catalog: Catalog) -> None:
     assert await catalog.get("other", "demo") is None
 
 
+@pytest.mark.parametrize("identity", [None, False, True])
+async def test_image_has_the_identity_of_its_top_volume(
+    catalog: Catalog, *, identity: bool | None
+) -> None:
+    await remember(catalog, "default", image_record("top"), layer_record("top", identity=identity))
+    await remember(catalog, "other", image_record("top"), layer_record("top", identity=True))
+    found = await catalog.get("default", "demo")
+    assert found is not None
+    assert found.identity is identity
+
+
 async def test_config_is_found_by_its_digest(catalog: Catalog) -> None:
     await remember(catalog, "default", DEMO)
     assert await catalog.config(DEMO.image_id) == DEMO.config

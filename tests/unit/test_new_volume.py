@@ -58,9 +58,26 @@ def test_a_volume_is_as_large_as_its_image_or_larger() -> None:
 
 
 async def test_without_options_nothing_is_changed() -> None:
-    assert not await NewVolume(name=V, size=64 * MIB).customization(64 * MIB)
+    assert not await NewVolume(name=V, size=64 * MIB).customization(64 * MIB, identity=False)
     grown = await NewVolume(name=V, grow_filesystem=True).customization(MIB)
     assert grown.filesystem_size == MIB
+
+
+@pytest.mark.parametrize(
+    ("identity", "keep", "fresh"),
+    [
+        (True, False, True),
+        (None, False, True),
+        (False, False, False),
+        (True, True, False),
+        (None, True, False),
+    ],
+)
+async def test_identity_that_an_image_may_have_is_replaced_unless_it_is_kept(
+    identity: bool | None, *, keep: bool, fresh: bool
+) -> None:
+    volume = NewVolume(name=V, keep_identity=keep)
+    assert (await volume.customization(MIB, identity=identity)).fresh_identity is fresh
 
 
 def accepts(hashed: str, password: str) -> bool:

@@ -54,6 +54,11 @@ def add_customizations(parser: ArgumentParser) -> None:
             metavar="START:TARGET:COUNT",
             help=f"map the IDs of {what}; can be repeated",
         )
+    group.add_argument(
+        "--keep-identity",
+        action="store_true",
+        help="keep the machine ID and the ssh host keys of the image",
+    )
 
 
 def read_root_password(arguments: Namespace) -> str | None:
@@ -99,6 +104,8 @@ def customization_options(arguments: Namespace) -> Iterator[dict[str, OptionValu
         options["uid-map"] = arguments.uid_map
     if arguments.gid_map:
         options["gid-map"] = arguments.gid_map
+    if arguments.keep_identity:
+        options["keep-identity"] = True
     with contextlib.ExitStack() as stack:
         if arguments.root_password is not None:
             # Not in the message, which a monitor of the bus can read.

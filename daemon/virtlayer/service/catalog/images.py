@@ -26,16 +26,22 @@ class CatalogImage(PulledImage):
         id: Assigned by the catalog; an image that is pulled again under its name keeps it, and it
             is never reused.
         pool: The name of the pool.
+        identity: The ``identity`` of its top volume.
     """
 
     id: int
     pool: str
+    identity: bool | None = None
 
 
 _COLUMNS = tuple(
     column.name
     for column in dataclasses.fields(PulledImage)
     if column.name not in ("layers", "pulled_by")
+)
+_IDENTITY = (
+    "(SELECT identity FROM volume"
+    " WHERE volume.pool = image.pool AND volume.name = image.volume) AS identity"
 )
 
 
@@ -82,13 +88,15 @@ def select(
 ) -> tuple[CatalogImage, ...]:
     """Return the images of one pool or all pools, or the image of a name, by pool and name."""
     statement = (
-        f"SELECT id, pool, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
+        f"SELECT id, pool, {_IDENTITY}, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
         " WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2) ORDER BY pool, name"
     )
     # Many images can have the same manifest and source: their users are read once.
     users = functools.cache(functools.partial(pullers.select, connection))
     return tuple(
-        _image(connection, dict(zip(("id", "pool", *_COLUMNS), row, strict=True)), users)
+        _image(
+            connection, dict(zip(("id", "pool", "identity", *_COLUMNS), row, strict=True)), users
+        )
         for row in connection.execute(statement, (pool, name)).fetchall()
     )
 
@@ -115,6 +123,8 @@ def _image(
     users: Callable[[str, str, str], frozenset[int]],
 ) -> CatalogImage:
     columns["unsigned_accepted"] = bool(columns["unsigned_accepted"])
+    if columns["identity"] is not None:
+        columns["identity"] = bool(columns["identity"])
     return CatalogImage(
         **columns,
         layers=_layers(connection, columns["id"]),

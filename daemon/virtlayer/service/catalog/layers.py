@@ -61,8 +61,8 @@ class Layers:
 def insert(connection: sqlite3.Connection, pool: str, record: LayerRecord) -> None:
     """Add a layer volume that the catalog does not have."""
     connection.execute(
-        "INSERT INTO volume (pool, name, below) VALUES (?, ?, ?)",
-        (pool, record.name, record.below),
+        "INSERT INTO volume (pool, name, below, identity) VALUES (?, ?, ?, ?)",
+        (pool, record.name, record.below, record.identity),
     )
     connection.executemany(
         "INSERT INTO built_layer (pool, volume, position, diff_id, blob, bytes)"
@@ -89,27 +89,36 @@ def forget_unused_blobs(connection: sqlite3.Connection) -> None:
 def select(connection: sqlite3.Connection, pool: str, name: str) -> LayerRecord | None:
     """The layer volume of a name."""
     row = connection.execute(
-        "SELECT below FROM volume WHERE pool = ? AND name = ?", (pool, name)
+        "SELECT below, identity FROM volume WHERE pool = ? AND name = ?", (pool, name)
     ).fetchone()
     if row is None:
         return None
-    return LayerRecord(name=name, below=row[0], layers=_layers(connection, pool, name))
+    below, identity = row
+    return _record(connection, pool, name, below, identity)
 
 
 def _select(
     connection: sqlite3.Connection, pool: str, below: str, diff_ids: tuple[str, ...]
 ) -> tuple[LayerRecord, ...]:
     names = connection.execute(
-        "SELECT name FROM volume JOIN built_layer AS first"
+        "SELECT name, identity FROM volume JOIN built_layer AS first"
         " ON first.pool = volume.pool AND first.volume = name AND position = 0"
         " WHERE volume.pool = ? AND below = ? AND diff_id = ? ORDER BY name",
         (pool, below, diff_ids[0]),
     ).fetchall()
-    found = (
-        LayerRecord(name=name, below=below, layers=_layers(connection, pool, name))
-        for (name,) in names
-    )
+    found = (_record(connection, pool, name, below, identity) for name, identity in names)
     return tuple(one for one in found if tuple(layer.diff_id for layer in one.layers) == diff_ids)
+
+
+def _record(
+    connection: sqlite3.Connection, pool: str, name: str, below: str, identity: int | None
+) -> LayerRecord:
+    return LayerRecord(
+        name=name,
+        below=below,
+        layers=_layers(connection, pool, name),
+        identity=None if identity is None else bool(identity),
+    )
 
 
 def _layers(connection: sqlite3.Connection, pool: str, volume: str) -> tuple[BuiltLayer, ...]:

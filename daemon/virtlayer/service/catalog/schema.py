@@ -240,5 +240,6 @@ MIGRATIONS = (
     ALTER TABLE origin ADD COLUMN disk TEXT;
     ALTER TABLE origin ADD COLUMN machine TEXT;
     """,
+    "ALTER TABLE volume ADD COLUMN identity INTEGER;",
 )
 """Released scripts are never changed."""

@@ -21,10 +21,14 @@ class WorkerOnDemand(OnDemand[LayerWorker]):
         super().__init__(LayerWorker.started(programs, settings))
         self.found_disk = False
         """Whether a layer had a machine's disk in /disk."""
+        self.identities: dict[str, bool] = {}
+        """Whether machines made from a finished volume would share an identity, by its name."""
 
     async def apply(self, request: LayerRequest, on_bytes: Callable[[int], None]) -> AppliedLayer:
         """Apply a layer (``LayerWorker.apply``)."""
         worker = await self.worker()
         applied = await worker.apply(request, on_bytes)
         self.found_disk |= applied.disks > 0
+        if request.result is not None and applied.has_identity is not None:
+            self.identities[request.result] = applied.has_identity
         return applied

@@ -16,6 +16,7 @@ from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.customizer import CustomizerOnDemand
+from virtlayer.service.operations.layer_records import record_identity
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.placing import RecordedPlacing
 from virtlayer.service.operations.services import Services
@@ -145,15 +146,18 @@ async def create_on(
         VirtlayerError: See ``create_volume``.
     """
     size = wanted.size_on(image.size, image.name)
-    customization = await wanted.customization(size)
+    customization = await wanted.customization(size, identity=image.identity)
+    fresh_identity = customization.fresh_identity
     async with (
         RecordedPlacing(services.records, claim.pool, _record(image, wanted)) as placing,
-        CustomizerOnDemand(services.keeper.programs, services.settings.layer) as customizer,
+        CustomizerOnDemand(
+            services.keeper.programs, services.settings.layer, fresh_identity=fresh_identity
+        ) as customizer,
     ):
         if customization:
             customizer.prepare()
             job.report.set_stage(Stage.CUSTOMIZING)
-        return await build_writable(
+        volume = await build_writable(
             services.keeper,
             WritableRequest(
                 claim=claim,
@@ -169,6 +173,10 @@ async def create_on(
             check=functools.partial(_check_volumes, services, claim.pool, image, wanted.name),
             on_registering=lambda: job.report.set_stage(Stage.REGISTERING),
         )
+        if fresh_identity and image.identity is None:
+            found = customizer.replaced_identity
+            await record_identity(services.records, claim, image.volume, identity=found)
+        return volume
 
 
 async def _check_volumes(services: Services, pool: Pool, image: CatalogImage, name: str) -> None:

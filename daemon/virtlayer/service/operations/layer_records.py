@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Writes the records of layer volumes that a pull builds or reuses."""
 
+import contextlib
 import dataclasses
 
+from virtlayer.errors import VirtlayerError
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.belonging import Belonging
@@ -11,7 +13,11 @@ from virtlayer.service.synchronization.pool_records import PoolRecords
 
 
 async def record_layer(
-    records: PoolRecords, claim: Claim, planned: PlannedVolume, belonging: Belonging
+    records: PoolRecords,
+    claim: Claim,
+    planned: PlannedVolume,
+    belonging: Belonging,
+    identity: bool | None = None,
 ) -> None:
     """Record the blobs that a volume is built from, and their owners.
 
@@ -22,6 +28,7 @@ async def record_layer(
         claim: The claim of the pull.
         planned: The volume, which is built from blobs of the image.
         belonging: The content that the pull may use.
+        identity: Whether machines made from it would share an identity; None if that is not known.
 
     Raises:
         VirtlayerError: The record cannot be written.
@@ -34,8 +41,29 @@ async def record_layer(
             for layer in planned.layers
         ]
     )
-    new = LayerRecord(name=planned.name, below=planned.below, layers=layers)
+    new = LayerRecord(name=planned.name, below=planned.below, layers=layers, identity=identity)
     await records.change_layer(claim, planned.name, lambda before: _with_owners(before, new))
+
+
+async def record_identity(
+    records: PoolRecords, claim: Claim, volume: str, *, identity: bool
+) -> None:
+    """Record whether machines that are made from a layer volume would share an identity.
+
+    If that fails, it only means that the next volume on it takes longer.
+
+    Args:
+        records: The records of the pools.
+        claim: A claim on the volume.
+        volume: The name of the volume.
+        identity: Whether they would.
+    """
+
+    def change(before: LayerRecord | None) -> LayerRecord | None:
+        return before and dataclasses.replace(before, identity=identity)
+
+    with contextlib.suppress(VirtlayerError):
+        await records.change_layer(claim, volume, change)
 
 
 def _with_owners(before: LayerRecord | None, new: LayerRecord) -> LayerRecord:
@@ -46,7 +74,8 @@ def _with_owners(before: LayerRecord | None, new: LayerRecord) -> LayerRecord:
         dataclasses.replace(layer, owners=layer.owners | own.owners)
         for layer, own in zip(before.layers, new.layers, strict=True)
     )
-    return dataclasses.replace(before, layers=layers)
+    identity = before.identity if new.identity is None else new.identity
+    return dataclasses.replace(before, layers=layers, identity=identity)
 
 
 def _built_from(record: LayerRecord) -> tuple[object, ...]:

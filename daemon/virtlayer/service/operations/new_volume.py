@@ -32,6 +32,7 @@ class NewVolume:
         hostname: The machine's name.
         uid_map: Ranges of user ids.
         gid_map: Ranges of group ids.
+        keep_identity: Whether it keeps the machine ID and the ssh host keys of the image.
 
     Raises:
         InvalidArgument: One of them is invalid.
@@ -46,6 +47,7 @@ class NewVolume:
     hostname: str | None = None
     uid_map: tuple[IdRange, ...] = ()
     gid_map: tuple[IdRange, ...] = ()
+    keep_identity: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -87,17 +89,21 @@ class NewVolume:
         password = await self._password(deadline)
         return dataclasses.replace(self, root_password=password, root_password_fd=None)
 
-    async def customization(self, size: int) -> Customization:
+    async def customization(self, size: int, *, identity: bool | None = None) -> Customization:
         """Return the customization of the volume.
 
         Args:
             size: The virtual size in bytes.
+            identity: Whether the image has an identity to replace; None if that is not known.
 
         Raises:
             InvalidArgument: The password is invalid.
         """
         assert self.root_password_fd is None, "its secrets were not read"
-        changes = self._without_password(size if self.grow_filesystem else None)
+        changes = dataclasses.replace(
+            self._without_password(size if self.grow_filesystem else None),
+            fresh_identity=identity is not False and not self.keep_identity,
+        )
         password = self.root_password
         if password is None:
             return changes

@@ -332,7 +332,8 @@ class _Pull:
                 on_stage=lambda stage: self._job.report.set_stage(Stage(stage)),
                 on_applied=worker.let_go,
                 record=lambda planned: record_layer(
-                    self._services.records, claim, planned, belonging
+                    *(self._services.records, claim, planned, belonging),
+                    identity=worker.identities.get(planned.name),
                 ),
                 on_placed=self._log_placed,
             ),

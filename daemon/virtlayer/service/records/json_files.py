@@ -29,6 +29,8 @@ _DIGITS_LIMIT = 20
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 """An unterminated string matches as well. Otherwise the search would try each quote in it as a
 start, in time quadratic in the length."""
+_LATER_FIELDS: Mapping[str, Mapping[str, object]] = {RecordKind.LAYER: {"identity": None}}
+"""The values of fields that a record of an earlier virtlayer does not have, by its kind."""
 _CLASSES: Mapping[str, type[Record]] = {
     RecordKind.IMAGE: ImageRecord,
     RecordKind.LAYER: LayerRecord,
@@ -81,7 +83,7 @@ def parse(file: str, content: bytes) -> Record:
     if not isinstance(kind, str) or kind not in _CLASSES:
         raise BadRecord("its kind is not one that this virtlayer knows")
     try:
-        record: Record = decode(_CLASSES[kind], table)
+        record: Record = decode(_CLASSES[kind], {**_LATER_FIELDS.get(kind, {}), **table})
         _check(record)
     except Malformed as error:
         raise BadRecord(f"a field is missing, unknown or invalid: {error}") from error

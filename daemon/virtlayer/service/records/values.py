@@ -153,12 +153,15 @@ class LayerRecord:
         name: The name of the volume.
         below: The ID of its backing volume; "" if it is not known.
         layers: The layers applied in it, base first; empty if they are not known.
+        identity: Whether machines that are made from it would share a machine ID or ssh host keys;
+            None if that is not known.
     """
 
     kind: RecordKind = RecordKind.LAYER
     name: LayerName
     below: VolumeId = ""
     layers: tuple[BuiltLayer, ...] = ()
+    identity: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

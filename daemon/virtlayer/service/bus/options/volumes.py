@@ -21,6 +21,7 @@ class CustomizationOptions:
     hostname: str | None = option("s")
     uid_map: Sequence[Sequence[int]] | None = option("a(uuu)")
     gid_map: Sequence[Sequence[int]] | None = option("a(uuu)")
+    keep_identity: bool = option("b", default=False)
 
     def new_volume(self, name: str, size: int | None) -> NewVolume:
         """Return the requested volume.
@@ -42,6 +43,7 @@ class CustomizationOptions:
             hostname=self.hostname,
             uid_map=id_ranges(self.uid_map or ()),
             gid_map=id_ranges(self.gid_map or ()),
+            keep_identity=self.keep_identity,
         )
 
 
