@@ -63,6 +63,7 @@ setup(
         )
         for name, source in (
             ("allocation", "daemon/virtlayer/allocation.c"),
+            ("file_changes", "daemon/virtlayer/file_changes.c"),
             ("keeper.calls", "daemon/virtlayer/keeper/calls.c"),
             ("service.hidden_memory", "daemon/virtlayer/service/hidden_memory.c"),
         )
