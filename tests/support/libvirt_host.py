@@ -23,7 +23,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.ordinary_user import CHECKOUT, as_user
@@ -41,9 +41,9 @@ _PRIVATE = (
 )
 
 
-_CAPABILITIES = CHECKOUT / ".cache" / "qemu-capabilities"
-"""What system libvirtds have found out about the QEMU programs of this machine, which takes them
-8 s. libvirt sees when it does not hold any more."""
+_CACHE = CHECKOUT / ".cache"
+"""Has what system libvirtds have found out about the QEMU programs of this machine, which takes
+them 8 s. libvirt sees when it does not hold any more."""
 
 
 class LibvirtHost:
@@ -78,11 +78,22 @@ class LibvirtHost:
         ):
             self._make_directory(directory / name, 0o700 if session else 0o755)
         self._capabilities = directory / "private/var/cache/libvirt/qemu/capabilities"
-        if not session and _CAPABILITIES.exists():
-            shutil.copytree(_CAPABILITIES, self._capabilities)
+        kept = _CACHE / self.capabilities_kind
+        if not session and kept.exists():
+            shutil.copytree(kept, self._capabilities)
         self._configure()
         kind = "session" if session else "system"
         self.uri = f"qemu+unix:///{kind}?socket={self._socket_directory / 'libvirt-sock'}"
+
+    @property
+    def capabilities_kind(self) -> str:
+        """The name of what is kept of a libvirtd that looks at QEMU as this one does."""
+        return "qemu-capabilities"
+
+    @property
+    def preparation(self) -> str:
+        """A script that a system libvirtd's mount namespace is prepared with."""
+        return ""
 
     @property
     def pid(self) -> int:
@@ -127,7 +138,7 @@ class LibvirtHost:
         if not self.session:
             # Before this, it would keep the first question about its QEMU waiting for 8 s.
             self.virsh("capabilities")
-            _keep_capabilities(self._capabilities)
+            _keep_capabilities(self._capabilities, _CACHE / self.capabilities_kind)
 
     def kill(self) -> None:
         """End libvirtd as a crash would. (Asked politely, it takes up to 30 s without a bus.)"""
@@ -219,7 +230,7 @@ class LibvirtHost:
             f"mkdir -p {path} {private}{path} && mount --bind {private}{path} {path} && "
             for path in _PRIVATE
         )
-        script = f'{mounts} cp {config}/*.conf /etc/libvirt/ && exec "$@"'
+        script = f'{mounts} cp {config}/*.conf /etc/libvirt/ && {self.preparation}\nexec "$@"'
         pid_file = self.directory / "libvirtd.pid"
         return [
             # What is mounted later shows there only where the machine shares its mounts, as systemd
@@ -254,14 +265,14 @@ class LibvirtHost:
             directory.chmod(directory.stat().st_mode | stat.S_ISGID)
 
 
-def _keep_capabilities(found: Path) -> None:
+def _keep_capabilities(found: Path, kept: Path) -> None:
     """Copy what a libvirtd has found out for those that come after."""
-    if not _CAPABILITIES.exists():
-        _CAPABILITIES.parent.mkdir(exist_ok=True)
-        copy = Path(tempfile.mkdtemp(dir=_CAPABILITIES.parent))
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        copy = Path(tempfile.mkdtemp(dir=kept.parent))
         shutil.copytree(found, copy, dirs_exist_ok=True)
         try:
-            copy.rename(_CAPABILITIES)
+            copy.rename(kept)
         except OSError:  # Another test run was faster.
             shutil.rmtree(copy)
 
@@ -286,7 +297,7 @@ running_hosts: list[LibvirtHost] = []
 @contextlib.contextmanager
 def session_host() -> Iterator[LibvirtHost]:
     """A running qemu:///session of an ordinary user."""
-    with _host(session=True) as host:
+    with running_host(lambda directory: LibvirtHost(directory, session=True)) as host:
         yield host
 
 
@@ -296,17 +307,23 @@ def private_host() -> Iterator[LibvirtHost]:
 
     That is a system one for root, a session one for everybody else.
     """
-    with _host(session=os.geteuid() != 0) as host:
+    is_root = os.geteuid() == 0
+    with running_host(lambda directory: LibvirtHost(directory, session=not is_root)) as host:
         yield host
 
 
 @contextlib.contextmanager
-def _host(*, session: bool) -> Iterator[LibvirtHost]:
+def running_host[H: LibvirtHost](make: Callable[[Path], H]) -> Iterator[H]:
+    """A libvirtd that runs within the context.
+
+    Args:
+        make: Makes it, in a directory of its own.
+    """
     # The path of a socket has at most 107 bytes, too few for pytest's directories.
     directory = Path(tempfile.mkdtemp(prefix="vl-"))
     directory.chmod(0o755)
     try:
-        host = LibvirtHost(directory, session=session)
+        host = make(directory)
         try:
             host.start()
             running_hosts.append(host)

@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,15 +116,28 @@ class RawKeeper(RawService):
 
 
 @contextlib.contextmanager
-def raw_keeper(uri: str = NO_LIBVIRT) -> Iterator[RawKeeper]:
-    """A keeper that ends with its connection, at the latest when the context does."""
+def raw_keeper(
+    uri: str = NO_LIBVIRT,
+    *,
+    inside: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RawKeeper]:
+    """A keeper that ends with its connection, at the latest when the context does.
+
+    Args:
+        uri: The libvirt URI.
+        inside: A command line that runs another one, where the keeper shall run.
+        environment: Its environment; None for the test's.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(_PATIENCE)
-    argv = [sys.executable, "-I", "-m", "virtlayer.keeper", "--connect", uri]
+    argv = [*inside, sys.executable, "-I", "-m", "virtlayer.keeper", "--connect", uri]
     with (
         ours,
         theirs,
-        subprocess.Popen(argv, stdin=theirs.fileno(), stderr=subprocess.PIPE) as process,
+        subprocess.Popen(
+            argv, stdin=theirs.fileno(), stderr=subprocess.PIPE, env=environment
+        ) as process,
     ):
         theirs.close()
         try:

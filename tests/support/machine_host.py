@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A libvirtd whose machines virtlayer makes: the keeper sees the same files as libvirtd.
+
+::
+
+    with machine_host() as host:
+        with raw_keeper(host.uri, inside=host.as_owner()) as keeper: ...
+        with virtlayerd(host, bus, directory) as daemon: ...
+
+For root, libvirtd has directories of its own in a mount namespace. The processes that
+``host.as_owner`` starts are in it, too: log files have the same paths. There is no /dev/kvm there,
+unless a test wants it. For another user, it is an ordinary session.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.libvirt_host import LibvirtHost, running_host
+
+_PATIENCE = 20.0
+_DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
+_DIRECTORIES = ("net", "pts", "shm")
+
+# libvirt finds out anew what QEMU can do, at every look, where /dev/kvm exists and does not work.
+_WITHOUT_KVM = """
+mkdir -p "$1" && mount -t tmpfs tmpfs "$1"
+for name in {devices}; do : >"$1/$name" && mount --bind "/dev/$name" "$1/$name"; done
+for name in {directories}; do
+    if [ -d "/dev/$name" ]; then mkdir "$1/$name" && mount --bind "/dev/$name" "$1/$name"; fi
+done
+ln -s pts/ptmx "$1/ptmx" && ln -s /proc/self/fd "$1/fd" && mount --rbind "$1" /dev
+""".format(devices=" ".join(_DEVICES), directories=" ".join(_DIRECTORIES))
+
+
+class MachineHost(LibvirtHost):
+    """A system libvirtd for root.
+
+    Args:
+        directory: Everything of it is below this.
+        kvm: Whether it sees /dev/kvm.
+    """
+
+    def __init__(self, directory: Path, *, kvm: bool) -> None:
+        self._kvm = kvm
+        super().__init__(directory, session=False)
+
+    @property
+    def capabilities_kind(self) -> str:
+        """What its libvirtd finds out about QEMU differs without KVM."""
+        return "qemu-capabilities" if self._kvm else "qemu-capabilities-tcg"
+
+    def as_owner(self, *argv: str) -> list[str]:
+        """The command line that runs a program among the files of libvirtd."""
+        return ["nsenter", f"--target={self.pid}", "--mount", "--wd=/", "--", *argv]
+
+    @property
+    def preparation(self) -> str:
+        """What is run in the mount namespace before libvirtd."""
+        if self._kvm:
+            return ""
+        return f'set -e; set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift'
+
+    @property
+    def logs(self) -> Path:
+        """Where the log files of its machines are."""
+        return self.directory / "private/var/log/libvirt/qemu"
+
+    @contextlib.contextmanager
+    def virtlogd(self) -> Iterator[None]:
+        """Let new machines write their logs through a virtlogd, which rotates them."""
+        config = self.directory / "config" / "libvirt" / "qemu.conf"
+        former = config.read_text(encoding="ascii")
+        config.write_text(former.replace('"file"', '"logd"'), encoding="ascii")
+        self.restart()
+        process = subprocess.Popen(
+            self.as_owner("virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while not (self.directory / "private/run/libvirt/virtlogd-sock").exists():
+                assert process.poll() is None, "virtlogd does not start"
+                assert time.monotonic() < deadline, "virtlogd does not listen"
+                time.sleep(0.02)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            config.write_text(former, encoding="ascii")
+            self.restart()
+
+
+@contextlib.contextmanager
+def machine_host(*, kvm: bool = False) -> Iterator[LibvirtHost]:
+    """A running libvirtd whose machines have their logs where the keeper finds them.
+
+    Args:
+        kvm: Whether a system libvirtd sees /dev/kvm.
+    """
+    is_root = os.geteuid() == 0
+    make = (lambda directory: MachineHost(directory, kvm=kvm)) if is_root else _session
+    with running_host(make) as host:
+        yield host
+
+
+def _session(directory: Path) -> LibvirtHost:
+    return LibvirtHost(directory, session=True)
+
+
+def has_passt() -> bool:
+    """Whether ports can be published here."""
+    return shutil.which("passt") is not None
