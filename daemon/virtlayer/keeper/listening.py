@@ -14,6 +14,7 @@ from virtlayer import journal
 from virtlayer.errors import ServiceUnavailable
 from virtlayer.keeper.answers.connection import ServiceConnection
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.pools import Pools
 
 _log = logging.getLogger(__name__)
@@ -51,17 +52,24 @@ class Listener:
         listening: The socket; stays the caller's.
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        domains: Its domains.
         idle_timeout: Seconds after the end of the last connection after which ``serve`` returns; 0
             for never.
     """
 
     def __init__(
-        self, listening: socket.socket, hypervisor: Hypervisor, pools: Pools, idle_timeout: int
+        self,
+        listening: socket.socket,
+        hypervisor: Hypervisor,
+        pools: Pools,
+        domains: Domains,
+        idle_timeout: int,
     ) -> None:
         listening.setblocking(False)
         self._listening = listening
         self._hypervisor = hypervisor
         self._pools = pools
+        self._domains = domains
         self._idle_timeout = idle_timeout
         self._served: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
@@ -114,7 +122,7 @@ class Listener:
             self._quiet.set()
 
     async def _serve(self, connection: socket.socket) -> None:
-        service = ServiceConnection(connection, self._hypervisor, self._pools)
+        service = ServiceConnection(connection, self._hypervisor, self._pools, self._domains)
         try:
             await service.ended.wait()
         finally:

@@ -21,6 +21,8 @@ from virtlayer import journal
 from virtlayer.errors import VirtlayerError
 from virtlayer.keeper.answers.connection import ServiceConnection
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.domains.domains import Domains
+from virtlayer.keeper.domains.kvm import runtime_directory
 from virtlayer.keeper.listening import Listener, inherited_socket
 from virtlayer.keeper.pools import Pools
 from virtlayer.settings import Settings, configuration_directory, load_settings
@@ -85,14 +87,15 @@ async def _serve(arguments: Arguments) -> None:
     # The first request about a pool opens it.
     hypervisor = Hypervisor(arguments.uri)
     pools = Pools(hypervisor)
+    domains = Domains(hypervisor, runtime_directory())
     try:
         if _is_socket(sys.stdin.fileno()):
-            await _serve_one(socket.socket(fileno=os.dup(0)), hypervisor, pools, stop)
+            await _serve_one(socket.socket(fileno=os.dup(0)), hypervisor, pools, domains, stop)
         else:
             settings = _settings(arguments.config)
             idle_timeout = settings.service.idle_seconds(on_demand=True)
             with inherited_socket() as listening:
-                await Listener(listening, hypervisor, pools, idle_timeout).serve(stop)
+                await Listener(listening, hypervisor, pools, domains, idle_timeout).serve(stop)
     finally:
         await hypervisor.close()
 
@@ -103,10 +106,14 @@ def _settings(config: Path | None) -> Settings:
 
 
 async def _serve_one(
-    connection: socket.socket, hypervisor: Hypervisor, pools: Pools, stop: asyncio.Event
+    connection: socket.socket,
+    hypervisor: Hypervisor,
+    pools: Pools,
+    domains: Domains,
+    stop: asyncio.Event,
 ) -> None:
     """Answer one connection until it ends."""
-    service = ServiceConnection(connection, hypervisor, pools)
+    service = ServiceConnection(connection, hypervisor, pools, domains)
     ends = [asyncio.create_task(event.wait()) for event in (service.ended, stop)]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -37,10 +37,26 @@ def received_content(descriptors: Sequence[int], limit: int) -> int | None:
     """
     if not descriptors:
         return None
-    if len(descriptors) > 1:
-        raise Internal("The service sent more than one content.")
-    _check_sealed(descriptors[0], limit)
-    return descriptors[0]
+    [content] = received_contents(descriptors, 1, limit)
+    return content
+
+
+def received_contents(descriptors: Sequence[int], number: int, limit: int) -> Sequence[int]:
+    """The contents that came with a request.
+
+    Args:
+        descriptors: What came with it.
+        number: How many contents there must be.
+        limit: The most bytes that each may have.
+
+    Raises:
+        Internal: There are more or less, or one is not a sealed memory file, or too large.
+    """
+    if len(descriptors) != number:
+        raise Internal(f"The service sent {len(descriptors)} contents instead of {number}.")
+    for descriptor in descriptors:
+        _check_sealed(descriptor, limit)
+    return descriptors
 
 
 def _check_sealed(descriptor: int, limit: int) -> None:

@@ -21,6 +21,16 @@ from virtlayer.protocol.checks import (
     VolumeSize,
 )
 from virtlayer.protocol.claims import Claimed, ClaimVolumes, Locked, Release
+from virtlayer.protocol.domains import (
+    ControlDomain,
+    Controlled,
+    DefineDomain,
+    DomainDefined,
+    Domains,
+    ListDomains,
+    OpenPort,
+    PortOpened,
+)
 from virtlayer.protocol.messages import Message
 from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
 from virtlayer.protocol.programs import Ended, StartProgram
@@ -382,3 +392,7 @@ WITHDRAW = Call(Message.WITHDRAW, Withdraw, Nothing)
 START_PROGRAM = Call(Message.START_PROGRAM, StartProgram, Started)
 WAIT_PROGRAM = Call(Message.WAIT_PROGRAM, KnownProgram, Ended)
 END_PROGRAM = Call(Message.END_PROGRAM, EndProgram, Ended)
+DEFINE_DOMAIN = Call(Message.DEFINE_DOMAIN, DefineDomain, DomainDefined)
+LIST_DOMAINS = Call(Message.LIST_DOMAINS, ListDomains, Domains)
+CONTROL_DOMAIN = Call(Message.CONTROL_DOMAIN, ControlDomain, Controlled)
+OPEN_PORT = Call(Message.OPEN_PORT, OpenPort, PortOpened)

@@ -311,8 +311,9 @@ class Port(StrEnum):
 class OpenPort:
     """A port of a domain to be opened.
 
-    For files, two descriptors come back: the file, read-only, and an inotify descriptor that
-    becomes readable when the file grows or is rotated. For INPUT and CONSOLE, one: a socket.
+    For files, an inotify descriptor of the service comes with it, so that the kernel counts it for
+    the service. It becomes readable when the file grows or is rotated. One descriptor comes back:
+    the file, read-only; for INPUT and CONSOLE, a socket.
 
     Attributes:
         uuid: The domain, also one that has just ended.

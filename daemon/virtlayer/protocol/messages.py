@@ -40,3 +40,8 @@ class Message(StrEnum):
     START_PROGRAM = "start-program"  # a worker or one of QEMU's programs; its pidfd
     WAIT_PROGRAM = "wait-program"  # its exit status, and the end of its standard error
     END_PROGRAM = "end-program"  # ask it to end, or kill it
+
+    DEFINE_DOMAIN = "define-domain"  # check, or make, a domain; or find out if KVM runs guests
+    LIST_DOMAINS = "list-domains"  # the domains of ours, at once or when something differs
+    CONTROL_DOMAIN = "control-domain"  # start, press the power button, end, or remove a domain
+    OPEN_PORT = "open-port"  # a log file, the input or the console of a domain

@@ -8,6 +8,7 @@ from typing import Any
 
 from virtlayer.keeper.answers.holdings import Holdings
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.calls import Call
 from virtlayer.protocol.packets import close_in_thread
@@ -20,6 +21,7 @@ class Turn:
     Attributes:
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        domains: Its domains.
         holdings: What the connection of the service holds.
         descriptors: The descriptors that came with the request.
         reply_descriptors: The descriptors that are sent with the reply, and closed after that.
@@ -27,6 +29,7 @@ class Turn:
 
     hypervisor: Hypervisor
     pools: Pools
+    domains: Domains
     holdings: Holdings
     descriptors: list[int]
     reply_descriptors: list[int] = field(default_factory=list)

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, VirtlayerError
-from virtlayer.keeper.answers import claims, pools, programs, records, staging
+from virtlayer.keeper.answers import claims, domains, pools, programs, records, staging
 from virtlayer.keeper.answers.answer import Answer, Turn
 from virtlayer.keeper.answers.holdings import Holdings
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol import packets
 from virtlayer.protocol.codec import decode, encode
@@ -43,6 +44,7 @@ ANSWERS: Mapping[Message, Answer] = {
         *records.ANSWERS,
         *staging.ANSWERS,
         *programs.ANSWERS,
+        *domains.ANSWERS,
     )
 }
 _WITH_DESCRIPTORS = {message for message, one in ANSWERS.items() if one.takes_descriptors}
@@ -55,13 +57,17 @@ class ServiceConnection:
         connection: The socket; closed by ``close``.
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        domains: Its domains.
     """
 
-    def __init__(self, connection: socket.socket, hypervisor: Hypervisor, pools: Pools) -> None:
+    def __init__(
+        self, connection: socket.socket, hypervisor: Hypervisor, pools: Pools, domains: Domains
+    ) -> None:
         self.ended = asyncio.Event()
         """Set when the service has closed its end, or broken the protocol."""
         self._hypervisor = hypervisor
         self._pools = pools
+        self._domains = domains
         self._holdings = Holdings()
         self._tasks: dict[asyncio.Task[None], int] = {}
         """The tasks that answer, with the lengths of their requests in characters."""
@@ -81,7 +87,7 @@ class ServiceConnection:
         await to_completion(self._holdings.close())
 
     def _accept(self, message: packets.Message, descriptors: list[int]) -> None:
-        turn = Turn(self._hypervisor, self._pools, self._holdings, descriptors)
+        turn = Turn(self._hypervisor, self._pools, self._domains, self._holdings, descriptors)
         match message:
             case {"id": int(number), "ask": str(ask), "with": dict(content)}:
                 task = asyncio.create_task(self._answer(number, ask, content, turn), name=ask)

@@ -9,6 +9,7 @@ from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Survey
 from virtlayer.keeper.connection import Connection
+from virtlayer.keeper.domains.removal import sweep_domains
 from virtlayer.keeper.kinds.kind import Lock
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.pool_states import pool_states
@@ -130,7 +131,9 @@ async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock
 
 async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
     pool = await active_pool_of(turn, request.pool)
-    return calls.Swept(await kind_of(pool).sweep(pool))
+    swept = await kind_of(pool).sweep(pool)
+    await sweep_domains(turn.domains, pool)
+    return calls.Swept(swept)
 
 
 async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:

@@ -217,3 +217,40 @@ class PoolKind(Protocol):
 
     async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
         """Remove a placed volume again, if it is ours, with its record."""
+
+    async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
+        """Check that virtlayer has made a volume, which a domain is to use.
+
+        Args:
+            pool: The pool.
+            name: The volume.
+            is_directory: Whether it must be a directory; otherwise it must be a file.
+
+        Raises:
+            VolumeNotFound: There is no such volume of ours.
+        """
+
+    async def write_domain_files(
+        self, pool: Pool, uuid: str, note: tuple[str, str], files: Mapping[str, int]
+    ) -> None:
+        """Write the files of a domain; those that were written are removed if one fails.
+
+        Args:
+            pool: The pool.
+            uuid: The domain.
+            note: Its host and its name, which are noted first.
+            files: Descriptors of the contents, by name.
+
+        Raises:
+            Internal: A file of that name exists.
+            VirtlayerError: The pool is full, or cannot be written.
+        """
+
+    async def remove_domain_files(self, pool: Pool, names: Iterable[str]) -> None:
+        """Remove files of a domain, as far as they exist."""
+
+    async def forget_domain(self, pool: Pool, uuid: str) -> None:
+        """Delete the note about a domain, if there is one."""
+
+    async def noted_domains(self, pool: Pool) -> Mapping[str, tuple[str, str]]:
+        """The notes about the domains of a pool, of all hosts: host and name, by UUID."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from virtlayer.protocol.calls import Purpose
 from virtlayer.service.keeper.claims import Claim, Claims
 from virtlayer.service.keeper.connection import Connect, KeeperLink
+from virtlayer.service.keeper.domains import Domains
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.keeper.programs import KeeperPrograms
 from virtlayer.service.keeper.records import Records
@@ -25,6 +26,7 @@ class Keeper:
         claims: The claims on their volumes, and their locks.
         records: The records of the pools.
         programs: Runs programs that need no staging directory.
+        domains: The domains that virtlayer makes.
     """
 
     def __init__(self, connect: Connect, runtime: Path) -> None:
@@ -34,6 +36,7 @@ class Keeper:
         self.claims = Claims(self._link)
         self.records = Records(self._link)
         self.programs = KeeperPrograms(self._link)
+        self.domains = Domains(self._link)
 
     def staging(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Staging]:
         """A staging directory for as long as the context lasts (``staging_directory``)."""

@@ -2,7 +2,6 @@
 """The records of pools: files that the keeper reads and writes; see ``keeper.answers.records``."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from virtlayer.protocol.records import (
 )
 from virtlayer.service.keeper.claims import Claim, PoolLock, until_unlocked
 from virtlayer.service.keeper.connection import KeeperLink
+from virtlayer.service.keeper.sealed import sealed_content
 
 _FILES_AT_A_TIME = 4096
 """The maximum of names in a request; more would make it too long."""
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
 class RecordChanged(Exception):
@@ -164,11 +163,8 @@ def sealed(content: bytes | None) -> Iterator[tuple[int, ...]]:
         return
     if len(content) > RECORD_LIMIT:
         raise Internal(f"A record of {len(content)} bytes is too large.")
-    descriptor = os.memfd_create("virtlayer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor = sealed_content(content)
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
         yield (descriptor,)
     finally:
         os.close(descriptor)

@@ -13,6 +13,13 @@ from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.deletion import delete_volume
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
+from virtlayer.keeper.kinds.directory.domain_files import (
+    check_made,
+    forget_domain,
+    noted_domains,
+    remove_domain_files,
+    write_domain_files,
+)
 from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
 from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock, under_lock
@@ -138,6 +145,29 @@ class DirectoryKind:
     async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
         """Remove a placed volume again, if it is ours."""
         await withdraw_volume(pools, pool, placed)
+
+    async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
+        """Check that virtlayer has made a volume, which a domain is to use."""
+        await _in_thread(pool, lambda: check_made(pool, name, is_directory=is_directory))
+
+    async def write_domain_files(
+        self, pool: Pool, uuid: str, note: tuple[str, str], files: Mapping[str, int]
+    ) -> None:
+        """Write the files of a domain."""
+        writing = _in_thread(pool, lambda: write_domain_files(pool, uuid, note, files))
+        await to_completion(writing)
+
+    async def remove_domain_files(self, pool: Pool, names: Iterable[str]) -> None:
+        """Remove files of a domain, as far as they exist."""
+        await to_completion(_in_thread(pool, lambda: remove_domain_files(pool, names)))
+
+    async def forget_domain(self, pool: Pool, uuid: str) -> None:
+        """Delete the note about a domain, if there is one."""
+        await to_completion(_in_thread(pool, lambda: forget_domain(pool, uuid)))
+
+    async def noted_domains(self, pool: Pool) -> Mapping[str, tuple[str, str]]:
+        """The notes about the domains of a pool."""
+        return await _in_thread(pool, lambda: noted_domains(pool))
 
 
 async def _delete_record(pool: Pool, name: str) -> None:

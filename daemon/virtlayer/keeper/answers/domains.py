@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Answers about domains; the other end is ``service.keeper.domains``."""
+
+import asyncio
+import contextlib
+import functools
+from pathlib import Path
+
+from virtlayer.errors import DomainNotFound, Internal, VirtlayerError
+from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.pools import active_pool_of
+from virtlayer.keeper.domains.console import open_console
+from virtlayer.keeper.domains.control import control
+from virtlayer.keeper.domains.define import check_domain, define_domain
+from virtlayer.keeper.domains.host_id import host_id
+from virtlayer.keeper.domains.input import connect_input
+from virtlayer.keeper.domains.listing import all_domains, named_domain, own_domain
+from virtlayer.keeper.domains.logs import Logs, log_directory
+from virtlayer.keeper.domains.ports import open_log
+from virtlayer.keeper.domains.removal import remove_domain
+from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.memory_files import received_contents
+from virtlayer.protocol import calls
+from virtlayer.protocol.domains import (
+    Control,
+    ControlDomain,
+    Controlled,
+    DefineDomain,
+    DomainDefined,
+    Domains,
+    DomainType,
+    ListDomains,
+    OpenPort,
+    Port,
+    PortOpened,
+    Step,
+)
+from virtlayer.sizes import MIB
+
+_CONTENT_LIMIT = 16 * MIB
+"""Bytes of a configuration or a seed."""
+_POLL_SECONDS = 60.0
+"""How long an answer may wait for a change."""
+
+
+async def _define(turn: Turn, request: DefineDomain) -> DomainDefined:
+    contents = received_contents(
+        turn.descriptors, request.has_config + request.has_seed, _CONTENT_LIMIT
+    )
+    match request.step:
+        case Step.CHECK:
+            return await check_domain(turn.domains, request)
+        case Step.DEFINE if request.claim is not None:
+            pool = await active_pool_of(turn, request.pool)
+            claim = turn.holdings.claim(request.claim, pool)
+            return await define_domain(turn.domains, pool, claim, request, contents)
+    raise Internal("A domain cannot be defined without a claim.")
+
+
+async def _list(turn: Turn, request: ListDomains) -> Domains:
+    events = turn.domains.events
+    await events.watch()
+    if request.since is not None:
+        await events.changed(request.since, _POLL_SECONDS)
+        # The connection may have been lost meanwhile.
+        await events.watch()
+    # Taken first: a change during the listing gives another number.
+    generation = events.generation
+    call = turn.hypervisor.call
+    found = await (call(all_domains) if request.name is None else call(named_domain, request.name))
+    return Domains(generation=generation, domains=tuple(found))
+
+
+async def _control(turn: Turn, request: ControlDomain) -> Controlled:
+    if request.action is Control.REMOVE:
+        pool = await active_pool_of(turn, request.pool)
+        await remove_domain(turn.domains, pool, request.uuid)
+        return Controlled(state=None)
+    return Controlled(state=await control(turn.domains, request.uuid, request.action))
+
+
+async def _open_port(turn: Turn, request: OpenPort) -> PortOpened:
+    opened = await _opened(turn, request)
+    if opened is not None:
+        turn.reply_descriptors.append(opened)
+    return PortOpened(exists=opened is not None)
+
+
+async def _opened(turn: Turn, request: OpenPort) -> int | None:
+    domains, uuid = turn.domains, request.uuid
+    match request.port:
+        case Port.INPUT:
+            connect = functools.partial(connect_input, domains.hypervisor, uuid)
+            return await domains.relays.open(uuid, "input", connect)
+        case Port.CONSOLE:
+            console = functools.partial(open_console, domains.hypervisor, uuid)
+            return await domains.relays.open(uuid, "console", console)
+    log = await _log(turn, uuid, request.port)
+    if log is None:
+        return None
+    return await asyncio.to_thread(open_log, log, request.rotated, turn.descriptors)
+
+
+async def _log(turn: Turn, uuid: str, port: Port) -> Path | None:
+    directory = log_directory(turn.domains.hypervisor.uri, DomainType.QEMU)
+    logs = Logs(directory, uuid)
+    if port is Port.QEMU_LOG:
+        name = await _name_of(turn, uuid)
+        return None if name is None else directory / f"{name}.log"
+    return logs.output if port is Port.OUTPUT else logs.console
+
+
+async def _name_of(turn: Turn, uuid: str) -> str | None:
+    """The name of a domain of ours, also of one that has ended; None if it is not known."""
+    with contextlib.suppress(DomainNotFound):
+        own = await turn.hypervisor.call(own_domain, uuid)
+        return own.found.root.findtext("name")
+    if uuid in turn.domains.names:
+        return turn.domains.names[uuid]
+    for pool in turn.holdings.pools.values():
+        with contextlib.suppress(VirtlayerError):
+            host, name = (await kind_of(pool).noted_domains(pool)).get(uuid, ("", ""))
+            if host == host_id():
+                return name
+    return None
+
+
+ANSWERS = (
+    answer(calls.DEFINE_DOMAIN, _define, takes_descriptors=True),
+    answer(calls.LIST_DOMAINS, _list),
+    answer(calls.CONTROL_DOMAIN, _control),
+    answer(calls.OPEN_PORT, _open_port, takes_descriptors=True),
+)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The console of a domain: a stream of libvirt that does not block.
+
+libvirt calls back in the thread of its event loop when there is something to read; it is asked to
+do so again only when that was passed on.
+"""
+
+import asyncio
+import contextlib
+
+from virtlayer.errors import DomainFailed, InUse, Libvirt
+from virtlayer.keeper.binding import libvirt
+from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.domains.listing import own_domain
+from virtlayer.protocol.domains import State
+
+_AT_ONCE = 65536
+_BUSY = -2
+"""What libvirt's binding returns in place of bytes when it would have to wait."""
+
+
+async def open_console(hypervisor: Hypervisor, uuid: str) -> "Console":
+    """Open the console of a running domain of ours.
+
+    Raises:
+        DomainNotFound: There is no such domain of ours.
+        DomainFailed: It does not run.
+        InUse: Another program has its console open.
+    """
+    console = Console(hypervisor)
+    try:
+        await hypervisor.call(console.open, uuid)
+    except Libvirt as error:
+        if "console session exists" in error.message:
+            raise InUse(
+                "The console of this machine is open in another program. Close it first."
+            ) from error
+        raise
+    return console
+
+
+class Console:
+    """An open console (``relay.Line``).
+
+    Args:
+        hypervisor: The connection to libvirt.
+    """
+
+    def __init__(self, hypervisor: Hypervisor) -> None:
+        self._hypervisor = hypervisor
+        self._loop = asyncio.get_running_loop()
+        self._stream: libvirt.virStream | None = None
+        self._readable = asyncio.Event()
+        self._ended = False
+
+    def open(self, connection: Connection, uuid: str) -> None:
+        """Open it; for ``Hypervisor.call``."""
+        own = own_domain(connection, uuid)
+        if own.state not in (State.RUNNING, State.PAUSED, State.STOPPING, State.CREATED):
+            raise DomainFailed(f'The machine "{own.domain.name()}" does not run. Start it first.')
+        stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
+        own.domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
+        self._stream = stream
+        stream.eventAddCallback(_wanted(), self._on_event, None)
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; none at its end."""
+        while not self._ended:
+            await self._readable.wait()
+            self._readable.clear()
+            data = await self._hypervisor.call(self._receive)
+            if data is not None:
+                return data
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes."""
+        await self._hypervisor.call(self._send, data)
+
+    async def close(self) -> None:
+        """Close it."""
+        self._ended = True
+        self._readable.set()
+        await self._hypervisor.call(self._close)
+
+    def _receive(self, _connection: Connection) -> bytes | None:
+        """Read what there is; None if it is nothing, and be called back for more."""
+        stream = self._stream
+        if stream is None:
+            return b""
+        try:
+            data = stream.recv(_AT_ONCE)
+            stream.eventUpdateCallback(_wanted())
+        except libvirt.libvirtError:
+            return b""
+        return None if data == _BUSY else bytes(data)
+
+    def _send(self, _connection: Connection, data: bytes) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        # libvirt's client queues what cannot be sent yet.
+        with contextlib.suppress(libvirt.libvirtError):
+            stream.send(data)
+
+    def _close(self, _connection: Connection) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                stream.eventRemoveCallback()
+            with contextlib.suppress(libvirt.libvirtError):
+                stream.abort()
+
+    def _on_event(self, stream: libvirt.virStream, _events: int, _data: object) -> None:
+        # Not called again until the bytes are read.
+        with contextlib.suppress(libvirt.libvirtError):
+            stream.eventUpdateCallback(0)
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._readable.set)
+
+
+def _wanted() -> int:
+    return int(
+        libvirt.VIR_STREAM_EVENT_READABLE
+        | libvirt.VIR_STREAM_EVENT_ERROR
+        | libvirt.VIR_STREAM_EVENT_HANGUP
+    )

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What this process knows about the domains of its connection to libvirt."""
+
+import asyncio
+from pathlib import Path
+
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.domains.events import DomainEvents
+from virtlayer.keeper.domains.kvm import Kvm
+from virtlayer.keeper.domains.relay import Relays
+
+
+class Domains:
+    """The domains of one libvirt connection, for all connections of the service.
+
+    Args:
+        hypervisor: The connection to libvirt.
+        runtime: A directory below /run of this process's own; None if there is none.
+
+    Attributes:
+        hypervisor: The connection to libvirt.
+        events: The changes of its domains.
+        kvm: Whether KVM runs guests.
+        relays: The open ports of domains.
+        names: The names of domains that were defined here, by UUID: their logs remain.
+        defining: Held while a domain is defined: nothing is defined between its checks and it.
+    """
+
+    def __init__(self, hypervisor: Hypervisor, runtime: Path | None) -> None:
+        self.hypervisor = hypervisor
+        self.events = DomainEvents(hypervisor)
+        self.kvm = Kvm(runtime)
+        self.relays = Relays()
+        self.names: dict[str, str] = {}
+        self.defining = asyncio.Lock()
