@@ -22,6 +22,7 @@ TOO_LARGE = "LayerTooLarge"
 NO_SPACE = "NoSpace"
 WRONG_DIGEST = "DigestMismatch"
 INVALID = "InvalidArgument"
+NO_KERNEL = "NoKernel"
 INTERNAL = "Internal"
 
 

@@ -166,6 +166,16 @@ class Lib:
     def vl_read_content(
         self, writer: Writer, number: int, content: Bytes, room: int, length: NumberCell, /
     ) -> int: ...
+    def vl_read_part(
+        self,
+        writer: Writer,
+        number: int,
+        offset: int,
+        content: Bytes,
+        room: int,
+        length: NumberCell,
+        /,
+    ) -> int: ...
     def vl_set_metadata(
         self, writer: Writer, node: Node, attributes: AttributeArray, count: int, /
     ) -> int: ...

@@ -255,23 +255,24 @@ long vl_write_file(struct vl_writer *writer, const void *data, size_t length)
 
 /* ---- reading ---- */
 
+/* Reads a part of a file that begins with a block. */
 static errcode_t read_blocks(ext2_filsys fs, ext2_ino_t number, union inode *inode,
-                             unsigned char *content, uint64_t size)
+                             unsigned char *content, uint64_t start, uint64_t length)
 {
     unsigned char block[VL_BLOCK_SIZE];
     errcode_t failure = 0;
 
-    for (uint64_t offset = 0; offset < size && !failure; offset += VL_BLOCK_SIZE) {
-        uint64_t part = size - offset < VL_BLOCK_SIZE ? size - offset : VL_BLOCK_SIZE;
+    for (uint64_t done = 0; done < length && !failure; done += VL_BLOCK_SIZE) {
+        uint64_t part = length - done < VL_BLOCK_SIZE ? length - done : VL_BLOCK_SIZE;
         blk64_t place = 0;
 
-        failure = vl_find_block(fs, number, inode, offset / VL_BLOCK_SIZE, &place);
+        failure = vl_find_block(fs, number, inode, (start + done) / VL_BLOCK_SIZE, &place);
         if (!failure && place)
             failure = io_channel_read_blk64(fs->io, place, 1, block);
         else
             memset(block, 0, sizeof(block));
         if (!failure)
-            memcpy(content + offset, block, part);
+            memcpy(content + done, block, part);
     }
     return failure;
 }
@@ -302,5 +303,25 @@ long vl_read_content(struct vl_writer *writer, uint32_t number, void *content, s
             return 0;
         }
     }
-    return read_blocks(writer->fs, number, &inode, content, size);
+    return read_blocks(writer->fs, number, &inode, content, 0, size);
+}
+
+long vl_read_part(struct vl_writer *writer, uint32_t number, uint64_t offset, void *content,
+                  size_t room, size_t *length)
+{
+    union inode inode;
+    uint64_t size;
+    errcode_t failure = vl_read_inode(writer->fs, number, &inode);
+
+    if (failure)
+        return failure;
+    if (!LINUX_S_ISREG(inode.fields.i_mode))
+        return VL_CODE_KIND;
+    if (offset % VL_BLOCK_SIZE)
+        return EXT2_ET_INVALID_ARGUMENT;
+    size = EXT2_I_SIZE(&inode.fields);
+    if (offset > size)
+        offset = size;
+    *length = size - offset < room ? (size_t)(size - offset) : room;
+    return read_blocks(writer->fs, number, &inode, content, offset, *length);
 }

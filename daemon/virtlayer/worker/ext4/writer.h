@@ -70,6 +70,11 @@ long vl_next_node(struct vl_writer *writer, struct vl_node *node);
 long vl_read_content(struct vl_writer *writer, uint32_t number, void *content, size_t room,
                      size_t *length);
 
+/* Reads the part of a file that begins at an offset, which is that of a block: as much as there is
+ * room for, or up to the end of the file. */
+long vl_read_part(struct vl_writer *writer, uint32_t number, uint64_t offset, void *content,
+                  size_t room, size_t *length);
+
 /* Replaces permissions, owner, times and extended attributes of node->number. */
 long vl_set_metadata(struct vl_writer *writer, const struct vl_node *node,
                      const struct vl_attribute *attributes, size_t count);

@@ -40,6 +40,20 @@ def refuse_writing() -> None:
         _restrict(_rights_of(version) & ~(_EXECUTE | _READ_FILE | _READ_DIRECTORY), -1, 0)
 
 
+def read_below(directory: int) -> None:
+    """Refuse all access to files but reading those in a directory, where the kernel has Landlock.
+
+    Args:
+        directory: A descriptor.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    version = lib.vl_landlock_version()
+    if version > 0:
+        _restrict(_rights_of(version), directory, _READ_FILE | _READ_DIRECTORY)
+
+
 def _rights_of(version: int) -> int:
     return sum(bits for since, bits in _RIGHTS.items() if since <= version)
 
