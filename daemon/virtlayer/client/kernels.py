@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Finds the newest kernel of this host that its distribution has installed."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.errors import NoKernel
+from virtlayer.host_kernels import version_order
 
 _BOOT = Path("/boot")
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}")
@@ -31,7 +31,7 @@ def newest_kernel(directory: Path = _BOOT) -> Kernel:
     Raises:
         NoKernel: There is none.
     """
-    images = sorted(directory.glob("vmlinuz-*"), key=_version)
+    images = sorted(directory.glob("vmlinuz-*"), key=lambda path: version_order(path.name))
     if not images:
         raise NoKernel(
             f"No kernel found in {directory} (vmlinuz-VERSION). Specify --kernel and --initrd."
@@ -39,8 +39,3 @@ def newest_kernel(directory: Path = _BOOT) -> Kernel:
     version = images[-1].name.removeprefix("vmlinuz-")
     candidates = (directory / name.format(version) for name in _INITRDS)
     return Kernel(images[-1], next((path for path in candidates if path.exists()), None))
-
-
-def _version(path: Path) -> list[tuple[int, str]]:
-    """Return the parts of a version; numbers are compared as numbers."""
-    return [(int(part or 0), word) for part, word in re.findall(r"(\d+)|(\D+)", path.name)]

@@ -18,6 +18,7 @@ from pathlib import Path
 from virtlayer import programs
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import by_descriptor, opened
+from virtlayer.keeper.boot_descriptors import boot_descriptors
 from virtlayer.keeper.users import qemu_identity, worker_identity
 from virtlayer.programs import Confinement, RunningProgram
 from virtlayer.protocol.calls import Purpose
@@ -32,6 +33,8 @@ _MODULES = {
     Kind.DIRECTORY_CUSTOMIZER: "virtlayer.worker.directory.customizer",
     Kind.DISK_WORKER: "virtlayer.worker.disk.worker",
     Kind.UNPACKER: "virtlayer.worker.unpacking.worker",
+    Kind.KERNEL_WORKER: "virtlayer.worker.kernel.worker",
+    Kind.HOST_KERNEL_WORKER: "virtlayer.worker.kernel.host_worker",
 }
 _WRITES_DIRECTORY = (Kind.DIRECTORY_WORKER, Kind.DIRECTORY_CUSTOMIZER)
 _PURPOSES = {
@@ -39,6 +42,8 @@ _PURPOSES = {
     Kind.DIRECTORY_CUSTOMIZER: (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY),
     Kind.DISK_WORKER: (Purpose.DISK,),
     Kind.DISK_INSPECTOR: (Purpose.DISK,),
+    Kind.KERNEL_WORKER: (Purpose.BOOT,),
+    Kind.HOST_KERNEL_WORKER: (Purpose.BOOT,),
     Kind.STORAGE_DAEMON: (Purpose.LAYERS, Purpose.VOLUME),
 }
 _DISK_READABLE = 0o444
@@ -89,15 +94,32 @@ def running(
         case Kind.DISK_INSPECTOR:
             assert place is not None
             return _inspector(descriptors, place)
+        case Kind.KERNEL_WORKER | Kind.HOST_KERNEL_WORKER:
+            return _kernel_worker(request, descriptors, place)
         case _:
             return _worker(request, descriptors, place)
 
 
-def _worker(
+@contextlib.asynccontextmanager
+async def _kernel_worker(
     request: StartProgram, descriptors: Sequence[int], place: Place | None
+) -> AsyncIterator[RunningProgram]:
+    is_host = request.kind is Kind.HOST_KERNEL_WORKER
+    with boot_descriptors(descriptors[1:] if is_host else None) as files:
+        async with _worker(request, descriptors[:1] if is_host else descriptors, place, files) as (
+            program
+        ):
+            yield program
+
+
+def _worker(
+    request: StartProgram,
+    descriptors: Sequence[int],
+    place: Place | None,
+    files: Sequence[int] = (),
 ) -> AbstractAsyncContextManager[RunningProgram]:
     control = _socket_of(descriptors, 1, 0, socket.SOCK_SEQPACKET)
-    outputs = [] if place is None or place.output is None else [place.output]
+    outputs = [*([] if place is None or place.output is None else [place.output]), *files]
     limits = (request.memory, request.cpu_seconds)
     module = _MODULES[request.kind]
     # Root's worker for a directory gives up most of root's rights itself, once it is shut in.

@@ -200,6 +200,7 @@ class Purpose(StrEnum):
     LAYERS = "layers"  # by qemu-storage-daemon; the names of the volumes are those of layers
     VOLUME = "volume"  # by one of QEMU's programs
     DISK = "disk"  # by a worker that writes to an open file
+    BOOT = "boot"  # the same: a kernel or an initrd; the names are those of boot volumes
     DIRECTORY = "directory"  # by a worker that is shut into it
     CONTAINED_DIRECTORY = "contained-directory"  # the same; nothing in it runs as root
 

@@ -18,6 +18,10 @@ class Kind(StrEnum):
     DISK_WORKER = "disk-worker"  # its control socket; writes STAGED_DISK
     UNPACKER = "unpacker"  # its control socket
     DISK_INSPECTOR = "disk-inspector"  # a pipe for its output; reads STAGED_DISK
+    KERNEL_WORKER = "kernel-worker"  # its control socket; writes STAGED_DISK
+    # Its control socket; writes STAGED_DISK. For another kernel than that of the host: in addition
+    # the kernel's file, and the directory of its modules.
+    HOST_KERNEL_WORKER = "host-kernel-worker"
     STORAGE_DAEMON = "storage-daemon"  # its monitor's socket, a listening socket for NBD
 
 

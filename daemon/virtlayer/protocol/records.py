@@ -28,6 +28,11 @@ class RecordKind(StrEnum):
     VOLUME = "volume"
     DIRECTORY = "directory"
     DISK = "disk"
+    BOOT = "boot"
+
+
+VOLUME_KINDS = (RecordKind.VOLUME, RecordKind.DIRECTORY, RecordKind.DISK)
+"""The kinds that are about one volume each, of the same name."""
 
 
 def record_file(kind: RecordKind, name: str) -> str:

@@ -22,6 +22,7 @@ from virtlayer.keeper.answers.pools import (
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.memory_files import received_content
 from virtlayer.protocol import calls
+from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
@@ -69,7 +70,13 @@ async def flush_staged(staging: Staging, file: str) -> None:
 
 async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
     staging = turn.holdings.staging(request.staging)
-    if is_layer_volume(request.name) != (staging.purpose is Purpose.LAYERS):
+    fits = (
+        is_layer_volume(request.name) == (staging.purpose is Purpose.LAYERS),
+        is_boot_volume(request.name) == (staging.purpose is Purpose.BOOT),
+        # A record of what a machine boots with is not about one volume.
+        not (turn.descriptors and staging.purpose is Purpose.BOOT),
+    )
+    if not all(fits):
         raise Internal(f'A volume for the purpose {staging.purpose} cannot be "{request.name}".')
     claim = turn.holdings.claim(staging.claim, staging.pool)
     record = received_content(turn.descriptors, RECORD_LIMIT)

@@ -10,6 +10,7 @@ RECORD_KINDS: Mapping[Purpose, RecordKind] = {
     Purpose.LAYERS: RecordKind.LAYER,
     Purpose.VOLUME: RecordKind.VOLUME,
     Purpose.DISK: RecordKind.DISK,
+    Purpose.BOOT: RecordKind.BOOT,
     Purpose.DIRECTORY: RecordKind.DIRECTORY,
     Purpose.CONTAINED_DIRECTORY: RecordKind.DIRECTORY,
 }

@@ -6,12 +6,17 @@ made whose header names any file of the host; libvirt would give that file to th
 Few bytes are read, by code that is safe with any of them, so this is done without a worker.
 """
 
+import hashlib
 import os
 
 from virtlayer.errors import Internal
+from virtlayer.protocol.boot_names import digest_in_name
 from virtlayer.protocol.disk_format import HEADER_READ, BadDisk, disk_format
 from virtlayer.protocol.image_formats import read_header
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.sizes import MIB
+
+_PIECE = MIB
 
 
 def check_overlay(file: int, name: str) -> None:
@@ -51,3 +56,38 @@ def check_disk(file: int, name: str) -> None:
         raise Internal(
             f"The volume {name} was not added to the pool: the disk image {error}."
         ) from error
+
+
+def check_boot_volume(file: int, name: str) -> None:
+    """Check that a kernel or an initrd has the digest that is in its name, and is not a disk.
+
+    Machines share it, and QEMU loads it as it is. libvirt looks into every file of a pool, and
+    would follow the header of a disk to other files.
+
+    Args:
+        file: A descriptor of it, to which nothing is written meanwhile; stays the caller's.
+        name: What the volume is to be called.
+
+    Raises:
+        Internal: It has another digest, or libvirt would take it for a disk.
+    """
+    if not _is_raw(file) or _sha256(file) != digest_in_name(name):
+        raise Internal(
+            f"The volume {name} was not added to the pool: it is not a kernel or an initrd with "
+            "that digest."
+        )
+
+
+def _is_raw(file: int) -> bool:
+    try:
+        return disk_format(os.pread(file, HEADER_READ, 0)) == "raw"
+    except BadDisk:
+        return False
+
+
+def _sha256(file: int) -> str:
+    digest, offset = hashlib.sha256(), 0
+    while piece := os.pread(file, _PIECE, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.hexdigest()

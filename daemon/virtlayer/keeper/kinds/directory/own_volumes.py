@@ -19,10 +19,8 @@ from virtlayer.keeper.kinds.directory.records import delete_record
 from virtlayer.keeper.kinds.directory.removal import remove_tree
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
-from virtlayer.protocol.records import RecordKind, record_file
+from virtlayer.protocol.records import VOLUME_KINDS, record_file
 from virtlayer.protocol.virsh import virsh
-
-_KINDS = (RecordKind.VOLUME, RecordKind.DIRECTORY, RecordKind.DISK)
 
 
 async def delete_own_volume(hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
@@ -77,7 +75,7 @@ def _removed(pool: Pool, name: str, directory: Identity) -> bool:
 
 def _forget(pool: Pool, name: str) -> None:
     forget_made(pool, name)
-    for kind in _KINDS:
+    for kind in VOLUME_KINDS:
         delete_record(pool, record_file(kind, name))
 
 

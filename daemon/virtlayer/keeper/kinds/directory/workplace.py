@@ -20,7 +20,7 @@ from virtlayer.keeper.kinds.directory.commit import (
 from virtlayer.keeper.kinds.directory.contained import check_contained
 from virtlayer.keeper.kinds.directory.directories import flush_directory, place_directory
 from virtlayer.keeper.kinds.directory.made import note_made
-from virtlayer.keeper.kinds.directory.own_images import check_disk, check_overlay
+from virtlayer.keeper.kinds.directory.own_images import check_boot_volume, check_disk, check_overlay
 from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.safe_places import check_place
 from virtlayer.keeper.kinds.directory.staging import (
@@ -45,6 +45,8 @@ session mode the user, who is QEMU's user as well. What is in it may be secret."
 DIRECTORY_PURPOSES = (Purpose.DIRECTORY, Purpose.CONTAINED_DIRECTORY)
 QEMU_PURPOSES = (Purpose.LAYERS, Purpose.VOLUME)
 """What QEMU's programs write: the staging directory is their user's."""
+_SHARED_PURPOSES = (Purpose.LAYERS, Purpose.BOOT)
+"""What several machines share: nobody writes it again, and only QEMU reads it."""
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +74,10 @@ async def workplace(
             # A libvirtd that has not probed its QEMU yet takes seconds: ask meanwhile.
             readers = await life.enter_async_context(meanwhile(layer_readers(pools)))
             yield DirectoryWorkplace(claim, purpose, directory, readers=readers)
+        elif purpose is Purpose.BOOT:
+            readers = await life.enter_async_context(meanwhile(layer_readers(pools)))
+            output = await _output(pool, directory, purpose)
+            yield DirectoryWorkplace(claim, purpose, directory, readers=readers, output=output)
         else:
             output = await _output(pool, directory, purpose)
             yield DirectoryWorkplace(claim, purpose, directory, output=output)
@@ -131,7 +137,7 @@ class DirectoryWorkplace:
             self._is_finished = True
             return
         mode, group = _VOLUME_MODE, None
-        if self._purpose is Purpose.LAYERS:
+        if self._purpose in _SHARED_PURPOSES:
             mode, group = LAYER_MODE, await self._layer_readers()
         flushed = await flush_volume(self._pool, self._directory, file, mode=mode, group=group)
         if file in self._flushed:
@@ -185,8 +191,12 @@ class DirectoryWorkplace:
 
     def _check(self, file: int, name: str) -> None:
         """Check that a file may get a name, and that the layers that it needs are still claimed."""
-        check = check_overlay if self._purpose in QEMU_PURPOSES else check_disk
-        check(file, name)
+        if self._purpose is Purpose.BOOT:
+            check_boot_volume(file, name)
+        elif self._purpose in QEMU_PURPOSES:
+            check_overlay(file, name)
+        else:
+            check_disk(file, name)
         self._claim.check_held()
 
     def close(self) -> None:
@@ -215,6 +225,6 @@ async def _output(pool: Pool, directory: StagingDirectory, purpose: Purpose) -> 
 def _made_output(directory: int, purpose: Purpose) -> OwnedDescriptor:
     if purpose in DIRECTORY_PURPOSES:
         return OwnedDescriptor(make_directory(directory, STAGED_DIRECTORY))
-    assert purpose is Purpose.DISK
+    assert purpose in (Purpose.DISK, Purpose.BOOT)
     new = os.O_RDWR | os.O_CREAT | os.O_EXCL
     return OwnedDescriptor(open_beneath(directory, STAGED_DISK, new, 0o600))
