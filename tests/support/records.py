@@ -10,6 +10,8 @@ from virtlayer.protocol.records import RecordKind, Stamp, record_file
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.catalog.recorded import Gone, Seen
 from virtlayer.service.records.values import (
+    BootKernel,
+    BootRecord,
     BuiltLayer,
     ImageLayer,
     ImageRecord,
@@ -70,6 +72,30 @@ def layer_record(
     """A layer that was built from blobs of these names."""
     layers = tuple(BuiltLayer(digest(blob), digest(blob), 1, frozenset(owners)) for blob in blobs)
     return LayerRecord(name=layer_name(name), below=below, layers=layers, identity=identity)
+
+
+def boot_record(top: str = "top", **more: Any) -> BootRecord:
+    """What an image has to boot with, and the volumes made of it.
+
+    Args:
+        top: What the top volume of the image is called.
+        more: Other fields.
+    """
+    kernel = BootKernel(
+        version="6.1.0-test",
+        has_initrd=True,
+        kernel=f"kernel-{'a' * 64}",
+        image_initrd=f"initrd-{'b' * 64}",
+        own_initrd=f"initrd-{'c' * 64}",
+        tools="d" * 64,
+    )
+    fields: dict[str, Any] = {
+        "name": layer_name(top),
+        "has_init": True,
+        "os_id": "http://debian.org/debian/13",
+        "kernels": (kernel, BootKernel(version="6.2.0-test", has_modules=False)),
+    }
+    return BootRecord(**fields | more)
 
 
 def volume_record(name: str = "web", kind: RecordKind = RecordKind.DISK, **more: Any) -> Any:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.records import config, digest, image_record, layer_record, volume_record
+from tests.support.records import (
+    boot_record,
+    config,
+    digest,
+    image_record,
+    layer_record,
+    volume_record,
+)
 from virtlayer.protocol.codec import encode
 from virtlayer.protocol.records import RECORD_LIMIT, RecordKind, record_file
 from virtlayer.service.records.former_versions import replaced
@@ -18,6 +25,7 @@ from virtlayer.service.records.json_files import (
 )
 from virtlayer.service.records.owners import EVERYBODY, Owner, OwnerKind
 from virtlayer.service.records.values import (
+    BootKernel,
     BuiltLayer,
     FormerVersion,
     ImageLayer,
@@ -54,6 +62,8 @@ RECORDS: tuple[Record, ...] = (
     volume_record(kind=RecordKind.DIRECTORY, machine=MACHINE),
     volume_record(kind=RecordKind.DISK),
     volume_record(kind=RecordKind.DISK, config="{}"),
+    boot_record(),
+    boot_record(name=f"host-{'0' * 64}"),
 )
 
 LATER_FIELDS = {"identity"}
@@ -176,6 +186,36 @@ def test_invalid_field_of_a_volume_is_refused(kind: RecordKind, fields: dict[str
         parse(record_file(kind, name), with_field(volume_record(kind=kind), **fields))
 
 
+BOOT_KERNEL = encode(boot_record().kernels[0])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "web"},
+        {"name": "host-1"},
+        {"os_id": "http://debian.org/debian/13'/><devices>"},
+        {"os_id": "https://debian.org/debian/13"},
+        {"has_init": 1},
+        {"kernels": [BOOT_KERNEL, BOOT_KERNEL]},
+        {"kernels": [BOOT_KERNEL | {"version": "../6.1"}]},
+        {"kernels": [BOOT_KERNEL | {"version": ""}]},
+        {"kernels": [BOOT_KERNEL | {"kernel": "vmlinuz"}]},
+        {"kernels": [BOOT_KERNEL | {"kernel": f"kernel-{'A' * 64}"}]},
+        {"kernels": [BOOT_KERNEL | {"kernel": f"initrd-{'a' * 64}"}]},
+        {"kernels": [BOOT_KERNEL | {"own_initrd": f"kernel-{'a' * 64}"}]},
+        {"kernels": [BOOT_KERNEL | {"image_initrd": f"kernel-{'a' * 64}"}]},
+        {"kernels": [BOOT_KERNEL | {"tools": ""}]},
+        {"kernels": [BOOT_KERNEL | {"own_initrd": None}]},
+        {"kernels": [BOOT_KERNEL | {"path": "/etc"}]},
+    ],
+)
+def test_invalid_field_of_a_boot_record_is_refused(fields: dict[str, object]) -> None:
+    name = str(fields.get("name", boot_record().name))
+    with pytest.raises(BadRecord):
+        parse(record_file(RecordKind.BOOT, name), with_field(boot_record(), **fields))
+
+
 @pytest.mark.parametrize("other", [RecordKind.DIRECTORY.DISK])
 def test_name_of_another_record_is_refused(other: RecordKind) -> None:
     record = volume_record(kind=RecordKind.VOLUME)
@@ -258,7 +298,7 @@ def test_documentation_names_every_field() -> None:
     for record in RECORDS:
         for field in json.loads(compose(record)):
             assert f"`{field}`" in page, field
-    for kind in (ImageLayer, FormerVersion, BuiltLayer, Owner):
+    for kind in (ImageLayer, FormerVersion, BuiltLayer, BootKernel, Owner):
         for value in dataclasses.fields(kind):
             assert f"`{value.name}`" in page, value.name
     for word in (*RecordKind, *OwnerKind):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtlayer.service.catalog import images, versions
+from virtlayer.service.catalog.boots import Boots
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.images import CatalogImage
 from virtlayer.service.catalog.layers import Layers
@@ -53,6 +54,7 @@ class Catalog(Database):
         records: The records of the pools that were copied.
         layers: The layer volumes, and the blobs that they were built from.
         volumes: The volumes, directories and disks that were made of images.
+        boots: What images and hosts have to boot machines with.
         pullers: The users who pulled images.
         owners: The owners of content.
     """
@@ -62,6 +64,7 @@ class Catalog(Database):
         self.records = Recorded(self)
         self.layers = Layers(self)
         self.volumes = Volumes(self)
+        self.boots = Boots(self)
         self.pullers = Pullers(self)
         self.owners = Owners(self)
 

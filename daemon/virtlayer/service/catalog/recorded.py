@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from virtlayer.protocol.records import RecordKind, Stamp, record_file
-from virtlayer.service.catalog import images, layers, owners, pullers, volumes
+from virtlayer.service.catalog import boots, images, layers, owners, pullers, volumes
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.records.values import (
+    BootRecord,
     ImageRecord,
     LayerRecord,
     Record,
@@ -212,6 +213,8 @@ def _insert(connection: sqlite3.Connection, pool: str, seen: Seen) -> None:
             layers.insert(connection, pool, record)
         case VolumeRecord():
             volumes.insert(connection, pool, record)
+        case BootRecord():
+            boots.insert(connection, pool, record)
 
 
 def _select(
@@ -221,6 +224,8 @@ def _select(
         return images.select_record(connection, pool, name)
     if kind is RecordKind.LAYER:
         return layers.select(connection, pool, name)
+    if kind is RecordKind.BOOT:
+        return boots.select(connection, pool, name)
     return volumes.select(connection, pool, kind, name)
 
 
@@ -243,6 +248,8 @@ def _forget_details(connection: sqlite3.Connection, pool: str, kind: RecordKind,
         images.delete_details(connection, pool, name)
     elif kind is RecordKind.LAYER:
         layers.delete(connection, pool, name)
+    elif kind is RecordKind.BOOT:
+        boots.delete(connection, pool, name)
     else:
         volumes.delete(connection, pool, kind, name)
     pullers.delete(connection, pool, kind, name)

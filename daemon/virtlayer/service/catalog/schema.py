@@ -241,5 +241,13 @@ MIGRATIONS = (
     ALTER TABLE origin ADD COLUMN machine TEXT;
     """,
     "ALTER TABLE volume ADD COLUMN identity INTEGER;",
+    """
+    CREATE TABLE boot (
+        pool    TEXT NOT NULL,
+        name    TEXT NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (pool, name)
+    ) STRICT;
+    """,
 )
 """Released scripts are never changed."""

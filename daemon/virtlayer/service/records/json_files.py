@@ -11,10 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from virtlayer.protocol.boot_names import BootPart
 from virtlayer.protocol.codec import decode, encode
 from virtlayer.protocol.packets import Malformed
 from virtlayer.protocol.records import RECORD_LIMIT, RecordKind, record_file
 from virtlayer.service.records.values import (
+    BootRecord,
     ImageRecord,
     LayerRecord,
     Record,
@@ -37,6 +39,7 @@ _CLASSES: Mapping[str, type[Record]] = {
     RecordKind.VOLUME: VolumeRecord,
     RecordKind.DIRECTORY: VolumeRecord,
     RecordKind.DISK: VolumeRecord,
+    RecordKind.BOOT: BootRecord,
 }
 
 
@@ -161,8 +164,26 @@ def _check(record: Record) -> None:
                 raise Malformed("a volume cannot be backed by itself")
             if record.id_base is not None and record.kind is not RecordKind.DIRECTORY:
                 raise Malformed("only a directory has mapped ids")
+        case BootRecord():
+            _check_boot(record)
         case LayerRecord():
             pass
+
+
+def _check_boot(record: BootRecord) -> None:
+    versions = [kernel.version for kernel in record.kernels]
+    if versions != sorted(set(versions)):
+        raise Malformed("the kernels are not in the order of their versions")
+    for kernel in record.kernels:
+        initrds = (kernel.image_initrd, kernel.own_initrd)
+        if _is_initrd(kernel.kernel) or any(one and not _is_initrd(one) for one in initrds):
+            raise Malformed("a kernel is an initrd, or an initrd is a kernel")
+        if bool(kernel.tools) != (kernel.own_initrd is not None):
+            raise Malformed("an initrd of ours was composed of nothing")
+
+
+def _is_initrd(volume: str | None) -> bool:
+    return volume is not None and volume.startswith(BootPart.INITRD)
 
 
 def digest_of_config(image: ImageRecord) -> str:

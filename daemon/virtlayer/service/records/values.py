@@ -9,15 +9,20 @@ from dataclasses import dataclass
 
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.records.fields import (
+    BootSource,
+    BootVolume,
     Bytes,
     Config,
     ConfigOfVolume,
     Digest,
     HostId,
     ImageName,
+    KernelVersion,
     LayerName,
     Microseconds,
+    OsId,
     Text,
+    Tools,
     Uid,
     Uuid,
     VolumeId,
@@ -214,4 +219,60 @@ class VolumeRecord:
     machine: Machine | None = None
 
 
-type Record = ImageRecord | LayerRecord | VolumeRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootKernel:
+    """A kernel, and the boot volumes that were made of it.
+
+    Attributes:
+        version: Its version.
+        has_initrd: Whether its image has an initrd for it.
+        has_modules: Whether its modules are there, without which it cannot have our initrd.
+        kernel: The volume of the kernel; None if it was not made yet.
+        image_initrd: The volume of its image's initrd; None if it was not made yet.
+        own_initrd: The volume of our initrd for it; None if it was not made yet.
+        tools: What our initrd was composed of, in addition to modules.
+    """
+
+    version: KernelVersion
+    has_initrd: bool = False
+    has_modules: bool = True
+    kernel: BootVolume | None = None
+    image_initrd: BootVolume | None = None
+    own_initrd: BootVolume | None = None
+    tools: Tools = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRecord:
+    """What an image has to boot with, or a kernel of a host, and the boot volumes made of it.
+
+    Attributes:
+        kind: The kind of the record.
+        name: The top layer of the image, or a name for the kernel of the host.
+        has_init: Whether the image has /sbin/init.
+        os_id: The libosinfo id of its operating system.
+        kernels: Its kernels, by version.
+    """
+
+    kind: RecordKind = RecordKind.BOOT
+    name: BootSource
+    has_init: bool = False
+    os_id: OsId = ""
+    kernels: tuple[BootKernel, ...] = ()
+
+    @property
+    def boot_volumes(self) -> frozenset[str]:
+        """The names of the boot volumes that were made of it; other records can name them, too."""
+        return frozenset(
+            volume
+            for one in self.kernels
+            for volume in (one.kernel, one.image_initrd, one.own_initrd)
+            if volume is not None
+        )
+
+    def kernel(self, version: str) -> BootKernel | None:
+        """Return the kernel of a version; None if there is none."""
+        return next((one for one in self.kernels if one.version == version), None)
+
+
+type Record = ImageRecord | LayerRecord | VolumeRecord | BootRecord

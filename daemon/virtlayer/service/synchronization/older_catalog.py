@@ -17,7 +17,13 @@ from virtlayer.protocol.records import RecordKind
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.keeper.claims import Claim, PoolLock
 from virtlayer.service.keeper.keeper import Keeper
-from virtlayer.service.records.values import ImageRecord, LayerRecord, Record, VolumeRecord
+from virtlayer.service.records.values import (
+    BootRecord,
+    ImageRecord,
+    LayerRecord,
+    Record,
+    VolumeRecord,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -104,3 +110,5 @@ def _volumes(record: Record) -> tuple[str, ...]:
             return record.volumes
         case LayerRecord() | VolumeRecord():
             return (record.name,)
+        case BootRecord():
+            raise AssertionError("no older catalog has this kind")

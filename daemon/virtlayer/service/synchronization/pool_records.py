@@ -14,14 +14,14 @@ from typing import Protocol
 from virtlayer import journal
 from virtlayer.errors import Internal, InUse
 from virtlayer.protocol.pools import Pool
-from virtlayer.protocol.records import RecordKind, Stamp, record_file
+from virtlayer.protocol.records import VOLUME_KINDS, RecordKind, Stamp, record_file
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.catalog.recorded import Bad, Gone, Seen
 from virtlayer.service.keeper.claims import Claim, PoolLock
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.records import RecordChanged, RecordFile
 from virtlayer.service.records.json_files import BadRecord, compose, parse
-from virtlayer.service.records.values import ImageRecord, LayerRecord, Record
+from virtlayer.service.records.values import BootRecord, ImageRecord, LayerRecord, Record
 from virtlayer.service.synchronization.older_catalog import older_volumes, write_older_catalog
 
 _log = logging.getLogger(__name__)
@@ -109,6 +109,15 @@ class PoolRecords:
     ) -> None:
         """Change, write or delete the record of a layer; see ``change_image``."""
         await self._change(holder, RecordKind.LAYER, name, _of_kind(LayerRecord, change))
+
+    async def change_boot(
+        self,
+        holder: Claim | PoolLock,
+        name: str,
+        change: Callable[[BootRecord | None], BootRecord | None],
+    ) -> None:
+        """Change, write or delete the record of what boots machines; see ``change_image``."""
+        await self._change(holder, RecordKind.BOOT, name, _of_kind(BootRecord, change))
 
     async def put(self, holder: Claim | PoolLock, record: Record) -> None:
         """Write or replace a record, and copy it into the catalog.
@@ -227,7 +236,7 @@ class PoolRecords:
             if known not in (before, after):
                 # Another change, possibly a later one, has been read meanwhile.
                 await self._read_changes(pool, thoroughly=True)
-        if kind not in (RecordKind.IMAGE, RecordKind.LAYER):
+        if kind in VOLUME_KINDS:
             await self._note_inodes(pool, [name])
 
     async def _refuse_bad(self, pool: Pool, files: Iterable[str] | None = None) -> None:
@@ -277,7 +286,7 @@ class PoolRecords:
                         pool.name,
                         extra=journal.fields(pool=pool.name),
                     )
-                case Seen(record) if record.kind not in (RecordKind.IMAGE, RecordKind.LAYER):
+                case Seen(record) if record.kind in VOLUME_KINDS:
                     volumes.append(record.name)
                 case _:
                     pass
