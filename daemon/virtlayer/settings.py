@@ -158,6 +158,21 @@ class DirectorySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSettings:
+    """``[machine]``: machines that are made of images."""
+
+    kernel: str | None = None
+    """The image whose kernel boots machines of images without a kernel; by default this host's
+    kernel does. It is looked for in the pool of the machine, then in ``kernel-pool``."""
+    kernel_pool: str | None = None
+    """Another pool that can have that image; by default there is none."""
+
+    def __post_init__(self) -> None:
+        if self.kernel_pool is not None and self.kernel is None:
+            raise Misfit("kernel-pool", '"machine.kernel-pool" requires "machine.kernel".')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """``[service]``: the daemon itself."""
 
@@ -189,6 +204,7 @@ class Settings:
     quota: QuotaSettings = field(default_factory=QuotaSettings)
     layer: LayerSettings = field(default_factory=LayerSettings)
     directory: DirectorySettings = field(default_factory=DirectorySettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
     service: ServiceSettings = field(default_factory=ServiceSettings)
 
 

@@ -285,6 +285,25 @@ async def test_programs_for_a_disk(kept: Kept) -> None:
                 await kept.compare("qemu-img info", program.pid)
 
 
+async def test_workers_for_boot_files(kept: Kept, tmp_path: Path) -> None:
+    async with kept.staging(Purpose.BOOT) as staging:
+        with sockets(socket.SOCK_SEQPACKET) as (control, passed):
+            async with staging.running(worker(Kind.KERNEL_WORKER), [passed]) as program:
+                await kept.compare("kernel worker", program.pid)
+                with sockets(socket.SOCK_STREAM) as (_, device):
+                    ask(control, {"ask": "survey"}, [device])
+                    # It waits for the greeting of an NBD server.
+                    await kept.compare("kernel worker", program.pid, working=True)
+        with sockets(socket.SOCK_SEQPACKET) as (_, passed), (tmp_path / "kernel").open("xb"):
+            kernel = os.open(tmp_path / "kernel", os.O_RDONLY)
+            modules = os.open(tmp_path, os.O_RDONLY)
+            files = [passed, kernel, modules]
+            async with staging.running(worker(Kind.HOST_KERNEL_WORKER), files) as program:
+                await kept.compare("host kernel worker", program.pid)
+            os.close(kernel)
+            os.close(modules)
+
+
 async def test_program_that_makes_an_overlay(kept: Kept) -> None:
     compared = False
     while not compared:

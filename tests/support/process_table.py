@@ -24,8 +24,8 @@ _FILTERS = {
     "a worker's": True,
 }
 """Whether a process has it in a session as well."""
-_OF_WORKERS, _OF_QEMU_IMG = "a worker's", "its own"
-"""With the first, a process opens no files; with the second, it writes none."""
+_OF_WORKERS, _OF_READERS = "a worker's", "its own"
+"""With the first, a process opens no files; with the second, it opens none for writing."""
 _WORKERS = {
     "virtlayer.worker.ext4.worker": "layer worker",
     "virtlayer.worker.customize.worker": "customizer",
@@ -35,6 +35,8 @@ _WORKERS = {
     "virtlayer.worker.directory.customizer": "directory customizer",
     "virtlayer.worker.disk.worker": "disk worker",
     "virtlayer.worker.headers.worker": "header reader",
+    "virtlayer.worker.kernel.worker": "kernel worker",
+    "virtlayer.worker.kernel.host_worker": "host kernel worker",
     "virtlayer.keeper": "virtlayer-keeper",
 }
 _STARTERS = ("guard", "confine")
@@ -78,7 +80,7 @@ class Row:
             no_new_privileges=_PRIVILEGES[privileges],
             filtered=_FILTERS[seccomp],
             opens_files=seccomp != _OF_WORKERS,
-            only_reads=seccomp == _OF_QEMU_IMG,
+            only_reads=seccomp == _OF_READERS,
             started_with=_kinds(started_with),
             passed_later=_kinds(later),
             lifetime=lifetime,

@@ -52,12 +52,13 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class NewImage:
-    """An image that ``Images`` has made.
+    """An image that ``Images`` has made or opened.
 
     Attributes:
         name: The name of its file in the directory.
         node: Its node name in qemu; the names of its file and backing nodes are derived from it.
-        backing: The node name of its backing image; None if there is none.
+        backing: The node name of its backing image; None if there is none, or if the image was not
+            made here.
     """
 
     name: str
@@ -104,11 +105,31 @@ class Images:
         await self._open(image, parent, direct=large and self._daemon.direct)
         return image
 
+    async def open_existing(self, name: str) -> NewImage:
+        """Open a finished image to read it; its backing images are those that its header names.
+
+        Args:
+            name: The name of its file, relative to the directory.
+
+        Raises:
+            CommandFailed: qemu cannot open it or one of its backing images.
+            ProgramFailed: qemu has ended.
+        """
+        node = f"v{next(self._numbers)}"
+        file = {"driver": "file", "filename": name}
+        options = {"driver": "qcow2", "node-name": node, "file": file, "read-only": True}
+        await self._execute("blockdev-add", options)
+        return NewImage(name, node, None)
+
     @contextlib.asynccontextmanager
-    async def exported(self, image: NewImage) -> AsyncIterator[Connect]:
-        """Serve an image over NBD, writable, for as long as the context lasts; one at a time.
+    async def exported(self, image: NewImage, *, writable: bool = True) -> AsyncIterator[Connect]:
+        """Serve an image over NBD for as long as the context lasts; one at a time.
 
         Clients are disconnected before the context ends. Flushed data are in the file then.
+
+        Args:
+            image: The image.
+            writable: Whether clients may write to it.
 
         Yields:
             What connects a client.
@@ -119,7 +140,7 @@ class Images:
         """
         # The empty name is the default export of clients.
         options = {"type": "nbd", "id": image.node, "node-name": image.node, "name": ""}
-        await self._execute("block-export-add", {**options, "writable": True})
+        await self._execute("block-export-add", {**options, "writable": writable})
         yield self._daemon.connected
         # "hard": qemu may not have noticed yet that its client has left.
         await self._execute(

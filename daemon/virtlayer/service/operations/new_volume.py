@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from virtlayer.errors import InvalidArgument
+from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -147,4 +148,8 @@ def _check_name(name: VolumeName) -> None:
     if is_layer_volume(name):
         raise InvalidArgument(
             f'Invalid name "{name}" of a new volume: it is reserved for layers of images.'
+        )
+    if is_boot_volume(name):
+        raise InvalidArgument(
+            f'Invalid name "{name}" of a new volume: it is reserved for kernels and initrds.'
         )

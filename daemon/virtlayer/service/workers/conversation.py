@@ -32,6 +32,7 @@ _ERRORS: dict[str, type[errors.VirtlayerError]] = {
         errors.DigestMismatch,
         errors.NoSpace,
         errors.InvalidArgument,
+        errors.NoKernel,
         errors.Internal,
     )
 }
@@ -86,7 +87,12 @@ class Worker:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls, programs: Programs, kind: Kind, settings: LayerSettings, advice: Advice
+        cls,
+        programs: Programs,
+        kind: Kind,
+        settings: LayerSettings,
+        advice: Advice,
+        descriptors: Sequence[int] = (),
     ) -> AsyncIterator[Self]:
         """Run a process for as long as the context lasts.
 
@@ -95,6 +101,7 @@ class Worker:
             kind: The kind of the worker.
             settings: The limits of its memory and processor time, and the limits of a layer.
             advice: Sentences to end the messages of errors with.
+            descriptors: What it gets in addition to its control socket; they stay the caller's.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
@@ -102,7 +109,7 @@ class Worker:
             request = StartProgram(
                 kind=kind, memory=settings.memory_limit, cpu_seconds=settings.cpu_limit
             )
-            async with programs.running(request, [theirs.fileno()]) as program:
+            async with programs.running(request, [theirs.fileno(), *descriptors]) as program:
                 theirs.close()
                 yield cls(program, ours, settings, advice)
 

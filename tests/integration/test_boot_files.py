@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Kernels and initrds of images and of the host become boot volumes of a pool."""
+
+import dataclasses
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.support.boot_images import (
+    VERSION,
+    built_in,
+    members,
+    modules,
+    small_kernel,
+    small_module,
+)
+from tests.support.images import Entry, directory, file, image, layer, write_layout
+from tests.support.kernel import debian_kernel
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.pool_content import names_in
+from tests.support.service_parts import pulled, service_parts, some_job
+from virtlayer import host_kernels
+from virtlayer.boot_tools import INIT, busybox
+from virtlayer.errors import (
+    AmbiguousKernel,
+    ImageNotFound,
+    InvalidArgument,
+    NoKernel,
+)
+from virtlayer.protocol.domains import Boot
+from virtlayer.protocol.names import ImageName, parse_image_name
+from virtlayer.protocol.pools import Pool
+from virtlayer.service.machines.kernels import KernelChoice
+from virtlayer.service.operations.boot_files import BootFiles, boot_files
+from virtlayer.service.operations.services import Services
+from virtlayer.service.workers.kernel import HostKernelWorker, ImageKernelWorker
+from virtlayer.settings import MachineSettings
+
+_INITRD = b"070701 an initrd of the image"
+_INIT = [directory("sbin"), file("sbin/init", b"", mode=0o755)]
+_MODULES = modules({"modules.builtin": built_in("virtio_net")})
+_DEBIAN = [directory("etc"), file("etc/os-release", b"ID=debian\nVERSION_ID=13\n")]
+
+
+def _boot(version: str = VERSION, *, initrd: bool = True) -> list[Entry]:
+    entries = [directory("boot"), file(f"boot/vmlinuz-{version}", small_kernel(version))]
+    return [*entries, *([file(f"boot/initrd.img-{version}", _INITRD)] if initrd else [])]
+
+
+async def _store(
+    services: Services, pool: Pool, name: str, entries: Iterable[Entry], tmp_path: Path
+) -> ImageName:
+    layout = write_layout(tmp_path / name, {"1": image([layer(*entries)])})
+    await pulled(services, f"oci:{layout}:1", pool.name, name=parse_image_name(name))
+    return parse_image_name(name)
+
+
+async def _boot_files(
+    services: Services, pool: Pool, name: ImageName, **choice: object
+) -> BootFiles:
+    found = await services.catalog.get(pool.name, name)
+    assert found is not None
+    async with services.claims.claimed(pool, [found.volume]) as claim:
+        chosen = KernelChoice(**choice)  # type: ignore[arg-type] # the fields of it
+        return await boot_files(services, claim, found, chosen, some_job())
+
+
+async def test_image_with_init_and_initrd(services: Services, pool: Pool, tmp_path: Path) -> None:
+    entries = [*_boot(), *_INIT, *_MODULES, *_DEBIAN]
+    name = await _store(services, pool, "debian", entries, tmp_path)
+    found = await _boot_files(services, pool, name)
+    assert found == BootFiles(
+        kernel=f"kernel-{hashlib.sha256(small_kernel()).hexdigest()}",
+        initrd=f"initrd-{hashlib.sha256(_INITRD).hexdigest()}",
+        boot=Boot.IMAGE_INITRD,
+        image_init="/sbin/init",
+        os_id="http://debian.org/debian/13",
+        kernel_version=VERSION,
+    )
+    assert (pool.path / found.kernel).read_bytes() == small_kernel()
+    assert (pool.path / found.initrd).read_bytes() == _INITRD
+    for volume in (found.kernel, found.initrd):
+        assert stat.S_IMODE((pool.path / volume).stat().st_mode) == 0o440
+        listed = await services.pools.volume(pool, volume)
+        assert listed is not None
+        assert listed.format == "raw"
+
+
+async def test_image_with_kernel_and_without_init_gets_our_initrd(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    contents = {
+        "modules.builtin": built_in(),
+        "kernel/net/virtio_net.ko": small_module(["failover"]),
+        "kernel/net/failover.ko": small_module(),
+    }
+    name = await _store(services, pool, "demo", [*_boot(), *modules(contents)], tmp_path)
+    found = await _boot_files(services, pool, name)
+    assert (found.boot, found.image_init, found.os_id) == (Boot.OWN_INITRD, None, "")
+    archive = members((pool.path / found.initrd).read_bytes())
+    assert archive["modules"][1] == b"/lib/failover.ko\n/lib/virtio_net.ko\n"
+
+
+async def test_image_with_an_init_that_is_not_started_gets_our_initrd(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT, *_MODULES], tmp_path)
+    with_program = await _boot_files(services, pool, name, starts_init=False)
+    with_init = await _boot_files(services, pool, name, starts_init=True)
+    assert (with_program.boot, with_init.boot) == (Boot.OWN_INITRD, Boot.IMAGE_INITRD)
+    assert with_program.image_init == "/sbin/init"
+    assert with_program.kernel == with_init.kernel
+    assert with_program.initrd != with_init.initrd
+
+
+async def test_second_machine_starts_no_worker(
+    services: Services, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT, *_MODULES], tmp_path)
+    first = await _boot_files(services, pool, name)
+    monkeypatch.setattr(ImageKernelWorker, "started", _not_expected)
+    assert await _boot_files(services, pool, name) == first
+
+
+async def test_other_host_uses_the_records_of_the_pool(
+    services: Services,
+    host: LibvirtHost,
+    pool: Pool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT, *_MODULES], tmp_path)
+    first = await _boot_files(services, pool, name)
+    monkeypatch.setattr(ImageKernelWorker, "started", _not_expected)
+    (tmp_path / "other").mkdir()
+    async with service_parts(host, tmp_path / "other") as other:
+        await other.records.synchronize(pool)
+        assert await _boot_files(other, pool, name) == first
+
+
+async def test_deleted_boot_volume_is_made_again(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT], tmp_path)
+    first = await _boot_files(services, pool, name)
+    async with services.claims.locked(pool) as lock:
+        deleted = await services.pools.delete(lock, [first.kernel])
+    assert deleted.names == (first.kernel,), deleted
+    assert first.kernel not in names_in(pool.path)
+    assert await _boot_files(services, pool, name) == first
+    assert (pool.path / first.kernel).read_bytes() == small_kernel()
+
+
+async def test_images_share_boot_volumes_of_one_content(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    one = await _store(services, pool, "one", [*_boot(), *_INIT], tmp_path)
+    two = await _store(services, pool, "two", [*_boot(), *_INIT, file("more")], tmp_path)
+    first = await _boot_files(services, pool, one)
+    inode = (pool.path / first.kernel).stat().st_ino
+    assert await _boot_files(services, pool, two) == first
+    assert (pool.path / first.kernel).stat().st_ino == inode
+
+
+async def test_several_kernels(services: Services, pool: Pool, tmp_path: Path) -> None:
+    entries = [*_boot("6.1"), *_boot("6.2")[1:], *_INIT]
+    name = await _store(services, pool, "demo", entries, tmp_path)
+    with pytest.raises(AmbiguousKernel, match=r'"demo" has 2 kernels: 6\.1, 6\.2\. Choose'):
+        await _boot_files(services, pool, name)
+    with pytest.raises(NoKernel, match=r"no kernel 6\.3\. It has: 6\.1, 6\.2\."):
+        await _boot_files(services, pool, name, version="6.3")
+    first = await _boot_files(services, pool, name, version="6.1")
+    second = await _boot_files(services, pool, name, version="6.2")
+    assert (first.kernel_version, second.kernel_version) == ("6.1", "6.2")
+    assert first.kernel != second.kernel
+    assert await _boot_files(services, pool, name, version="6.1") == first
+
+
+async def test_kernel_without_modules_requires_an_initrd_of_its_own(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(initrd=False), *_INIT], tmp_path)
+    with pytest.raises(NoKernel, match=r'"demo" has the kernel 6\.1\.0-test, but not its modules'):
+        await _boot_files(services, pool, name)
+    assert not [one for one in names_in(pool.path) if one.startswith(("kernel-", "initrd-"))]
+
+
+async def test_option_kernel_names_an_image(services: Services, pool: Pool, tmp_path: Path) -> None:
+    name = await _store(services, pool, "demo", [*_INIT, *_DEBIAN], tmp_path)
+    kernel = await _store(services, pool, "kernel", [*_boot(), *_MODULES], tmp_path)
+    found = await _boot_files(services, pool, name, kernel=kernel)
+    assert (found.boot, found.kernel_version) == (Boot.OWN_INITRD, VERSION)
+    assert (found.image_init, found.os_id) == ("/sbin/init", "http://debian.org/debian/13")
+    with pytest.raises(NoKernel, match=r'"demo" \(the option "kernel"\) has no kernel: neither'):
+        await _boot_files(services, pool, name, kernel=name)
+    with pytest.raises(ImageNotFound, match=r'"none" \(the option "kernel"\) does not exist in'):
+        await _boot_files(services, pool, name, kernel=parse_image_name("none"))
+
+
+async def test_kernel_of_the_settings_can_be_in_another_pool(
+    services: Services, host: LibvirtHost, pool: Pool, tmp_path: Path
+) -> None:
+    name = await _store(services, pool, "demo", [file("hello")], tmp_path)
+    host.start_pool("kernels")
+    kernels = await services.pools.get("kernels")
+    await _store(services, kernels, "kernel", [*_boot(), *_MODULES], tmp_path)
+    machine = MachineSettings(kernel="kernel", kernel_pool="kernels")
+    settings = dataclasses.replace(services.settings, machine=machine)
+    configured = dataclasses.replace(services, settings=settings)
+    found = await _boot_files(configured, pool, name)
+    assert (pool.path / found.kernel).read_bytes() == small_kernel()
+    assert not [one for one in names_in(kernels.path) if one.startswith(("kernel-", "initrd-"))]
+    host.stop_pool("kernels")
+
+
+async def test_no_kernel_anywhere(
+    services: Services, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_kernels, "_BOOT", tmp_path)
+    name = await _store(services, pool, "demo", [file("hello")], tmp_path)
+    with pytest.raises(NoKernel, match=r'Give the option "kernel" .*, or set "machine\.kernel" '):
+        await _boot_files(services, pool, name)
+
+
+async def test_session_uses_a_file_of_the_host_and_its_modules(
+    services: Services, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = debian_kernel()
+    name = await _store(services, pool, "demo", [file("hello")], tmp_path)
+    found = await _boot_files(services, pool, name, kernel=kernel.image)
+    assert (found.boot, found.kernel_version) == (Boot.OWN_INITRD, kernel.modules.name)
+    assert (pool.path / found.kernel).read_bytes() == kernel.image.read_bytes()
+    archive = members((pool.path / found.initrd).read_bytes())
+    assert archive["bin/busybox"] == (0o100755, busybox().read_bytes())
+    assert archive["init"] == (0o100755, INIT.read_bytes())
+    assert archive["modules"][1].decode().split() == [
+        *("/lib/virtio_blk.ko", "/lib/failover.ko", "/lib/net_failover.ko", "/lib/virtio_net.ko"),
+        *("/lib/virtio-rng.ko", "/lib/button.ko", "/lib/evdev.ko"),
+    ]
+    monkeypatch.setattr(HostKernelWorker, "started", _not_expected)
+    assert await _boot_files(services, pool, name, kernel=kernel.image) == found
+
+
+async def test_system_service_opens_no_file_for_a_caller(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    name = await _store(services, pool, "demo", [file("hello")], tmp_path)
+    system = dataclasses.replace(services, session=False)
+    with pytest.raises(InvalidArgument, match="opens no files for callers"):
+        await _boot_files(system, pool, name, kernel=Path("/etc/shadow"))
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "problem"),
+    [
+        ("missing", InvalidArgument, "cannot be opened: No such file"),
+        (".", InvalidArgument, "not a regular file"),
+        ("fifo", InvalidArgument, "not a regular file"),
+        ("text", NoKernel, "modules of the kernel .*/text were not found"),
+        ("boot/vmlinuz-6.1", InvalidArgument, "cannot be used: it is not a Linux kernel"),
+        ("boot/vmlinuz-6.2", NoKernel, "not found in /usr/lib/modules/6.2"),
+    ],
+)
+async def test_files_of_the_host_that_are_not_kernels(
+    services: Services,
+    pool: Pool,
+    tmp_path: Path,
+    path: str,
+    error: type[Exception],
+    problem: str,
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "usr/lib/modules/6.1").mkdir(parents=True)
+    for version in ("6.1", "6.2"):
+        (tmp_path / f"boot/vmlinuz-{version}").write_text("hello")
+    name = await _store(services, pool, "demo", [file("hello")], tmp_path)
+    before = names_in(pool.path)
+    with pytest.raises(error, match=problem):
+        await _boot_files(services, pool, name, kernel=tmp_path / path)
+    assert names_in(pool.path) == before
+
+
+def _not_expected(*_: object) -> None:
+    raise AssertionError("a worker was started")
