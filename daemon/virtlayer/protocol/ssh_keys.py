@@ -42,6 +42,16 @@ def checked_keys(keys: Iterable[str]) -> tuple[str, ...]:
     return checked
 
 
+def has_options(key: str) -> bool:
+    """Whether options such as ``from=`` or ``command=`` restrict the use of a key.
+
+    Args:
+        key: From ``checked_keys``.
+    """
+    match = _KEY.search(key)
+    return match is not None and match.start() > 0
+
+
 def _is_key(line: str) -> bool:
     match = _KEY.search(line)
     if match is None or not line.isprintable() or line.startswith("#"):
