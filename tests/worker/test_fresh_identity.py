@@ -327,6 +327,32 @@ async def test_identity_in_a_directory_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+async def test_very_many_names_like_those_of_keys_are_removed(tmp_path: Path) -> None:
+    many = [file(_KEYS.format(number), b"old") for number in range(2000)]
+    root = tmp_path / "root"
+    await build_directory(root, [layer(*_IDENTITY, *many)])
+    await customize_directory(root, _FRESH)
+    assert (root / "etc/machine-id").read_bytes() == b""
+    assert sorted(path.name for path in (root / "etc/ssh").iterdir()) == _NEW_NAMES
+
+
+async def test_very_many_symlinks_like_keys_are_not_all_followed(
+    worker: LayerWorker, tmp_path: Path
+) -> None:
+    links = [symlink(_KEYS.format(number), "loop") for number in range(3000)]
+    volume = tmp_path / "volume"
+    volume.write_bytes(bytes(64 * MIB))
+    content = layer(
+        symlink("etc/ssh/loop", "loop"),
+        *links,
+        symlink(_KEYS.format("z"), "file"),
+        file("etc/ssh/file"),
+    )
+    applied = await apply_layer(worker, volume, content, format_size=64 * MIB)
+    assert applied.has_identity is False
+
+
+@pytest.mark.root
 def test_identity_in_a_users_directory_is_replaced_even_if_its_files_cannot_be_read(
     tmp_path: Path,
 ) -> None:

@@ -20,6 +20,8 @@ _NO_ID = (b"", b"uninitialized")
 _ID_LIMIT = 4096
 _KEY_PREFIX = b"ssh_host_"
 _PRIVATE, _PUBLIC = b"_key", b"_key.pub"
+_KEYS_LIMIT = 64
+"""The most keys that are looked at: to follow very many symlinks would take long."""
 
 
 class FoundFile(NamedTuple):
@@ -72,23 +74,24 @@ def host_keys(tree: ReadableTree) -> HostKeys | None:
     directory = _directory(tree, HOST_KEYS)
     if directory is None:
         return None
-    names = sorted(name for name in tree.names(directory) if _is_key(name))
-    private = (_file(tree, HOST_KEYS + b"/" + name) for name in names if name.endswith(_PRIVATE))
-    key = next((found for found in private if found is not None), None)
-    if key is None:
-        return None
-    return HostKeys(
-        directory, tuple(name for name in names if _is_file(tree, directory, name)), key
-    )
+    kinds = {
+        name: child.kind
+        for name in sorted(tree.names(directory))
+        if _is_key(name)
+        and (child := tree.find(directory, name)) is not None
+        and child.kind in (REGULAR, SYMLINK)
+    }
+    # Files come first: a symlink is only followed if there are none.
+    private = sorted((name for name in kinds if name.endswith(_PRIVATE)), key=kinds.__getitem__)
+    for name in private[:_KEYS_LIMIT]:
+        key = _file(tree, HOST_KEYS + b"/" + name)
+        if key is not None:
+            return HostKeys(directory, tuple(kinds), key)
+    return None
 
 
 def _is_key(name: bytes) -> bool:
     return name.startswith(_KEY_PREFIX) and name.endswith((_PRIVATE, _PUBLIC))
-
-
-def _is_file(tree: ReadableTree, directory: int, name: bytes) -> bool:
-    child = tree.find(directory, name)
-    return child is not None and child.kind in (REGULAR, SYMLINK)
 
 
 def _file(tree: ReadableTree, path: bytes) -> FoundFile | None:

@@ -7,7 +7,7 @@ because not every image makes them when it boots, and sshd does not start withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from virtlayer.worker.customize.files import (
@@ -19,7 +19,6 @@ from virtlayer.worker.customize.files import (
 from virtlayer.worker.identity import (
     HOST_KEYS,
     MACHINE_ID,
-    HostKeys,
     dbus_machine_id,
     host_keys,
     machine_id,
@@ -63,25 +62,30 @@ def refresh_identity(tree: EditableTree, files: ImageFiles, new_host_keys: NewHo
         CannotCustomize: Something else than a file is in the place of a new key.
     """
     # All of them are found before the first is changed: one can be a symlink to another.
-    old_id, old_dbus_id, old_keys = machine_id(tree), dbus_machine_id(tree), host_keys(tree)
-    if old_id is not None:
-        has = tree.metadata(old_id.node)
+    old_id = machine_id(tree)
+    has = None if old_id is None else tree.metadata(old_id.node)
+    old_dbus_id, old_keys = dbus_machine_id(tree), host_keys(tree)
+    label = (
+        None if old_keys is None else tree.metadata(old_keys.private.node).attributes.get(_LABEL)
+    )
+    if has is not None:
         # An empty file, and not none: systemd needs it where /etc is read-only.
         files.write(MACHINE_ID, ImageFile(b"", has.mode, has.uid, has.gid, has.attributes))
     # The same if /etc/machine-id is a symlink to it: then it was just emptied.
     if old_dbus_id is not None and old_dbus_id != old_id:
         tree.remove(old_dbus_id.directory, old_dbus_id.name)
     if old_keys is not None:
-        _replace(tree, files, old_keys, new_host_keys())
+        attributes = NO_ATTRIBUTES if label is None else {_LABEL: label}
+        for name in old_keys.names:
+            tree.remove(old_keys.directory, name)
+        _write_keys(files, new_host_keys(), attributes)
     return any(one is not None for one in (old_id, old_dbus_id, old_keys))
 
 
-def _replace(tree: EditableTree, files: ImageFiles, old: HostKeys, new: Iterable[HostKey]) -> None:
-    label = tree.metadata(old.private.node).attributes.get(_LABEL)
-    attributes = NO_ATTRIBUTES if label is None else {_LABEL: label}
-    for name in old.names:
-        tree.remove(old.directory, name)
-    for key in new:
+def _write_keys(
+    files: ImageFiles, keys: Iterable[HostKey], attributes: Mapping[bytes, bytes]
+) -> None:
+    for key in keys:
         path = HOST_KEYS + f"/ssh_host_{key.kind}_key".encode()
         try:
             files.write(path, ImageFile(key.private, _PRIVATE_MODE, attributes=attributes))
