@@ -141,7 +141,7 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.RELEASE, "failed"): (0, "no", None),
     (Message.CREATE_OVERLAY, "staging"): _NO_NUMBERS,
     (Message.CREATE_OVERLAY, "size"): (0, 2**63, "64M", None),
-    (Message.CREATE_OVERLAY, "backing"): ("/etc/passwd", "json:{}", *_NO_LAYERS),
+    (Message.CREATE_OVERLAY, "backing"): ("/etc/passwd", *_NO_VOLUMES),
     (Message.LINK, "names"): tuple([name] for name in _NO_LAYERS),
     (Message.FLUSH, "file"): _NO_VOLUMES,
     (Message.PLACE, "file"): _NO_VOLUMES,
@@ -150,7 +150,7 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.REGISTER, "volumes"): (
         *({}, [None], [{"name": "guest", "backing": None}]),
         *([{**_EXPECTED, "name": name}] for name in _NO_VOLUMES),
-        *([{**_EXPECTED, "backing": name}] for name in ("guest.qcow2", f"../{_LAYER}", "x")),
+        *([{**_EXPECTED, "backing": name}] for name in ("../guest", f"../{_LAYER}", ".x")),
         *([{**_EXPECTED, "formats": formats}] for formats in ("raw", ["a\nb"], None)),
     ),
     (Message.WITHDRAW, "name"): _NO_VOLUMES,

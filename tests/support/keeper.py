@@ -14,7 +14,7 @@ from pathlib import Path
 
 from virtlayer.keeper.beneath import can_be_direct
 from virtlayer.keeper.kinds.directory.workplace import QEMU_PURPOSES
-from virtlayer.keeper.programs import Place, creating_overlay, running
+from virtlayer.keeper.programs import Backing, Place, creating_overlay, running
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
@@ -74,7 +74,8 @@ class LocalStaging(LocalPrograms):
     async def create_overlay(self, size: int, backing: str) -> Ended:
         """Let qemu-img make an empty overlay."""
         assert self.place is not None
-        async with creating_overlay(size, backing, self.place) as program:
+        layer = Backing(backing, "qcow2")
+        async with creating_overlay(size, layer, self.place) as program:
             return Ended(await program.wait(), program.stderr_tail)
 
 

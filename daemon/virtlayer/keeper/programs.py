@@ -172,14 +172,27 @@ def _storage_daemon(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """The volume that an overlay is backed by.
+
+    Attributes:
+        name: Its name.
+        format: Its format.
+    """
+
+    name: str
+    format: str
+
+
 def creating_overlay(
-    size: int, backing: str, place: Place
+    size: int, backing: Backing, place: Place
 ) -> AbstractAsyncContextManager[RunningProgram]:
     """Let qemu-img make an empty overlay, ``STAGED_OVERLAY``, while the context lasts.
 
     Args:
         size: Its virtual size in bytes.
-        backing: The name of the layer that it is an overlay of.
+        backing: The layer or disk that it is an overlay of.
         place: The staging directory.
 
     Raises:
@@ -192,7 +205,7 @@ def creating_overlay(
         [
             *("qemu-img", "create", "-q", "-f", "qcow2", "-o", options),
             # -u: what it is an overlay of is not opened.
-            *("-u", "-b", backing, "-F", "qcow2"),
+            *("-u", "-b", backing.name, "-F", backing.format),
             *("--", STAGED_OVERLAY, str(size)),
         ],
         cwd=Path(by_descriptor(place.directory)),

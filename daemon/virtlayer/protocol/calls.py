@@ -240,12 +240,12 @@ class CreateOverlay:
     Attributes:
         staging: The staging directory.
         size: Its virtual size in bytes.
-        backing: The name of the layer that it is an overlay of.
+        backing: The name of the layer, or of the disk, that it is an overlay of.
     """
 
     staging: Number
     size: VolumeSize
-    backing: LayerName
+    backing: VolumeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,12 +315,12 @@ class ExpectedVolume:
 
     Attributes:
         name: Its name.
-        backing: The name of the layer that it is an overlay of; None if of none.
+        backing: The name of the layer, or of the disk, that it is an overlay of; None if of none.
         formats: The formats that libvirt may detect.
     """
 
     name: VolumeName
-    backing: LayerName | None
+    backing: VolumeName | None
     formats: tuple[Name, ...]
 
 

@@ -8,7 +8,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Program
 from virtlayer.keeper.answers.staging import flush_staged
-from virtlayer.keeper.programs import creating_overlay, running
+from virtlayer.keeper.programs import Backing, creating_overlay, running
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol import calls
 from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, Kind, StartProgram
@@ -33,7 +33,9 @@ async def _create_overlay(turn: Turn, request: calls.CreateOverlay) -> Ended:
     # As with any program: it is counted, delays flushing of the file, and ends with the directory.
     with turn.holdings.starting_program(staging):
         place = await staging.place.place_for_program(reads_layers=False)
-        async with creating_overlay(request.size, request.backing, place) as program:
+        backing_format = await staging.place.backing_format(request.backing)
+        backing = Backing(request.backing, backing_format)
+        async with creating_overlay(request.size, backing, place) as program:
             await program.wait()
     ended = _ended(program)
     if ended.status == 0:

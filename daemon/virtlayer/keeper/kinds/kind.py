@@ -81,6 +81,13 @@ class Workplace(Protocol):
             reads_layers: Whether it reads layers as well.
         """
 
+    async def backing_format(self, name: str) -> str:
+        """The format of a volume that an overlay there can be backed by.
+
+        Raises:
+            Internal: It is neither a layer nor a disk that virtlayer has placed.
+        """
+
     async def link(self, names: tuple[str, ...]) -> str:
         """Let programs there find the layers of a chain, base first; the name of the last one."""
 

@@ -205,7 +205,7 @@ def recorded(
         # Layers of one name have one content, and two hosts may place one at a time.
         stamp = record.add()
     else:
-        note_made(record.own, name, volume)
+        note_made(record.own, name, volume, is_disk=record.is_of_disk)
         stamp = record.replace()
     try:
         yield None if stamp is None else ListedRecord(record.file, stamp)

@@ -58,12 +58,14 @@ class NewRecord:
         holder: The name of a claim.
         file: The name of the record's file.
         content: A descriptor of a sealed memory file.
+        is_of_disk: Whether the volume is the disk of a machine, which others can be based on.
     """
 
     own: OwnDirectory
     holder: str
     file: str
     content: int
+    is_of_disk: bool = False
 
     def add(self) -> Stamp | None:
         """Write it, unless there is one; its stamp, or None. The caller has the directory synced.

@@ -6,7 +6,7 @@ This is done once for all volumes of a chain: a refresh looks into every file of
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from virtlayer.cancellation import to_completion
@@ -119,11 +119,18 @@ def _listed(volumes: Mapping[str, Volume], pool: Pool, placed: Placed) -> Volume
 
 
 def _is_as_expected(volume: Volume, pool: Pool, expected: ExpectedVolume) -> bool:
-    backing, backing_format = None, None
-    if expected.backing is not None:
-        backing, backing_format = pool.path / expected.backing, "qcow2"
-    is_on_backing = (volume.backing_path, volume.backing_format) == (backing, backing_format)
+    backing = None if expected.backing is None else pool.path / expected.backing
+    is_on_backing = volume.backing_path == backing and volume.backing_format in _backing_formats(
+        expected.backing
+    )
     return is_on_backing and volume.format in expected.formats
+
+
+def _backing_formats(backing: str | None) -> Collection[str | None]:
+    if backing is None:
+        return (None,)
+    # That of a disk was checked before the overlay was placed.
+    return ("qcow2",) if is_layer_volume(backing) else ("qcow2", "raw")
 
 
 def _unexpected(

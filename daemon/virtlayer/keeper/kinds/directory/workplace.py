@@ -19,7 +19,7 @@ from virtlayer.keeper.kinds.directory.commit import (
 )
 from virtlayer.keeper.kinds.directory.contained import check_contained
 from virtlayer.keeper.kinds.directory.directories import flush_directory, place_directory
-from virtlayer.keeper.kinds.directory.made import note_made
+from virtlayer.keeper.kinds.directory.made import made_disk_format, note_made
 from virtlayer.keeper.kinds.directory.own_images import check_boot_volume, check_disk, check_overlay
 from virtlayer.keeper.kinds.directory.records import NewRecord
 from virtlayer.keeper.kinds.directory.safe_places import check_place
@@ -35,6 +35,7 @@ from virtlayer.keeper.programs import Place
 from virtlayer.keeper.users import layer_readers, qemu_uid
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.claims import PoolLocked
+from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.programs import STAGED_DIRECTORY, STAGED_DISK
 from virtlayer.protocol.records import record_file
@@ -115,6 +116,19 @@ class DirectoryWorkplace:
         readers = await self._layer_readers() if reads_layers else None
         return Place(self._purpose, self._directory.descriptor, self._output, readers)
 
+    async def backing_format(self, name: str) -> str:
+        """The format of a volume that an overlay in the directory can be backed by.
+
+        Raises:
+            Internal: It is neither a layer nor a disk that virtlayer has placed.
+        """
+        if is_layer_volume(name):
+            return "qcow2"
+        found = await asyncio.to_thread(made_disk_format, self._claim.own, name)
+        if found is None:
+            raise Internal(f"The volume {name} is not a disk that virtlayer has placed.")
+        return found
+
     async def link(self, names: tuple[str, ...]) -> str:
         """Link the layers of a chain, base first; the name of the last one."""
         readers = await self._layer_readers()
@@ -194,7 +208,7 @@ class DirectoryWorkplace:
         if self._purpose is Purpose.BOOT:
             check_boot_volume(file, name)
         elif self._purpose in QEMU_PURPOSES:
-            check_overlay(file, name)
+            check_overlay(file, name, lambda disk: made_disk_format(self._claim.own, disk))
         else:
             check_disk(file, name)
         self._claim.check_held()
@@ -206,7 +220,8 @@ class DirectoryWorkplace:
 
     def _new_record(self, name: str, content: int) -> NewRecord:
         file = record_file(RECORD_KINDS[self._purpose], name)
-        return NewRecord(self._claim.own, self._claim.name, file, content)
+        is_of_disk = self._purpose is Purpose.DISK
+        return NewRecord(self._claim.own, self._claim.name, file, content, is_of_disk)
 
     async def _layer_readers(self) -> int | None:
         # The cancellation of one request must not cancel the others.
