@@ -24,7 +24,7 @@ from virtlayer.protocol.streams import CONTENT_LIMIT, HEADER, MARK, Record, Reco
 INIT = Path(virtlayer.__file__).parent / "guest" / "init"
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ext4", "button", "evdev")
 
-_PATIENCE = 120.0
+_PATIENCE = 90.0
 """Seconds after which a machine that does nothing of what is expected fails the test."""
 
 

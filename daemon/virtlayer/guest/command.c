@@ -24,21 +24,24 @@ static int check_program(const char *path)
     return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS);
 }
 
-/* The first program of that name in the directories of PATH, of which an empty one is skipped. */
+/* The first program of that name in the directories of PATH; an empty one is the current one. */
 static int search(const char *name, const char *directories, char path[PATH_MAX])
 {
     int reason = ENOENT;
 
-    while (*(directories += strspn(directories, ":"))) {
+    for (;;) {
         int length = (int)strcspn(directories, ":");
 
-        if (snprintf(path, PATH_MAX, "%.*s/%s", length, directories, name) >= PATH_MAX)
+        if (snprintf(path, PATH_MAX, "%.*s%s%s", length, directories, length ? "/" : "./", name) >=
+            PATH_MAX)
             reason = ENAMETOOLONG;
         else if (!check_program(path))
             return 0;
         else if (errno != ENOENT && errno != ENOTDIR)
             reason = errno;
-        directories += length;
+        if (!directories[length])
+            break;
+        directories += length + 1;
     }
     errno = reason;
     return -1;
@@ -46,7 +49,7 @@ static int search(const char *name, const char *directories, char path[PATH_MAX]
 
 static int cannot_run(const char *name, struct failure *failure)
 {
-    if (errno == ENOENT || errno == ENOTDIR)
+    if (errno == ENOENT)
         return failed(failure, STATUS_NOT_FOUND,
                       "Cannot find the program \"%.200s\" in the image. Name another command.",
                       name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The input port. */
+/* What somebody who is attached sends to the entrypoint. */
 #include "input.h"
 
 #include <errno.h>
@@ -34,6 +34,12 @@ void begin_input(struct input *input, int port, bool keeps_input)
     input->port = port;
     input->events = port < 0 ? -1 : watch(port);
     input->keeps_input = keeps_input;
+}
+
+void begin_console(struct input *input, int console, bool keeps_input)
+{
+    begin_input(input, console, keeps_input);
+    input->is_console = true;
 }
 
 bool has_queued_input(const struct input *input)
@@ -117,29 +123,45 @@ static void obey(struct input *input, const struct record *record,
 }
 
 /* Read once; false if there is nothing more. Nothing, too, is a host that is not connected. */
-static bool read_once(struct input *input)
+static bool read_records(struct input *input, const struct entrypoint *entrypoint)
 {
     size_t room;
     unsigned char *place = decoder_room(&input->decoder, &room);
     ssize_t count = read(input->port, place, room);
+    struct record record;
 
-    if (count > 0)
-        received(&input->decoder, (size_t)count);
-    return count > 0 || (count < 0 && errno == EINTR);
+    if (count <= 0)
+        return count < 0 && errno == EINTR;
+    received(&input->decoder, (size_t)count);
+    while (take_record(&input->decoder, &record))
+        obey(input, &record, entrypoint);
+    return true;
+}
+
+/* Nothing is what a console gives for the character that ends the input. */
+static bool read_console(struct input *input)
+{
+    ssize_t count = read(input->port, input->queue, sizeof(input->queue));
+
+    if (count < 0)
+        return errno == EINTR;
+    if (!count)
+        input->at_end = true;
+    if (input->keeps_input)
+        input->end = (size_t)count;
+    return count > 0;
 }
 
 void read_input(struct input *input, struct entrypoint *entrypoint)
 {
     struct epoll_event event;
-    struct record record;
 
     epoll_wait(input->events, &event, 1, 0);
     /* Until there is nothing more, because there is no other event for what is left. */
-    while (!has_queued_input(input) && read_once(input)) {
-        while (take_record(&input->decoder, &record))
-            obey(input, &record, entrypoint);
+    while (!has_queued_input(input) &&
+           (input->is_console ? read_console(input) : read_records(input, entrypoint)))
         pass_input(input, entrypoint);
-    }
+    pass_input(input, entrypoint);
 }
 
 void pass_input(struct input *input, struct entrypoint *entrypoint)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The input port: what somebody who is attached sends to the entrypoint. */
+/* What somebody who is attached sends to the entrypoint: by the input port, or by a console. */
 #ifndef VIRTLAYER_GUEST_INPUT_H
 #define VIRTLAYER_GUEST_INPUT_H
 
@@ -10,7 +10,8 @@
 #include "records.h"
 
 struct input {
-    int port;   /* -1 if there is none */
+    int port;   /* or console; -1 if there is none */
+    bool is_console; /* whether it has no records, but plain input */
     int events; /* an epoll(7) descriptor, readable when something has happened at the port */
     bool keeps_input; /* whether the entrypoint wants standard input at all */
     bool at_end;      /* whether no standard input follows */
@@ -21,6 +22,9 @@ struct input {
 
 /* Use a port, which does not block, or nothing (-1). */
 void begin_input(struct input *input, int port, bool keeps_input);
+
+/* Use a console, which does not block. */
+void begin_console(struct input *input, int console, bool keeps_input);
 
 /* Whether there is something to read, and room for what it can contain. */
 bool wants_input(const struct input *input);

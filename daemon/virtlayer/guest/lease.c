@@ -98,7 +98,7 @@ static void set_router(int network, const char *interface)
         warn("cannot set the route to %s: %s", router, strerror(errno));
 }
 
-static int configure(int network, const char *interface)
+static int configure(int network, const char *interface, const char *directory)
 {
     set_mtu(network, interface);
     if (set(network, SIOCSIFADDR, interface, given("ip")) ||
@@ -108,13 +108,13 @@ static int configure(int network, const char *interface)
         return EXIT_FAILURE;
     }
     set_router(network, interface);
-    write_hosts(given("ip"));
-    write_resolver(*given("search") ? given("search") : given("domain"), given("dns"));
+    write_hosts(directory, given("ip"));
+    write_resolver(directory, *given("search") ? given("search") : given("domain"), given("dns"));
     note("%s has the address %s", interface, given("ip"));
     return EXIT_SUCCESS;
 }
 
-int apply_lease(const char *event)
+int apply_lease(const char *directory, const char *event)
 {
     const char *interface = given("interface");
     int network = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -126,7 +126,7 @@ int apply_lease(const char *event)
         set(network, SIOCSIFADDR, interface, "0.0.0.0");
         status = bring_up(network, interface) ? EXIT_FAILURE : EXIT_SUCCESS;
     } else if (!strcmp(event, "bound") || !strcmp(event, "renew")) {
-        status = configure(network, interface);
+        status = configure(network, interface, directory);
     }
     close(network);
     return status;

@@ -3,15 +3,15 @@
 #ifndef VIRTLAYER_GUEST_LEASE_H
 #define VIRTLAYER_GUEST_LEASE_H
 
-/* The name under which init calls itself. */
-#define LEASE_SCRIPT "/dhcp"
+/* The name under which udhcpc calls init, in a directory of names.h. */
+#define LEASE_SCRIPT "dhcp"
 
 /*
- * Configure the interface.
+ * Configure the interface, and write the files.
  *
- * Args: "deconfig", "bound" or "renew"; the rest is in the environment, as udhcpc(8) has it.
- * Returns the exit status.
+ * Args: the directory of names.h; "deconfig", "bound" or "renew". The rest is in the environment,
+ * as udhcpc(8) has it. Returns the exit status.
  */
-int apply_lease(const char *event);
+int apply_lease(const char *directory, const char *event);
 
 #endif

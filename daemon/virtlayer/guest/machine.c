@@ -2,15 +2,13 @@
 /* Process 1 of a machine. */
 #include "machine.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "configuration.h"
+#include "configuration_file.h"
 #include "devices.h"
 #include "log.h"
 #include "modules.h"
@@ -25,6 +23,7 @@
 #define ROOT_DISK "virtlayer-root"
 #define OUTPUT_PORT "org.virtlayer.output.0"
 #define INPUT_PORT "org.virtlayer.input.0"
+#define NAMES "/files"
 
 /* Milliseconds: disks are there when their driver is loaded, ports come a little later. */
 enum { DISK_WAIT = 300, PORT_WAIT = 5000, DRAIN = 10000 };
@@ -72,50 +71,18 @@ static int open_port(const char *name, int milliseconds, int mode)
     return open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static void *read_disk(const char *path, size_t *size, struct failure *failure)
+static void mount_root_disk(struct output *output)
 {
-    int disk = open(path, O_RDONLY | O_CLOEXEC);
-    off_t end = disk < 0 ? -1 : lseek(disk, 0, SEEK_END);
-    char *data = NULL;
-    size_t done = 0;
-    ssize_t count = 1;
-
-    if (end >= 0 && end <= MOST_CONFIGURATION)
-        data = malloc((size_t)end + 1);
-    while (data && count > 0 && done < (size_t)end) {
-        count = pread(disk, data + done, (size_t)end - done, (off_t)done);
-        done += count > 0 ? (size_t)count : 0;
-    }
-    if (!data || count <= 0)
-        failed(failure, STATUS_FAILED, "Cannot read the configuration disk: %s.",
-               end > MOST_CONFIGURATION ? "it is too large" : strerror(errno));
-    if (disk >= 0)
-        close(disk);
-    *size = done;
-    return count > 0 ? data : NULL;
-}
-
-static int load_configuration(const char *path, struct configuration *configuration,
-                              struct failure *failure)
-{
-    size_t size;
-    void *data = read_disk(path, &size, failure);
-    int result;
-
-    if (!data)
-        return -1;
-    result = parse_configuration(data, size, configuration, failure);
-    free(data);
-    return result;
-}
-
-static int enter_root_disk(struct failure *failure)
-{
+    struct failure failure;
     char disk[DEVICE_NAME];
 
-    if (find_disk(ROOT_DISK, PORT_WAIT, disk))
-        return failed(failure, STATUS_FAILED, "The machine has no disk with the image.");
-    return enter_image(disk, failure);
+    if (!find_disk(ROOT_DISK, PORT_WAIT, disk)) {
+        if (!mount_image(disk, &failure))
+            return;
+    } else {
+        failed(&failure, STATUS_FAILED, "The machine has no disk with the image.");
+    }
+    power_off_with(output, &failure);
 }
 
 /* The image's own init: it becomes process 1, on the console, and does the rest. */
@@ -123,7 +90,8 @@ static void run_own_init(const struct configuration *configuration, struct outpu
 {
     struct failure failure;
 
-    if (enter_root_disk(&failure))
+    mount_root_disk(output);
+    if (enter_image(&failure))
         power_off_with(output, &failure);
     put_record(output, RECORD_STARTED, "", 0);
     drain_output(output, DRAIN);
@@ -134,26 +102,29 @@ static void run_own_init(const struct configuration *configuration, struct outpu
 
 static void run_entrypoint(struct configuration *configuration, struct output *output)
 {
-    struct name_files files;
+    struct session session = {.configuration = configuration, .output = output, .console = -1};
     struct failure failure;
-    char interface[DEVICE_NAME];
-    bool has_network = configuration->dhcp && find_interface(interface, sizeof(interface));
-    pid_t dhcp;
-    int input = open_port(INPUT_PORT, PORT_WAIT, O_RDONLY);
+    struct names names;
+    char interface[IFNAMSIZ];
+    bool has_network = configuration->dhcp && find_interface(interface);
+    pid_t dhcp = 0;
 
-    make_name_files();
+    session.input_port = open_port(INPUT_PORT, PORT_WAIT, O_RDONLY);
     start_loopback();
-    set_hostname(configuration->hostname, NEW_ROOT);
-    write_hosts("");
-    write_resolver("", "");
-    dhcp = has_network ? start_dhcp(configuration->hostname) : 0;
-    files = open_name_files(has_network);
-    if (enter_root_disk(&failure))
+    mount_root_disk(output);
+    mount_names(NAMES);
+    set_hostname(NAMES, configuration->hostname, NEW_ROOT);
+    write_hosts(NAMES, "");
+    write_resolver(NAMES, "", "");
+    names = open_names(NAMES, has_network);
+    if (has_network)
+        dhcp = start_dhcp("/bin/busybox", "/init", interface, NAMES, configuration->hostname);
+    if (enter_image(&failure))
         power_off_with(output, &failure);
     mount_rest();
-    mount_name_files(files);
+    show_names(names);
     await_dhcp(dhcp);
-    if (run_session(configuration, output, input, &failure))
+    if (run_session(&session, &failure) < 0)
         power_off_with(output, &failure);
     drain_output(output, DRAIN);
     power_off();

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -29,9 +30,20 @@ int ensure_directory(const char *path)
     return 0;
 }
 
-/* Mount something that a program may do without. */
+static bool is_mount_point(const char *path)
+{
+    struct stat status, parent;
+    char above[64];
+
+    snprintf(above, sizeof(above), "%s/..", path);
+    return !stat(path, &status) && !stat(above, &parent) && status.st_dev != parent.st_dev;
+}
+
+/* Mount something that a program may do without. In a container, libvirt may have mounted it. */
 static void mount_at(const char *type, const char *path, unsigned long flags, const char *options)
 {
+    if (is_mount_point(path))
+        return;
     if (ensure_directory(path) || mount(type, path, type, flags, options))
         warn("cannot mount %s on %s: %s", type, path, strerror(errno));
 }
@@ -58,11 +70,16 @@ static int move_to_image(const char *path, const char *below, struct failure *fa
     return 0;
 }
 
-int enter_image(const char *disk, struct failure *failure)
+int mount_image(const char *disk, struct failure *failure)
 {
     if (ensure_directory(NEW_ROOT) || mount(disk, NEW_ROOT, "ext4", 0, NULL))
         return failed(failure, STATUS_FAILED, "Cannot mount the volume of the image: %s.",
                       strerror(errno));
+    return 0;
+}
+
+int enter_image(struct failure *failure)
+{
     if (move_to_image("/proc", NEW_ROOT "/proc", failure) ||
         move_to_image("/sys", NEW_ROOT "/sys", failure) ||
         move_to_image("/dev", NEW_ROOT "/dev", failure))

@@ -10,15 +10,16 @@
 /* Mount /proc, /sys and /dev in the initrd. Returns 0 or -1. */
 int mount_initrd(void);
 
-/*
- * Mount the disk of the image, move /proc, /sys and /dev there, and make it the root directory.
- * What is missing for that, as in an image with one program only, is created.
- *
- * Returns 0, or -1 with a failure.
- */
-int enter_image(const char *disk, struct failure *failure);
+/* Mount the disk of the image at NEW_ROOT. Returns 0, or -1 with a failure. */
+int mount_image(const char *disk, struct failure *failure);
 
-/* Mount what is below /dev, /run and cgroups, and create the links that programs expect. */
+/*
+ * Move /proc, /sys and /dev to NEW_ROOT, and make that the root directory. What is missing for it,
+ * as in an image with one program only, is created. Returns 0, or -1 with a failure.
+ */
+int enter_image(struct failure *failure);
+
+/* Mount what programs expect below /dev, /sys and /run and is not there yet; create links. */
 void mount_rest(void);
 
 /* Create a directory if there is nothing of that name; 0 if it is a directory then. */

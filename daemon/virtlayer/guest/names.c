@@ -4,42 +4,53 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "image_file.h"
 #include "log.h"
 #include "mounts.h"
 
-#define FILES "/files"
+#define BLANKS " \t\r\n"
 
 enum { MOST_HOSTNAME = 64, LINK = 64 };
 
-void make_name_files(void)
+void mount_names(const char *directory)
 {
-    if (ensure_directory(FILES) ||
-        mount("tmpfs", FILES, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1m,mode=755"))
-        warn("cannot make the files of the network: %s", strerror(errno));
+    if (ensure_directory(directory) ||
+        mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1m,mode=755"))
+        warn("cannot mount %s: %s", directory, strerror(errno));
+}
+
+static int open_file(const char *directory, const char *name, int flags)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0644);
 }
 
 /* The content changes in place: the image has the file mounted. */
-static FILE *rewrite(const char *name)
+static FILE *rewrite(const char *directory, const char *name)
 {
-    FILE *file = fopen(name, "we");
+    int file = open_file(directory, name, O_WRONLY | O_CREAT | O_TRUNC);
+    FILE *stream = file < 0 ? NULL : fdopen(file, "w");
 
-    if (!file)
-        warn("cannot write %s: %s", name, strerror(errno));
-    return file;
+    if (!stream)
+        warn("cannot write /etc/%s: %s", name, strerror(errno));
+    if (!stream && file >= 0)
+        close(file);
+    return stream;
 }
 
-void write_hosts(const char *address)
+void write_hosts(const char *directory, const char *address)
 {
     char hostname[MOST_HOSTNAME + 1] = "";
-    FILE *file = rewrite(FILES "/hosts");
+    FILE *file = rewrite(directory, "hosts");
 
     if (!file)
         return;
@@ -53,17 +64,17 @@ void write_hosts(const char *address)
 /* The words come from a DHCP server: udhcpc checks names, but a newline is not to get through. */
 static void write_words(FILE *file, const char *before, const char *words, const char *after)
 {
-    while (*(words += strspn(words, " \t\r\n"))) {
-        int length = (int)strcspn(words, " \t\r\n");
+    while (*(words += strspn(words, BLANKS))) {
+        int length = (int)strcspn(words, BLANKS);
 
         fprintf(file, "%s%.*s%s", before, length, words, after);
         words += length;
     }
 }
 
-void write_resolver(const char *search, const char *servers)
+void write_resolver(const char *directory, const char *search, const char *servers)
 {
-    FILE *file = rewrite(FILES "/resolv.conf");
+    FILE *file = rewrite(directory, "resolv.conf");
 
     if (!file)
         return;
@@ -76,19 +87,19 @@ void write_resolver(const char *search, const char *servers)
     fclose(file);
 }
 
-void set_hostname(const char *hostname, const char *root)
+void set_hostname(const char *directory, const char *hostname, const char *root)
 {
     struct failure unused;
     char *image = NULL;
     FILE *file;
 
     if (!*hostname && !read_image_file(root, "/etc/hostname", &image, &unused)) {
-        image[strcspn(image, " \t\r\n#")] = '\0';
+        image[strcspn(image, BLANKS "#")] = '\0';
         hostname = image;
     }
     if (*hostname && sethostname(hostname, strnlen(hostname, MOST_HOSTNAME)))
         warn("cannot set the hostname: %s", strerror(errno));
-    file = *hostname ? rewrite(FILES "/hostname") : NULL;
+    file = *hostname ? rewrite(directory, "hostname") : NULL;
     if (file) {
         fprintf(file, "%.*s\n", MOST_HOSTNAME, hostname);
         fclose(file);
@@ -96,12 +107,12 @@ void set_hostname(const char *hostname, const char *root)
     free(image);
 }
 
-struct name_files open_name_files(bool has_resolver)
+struct names open_names(const char *directory, bool has_resolver)
 {
-    return (struct name_files){
-        .hosts = open(FILES "/hosts", O_PATH | O_CLOEXEC),
-        .hostname = open(FILES "/hostname", O_PATH | O_CLOEXEC),
-        .resolver = has_resolver ? open(FILES "/resolv.conf", O_PATH | O_CLOEXEC) : -1,
+    return (struct names){
+        .hosts = open_file(directory, "hosts", O_PATH),
+        .hostname = open_file(directory, "hostname", O_PATH),
+        .resolver = has_resolver ? open_file(directory, "resolv.conf", O_PATH) : -1,
     };
 }
 
@@ -116,7 +127,7 @@ static int open_target(const char *path)
     return open(path, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 }
 
-static void mount_file(int file, const char *path)
+static void show(int file, const char *path)
 {
     char source[LINK], target[LINK];
     int place;
@@ -133,9 +144,9 @@ static void mount_file(int file, const char *path)
     close(file);
 }
 
-void mount_name_files(struct name_files files)
+void show_names(struct names names)
 {
-    mount_file(files.hosts, "/etc/hosts");
-    mount_file(files.hostname, "/etc/hostname");
-    mount_file(files.resolver, "/etc/resolv.conf");
+    show(names.hosts, "/etc/hosts");
+    show(names.hostname, "/etc/hostname");
+    show(names.resolver, "/etc/resolv.conf");
 }

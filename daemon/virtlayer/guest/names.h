@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The hostname, /etc/hosts and /etc/resolv.conf. */
+/*
+ * The hostname, /etc/hosts and /etc/resolv.conf. Init writes these files in a directory of its own;
+ * as podman's, they are mounted over those of the image, which stay as they are.
+ */
 #ifndef VIRTLAYER_GUEST_NAMES_H
 #define VIRTLAYER_GUEST_NAMES_H
 
 #include <stdbool.h>
 
-/*
- * The files are in a small file system of the initrd. As podman's, they are mounted over those of
- * the image, which stay as they are.
- */
-void make_name_files(void);
+/* Mount a small file system for the files at that directory. */
+void mount_names(const char *directory);
 
-/* Write /etc/hosts; the address is that of the hostname, "" if there is none. */
-void write_hosts(const char *address);
+/* Set the hostname; "" for the one of the image, which is in root. Before hosts is written. */
+void set_hostname(const char *directory, const char *hostname, const char *root);
 
-/* Write /etc/resolv.conf. Both are words with spaces between them. */
-void write_resolver(const char *search, const char *servers);
+/* Write hosts; the address is that of the hostname, "" if there is none. */
+void write_hosts(const char *directory, const char *address);
 
-/* Set the hostname; "" for the one of the image, which is in root. Before the files are written. */
-void set_hostname(const char *hostname, const char *root);
+/* Write resolv.conf. Both are words with spaces between them. */
+void write_resolver(const char *directory, const char *search, const char *servers);
 
 /* Open the files; then, with the image as the root directory, mount them there. */
-struct name_files {
-    int hosts, hostname, resolver; /* -1 if it is not to be mounted */
+struct names {
+    int hosts, hostname, resolver; /* -1 if the image's is to be seen */
 };
 
-struct name_files open_name_files(bool has_resolver);
-void mount_name_files(struct name_files files);
+struct names open_names(const char *directory, bool has_resolver);
+void show_names(struct names names);
 
 #endif

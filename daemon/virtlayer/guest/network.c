@@ -21,7 +21,6 @@
 #include "lease.h"
 #include "log.h"
 
-#define BUSYBOX "/bin/busybox"
 #define INTERFACES "/sys/class/net"
 
 /* udhcpc asks four times, each second, before it goes to the background. */
@@ -49,16 +48,16 @@ static bool is_ethernet(const char *name)
     return read_attribute(path, text, sizeof(text)) >= 0 && atoi(text) == ARPHRD_ETHER;
 }
 
-bool find_interface(char *name, size_t size)
+bool find_interface(char name[IFNAMSIZ])
 {
     DIR *directory = opendir(INTERFACES);
     const struct dirent *entry;
     bool found = false;
 
     while (directory && (entry = readdir(directory)))
-        if (entry->d_name[0] != '.' && is_ethernet(entry->d_name) &&
-            (!found || strcmp(entry->d_name, name) < 0)) {
-            snprintf(name, size, "%s", entry->d_name);
+        if (entry->d_name[0] != '.' && strlen(entry->d_name) < IFNAMSIZ &&
+            is_ethernet(entry->d_name) && (!found || strcmp(entry->d_name, name) < 0)) {
+            strcpy(name, entry->d_name);
             found = true;
         }
     if (directory)
@@ -66,36 +65,42 @@ bool find_interface(char *name, size_t size)
     return found;
 }
 
-static void run_dhcp(char *interface, const char *hostname)
+static void run_dhcp(const char *busybox, char *script, char *interface, const char *hostname)
 {
     char option[128];
     /* -b: to the background after the attempts. What it says is of no use to the user. */
-    char *arguments[] = {"udhcpc",  "-b", "-i", interface, "-s", LEASE_SCRIPT, "-t",
-                         ATTEMPTS,  "-T", PAUSE, "-A", "10", "-O", "search", "-O", "mtu",
-                         "-O", "staticroutes", *hostname ? "-x" : NULL, option, NULL};
+    char *arguments[] = {"udhcpc", "-b",    "-i", interface, "-s",          script,
+                         "-t",     ATTEMPTS, "-T", PAUSE,     "-A",          "10",
+                         "-O",     "search", "-O", "mtu",     "-O",          "staticroutes",
+                         NULL,     option,   NULL};
     char *environment[] = {"PATH=/bin", NULL};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-    snprintf(option, sizeof(option), "hostname:%s", hostname);
+    if (*hostname) {
+        snprintf(option, sizeof(option), "hostname:%s", hostname);
+        arguments[sizeof(arguments) / sizeof(*arguments) - 3] = "-x";
+    }
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
     dup2(null, STDERR_FILENO);
-    execve(BUSYBOX, arguments, environment);
+    execve(busybox, arguments, environment);
     _exit(EXIT_FAILURE);
 }
 
-pid_t start_dhcp(const char *hostname)
+pid_t start_dhcp(const char *busybox, const char *init, char *interface, const char *directory,
+                 const char *hostname)
 {
-    char interface[IFNAMSIZ];
+    char script[PATH_MAX];
     pid_t process;
 
-    if (!find_interface(interface, sizeof(interface)))
+    snprintf(script, sizeof(script), "%s/" LEASE_SCRIPT, directory);
+    if (symlink(init, script)) {
+        warn("cannot create %s: %s", script, strerror(errno));
         return 0;
-    if (symlink("/init", LEASE_SCRIPT) && errno != EEXIST)
-        warn("cannot create %s: %s", LEASE_SCRIPT, strerror(errno));
+    }
     process = fork();
     if (!process)
-        run_dhcp(interface, hostname);
+        run_dhcp(busybox, script, interface, hostname);
     if (process < 0)
         warn("cannot start udhcpc: %s", strerror(errno));
     return process < 0 ? 0 : process;

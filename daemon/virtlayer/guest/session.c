@@ -24,26 +24,32 @@ static int open_signals(sigset_t *before)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int run_session(struct configuration *configuration, struct output *output, int input_port,
-                struct failure *failure)
+int run_session(struct session *session, struct failure *failure)
 {
     static struct input input;
+    struct configuration *configuration = session->configuration;
     struct entrypoint entrypoint;
     struct supervision supervision = {.stop_signal = configuration->stop_signal,
                                       .entrypoint = &entrypoint,
                                       .input = &input,
-                                      .output = output};
+                                      .output = session->output,
+                                      .console = session->console};
     sigset_t before;
+    int status;
 
     supervision.signals = open_signals(&before);
     if (supervision.signals < 0)
         return failed(failure, STATUS_FAILED, "Cannot receive signals: %s.", strerror(errno));
     supervision.button_count = open_buttons(supervision.buttons);
-    begin_input(&input, input_port, configuration->interactive);
-    put_record(output, RECORD_STARTED, "", 0);
-    write_output(output);
+    if (session->console >= 0)
+        begin_console(&input, session->console, configuration->interactive);
+    else
+        begin_input(&input, session->input_port, configuration->interactive);
+    put_record(session->output, RECORD_STARTED, "", 0);
+    write_output(session->output);
     if (start_entrypoint(configuration, &before, &entrypoint, failure))
         return -1;
-    put_status(output, supervise(&supervision));
-    return 0;
+    status = supervise(&supervision);
+    put_status(session->output, status);
+    return status;
 }

@@ -71,6 +71,13 @@ static void take_signals(struct supervision *supervision)
     reap(supervision);
 }
 
+/* What nobody reads there is dropped: the record has it. */
+static void copy_to_console(struct supervision *supervision, const void *data, size_t size)
+{
+    if (supervision->console >= 0 && write(supervision->console, data, size) < 0 && errno == EIO)
+        supervision->console = -1;
+}
+
 /* Move some output to the queue, and close what has ended. */
 static void relay(struct supervision *supervision, int *source, unsigned char kind)
 {
@@ -83,6 +90,7 @@ static void relay(struct supervision *supervision, int *source, unsigned char ki
     count = read(*source, chunk, room);
     if (count > 0) {
         put_record(supervision->output, kind, chunk, (size_t)count);
+        copy_to_console(supervision, chunk, (size_t)count);
         supervision->last_progress = now();
         return;
     }

@@ -17,6 +17,7 @@ struct supervision {
     struct entrypoint *entrypoint;
     struct input *input;
     struct output *output;
+    int console; /* of a container: has a copy of the output; -1 if there is none */
 
     int presses;
     int status;          /* of the entrypoint, when it has ended */

@@ -151,7 +151,7 @@ static bool find_user(const char *passwd, const char *name, long number, struct 
 
     while (take_line(&passwd, &line)) {
         *found = parse_user(line);
-        if (found->name.length && (number < 0 ? is_text(found->name, name) : found->uid == number))
+        if (number < 0 ? is_text(found->name, name) : found->uid == number)
             return true;
     }
     return false;
@@ -258,7 +258,8 @@ int find_identity(const char *user, const char *passwd, const char *group, const
     free(name);
     if (result)
         return -1;
-    add_group(identity, identity->gid);
+    if (*user)
+        add_group(identity, identity->gid);
     /* A group that is named, even as "", is the only one. */
     if (!colon && found_name.length)
         add_groups_of(found_name, group, identity);

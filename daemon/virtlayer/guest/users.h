@@ -11,7 +11,7 @@
 struct identity {
     uid_t uid;
     gid_t gid;
-    gid_t *groups; /* the supplementary ones, with gid as the first */
+    gid_t *groups; /* the supplementary ones; with gid as the first, unless the user is "" */
     size_t group_count;
     char *home;
 };
