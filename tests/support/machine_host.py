@@ -23,17 +23,17 @@ from pathlib import Path
 from tests.support.libvirt_host import LibvirtHost, running_host
 
 _PATIENCE = 20.0
-_DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
+_DEVICES = ("full", "null", "ptmx", "random", "tty", "urandom", "zero")
 _DIRECTORIES = ("net", "pts", "shm")
 
 # libvirt finds out anew what QEMU can do, at every look, where /dev/kvm exists and does not work.
 _WITHOUT_KVM = """
 mkdir -p "$1" && mount -t tmpfs tmpfs "$1"
-for name in {devices}; do : >"$1/$name" && mount --bind "/dev/$name" "$1/$name"; done
+for name in {devices}; do cp -a "/dev/$name" "$1/$name"; done
 for name in {directories}; do
     if [ -d "/dev/$name" ]; then mkdir "$1/$name" && mount --bind "/dev/$name" "$1/$name"; fi
 done
-ln -s pts/ptmx "$1/ptmx" && ln -s /proc/self/fd "$1/fd" && mount --rbind "$1" /dev
+ln -s /proc/self/fd "$1/fd" && mount --rbind "$1" /dev
 """.format(devices=" ".join(_DEVICES), directories=" ".join(_DIRECTORIES))
 
 

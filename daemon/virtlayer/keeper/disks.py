@@ -57,8 +57,15 @@ async def all_disks(hypervisor: Hypervisor) -> frozenset[Disk]:
 
 
 def parse_disks(user: str, text: str) -> Iterator[Disk]:
-    """Read the disks out of the description of a domain, snapshot or checkpoint."""
+    """Read the disks out of the description of a domain, snapshot or checkpoint.
+
+    The kernel and the initrd that it boots are read as disks, too: they can be volumes.
+    """
     root = ElementTree.fromstring(text)  # noqa: S314 -- libvirt wrote it
+    for tag in ("kernel", "initrd"):
+        for file in root.iter(tag):
+            if file.text and file.text.startswith("/"):
+                yield Disk(user, Path(file.text), None, "raw")
     for tag in ("disk", "filesystem"):
         for device in root.iter(tag):
             # A disk has a source, and so have the backing store, mirror or data file below it.

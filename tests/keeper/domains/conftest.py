@@ -31,6 +31,8 @@ def keeper(host: LibvirtHost) -> Iterator[RawKeeper]:
 @pytest.fixture
 def machines(host: LibvirtHost, keeper: RawKeeper, pool: TestPool) -> Iterator[Machines]:
     """Makes domains; those that are left are removed."""
+    # QEMU runs as another user, who opens volumes in it.
+    pool.path.chmod(0o755)
     yield Machines(host, keeper, pool)
     for name in host.virsh("list", "--all", "--name").split():
         for command in ("destroy", "undefine"):

@@ -123,7 +123,7 @@ class Machines:
     def define(self, *files: bytes, **fields: Any) -> Reply:
         """Ask for a domain, with the contents of its files."""
         claim = claim_of(self.keeper, self.pool)
-        request = self.request(step="define", **{"claim": claim, **fields})
+        request = self.request(**{"step": "define", "claim": claim, **fields})
         with contents(*files) as descriptors:
             return self.keeper.ask("define-domain", descriptors, **request)
 

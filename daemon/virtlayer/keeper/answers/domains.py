@@ -11,17 +11,19 @@ from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.pools import active_pool_of
 from virtlayer.keeper.domains.console import open_console
 from virtlayer.keeper.domains.control import control
-from virtlayer.keeper.domains.define import check_domain, define_domain
+from virtlayer.keeper.domains.define import check_boot_volumes, check_domain, define_domain
 from virtlayer.keeper.domains.host_id import host_id
 from virtlayer.keeper.domains.input import connect_input
 from virtlayer.keeper.domains.listing import all_domains, named_domain, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory
 from virtlayer.keeper.domains.ports import open_log
+from virtlayer.keeper.domains.probe import probe_kvm
 from virtlayer.keeper.domains.removal import remove_domain
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.memory_files import received_contents
 from virtlayer.protocol import calls
 from virtlayer.protocol.domains import (
+    Boot,
     Control,
     ControlDomain,
     Controlled,
@@ -44,17 +46,21 @@ _POLL_SECONDS = 60.0
 
 
 async def _define(turn: Turn, request: DefineDomain) -> DomainDefined:
-    contents = received_contents(
-        turn.descriptors, request.has_config + request.has_seed, _CONTENT_LIMIT
-    )
-    match request.step:
-        case Step.CHECK:
-            return await check_domain(turn.domains, request)
-        case Step.DEFINE if request.claim is not None:
-            pool = await active_pool_of(turn, request.pool)
-            claim = turn.holdings.claim(request.claim, pool)
-            return await define_domain(turn.domains, pool, claim, request, contents)
-    raise Internal("A domain cannot be defined without a claim.")
+    if request.step is Step.CHECK:
+        return await check_domain(turn.domains, request)
+    if request.claim is None:
+        raise Internal("A domain cannot be defined without a claim.")
+    pool = await active_pool_of(turn, request.pool)
+    claim = turn.holdings.claim(request.claim, pool)
+    if request.step is Step.PROBE_KVM:
+        if request.boot is not Boot.OWN_INITRD:
+            raise Internal("KVM can be tried with our initrd only.")
+        await check_boot_volumes(pool, request)
+        await probe_kvm(turn.domains, pool, request)
+        return await check_domain(turn.domains, request)
+    number = request.has_config + request.has_seed
+    contents = received_contents(turn.descriptors, number, _CONTENT_LIMIT)
+    return await define_domain(turn.domains, pool, claim, request, contents)
 
 
 async def _list(turn: Turn, request: ListDomains) -> Domains:

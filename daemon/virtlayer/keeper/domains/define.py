@@ -122,19 +122,29 @@ async def _check_volumes(pool: Pool, request: DefineDomain) -> None:
         Internal: The request contradicts itself.
         VolumeNotFound: There is no such volume of ours.
     """
-    has_kernel = request.boot in (Boot.OWN_INITRD, Boot.IMAGE_INITRD)
+    await check_boot_volumes(pool, request)
     if request.disk is None or is_layer_volume(request.disk):
         raise Internal("The domain does not have a writable volume.")
     if request.disk_format not in ("qcow2", "dir"):
         # A guest could write a header into a raw file that names a file of the host.
         raise Internal(f"The domain cannot have a volume of the format {request.disk_format}.")
-    kind = kind_of(pool)
-    await kind.check_made(pool, request.disk, is_directory=request.disk_format == "dir")
-    if has_kernel:
-        for name, wanted in ((request.kernel, "kernel"), (request.initrd, "initrd")):
-            if name is None or not is_boot_volume(wanted, name):
-                raise Internal(f"The domain does not have a volume with its {wanted}.")
-            await kind.check_made(pool, name, is_directory=False)
+    is_directory = request.disk_format == "dir"
+    await kind_of(pool).check_made(pool, request.disk, is_directory=is_directory)
+
+
+async def check_boot_volumes(pool: Pool, request: DefineDomain) -> None:
+    """Check that a domain with a kernel names volumes of ours with that and an initrd.
+
+    Raises:
+        Internal: It does not.
+        VolumeNotFound: There is no such volume of ours.
+    """
+    if request.boot not in (Boot.OWN_INITRD, Boot.IMAGE_INITRD):
+        return
+    for name, wanted in ((request.kernel, "kernel"), (request.initrd, "initrd")):
+        if name is None or not is_boot_volume(wanted, name):
+            raise Internal(f"The domain does not have a volume with its {wanted}.")
+        await kind_of(pool).check_made(pool, name, is_directory=False)
 
 
 async def _defined(

@@ -24,6 +24,7 @@ class Domains:
         relays: The open ports of domains.
         names: The names of domains that were defined here, by UUID: their logs remain.
         defining: Held while a domain is defined: nothing is defined between its checks and it.
+        probing: Held while it is found out if KVM runs guests.
     """
 
     def __init__(self, hypervisor: Hypervisor, runtime: Path | None) -> None:
@@ -33,3 +34,4 @@ class Domains:
         self.relays = Relays()
         self.names: dict[str, str] = {}
         self.defining = asyncio.Lock()
+        self.probing = asyncio.Lock()

@@ -115,7 +115,8 @@ def chosen_type(wanted: DomainType | None, *, offered: bool, verdict: Verdict | 
     else:
         reason, log = f"KVM does not run guests on this host: {verdict.reason}", verdict.log
     if wanted is DomainType.KVM:
-        shown = f" QEMU's last lines: {log.strip()}" if log.strip() else ""
+        lines = "; ".join(log.strip().splitlines())
+        shown = f" QEMU's last lines: {lines}" if lines else ""
         raise Unsupported(
             f'The type "kvm" cannot be used: {reason}. Leave out the type, or use "qemu".{shown}'
         )

@@ -9,7 +9,7 @@ Their names have the domain's UUID: a name can be that of another domain later. 
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ def make_log_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def remove_logs(directory: Path, names: Iterator[str]) -> None:
+def remove_logs(directory: Path, names: Iterable[str]) -> None:
     """Delete log files with their rotated ones, as far as they exist.
 
     Args:

@@ -47,10 +47,10 @@ class Metadata:
     has_streams: bool
     was_resumed: bool = False
 
-    def element(self) -> Element:
-        """Return it as XML."""
+    def element(self, tag: str = _MACHINE) -> Element:
+        """Return it as XML; libvirt itself adds the namespace to metadata that is changed."""
         return Element(
-            _MACHINE,
+            tag,
             image=self.image,
             digest=self.digest,
             pool=self.pool,
@@ -61,8 +61,8 @@ class Metadata:
         )
 
     def text(self) -> str:
-        """Return the element as text."""
-        return tostring(self.element(), encoding="unicode")
+        """Return the element, without a namespace, as text."""
+        return tostring(self.element("machine"), encoding="unicode")
 
 
 def operating_system(os_id: str) -> Element:

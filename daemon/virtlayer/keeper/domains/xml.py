@@ -23,7 +23,7 @@ from virtlayer.protocol.domains import Boot, DefineDomain, DomainType, Network
 
 _KERNEL_OPTIONS = {
     # A kernel that panics reboots at once, which ends the domain (on_reboot).
-    Boot.OWN_INITRD: "console={console} panic=-1",
+    Boot.OWN_INITRD: "console={console} panic=-1 quiet",
     Boot.IMAGE_INITRD: "root=/dev/vda rw console={console}",
 }
 
@@ -68,7 +68,7 @@ def machine_xml(machine: Machine) -> str:
     domain = Element("domain", type=machine.type)
     add_general(domain, request)
     if machine.type is DomainType.KVM:
-        SubElement(domain, "cpu", mode="host-passthrough", migratable="off")
+        SubElement(domain, "cpu", mode="host-passthrough")
     else:
         # The default lacks instructions that many distributions are built for (x86-64-v2).
         SubElement(domain, "cpu", mode="maximum")
