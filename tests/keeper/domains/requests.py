@@ -58,10 +58,10 @@ class Machines:
         claim = claim_of(self.keeper, self.pool)
         staging = self.keeper.get("stage", pool=self.pool.uuid, claim=claim, purpose=purpose)
         directory = directory_of(self.pool)
-        file = "disk" if purpose == "disk" else "v1"
+        file = "disk" if purpose == "boot" else "v1"
         with (directory / file).open("wb") as staged:
             staged.write(content)
-        if purpose != "disk":
+        if purpose != "boot":
             os.chown(directory / file, directory.stat().st_uid, -1)
         number = staging["staging"]
         self.keeper.get("flush", staging=number, file=file)
@@ -76,7 +76,7 @@ class Machines:
         found = {}
         for kind, content in (("kernel", kernel), ("initrd", initrd)):
             name = f"{kind}-{hashlib.sha256(content).hexdigest()}"
-            found[kind] = self.volume(name, content, "disk")
+            found[kind] = self.volume(name, content, "boot")
         return found
 
     def disk(self) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.keeper.conftest import TestPool
 from tests.keeper.domains.requests import Machines, any_uuid
+from tests.keeper.requests import claim_of
 from tests.support.libvirt_host import LibvirtHost
 
 
@@ -175,6 +176,7 @@ def test_existing_file_is_not_replaced(machines: Machines) -> None:
 
 def test_contents_must_be_sealed(machines: Machines) -> None:
     with (machines.pool.path / "file").open("w+b") as file:
-        request = machines.request(step="define", claim=1, has_seed=True)
+        claim = claim_of(machines.keeper, machines.pool)
+        request = machines.request(step="define", claim=claim, has_seed=True)
         reply = machines.keeper.ask("define-domain", [file.fileno()], **request)
     assert (reply.error, "sealed" in reply.text) == ("Internal", True)

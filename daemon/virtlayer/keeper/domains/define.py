@@ -19,7 +19,7 @@ from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.architecture import host_architecture
 from virtlayer.keeper.domains.domains import Domains
-from virtlayer.keeper.domains.files import config_file, is_boot_volume, own_files, seed_file
+from virtlayer.keeper.domains.files import config_file, own_files, seed_file
 from virtlayer.keeper.domains.host import Capabilities, capabilities, check_size
 from virtlayer.keeper.domains.host_id import host_id
 from virtlayer.keeper.domains.kvm import ChosenType, chosen_type
@@ -29,6 +29,7 @@ from virtlayer.keeper.domains.networks import chosen_network
 from virtlayer.keeper.domains.xml import Machine, machine_xml
 from virtlayer.keeper.kinds.kind import Claim
 from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.protocol.boot_names import BootPart, boot_volume_name, digest_in_name
 from virtlayer.protocol.domains import Boot, DefineDomain, DomainDefined, DomainType, Network
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
@@ -141,9 +142,10 @@ async def check_boot_volumes(pool: Pool, request: DefineDomain) -> None:
     """
     if request.boot not in (Boot.OWN_INITRD, Boot.IMAGE_INITRD):
         return
-    for name, wanted in ((request.kernel, "kernel"), (request.initrd, "initrd")):
-        if name is None or not is_boot_volume(wanted, name):
-            raise Internal(f"The domain does not have a volume with its {wanted}.")
+    parts = (BootPart.KERNEL, request.kernel), (BootPart.INITRD, request.initrd)
+    for part, name in parts:
+        if name is None or boot_volume_name(part, digest_in_name(name) or "") != name:
+            raise Internal(f"The domain does not have a volume with its {part}.")
         await kind_of(pool).check_made(pool, name, is_directory=False)
 
 
