@@ -49,6 +49,7 @@ def test_every_file_of_every_chain_is_found() -> None:
         return Disk("me", Path(path), None, image_format)
 
     assert set(parse_disks("me", SNAPSHOT)) == {
+        file("/kernel", "raw"),
         file("/snap.qcow2", "qcow2"),
         file("/top.qcow2", "qcow2"),
         file("/data", "raw"),
