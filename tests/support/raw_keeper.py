@@ -57,13 +57,14 @@ class RawService:
         """Ask something, in whatever form; the descriptors stay the test's."""
         number = next(self._numbers)
         self.send({"id": number, "ask": message, "with": content}, descriptors)
-        reply, received = self._receive()
+        reply, received = self.receive()
         assert reply.pop("id") == number
         return Reply(
             reply.get("done"), reply.get("error", ""), reply.get("text", ""), tuple(received)
         )
 
-    def _receive(self) -> tuple[Any, list[int]]:
+    def receive(self) -> tuple[Any, list[int]]:
+        """Receive one reply, and its descriptors."""
         text, descriptors = "", list[int]()
         while True:
             packet, received, _, _ = socket.recv_fds(

@@ -42,6 +42,8 @@ class DomainEvents:
         self._hypervisor = hypervisor
         self._watched: Connection | None = None
         self._registered = -1
+        # libvirt refuses to register the same callback twice.
+        self._registering = asyncio.Lock()
         self._changed = asyncio.Event()
         self._followers: dict[str, list[asyncio.Queue[Event | None]]] = {}
 
@@ -52,7 +54,8 @@ class DomainEvents:
             VirtlayerError: libvirt cannot be reached.
         """
         loop = asyncio.get_running_loop()
-        await self._hypervisor.call(self._register, loop)
+        async with self._registering:
+            await self._hypervisor.call(self._register, loop)
 
     async def changed(self, since: int, seconds: float) -> None:
         """Wait until the generation is another one.
