@@ -28,6 +28,7 @@ from virtlayer.service.keeper.connection import Connect
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
+from virtlayer.service.machines.watching import MachineWatch
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.caller_source import ArchiveRoom
@@ -153,7 +154,9 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
             return 1
         if arguments.uri == _SESSION_URI and os.geteuid() == 0:
             _log.info("Root's %s is the libvirtd of the system, with its pools.", _SESSION_URI)
-        async with meanwhile(watching.run()):
+        machines = MachineWatch(services.keeper.domains)
+        machines.subscribe(server)
+        async with meanwhile(watching.run()), meanwhile(machines.run()):
             return await life.last(stop)
 
 

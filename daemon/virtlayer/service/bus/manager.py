@@ -14,8 +14,8 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.image import ImageObjects
-from virtlayer.service.bus.job_starter import JobStarter
-from virtlayer.service.bus.members import Emits, Interface, dbus_property, method, signal
+from virtlayer.service.bus.machines import Machines
+from virtlayer.service.bus.members import Emits, dbus_property, method, signal
 from virtlayer.service.bus.options.images import (
     PopulateOptions,
     PruneOptions,
@@ -25,7 +25,7 @@ from virtlayer.service.bus.options.images import (
 from virtlayer.service.bus.options.parsing import NoOptions, parse_options
 from virtlayer.service.bus.options.source import SourceOptions
 from virtlayer.service.bus.options.volumes import CreateVolumeOptions
-from virtlayer.service.bus.pull_request import pull_request
+from virtlayer.service.bus.pull_request import pull_action, pull_request
 from virtlayer.service.bus.replacing import authorized_replacing
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
@@ -52,7 +52,6 @@ from virtlayer.service.operations.status import status
 from virtlayer.service.operations.tag import TagRequest, tag_image
 from virtlayer.service.operations.whole_image import WholeImageRequest
 from virtlayer.service.source.passed_descriptor import secrets_deadline
-from virtlayer.service.source.reference import Reference
 from virtlayer.service.source.short_names import resolved_reference
 from virtlayer.version import VERSION
 
@@ -60,7 +59,7 @@ _USERS_THAT_INSPECT = 4
 """This number of users can have the maximum number of inspections at the same time."""
 
 
-class Manager(Interface):
+class Manager(Machines):
     """The root object."""
 
     interface = names.MANAGER
@@ -72,12 +71,8 @@ class Manager(Interface):
         images: ImageObjects,
         departures: Departures,
     ) -> None:
-        super().__init__()
-        self._services = services
-        self._authority = authority
-        self._images = images
+        super().__init__(services, authority, images)
         self._departures = departures
-        self._jobs = JobStarter(services.jobs, authority)
         each = services.settings.quota.inspections
         self._inspections = Turns(_USERS_THAT_INSPECT * each, per_user=each)
 
@@ -102,7 +97,7 @@ class Manager(Interface):
                 image=request.image_name,
                 **({} if request.volume is None else {"volume": request.volume.name}),
             )
-            await self._authority.authorize(call, _pull_action(request.source), details)
+            await self._authority.authorize(call, pull_action(request.source), details)
             if isinstance(request, PullRequest):
                 check_volume_size(self._services.settings, request)
                 replacing = await authorized_replacing(
@@ -410,7 +405,3 @@ class Manager(Interface):
                 await self._images.refresh()
 
         return await self._jobs.start(call, kind, run, source=source, pool=pool, owner=owner)
-
-
-def _pull_action(source: Reference) -> Action:
-    return Action.PULL if source.local_path is None else Action.PULL_LOCAL

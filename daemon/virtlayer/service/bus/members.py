@@ -205,7 +205,7 @@ def dbus_property[**P, R](
     return decorate
 
 
-def signal[F: Callable[..., None]](name: str, **carries: str) -> Callable[[F], F]:
+def signal[F: Callable[..., None]](name: str, /, **carries: str) -> Callable[[F], F]:
     """Declare a signal; calling the decorated function emits it, with its arguments by place."""
     member = Signal(name, _arguments(carries))
 

@@ -4,6 +4,7 @@
 from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
 from virtlayer.protocol.names import PoolName, parse_image_name
+from virtlayer.service.bus.authority import Action
 from virtlayer.service.bus.options.images import PullOptions
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest
@@ -11,6 +12,11 @@ from virtlayer.service.source.reference import Reference
 
 _AUTOMATIC = "auto"
 """The value of id-map with which the service chooses the IDs."""
+
+
+def pull_action(source: Reference) -> Action:
+    """Return the action of a pull."""
+    return Action.PULL if source.local_path is None else Action.PULL_LOCAL
 
 
 def pull_request(

@@ -6,6 +6,7 @@ import contextlib
 
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
+from virtlayer.protocol.domains import KnownDomain, State
 from virtlayer.service.bus.authority import Authority, SessionAuthority, SystemAuthority
 from virtlayer.service.bus.callers import Callers
 from virtlayer.service.bus.departures import Departures
@@ -76,6 +77,10 @@ class Server:
         """Reply to every call that has begun; with an error to calls that take longer than this."""
         await self._exporter.finish(patience)
         await self._images.close()
+
+    def machine_changed(self, machine: KnownDomain, state: State | None) -> None:
+        """Signal that a machine has another state."""
+        self._manager.domain_changed(machine.name, "removed" if state is None else str(state))
 
     def records_changed(self, _pool: str) -> None:
         """Update the image objects after a change in a pool."""
