@@ -29,7 +29,7 @@ def file_pieces(file: int, limit: int) -> Iterator[bytes]:
     if not stat.S_ISREG(info.st_mode):
         raise Unusable("is not a regular file")
     if info.st_size > limit:
-        raise Unusable(f"has {human_size(info.st_size)}, more than {human_size(limit)}")
+        raise Unusable(f"has more than {human_size(limit)}")
     os.lseek(file, 0, os.SEEK_SET)
     left = limit
     # It may be growing.

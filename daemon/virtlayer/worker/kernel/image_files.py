@@ -87,10 +87,8 @@ class ImageFiles:
         if child.kind != REGULAR:
             kind = _KINDS.get(child.kind, "something else")
             raise about(b"/" + path, f"it is {kind}, not a regular file")
-        size = self.tree.file_size(child.node)
-        if size > limit:
-            problem = f"it has {human_size(size)}, more than {human_size(limit)}"
-            raise about(b"/" + path, problem)
+        if self.tree.file_size(child.node) > limit:
+            raise about(b"/" + path, f"it has more than {human_size(limit)}")
         return child.node
 
     def pieces(self, path: bytes, limit: int) -> Iterator[bytes]:
