@@ -17,15 +17,20 @@ from tests.support.raw_keeper import RawKeeper
 from virtlayer import programs
 
 _GUARD = str(Path(programs.__file__).with_name("guard")).encode()
+_PURPOSES = {
+    "directory-worker": "directory",
+    "disk-worker": "disk",
+    "kernel-worker": "boot",
+    "host-kernel-worker": "boot",
+}
 _WORKERS = ["layer-worker", "customizer", "identity-customizer", "unpacker"]
 
 
-@pytest.mark.parametrize("kind", [*_WORKERS, "directory-worker", "disk-worker"])
+@pytest.mark.parametrize("kind", [*_WORKERS, *_PURPOSES])
 def test_a_worker_gets_a_socket_of_the_right_type(
     keeper: RawKeeper, pool: TestPool, kind: str
 ) -> None:
-    purpose = kind.removesuffix("-worker")
-    staging = None if kind in _WORKERS else staged(keeper, pool, purpose)
+    staging = None if kind in _WORKERS else staged(keeper, pool, _PURPOSES[kind])
     with (
         tempfile.TemporaryFile() as file,
         socket.socket(socket.AF_INET) as inet,
@@ -61,6 +66,7 @@ def test_an_inspector_gets_a_pipe(keeper: RawKeeper, pool: TestPool) -> None:
     [
         *(("storage-daemon", None), ("storage-daemon", "directory")),
         *(("disk-worker", "volume"), ("disk-inspector", None)),
+        *(("kernel-worker", "disk"), ("host-kernel-worker", None), ("disk-worker", "boot")),
         *(("directory-worker", "disk"), ("directory-customizer", None), ("layer-worker", "layers")),
     ],
 )

@@ -105,10 +105,11 @@ async def _kernel_worker(
     request: StartProgram, descriptors: Sequence[int], place: Place | None
 ) -> AsyncIterator[RunningProgram]:
     is_host = request.kind is Kind.HOST_KERNEL_WORKER
-    with boot_descriptors(descriptors[1:] if is_host else None) as files:
-        async with _worker(request, descriptors[:1] if is_host else descriptors, place, files) as (
-            program
-        ):
+    control, passed = (descriptors[:1], descriptors[1:]) if is_host else (descriptors, None)
+    # Before any file is opened.
+    _socket_of(control, 1, 0, socket.SOCK_SEQPACKET)
+    with boot_descriptors(passed) as files:
+        async with _worker(request, control, place, files) as program:
             yield program
 
 
