@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kernels and initrds of images and of the host become boot volumes of a pool."""
 
+import asyncio
 import dataclasses
 import hashlib
 import os
+import signal
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,22 +21,26 @@ from tests.support.boot_images import (
     small_kernel,
     small_module,
 )
-from tests.support.images import Entry, directory, file, image, layer, write_layout
+from tests.support.images import Entry, directory, fifo, file, image, layer, write_layout
 from tests.support.kernel import debian_kernel
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.pool_content import names_in
+from tests.support.pool_content import OWN, left_by_jobs, names_in
 from tests.support.service_parts import pulled, service_parts, some_job
 from virtlayer import host_kernels
 from virtlayer.boot_tools import INIT, busybox
 from virtlayer.errors import (
     AmbiguousKernel,
     ImageNotFound,
+    Internal,
+    InUse,
     InvalidArgument,
     NoKernel,
 )
 from virtlayer.protocol.domains import Boot
 from virtlayer.protocol.names import ImageName, parse_image_name
 from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import RecordKind, record_file
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.machines.kernels import KernelChoice
 from virtlayer.service.operations.boot_files import BootFiles, boot_files
 from virtlayer.service.operations.services import Services
@@ -288,3 +295,75 @@ async def test_files_of_the_host_that_are_not_kernels(
 
 def _not_expected(*_: object) -> None:
     raise AssertionError("a worker was started")
+
+
+@pytest.mark.parametrize("step", ["link", "flush", "place", "register_volume"])
+async def test_cancelled_job_leaves_only_whole_boot_volumes(
+    services: Services, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT], tmp_path)
+    before = set(names_in(pool.path))
+    real = getattr(Staging, step)
+
+    async def cancelling(self: Staging, *arguments: object, **more: object) -> object:
+        job.cancel()
+        return await real(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Staging, step, cancelling)
+        job = asyncio.ensure_future(_boot_files(services, pool, name))
+        with pytest.raises(asyncio.CancelledError):
+            await job
+    assert left_by_jobs(pool.path) == []
+    for left in set(names_in(pool.path)) - before:
+        digest = hashlib.sha256((pool.path / left).read_bytes()).hexdigest()
+        assert left in (f"kernel-{digest}", f"initrd-{digest}")
+    assert (await _boot_files(services, pool, name)).boot is Boot.IMAGE_INITRD
+
+
+async def test_killed_worker_is_an_error_and_leaves_nothing(
+    services: Services, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT], tmp_path)
+    before = names_in(pool.path)
+    real = ImageKernelWorker.write_kernel
+
+    async def killing(self: ImageKernelWorker, *arguments: Any) -> object:
+        os.kill(self.pid, signal.SIGKILL)
+        return await real(self, *arguments)
+
+    monkeypatch.setattr(ImageKernelWorker, "write_kernel", killing)
+    monkeypatch.setattr(ImageKernelWorker, "write_image_initrd", killing)
+    with pytest.raises(Internal, match=r'stopped while processing The image "demo"'):
+        await _boot_files(services, pool, name)
+    assert names_in(pool.path) == before
+    assert left_by_jobs(pool.path) == []
+
+
+async def test_hostile_kernel_is_an_error_and_leaves_nothing(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    entries = [directory("boot"), fifo("boot/vmlinuz-6.1"), file("boot/initrd.img-6.1", _INITRD)]
+    name = await _store(services, pool, "demo", [*entries, *_INIT], tmp_path)
+    before = names_in(pool.path)
+    with pytest.raises(InvalidArgument, match=r'image "demo" has a file "/boot/vmlinuz-6\.1" that'):
+        await _boot_files(services, pool, name)
+    assert set(names_in(pool.path)) - set(before) <= {
+        f"initrd-{hashlib.sha256(_INITRD).hexdigest()}"
+    }
+    assert left_by_jobs(pool.path) == []
+
+
+@pytest.mark.parametrize("content", [b"garbage", b'{"version": 1, "kind": "boot"}'])
+async def test_file_in_the_place_of_a_boot_record_is_reported(
+    services: Services, pool: Pool, tmp_path: Path, content: bytes
+) -> None:
+    name = await _store(services, pool, "demo", [*_boot(), *_INIT], tmp_path)
+    image_of_name = await services.catalog.get(pool.name, name)
+    assert image_of_name is not None
+    file_name = record_file(RecordKind.BOOT, image_of_name.volume)
+    (pool.path / OWN / file_name).write_bytes(content)
+    with pytest.raises(InUse, match=rf"\.virtlayer/{file_name} cannot be used as a record"):
+        await _boot_files(services, pool, name)
+    (pool.path / OWN / file_name).unlink()
+    assert (await _boot_files(services, pool, name)).boot is Boot.IMAGE_INITRD
