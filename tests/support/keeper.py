@@ -5,8 +5,13 @@
 the keeper's own code in the test's process, for tests that need no pool.
 """
 
+import asyncio
 import contextlib
+import functools
 import os
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,16 +31,40 @@ NO_LIBVIRT = "test:///default"
 
 
 @contextlib.asynccontextmanager
-async def running_keeper(uri: str = NO_LIBVIRT) -> AsyncIterator[Keeper]:
-    """A keeper process for a libvirt; it has ended afterwards."""
+async def running_keeper(
+    uri: str = NO_LIBVIRT, inside: Sequence[str] | None = None
+) -> AsyncIterator[Keeper]:
+    """A keeper process for a libvirt; it has ended afterwards.
+
+    Args:
+        uri: Of the libvirt.
+        inside: What runs it in the mount namespace of its libvirtd (``host.as_owner()``); None for
+            a libvirtd that has the files of the host.
+    """
+    connect = own_keeper(uri, Path("/nonexistent"))
+    if inside is not None:
+        connect = functools.partial(_keeper_inside, uri, inside)
     with tempfile.TemporaryDirectory(prefix="run") as runtime:
-        keeper = Keeper(own_keeper(uri, Path("/nonexistent")), Path(runtime))
+        keeper = Keeper(connect, Path(runtime))
         try:
             # It starts when it is first asked.
             await keeper.pools.keeper_is_root()
             yield keeper
         finally:
             await keeper.close()
+
+
+@contextlib.asynccontextmanager
+async def _keeper_inside(uri: str, inside: Sequence[str]) -> AsyncIterator[socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    keeper = (sys.executable, "-I", "-m", "virtlayer.keeper", "--connect", uri)
+    with ours, theirs, subprocess.Popen([*inside, *keeper], stdin=theirs.fileno()) as process:
+        theirs.close()
+        try:
+            yield ours
+        finally:
+            ours.close()
+            await asyncio.to_thread(process.wait)
 
 
 class LocalPrograms:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.keeper import running_keeper
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.machine_host import MachineHost
 from tests.support.sources import PLAIN
 from virtlayer.protocol.names import parse_pool_name, parse_volume_name
 from virtlayer.service.blobs.cache import BlobCache
@@ -21,6 +22,7 @@ from virtlayer.service.chain.build import ChainBuilder
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.kind import Kind
+from virtlayer.service.machines.names import DomainNames
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
 from virtlayer.service.operations.pull_disk import pull_disk
@@ -43,12 +45,16 @@ _numbers = itertools.count(1)
 async def service_parts(
     host: LibvirtHost, directory: Path, *, session: bool = True
 ) -> AsyncIterator[Services]:
-    """The parts of a service with volumes of 64 MiB; its files are in this directory."""
+    """The parts of a service with volumes of 64 MiB; its files are in this directory.
+
+    A keeper for machines has the files of their libvirtd (``machine_host``).
+    """
+    inside = host.as_owner() if isinstance(host, MachineHost) else None
     for name in ("run", "scratch"):
         (directory / name).mkdir(mode=0o700, exist_ok=True)
     settings = Settings(storage=StorageSettings(virtual_size=64 * 1024**2))
     async with (
-        running_keeper(host.uri) as keeper,
+        running_keeper(host.uri, inside) as keeper,
         Catalog(directory / "catalog.sqlite") as catalog,
     ):
         yield Services(
@@ -68,6 +74,7 @@ async def service_parts(
             catalog=catalog,
             records=PoolRecords(keeper, catalog),
             jobs=Jobs(settings.jobs, queue_limit=settings.quota.queued_jobs),
+            domain_names=DomainNames(),
         )
 
 

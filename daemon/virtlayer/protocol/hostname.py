@@ -20,12 +20,17 @@ def checked_hostname(name: str) -> str:
         InvalidArgument: It is not a valid host name (RFC 1123, section 2.1), or is longer than
             Linux permits.
     """
-    if len(name) > _LIMIT or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+    if not is_hostname(name):
         raise InvalidArgument(
             f'Invalid hostname "{printable(name[:80])}": it has at most {_LIMIT} characters, in '
             "labels of letters, digits and inner hyphens that are separated by dots."
         )
     return name
+
+
+def is_hostname(name: str) -> bool:
+    """Whether a name is a valid host name."""
+    return len(name) <= _LIMIT and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
 def hostname_file(name: str) -> bytes:

@@ -28,6 +28,7 @@ from virtlayer.service.keeper.connection import Connect
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
+from virtlayer.service.machines.names import DomainNames
 from virtlayer.service.machines.watching import MachineWatch
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
@@ -201,6 +202,7 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
                 queue_limit=settings.quota.queued_jobs,
                 unlimited=frozenset({trusted_uid(session=session)}),
             ),
+            domain_names=DomainNames(),
         )
 
 

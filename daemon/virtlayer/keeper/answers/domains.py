@@ -12,7 +12,6 @@ from virtlayer.keeper.answers.pools import active_pool_of
 from virtlayer.keeper.domains.console import open_console
 from virtlayer.keeper.domains.control import control
 from virtlayer.keeper.domains.define import check_boot_volumes, check_domain, define_domain
-from virtlayer.keeper.domains.host_id import host_id
 from virtlayer.keeper.domains.input import connect_input
 from virtlayer.keeper.domains.listing import all_domains, named_domain, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory
@@ -37,6 +36,7 @@ from virtlayer.protocol.domains import (
     PortOpened,
     Step,
 )
+from virtlayer.protocol.host_id import host_id
 from virtlayer.sizes import MIB
 
 _CONTENT_LIMIT = 16 * MIB

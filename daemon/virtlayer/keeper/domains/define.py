@@ -21,7 +21,6 @@ from virtlayer.keeper.domains.architecture import host_architecture
 from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.domains.files import config_file, own_files, seed_file
 from virtlayer.keeper.domains.host import Capabilities, capabilities, check_size
-from virtlayer.keeper.domains.host_id import host_id
 from virtlayer.keeper.domains.kvm import ChosenType, chosen_type
 from virtlayer.keeper.domains.listing import has_domain, has_name
 from virtlayer.keeper.domains.logs import Logs, log_directory, make_log_directory
@@ -31,6 +30,7 @@ from virtlayer.keeper.kinds.kind import Claim
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.protocol.boot_names import BootPart, boot_volume_name, digest_in_name
 from virtlayer.protocol.domains import Boot, DefineDomain, DomainDefined, DomainType, Network
+from virtlayer.protocol.host_id import host_id
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.virsh import virsh

@@ -37,6 +37,11 @@ def parse_network(text: str | None, ports: tuple[PublishedPort, ...]) -> Network
     return Network(kind=network.kind, name=network.name, ports=ports)
 
 
+def network_text(network: Network) -> str:
+    """Return a network in the form that ``parse_network`` parses."""
+    return f"{network.kind}:{network.name}" if network.name else str(network.kind)
+
+
 def parse_ports(published: Iterable[tuple[str, int, int, str]]) -> tuple[PublishedPort, ...]:
     """Return the published ports of a machine.
 

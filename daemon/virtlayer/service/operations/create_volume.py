@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Makes a writable volume on an image: an overlay, with its customization."""
 
+import contextlib
 import functools
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.placing import RecordedPlacing
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.wholeness import check_whole
-from virtlayer.service.records.values import VolumeRecord
+from virtlayer.service.records.values import Machine, VolumeRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +147,51 @@ async def create_on(
     Raises:
         VirtlayerError: See ``create_volume``.
     """
+    async with created_on(services, claim, image, wanted, job) as volume:
+        return volume
+
+
+@contextlib.asynccontextmanager
+async def created_on(
+    services: Services,
+    claim: Claim,
+    image: CatalogImage,
+    wanted: NewVolume,
+    job: Job,
+    machine: Machine | None = None,
+) -> AsyncIterator[Volume]:
+    """Make a volume on an image; it is removed again if the context is left with an error.
+
+    Args:
+        services: The daemon's parts.
+        claim: The claim of the job on the image and the name.
+        image: The image.
+        wanted: The volume.
+        job: The job.
+        machine: The machine that it belongs to; None for none.
+
+    Raises:
+        VirtlayerError: See ``create_volume``.
+    """
+    record = _record(image, wanted, machine)
+    async with RecordedPlacing(services.records, claim.pool, record) as placing:
+        yield await _placed_on(services, claim, image, wanted, job, placing)
+
+
+async def _placed_on(
+    services: Services,
+    claim: Claim,
+    image: CatalogImage,
+    wanted: NewVolume,
+    job: Job,
+    placing: RecordedPlacing,
+) -> Volume:
     size = wanted.size_on(image.size, image.name)
     customization = await wanted.customization(size, identity=image.identity)
     fresh_identity = customization.fresh_identity
-    async with (
-        RecordedPlacing(services.records, claim.pool, _record(image, wanted)) as placing,
-        CustomizerOnDemand(
-            services.keeper.programs, services.settings.layer, fresh_identity=fresh_identity
-        ) as customizer,
-    ):
+    async with CustomizerOnDemand(
+        services.keeper.programs, services.settings.layer, fresh_identity=fresh_identity
+    ) as customizer:
         if customization:
             customizer.prepare()
             job.report.set_stage(Stage.CUSTOMIZING)
@@ -192,7 +230,7 @@ async def _check_volumes(services: Services, pool: Pool, image: CatalogImage, na
     await check_whole(services.pools, services.libvirt_uri, pool, image, there.get(image.volume))
 
 
-def _record(image: CatalogImage, wanted: NewVolume) -> VolumeRecord:
+def _record(image: CatalogImage, wanted: NewVolume, machine: Machine | None) -> VolumeRecord:
     return VolumeRecord(
         kind=RecordKind.VOLUME,
         name=wanted.name,
@@ -202,6 +240,7 @@ def _record(image: CatalogImage, wanted: NewVolume) -> VolumeRecord:
         config=image.config,
         top=image.volume,
         pulled_by=image.pulled_by,
+        machine=machine,
     )
 
 

@@ -4,6 +4,10 @@
 from dataclasses import dataclass
 
 from virtlayer.protocol.domains import Boot, DomainType, PublishedPort, State
+from virtlayer.protocol.names import DomainName
+from virtlayer.service.machines.log_files import exit_status
+from virtlayer.service.operations.domain_lookup import domain_of, pool_name_of
+from virtlayer.service.operations.services import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +50,34 @@ class DescribedDomain:
     addresses: tuple[str, ...]
     ports: tuple[PublishedPort, ...]
     exit_status: int | None
+
+
+async def describe_domain(services: Services, name: DomainName) -> DescribedDomain:
+    """Look at a machine, as libvirt knows it now.
+
+    Raises:
+        DomainNotFound: virtlayer has not made such a machine.
+        VirtlayerError: libvirt cannot be asked.
+    """
+    domain = await domain_of(services, name)
+    status = None
+    if domain.has_streams and domain.state is not State.CREATED:
+        status = await exit_status(services.keeper.domains, domain.uuid)
+    return DescribedDomain(
+        name=domain.name,
+        uuid=domain.uuid,
+        state=domain.state,
+        pool=await pool_name_of(services, domain),
+        image=domain.image,
+        digest=domain.digest,
+        volume=domain.disk,
+        type=domain.type,
+        boot=domain.boot,
+        memory=domain.memory,
+        processors=domain.processors,
+        ephemeral=domain.ephemeral,
+        autostart=domain.autostart,
+        addresses=domain.addresses,
+        ports=domain.ports,
+        exit_status=status,
+    )

@@ -11,6 +11,7 @@ from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.keeper.claims import Claims
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.pools import Pools
+from virtlayer.service.machines.names import DomainNames
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.service.synchronization.pool_records import PoolRecords
@@ -33,6 +34,7 @@ class Services:
         catalog: The contents of the pools.
         records: The records in the pools; changed by the operations.
         jobs: The engine.
+        domain_names: Chooses the names of machines.
     """
 
     settings: Settings
@@ -46,6 +48,7 @@ class Services:
     catalog: Catalog
     records: PoolRecords
     jobs: Jobs
+    domain_names: DomainNames
 
     @property
     def configuration_owner(self) -> int:

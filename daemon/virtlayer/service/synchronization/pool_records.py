@@ -21,7 +21,13 @@ from virtlayer.service.keeper.claims import Claim, PoolLock
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.records import RecordChanged, RecordFile
 from virtlayer.service.records.json_files import BadRecord, compose, parse
-from virtlayer.service.records.values import BootRecord, ImageRecord, LayerRecord, Record
+from virtlayer.service.records.values import (
+    BootRecord,
+    ImageRecord,
+    LayerRecord,
+    Record,
+    VolumeRecord,
+)
 from virtlayer.service.synchronization.older_catalog import older_volumes, write_older_catalog
 
 _log = logging.getLogger(__name__)
@@ -109,6 +115,23 @@ class PoolRecords:
     ) -> None:
         """Change, write or delete the record of a layer; see ``change_image``."""
         await self._change(holder, RecordKind.LAYER, name, _of_kind(LayerRecord, change))
+
+    async def change_volume(
+        self,
+        holder: Claim | PoolLock,
+        kind: RecordKind,
+        name: str,
+        change: Callable[[VolumeRecord | None], VolumeRecord | None],
+    ) -> None:
+        """Change, write or delete the record of a volume, directory or disk; see ``change_image``.
+
+        Args:
+            holder: A claim, or the lock of the pool.
+            kind: Which of them it is.
+            name: The name of the volume.
+            change: See ``change_image``.
+        """
+        await self._change(holder, kind, name, _of_kind(VolumeRecord, change))
 
     async def change_boot(
         self,
