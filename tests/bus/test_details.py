@@ -64,14 +64,15 @@ CASES: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
     ),
     "volume": (
         (
-            *("CreateVolume", "sssa{sv}", "machines", "web:1", "web.qcow2", "7"),
-            *("size", "t", "134217728", *CUSTOMIZED),
+            *("CreateVolume", "sssa{sv}", "machines", "web:1", "web.qcow2", "8"),
+            *("size", "t", "134217728", "keep-identity", "b", "true", *CUSTOMIZED),
         ),
         {
             "pool": "machines",
             "image": "web:1",
             "volume": "web.qcow2",
             "size": "134217728",
+            "keep-identity": "true",
             **SEEN_CUSTOMIZED,
         },
     ),
