@@ -23,20 +23,24 @@ system_info: {distro: debian, default_user: {name: games}}
 
 _BOOT = f"""\
 set -e
-mount -t tmpfs none /mnt
-cp -a /etc /mnt/etc
-mount --bind /mnt/etc /etc
-mkdir -p /var/lib/cloud
-for path in /var/lib/cloud /run /root /usr/games; do mount -t tmpfs none $path; done
+mount -t tmpfs none "$PLACE"
+mkdir "$PLACE/root" "$PLACE/games" "$PLACE/cloud-init"
+chown games: "$PLACE/games"
+cp -a /etc "$PLACE/etc"
+mount --bind "$PLACE/etc" /etc
+mount --bind "$MODULES" "$PLACE/cloud-init"
+mount -t tmpfs none /var/lib
+mount -t tmpfs none /run
+sed -i "s|:/root:|:$PLACE/root:|; s|:/usr/games:|:$PLACE/games:|" /etc/passwd
+rm -f /etc/ssh/ssh_host_*
 mkdir -p /etc/cloud {_SEED}
 cp "$SEED"/* {_SEED}/
 cat >/etc/cloud/cloud.cfg
-rm -f /etc/ssh/ssh_host_*
 for number in $(seq "$BOOTS"); do
-  "$PYTHON" -m cloud_init_stages >/mnt/result
+  PYTHONPATH="$PLACE/cloud-init:$STAGES" /usr/bin/python3 -m cloud_init_stages >"$PLACE/result"
   [ -z "$BETWEEN" ] || sh -ec "$BETWEEN"
 done
-cat /mnt/result
+cat "$PLACE/result"
 """
 _STAGES = """\
 import json, pwd, sys
@@ -104,8 +108,8 @@ def applied(files: Mapping[str, bytes], *, boots: int = 1, between: str = "") ->
     """
     modules = _cloud_init()
     with tempfile.TemporaryDirectory(prefix="cloud-init-") as directory:
-        seed, stages = Path(directory, "seed"), Path(directory, "stages")
-        for path in (seed, stages):
+        seed, stages, place = (Path(directory, name) for name in ("seed", "stages", "place"))
+        for path in (seed, stages, place):
             path.mkdir()
         for name, content in files.items():
             (seed / name).write_bytes(content)
@@ -114,9 +118,10 @@ def applied(files: Mapping[str, bytes], *, boots: int = 1, between: str = "") ->
             ["unshare", "--mount", "--propagation", "private", "bash", "-c", _BOOT],
             env={
                 "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                "PYTHON": "/usr/bin/python3",
-                "PYTHONPATH": f"{modules}:{stages}",
+                "MODULES": str(modules),
+                "STAGES": str(stages),
                 "SEED": str(seed),
+                "PLACE": str(place),
                 "BOOTS": str(boots),
                 "BETWEEN": between,
             },
