@@ -23,13 +23,18 @@ from pathlib import Path
 from tests.support.libvirt_host import LibvirtHost, running_host
 
 _PATIENCE = 20.0
-_DEVICES = ("full", "null", "ptmx", "random", "tty", "urandom", "zero")
+_DEVICES = ("fuse", "full", "null", "ptmx", "random", "tty", "urandom", "zero")
 _DIRECTORIES = ("net", "pts", "shm")
+
+# libvirt 11.3 starts no container where both versions of cgroups are mounted.
+_WITHOUT_BOTH_CGROUPS = """
+if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi
+"""
 
 # libvirt finds out anew what QEMU can do, at every look, where /dev/kvm exists and does not work.
 _WITHOUT_KVM = """
 mkdir -p "$1" && mount -t tmpfs tmpfs "$1"
-for name in {devices}; do cp -a "/dev/$name" "$1/$name"; done
+for name in {devices}; do if [ -e "/dev/$name" ]; then cp -a "/dev/$name" "$1/$name"; fi; done
 for name in {directories}; do
     if [ -d "/dev/$name" ]; then mkdir "$1/$name" && mount --bind "/dev/$name" "$1/$name"; fi
 done
@@ -62,8 +67,9 @@ class MachineHost(LibvirtHost):
     def preparation(self) -> str:
         """What is run in the mount namespace before libvirtd."""
         if self._kvm:
-            return ""
-        return f'set -e; set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift'
+            return _WITHOUT_BOTH_CGROUPS
+        without_kvm = f'set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift'
+        return f"set -e; {_WITHOUT_BOTH_CGROUPS} {without_kvm}"
 
     @property
     def logs(self) -> Path:

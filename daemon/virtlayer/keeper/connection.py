@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -47,6 +48,9 @@ class Hypervisor:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        containers = _container_uri(uri)
+        self.containers = None if containers is None else Hypervisor(containers)
+        """The connection to the driver of containers of the same libvirt; None in a session."""
         self._connection: Connection | None = None
         self._was_open = False
         self._opening = asyncio.Lock()
@@ -61,8 +65,24 @@ class Hypervisor:
         """
         await self._connected()
 
+    async def is_installed(self) -> bool:
+        """Whether libvirt has this driver.
+
+        Raises:
+            PoolUnavailable: It has, and cannot be reached.
+        """
+        try:
+            await self.call(_nothing)
+        except PoolUnavailable as error:
+            if isinstance(error.__cause__, libvirt.libvirtError) and _is_missing(error.__cause__):
+                return False
+            raise
+        return True
+
     async def close(self) -> None:
         """Disconnect; no call may follow."""
+        if self.containers is not None:
+            await self.containers.close()
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(libvirt.libvirtError, TimeoutError):
@@ -186,6 +206,26 @@ def _open(uri: str) -> Connection:
     with contextlib.suppress(libvirt.libvirtError):
         connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
     return connection
+
+
+def _nothing(_connection: Connection) -> None:
+    """Only connect."""
+
+
+def _container_uri(uri: str) -> str | None:
+    """The URI of libvirt-LXC where a URI is that of QEMU in the system."""
+    scheme, separator, rest = uri.partition(":")
+    driver, plus, transport = scheme.partition("+")
+    if driver != "qemu" or urlsplit(uri).path != "/system":
+        return None
+    return f"lxc{plus}{transport}{separator}{rest}"
+
+
+def _is_missing(error: libvirt.libvirtError) -> bool:
+    """Whether libvirt says that it does not have a driver: no module, or no daemon for it."""
+    if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR:
+        return bool(error.get_int1() == errno.ENOENT)
+    return error.get_error_code() in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_NO_SUPPORT)
 
 
 def _if_alive[T](connection: Connection, call: Callable[[], T]) -> T:

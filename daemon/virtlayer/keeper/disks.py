@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.drivers import drivers
 
 type _Domain = libvirt.virDomain
 type _Point = libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint
@@ -52,8 +53,20 @@ async def all_disks(hypervisor: Hypervisor) -> frozenset[Disk]:
     Raises:
         Libvirt: libvirt does not answer.
     """
-    descriptions = await hypervisor.call(descriptions_of_domains)
+    descriptions = await all_descriptions(hypervisor)
     return frozenset(disk for user, text in descriptions for disk in parse_disks(user, text))
+
+
+async def all_descriptions(hypervisor: Hypervisor) -> list[tuple[str, str]]:
+    """The XML of all machines and containers, and of their snapshots and checkpoints.
+
+    Returns:
+        Each after its name in words.
+    """
+    found: list[tuple[str, str]] = []
+    for driver in await drivers(hypervisor):
+        found += await driver.call(_descriptions_of_domains)
+    return found
 
 
 def parse_disks(user: str, text: str) -> Iterator[Disk]:
@@ -93,7 +106,7 @@ def _format(store: ElementTree.Element) -> str:
     return driver.get("format" if store.tag == "filesystem" else "type") or "raw"
 
 
-def descriptions_of_domains(connection: Connection) -> list[tuple[str, str]]:
+def _descriptions_of_domains(connection: Connection) -> list[tuple[str, str]]:
     """The XML of all domains, their snapshots and checkpoints, each after its name in words."""
     found: list[tuple[str, str]] = []
     for domain in _present(connection.listAllDomains):

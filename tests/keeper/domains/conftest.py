@@ -34,7 +34,9 @@ def machines(host: LibvirtHost, keeper: RawKeeper, pool: TestPool) -> Iterator[M
     # QEMU runs as another user, who opens volumes in it.
     pool.path.chmod(0o755)
     yield Machines(host, keeper, pool)
-    for name in host.virsh("list", "--all", "--name").split():
-        for command in ("destroy", "undefine"):
-            with contextlib.suppress(AssertionError):
-                host.virsh(command, name)
+    containers = [] if host.session else [host.uri.replace("qemu", "lxc", 1)]
+    for uri in (host.uri, *containers):
+        for name in host.virsh("--connect", uri, "list", "--all", "--name").split():
+            for command in ("destroy", "undefine"):
+                with contextlib.suppress(AssertionError):
+                    host.virsh("--connect", uri, command, name)

@@ -162,3 +162,12 @@ class Machines:
         """The domains that the pool has notes about."""
         notes: Path = self.pool.path / ".virtlayer" / "domains"
         return {path.name for path in notes.iterdir()} if notes.exists() else set()
+
+
+def state_after(machines: Machines, *, since: int, name: str, state: str) -> int:
+    """Wait by long polls until a machine has a state; the generation then."""
+    while True:
+        done = machines.keeper.get("list-domains", since=since, name=None)
+        since = done["generation"]
+        if {"name": name, "state": state}.items() <= done["domains"][0].items():
+            return since

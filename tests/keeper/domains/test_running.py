@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.keeper.domains.requests import Machines
+from tests.keeper.domains.requests import Machines, state_after
 from tests.support.guest import DRIVERS, INIT, busybox_tree, ext4_of, parse_records
 from tests.support.kernel import debian_kernel, guest_initrd
 from virtlayer.file_changes import new_watcher
@@ -67,15 +67,6 @@ def _received(line: socket.socket, text: bytes) -> None:
         found += data
 
 
-def _state_after(machines: Machines, *, since: int, name: str, state: str) -> int:
-    """Wait by long polls until a machine has a state; the generation then."""
-    while True:
-        done = machines.keeper.get("list-domains", since=since, name=None)
-        since = done["generation"]
-        if {"name": name, "state": state}.items() <= done["domains"][0].items():
-            return since
-
-
 def test_machine_is_started_followed_stopped_and_removed(
     machines: Machines, tmp_path: Path
 ) -> None:
@@ -98,7 +89,7 @@ def test_machine_is_started_followed_stopped_and_removed(
     )
     since = machines.keeper.get("list-domains", since=None, name=None)["generation"]
     assert machines.state(own, "start") == "running"
-    since = _state_after(machines, since=since, name="web", state="running")
+    since = state_after(machines, since=since, name="web", state="running")
     assert machines.control(own, "remove").error == "InUse"
 
     output = Log(machines, own, "output")
@@ -126,7 +117,7 @@ def test_machine_is_started_followed_stopped_and_removed(
     kernel_log.close()
 
     assert machines.state(own, "press-button") == "running"
-    _state_after(machines, since=since, name="web", state="stopped")
+    state_after(machines, since=since, name="web", state="stopped")
     output.wait_for(Record(RecordKind.EXIT, b"\3").encoded())
     output.close()
     records = parse_records(output.content)

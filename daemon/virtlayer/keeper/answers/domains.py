@@ -2,23 +2,22 @@
 """Answers about domains; the other end is ``service.keeper.domains``."""
 
 import asyncio
-import contextlib
 import functools
-from pathlib import Path
 
-from virtlayer.errors import DomainNotFound, Internal, VirtlayerError
+from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.domain_logs import log_of
 from virtlayer.keeper.answers.pools import active_pool_of
+from virtlayer.keeper.domains.checks import check_boot_volumes, check_domain
 from virtlayer.keeper.domains.console import open_console
 from virtlayer.keeper.domains.control import control
-from virtlayer.keeper.domains.define import check_boot_volumes, check_domain, define_domain
+from virtlayer.keeper.domains.define import define_domain
 from virtlayer.keeper.domains.input import connect_input
-from virtlayer.keeper.domains.listing import all_domains, named_domain, own_domain
-from virtlayer.keeper.domains.logs import Logs, log_directory
+from virtlayer.keeper.domains.listing import all_domains, named_domain
 from virtlayer.keeper.domains.ports import open_log
 from virtlayer.keeper.domains.probe import probe_kvm
 from virtlayer.keeper.domains.removal import remove_domain
-from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.drivers import drivers
 from virtlayer.keeper.memory_files import received_contents
 from virtlayer.protocol import calls
 from virtlayer.protocol.domains import (
@@ -29,14 +28,13 @@ from virtlayer.protocol.domains import (
     DefineDomain,
     DomainDefined,
     Domains,
-    DomainType,
+    KnownDomain,
     ListDomains,
     OpenPort,
     Port,
     PortOpened,
     Step,
 )
-from virtlayer.protocol.host_id import host_id
 from virtlayer.sizes import MIB
 
 _CONTENT_LIMIT = 16 * MIB
@@ -72,8 +70,12 @@ async def _list(turn: Turn, request: ListDomains) -> Domains:
         await events.watch()
     # Taken first: a change during the listing gives another number.
     generation = events.generation
-    call = turn.hypervisor.call
-    found = await (call(all_domains) if request.name is None else call(named_domain, request.name))
+    found: list[KnownDomain] = []
+    for driver in await drivers(turn.hypervisor):
+        if request.name is None:
+            found += await driver.call(all_domains)
+        else:
+            found += await driver.call(named_domain, request.name)
     return Domains(generation=generation, domains=tuple(found))
 
 
@@ -101,34 +103,10 @@ async def _opened(turn: Turn, request: OpenPort) -> int | None:
         case Port.CONSOLE:
             console = functools.partial(open_console, domains.hypervisor, uuid)
             return await domains.relays.open(uuid, "console", console)
-    log = await _log(turn, uuid, request.port)
+    log = await log_of(turn, uuid, request.port)
     if log is None:
         return None
     return await asyncio.to_thread(open_log, log, request.rotated, turn.descriptors)
-
-
-async def _log(turn: Turn, uuid: str, port: Port) -> Path | None:
-    directory = log_directory(turn.domains.hypervisor.uri, DomainType.QEMU)
-    logs = Logs(directory, uuid)
-    if port is Port.QEMU_LOG:
-        name = await _name_of(turn, uuid)
-        return None if name is None else directory / f"{name}.log"
-    return logs.output if port is Port.OUTPUT else logs.console
-
-
-async def _name_of(turn: Turn, uuid: str) -> str | None:
-    """The name of a domain of ours, also of one that has ended; None if it is not known."""
-    with contextlib.suppress(DomainNotFound):
-        own = await turn.hypervisor.call(own_domain, uuid)
-        return own.found.root.findtext("name")
-    if uuid in turn.domains.names:
-        return turn.domains.names[uuid]
-    for pool in turn.holdings.pools.values():
-        with contextlib.suppress(VirtlayerError):
-            host, name = (await kind_of(pool).noted_domains(pool)).get(uuid, ("", ""))
-            if host == host_id():
-                return name
-    return None
 
 
 ANSWERS = (

@@ -12,6 +12,7 @@ from virtlayer.errors import DomainFailed, InUse, Libvirt
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.domains.listing import own_domain
+from virtlayer.keeper.drivers import driver_of
 from virtlayer.protocol.domains import State
 
 _AT_ONCE = 65536
@@ -27,9 +28,10 @@ async def open_console(hypervisor: Hypervisor, uuid: str) -> "Console":
         DomainFailed: It does not run.
         InUse: Another program has its console open.
     """
-    console = Console(hypervisor)
+    driver = await driver_of(hypervisor, uuid)
+    console = Console(driver)
     try:
-        await hypervisor.call(console.open, uuid)
+        await driver.call(console.open, uuid)
     except Libvirt as error:
         if "console session exists" in error.message:
             raise InUse(

@@ -10,6 +10,7 @@ from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.domains.listing import OwnDomain, own_domain
 from virtlayer.keeper.domains.metadata import NAMESPACE, PREFIX
+from virtlayer.keeper.drivers import driver_of
 from virtlayer.protocol.domains import Control, State
 
 _ACTIVE = (State.RUNNING, State.PAUSED, State.STOPPING, State.CREATED)
@@ -36,13 +37,14 @@ async def control(domains: Domains, uuid: str, action: Control) -> State | None:
         Control.PRESS_BUTTON: _press_button,
         Control.DESTROY: _destroy,
     }[action]
+    driver = await driver_of(domains.hypervisor, uuid)
     try:
-        await domains.hypervisor.call(do, uuid)
+        await driver.call(do, uuid)
     except Libvirt as error:
         if action is Control.START:
             raise DomainFailed(f"The machine did not start. {error.message}") from error
         raise
-    return await domains.hypervisor.call(_state, uuid)
+    return await driver.call(_state, uuid)
 
 
 def _state(connection: Connection, uuid: str) -> State | None:
@@ -54,6 +56,11 @@ def _state(connection: Connection, uuid: str) -> State | None:
 
 def _start(connection: Connection, uuid: str) -> None:
     own = own_domain(connection, uuid)
+    if own.state is State.CREATED and not own.domain.isActive():
+        own.domain.create()
+        # From now on it disappears when it stops.
+        own.domain.undefine()
+        return
     if own.state is State.CREATED:
         # Noted first: one that was resumed has the state "running" or "paused" from then on.
         resumed = replace(own.found.metadata, was_resumed=True).text()
@@ -80,7 +87,9 @@ def _button(own: OwnDomain) -> int:
 
 def _destroy(connection: Connection, uuid: str) -> None:
     own = own_domain(connection, uuid)
-    if own.state in _ACTIVE:
+    if own.state is State.CREATED and not own.domain.isActive():
+        own.domain.undefine()
+    elif own.state in _ACTIVE:
         _unless_ended(own.domain.destroy)
 
 

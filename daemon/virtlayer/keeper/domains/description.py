@@ -61,7 +61,7 @@ def known_domain(
         type=DomainType(root.get("type", "")),
         boot=metadata.boot,
         has_streams=metadata.has_streams,
-        ephemeral=not is_persistent,
+        ephemeral=found.metadata.is_ephemeral or not is_persistent,
         autostart=autostart,
         # Without a unit, libvirt means KiB.
         memory=int(root.findtext("memory", "0")) * KIB,
@@ -80,8 +80,12 @@ def state_of(number: int, reason: int, metadata: Metadata, *, is_persistent: boo
         metadata: Our metadata of the domain.
         is_persistent: Whether it stays when it stops.
     """
+    never_started = metadata.is_ephemeral and not metadata.was_resumed
     if number in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED):
-        return State.PAUSED if is_persistent or metadata.was_resumed else State.CREATED
+        return State.CREATED if never_started else State.PAUSED
+    if number == libvirt.VIR_DOMAIN_SHUTOFF and metadata.is_ephemeral and is_persistent:
+        # An ephemeral container is persistent until it is started.
+        return State.CREATED
     if number == libvirt.VIR_DOMAIN_SHUTDOWN:
         return State.STOPPING
     if number == libvirt.VIR_DOMAIN_SHUTOFF:

@@ -22,7 +22,6 @@ class Domains:
         events: The changes of its domains.
         kvm: Whether KVM runs guests.
         relays: The open ports of domains.
-        names: The names of domains that were defined here, by UUID: their logs remain.
         defining: Held while a domain is defined: nothing is defined between its checks and it.
         probing: Held while it is found out if KVM runs guests.
     """
@@ -32,6 +31,5 @@ class Domains:
         self.events = DomainEvents(hypervisor)
         self.kvm = Kvm(runtime)
         self.relays = Relays()
-        self.names: dict[str, str] = {}
         self.defining = asyncio.Lock()
         self.probing = asyncio.Lock()

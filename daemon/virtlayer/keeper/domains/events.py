@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.drivers import drivers
 
 _NUMBERS = 2**53
 """Generations are less than this."""
@@ -27,7 +28,7 @@ class Event:
 
 
 class DomainEvents:
-    """The changes of all domains of a connection.
+    """The changes of all domains of a libvirt.
 
     Args:
         hypervisor: The connection to libvirt.
@@ -40,8 +41,7 @@ class DomainEvents:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self.generation = time.time_ns() // 1_000_000 % _NUMBERS
         self._hypervisor = hypervisor
-        self._watched: Connection | None = None
-        self._registered = -1
+        self._watched: dict[str, tuple[Connection, int]] = {}
         # libvirt refuses to register the same callback twice.
         self._registering = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -55,7 +55,8 @@ class DomainEvents:
         """
         loop = asyncio.get_running_loop()
         async with self._registering:
-            await self._hypervisor.call(self._register, loop)
+            for driver in await drivers(self._hypervisor):
+                await driver.call(self._register, driver.uri, loop)
 
     async def changed(self, since: int, seconds: float) -> None:
         """Wait until the generation is another one.
@@ -81,8 +82,9 @@ class DomainEvents:
             if not self._followers[uuid]:
                 del self._followers[uuid]
 
-    def _register(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        if connection is self._watched:
+    def _register(self, connection: Connection, uri: str, loop: asyncio.AbstractEventLoop) -> None:
+        former, number = self._watched.get(uri, (None, -1))
+        if connection is former:
             return
 
         def on_event(
@@ -99,8 +101,7 @@ class DomainEvents:
         with contextlib.suppress(libvirt.libvirtError):
             connection.registerCloseCallback(on_end, None)
         registered = connection.domainEventRegisterAny(None, kind, on_event, None)
-        former, number = self._watched, self._registered
-        self._watched, self._registered = connection, registered
+        self._watched[uri] = connection, registered
         if former is not None:
             # Otherwise libvirt would keep the lost connection.
             with contextlib.suppress(libvirt.libvirtError):

@@ -12,6 +12,14 @@ def seed_file(uuid: str) -> str:
     return f"seed-{uuid}.iso"
 
 
+def output_file(uuid: str) -> str:
+    """The name of the file with the output records of a container.
+
+    That of a machine is with libvirt's logs, which users of a container cannot reach.
+    """
+    return f"output-{uuid}.raw"
+
+
 def own_files(uuid: str) -> tuple[str, str]:
     """The names of both."""
     return config_file(uuid), seed_file(uuid)

@@ -5,7 +5,7 @@
 
     <virtlayer:machine xmlns:virtlayer="http://virtlayer.org/xmlns/libvirt/domain/1.0"
                        image="debian:13" digest="sha256:..." pool="UUID" volume="web.qcow2"
-                       boot="own-initrd" streams="yes" resumed="no"/>
+                       boot="own-initrd" streams="yes" ephemeral="no" resumed="no"/>
 
 An administrator can change it; a guest cannot. The second element is for programs that use
 libosinfo, such as virt-manager.
@@ -36,7 +36,8 @@ class Metadata:
         volume: The name of its volume there.
         boot: How it boots.
         has_streams: Whether it has our init's two ports.
-        was_resumed: Whether a transient domain, which is created paused, was started by us.
+        is_ephemeral: Whether it disappears when it stops.
+        was_resumed: Whether an ephemeral machine, which is created paused, was started by us.
     """
 
     image: str
@@ -45,6 +46,7 @@ class Metadata:
     volume: str
     boot: Boot
     has_streams: bool
+    is_ephemeral: bool
     was_resumed: bool = False
 
     def element(self, tag: str = _MACHINE) -> Element:
@@ -57,6 +59,7 @@ class Metadata:
             volume=self.volume,
             boot=self.boot,
             streams=_word(self.has_streams),
+            ephemeral=_word(self.is_ephemeral),
             resumed=_word(self.was_resumed),
         )
 
@@ -88,6 +91,7 @@ def parse_metadata(domain: Element) -> Metadata | None:
         volume=element.get("volume", ""),
         boot=boot,
         has_streams=element.get("streams") == "yes",
+        is_ephemeral=element.get("ephemeral") == "yes",
         was_resumed=element.get("resumed") == "yes",
     )
 

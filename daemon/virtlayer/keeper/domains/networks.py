@@ -42,6 +42,28 @@ def chosen_network(connection: Connection, uri: str, network: Network) -> Networ
     return network
 
 
+def container_network(connection: Connection, uri: str, network: Network) -> Network:
+    """Return the network that a container gets; for ``Hypervisor.call``.
+
+    Args:
+        connection: The connection to libvirt-LXC.
+        uri: Its URI, for messages.
+        network: The network that the service asked for.
+
+    Raises:
+        InvalidArgument: libvirt does not have the network, or containers cannot have it.
+        Unsupported: The network is not active.
+    """
+    if network.ports or network.kind is NetworkKind.USER:
+        raise InvalidArgument(
+            "A container cannot have the network user or published ports. Use a network of libvirt "
+            "or a bridge."
+        )
+    if network.kind is NetworkKind.DEFAULT and not _is_active(connection, _DEFAULT):
+        return Network(kind=NetworkKind.NONE)
+    return chosen_network(connection, uri, network)
+
+
 def _check_network(connection: Connection, uri: str, name: str) -> None:
     active = _is_active(connection, name)
     if active is None:

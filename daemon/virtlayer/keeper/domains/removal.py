@@ -8,9 +8,10 @@ from virtlayer.errors import Internal, InUse
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.domains import Domains
-from virtlayer.keeper.domains.files import own_files
+from virtlayer.keeper.domains.files import output_file, own_files
 from virtlayer.keeper.domains.listing import has_domain, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, remove_logs
+from virtlayer.keeper.drivers import driver_of, drivers
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.protocol.domains import DomainType, State
 from virtlayer.protocol.host_id import host_id
@@ -34,11 +35,13 @@ async def remove_domain(domains: Domains, pool: Pool, uuid: str) -> None:
         VirtlayerError: libvirt cannot remove it.
     """
     kind = kind_of(pool)
-    name = await domains.hypervisor.call(_undefine, uuid, pool, domains.hypervisor.uri)
+    driver = await driver_of(domains.hypervisor, uuid)
+    name = await driver.call(_undefine, uuid, pool, driver.uri)
     if name is None:
-        host, noted = (await kind.noted_domains(pool)).get(uuid, ("", ""))
-        name = noted if host == host_id() else None
+        note = (await kind.noted_domains(pool)).get(uuid)
+        name = note.name if note is not None and note.host == host_id() else None
     await kind.remove_domain_files(pool, own_files(uuid))
+    await kind.remove_domain_files(pool, [output_file(uuid)])
     await asyncio.to_thread(_remove_logs, domains.hypervisor.uri, uuid, name)
     await kind.forget_domain(pool, uuid)
 
@@ -55,17 +58,22 @@ async def sweep_domains(domains: Domains, pool: Pool) -> None:
     """
     kind, here = kind_of(pool), host_id()
     notes = await kind.noted_domains(pool)
-    ours = [uuid for uuid, (host, _) in notes.items() if host == here]
+    ours = [uuid for uuid, note in notes.items() if note.host == here]
     if not ours:
         return
     lock = await kind.lock(pool)
     try:
         claimed = lock.claimed()
-        left = await domains.hypervisor.call(_missing, ours)
+        left = set(ours)
+        for driver in await drivers(domains.hypervisor):
+            left.intersection_update(await driver.call(_missing, ours))
         for uuid in left:
             if claimed.isdisjoint(own_files(uuid)):
                 await kind.remove_domain_files(pool, own_files(uuid))
-                if not await asyncio.to_thread(_has_logs, domains.hypervisor.uri, uuid):
+                has_output = bool(await kind.find(pool, [output_file(uuid)]))
+                if not has_output and not await asyncio.to_thread(
+                    _has_logs, domains.hypervisor.uri, uuid
+                ):
                     await kind.forget_domain(pool, uuid)
     finally:
         await lock.release()
@@ -81,6 +89,9 @@ def _undefine(connection: Connection, uuid: str, pool: Pool, uri: str) -> str | 
         raise Internal(f'The volumes of the domain "{name}" are in another pool.')
     if own.state not in (State.STOPPED, State.CRASHED):
         raise InUse(f'The machine "{name}" is {own.state}. Stop it first.')
+    if own.found.root.get("type") == "lxc":
+        own.domain.undefine()
+        return str(name)
     if own.domain.snapshotNum():
         raise InUse(
             f'The machine "{name}" has snapshots. Delete them first: '

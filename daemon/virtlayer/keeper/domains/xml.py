@@ -59,6 +59,7 @@ def metadata_of(request: DefineDomain) -> Metadata:
         volume=request.disk or "",
         boot=request.boot,
         has_streams=request.has_streams,
+        is_ephemeral=request.ephemeral,
     )
 
 

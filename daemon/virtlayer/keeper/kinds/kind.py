@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.programs import Place
@@ -238,15 +239,21 @@ class PoolKind(Protocol):
         """
 
     async def write_domain_files(
-        self, pool: Pool, uuid: str, note: tuple[str, str], files: Mapping[str, int]
+        self,
+        pool: Pool,
+        uuid: str,
+        note: DomainNote,
+        files: Mapping[str, int],
+        owner: int | None,
     ) -> None:
         """Write the files of a domain; those that were written are removed if one fails.
 
         Args:
             pool: The pool.
             uuid: The domain.
-            note: Its host and its name, which are noted first.
+            note: What is noted first.
             files: Descriptors of the contents, by name.
+            owner: The id of the host that they are for; None for this process's user.
 
         Raises:
             Internal: A file of that name exists.
@@ -259,5 +266,5 @@ class PoolKind(Protocol):
     async def forget_domain(self, pool: Pool, uuid: str) -> None:
         """Delete the note about a domain, if there is one."""
 
-    async def noted_domains(self, pool: Pool) -> Mapping[str, tuple[str, str]]:
-        """The notes about the domains of a pool, of all hosts: host and name, by UUID."""
+    async def noted_domains(self, pool: Pool) -> Mapping[str, DomainNote]:
+        """The notes about the domains of a pool, of all hosts, by UUID."""

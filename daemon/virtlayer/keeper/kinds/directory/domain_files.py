@@ -25,12 +25,11 @@ from virtlayer.keeper.kinds.directory.own_directory import (
     existing_own_directory,
     own_directory,
 )
+from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.protocol.pools import Pool
 
 DOMAINS = "domains"
 _MODE = 0o600
-_LONGEST = 4095
-"""Bytes of the text of a symlink."""
 
 
 def check_made(pool: Pool, name: str, *, is_directory: bool = False) -> None:
@@ -49,7 +48,7 @@ def check_made(pool: Pool, name: str, *, is_directory: bool = False) -> None:
 
 
 def write_domain_files(
-    pool: Pool, uuid: str, note: tuple[str, str], files: Mapping[str, int]
+    pool: Pool, uuid: str, note: DomainNote, files: Mapping[str, int], owner: int | None
 ) -> None:
     """Write the files of a domain, which can be read by this process's user only.
 
@@ -58,8 +57,9 @@ def write_domain_files(
     Args:
         pool: The pool.
         uuid: The domain.
-        note: The host of the domain, and the domain's name.
+        note: What is noted about it.
         files: Descriptors of the contents, by the names of the files.
+        owner: The uid and gid of the user of the host that they are for; None for this process's.
 
     Raises:
         Internal: A file of that name exists.
@@ -67,14 +67,12 @@ def write_domain_files(
         OSError: They cannot be written.
     """
     with own_directory(pool) as own:
-        with opened(own.open_part(DOMAINS)) as notes:
-            text = "\n".join(note).encode()[:_LONGEST]
-            with contextlib.suppress(FileExistsError):
-                os.symlink(text, uuid, dir_fd=notes)
+        with opened(own.open_part(DOMAINS)) as notes, contextlib.suppress(FileExistsError):
+            os.symlink(note.text(), uuid, dir_fd=notes)
         written: list[str] = []
         try:
             for name, content in files.items():
-                _write(own, name, content, written)
+                _write(own, name, content, written, owner)
             os.fsync(own.pool_directory)
         except BaseException:
             remove_domain_files(pool, written)
@@ -101,14 +99,14 @@ def forget_domain(pool: Pool, uuid: str) -> None:
                 os.unlink(uuid, dir_fd=notes)
 
 
-def noted_domains(pool: Pool) -> Mapping[str, tuple[str, str]]:
-    """The notes of all domains of a pool, by UUID: host and name.
+def noted_domains(pool: Pool) -> Mapping[str, DomainNote]:
+    """The notes about all domains of a pool, by UUID.
 
     Raises:
         PoolUnsupported: ``.virtlayer`` is something else.
         OSError: The notes cannot be read.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, DomainNote] = {}
     with contextlib.suppress(FileNotFoundError), existing_own_directory(pool) as own:
         if own is not None:
             with opened(open_directory_beneath(own.descriptor, DOMAINS)) as notes:
@@ -116,12 +114,13 @@ def noted_domains(pool: Pool) -> Mapping[str, tuple[str, str]]:
                     names = [entry.name for entry in entries]
                 for uuid in names:
                     with contextlib.suppress(OSError):
-                        host, _, name = os.readlink(uuid, dir_fd=notes).partition("\n")
-                        found[uuid] = host, name
+                        found[uuid] = DomainNote.parsed(os.readlink(uuid, dir_fd=notes))
     return found
 
 
-def _write(own: OwnDirectory, name: str, content: int, written: list[str]) -> None:
+def _write(
+    own: OwnDirectory, name: str, content: int, written: list[str], owner: int | None
+) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         file = open_beneath(own.pool_directory, name, flags, _MODE)
@@ -133,6 +132,8 @@ def _write(own: OwnDirectory, name: str, content: int, written: list[str]) -> No
         position = 0
         while position < size:
             position += os.sendfile(file, content, position, size - position)
+        if owner is not None:
+            os.fchown(file, owner, owner)
         os.fsync(file)
 
 

@@ -32,6 +32,7 @@ from virtlayer.keeper.kinds.directory.records import (
 from virtlayer.keeper.kinds.directory.registration import register_volumes, withdraw_volume
 from virtlayer.keeper.kinds.directory.sweep import sweep
 from virtlayer.keeper.kinds.directory.workplace import workplace
+from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
@@ -151,10 +152,15 @@ class DirectoryKind:
         await _in_thread(pool, lambda: check_made(pool, name, is_directory=is_directory))
 
     async def write_domain_files(
-        self, pool: Pool, uuid: str, note: tuple[str, str], files: Mapping[str, int]
+        self,
+        pool: Pool,
+        uuid: str,
+        note: DomainNote,
+        files: Mapping[str, int],
+        owner: int | None,
     ) -> None:
         """Write the files of a domain."""
-        writing = _in_thread(pool, lambda: write_domain_files(pool, uuid, note, files))
+        writing = _in_thread(pool, lambda: write_domain_files(pool, uuid, note, files, owner))
         await to_completion(writing)
 
     async def remove_domain_files(self, pool: Pool, names: Iterable[str]) -> None:
@@ -165,7 +171,7 @@ class DirectoryKind:
         """Delete the note about a domain, if there is one."""
         await to_completion(_in_thread(pool, lambda: forget_domain(pool, uuid)))
 
-    async def noted_domains(self, pool: Pool) -> Mapping[str, tuple[str, str]]:
+    async def noted_domains(self, pool: Pool) -> Mapping[str, DomainNote]:
         """The notes about the domains of a pool."""
         return await _in_thread(pool, lambda: noted_domains(pool))
 

@@ -4,15 +4,13 @@
 import asyncio
 import os
 import stat
-from pathlib import Path
-from xml.etree import ElementTree
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import InUse, VolumeNotFound
 from virtlayer.keeper.beneath import Identity, identity, open_beneath, open_directory, opened
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.deletion import delete_volume
-from virtlayer.keeper.disks import descriptions_of_domains
+from virtlayer.keeper.directory_users import check_directory_unused
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.made import forget_made, is_made
 from virtlayer.keeper.kinds.directory.records import delete_record
@@ -47,7 +45,7 @@ async def delete_own_volume(hypervisor: Hypervisor, pools: Pools, pool: Pool, na
     if found is None:
         await to_completion(delete_volume(hypervisor, pool, name))
     else:
-        await _check_directory_unused(hypervisor, pool, name)
+        await check_directory_unused(hypervisor, pool, name)
         await to_completion(_delete_directory(pools, pool, name, found))
     await to_completion(asyncio.to_thread(_forget, pool, name))
 
@@ -88,30 +86,3 @@ def _directory(pool: Pool, name: str) -> Identity | None:
             return None
         with opened(found):
             return identity(found) if stat.S_ISDIR(os.fstat(found).st_mode) else None
-
-
-async def _check_directory_unused(hypervisor: Hypervisor, pool: Pool, name: str) -> None:
-    """Check that no domain uses a directory, or a part of it, as a file system.
-
-    Raises:
-        InUse: A domain does.
-    """
-    texts = await hypervisor.call(descriptions_of_domains)
-    user = await asyncio.to_thread(_directory_user, texts, pool.path / name)
-    if user is not None:
-        raise InUse(
-            f'The directory "{name}" in the pool "{pool.name}" is used by {user}. Delete or change '
-            "that first."
-        )
-
-
-def _directory_user(texts: list[tuple[str, str]], directory: Path) -> str | None:
-    directory = directory.resolve()
-    for user, text in texts:
-        root = ElementTree.fromstring(text)  # noqa: S314 -- libvirt wrote it
-        for device in root.iter("filesystem"):
-            for source in device.findall("source"):
-                place = source.get("dir")
-                if place and Path(place).resolve().is_relative_to(directory):
-                    return user
-    return None
