@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import random
 import signal
 import socket
@@ -24,7 +25,10 @@ from typing import NoReturn, Self
 from virtlayer.protocol.id_ranges import IdMap, IdRange, Owners
 from virtlayer.worker.ext4.editing import CannotGrow, EditableExt4
 from virtlayer.worker.ext4.filesystem import ROOT
+from virtlayer.worker.ext4.image import Ext4Image
 from virtlayer.worker.ext4.library import Ext4Error
+from virtlayer.worker.kernel.image_files import ImageFiles, ImageModules
+from virtlayer.worker.kernel.unusable import Unusable
 from virtlayer.worker.tree import DIRECTORY, FIFO, REGULAR, SYMLINK, Metadata
 
 BLOCK = 4096
@@ -163,6 +167,8 @@ class DamageBench:
             with contextlib.suppress(Ext4Error):
                 filesystem.finish()
             filesystem.leave()
+        with contextlib.suppress(Ext4Error), Ext4Image.opened(self._connected()) as image:
+            _look_for_modules(image)
         return bool(seen)
 
     # ---- where the metadata is (ext4(5)) ----
@@ -310,6 +316,19 @@ def _look_around(filesystem: EditableExt4) -> int:
                     waiting.append(child.node)
                 _read(filesystem, child.node, child.kind)
     return seen
+
+
+def _look_for_modules(image: Ext4Image) -> None:
+    """Read files as the worker does that looks for a kernel and its modules."""
+    files = ImageFiles(image)
+    for directory in (b"a", b"b", b"large", b"fast"):
+        with contextlib.suppress(Ext4Error, Unusable):
+            for _ in itertools.islice(ImageModules(files, directory).paths(), _NODES):
+                pass
+    for name in (b"file", b"tree", b"holes", b"slow", b"fast"):
+        with contextlib.suppress(Ext4Error, Unusable):
+            for _ in files.pieces(name, 1024 * 1024):
+                pass
 
 
 def _read(filesystem: EditableExt4, node: int, kind: int) -> None:

@@ -41,9 +41,8 @@ def main() -> None:
     memory, cpu_seconds, output, init, busybox, kernel, modules = map(int, sys.argv[1:])
     machine = os.uname().machine
     obey_cpu_limit()
-    read_below(modules)
     limits = Limits(memory=memory, cpu_seconds=cpu_seconds, file_size=FILE_LIMIT)
-    enter_sandbox(limits, more=_READING)
+    enter(limits, modules)
 
     def answer(
         request: dict[str, Any], _descriptors: list[int], _: socket.socket
@@ -59,6 +58,20 @@ def main() -> None:
         raise Refused(INTERNAL, "cannot be read: the request is unknown")
 
     serve(answer)
+
+
+def enter(limits: Limits, modules: int) -> None:
+    """Give up everything that reading modules of the host does not need. This is irreversible.
+
+    Args:
+        limits: The limits of the process.
+        modules: A descriptor of their directory, in which files can still be opened to read them.
+
+    Raises:
+        OSError: The kernel refuses a part, or this is root; the caller must end then.
+    """
+    read_below(modules)
+    enter_sandbox(limits, more=_READING)
 
 
 def _write_kernel(output: int, kernel: int, machine: str) -> dict[str, Any]:
