@@ -79,6 +79,7 @@ soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
 	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
 	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
+	$(BIN)/pytest tests/guest/soak_boots.py
 
 .PHONY: demo
 demo: dev

@@ -183,7 +183,8 @@ def boot(
     root: Path | None,
     config: GuestConfig | bytes | None,
     *,
-    network: bool = True,
+    network: str | None = "user",
+    output: str | None = None,
     arguments: Sequence[str] = (),
     memory: int = 256,
 ) -> Iterator[Guest]:
@@ -193,7 +194,9 @@ def boot(
         directory: For its files: the two ports, the console.
         root: The ext4 of the image; None for no such disk.
         config: The configuration; None for no such disk.
-        network: Whether it has QEMU's user network.
+        network: Its network, as QEMU's option -netdev has it; None for no interface.
+        output: What the output port is connected to, as QEMU's option -chardev has it; None for
+            the file that the records are read from.
         arguments: For QEMU, in addition.
         memory: In MiB.
     """
@@ -206,7 +209,7 @@ def boot(
         *("-initrd", str(initrd), "-append", "console=ttyS0 panic=-1 quiet"),
         *("-chardev", f"file,id=console,path={directory}/console", "-serial", "chardev:console"),
         *("-device", "virtio-serial-pci"),
-        *("-chardev", f"file,id=output,path={directory}/output,append=on"),
+        *("-chardev", f"{output or f'file,path={directory}/output,append=on'},id=output"),
         *("-device", "virtserialport,chardev=output,name=org.virtlayer.output.0"),
         *("-chardev", f"socket,id=input,path={directory}/input,server=on,wait=off"),
         *("-device", "virtserialport,chardev=input,name=org.virtlayer.input.0"),
@@ -219,7 +222,7 @@ def boot(
         (directory / "config").write_bytes(content)
         command += _disk(directory / "config", "virtlayer-config", "on")
     if network:
-        command += ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"]
+        command += ["-netdev", f"{network},id=net", "-device", "virtio-net-pci,netdev=net"]
     (directory / "output").touch()
     (directory / "console").touch()
     process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL)

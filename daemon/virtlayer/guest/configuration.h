@@ -10,6 +10,8 @@
 
 enum { MOST_CONFIGURATION = 8 << 20 }; /* bytes; Linux gives a program 6 MiB of texts at most */
 
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 /* Texts that end with a null pointer, as execve(2) wants them. */
 struct texts {
     char **items;

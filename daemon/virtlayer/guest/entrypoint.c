@@ -26,8 +26,7 @@ static void complete_environment(struct configuration *configuration, const char
     char hostname[HOSTNAME] = "";
 
     gethostname(hostname, sizeof(hostname) - 1);
-    add_variable(configuration, "PATH",
-                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    add_variable(configuration, "PATH", DEFAULT_PATH);
     add_variable(configuration, "HOME", home);
     add_variable(configuration, "HOSTNAME", hostname);
     if (configuration->terminal)

@@ -24,6 +24,8 @@
 #define OUTPUT_PORT "org.virtlayer.output.0"
 #define INPUT_PORT "org.virtlayer.input.0"
 #define NAMES "/files"
+#define BUSYBOX "/bin/busybox"
+#define INIT "/init"
 
 /* Milliseconds: disks are there when their driver is loaded, ports come a little later. */
 enum { DISK_WAIT = 300, PORT_WAIT = 5000, DRAIN = 10000 };
@@ -85,12 +87,20 @@ static void mount_root_disk(struct output *output)
     power_off_with(output, &failure);
 }
 
-/* The image's own init: it becomes process 1, on the console, and does the rest. */
-static void run_own_init(const struct configuration *configuration, struct output *output)
+/*
+ * The image's own init: it becomes process 1, on the console, and does the rest. Its environment has
+ * what the kernel gives to process 1; nothing of the initrd stays in memory.
+ */
+static void run_own_init(struct configuration *configuration, struct output *output)
 {
     struct failure failure;
 
     mount_root_disk(output);
+    add_variable(configuration, "PATH", DEFAULT_PATH);
+    add_variable(configuration, "HOME", "/");
+    add_variable(configuration, "TERM", "linux");
+    unlink(BUSYBOX);
+    unlink(INIT);
     if (enter_image(&failure))
         power_off_with(output, &failure);
     put_record(output, RECORD_STARTED, "", 0);
@@ -118,7 +128,7 @@ static void run_entrypoint(struct configuration *configuration, struct output *o
     write_resolver(NAMES, "", "");
     names = open_names(NAMES, has_network);
     if (has_network)
-        dhcp = start_dhcp("/bin/busybox", "/init", interface, NAMES, configuration->hostname);
+        dhcp = start_dhcp(BUSYBOX, INIT, interface, NAMES, configuration->hostname);
     if (enter_image(&failure))
         power_off_with(output, &failure);
     mount_rest();

@@ -8,12 +8,14 @@
 #include <limits.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -26,7 +28,7 @@
 /* udhcpc asks four times, each second, before it goes to the background. */
 #define ATTEMPTS "4"
 #define PAUSE "1"
-enum { MOST_WAIT = 8000, LOOK = 10 }; /* milliseconds; with what it takes to start it */
+enum { MOST_WAIT = 8000 }; /* milliseconds; with what it takes to start it */
 
 void start_loopback(void)
 {
@@ -109,15 +111,21 @@ pid_t start_dhcp(const char *busybox, const char *init, char *interface, const c
 void await_dhcp(pid_t process)
 {
     long long deadline = now() + MOST_WAIT;
+    sigset_t ends, before;
     int status = 0;
 
-    while (process && until(deadline)) {
-        pid_t ended = waitpid(process, &status, WNOHANG);
+    if (!process)
+        return;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &ends, &before);
+    while (!waitpid(process, &status, WNOHANG) && until(deadline)) {
+        int left = until(deadline);
+        struct timespec time = {left / 1000, left % 1000 * 1000000L};
 
-        if (ended)
-            break;
-        usleep(LOOK * 1000);
+        sigtimedwait(&ends, NULL, &time);
     }
-    if (process && (!WIFEXITED(status) || WEXITSTATUS(status)))
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (status)
         warn("udhcpc failed");
 }

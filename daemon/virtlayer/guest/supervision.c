@@ -14,7 +14,7 @@
 #include "records.h"
 
 enum {
-    PATIENCE = 10000, /* milliseconds without progress, after the end of the entrypoint */
+    PATIENCE = 10000, /* milliseconds without progress */
     AGAIN = 100,      /* milliseconds after which a host is looked for that was not connected */
     FIRST_BUTTON = 5,
     MOST_WATCHED = FIRST_BUTTON + MOST_BUTTONS
@@ -78,6 +78,17 @@ static void copy_to_console(struct supervision *supervision, const void *data, s
         supervision->console = -1;
 }
 
+static bool is_host_silent(const struct supervision *supervision)
+{
+    return !until(supervision->last_written + PATIENCE);
+}
+
+/* Whether output of the entrypoint can be read: the queue has room, or never will have. */
+static bool can_relay(const struct supervision *supervision)
+{
+    return output_room(supervision->output) || is_host_silent(supervision);
+}
+
 /* Move some output to the queue, and close what has ended. */
 static void relay(struct supervision *supervision, int *source, unsigned char kind)
 {
@@ -85,11 +96,12 @@ static void relay(struct supervision *supervision, int *source, unsigned char ki
     size_t room = output_room(supervision->output);
     ssize_t count;
 
-    if (*source < 0 || !room)
+    if (*source < 0 || !can_relay(supervision))
         return;
-    count = read(*source, chunk, room);
+    count = read(*source, chunk, room ? room : sizeof(chunk));
     if (count > 0) {
-        put_record(supervision->output, kind, chunk, (size_t)count);
+        if (room)
+            put_record(supervision->output, kind, chunk, (size_t)count);
         copy_to_console(supervision, chunk, (size_t)count);
         supervision->last_progress = now();
         return;
@@ -106,7 +118,9 @@ static void write_queue(struct supervision *supervision)
 
     write_output(supervision->output);
     if (supervision->output->begin != before)
-        supervision->last_progress = now();
+        supervision->last_progress = supervision->last_written = now();
+    else if (is_output_empty(supervision->output))
+        supervision->last_written = now();
 }
 
 static struct pollfd watched(int file, short events)
@@ -118,7 +132,7 @@ static struct pollfd watched(int file, short events)
 static nfds_t fill(const struct supervision *supervision, struct pollfd watch[MOST_WATCHED])
 {
     const struct entrypoint *entrypoint = supervision->entrypoint;
-    bool has_room = output_room(supervision->output) > 0;
+    bool has_room = can_relay(supervision);
     bool queued = has_queued_input(supervision->input);
     int input = queued ? entrypoint->input
                        : (wants_input(supervision->input) ? supervision->input->events : -1);
@@ -139,7 +153,9 @@ static nfds_t fill(const struct supervision *supervision, struct pollfd watch[MO
 
 static int poll_time(const struct supervision *supervision)
 {
-    return supervision->has_stalled || supervision->has_ended ? AGAIN : -1;
+    bool waits_for_host = !is_output_empty(supervision->output);
+
+    return waits_for_host || supervision->has_ended ? AGAIN : -1;
 }
 
 static void handle(struct supervision *supervision, const struct pollfd *watch, nfds_t count)
@@ -196,6 +212,7 @@ int supervise(struct supervision *supervision)
     struct pollfd watch[MOST_WATCHED];
 
     supervision->has_children = true;
+    supervision->last_written = now();
     while (!is_drained(supervision) && !is_out_of_patience(supervision)) {
         nfds_t count = fill(supervision, watch);
 

@@ -24,12 +24,16 @@ struct supervision {
     bool has_ended;      /* the entrypoint */
     bool has_children;   /* other processes, which are killed then */
     bool has_stalled;    /* the host is not connected to the output */
-    long long last_progress;
+    long long last_written;  /* when the host took something, or there was nothing to take */
+    long long last_progress; /* of the end: when something was read or written, or ended */
 };
 
 /*
  * Relay its streams, reap all processes, and obey the power button: the first press sends the stop
  * signal to the entrypoint, the second one kills every process. SIGTERM counts as a press.
+ *
+ * If the host takes nothing for ten seconds and the queue of the output is full, the entrypoint does
+ * not wait: its output is dropped until the host takes something.
  *
  * Returns the exit status of the entrypoint when it has ended, all other processes were killed,
  * and their output is in the queue.
