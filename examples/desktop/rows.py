@@ -10,6 +10,10 @@ _GIB = 1024**3
 _TITLES = {
     "pull": "Pull {source} to {pool}",
     "create-volume": "Create a volume on {source} in {pool}",
+    "create-domain": "Create a machine from {source} in {pool}",
+    "start-domain": "Start {source}",
+    "stop-domain": "Stop {source}",
+    "remove-domain": "Remove the machine {source}",
     "remove": "Remove {source} from {pool}",
 }
 

@@ -213,6 +213,11 @@ async def virtlayer_as(uid: int, bus: Bus, *arguments: str) -> Ended:
     ("action", "call"),
     [
         ("create-volume", ("CreateVolume", "sssa{sv}", "nowhere", "image", "volume", "0")),
+        ("create-domain", ("CreateDomain", "sssa{sv}", "nowhere", "image", "machine", "0")),
+        ("pull", ("CreateDomain", "sssa{sv}", "nowhere", SOURCE, "machine", "0")),
+        ("manage-domain", ("StartDomain", "sa{sv}", "machine", "0")),
+        ("manage-domain", ("StopDomain", "sa{sv}", "machine", "0")),
+        ("remove-domain", ("RemoveDomain", "sa{sv}", "machine", "0")),
         ("remove", ("RemoveImage", "ssa{sv}", "nowhere", "image", "0")),
         ("prune", ("Prune", "sa{sv}", "nowhere", "0")),
         ("rescan", ("Rescan", "sa{sv}", "nowhere", "0")),

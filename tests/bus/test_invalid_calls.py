@@ -12,6 +12,7 @@ from tests.bus.daemon import Daemon, virtlayerd
 from tests.support.bus_daemon import Bus
 from virtlayer.dbus.connection import BusError
 from virtlayer.service.bus.options.images import PullOptions
+from virtlayer.service.bus.options.machines import CreateDomainOptions
 from virtlayer.service.bus.options.source import SourceOptions
 
 MIB = 1024**2
@@ -38,6 +39,7 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
                 ("Pull", "ssa{sv}", [SOURCE, name, {}]),
                 ("CreateVolume", "sssa{sv}", [name, "image", "volume", {}]),
                 ("RemoveImage", "ssa{sv}", [name, "image", {}]),
+                ("CreateDomain", "sssa{sv}", [name, "image", "machine", {}]),
                 ("TagImage", "sssa{sv}", [name, "image", "other", {}]),
                 ("RemoveVolume", "ssa{sv}", [name, "volume", {}]),
                 ("ListVolumes", "s", [name]),
@@ -48,6 +50,8 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
             ]
             if name:  # every pool
                 pool_calls.append(("ListImages", "s", [name]))
+            else:  # the default pool
+                pool_calls.remove(("CreateDomain", "sssa{sv}", [name, "image", "machine", {}]))
             for call in pool_calls:
                 assert "Invalid pool name" in await message_of(daemon, call[0], call[1], *call[2])
             volume = {"volume": Variant("s", name)}
@@ -59,12 +63,25 @@ async def test_invalid_names_are_refused_by_every_call(bus: Bus, tmp_path: Path)
                 ("Pull", "ssa{sv}", SOURCE, "default", volume | {"format": Variant("s", "disk")}),
             ):
                 assert "Invalid volume name" in await message_of(daemon, member, signature, *body)
+            for member, signature, *body in (
+                ("StartDomain", "sa{sv}", name, {}),
+                ("StopDomain", "sa{sv}", name, {}),
+                ("RemoveDomain", "sa{sv}", name, {}),
+                ("DescribeDomain", "s", name),
+            ):
+                assert "Invalid domain name" in await message_of(daemon, member, signature, *body)
+            if name:  # one from the image
+                message = await message_of(
+                    daemon, "CreateDomain", "sssa{sv}", "default", "image", name, {}
+                )
+                assert "Invalid domain name" in message
             if name == "a/b":
                 continue
             for member, signature, *body in (
                 ("RemoveImage", "ssa{sv}", "default", name, {}),
                 ("TagImage", "sssa{sv}", "default", name, "other", {}),
                 ("TagImage", "sssa{sv}", "default", "image", name, {}),
+                ("CreateDomain", "sssa{sv}", "default", name, "machine", {}),
                 ("CreateVolume", "sssa{sv}", "default", name, "volume", {}),
                 ("Pull", "ssa{sv}", SOURCE, "default", {"name": Variant("s", name)}),
             ):
@@ -91,6 +108,10 @@ async def test_impossible_sizes_are_refused_by_the_call(
             ("volume-size", "Pull", "ssa{sv}", SOURCE, "default", volume | {"volume-size": given}),
             ("volume-size", "Pull", "ssa{sv}", SOURCE, "default", {"volume-size": given}),
             ("size", "CreateVolume", "sssa{sv}", "default", "image", "v", {"size": given}),
+            (
+                *("volume-size", "CreateDomain", "sssa{sv}", "default", "image", "v"),
+                {"volume-size": given},
+            ),
         ):
             message = await message_of(daemon, member, signature, *body)
             assert message.startswith(f'Invalid option "{option}": ')
@@ -137,21 +158,39 @@ async def outcome(daemon: Daemon, member: str, signature: str, *body: Any) -> tu
     return name, text
 
 
-@pytest.mark.parametrize("member", ["Pull", "Inspect"])
+OPTIONS: dict[str, type[PullOptions | SourceOptions | CreateDomainOptions]] = {
+    "Pull": PullOptions,
+    "Inspect": SourceOptions,
+    "CreateDomain": CreateDomainOptions,
+}
+
+
+def arguments(member: str, source: str) -> list[Any]:
+    """The arguments of a call with a source, without the options."""
+    match member:
+        case "Pull":
+            return [source, "default-pool"]
+        case "CreateDomain":
+            return ["default-pool", source, ""]
+    return [source]
+
+
+@pytest.mark.parametrize("member", OPTIONS)
 async def test_no_text_of_a_caller_makes_a_defect(bus: Bus, tmp_path: Path, member: str) -> None:
-    kind, more = {"Pull": (PullOptions, "sa{sv}"), "Inspect": (SourceOptions, "a{sv}")}[member]
-    source = "docker://127.0.0.1:1/x"
-    before_options = ["default-pool"] if member == "Pull" else []
-    needed = {"hostname": "volume", "root-password": "volume", "username": "password"}
-    calls: list[list[Any]] = [[one, *before_options, {}] for one in SOURCES]
-    for field in dataclasses.fields(kind):
+    before_options = arguments(member, "docker://127.0.0.1:1/x")
+    needed = {"username": "password"}
+    if member == "Pull":
+        needed |= {"hostname": "volume", "root-password": "volume"}
+    calls: list[list[Any]] = [[*arguments(member, one), {}] for one in SOURCES]
+    for field in dataclasses.fields(OPTIONS[member]):
         name = field.name.replace("_", "-")
         if field.metadata["signature"] == "s":
             other = {needed[name]: Variant("s", "x")} if name in needed else {}
-            calls += [[source, *before_options, {name: Variant("s", w)} | other] for w in WORDS]
+            calls += [[*before_options, {name: Variant("s", w)} | other] for w in WORDS]
+    signature = f"{'s' * len(before_options)}a{{sv}}"
     async with virtlayerd(bus, tmp_path) as daemon:
         for body in calls:
-            error, text = await outcome(daemon, member, f"s{more}", *body)
+            error, text = await outcome(daemon, member, signature, *body)
             assert error.rpartition(".")[2] not in {"", "Internal"}, (body, text)
             assert text.isprintable(), body
         daemon.process.terminate()

@@ -37,6 +37,9 @@ class Action(StrEnum):
     POPULATE = "org.virtlayer1.populate"
     RESCAN = "org.virtlayer1.rescan"
     CREATE_VOLUME = "org.virtlayer1.create-volume"
+    CREATE_DOMAIN = "org.virtlayer1.create-domain"
+    MANAGE_DOMAIN = "org.virtlayer1.manage-domain"
+    REMOVE_DOMAIN = "org.virtlayer1.remove-domain"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
     READ_DETAILS = "org.virtlayer1.read-details"
 

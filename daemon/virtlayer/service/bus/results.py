@@ -10,13 +10,16 @@ from virtlayer.dbus.names import image_path
 from virtlayer.dbus.values import variants
 from virtlayer.service.operations.create_volume import CreatedVolume
 from virtlayer.service.operations.describe import VolumeDescription
+from virtlayer.service.operations.describe_domain import DescribedDomain
 from virtlayer.service.operations.disk_usage import DiskUsage
 from virtlayer.service.operations.inspect import Inspection
 from virtlayer.service.operations.layers import Freed
+from virtlayer.service.operations.new_domain import CreatedDomain
 from virtlayer.service.operations.populate import Populated, PopulatedImage
 from virtlayer.service.operations.pull_chain import PullResult
 from virtlayer.service.operations.rescan import Rescanned
 from virtlayer.service.operations.status import ImageStatus
+from virtlayer.service.operations.stop_domain import StoppedDomain
 from virtlayer.service.operations.whole_image import Format, WholeImageResult
 from virtlayer.service.source.platform import Platform, host_platform
 
@@ -83,6 +86,59 @@ def _(result: CreatedVolume) -> dict[str, Variant]:
             "volume": ("s", result.volume),
             "path": ("s", str(result.path)),
             "size": ("t", result.size),
+        }
+    )
+
+
+@result_variants.register
+def _(result: CreatedDomain) -> dict[str, Variant]:
+    return variants(
+        {
+            "name": ("s", result.name),
+            "uuid": ("s", result.uuid),
+            "pool": ("s", result.pool),
+            "image": ("s", result.image),
+            "digest": ("s", result.digest),
+            "volume": ("s", result.volume),
+            "path": ("s", str(result.path)),
+            "type": ("s", str(result.type)),
+            "network": ("s", result.network),
+            "kernel-version": ("s", result.kernel_version),
+            "notes": ("as", list(result.notes)),
+            "started": ("b", result.started),
+        }
+    )
+
+
+@result_variants.register
+def _(result: StoppedDomain) -> dict[str, Variant]:
+    return variants({"forced": ("b", result.forced)})
+
+
+@result_variants.register
+def _(result: DescribedDomain) -> dict[str, Variant]:
+    ended: dict[str, tuple[str, object]] = {}
+    if result.exit_status is not None:
+        ended = {"exit-status": ("i", result.exit_status)}
+    ports = [(one.address, one.host, one.guest, str(one.transport)) for one in result.ports]
+    return variants(
+        {
+            "name": ("s", result.name),
+            "uuid": ("s", result.uuid),
+            "state": ("s", str(result.state)),
+            "pool": ("s", result.pool),
+            "image": ("s", result.image),
+            "digest": ("s", result.digest),
+            "volume": ("s", result.volume),
+            "type": ("s", str(result.type)),
+            "boot": ("s", str(result.boot)),
+            "memory": ("t", result.memory),
+            "vcpus": ("u", result.processors),
+            "ephemeral": ("b", result.ephemeral),
+            "autostart": ("b", result.autostart),
+            "addresses": ("as", list(result.addresses)),
+            "ports": ("a(sqqs)", ports),
+            **ended,
         }
     )
 

@@ -139,12 +139,15 @@ def parse_reference(text: str) -> Reference:
     return _registry_reference(text, text)
 
 
+def has_transport(text: str) -> bool:
+    """Return whether a text is a reference with a transport, also one that is not supported."""
+    transport, colon, _ = text.partition(":")
+    return "://" in text or (bool(colon) and transport in {*LOCAL_TRANSPORTS, *_OTHER_TRANSPORTS})
+
+
 def is_short_name(text: str) -> bool:
     """Return whether a reference has neither a transport nor a registry."""
-    transport, colon, _ = text.partition(":")
-    if "://" in text or text.startswith(("/", ".")):
-        return False
-    if colon and transport in {*LOCAL_TRANSPORTS, *_OTHER_TRANSPORTS}:
+    if has_transport(text) or text.startswith(("/", ".")):
         return False
     name, slash, _ = text.partition("@")[0].partition("/")
     return not (slash and _is_domain(name))
