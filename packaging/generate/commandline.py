@@ -37,10 +37,19 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Positional:
-    """An argument without a name; ``name`` is in capitals, such as POOL."""
+    """An argument without a name; ``name`` is in capitals, such as POOL.
+
+    Attributes:
+        name: What stands for its value in the help.
+        is_optional: It may be missing.
+        is_list: It may have several values; no other argument follows.
+        words: The values that it can have, if those are few.
+        summary: Its help.
+    """
 
     name: str
     is_optional: bool
+    is_list: bool
     words: tuple[str, ...]
     summary: str
 
@@ -120,7 +129,11 @@ def _option(action: argparse.Action) -> Option:
 
 def _positional(action: argparse.Action) -> Positional:
     return Positional(
-        _metavar(action), action.nargs in {"?", "*"}, _words(action), _summary(action)
+        _metavar(action),
+        action.nargs in {"?", "*"},
+        action.nargs in {"*", "+"},
+        _words(action),
+        _summary(action),
     )
 
 

@@ -17,9 +17,13 @@ _QUERIES = {
     "POOL": 'virsh --quiet --connect "qemu:///$bus" pool-list --name',
     "IMAGE": "virtlayer $user images --quiet",
     "VOLUME": "virtlayer $user volumes --quiet",
+    "MACHINE": "virtlayer $user ps --all --quiet",
+    "RUNNING-MACHINE": "virtlayer $user ps --quiet",
     "ID": "virtlayer $user jobs --quiet",
     "ACTIVE-ID": "virtlayer $user jobs --quiet --filter state=queued --filter state=running",
 }
+_NARROWER = {"cancel": "ACTIVE-ID", "stop": "RUNNING-MACHINE"}
+"""Commands that are offered fewer names than the metavar of their argument says."""
 _PATHS = ("oci", "oci-archive", "docker-archive", "dir")
 _TRANSPORTS = ("docker://", *(f"{name}:" for name in _PATHS))
 
@@ -55,8 +59,7 @@ function __virtlayer_words
         end
     end
 end
-# Whether the command is one of these. __fish_seen_subcommand_from of fish 4.0 takes remove for
-# remove-volume.
+# Whether the command is one of these. __fish_seen_subcommand_from of fish 4.0 takes rm for rmi.
 function __virtlayer_uses
     set -l words (__virtlayer_words)
     test (count $words) -gt 0; and contains -- $words[1] $argv
@@ -124,7 +127,8 @@ def bash() -> str:
         "    else",
         "        case $command:$position in",
         *(
-            f"            {name}:{position}) {_bash_positional(one, positional)} ;;"
+            f"            {name}:{'*' if positional.is_list else position})"
+            f" {_bash_positional(one, positional)} ;;"
             for one in named
             for name in _names(one)
             for position, positional in enumerate(one.positionals)
@@ -233,7 +237,8 @@ def fish() -> str:
             for option in one.options
         ]
         lines += [
-            f'complete -c virtlayer -n "{condition}; and test (__virtlayer_position) = {position}"'
+            f'complete -c virtlayer -n "{condition}; and test (__virtlayer_position)'
+            f' {"-ge" if positional.is_list else "="} {position}"'
             f" -a {words}"
             for position, positional in enumerate(one.positionals)
             if (words := _fish_offer(one, positional))
@@ -260,7 +265,10 @@ def _by_first_word() -> tuple[Command, ...]:
         found[first] = replace(
             above,
             options=tuple(dict.fromkeys((*above.options, *one.options))),
-            positionals=(Positional("COMMAND", False, (*words, second), ""), *one.positionals),
+            positionals=(
+                Positional("COMMAND", False, False, (*words, second), ""),
+                *one.positionals,
+            ),
         )
     return tuple(found.values())
 
@@ -323,8 +331,8 @@ def _bash_positional(command: Command, positional: Positional) -> str:
 
 def _kinds(command: Command, positional: Positional) -> tuple[str, ...]:
     """The kinds of names that are offered for an argument."""
-    if command.name == "cancel":
-        return ("ACTIVE-ID",)
+    if narrower := _NARROWER.get(command.name):
+        return (narrower,)
     kinds = positional.name.split("|")
     return tuple(kind for kind in kinds if kind in _QUERIES or kind == "SOURCE")
 
@@ -349,8 +357,9 @@ def _zsh_positionals(command: Command) -> list[str]:
             action = f"_virtlayer_offer {' '.join(kinds)}"
         else:
             action = f"({' '.join(positional.words)})"
-        optional = ":" if positional.is_optional else ""
-        specs.append(_quoted(f"{number}:{optional}{_zsh_text(positional.name)}:{action}"))
+        place = "*" if positional.is_list else str(number)
+        optional = ":" if positional.is_optional and not positional.is_list else ""
+        specs.append(_quoted(f"{place}:{optional}{_zsh_text(positional.name)}:{action}"))
     return specs
 
 

@@ -22,6 +22,7 @@ NO_PLACE = (
     'The directory of the pool "lost" ({pools}/lost) is missing. Restore it, then restart the pool.'
 )
 NO_JOB = 'No job 4000000000. See "virtlayer jobs".'
+NO_MACHINE = 'virtlayer has not made a machine "none". "virtlayer ps --all" lists its machines.'
 NO_START = "The pool \"asleep\" is not active. Start it: virsh --connect '{uri}' pool-start asleep"
 
 USAGE: Sequence[tuple[list[str], str]] = [
@@ -165,6 +166,10 @@ NOT_FOUND: Sequence[tuple[list[str], str]] = [
     ),
     (["cancel", "4000000000"], NO_JOB),
     (["job", "show", "4000000000"], NO_JOB),
+    (["start", "none"], NO_MACHINE),
+    (["stop", "none"], NO_MACHINE),
+    (["wait", "none"], NO_MACHINE),
+    (["rm", "--force", "none"], NO_MACHINE),
 ]
 DENIED: Sequence[tuple[list[str], str]] = [
     (

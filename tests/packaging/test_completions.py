@@ -37,6 +37,8 @@ _STAND_INS = {
     "virtlayer": """case "$*" in
         *"images --quiet") echo debian:13 ;;
         *"volumes --quiet") echo web.qcow2 ;;
+        *"ps --all --quiet") printf 'web\\nold\\n' ;;
+        *"ps --quiet") echo web ;;
         *"jobs --quiet --filter state=queued --filter state=running") echo 8 ;;
         *"jobs --quiet") printf '7\\n8\\n' ;;
     esac""",
@@ -143,6 +145,12 @@ def test_jobs(complete: Complete) -> None:
     assert set(complete("virtlayer job ")) == {"show", "wait", "log"}
     assert complete("virtlayer job log ") == ["7", "8"]
     assert complete("virtlayer cancel ") == ["8"]
+
+
+def test_machines(complete: Complete) -> None:
+    assert set(complete("virtlayer start ")) == {"web", "old"}
+    assert set(complete("virtlayer rm --force web ")) == {"web", "old"}
+    assert complete("virtlayer stop ") == ["web"]
 
 
 def test_bash_finds_the_completion_of_a_clone() -> None:

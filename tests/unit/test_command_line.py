@@ -10,7 +10,7 @@ from virtlayer.client.main import main
 from virtlayer.client.parser import UsageError
 from virtlayer.sizes import GIB, MIB
 
-RESERVED = ("run", "start", "console", "rm", "ps", "stop", "wait", "logs", "exec")
+RESERVED = ("run", "console", "logs", "exec")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -78,6 +78,8 @@ def test_help_shows_the_units(capsys: pytest.CaptureFixture[str]) -> None:
             '--format: "zip" is not one of qcow2, dir, disk.',
             " pull",
         ),
+        (["rm"], "The following arguments are required: MACHINE.", " rm"),
+        (["stop", "web", "-t", "1m"], '-t/--time: "1m" is not a number of seconds.', " stop"),
         (["pull", "x", "--tls-verify=no"], '--tls-verify: "no" is not true or false.', " pull"),
     ],
 )

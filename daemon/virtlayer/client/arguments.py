@@ -10,6 +10,7 @@ from virtlayer.client.commands.images import add_images, add_remove, add_tag
 from virtlayer.client.commands.inspect import add_inspect
 from virtlayer.client.commands.jobs import add_cancel, add_job, add_jobs
 from virtlayer.client.commands.login import add_login, add_logout
+from virtlayer.client.commands.machines import add_ps, add_rm, add_start, add_stop, add_wait
 from virtlayer.client.commands.pools import add_df, add_prune, add_rescan
 from virtlayer.client.commands.pull import add_pull
 from virtlayer.client.commands.volumes import add_create_volume, add_remove_volume, add_volumes
@@ -22,12 +23,7 @@ from virtlayer.version import VERSION
 
 _RESERVED = {
     "run": 'Use "virtlayer create-volume", "virtlayer xml" and "virsh define".',
-    "start": 'Use "virsh start".',
     "console": 'Use "virsh console".',
-    "rm": 'To remove an image, use "virtlayer remove".',
-    "ps": 'Use "virsh list". For jobs, use "virtlayer jobs".',
-    "stop": 'Use "virsh shutdown".',
-    "wait": 'To wait for a job, use "virtlayer job wait".',
     "logs": 'For the log of a job, use "virtlayer job log".',
     "exec": "Log in to the machine.",
 }
@@ -67,6 +63,11 @@ def build_parser() -> Parser:
         add_create_volume,
         add_volumes,
         add_remove_volume,
+        add_ps,
+        add_start,
+        add_stop,
+        add_wait,
+        add_rm,
         _add_xml,
         add_jobs,
         add_job,

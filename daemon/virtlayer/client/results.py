@@ -17,6 +17,13 @@ DOCUMENTS = {
     "prune": ("deleted_volumes", "bytes_freed"),
     "populate": ("images",),
     "rescan": ("layers_found", "layers_lost", "images_lost", "unreferenced_layers"),
+    "create-domain": (
+        *("name", "uuid", "pool", "image", "digest", "volume", "path", "type", "network"),
+        *("kernel_version", "notes", "started"),
+    ),
+    "start-domain": (),
+    "stop-domain": ("forced",),
+    "remove-domain": ("deleted_volumes", "bytes_freed"),
 }
 """The keys of the document of each kind of job."""
 UPDATED = (
@@ -31,6 +38,8 @@ _RENAMED = {
     "remove": _DELETED,
     "remove-volume": _DELETED,
     "prune": _DELETED,
+    "remove-domain": _DELETED,
+    "create-domain": {"image": "image"},
     "rescan": {
         "found": "layers_found",
         "lost": "layers_lost",

@@ -40,6 +40,13 @@ def job_id(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> int:
+    """Return a number of seconds."""
+    if not (text.isascii() and text.isdecimal() and int(text) < 2**32):
+        raise ArgumentTypeError(f'"{text}" is not a number of seconds.')
+    return int(text)
+
+
 def boolean(text: str) -> bool:
     """Return the value of ``true`` or ``false``."""
     try:

@@ -155,6 +155,51 @@ class JobDetails:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainSummary:
+    """One line of ``ListDomains``."""
+
+    name: str
+    uuid: str
+    state: str
+    pool: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainDetails:
+    """The reply of ``DescribeDomain``. Private values have a default for others."""
+
+    name: str
+    uuid: str
+    state: str
+    pool: str
+    image: str
+    digest: str
+    volume: str
+    type: str
+    boot: str
+    memory: int
+    vcpus: int
+    ephemeral: bool
+    autostart: bool
+    addresses: tuple[str, ...]
+    ports: tuple[tuple[str, int, int, str], ...]
+    exit_status: int | None = None
+
+    @classmethod
+    def parse(cls, description: Mapping[str, Any]) -> Self:
+        """Make one of the reply."""
+        values = _known(cls, description)
+        ports = tuple(tuple(one) for one in description["ports"])
+        return cls(**values | {"addresses": tuple(description["addresses"]), "ports": ports})
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has stopped, and runs only after another start."""
+        return self.state in {"stopped", "crashed"}
+
+
+@dataclass(frozen=True, slots=True)
 class StartedJob:
     """The reply of ``Pull``, and the unique name of the daemon that sent it."""
 
@@ -211,7 +256,9 @@ class Outcome:
             raise remote_error(self.error, self.message)
 
 
-def _known(kind: type[ImageDetails | JobDetails], properties: Mapping[str, Any]) -> dict[str, Any]:
+def _known(
+    kind: type[ImageDetails | JobDetails | DomainDetails], properties: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the properties that a class has as fields: StartedBy as started_by."""
     wanted = {one.name for one in fields(kind)}
     named = {_snake_case(name): value for name, value in properties.items()}

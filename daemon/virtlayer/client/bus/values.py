@@ -15,8 +15,30 @@ class Descriptor:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class SmallNumber:
+    """A number of 32 bits; a plain int is sent with 64 bits."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPorts:
+    """Ports of the host that lead to a machine: address, host port, guest port, tcp or udp."""
+
+    ports: tuple[tuple[str, int, int, str], ...]
+
+
 type OptionValue = (
-    str | bool | int | Descriptor | dict[str, Descriptor] | list[str] | list[tuple[int, int, int]]
+    str
+    | bool
+    | int
+    | SmallNumber
+    | Descriptor
+    | PublishedPorts
+    | dict[str, Descriptor]
+    | list[str]
+    | list[tuple[int, int, int]]
 )
 type Options = Mapping[str, OptionValue]
 
@@ -38,6 +60,10 @@ def encoded_options(options: Options) -> tuple[dict[str, Variant], list[int]]:
                 encoded[key] = Variant("b", value)
             case int():
                 encoded[key] = Variant("t", value)
+            case SmallNumber(number):
+                encoded[key] = Variant("u", number)
+            case PublishedPorts(ports):
+                encoded[key] = Variant("a(sqqs)", [list(one) for one in ports])
             case str():
                 encoded[key] = Variant("s", value)
             case [str(), *_]:

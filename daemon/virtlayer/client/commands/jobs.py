@@ -16,7 +16,7 @@ from virtlayer.client.output import print_fields, print_json, print_line
 from virtlayer.client.parser import Commands
 from virtlayer.client.progress import shown_progress
 from virtlayer.client.replacement import replace_by
-from virtlayer.client.results import result_document
+from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.times import age, iso_time, local_time
 from virtlayer.client.values import job_id
 from virtlayer.errors import NoSuchJob, ServiceUnavailable
@@ -90,6 +90,7 @@ def add_job(commands: Commands) -> None:
             wait_for_job,
             details="The exit status is that of the command that started the job. Ctrl-C ends the "
             "waiting, not the job.",
+            keys=tuple(dict.fromkeys(key for keys in DOCUMENTS.values() for key in keys)),
         )
     )
     _add_id(
