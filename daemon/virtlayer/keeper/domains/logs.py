@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from virtlayer.errors import Libvirt
 from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.protocol.domains import DomainType
 
@@ -64,9 +65,15 @@ def make_log_directory(directory: Path) -> None:
     """Make the directory, which a session's libvirtd makes when it starts.
 
     Raises:
-        OSError: It cannot be made.
+        Libvirt: It cannot be made.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Libvirt(
+            f"The directory {directory} for the logs of machines cannot be made: {error.strerror}. "
+            "Start libvirtd, which makes it."
+        ) from error
 
 
 def remove_logs(directory: Path, names: Iterable[str]) -> None:
