@@ -21,6 +21,8 @@ def small_kernel(version: str = VERSION, *, size: int = 8192) -> bytes:
     head[0x206:0x208] = struct.pack("<H", 0x020F)
     head[0x20E:0x210] = struct.pack("<H", 0x400)
     head[0x211] = 1
+    # The highest address of an initrd: QEMU refuses to load one above it.
+    head[0x22C:0x230] = struct.pack("<I", 0x7FFFFFFF)
     text = f"{version} (builder@example) #1 SMP\0".encode()
     head[0x600 : 0x600 + len(text)] = text
     return bytes(head)

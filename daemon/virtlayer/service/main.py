@@ -30,6 +30,7 @@ from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
 from virtlayer.service.machines.names import DomainNames
 from virtlayer.service.machines.watching import MachineWatch
+from virtlayer.service.operations.machine_sweeper import MachineSweeper
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.caller_source import ArchiveRoom
@@ -157,7 +158,13 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
             _log.info("Root's %s is the libvirtd of the system, with its pools.", _SESSION_URI)
         machines = MachineWatch(services.keeper.domains)
         machines.subscribe(server)
-        async with meanwhile(watching.run()), meanwhile(machines.run()):
+        async with (
+            MachineSweeper(services) as sweeper,
+            meanwhile(watching.run()),
+            meanwhile(machines.run()),
+        ):
+            machines.subscribe(sweeper)
+            sweeper.begin()
             return await life.last(stop)
 
 

@@ -36,6 +36,7 @@ from virtlayer.service.machines.networks import network_text
 from virtlayer.service.operations.machine_boot import MachineBoot, NewDomain, machine_boot
 from virtlayer.service.operations.machine_image import MachineImage, machine_image
 from virtlayer.service.operations.machine_ownership import keep_volume
+from virtlayer.service.operations.machine_sweeping import sweep_machines
 from virtlayer.service.operations.machine_volume import (
     machine_volume,
 )
@@ -66,7 +67,11 @@ async def create_domain(
         Unsupported: This host lacks what the machine needs.
         VirtlayerError: It failed in another way. Nothing is left then, except boot files.
     """
-    return await _Creation(services, request, job).run()
+    created = await _Creation(services, request, job).run()
+    if request.ephemeral and request.start:
+        # It may have ended already, when the job had a claim on its volume.
+        await sweep_machines(services, await services.pools.get(request.pool))
+    return created
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ class _Creation:
         services, request, name = self._services, self._request, self._name(checked)
         domain = NewDomain(name, self._uuid)
         boot = await machine_boot(services, claim, image, request, domain, self._job)
+        await self._probe_kvm(checked, claim, boot)
         machine = Machine(
             domain=self._uuid,
             host=host_id(),
@@ -216,16 +222,34 @@ class _Creation:
             started=request.start,
         )
 
+    async def _probe_kvm(self, checked: _Checked, claim: Claim, boot: MachineBoot) -> None:
+        """Find out whether KVM runs guests on this host, if that is not known and matters.
+
+        That takes a kernel and our initrd.
+
+        Raises:
+            Unsupported: The request is for KVM, which runs no guests.
+        """
+        if not checked.found.kvm_known and boot.boot is Boot.OWN_INITRD:
+            probe = replace(
+                checked.definition,
+                step=Step.PROBE_KVM,
+                boot=boot.boot,
+                kernel=boot.kernel,
+                initrd=boot.initrd,
+            )
+            await self._services.keeper.domains.define(claim, probe)
+
     @contextlib.asynccontextmanager
     async def _defined(
         self, claim: Claim, definition: DefineDomain, boot: MachineBoot
     ) -> AsyncIterator[DomainDefined]:
         """Define the domain; it is removed again if the context is left with an error."""
+        define = self._services.keeper.domains.define
         self._job.report.set_stage(Stage.DEFINING)
-        defining = self._services.keeper.domains.define(
-            claim, definition, config=boot.config, seed=boot.seed
-        )
+        defining = define(claim, definition, config=boot.config, seed=boot.seed)
         try:
+            # A domain that this process does not know would stay.
             yield await to_completion(defining)
         except BaseException:
             await to_completion(self._remove_domain(claim))

@@ -6,10 +6,12 @@ ephemeral machine for good. A volume that a running job claims is not touched.
 """
 
 import logging
+from collections.abc import Iterable
 
 from virtlayer import journal
 from virtlayer.cancellation import to_completion
-from virtlayer.protocol.domains import Control
+from virtlayer.errors import VirtlayerError
+from virtlayer.protocol.domains import Control, KnownDomain
 from virtlayer.protocol.host_id import host_id
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.catalog.catalog import CatalogVolume
@@ -22,16 +24,21 @@ _log = logging.getLogger(__name__)
 
 
 async def sweep_machines(services: Services, pool: Pool) -> None:
-    """Delete what machines of this host have left in a pool.
+    """Delete what machines of this host have left in a pool, whose records the catalog has.
+
+    What cannot be deleted now is logged, and tried again by the next sweep.
 
     Raises:
-        VirtlayerError: The pool or libvirt cannot be read, or a volume cannot be deleted.
+        InUse: A record of the pool is invalid.
+        VirtlayerError: The pool or libvirt cannot be read.
     """
-    if await _expendable(services, pool):
+    volumes = await _expendable(services, pool)
+    # Most often, these are ephemeral machines that run.
+    if volumes and not _are_fine(volumes, await _known_domains(services)):
         async with services.claims.locked(pool) as lock:
             await services.records.synchronize_locked(lock)
-            for volume in await abandoned_volumes(services, lock):
-                await to_completion(sweep_machine(services, lock, volume))
+            await services.records.refuse_bad(pool)
+            await sweep_locked(services, lock, await abandoned_volumes(services, lock))
 
 
 async def abandoned_volumes(services: Services, lock: PoolLock) -> tuple[CatalogVolume, ...]:
@@ -40,27 +47,51 @@ async def abandoned_volumes(services: Services, lock: PoolLock) -> tuple[Catalog
     Args:
         services: The daemon's parts.
         lock: The lock of the pool, whose records the catalog has.
+
+    Raises:
+        VirtlayerError: libvirt cannot be asked.
     """
     volumes = await _expendable(services, lock.pool)
     volumes = [volume for volume in volumes if volume.name not in lock.claimed]
     if not volumes:
         return ()
     # With the lock: the job of a domain that is defined later claims its volume.
-    known = {domain.uuid: domain for domain in (await services.keeper.domains.list()).domains}
+    known = await _known_domains(services)
     for volume in volumes:
         domain = known.get(_domain(volume))
         if domain is not None and not domain.ephemeral:
-            # Its job was killed at the very end.
+            # The service was killed when the machine was finished.
             await keep_volume(services, lock, volume.kind, volume.name)
     return tuple(volume for volume in volumes if _domain(volume) not in known)
 
 
-async def sweep_machine(services: Services, lock: PoolLock, volume: CatalogVolume) -> Freed:
-    """Delete the files of a machine that no longer exists, and its volume.
+async def sweep_locked(
+    services: Services, lock: PoolLock, volumes: Iterable[CatalogVolume]
+) -> tuple[Freed, ...]:
+    """Delete volumes of machines that do not exist, with the files of the machines.
 
-    Raises:
-        VirtlayerError: They cannot be deleted; the volume is expendable still.
+    What cannot be deleted now is logged.
+
+    Args:
+        services: The daemon's parts.
+        lock: The lock of the pool.
+        volumes: The result of ``abandoned_volumes``.
     """
+    freed = []
+    for volume in volumes:
+        try:
+            freed.append(await to_completion(_sweep(services, lock, volume)))
+        except VirtlayerError as error:
+            _log.warning(
+                'Cannot delete the volume "%s" of a machine that has ended: %s',
+                volume.name,
+                error,
+                extra=journal.fields(pool=lock.pool.name, volume=volume.name),
+            )
+    return tuple(freed)
+
+
+async def _sweep(services: Services, lock: PoolLock, volume: CatalogVolume) -> Freed:
     control = services.keeper.domains.control
     await control(_domain(volume), lock.pool.uuid, Control.REMOVE)
     freed = await delete_volume(services, lock, volume)
@@ -80,6 +111,15 @@ async def _expendable(services: Services, pool: Pool) -> list[CatalogVolume]:
         for volume in await services.catalog.volumes.list(pool.name)
         if volume.machine is not None and volume.machine.expendable and volume.machine.host == here
     ]
+
+
+async def _known_domains(services: Services) -> dict[str, KnownDomain]:
+    return {domain.uuid: domain for domain in (await services.keeper.domains.list()).domains}
+
+
+def _are_fine(volumes: Iterable[CatalogVolume], known: dict[str, KnownDomain]) -> bool:
+    domains = [known.get(_domain(volume)) for volume in volumes]
+    return all(domain is not None and domain.ephemeral for domain in domains)
 
 
 def _domain(volume: CatalogVolume) -> str:
