@@ -200,14 +200,26 @@ class Connection(MessageBus):
         queued.set_result(None)
         return queued
 
-    def reply(self, call: Message, signature: str, body: Sequence[object]) -> None:
+    def reply(
+        self,
+        call: Message,
+        signature: str,
+        body: Sequence[object],
+        descriptors: Sequence[int] = (),
+    ) -> None:
         """Answer a call, unless its sender wants no reply.
+
+        Args:
+            call: The call.
+            signature: Of the body.
+            body: The values; an ``h`` is the place of a descriptor.
+            descriptors: They stay the caller's.
 
         Raises:
             ValueError: The body does not match the signature.
         """
         if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self.send(Message.new_method_return(call, signature, list(body)))
+            self.send(Message.new_method_return(call, signature, list(body), list(descriptors)))
 
     async def marshalled_reply(
         self, call: Message, signature: str, body: Callable[[], Sequence[object]]

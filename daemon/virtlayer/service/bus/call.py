@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Protocol
 
 from dbus_next.constants import MessageFlag
@@ -25,6 +26,17 @@ class StandardError(Exception):
         super().__init__(text)
         self.name = STANDARD_ERROR_PREFIX + name
         self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDescriptor:
+    """The result of a method that gives a descriptor; it is closed when it was sent.
+
+    Attributes:
+        number: The descriptor.
+    """
+
+    number: int
 
 
 class Lease(Protocol):

@@ -4,6 +4,7 @@
 import asyncio
 import functools
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -15,7 +16,7 @@ from virtlayer.dbus.connection import Connection, MessageTooLarge
 from virtlayer.dbus.values import wire_value
 from virtlayer.errors import Busy, Cancelled, VirtlayerError
 from virtlayer.printable import printable
-from virtlayer.service.bus.call import Call, StandardError
+from virtlayer.service.bus.call import Call, ReplyDescriptor, StandardError
 from virtlayer.service.bus.members import Interface, Method, Signal, signature_of
 from virtlayer.service.bus.objects import Interfaces, ObjectTree
 from virtlayer.service.bus.quotas import Quotas
@@ -192,13 +193,24 @@ class Exporter:
             result = task.result()
             if isinstance(result, _Marshalled):
                 self._connection.send_marshalled(result.content)
-            elif call.wants_reply:
-                body = _body(method, result)
-                self._connection.reply(call.message, signature_of(method.gives), body)
+            else:
+                self._reply(call, method, result)
         except Exception as error:  # any error: the caller gets a reply
             self._refuse(call, error)
         else:
             self._close(call)
+
+    def _reply(self, call: Call, method: Method, result: object) -> None:
+        descriptors = [result.number] if isinstance(result, ReplyDescriptor) else []
+        try:
+            if call.wants_reply:
+                signature = signature_of(method.gives)
+                body = _body(method, 0 if descriptors else result)
+                self._connection.reply(call.message, signature, body, descriptors)
+        finally:
+            # The connection has copies.
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def _refuse(self, call: Call, error: Exception) -> None:
         self._connection.reply_error(call.message, *self._error(call, error))
