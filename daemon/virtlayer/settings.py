@@ -109,6 +109,9 @@ class QuotaSettings:
     """Jobs in the queue; running ones do not count."""
     descriptors: int = 64
     """File descriptors that came with calls and are still open."""
+    streams: int = 16
+    """Open streams of machines: programs that read their output or type. All users together may
+    have eight times as many."""
     inspections: int = 2
     """Images that are being inspected; further calls wait. All users together may have four times
     as many."""

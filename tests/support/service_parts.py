@@ -23,6 +23,7 @@ from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.machines.names import DomainNames
+from virtlayer.service.machines.streams.streams import Streams
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest, PullResult, pull
 from virtlayer.service.operations.pull_disk import pull_disk
@@ -74,6 +75,7 @@ async def service_parts(
             catalog=catalog,
             records=PoolRecords(keeper, catalog),
             jobs=Jobs(settings.jobs, queue_limit=settings.quota.queued_jobs),
+            streams=Streams(keeper.domains, limit=16, exempt=frozenset()),
             domain_names=DomainNames(),
         )
 

@@ -15,6 +15,7 @@ from virtlayer.dbus.connection import Connection
 from virtlayer.service.bus.server import Server
 from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job, JobState
+from virtlayer.service.machines.streams.streams import Streams
 
 _log = logging.getLogger(__name__)
 
@@ -34,15 +35,22 @@ class Life:
         connection: The bus.
         server: The objects on the bus.
         jobs: The jobs.
+        streams: The open streams of machines.
         idle_timeout: Seconds without a call or job after which the daemon ends; 0 for never.
     """
 
     def __init__(
-        self, connection: Connection, server: Server, jobs: Jobs, idle_timeout: int
+        self,
+        connection: Connection,
+        server: Server,
+        jobs: Jobs,
+        streams: Streams,
+        idle_timeout: int,
     ) -> None:
         self._connection = connection
         self._server = server
         self._jobs = jobs
+        self._streams = streams
         self._idle_timeout = idle_timeout
         self._status = _Status(jobs)
         self._clock = asyncio.get_running_loop().time
@@ -105,13 +113,18 @@ class Life:
         while True:
             await self._server.withdraw()
             await self._server.finish(_EXTENSION)
-            if not self._jobs.unfinished:
+            if not self._is_needed:
                 return
-            # The last call has started a job. Its caller looks for it under our name.
+            # The last call has started a job, for which its caller looks under our name, or opened
+            # a stream.
             await self._server.resume()
-            while self._jobs.unfinished:
+            while self._is_needed:
                 journal.notify(EXTEND_TIMEOUT_USEC=_EXTENSION * 1_000_000)
                 await asyncio.sleep(_LOOK_INTERVAL)
+
+    @property
+    def _is_needed(self) -> bool:
+        return bool(self._jobs.unfinished or self._streams.number)
 
     async def _idle(self) -> None:
         """Return after the idle timeout."""
@@ -119,7 +132,7 @@ class Life:
             await asyncio.Event().wait()
         quiet_since = self._clock()
         while True:
-            if self._server.calls or self._jobs.list():
+            if self._server.calls or self._jobs.list() or self._streams.number:
                 quiet_since = self._clock()
             quiet_since = max(quiet_since, self._server.last_call)
             left = quiet_since + self._idle_timeout - self._clock()

@@ -29,6 +29,7 @@ from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.reaching import own_keeper, system_keeper
 from virtlayer.service.lifetime import Life
 from virtlayer.service.machines.names import DomainNames
+from virtlayer.service.machines.streams.streams import Streams
 from virtlayer.service.machines.watching import MachineWatch
 from virtlayer.service.operations.machine_sweeper import MachineSweeper
 from virtlayer.service.operations.services import Services, trusted_uid
@@ -150,7 +151,7 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
         # Before the first caller asks which images there are.
         await watching.look(_START_PATIENCE)
         server = Server(connection, services)
-        life = Life(connection, server, services.jobs, idle_timeout)
+        life = Life(connection, server, services.jobs, services.streams, idle_timeout)
         if not await server.start():
             _log.critical("Another virtlayerd already serves org.virtlayer1 on this bus. Exiting.")
             return 1
@@ -158,6 +159,7 @@ async def _serve(arguments: Arguments, settings: Settings) -> int:
             _log.info("Root's %s is the libvirtd of the system, with its pools.", _SESSION_URI)
         machines = MachineWatch(services.keeper.domains)
         machines.subscribe(server)
+        machines.subscribe(services.streams.states)
         async with (
             MachineSweeper(services) as sweeper,
             meanwhile(watching.run()),
@@ -185,6 +187,9 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
         await catalog.owners.keep(await asyncio.to_thread(cache.digests))
         keeper = Keeper(_connect(arguments), runtime)
         stack.push_async_callback(keeper.close)
+        unlimited = frozenset({trusted_uid(session=session)})
+        streams = Streams(keeper.domains, limit=settings.quota.streams, exempt=unlimited)
+        stack.push_async_callback(streams.close)
         yield Services(
             settings=settings,
             libvirt_uri=arguments.uri or "qemu:///system",
@@ -207,8 +212,9 @@ async def _services(arguments: Arguments, settings: Settings) -> AsyncIterator[S
             jobs=Jobs(
                 settings.jobs,
                 queue_limit=settings.quota.queued_jobs,
-                unlimited=frozenset({trusted_uid(session=session)}),
+                unlimited=unlimited,
             ),
+            streams=streams,
             domain_names=DomainNames(),
         )
 

@@ -12,6 +12,7 @@ from virtlayer.service.keeper.claims import Claims
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.pools import Pools
 from virtlayer.service.machines.names import DomainNames
+from virtlayer.service.machines.streams.streams import Streams
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.workspace import Workspace
 from virtlayer.service.synchronization.pool_records import PoolRecords
@@ -34,6 +35,7 @@ class Services:
         catalog: The contents of the pools.
         records: The records in the pools; changed by the operations.
         jobs: The engine.
+        streams: The open streams of machines.
         domain_names: Chooses the names of machines.
     """
 
@@ -48,6 +50,7 @@ class Services:
     catalog: Catalog
     records: PoolRecords
     jobs: Jobs
+    streams: Streams
     domain_names: DomainNames
 
     @property
