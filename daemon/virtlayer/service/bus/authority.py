@@ -40,6 +40,7 @@ class Action(StrEnum):
     CREATE_DOMAIN = "org.virtlayer1.create-domain"
     MANAGE_DOMAIN = "org.virtlayer1.manage-domain"
     REMOVE_DOMAIN = "org.virtlayer1.remove-domain"
+    CONSOLE = "org.virtlayer1.console"
     CANCEL_OTHERS = "org.virtlayer1.cancel-others"
     READ_DETAILS = "org.virtlayer1.read-details"
 

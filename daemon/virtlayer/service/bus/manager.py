@@ -14,7 +14,7 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.departures import Departures
 from virtlayer.service.bus.details import details_of
 from virtlayer.service.bus.image import ImageObjects
-from virtlayer.service.bus.machines import Machines
+from virtlayer.service.bus.machine_streams import MachineStreams
 from virtlayer.service.bus.members import Emits, dbus_property, method, signal
 from virtlayer.service.bus.options.images import (
     PopulateOptions,
@@ -59,7 +59,7 @@ _USERS_THAT_INSPECT = 4
 """This number of users can have the maximum number of inspections at the same time."""
 
 
-class Manager(Machines):
+class Manager(MachineStreams):
     """The root object."""
 
     interface = names.MANAGER
