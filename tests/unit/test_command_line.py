@@ -10,7 +10,7 @@ from virtlayer.client.main import main
 from virtlayer.client.parser import UsageError
 from virtlayer.sizes import GIB, MIB
 
-RESERVED = ("run", "console", "logs", "exec")
+RESERVED = ("run", "exec")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:

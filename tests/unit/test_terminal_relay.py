@@ -18,8 +18,9 @@ import pytest
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.client.terminal.ending import Ending
+from virtlayer.client.terminal.printer import LocalStreams
 from virtlayer.client.terminal.ready import readable
-from virtlayer.client.terminal.relay import LocalStreams, relay
+from virtlayer.client.terminal.relay import relay
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.streams import INPUT, Record, RecordKind, RecordParser
 

@@ -13,6 +13,7 @@ from virtlayer.client.commands.login import add_login, add_logout
 from virtlayer.client.commands.machines import add_ps, add_rm, add_start, add_stop, add_wait
 from virtlayer.client.commands.pools import add_df, add_prune, add_rescan
 from virtlayer.client.commands.pull import add_pull
+from virtlayer.client.commands.streams import add_console, add_logs
 from virtlayer.client.commands.volumes import add_create_volume, add_remove_volume, add_volumes
 from virtlayer.client.common_arguments import add_command, add_everywhere, add_pool
 from virtlayer.client.exits import MEANINGS
@@ -23,8 +24,6 @@ from virtlayer.version import VERSION
 
 _RESERVED = {
     "run": 'Use "virtlayer create-volume", "virtlayer xml" and "virsh define".',
-    "console": 'Use "virsh console".',
-    "logs": 'For the log of a job, use "virtlayer job log".',
     "exec": "Log in to the machine.",
 }
 """Commands that a later version will have."""
@@ -68,6 +67,8 @@ def build_parser() -> Parser:
         add_stop,
         add_wait,
         add_rm,
+        add_console,
+        add_logs,
         _add_xml,
         add_jobs,
         add_job,

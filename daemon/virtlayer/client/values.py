@@ -47,6 +47,13 @@ def seconds(text: str) -> int:
     return int(text)
 
 
+def line_count(text: str) -> int:
+    """Return a number of lines."""
+    if not (text.isascii() and text.isdecimal() and int(text) < _LARGEST):
+        raise ArgumentTypeError(f'"{text}" is not a number of lines.')
+    return int(text)
+
+
 def boolean(text: str) -> bool:
     """Return the value of ``true`` or ``false``."""
     try:

@@ -22,7 +22,7 @@ from virtlayer.client.bus.answers import (
     StartedJob,
     VolumeSummary,
 )
-from virtlayer.client.bus.machines import MachineCalls
+from virtlayer.client.bus.streams import StreamCalls
 from virtlayer.client.bus.values import Options, plain_dict
 from virtlayer.dbus import names
 from virtlayer.errors import ServiceUnavailable
@@ -32,7 +32,7 @@ _PROGRESS_RULE = (
 )
 
 
-class Client(MachineCalls):
+class Client(StreamCalls):
     """A connection to virtlayerd; made with ``connected``."""
 
     async def pull(self, source: str, pool: str, options: Options) -> StartedJob:

@@ -5,16 +5,14 @@ import asyncio
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.client.terminal.ending import Ending
 from virtlayer.client.terminal.input import Sender, send_content, send_typed
-from virtlayer.client.terminal.output import write_all
+from virtlayer.client.terminal.printer import LocalStreams, Printer
 from virtlayer.client.terminal.raw import raw_terminal
 from virtlayer.client.terminal.receiving import received_records
 from virtlayer.client.terminal.signals import Signals
-from virtlayer.printable import printable
 from virtlayer.protocol.streams import Record, RecordKind
 
 FAILED = 125
@@ -22,21 +20,6 @@ FAILED = 125
 _POWER_OFF_SECONDS = 20
 """Seconds that a machine may take to power off after its command has ended."""
 _CRASHED = b"crashed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalStreams:
-    """The descriptors of the user. They stay open, and blocking.
-
-    Attributes:
-        stdin: What the machine reads; None if it gets no input.
-        stdout: Gets the entrypoint's standard output, or its terminal.
-        stderr: Gets its standard error.
-    """
-
-    stdin: int | None
-    stdout: int = 1
-    stderr: int = 2
 
 
 async def relay(
@@ -66,7 +49,8 @@ async def relay(
     if has_terminal:
         keyboard = local.stdin if _is_terminal(local.stdin) else None
         screen = local.stdout if keyboard is None else keyboard
-    receiver = _Receiver(local, is_raw=keyboard is not None, has_own_init=has_own_init)
+    printer = Printer(local, is_raw=keyboard is not None)
+    receiver = _Receiver(printer, has_own_init=has_own_init)
     try:
         with contextlib.ExitStack() as context:
             if keyboard is not None:
@@ -98,13 +82,11 @@ async def _send_input(stdin: int | None, sender: Sender, keyboard: int | None) -
 
 
 class _Receiver:
-    """Writes what a machine sends, and knows how it ended."""
+    """Has the output of a machine printed, and knows how it ended."""
 
-    def __init__(self, local: LocalStreams, *, is_raw: bool, has_own_init: bool) -> None:
-        self._local = local
-        self._line_end = "\r\n" if is_raw else "\n"
+    def __init__(self, printer: Printer, *, has_own_init: bool) -> None:
+        self._printer = printer
         self._has_own_init = has_own_init
-        self._has_warned = False
         self._status: int | None = None
 
     async def run(self, reader: asyncio.StreamReader) -> Ending:
@@ -130,7 +112,7 @@ class _Receiver:
                         ending = Ending(status=FAILED, message=message)
                         break
                     else:
-                        await self._write(record)
+                        await self._printer.write(record)
         return ending if self._status is None else Ending(status=self._status)
 
     def _ended(self, record: Record) -> Ending:
@@ -141,25 +123,6 @@ class _Receiver:
         return Ending(
             status=FAILED, message="The machine stopped before its command had an exit status."
         )
-
-    async def _write(self, record: Record) -> None:
-        match record.kind:
-            case RecordKind.STDOUT | RecordKind.TERMINAL:
-                await write_all(self._local.stdout, record.content)
-            case RecordKind.STDERR:
-                await write_all(self._local.stderr, record.content)
-            case RecordKind.FAILED:
-                await self._tell(record.content.decode(errors="replace"))
-            case RecordKind.LOST if not self._has_warned:
-                self._has_warned = True
-                await self._tell(
-                    "warning: Some output is missing: it was invalid, or was written faster than "
-                    "it was read."
-                )
-
-    async def _tell(self, text: str) -> None:
-        line = f"virtlayer: {printable(text)}{self._line_end}"
-        await write_all(self._local.stderr, line.encode())
 
 
 def _is_terminal(descriptor: int | None) -> bool:
