@@ -14,7 +14,6 @@ unless a test wants it. For another user, it is an ordinary session.
 
 import contextlib
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -48,10 +47,13 @@ class MachineHost(LibvirtHost):
     Args:
         directory: Everything of it is below this.
         kvm: Whether it sees /dev/kvm.
+        virtlogd: Whether a virtlogd of its own writes the logs of machines, and rotates them.
     """
 
-    def __init__(self, directory: Path, *, kvm: bool) -> None:
+    def __init__(self, directory: Path, *, kvm: bool, virtlogd: bool) -> None:
         self._kvm = kvm
+        self._virtlogd = virtlogd
+        self._logger: subprocess.Popen[bytes] | None = None
         super().__init__(directory, session=False)
 
     @property
@@ -71,54 +73,56 @@ class MachineHost(LibvirtHost):
         without_kvm = f'set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift'
         return f"set -e; {_WITHOUT_BOTH_CGROUPS} {without_kvm}"
 
-    @property
-    def logs(self) -> Path:
-        """Where the log files of its machines are."""
-        return self.directory / "private/var/log/libvirt/qemu"
+    def start(self) -> None:
+        """Start libvirtd, and virtlogd if there is to be one."""
+        if self._virtlogd:
+            config = self.directory / "config" / "libvirt" / "qemu.conf"
+            text = config.read_text(encoding="ascii")
+            config.write_text(text.replace('"file"', '"logd"'), encoding="ascii")
+        super().start()
+        if self._virtlogd:
+            self._start_virtlogd()
 
-    @contextlib.contextmanager
-    def virtlogd(self) -> Iterator[None]:
-        """Let new machines write their logs through a virtlogd, which rotates them."""
-        config = self.directory / "config" / "libvirt" / "qemu.conf"
-        former = config.read_text(encoding="ascii")
-        config.write_text(former.replace('"file"', '"logd"'), encoding="ascii")
-        self.restart()
-        process = subprocess.Popen(
+    def kill(self) -> None:
+        """End libvirtd as a crash would, and virtlogd."""
+        if self._logger is not None:
+            self._logger.kill()
+            self._logger.wait()
+            self._logger = None
+        super().kill()
+
+    def _start_virtlogd(self) -> None:
+        self._logger = subprocess.Popen(
             self.as_owner("virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"),
             env=self.environment,
             stdin=subprocess.DEVNULL,
         )
-        try:
-            deadline = time.monotonic() + _PATIENCE
-            while not (self.directory / "private/run/libvirt/virtlogd-sock").exists():
-                assert process.poll() is None, "virtlogd does not start"
-                assert time.monotonic() < deadline, "virtlogd does not listen"
-                time.sleep(0.02)
-            yield
-        finally:
-            process.kill()
-            process.wait()
-            config.write_text(former, encoding="ascii")
-            self.restart()
+        deadline = time.monotonic() + _PATIENCE
+        while not (self.directory / "private/run/libvirt/virtlogd-sock").exists():
+            assert self._logger.poll() is None, "virtlogd does not start"
+            assert time.monotonic() < deadline, "virtlogd does not listen"
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager
-def machine_host(*, kvm: bool = False) -> Iterator[LibvirtHost]:
+def machine_host(*, kvm: bool = False, virtlogd: bool = False) -> Iterator[LibvirtHost]:
     """A running libvirtd whose machines have their logs where the keeper finds them.
 
     Args:
         kvm: Whether a system libvirtd sees /dev/kvm.
+        virtlogd: Whether a virtlogd writes the logs of a system libvirtd, and rotates them; by
+            default QEMU does.
     """
-    is_root = os.geteuid() == 0
-    make = (lambda directory: MachineHost(directory, kvm=kvm)) if is_root else _session
+    if os.geteuid() != 0:
+        make = _session
+    else:
+
+        def make(directory: Path) -> LibvirtHost:
+            return MachineHost(directory, kvm=kvm, virtlogd=virtlogd)
+
     with running_host(make) as host:
         yield host
 
 
 def _session(directory: Path) -> LibvirtHost:
     return LibvirtHost(directory, session=True)
-
-
-def has_passt() -> bool:
-    """Whether ports can be published here."""
-    return shutil.which("passt") is not None

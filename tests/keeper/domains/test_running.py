@@ -5,16 +5,24 @@ import os
 import select
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.keeper.conftest import TestPool
 from tests.keeper.domains.requests import Machines, state_after
 from tests.support.guest import DRIVERS, INIT, busybox_tree, ext4_of, parse_records
 from tests.support.kernel import debian_kernel, guest_initrd
+from tests.support.machine_host import machine_host
+from tests.support.raw_keeper import raw_keeper
 from virtlayer.file_changes import new_watcher
 from virtlayer.protocol.guest_config import GuestConfig
 from virtlayer.protocol.streams import Record, RecordKind
 
 _PATIENCE = 120.0
+_WRITTEN = 5_000_000
+"""Bytes: virtlogd rotates after 2 MiB, and keeps three rotated files."""
 
 _SCRIPT = """
 trap 'echo stopping; exit 3' TERM
@@ -22,33 +30,65 @@ echo "ready"
 read line
 echo "got $line"
 echo "on the console" >/dev/console
+yes 0123456789 | head -c {written}
+echo "all written"
 while :; do sleep 0.1; done
 """
 
 
 class Log:
-    """An open log file of a machine, and what tells that it has grown."""
+    """The present log file of a machine, and what tells that it has grown or was rotated."""
 
     def __init__(self, machines: Machines, own: str, port: str) -> None:
+        self._machines, self._own, self._port = machines, own, port
         self._watcher = new_watcher()
-        reply = machines.keeper.ask("open-port", [self._watcher], uuid=own, port=port, rotated=0)
+        self._file = -1
+        self.content = b""
+        """What the present file has."""
+        self._open()
+
+    def _open(self) -> None:
+        """Open the present file, which may be another one by now."""
+        reply = self._machines.keeper.ask(
+            "open-port", [self._watcher], uuid=self._own, port=self._port, rotated=0
+        )
         assert reply.done == {"exists": True}, reply
-        [self._file] = reply.descriptors
+        [file] = reply.descriptors
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = file
         self.content = b""
 
     def wait_for(self, text: bytes) -> None:
-        """Wait until the file has this text."""
+        """Wait until the present file has this text."""
         while True:
-            self.content += os.read(self._file, 1 << 20)
+            while data := os.read(self._file, 1 << 20):
+                self.content += data
             if text in self.content:
                 return
             ready, _, _ = select.select([self._watcher], [], [], _PATIENCE)
             assert ready, self.content[-2000:]
             os.read(self._watcher, 4096)
+            self._open()
 
     def close(self) -> None:
         os.close(self._file)
         os.close(self._watcher)
+
+
+def _all_output(machines: Machines, own: str) -> tuple[Record, ...]:
+    """The records in all files of the output, oldest first."""
+    content = b""
+    for rotated in range(3, -1, -1):
+        watcher = new_watcher()
+        reply = machines.keeper.ask(
+            "open-port", [watcher], uuid=own, port="output", rotated=rotated
+        )
+        os.close(watcher)
+        for descriptor in reply.descriptors:
+            content += os.pread(descriptor, 4 << 20, 0)
+            os.close(descriptor)
+    return parse_records(content)
 
 
 def _line(machines: Machines, own: str, port: str) -> socket.socket:
@@ -67,6 +107,19 @@ def _received(line: socket.socket, text: bytes) -> None:
         found += data
 
 
+@pytest.fixture
+def machines() -> Iterator[Machines]:
+    """Makes domains whose logs are written by virtlogd, as on most hosts."""
+    with (
+        machine_host(virtlogd=True) as host,
+        raw_keeper(host.uri, inside=host.as_owner()) as keeper,
+    ):
+        keeper.connection.settimeout(_PATIENCE)
+        path = host.start_pool("default")
+        pool = TestPool("default", keeper.get("find-pool", name="default")["uuid"], path)
+        yield Machines(host, keeper, pool)
+
+
 def test_machine_is_started_followed_stopped_and_removed(
     machines: Machines, tmp_path: Path
 ) -> None:
@@ -74,7 +127,8 @@ def test_machine_is_started_followed_stopped_and_removed(
     raw = ext4_of(busybox_tree(tmp_path), tmp_path)
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, image], check=True)
     kernel = debian_kernel()
-    config = GuestConfig(arguments=("sh", "-c", _SCRIPT), interactive=True)
+    script = _SCRIPT.format(written=_WRITTEN)
+    config = GuestConfig(arguments=("sh", "-c", script), interactive=True)
     disk = machines.volume(content=image.read_bytes())
     own = machines.made(
         config.encoded(),
@@ -116,13 +170,16 @@ def test_machine_is_started_followed_stopped_and_removed(
     kernel_log.wait_for(b"on the console")
     kernel_log.close()
 
+    output.wait_for(b"all written")
     assert machines.state(own, "press-button") == "running"
     state_after(machines, since=since, name="web", state="stopped")
     output.wait_for(Record(RecordKind.EXIT, b"\3").encoded())
     output.close()
-    records = parse_records(output.content)
+    records = _all_output(machines, own)
     assert records[0].kind is RecordKind.STARTED
-    assert Record(RecordKind.STDOUT, b"stopping\n") in records
+    written = b"".join(one.content for one in records if one.kind is RecordKind.STDOUT)
+    lines = (b"0123456789\n" * (_WRITTEN // 11 + 1))[:_WRITTEN]
+    assert written == b"ready\ngot another line\n" + lines + b"all written\nstopping\n"
     assert machines.control(own, "press-button").done == {"state": "stopped"}
 
     assert machines.state(own, "remove") is None
