@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from virtlayer.errors import Libvirt, PoolUnavailable
 from virtlayer.keeper.binding import libvirt
-from virtlayer.keeper.failures import translated, undecodable
+from virtlayer.keeper.failures import LibvirtError, translated, undecodable
 from virtlayer.protocol.virsh import virsh
 
 type Connection = libvirt.virConnect
@@ -221,7 +221,7 @@ def _container_uri(uri: str) -> str | None:
     return f"lxc{plus}{transport}{separator}{rest}"
 
 
-def _is_missing(error: libvirt.libvirtError) -> bool:
+def _is_missing(error: LibvirtError) -> bool:
     """Whether libvirt says that it does not have a driver: no module, or no daemon for it."""
     if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR:
         return bool(error.get_int1() == errno.ENOENT)

@@ -10,12 +10,14 @@ from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.domains.description import Found
 from virtlayer.keeper.domains.devices import AGENT_PORT
 
+type _Domain = libvirt.virDomain
+
 _AGENT_SECONDS = 1
 """How long the guest may take to answer."""
 _ADDRESSES_LIMIT = 64
 
 
-def addresses_of(domain: libvirt.virDomain, found: Found) -> tuple[str, ...]:
+def addresses_of(domain: _Domain, found: Found) -> tuple[str, ...]:
     """Return the addresses, from the first source that knows any.
 
     The sources are the leases of libvirt's network, the host's table of neighbours, and the guest
@@ -40,7 +42,7 @@ def addresses_of(domain: libvirt.virDomain, found: Found) -> tuple[str, ...]:
     return ()
 
 
-def _from(domain: libvirt.virDomain, source: int) -> Iterator[str]:
+def _from(domain: _Domain, source: int) -> Iterator[str]:
     interfaces: dict[str, Any] = {}
     # The domain does not run, or the source is not supported.
     with contextlib.suppress(libvirt.libvirtError, UnicodeDecodeError):

@@ -15,6 +15,8 @@ from virtlayer.keeper.domains.listing import own_domain
 from virtlayer.keeper.drivers import driver_of
 from virtlayer.protocol.domains import State
 
+type _Stream = libvirt.virStream
+
 _AT_ONCE = 65536
 _BUSY = -2
 """What libvirt's binding returns in place of bytes when it would have to wait."""
@@ -51,7 +53,7 @@ class Console:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
         self._loop = asyncio.get_running_loop()
-        self._stream: libvirt.virStream | None = None
+        self._stream: _Stream | None = None
         self._readable = asyncio.Event()
         self._ended = False
 
@@ -113,7 +115,7 @@ class Console:
             with contextlib.suppress(libvirt.libvirtError):
                 stream.abort()
 
-    def _on_event(self, stream: libvirt.virStream, _events: int, _data: object) -> None:
+    def _on_event(self, stream: _Stream, _events: int, _data: object) -> None:
         # Not called again until the bytes are read.
         with contextlib.suppress(libvirt.libvirtError):
             stream.eventUpdateCallback(0)
