@@ -73,6 +73,11 @@ class MachineHost(LibvirtHost):
         without_kvm = f'set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift'
         return f"set -e; {_WITHOUT_BOTH_CGROUPS} {without_kvm}"
 
+    @property
+    def logs(self) -> Path:
+        """Where the log files of its machines are."""
+        return self.directory / "private/var/log/libvirt/qemu"
+
     def start(self) -> None:
         """Start libvirtd, and virtlogd if there is to be one."""
         if self._virtlogd:
