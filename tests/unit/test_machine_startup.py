@@ -50,11 +50,11 @@ def test_variables_of_the_caller_replace_those_of_the_image() -> None:
     ("image", "option", "expected"),
     [
         (None, "", ""),
-        ("root", "", ""),
-        ("0", "", ""),
+        ("root", "", "root"),
+        ("0", "", "0"),
         ("me:us", "", "me:us"),
         ("me", "7:8", "7:8"),
-        ("me", "root", ""),
+        ("me", "root", "root"),
         ("", "0:5", "0:5"),
     ],
 )

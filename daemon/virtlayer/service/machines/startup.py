@@ -73,7 +73,7 @@ class Startup:
             started, if it has one.
         environment: NAME=VALUE, each name once.
         directory: The working directory.
-        user: As ``StartupOptions`` has it; "" for root.
+        user: As ``StartupOptions`` has it; "" for user 0.
         terminal: Whether it gets a terminal.
         interactive: Whether its standard input stays open.
         stop_signal: The number of the signal that ends it.
@@ -131,7 +131,8 @@ def startup_of(config: str, options: StartupOptions) -> Startup:
         arguments=init or arguments,
         environment=_merged((*image.environment, *options.environment)),
         directory=directory if directory.startswith("/") else f"/{directory}",
-        user="" if user in _ROOT else user,
+        # For our init, "root" is not "": it needs an entry in the image's passwd, as in podman.
+        user="" if init else user,
         terminal=options.terminal,
         interactive=options.interactive,
         stop_signal=parse_stop_signal(image.stop_signal),
