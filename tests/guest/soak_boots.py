@@ -171,9 +171,10 @@ def test_slow_host_gets_all_output(root: Path, tmp_path: Path) -> None:
         boot(tmp_path, root, config, output=output) as guest,
         _connect(guest, tmp_path / "slow") as client,
     ):
+        # Slow enough for most of it to be in a queue of the kernel when the entrypoint ends.
         while data := client.recv(20_000):
             received += data
-            time.sleep(0.005)
+            time.sleep(0.03)
         guest.wait_until_off()
     records = Output(parse_records(bytes(received)))
     assert records.stdout == "".join(f"{number}\n" for number in range(1, 400_001))

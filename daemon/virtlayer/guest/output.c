@@ -14,7 +14,7 @@
 enum {
     QUEUE = 4 * (HEADER_SIZE + MOST_CONTENT),
     RESERVED = 1024, /* for what init itself has to say */
-    RING = 128,      /* the buffers of QEMU's virtqueues */
+    RING = 1024,     /* the most places of a virtqueue of QEMU, whose ports have as many */
     PAUSE = 20,      /* milliseconds */
     NO_MEMORY = 1
 };
@@ -97,15 +97,20 @@ void write_output(struct output *output)
     }
 }
 
-/* Write everything that is in the queue; false if the host does not take it in time. */
-static bool write_all(struct output *output, long long deadline)
+/* Write everything that is in the queue; false if the host takes nothing for that time. */
+static bool write_all(struct output *output, int milliseconds)
 {
+    long long deadline = now() + milliseconds;
+
     for (;;) {
         struct pollfd port = {.fd = output->file, .events = POLLOUT};
+        size_t before = output->begin;
 
         write_output(output);
         if (is_output_empty(output))
             return true;
+        if (output->begin != before)
+            deadline = now() + milliseconds;
         if (!until(deadline))
             return false;
         /* A port that has no host is reported as one at once, and again and again. */
@@ -122,14 +127,13 @@ static bool write_all(struct output *output, long long deadline)
  */
 void drain_output(struct output *output, int milliseconds)
 {
-    long long deadline = now() + milliseconds;
     int i;
 
-    if (!write_all(output, deadline) || !output->is_port)
+    if (!write_all(output, milliseconds) || !output->is_port)
         return;
     for (i = 0; i < RING; i++) {
         put_record(output, RECORD_STDOUT, "", 0);
-        if (!write_all(output, deadline))
+        if (!write_all(output, milliseconds))
             return;
     }
 }

@@ -32,7 +32,7 @@ void write_output(struct output *output);
 
 bool is_output_empty(const struct output *output);
 
-/* Wait until the host has taken everything, but not for longer than that. */
+/* Wait until the host has taken everything, or has taken nothing for that time. */
 void drain_output(struct output *output, int milliseconds);
 
 #endif
