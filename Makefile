@@ -80,6 +80,8 @@ soak: dev
 	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
 	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
 	$(BIN)/pytest tests/guest/soak_boots.py
+	packaging/install-debian-packages packaging/debian-packages-delivery.txt
+	$(BIN)/pytest tests/machines/soak_kernels.py
 
 .PHONY: demo
 demo: dev
