@@ -127,6 +127,19 @@ async def test_wait_ends_when_the_machine_has_stopped(user: PoolUser) -> None:
         assert (waiting.returncode, output, errors) == (0, b"0\n0\n", b"")
 
 
+async def test_wait_reports_a_machine_whose_program_was_killed(
+    user: PoolUser, names: list[str]
+) -> None:
+    pool = user.host.virsh("pool-uuid", user.pool).strip()
+    metadata = METADATA.format(image="demo", digest="", pool=pool, volume="web.qcow2")
+    metadata = metadata.replace('streams="no"', 'streams="yes"')
+    disk = user.path / "web.qcow2"
+    with defined_machine(user.host, names[0], disk, metadata=metadata):
+        user.host.virsh("start", names[0], "--paused")
+        user.host.virsh("destroy", names[0])
+        assert await user.tell("wait", names[0]) == "125\n"
+
+
 async def test_wait_outlives_a_service_that_exits_when_idle(
     user: PoolUser, machines: list[str], tmp_path: Path
 ) -> None:

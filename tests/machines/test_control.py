@@ -109,6 +109,7 @@ async def test_all_users_see_states_and_the_owner_sees_details(
         "volume": "web.qcow2",
         "type": "qemu",
         "boot": "own-initrd",
+        "streams": False,
         "memory": 64 * 2**20,
         "vcpus": 1,
         "ephemeral": False,

@@ -178,6 +178,7 @@ class DomainDetails:
     volume: str
     type: str
     boot: str
+    streams: bool
     memory: int
     vcpus: int
     ephemeral: bool

@@ -18,8 +18,9 @@ from virtlayer.client.waiting import finished, started
 from virtlayer.errors import VirtlayerError
 from virtlayer.sizes import human_size
 
-_CRASHED = 125
-"""The exit status of a machine that crashed, as of ``virtlayer run``."""
+_NO_STATUS = 125
+"""The exit status of a machine whose program has none, because it crashed or was stopped by force;
+as of ``virtlayer run``."""
 _NOT_RUNNING = ("stopped", "crashed")
 _KINDS = {
     "StartDomain": "start-domain",
@@ -178,7 +179,8 @@ def add_wait(commands: Commands) -> None:
             "wait until machines have stopped, and print their exit statuses",
             wait,
             details="The exit status of a machine is that of its program; of an image with an "
-            "init, 0 after power-off and 125 after a crash.",
+            "init, 0 after power-off. It is 125 after a crash, and if the machine was stopped by "
+            "force.",
             keys=("name", "exit_status"),
         )
     )
@@ -189,10 +191,18 @@ async def wait(client: Client, arguments: Namespace) -> None:
 
     async def wait_for(name: str) -> dict[str, Any]:
         ended = await client.stopped_domain(name)
-        status = _CRASHED if ended.state == "crashed" else ended.exit_status or 0
-        return {"name": name, "exit_status": status}
+        return {"name": name, "exit_status": _exit_status(ended)}
 
     await _for_each(arguments, wait_for, shown="exit_status")
+
+
+def _exit_status(domain: DomainDetails) -> int:
+    """Return the exit status of a machine that has stopped."""
+    if domain.state == "crashed":
+        return _NO_STATUS
+    if domain.exit_status is not None:
+        return domain.exit_status
+    return _NO_STATUS if domain.streams else 0
 
 
 async def _job(

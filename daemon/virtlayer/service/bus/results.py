@@ -132,6 +132,7 @@ def _(result: DescribedDomain) -> dict[str, Variant]:
             "volume": ("s", result.volume),
             "type": ("s", str(result.type)),
             "boot": ("s", str(result.boot)),
+            "streams": ("b", result.has_streams),
             "memory": ("t", result.memory),
             "vcpus": ("u", result.processors),
             "ephemeral": ("b", result.ephemeral),

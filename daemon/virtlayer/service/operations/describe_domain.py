@@ -24,6 +24,8 @@ class DescribedDomain:
         volume: The name of its volume; "" if it has none in that pool.
         type: How it runs.
         boot: How it boots.
+        has_streams: Whether its program has streams of its own and an exit status; False if the
+            image has its own init.
         memory: In bytes.
         processors: The number of virtual processors.
         ephemeral: Whether it is deleted when it stops.
@@ -43,6 +45,7 @@ class DescribedDomain:
     volume: str
     type: DomainType
     boot: Boot
+    has_streams: bool
     memory: int
     processors: int
     ephemeral: bool
@@ -73,6 +76,7 @@ async def describe_domain(services: Services, name: DomainName) -> DescribedDoma
         volume=domain.disk,
         type=domain.type,
         boot=domain.boot,
+        has_streams=domain.has_streams,
         memory=domain.memory,
         processors=domain.processors,
         ephemeral=domain.ephemeral,
