@@ -97,6 +97,7 @@ async def _serve(arguments: Arguments) -> None:
             with inherited_socket() as listening:
                 await Listener(listening, hypervisor, pools, domains, idle_timeout).serve(stop)
     finally:
+        await domains.relays.close()
         await hypervisor.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.keeper.domains.requests import Machines, any_uuid
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.raw_keeper import Reply
+from tests.support.raw_keeper import Reply, raw_keeper
 from virtlayer.errors import InUse, InvalidArgument
 from virtlayer.file_changes import new_watcher
 from virtlayer.protocol.domains import PublishedPort, Transport
@@ -126,6 +126,20 @@ def test_lines_of_a_machine_that_does_not_run_are_refused(machines: Machines) ->
     running = machines.made(name="other-init", ephemeral=True)
     reply = machines.keeper.ask("open-port", uuid=running, port="input", rotated=0)
     assert (reply.error, "init of its own" in reply.text) == ("DomainFailed", True)
+
+
+def test_open_console_ends_with_the_keeper(host: LibvirtHost, machines: Machines) -> None:
+    own = machines.made(name="watched", ephemeral=True)
+    with raw_keeper(host.uri, inside=host.as_owner()) as other:
+        reply = other.ask("open-port", uuid=own, port="console", rotated=0)
+        with socket.socket(fileno=reply.descriptors[0]) as line:
+            other.connection.close()
+            assert other.ended() == (0, "")
+            assert line.recv(1) == b""
+    # libvirt has closed its session, too.
+    reply = machines.keeper.ask("open-port", uuid=own, port="console", rotated=0)
+    assert reply.error == ""
+    os.close(reply.descriptors[0])
 
 
 def test_port_of_the_host_leads_to_a_machine(machines: Machines) -> None:

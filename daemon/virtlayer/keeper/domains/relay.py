@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from virtlayer.errors import InUse
+from virtlayer.errors import InUse, VirtlayerError
 
 _AT_ONCE = 65536
 
@@ -90,6 +90,14 @@ class Relays:
         task.add_done_callback(lambda _: self._running.pop(key, None))
         return theirs.detach()
 
+    async def close(self) -> None:
+        """End all relays."""
+        running = tuple(self._running.values())
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
 
 async def _relay(ours: socket.socket, line: Line) -> None:
     loop = asyncio.get_running_loop()
@@ -109,7 +117,8 @@ async def _relay(ours: socket.socket, line: Line) -> None:
         for direction in directions:
             direction.cancel()
             # A closed end is the end of both directions.
-            with contextlib.suppress(asyncio.CancelledError, OSError):
+            with contextlib.suppress(asyncio.CancelledError, OSError, VirtlayerError):
                 await direction
-        await line.close()
         ours.close()
+        with contextlib.suppress(VirtlayerError):
+            await line.close()

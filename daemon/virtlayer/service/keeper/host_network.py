@@ -15,6 +15,7 @@ from virtlayer.errors import InUse, InvalidArgument
 from virtlayer.protocol.domains import PublishedPort, Transport
 
 _INTERFACES = Path("/sys/class/net")
+_SOCKETS = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DGRAM}
 _ALL = ("::", "0.0.0.0")  # noqa: S104 -- they are tried, and nothing is served
 
 
@@ -47,13 +48,11 @@ def check_ports(ports: Iterable[PublishedPort]) -> None:
 
 def _bind(stack: contextlib.ExitStack, port: PublishedPort, address: str) -> None:
     is_v6 = isinstance(ip_address(address), IPv6Address)
-    is_tcp = port.transport is Transport.TCP
+    kind = _SOCKETS[port.transport]
+    is_tcp = kind is socket.SOCK_STREAM
     try:
         listening = stack.enter_context(
-            socket.socket(
-                socket.AF_INET6 if is_v6 else socket.AF_INET,
-                socket.SOCK_STREAM if is_tcp else socket.SOCK_DGRAM,
-            )
+            socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, kind)
         )
         if is_v6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
