@@ -41,6 +41,8 @@ USAGE = {
     "shared-bytes": ("t", 1024),
     "volumes": ("u", 0),
     "volumes-bytes": ("t", 0),
+    "boot-volumes": ("u", 0),
+    "boot-volumes-bytes": ("t", 0),
     "prunable-layers": ("u", 0),
     "prunable-bytes": ("t", 0),
     "images": ("a(stt)", [("demo:1", 2048, 1024)]),

@@ -395,7 +395,7 @@ async def test_prune_without_unused_layers_is_reported(user: PoolUser) -> None:
     await user.pull(some_image("base"), "demo")
     for options in ((), ("--dry-run",)):
         told = await user.tell("prune", user.pool, *options)
-        assert told == "Nothing to delete: images and volumes use all layers.\n"
+        assert told == "Nothing to delete: images, volumes and machines use everything.\n"
 
 
 async def test_a_template_can_be_a_table_for_people(user: PoolUser) -> None:

@@ -73,6 +73,8 @@ class DiskUsage:
     shared_bytes: int
     volumes: int
     volumes_bytes: int
+    boot_volumes: int
+    boot_volumes_bytes: int
     prunable_layers: int
     prunable_bytes: int
     images: dict[str, ImageSize]

@@ -26,6 +26,8 @@ USAGE = Listing(
         Column("capacity", "CAPACITY", human_size),
         Column("layer_count"),
         Column("prunable_count"),
+        Column("boot_volume_count"),
+        Column("boot_volumes_size"),
         Column("volume_count"),
     ),
     identifier="pool",
@@ -75,6 +77,8 @@ def _usage_row(pool: str, usage: DiskUsage) -> dict[str, Any]:
         "layer_count": usage.layers,
         "prunable_count": usage.prunable_layers,
         "volume_count": usage.volumes,
+        "boot_volumes_size": usage.boot_volumes_bytes,
+        "boot_volume_count": usage.boot_volumes,
     }
 
 
@@ -83,7 +87,7 @@ def add_prune(commands: Commands) -> None:
     command = add_command(
         commands,
         "prune",
-        "delete the layers in a pool that nothing needs",
+        "delete the layers and boot volumes in a pool that nothing needs",
         prune,
         keys=DOCUMENTS["prune"],
     )
@@ -103,9 +107,13 @@ async def prune(client: Client, arguments: Namespace) -> None:
     for volume in freed["deleted_volumes"]:
         print_line(volume)
     if not freed["deleted_volumes"]:
-        print_line("Nothing to delete: images and volumes use all layers.")
+        print_line("Nothing to delete: images, volumes and machines use everything.")
         return
-    print_line(f"{'Would delete' if arguments.dry_run else 'Deleted'} {layers_and_size(freed)}.")
+    count = len(freed["deleted_volumes"])
+    print_line(
+        f"{'Would delete' if arguments.dry_run else 'Deleted'} {count} "
+        f"{'volume' if count == 1 else 'volumes'}, {human_size(freed['bytes_freed'])}."
+    )
 
 
 def add_rescan(commands: Commands) -> None:

@@ -58,6 +58,8 @@ async def create_volume(client: Client, arguments: Namespace) -> None:
         print_line(f"{document['volume']}: {document['path']} (qcow2 volume created)")
 
 
+_MADE_OF_IMAGES = ("volume", "directory", "disk")
+
 VOLUMES = Listing(
     "volumes",
     (
@@ -82,7 +84,9 @@ def add_volumes(commands: Commands) -> None:
         details="SIZE is what a volume takes of the pool; files in directories are not counted.",
     )
     command.add_argument("pool", metavar="POOL", nargs="?", default="", help="(default: all)")
-    command.add_argument("-a", "--all", action="store_true", help="list layers as well")
+    command.add_argument(
+        "-a", "--all", action="store_true", help="list layers and boot volumes as well"
+    )
     add_listing(command, VOLUMES)
 
 
@@ -99,7 +103,7 @@ async def volumes(client: Client, arguments: Namespace) -> None:
         }
         for pool in await wanted_pools(client, arguments.pool)
         for one in await client.list_volumes(pool)
-        if arguments.all or one.kind != "layer"
+        if arguments.all or one.kind in _MADE_OF_IMAGES
     ]
     print_listing(arguments, rows)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from virtlayer.errors import DomainNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.pools import pool_of
-from virtlayer.keeper.domains.files import output_file
 from virtlayer.keeper.domains.listing import own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory
 from virtlayer.keeper.drivers import driver_of
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.protocol.domain_files import output_file
 from virtlayer.protocol.domains import DomainType, Port
 from virtlayer.protocol.host_id import host_id
 from virtlayer.protocol.pools import Pool

@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element, SubElement
 from virtlayer.boot_tools import INIT, busybox
 from virtlayer.errors import Unsupported
 from virtlayer.keeper.domains.devices import add_interface
-from virtlayer.keeper.domains.files import config_file, output_file
 from virtlayer.keeper.domains.xml import add_general, as_text
+from virtlayer.protocol.domain_files import config_file, output_file
 from virtlayer.protocol.domains import DefineDomain, IdMap, Network, NetworkKind
 
 _IN_CONTAINER = "/dev/virtlayer-"

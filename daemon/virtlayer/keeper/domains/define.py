@@ -14,7 +14,6 @@ from virtlayer.keeper.domains.architecture import host_architecture
 from virtlayer.keeper.domains.checks import check_domain, check_request, check_volumes, driver_for
 from virtlayer.keeper.domains.container import Container, container_xml
 from virtlayer.keeper.domains.domains import Domains
-from virtlayer.keeper.domains.files import config_file, output_file, own_files, seed_file
 from virtlayer.keeper.domains.listing import has_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, make_log_directory
 from virtlayer.keeper.domains.xml import Machine, machine_xml
@@ -22,6 +21,7 @@ from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim
 from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.memory_files import new_memory_file
+from virtlayer.protocol.domain_files import config_file, output_file, own_files, seed_file
 from virtlayer.protocol.domains import DefineDomain, DomainDefined, DomainType
 from virtlayer.protocol.host_id import host_id
 from virtlayer.protocol.pools import Pool

@@ -8,11 +8,11 @@ from virtlayer.errors import Internal, InUse
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.domains import Domains
-from virtlayer.keeper.domains.files import output_file, own_files
 from virtlayer.keeper.domains.listing import has_domain, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, remove_logs
 from virtlayer.keeper.drivers import driver_of, drivers
 from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.protocol.domain_files import output_file, own_files
 from virtlayer.protocol.domains import DomainType, State
 from virtlayer.protocol.host_id import host_id
 from virtlayer.protocol.pools import Pool

@@ -16,9 +16,9 @@ from virtlayer.keeper.domains.devices import (
     add_ports,
     add_serial_line,
 )
-from virtlayer.keeper.domains.files import config_file, seed_file
 from virtlayer.keeper.domains.logs import Logs
 from virtlayer.keeper.domains.metadata import Metadata, operating_system
+from virtlayer.protocol.domain_files import config_file, seed_file
 from virtlayer.protocol.domains import Boot, DefineDomain, DomainType, Network
 
 _KERNEL_OPTIONS = {

@@ -217,6 +217,8 @@ def _(result: DiskUsage) -> dict[str, Variant]:
             "shared-bytes": ("t", result.shared_bytes),
             "volumes": ("u", result.volumes),
             "volumes-bytes": ("t", result.volume_bytes),
+            "boot-volumes": ("u", result.boots),
+            "boot-volumes-bytes": ("t", result.boot_bytes),
             "prunable-layers": ("u", result.prunable),
             "prunable-bytes": ("t", result.prunable_bytes),
             "images": ("a(stt)", images),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from virtlayer.errors import PoolNotFound
+from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.names import PoolName
 from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
 from virtlayer.service.operations.layers import PoolLayers
@@ -43,8 +44,10 @@ class DiskUsage:
         shared_bytes: What those take that several images have.
         volumes: How many volumes, directories and disks were made of images.
         volume_bytes: What they take, but for the files in directories.
+        boots: How many kernels and initrds of machines there are.
+        boot_bytes: What they take.
         prunable: How many layers no image, kept version and no volume of the pool needs.
-        prunable_bytes: What they take.
+        prunable_bytes: What they take, and the kernels and initrds that no machine needs.
         images: What each image takes, by name.
     """
 
@@ -55,6 +58,8 @@ class DiskUsage:
     shared_bytes: int
     volumes: int
     volume_bytes: int
+    boots: int
+    boot_bytes: int
     prunable: int
     prunable_bytes: int
     images: tuple[ImageUsage, ...]
@@ -80,7 +85,12 @@ async def disk_usage(services: Services, pool_name: PoolName) -> DiskUsage:
     )
     needed = layers.needed() | layers.with_backing(present.keys() - known)
     prunable = layers.removable(layers.known, needed)
-    made = {record.name for record in await made_volumes(services, pool)}
+    records = await made_volumes(services, pool)
+    made = {record.name for record in records}
+    boots = set(filter(is_boot_volume, present))
+    unused = boots.difference(
+        *(record.machine.boot_volumes for record in records if record.machine is not None)
+    )
     files = [name for name in made if name in present and present[name].format != "dir"]
     users = Counter(name for image in layers.images for name in set(image.volumes))
     shared = {name for name, number in users.items() if number > 1}
@@ -92,8 +102,10 @@ async def disk_usage(services: Services, pool_name: PoolName) -> DiskUsage:
         shared_bytes=_bytes(present, shared),
         volumes=len(made),
         volume_bytes=_bytes(present, files),
+        boots=len(boots),
+        boot_bytes=_bytes(present, boots),
         prunable=len(prunable),
-        prunable_bytes=_bytes(present, prunable),
+        prunable_bytes=_bytes(present, {*prunable, *unused}),
         images=tuple(
             ImageUsage(
                 name=image.name,

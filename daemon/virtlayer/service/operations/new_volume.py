@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.customization import Customization
+from virtlayer.protocol.domain_files import domain_in_name
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import VolumeName
@@ -152,4 +153,8 @@ def _check_name(name: VolumeName) -> None:
     if is_boot_volume(name):
         raise InvalidArgument(
             f'Invalid name "{name}" of a new volume: it is reserved for kernels and initrds.'
+        )
+    if domain_in_name(name) is not None:
+        raise InvalidArgument(
+            f'Invalid name "{name}" of a new volume: it is reserved for the files of a machine.'
         )

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Removes a volume, directory or disk that was made of an image, if nothing uses it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import InvalidArgument, VolumeNotFound
+from virtlayer.errors import InUse, InvalidArgument, VolumeNotFound
+from virtlayer.protocol.boot_names import is_boot_volume
+from virtlayer.protocol.domain_files import domain_in_name
+from virtlayer.protocol.host_id import host_id
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName, VolumeName
+from virtlayer.protocol.pools import Pool
 from virtlayer.service.catalog.volumes import CatalogVolume
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import PoolLock
@@ -24,7 +29,7 @@ class RemoveVolumeRequest:
         volume: The name of the volume in the pool.
 
     Raises:
-        InvalidArgument: It is the name of a layer.
+        InvalidArgument: It is the name of a layer, of a boot volume, or of a machine's file.
     """
 
     pool: PoolName
@@ -35,6 +40,16 @@ class RemoveVolumeRequest:
             raise InvalidArgument(
                 f'"{self.volume}" is a layer of images. "virtlayer remove" deletes an image with '
                 'its layers, and "virtlayer prune" the layers that nothing needs.'
+            )
+        if is_boot_volume(self.volume):
+            raise InvalidArgument(
+                f'"{self.volume}" is a kernel or initrd of machines. "virtlayer prune" deletes '
+                "those that no machine needs."
+            )
+        if domain_in_name(self.volume) is not None:
+            raise InvalidArgument(
+                f'"{self.volume}" is a file of a machine. "virtlayer rm" removes the machine with '
+                "its files."
             )
 
 
@@ -57,11 +72,26 @@ async def remove_volume(services: Services, request: RemoveVolumeRequest, _job: 
                 f'virtlayer has not made a volume "{request.volume}" in the pool "{pool.name}". '
                 '"virtlayer volumes" lists what it has made.'
             )
+        _check_host(pool, records)
         volume = await services.pools.volume(pool, request.volume)
         is_file = volume is not None and volume.format != "dir"
         size = volume.allocation if volume is not None and is_file else 0
         await to_completion(_delete(services, lock, request.volume, records))
         return Freed(volumes=(request.volume,), bytes=size)
+
+
+def _check_host(pool: Pool, records: Iterable[CatalogVolume]) -> None:
+    """Check that no machine of another host has the volume; libvirt here knows only its own.
+
+    Raises:
+        InUse: One has it.
+    """
+    for record in records:
+        if record.machine is not None and record.machine.host != host_id():
+            raise InUse(
+                f'The volume "{record.name}" in the pool "{pool.name}" belongs to a machine of '
+                f"another host (UUID {record.machine.domain}). Remove the machine there."
+            )
 
 
 async def _delete(
