@@ -9,23 +9,18 @@ from pathlib import Path
 
 import pytest
 from dbus_next.message import Message
-from dbus_next.signature import Variant
 
+from tests.machines.command_user import command_user, made_box
 from tests.support.bus_daemon import Bus, session_bus
 from tests.support.command import started
 from tests.support.defined_machines import METADATA, defined_machine
-from tests.support.images import directory, file, image, layer, symlink
-from tests.support.job_watch import MANAGER, ROOT, watching
-from tests.support.kernel import debian_kernel
+from tests.support.job_watch import ROOT, watching
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.pool_user import PoolUser, pool_user, some_image
+from tests.support.pool_user import PoolUser, some_image
 from tests.support.registry import Registry
-from tests.support.virtlayerd import PROGRAM, virtlayerd
+from tests.support.virtlayerd import PROGRAM
 from virtlayer.client.keys import KEYS
 from virtlayer.dbus.connection import Connection
-from virtlayer.sizes import MIB
-
-SETTINGS = "[storage]\nvirtual-size = 67108864\n[service]\nidle-timeout = 0\n"
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +31,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture
 def user(host: LibvirtHost, registry: Registry, tmp_path: Path) -> Iterator[PoolUser]:
-    directory = tmp_path / "bus"
-    directory.mkdir()
-    with (
-        session_bus(directory) as bus,
-        virtlayerd(host, bus, tmp_path, settings=SETTINGS) as daemon,
-        pool_user(daemon, registry, host) as running,
-    ):
+    with command_user(host, registry, tmp_path) as running:
         yield running
 
 
@@ -200,34 +189,11 @@ async def test_each_missing_machine_is_reported(user: PoolUser) -> None:
     assert json.loads(ended.stderr.splitlines()[-1])["error"] == "DomainNotFound"
 
 
-BUSYBOX = [
-    *map(directory, ("bin", "dev", "proc", "sys", "run", "tmp", "etc")),
-    file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755),
-    *(symlink(f"bin/{name}", "busybox") for name in ("sh", "sleep")),
-]
-SCRIPT = "trap 'exit 7' TERM; while :; do sleep 0.1; done"
-
-
 async def test_machine_of_an_image_boots_and_ends_with_the_status_of_its_program(
     user: PoolUser,
 ) -> None:
-    content = image([layer(*BUSYBOX)], config={"config": {"Entrypoint": ["/bin/sh"]}})
-    source = user.registry.store(content, "box:1")
-    options = {
-        "kernel": Variant("s", str(debian_kernel().image)),
-        "command": Variant("as", ["-c", SCRIPT]),
-        "environment": Variant("as", ["TOKEN=hunter2"]),
-        "memory": Variant("t", 256 * MIB),
-        "network": Variant("s", "none"),
-        "tls-verify": Variant("b", False),
-        "start": Variant("b", False),
-    }
-    create = ("CreateDomain", "sssa{sv}", user.pool, source, "box", options)
     async with watching(user.daemon.bus.address) as watch:
-        _number, path = await watch.ask(ROOT, MANAGER, *create)
-        job = await watch.finished(path)
-        assert job["State"] == "done", job
-        result = job["Result"]
+        result = await made_box(user, watch)
         assert (result["name"], result["image"], result["type"]) == ("box", "box:1", "qemu")
         assert not result["started"]
         assert await user.tell("ps", "-q") == ""

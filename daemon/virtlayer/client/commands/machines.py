@@ -13,6 +13,7 @@ from virtlayer.client.listing import Column, Listing, add_listing, print_listing
 from virtlayer.client.output import print_error, print_json, print_line
 from virtlayer.client.parser import Commands, Parser
 from virtlayer.client.results import DOCUMENTS, result_document
+from virtlayer.client.terminal.last_record import TAIL, MachineEnd, end_of_machine
 from virtlayer.client.values import seconds
 from virtlayer.client.waiting import finished, started
 from virtlayer.errors import VirtlayerError
@@ -190,18 +191,25 @@ async def wait(client: Client, arguments: Namespace) -> None:
     """``virtlayer wait``."""
 
     async def wait_for(name: str) -> dict[str, Any]:
-        ended = await client.stopped_domain(name)
-        return {"name": name, "exit_status": _exit_status(ended)}
+        found = await client.describe_domain(name)
+        if found.ephemeral:
+            # It is removed when it stops, so its status must be read before.
+            stream = await client.open_streams(name, tail=TAIL, follow=True)
+            end = await end_of_machine(stream)
+            return {"name": name, "exit_status": _exit_status(found, end)}
+        found = await client.stopped_domain(name)
+        end = MachineEnd(found.exit_status, found.state == "crashed")
+        return {"name": name, "exit_status": _exit_status(found, end)}
 
     await _for_each(arguments, wait_for, shown="exit_status")
 
 
-def _exit_status(domain: DomainDetails) -> int:
-    """Return the exit status of a machine that has stopped."""
-    if domain.state == "crashed":
+def _exit_status(domain: DomainDetails, end: MachineEnd) -> int:
+    """Return the exit status of a machine that has ended."""
+    if end.crashed:
         return _NO_STATUS
-    if domain.exit_status is not None:
-        return domain.exit_status
+    if end.exit_status is not None:
+        return end.exit_status
     return _NO_STATUS if domain.streams else 0
 
 
