@@ -140,6 +140,13 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a short time for what does not come."""
+    monkeypatch.setattr("virtlayer.service.machines.streams.stream._LAST_OUTPUT_SECONDS", 0.2)
+    monkeypatch.setattr("virtlayer.service.machines.streams.input_port._OPEN_SECONDS", 0.1)
+
+
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     """A running machine with our init, whose log is empty."""

@@ -46,6 +46,7 @@ async def console(client: Client, arguments: Namespace) -> None:
     print(file=sys.stderr)
     if ending.message:
         raise DomainFailed(ending.message)
+    print(f"The machine {'continues' if ending.is_detached else 'has stopped'}.", file=sys.stderr)
 
 
 def add_logs(commands: Commands) -> None:
