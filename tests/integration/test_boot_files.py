@@ -35,6 +35,7 @@ from virtlayer.errors import (
     InUse,
     InvalidArgument,
     NoKernel,
+    VolumeNotFound,
 )
 from virtlayer.protocol.domains import Boot
 from virtlayer.protocol.names import ImageName, parse_image_name
@@ -351,6 +352,21 @@ async def test_hostile_kernel_is_an_error_and_leaves_nothing(
     assert set(names_in(pool.path)) - set(before) <= {
         f"initrd-{hashlib.sha256(_INITRD).hexdigest()}"
     }
+    assert left_by_jobs(pool.path) == []
+
+
+async def test_image_without_all_of_its_layers_is_reported(
+    services: Services, pool: Pool, tmp_path: Path
+) -> None:
+    layers = [layer(*_boot(), *_INIT), layer(file("more"))]
+    layout = write_layout(tmp_path / "demo", {"1": image(layers)})
+    name = parse_image_name("demo")
+    await pulled(services, f"oci:{layout}:1", pool.name, name=name)
+    found = await services.catalog.get(pool.name, name)
+    assert found is not None
+    (pool.path / found.volumes[0]).unlink()
+    with pytest.raises(VolumeNotFound, match='The image "demo" is broken: 1 of its 2 layer'):
+        await _boot_files(services, pool, name)
     assert left_by_jobs(pool.path) == []
 
 

@@ -6,10 +6,12 @@ pool. So only the first machine of an image starts workers. A volume that no lon
 again.
 """
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtlayer.cancellation import to_completion
 from virtlayer.errors import ImageNotFound, InvalidArgument, NoKernel
 from virtlayer.protocol.domains import Boot
 from virtlayer.protocol.names import ImageName, PoolName, parse_image_name, parse_pool_name
@@ -122,7 +124,7 @@ class _BootFiles:
                 choice.version,
                 'setting "machine.kernel" in virtlayerd.toml',
             )
-        files = default_kernel_files()
+        files = await asyncio.to_thread(default_kernel_files)
         if files is None:
             raise NoKernel(
                 f'The image "{image.name}" has no kernel, and this host has none in /boot '
@@ -207,7 +209,9 @@ class _BootFiles:
                 f'The option "kernel" names the file {path}. The system service opens no files '
                 "for callers. Name an image that has a kernel, or use a session."
             )
-        return await self._of_host(self._life.enter_context(opened_kernel_files(path)), version)
+        # In a thread, because the file system may not answer.
+        opening = asyncio.to_thread(self._life.enter_context, opened_kernel_files(path))
+        return await self._of_host(await to_completion(opening), version)
 
     async def _of_host(self, files: KernelFiles, version: str | None) -> BootKernel:
         if version is not None and version != files.version:

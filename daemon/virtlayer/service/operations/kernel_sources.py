@@ -18,6 +18,7 @@ from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.machines.host_files import KernelFiles
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.wholeness import check_whole
 from virtlayer.service.workers.kernel import (
     HostKernelWorker,
     ImageKernelWorker,
@@ -75,6 +76,9 @@ class ImageSource:
     async def prepare(self) -> None:
         """See ``KernelSource``."""
         if self._connect is None:
+            pools, pool = self._services.pools, self._image_claim.pool
+            top = await pools.volume(pool, self._image.volume)
+            await check_whole(pools, self._services.libvirt_uri, pool, self._image, top)
             serving = _served(self._services, self._image_claim, self._image)
             self._connect = await self._life.enter_async_context(serving)
 
