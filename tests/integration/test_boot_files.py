@@ -23,9 +23,10 @@ from tests.support.boot_images import (
 )
 from tests.support.images import Entry, directory, fifo, file, image, layer, write_layout
 from tests.support.kernel import debian_kernel
-from tests.support.libvirt_host import LibvirtHost
+from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.pool_content import OWN, left_by_jobs, names_in
 from tests.support.service_parts import pulled, service_parts, some_job
+from tests.support.small_filesystem import small_filesystem
 from virtlayer import host_kernels
 from virtlayer.boot_tools import INIT, busybox
 from virtlayer.errors import (
@@ -35,6 +36,7 @@ from virtlayer.errors import (
     InUse,
     InvalidArgument,
     NoKernel,
+    NoSpace,
     VolumeNotFound,
 )
 from virtlayer.protocol.domains import Boot
@@ -47,6 +49,7 @@ from virtlayer.service.operations.boot_files import BootFiles, boot_files
 from virtlayer.service.operations.services import Services
 from virtlayer.service.workers.kernel import HostKernelWorker, ImageKernelWorker
 from virtlayer.settings import MachineSettings
+from virtlayer.sizes import MIB
 
 _INITRD = b"070701 an initrd of the image"
 _INIT = [directory("sbin"), file("sbin/init", b"", mode=0o755)]
@@ -383,3 +386,32 @@ async def test_file_in_the_place_of_a_boot_record_is_reported(
         await _boot_files(services, pool, name)
     (pool.path / OWN / file_name).unlink()
     assert (await _boot_files(services, pool, name)).boot is Boot.IMAGE_INITRD
+
+
+async def test_full_pool_is_reported(tmp_path: Path) -> None:
+    """Its kernel comes from another pool."""
+    # A libvirtd of root's may not see what is mounted meanwhile.
+    with session_host() as host:
+        path = host.pool_directory("full")
+        with small_filesystem(path, 24 * MIB):
+            host.hand_over(path)
+            for name in ("kernels", "full"):
+                host.start_pool(name)
+            async with service_parts(host, tmp_path) as services:
+                await _meet_full_pool(services, tmp_path)
+            for name in ("kernels", "full"):
+                host.stop_pool(name)
+
+
+async def _meet_full_pool(services: Services, directory_of_images: Path) -> None:
+    kernels, full = [await services.pools.get(name) for name in ("kernels", "full")]
+    kernel = [directory("boot"), file(f"boot/vmlinuz-{VERSION}", small_kernel(size=32 * MIB))]
+    await _store(services, kernels, "kernel", [*kernel, *_MODULES], directory_of_images)
+    name = await _store(services, full, "demo", [file("hello")], directory_of_images)
+    machine = MachineSettings(kernel="kernel", kernel_pool="kernels")
+    settings = dataclasses.replace(services.settings, machine=machine)
+    configured = dataclasses.replace(services, settings=settings)
+    with pytest.raises(NoSpace, match=r'The pool "full" .* is full'):
+        await _boot_files(configured, full, name)
+    assert not [one for one in names_in(full.path) if one.startswith("kernel-")]
+    assert left_by_jobs(full.path) == []
