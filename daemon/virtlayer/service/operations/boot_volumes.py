@@ -86,18 +86,16 @@ class BootVolumes:
     async def _made(
         self, source: KernelSource, kernel: BootKernel, initrd: str | None, tools: str
     ) -> BootKernel:
-        """Make the volumes that are None, at the same time."""
+        """Make the volumes that are None, at the same time; none of them if one cannot be made."""
         version = kernel.version
+        missing = [kernel.kernel, initrd].count(None)
+        when_written = asyncio.Barrier(missing).wait
 
         async def kernel_volume() -> str:
-            return kernel.kernel or await source.make_kernel(version)
+            return kernel.kernel or await source.make_kernel(version, when_written)
 
         async def initrd_volume() -> str:
-            if initrd is not None:
-                return initrd
-            if tools:
-                return await source.make_own_initrd(version)
-            return await source.make_image_initrd(version)
+            return initrd or await source.make_initrd(version, when_written, own=bool(tools))
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -30,20 +30,21 @@ _FORMATS = ("raw", "iso")
 """What libvirt may call a file that is not a disk image."""
 
 
+type WhenWritten = Callable[[], Awaitable[object]]
+"""Awaited when a file is written and checked, before it gets its name."""
+
+
 class KernelSource(Protocol):
     """A source of kernels; each method returns the name of a volume that the claim has."""
 
     async def prepare(self) -> None:
         """Start what the other methods share."""
 
-    async def make_kernel(self, version: str) -> str:
+    async def make_kernel(self, version: str, when_written: WhenWritten) -> str:
         """Make the volume of a kernel."""
 
-    async def make_own_initrd(self, version: str) -> str:
-        """Make the volume of our initrd for a kernel."""
-
-    async def make_image_initrd(self, version: str) -> str:
-        """Make the volume of the initrd that the image has for a kernel."""
+    async def make_initrd(self, version: str, when_written: WhenWritten, *, own: bool) -> str:
+        """Make the volume of our initrd for a kernel, or of the initrd that its image has."""
 
 
 class ImageSource:
@@ -97,25 +98,28 @@ class ImageSource:
             with await self._connect() as nbd:
                 return await worker.survey(nbd, self._subject)
 
-    async def make_kernel(self, version: str) -> str:
+    async def make_kernel(self, version: str, when_written: WhenWritten) -> str:
         """See ``KernelSource``."""
-        return await self._made(ImageKernelWorker.write_kernel, version)
+        return await self._made(ImageKernelWorker.write_kernel, version, when_written)
 
-    async def make_own_initrd(self, version: str) -> str:
+    async def make_initrd(self, version: str, when_written: WhenWritten, *, own: bool) -> str:
         """See ``KernelSource``."""
-        return await self._made(ImageKernelWorker.write_own_initrd, version)
+        worker = ImageKernelWorker
+        write = worker.write_own_initrd if own else worker.write_image_initrd
+        return await self._made(write, version, when_written)
 
-    async def make_image_initrd(self, version: str) -> str:
-        """See ``KernelSource``."""
-        return await self._made(ImageKernelWorker.write_image_initrd, version)
-
-    async def _made(self, write: Callable[..., Awaitable[WrittenFile]], version: str) -> str:
+    async def _made(
+        self,
+        write: Callable[..., Awaitable[WrittenFile]],
+        version: str,
+        when_written: WhenWritten,
+    ) -> str:
         async def ask(worker: ImageKernelWorker) -> WrittenFile:
             assert self._connect is not None, "it was prepared"
             with await self._connect() as nbd:
                 return await write(worker, nbd, version, self._subject)
 
-        return await _boot_volume(self._services, self._claim, self._started, ask)
+        return await _boot_volume(self._services, self._claim, self._started, ask, when_written)
 
     def _started(self, staging: Staging) -> AbstractAsyncContextManager[ImageKernelWorker]:
         return ImageKernelWorker.started(staging, self._services.settings.layer)
@@ -138,27 +142,29 @@ class HostSource:
     async def prepare(self) -> None:
         """See ``KernelSource``."""
 
-    async def make_kernel(self, version: str) -> str:
+    async def make_kernel(self, version: str, when_written: WhenWritten) -> str:
         """See ``KernelSource``."""
         assert version == self._files.version
-        return await self._made(HostKernelWorker.write_kernel)
+        return await self._made(HostKernelWorker.write_kernel, when_written)
 
-    async def make_own_initrd(self, version: str) -> str:
+    async def make_initrd(self, version: str, when_written: WhenWritten, *, own: bool) -> str:
         """See ``KernelSource``."""
+        assert own, "no image has an initrd for it"
         assert version == self._files.version
-        return await self._made(HostKernelWorker.write_own_initrd)
+        return await self._made(HostKernelWorker.write_own_initrd, when_written)
 
-    async def make_image_initrd(self, version: str) -> str:
-        """See ``KernelSource``."""
-        raise AssertionError(f"the kernel {version} of the host has no image")
-
-    async def _made(self, write: Callable[[HostKernelWorker, str], Awaitable[WrittenFile]]) -> str:
+    async def _made(
+        self,
+        write: Callable[[HostKernelWorker, str], Awaitable[WrittenFile]],
+        when_written: WhenWritten,
+    ) -> str:
         settings = self._services.settings.layer
         return await _boot_volume(
             self._services,
             self._claim,
             lambda staging: HostKernelWorker.started(staging, settings, self._files.descriptors),
             lambda worker: write(worker, self._files.description),
+            when_written,
         )
 
 
@@ -192,6 +198,7 @@ async def _boot_volume[W](
     claim: Claim,
     started: Callable[[Staging], AbstractAsyncContextManager[W]],
     write: Callable[[W], Awaitable[WrittenFile]],
+    when_written: WhenWritten,
 ) -> str:
     """Let a worker write a file, and make a boot volume of it, unless the pool has it.
 
@@ -202,6 +209,7 @@ async def _boot_volume[W](
         claim: The claim of the job, in the pool of the volume.
         started: Runs the worker in a staging directory.
         write: Asks the worker.
+        when_written: Awaited before the volume gets its name.
 
     Returns:
         The name of the volume.
@@ -217,6 +225,7 @@ async def _boot_volume[W](
             written = await write(worker)
         await claim.add([written.name])
         await staging.flush(STAGED_DISK)
+        await when_written()
         placed = await staging.place(STAGED_DISK, written.name)
         await staging.register_volume(placed, backing=None, formats=_FORMATS)
         return written.name
