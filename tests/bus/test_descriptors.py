@@ -4,6 +4,7 @@
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbus_next.message import Message
@@ -13,9 +14,17 @@ from tests.bus.daemon import MANAGER, ROOT, SERVICE, virtlayerd
 from tests.support.bus_daemon import session_bus
 from virtlayer.dbus.connection import Connection
 
+VOLUME = {"volume": Variant("s", "volume")}
+CALLS: dict[str, tuple[str, str, list[Any]]] = {
+    "auth-fd": ("Pull", "ssa{sv}", ["docker://x.test/y", "nowhere", VOLUME]),
+    "root-password-fd": ("Pull", "ssa{sv}", ["docker://x.test/y", "nowhere", VOLUME]),
+    "user-data-fd": ("CreateDomain", "sssa{sv}", ["nowhere", "image", "web", {}]),
+}
 
-@pytest.mark.parametrize("name", ["auth-fd", "root-password-fd"])
+
+@pytest.mark.parametrize("name", CALLS)
 async def test_silent_descriptor_delays_only_its_own_call(tmp_path: Path, name: str) -> None:
+    member, signature, [*arguments, options] = CALLS[name]
     (tmp_path / "bus").mkdir()
     with session_bus(tmp_path / "bus") as bus:
         ours, theirs = socket.socketpair()
@@ -24,16 +33,15 @@ async def test_silent_descriptor_delays_only_its_own_call(tmp_path: Path, name: 
             virtlayerd(bus, tmp_path) as daemon,
             await Connection.opened(session=True, address=bus.address) as caller,
         ):
-            options = {name: Variant("h", 0), "volume": Variant("s", "volume")}
             with ours, theirs:
                 theirs.send(b"{")
                 call = Message(
                     destination=SERVICE,
                     path=ROOT,
                     interface=MANAGER,
-                    member="Pull",
-                    signature="ssa{sv}",
-                    body=["docker://x.test/y", "nowhere", options],
+                    member=member,
+                    signature=signature,
+                    body=[*arguments, {name: Variant("h", 0), **options}],
                     unix_fds=[ours.fileno()],
                 )
                 answer = asyncio.create_task(caller.call(call))
