@@ -50,9 +50,10 @@ def define(host: LibvirtHost, place: Path, name: str) -> None:
     host.virsh("define", str(description))
 
 
-def machine_files(pool: Pool) -> set[str]:
+def machine_files(pool: Pool | Path) -> set[str]:
     """What a pool has in addition to layers and boot volumes."""
-    return {name for name in names_in(pool.path) if not name.startswith(OWN)}
+    path = pool if isinstance(pool, Path) else pool.path
+    return {name for name in names_in(path) if not name.startswith(OWN)}
 
 
 async def test_machine_has_a_volume_and_boot_volumes(
