@@ -100,3 +100,6 @@ async def test_killed_at_any_moment(host: LibvirtHost, pool_name: str, tmp_path:
         with virtlayerd(host, bus, tmp_path / "home", settings=SETTINGS):
             async with watching(bus.address) as watch:
                 await whole_or_nothing(watch, host, path)
+                # The first job in a pool removes the unfinished files.
+                await made(watch, pool_name)
+                await whole_or_nothing(watch, host, path)

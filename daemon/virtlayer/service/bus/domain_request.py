@@ -13,16 +13,14 @@ from virtlayer.protocol.names import (
     parse_image_name,
 )
 from virtlayer.service.bus.options.machines import CreateDomainOptions
+from virtlayer.service.machines.seed import read_user_data
 from virtlayer.service.operations.new_domain import CreateDomainRequest
 from virtlayer.service.operations.pull_chain import PullRequest
-from virtlayer.service.source.passed_descriptor import content_of
 from virtlayer.service.source.reference import has_transport, parse_reference
-from virtlayer.sizes import MIB
 
 _SUFFIX = ".qcow2"
 _UNNAMED = "machine"
 """Stands for the name that the operation will choose."""
-_USER_DATA_LIMIT = MIB
 
 
 def domain_request(
@@ -82,8 +80,7 @@ async def with_secrets(
         pull = dataclasses.replace(pull, access=await pull.access.settled(deadline))
     user_data = None
     if given.user_data_fd is not None:
-        option = 'The option "user-data-fd"'
-        user_data = await content_of(given.user_data_fd, option, _USER_DATA_LIMIT, deadline)
+        user_data = await read_user_data(given.user_data_fd, deadline)
     return dataclasses.replace(
         request,
         pull=pull,
