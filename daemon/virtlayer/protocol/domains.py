@@ -89,7 +89,7 @@ class Step(StrEnum):
     """What DEFINE_DOMAIN does."""
 
     CHECK = "check"  # only what can be checked before anything is made: no volume need exist
-    PROBE_KVM = "probe-kvm"  # whether KVM runs this kernel with our initrd; nothing is kept
+    PROBE_KVM = "probe-kvm"  # whether KVM runs this kernel with our initrd, or a BIOS alone
     DEFINE = "define"  # define the domain; a transient one is created paused
 
 
@@ -171,7 +171,7 @@ class DomainDefined:
     Attributes:
         type: How it runs, or would run.
         kvm_known: Whether it is known, since the boot of the host, if KVM runs guests. If not, the
-            service asks with the step PROBE_KVM, when it has a kernel and our initrd.
+            service asks with the step PROBE_KVM, when it has the kernel and initrd, if any.
         notes: What the user should know, as sentences: why it is emulated, for instance.
         network: The network that it has, or would have: never DEFAULT.
     """

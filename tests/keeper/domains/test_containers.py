@@ -8,10 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.keeper.conftest import TestPool
 from tests.keeper.domains.requests import Machines, state_after
 from tests.keeper.domains.test_running import Log
 from tests.keeper.requests import claim_of, delete, directory_of
 from tests.support.guest import busybox_tree, parse_records
+from tests.support.libvirt_host import LibvirtHost, running_host
 from tests.support.raw_keeper import raw_keeper
 from virtlayer.protocol.guest_config import GuestConfig
 from virtlayer.protocol.streams import Record, RecordKind
@@ -150,6 +152,38 @@ def test_container_cannot_publish_ports(machines: Machines, directory: str) -> N
     ):
         reply = machines.check(**_fields(directory, network=network))
         assert reply.error == "InvalidArgument", reply
+
+
+class _HostWithoutLxc(LibvirtHost):
+    """A libvirtd that does not have the driver of containers."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        drivers = self.directory / "drivers"
+        if not drivers.exists():
+            drivers.mkdir()
+            [installed] = Path("/usr/lib").glob("*/libvirt/connection-driver")
+            for file in installed.iterdir():
+                if "lxc" not in file.name:
+                    (drivers / file.name).symlink_to(file)
+        return {**super().environment, "LIBVIRT_DRIVER_DIR": str(drivers)}
+
+
+def test_host_without_libvirt_lxc_has_machines_only() -> None:
+    with (
+        running_host(lambda directory: _HostWithoutLxc(directory, session=False)) as host,
+        raw_keeper(host.uri) as keeper,
+    ):
+        path = host.start_pool("default")
+        pool = TestPool("default", keeper.get("find-pool", name="default")["uuid"], path)
+        machines = Machines(host, keeper, pool)
+        assert machines.list() == []
+        assert machines.check().error == ""
+        reply = machines.check(**_fields("tree"))
+        assert (reply.error, "libvirt-daemon-driver-lxc" in reply.text) == ("Unsupported", True)
+        # A deletion looks for users of volumes in the machines alone.
+        layer = pool.layer("1")
+        assert delete(keeper, pool, layer)["names"] == [layer]
 
 
 def test_session_has_no_containers(machines: Machines) -> None:

@@ -62,9 +62,25 @@ def test_kvm_is_tried_once(kvm_host: LibvirtHost, kvm_keeper: RawKeeper, tmp_pat
     kvm_host.stop_pool("probes")
 
 
-def test_only_our_initrd_is_tried(machines: Machines) -> None:
-    for fields in ({"boot": "image-initrd", **machines.boot_volumes()}, {"boot": "own-initrd"}):
-        assert machines.define(step="probe-kvm", **fields).error == "Internal"
+def test_firmware_is_tried_without_our_initrd(
+    kvm_host: LibvirtHost, kvm_keeper: RawKeeper, tmp_path: Path
+) -> None:
+    path = kvm_host.start_pool("disks")
+    pool = TestPool("disks", kvm_keeper.get("find-pool", name="disks")["uuid"], path)
+    machines = Machines(kvm_host, kvm_keeper, pool)
+    offered = not machines.check(type=None).done["kvm_known"]
+    first = machines.define(step="probe-kvm", type=None, boot="disk")
+    assert first.error == "", first
+    # A failure is kept. Otherwise a kernel is to be tried, too.
+    is_kept = (tmp_path / "virtlayer-keeper/kvm.json").exists()
+    assert first.done["kvm_known"] == (not offered or is_kept)
+    assert machines.define(step="probe-kvm", type=None, boot="disk").done == first.done
+    assert kvm_host.virsh("list", "--all", "--name") == ""
+    kvm_host.stop_pool("disks")
+
+
+def test_kernel_that_is_tried_must_be_a_boot_volume(machines: Machines) -> None:
+    assert machines.define(step="probe-kvm", boot="own-initrd").error == "Internal"
     missing = {"kernel": f"kernel-{'1' * 64}", "initrd": f"initrd-{'1' * 64}"}
     reply = machines.define(step="probe-kvm", boot="own-initrd", uuid=any_uuid(), **missing)
     assert reply.error == "VolumeNotFound"

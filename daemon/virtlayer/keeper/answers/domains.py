@@ -51,8 +51,8 @@ async def _define(turn: Turn, request: DefineDomain) -> DomainDefined:
     pool = await active_pool_of(turn, request.pool)
     claim = turn.holdings.claim(request.claim, pool)
     if request.step is Step.PROBE_KVM:
-        if request.boot is not Boot.OWN_INITRD:
-            raise Internal("KVM can be tried with our initrd only.")
+        if request.boot is Boot.CONTAINER:
+            raise Internal("A container does not use KVM.")
         await check_boot_volumes(pool, request)
         await probe_kvm(turn.domains, pool, request)
         return await check_domain(turn.domains, request)

@@ -17,6 +17,7 @@ class Architecture:
         machine: The machine type.
         console: The kernel's name of the first serial line.
         needs_firmware: Whether a disk boots by UEFI only.
+        has_bios: Whether machines have a BIOS that reboots if it finds no disk.
         has_panic_device: Whether the machine type has a device that reports a kernel's panic.
     """
 
@@ -24,13 +25,14 @@ class Architecture:
     machine: str
     console: str
     needs_firmware: bool = False
+    has_bios: bool = False
     has_panic_device: bool = False
 
 
 _KNOWN: Mapping[str, Architecture] = {
     one.name: one
     for one in (
-        Architecture("x86_64", "q35", "ttyS0", has_panic_device=True),
+        Architecture("x86_64", "q35", "ttyS0", has_bios=True, has_panic_device=True),
         Architecture("aarch64", "virt", "ttyAMA0", needs_firmware=True),
         Architecture("riscv64", "virt", "ttyS0", needs_firmware=True),
         Architecture("ppc64le", "pseries", "hvc0"),

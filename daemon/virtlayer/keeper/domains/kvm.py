@@ -57,6 +57,8 @@ class Kvm:
     """
 
     def __init__(self, directory: Path | None) -> None:
+        self.runs_firmware = False
+        """Whether KVM has run the firmware of a machine, which a kernel may still fail after."""
         self._directory = directory
         self._verdict: Verdict | None = None
 

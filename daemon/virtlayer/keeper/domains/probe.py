@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Finds out whether KVM runs guests, with a machine that powers off at once.
 
-It has a kernel, our initrd and no disk: our init finds no configuration, and powers off.
+It has a kernel, our initrd and no disk: our init finds no configuration, and powers off. For a
+machine without our initrd there may be no such kernel. Then the firmware alone is run: it finds no
+disk, and reboots. That shows less: if it fails, KVM does not work; if not, a kernel may still fail.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from virtlayer.keeper.domains.kvm import Verdict
 from virtlayer.keeper.domains.listing import has_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, make_log_directory, remove_logs
 from virtlayer.keeper.domains.xml import Machine, machine_xml
-from virtlayer.protocol.domains import DefineDomain, DomainType, Network, NetworkKind
+from virtlayer.protocol.domains import Boot, DefineDomain, DomainType, Network, NetworkKind
 from virtlayer.protocol.pools import Pool
 from virtlayer.sizes import MIB
 
@@ -34,19 +36,26 @@ _LINES = 5
 async def probe_kvm(domains: Domains, pool: Pool, request: DefineDomain) -> None:
     """Start a machine with KVM and wait for its end; the verdict is kept.
 
-    Nothing is started if the verdict is known.
+    Nothing is started if the verdict is known. What the firmware shows is kept if it fails.
 
     Args:
         domains: The domains.
         pool: The pool of the kernel and the initrd, which were checked.
-        request: What the service asked for: kernel, initrd and a UUID.
+        request: What the service asked for: a UUID, how it boots, kernel and initrd.
 
     Raises:
         VirtlayerError: libvirt does not answer.
     """
+    by_firmware = request.boot is not Boot.OWN_INITRD
     async with domains.probing:
-        if domains.kvm.verdict() is None:
-            domains.kvm.keep(await _probed(domains, pool, request))
+        known = domains.kvm.verdict() is not None or (by_firmware and domains.kvm.runs_firmware)
+        if known or (by_firmware and not host_architecture().has_bios):
+            return
+        verdict = await _probed(domains, pool, request)
+        if by_firmware and verdict.works:
+            domains.kvm.runs_firmware = True
+        else:
+            domains.kvm.keep(verdict)
 
 
 async def _probed(domains: Domains, pool: Pool, request: DefineDomain) -> Verdict:
@@ -82,9 +91,12 @@ async def _probed(domains: Domains, pool: Pool, request: DefineDomain) -> Verdic
 
 
 def _probe(request: DefineDomain, name: str) -> DefineDomain:
-    """The machine that is started: nothing but a kernel and our initrd."""
+    """The machine that is started: nothing but a kernel and our initrd, or the firmware."""
+    has_kernel = request.boot is Boot.OWN_INITRD
     return replace(
         request,
+        kernel=request.kernel if has_kernel else None,
+        initrd=request.initrd if has_kernel else None,
         name=name,
         memory=_MEMORY,
         processors=1,

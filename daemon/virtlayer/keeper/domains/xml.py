@@ -111,6 +111,9 @@ def _add_boot(domain: Element, machine: Machine) -> None:
         _add(system, "initrd", str(machine.directory / request.initrd))
         options = _KERNEL_OPTIONS[request.boot].format(console=architecture.console)
         _add(system, "cmdline", options)
+    elif request.disk is None and architecture.has_bios:
+        # Without a disk, it ends at once.
+        SubElement(system, "bios", rebootTimeout="0")
 
 
 def _add_ends(domain: Element, *, reboots: bool) -> None:

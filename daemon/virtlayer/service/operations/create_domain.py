@@ -225,12 +225,10 @@ class _Creation:
     async def _probe_kvm(self, checked: _Checked, claim: Claim, boot: MachineBoot) -> None:
         """Find out whether KVM runs guests on this host, if that is not known and matters.
 
-        That takes a kernel and our initrd.
-
         Raises:
             Unsupported: The request is for KVM, which runs no guests.
         """
-        if not checked.found.kvm_known and boot.boot is Boot.OWN_INITRD:
+        if not checked.found.kvm_known:
             probe = replace(
                 checked.definition,
                 step=Step.PROBE_KVM,
