@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine_ports import BACKUPS, UUID, LogFile, MachinePorts, machine_ports
+from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol.domains import Port
 from virtlayer.service.keeper.domains import OpenedLog
 from virtlayer.service.machines.streams.log_follower import LogFollower
@@ -190,6 +191,23 @@ async def test_file_that_does_not_exist_yet(ports: MachinePorts, log: LogFile) -
         log.write(b"first")
         assert await read_until(follower, b"first") == b"first"
         assert follower.exists
+
+
+async def test_keeper_is_started_again(
+    ports: MachinePorts, log: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write(b"a")
+    async with following(ports) as follower:
+        assert await available(follower) == b"a"
+        log.rotate()
+        log.write(b"b")
+
+        async def fail_once(*_: object) -> OpenedLog | None:
+            monkeypatch.undo()
+            raise PoolUnavailable("virtlayer-keeper stopped.")
+
+        monkeypatch.setattr(ports, "open_log", fail_once)
+        assert await read_until(follower, b"b") == b"b"
 
 
 async def test_link_in_the_place_of_a_log_is_not_read(

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from virtlayer.cancellation import to_completion
+from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol.domains import Port
 from virtlayer.service.keeper.domains import Domains, OpenedLog
 from virtlayer.service.machines.streams.ready import readable
@@ -23,6 +24,8 @@ _EVENTS = 64 * 1024
 _EVENT = struct.Struct("iIII")
 _GROWN = 0x2
 """IN_MODIFY; after other events, the name may stand for another file."""
+_ATTEMPTS = 5
+"""How often the keeper is asked before its error is the caller's."""
 _LOOK_SECONDS = 0.2
 """The interval to look for a file that does not exist, for a moment: virtlogd has just renamed the
 last one, or libvirt starts the machine. No event reports that."""
@@ -159,7 +162,7 @@ class LogFollower:
         number = 0
         try:
             while True:
-                log = await self._domains.open_log(self._uuid, self._port, number)
+                log = await self._open_log(number)
                 if log is None and number > 0:
                     return _Newer(logs, None)
                 if log is not None and known is not None and _is_same(log, known):
@@ -174,6 +177,15 @@ class LogFollower:
             for log in logs:
                 log.close()
             raise
+
+    async def _open_log(self, number: int) -> OpenedLog | None:
+        """Open a file; a keeper that was killed is started again by the next request."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._domains.open_log(self._uuid, self._port, number)
+            except PoolUnavailable:
+                await asyncio.sleep(_LOOK_SECONDS)
+        return await self._domains.open_log(self._uuid, self._port, number)
 
 
 def _is_same(one: OpenedLog, other: OpenedLog) -> bool:
