@@ -81,7 +81,7 @@ soak: dev
 	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
 	$(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
-	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py
+	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
 
 .PHONY: demo
 demo: dev
