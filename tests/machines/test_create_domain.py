@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.machines.making import cancelled_in, created, request, stored
-from tests.support.images import directory, file
+from tests.machines.making import KERNEL, cancelled_in, created, request, stored
+from tests.support.images import directory, file, image, layer, write_layout
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import names_in
 from tests.support.pool_user import DOMAIN, qemu_img
 from tests.support.service_parts import some_job
+from tests.support.sources import PLAIN
 from virtlayer.errors import (
     DomainExists,
     ImageNotFound,
@@ -24,7 +25,7 @@ from virtlayer.errors import (
     VolumeExists,
 )
 from virtlayer.protocol.domains import Network, NetworkKind
-from virtlayer.protocol.names import parse_volume_name
+from virtlayer.protocol.names import parse_pool_name, parse_volume_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.jobs.progress import Stage
@@ -32,7 +33,9 @@ from virtlayer.service.machines.networks import parse_network, parse_ports
 from virtlayer.service.machines.startup import StartupOptions
 from virtlayer.service.operations.create_domain import create_domain
 from virtlayer.service.operations.new_volume import NewVolume
+from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.operations.services import Services
+from virtlayer.service.source.reference import parse_reference
 
 SECRET = "swordfish-2kd8"
 OWN = ("layer-", "kernel-", "initrd-", ".virtlayer")
@@ -156,6 +159,20 @@ async def test_image_that_cannot_be_started_is_refused(
     image = await stored(services, pool, "init", tmp_path, *entries, Cmd=[], Entrypoint=None)
     made = await created(services, pool, image, "with-init")
     assert machine_files(pool) == {"with-init.qcow2", f"config-{made.uuid}.raw"}
+
+
+async def test_source_is_pulled_after_the_checks(
+    services: Services, host: LibvirtHost, pool: Pool, tmp_path: Path
+) -> None:
+    content = image([layer(*KERNEL)], config={"config": {"Cmd": ["/run"]}})
+    layout = write_layout(tmp_path / "layout", {"1": content})
+    source = parse_reference(f"oci:{layout}:1")
+    pull = PullRequest(source=source, pool=parse_pool_name(pool.name), access=PLAIN)
+    define(host, tmp_path, "foreign")
+    error = await refused(services, pool, pull.image_name, name="foreign", pull=pull)
+    assert isinstance(error, DomainExists)
+    made = await created(services, pool, pull.image_name, pull=pull)
+    assert (made.name, made.image, made.digest) == ("layout-1", "layout:1", content.digest)
 
 
 async def test_kernel_of_an_image_without_one_is_refused(

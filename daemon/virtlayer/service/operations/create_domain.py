@@ -34,7 +34,7 @@ from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.machines.names import volume_of
 from virtlayer.service.machines.networks import network_text
 from virtlayer.service.operations.machine_boot import MachineBoot, NewDomain, machine_boot
-from virtlayer.service.operations.machine_image import MachineImage, machine_image
+from virtlayer.service.operations.machine_image import MachineImage, container_disk, machine_image
 from virtlayer.service.operations.machine_ownership import keep_volume
 from virtlayer.service.operations.machine_sweeping import sweep_machines
 from virtlayer.service.operations.machine_volume import (
@@ -100,7 +100,9 @@ class _Creation:
         await services.sweeper.visit(pool)
         async with self._checked(pool) as checked:
             if request.pull is not None:
-                await pull(services, request.pull, self._job)
+                pulled = await pull(services, request.pull, self._job)
+                if pulled.container_disk:
+                    raise container_disk(pulled.name)
             await services.records.synchronize(pool)
             image = await self._image(pool)
             volume = image.name if self._is_container else volume_of(self._name(checked))

@@ -42,6 +42,14 @@ async def machine_image(
     return found
 
 
+def container_disk(name: str) -> InvalidArgument:
+    """The error for an image with the disk of a machine that was pulled as a file system."""
+    return InvalidArgument(
+        f'The image "{name}" contains the disk of a machine. Pull it with --format=disk, and name '
+        "the disk."
+    )
+
+
 async def _made_of(
     services: Services, pool: Pool, name: ImageName, *, container: bool
 ) -> CatalogVolume:
@@ -76,10 +84,7 @@ def _check(image: MachineImage) -> None:
         )
     if isinstance(image, CatalogImage):
         if says_container_disk(image.config):
-            raise InvalidArgument(
-                f'The image "{image.name}" contains the disk of a machine. Pull it with '
-                "--format=disk, and name the disk."
-            )
+            raise container_disk(image.name)
     elif image.kind is RecordKind.DIRECTORY and image.id_base is None:
         raise InvalidArgument(
             f'The IDs of the directory "{image.name}" are not mapped, so root of a container would '
