@@ -79,6 +79,7 @@ soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
 	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
 	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
+	SOAK=20 $(BIN)/pytest tests/keeper/domains/test_states.py
 	$(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
 	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py

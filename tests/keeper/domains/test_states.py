@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Transient domains, events, and what a killed keeper leaves."""
 
+import contextlib
 import os
+import random
 import signal
 import threading
 
@@ -13,6 +15,7 @@ from tests.keeper.requests import claim_of, delete
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.raw_keeper import raw_keeper
+from tests.support.soak import FACTOR
 
 
 def test_transient_machine_is_paused_until_started_and_then_disappears(
@@ -147,3 +150,40 @@ def test_killed_keeper_leaves_all_or_nothing(
     assert defined == (after == "definition")
     assert machines.own_files == ({f"seed-{own}.iso"} if defined else set())
     assert bool(machines.notes) == defined
+
+
+def test_keeper_killed_at_any_moment_leaves_all_or_nothing(
+    machines: Machines, host: LibvirtHost
+) -> None:
+    moments = random.Random(1)  # noqa: S311 -- no secret
+    disk = machines.disk()
+    for number in range(4 * FACTOR):
+        own = any_uuid()
+        request = machines.request(
+            step="define",
+            name=f"cut-{number}",
+            uuid=own,
+            disk=disk,
+            has_seed=True,
+            ephemeral=bool(number % 2),
+        )
+        with raw_keeper(host.uri, inside=host.as_owner()) as killed, contents(b"seed") as files:
+            killed.get("find-pool", name=machines.pool.name)
+            request["claim"] = claim_of(killed, machines.pool)
+            killed.send({"id": 9, "ask": "define-domain", "with": request}, files)
+            # A definition takes 25 ms, an ephemeral machine is started in 400 ms.
+            killed.connection.settimeout(moments.uniform(0.001, 0.5 if number % 2 else 0.03))
+            with contextlib.suppress(TimeoutError):
+                killed.connection.recv(1 << 16)
+            os.kill(killed.process.pid, signal.SIGKILL)
+            killed.process.wait()
+        # libvirt finishes what it was asked for.
+        host.virsh("list", "--all")
+        machines.keeper.get("sweep", pool=machines.pool.uuid)
+        found = [one["uuid"] for one in machines.list()]
+        assert found in ([], [own])
+        assert machines.own_files == {f"seed-{one}.iso" for one in found}
+        assert machines.notes == set(found)
+        machines.control(own, "destroy")
+        assert machines.state(own, "remove") is None
+        assert (machines.own_files, machines.notes) == (set(), set())
