@@ -218,6 +218,8 @@ async def virtlayer_as(uid: int, bus: Bus, *arguments: str) -> Ended:
         ("manage-domain", ("StartDomain", "sa{sv}", "machine", "0")),
         ("manage-domain", ("StopDomain", "sa{sv}", "machine", "0")),
         ("remove-domain", ("RemoveDomain", "sa{sv}", "machine", "0")),
+        ("console", ("OpenStreams", "sa{sv}", "machine", "0")),
+        ("console", ("OpenConsole", "s", "machine")),
         ("remove", ("RemoveImage", "ssa{sv}", "nowhere", "image", "0")),
         ("prune", ("Prune", "sa{sv}", "nowhere", "0")),
         ("rescan", ("Rescan", "sa{sv}", "nowhere", "0")),
