@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Containers of libvirt-LXC: their root is a directory of the pool, and their ids are mapped."""
 
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from virtlayer.protocol.streams import Record, RecordKind
 pytestmark = pytest.mark.root
 
 _BASE, _COUNT = 1_048_576, 65_536
-_SCRIPT = "cat /proc/self/uid_map; echo $(ls /sys/class/net); exec sleep 1000"
+_SCRIPT = "cat /proc/self/uid_map; echo $(ls /sys/class/net); read line; echo $line; sleep 1000"
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def _fields(directory: str, **more: Any) -> dict[str, Any]:
 def test_container_is_started_followed_stopped_and_removed(
     machines: Machines, directory: str
 ) -> None:
-    config = GuestConfig(arguments=("sh", "-c", _SCRIPT)).encoded()
+    config = GuestConfig(arguments=("sh", "-c", _SCRIPT), interactive=True).encoded()
     own = machines.made(config, name="box", **_fields(directory))
     assert machines.define(config, **_fields(directory)).error == "InUse"
     done = delete(machines.keeper, machines.pool, directory)
@@ -70,6 +71,11 @@ def test_container_is_started_followed_stopped_and_removed(
     # No interface but loopback: the network of the host is not shared.
     output.wait_for(b"lo\n")
     assert str(_BASE).encode() in output.content
+    reply = machines.keeper.ask("open-port", uuid=own, port="console", rotated=0)
+    assert reply.error == "", reply
+    with socket.socket(fileno=reply.descriptors[0]) as console:
+        console.sendall(b"typed\n")
+        output.wait_for(b"typed\n")
     assert machines.state(own, "press-button") in {"running", "stopped"}
     state_after(machines, since=since, name="box", state="stopped")
     output.wait_for(Record(RecordKind.EXIT, b"\x8f").encoded())

@@ -17,7 +17,7 @@ from virtlayer.keeper.domains.listing import all_domains, named_domain
 from virtlayer.keeper.domains.ports import open_log
 from virtlayer.keeper.domains.probe import probe_kvm
 from virtlayer.keeper.domains.removal import remove_domain
-from virtlayer.keeper.drivers import drivers
+from virtlayer.keeper.drivers import driver_of, drivers
 from virtlayer.keeper.memory_files import received_contents
 from virtlayer.protocol import calls
 from virtlayer.protocol.domains import (
@@ -101,7 +101,8 @@ async def _opened(turn: Turn, request: OpenPort) -> int | None:
             connect = functools.partial(connect_input, domains.hypervisor, uuid)
             return await domains.relays.open(uuid, "input", connect)
         case Port.CONSOLE:
-            console = functools.partial(open_console, domains.hypervisor, uuid)
+            driver = await driver_of(turn.hypervisor, uuid)
+            console = functools.partial(open_console, driver, uuid)
             return await domains.relays.open(uuid, "console", console)
     log = await log_of(turn, uuid, request.port)
     if log is None:

@@ -63,7 +63,10 @@ class Console:
         if own.state not in (State.RUNNING, State.PAUSED, State.STOPPING, State.CREATED):
             raise DomainFailed(f'The machine "{own.domain.name()}" does not run. Start it first.')
         stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
-        own.domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
+        # libvirt-LXC does not know whether a console is open.
+        is_container = connection.getType() == "LXC"
+        flags = 0 if is_container else libvirt.VIR_DOMAIN_CONSOLE_SAFE
+        own.domain.openConsole(None, stream, flags)
         self._stream = stream
         stream.eventAddCallback(_wanted(), self._on_event, None)
 
