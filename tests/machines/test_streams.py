@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine_ports import LogFile, MachinePorts, machine_ports
-from virtlayer.errors import Busy, InUse, InvalidArgument
-from virtlayer.protocol.domains import Port, State
+from virtlayer.errors import Busy, InUse, InvalidArgument, Unsupported
+from virtlayer.protocol.domains import Boot, Port, State
 from virtlayer.protocol.streams import (
     INPUT,
     STREAM,
@@ -209,13 +209,19 @@ async def test_last_output_is_written_after_the_end(host: Host) -> None:
     ],
 )
 async def test_crash_is_told_from_a_power_off(
-    own_init: Host, state: State | None, log: bytes, expected: Record
+    tmp_path: Path, state: State | None, log: bytes, expected: Record
 ) -> None:
-    own_init.ports.log(Port.QEMU_LOG).write(log)
-    reader = await own_init.open(FOLLOW)
-    assert await reader.next(2) == [Record(RecordKind.TERMINAL, b"booting\n"), LIVE]
-    own_init.change(state)
-    assert await reader.rest() == [expected]
+    ports = machine_ports(tmp_path, has_streams=False, ephemeral=state is None)
+    ports.log(Port.KERNEL_LOG).write(b"booting\n")
+    ports.log(Port.QEMU_LOG).write(b"starting\n")
+    async with host_of(ports) as host:
+        reader = await host.open(FOLLOW)
+        assert await reader.next(2) == [Record(RecordKind.TERMINAL, b"booting\n"), LIVE]
+        ports.log(Port.QEMU_LOG).write(log)
+        # The files of an ephemeral machine are removed when it has ended.
+        ports.log(Port.QEMU_LOG).path.unlink()
+        host.change(state)
+        assert await reader.rest() == [expected]
 
 
 async def test_stopped_machine_is_not_followed(host: Host) -> None:
@@ -470,6 +476,25 @@ async def test_kernel_log_of_a_machine_with_our_init(host: Host) -> None:
     host.ports.log(Port.KERNEL_LOG).write(b"[    0.0] Linux\n")
     reader = await host.open(StreamRequest(kernel=True))
     assert await reader.rest() == [Record(RecordKind.TERMINAL, b"[    0.0] Linux\n"), LIVE]
+
+
+async def test_typing_into_a_container_uses_its_console(tmp_path: Path) -> None:
+    ports = machine_ports(tmp_path, boot=Boot.CONTAINER)
+    ports.log(Port.OUTPUT).write(STARTED.encoded() + out(b"hello").encoded())
+    async with host_of(ports) as host:
+        reader = await host.open(TYPE)
+        assert await reader.next(3) == [STARTED, out(b"hello"), LIVE]
+        await reader.send(Record(RecordKind.STDIN, b"ls\n"))
+        line = await host.line(Port.CONSOLE)
+        assert await asyncio.get_running_loop().sock_recv(line.socket, 100) == b"ls\n"
+        with pytest.raises(Unsupported, match="no kernel of its own"):
+            await host.open(StreamRequest(kernel=True))
+
+
+async def test_container_with_its_own_init_has_no_stream(tmp_path: Path) -> None:
+    async with host_of(machine_ports(tmp_path, has_streams=False, boot=Boot.CONTAINER)) as host:
+        with pytest.raises(Unsupported, match="virsh"):
+            await host.open(StreamRequest())
 
 
 def test_options_that_exclude_each_other() -> None:

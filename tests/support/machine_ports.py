@@ -8,6 +8,7 @@ import os
 import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from virtlayer.errors import DomainFailed, InUse
 from virtlayer.file_changes import new_watcher
@@ -94,8 +95,14 @@ class MachinePorts:
             end.close()
 
 
-def machine_ports(directory: Path, *, has_streams: bool = True) -> MachinePorts:
-    """Return the ports of a running machine, whose logs are in a directory."""
+def machine_ports(directory: Path, *, has_streams: bool = True, **fields: Any) -> MachinePorts:
+    """Return the ports of a running machine, whose logs are in a directory.
+
+    Args:
+        directory: For its logs.
+        has_streams: Whether it has our init.
+        fields: Other properties of the machine.
+    """
     machine = KnownDomain(
         name="web",
         uuid=UUID,
@@ -114,4 +121,4 @@ def machine_ports(directory: Path, *, has_streams: bool = True) -> MachinePorts:
         addresses=(),
         ports=(),
     )
-    return MachinePorts(directory, machine)
+    return MachinePorts(directory, replace(machine, **fields))

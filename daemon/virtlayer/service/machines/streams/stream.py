@@ -10,11 +10,11 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 
 from virtlayer.cancellation import settled
-from virtlayer.errors import DomainFailed, InvalidArgument, VirtlayerError
-from virtlayer.protocol.domains import KnownDomain, Port, State
+from virtlayer.errors import DomainFailed, InvalidArgument, Unsupported, VirtlayerError
+from virtlayer.protocol.domains import Boot, KnownDomain, Port, State
 from virtlayer.protocol.streams import INPUT, TEXT_LIMIT, Record, RecordKind, RecordParser
 from virtlayer.service.keeper.domains import Domains
-from virtlayer.service.machines.streams.ending import ending_of
+from virtlayer.service.machines.streams.ending import Ending
 from virtlayer.service.machines.streams.input_port import ConsolePort, InitPort, InputPort
 from virtlayer.service.machines.streams.log_records import LogRecords
 from virtlayer.service.machines.streams.machine_states import MachineState
@@ -65,6 +65,9 @@ class Stream:
         request: What the caller wants.
         connection: Our end of the caller's socket; its owner closes it.
         patience: Seconds that the caller may take nothing.
+
+    Raises:
+        Unsupported: A container does not have what the caller wants.
     """
 
     def __init__(
@@ -76,16 +79,15 @@ class Stream:
         connection: socket.socket,
         patience: float,
     ) -> None:
-        self._domains = domains
-        self._machine = machine
         self._state = state
         self._request = request
         self._connection = connection
         self._sink = Sink(connection.fileno(), patience)
-        has_records = machine.has_streams and not request.kernel
-        port = Port.OUTPUT if has_records else Port.KERNEL_LOG
-        self._log = LogRecords(domains, machine.uuid, port)
-        kind = InitPort if machine.has_streams else ConsolePort
+        self._ending = Ending(domains, machine)
+        self._log = LogRecords(domains, machine.uuid, _output_port(machine, request))
+        # What is typed at the console of a container is the input of its program.
+        has_port = machine.has_streams and machine.boot is not Boot.CONTAINER
+        kind = InitPort if has_port else ConsolePort
         self._port: InputPort = kind(domains, machine.uuid)
         self._stopping: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
 
@@ -97,12 +99,15 @@ class Stream:
             VirtlayerError: The keeper cannot be asked.
         """
         await self._log.open(self._request.tail)
+        if self._request.follow:
+            await self._ending.open()
         if self._request.input and not self._state.has_ended:
             await self._port.open()
 
     async def close(self) -> None:
         """Close the machine's files and ports."""
         self._log.close()
+        self._ending.close()
         await self._port.close()
 
     def stop(self, reason: str) -> None:
@@ -158,7 +163,7 @@ class Stream:
             elif self._log.has_exited or not await self._changes_until(
                 ended_at + _LAST_OUTPUT_SECONDS
             ):
-                return await ending_of(self._domains, self._machine, self._state.value)
+                return await self._ending.record(self._state.value)
 
     def _is_new(self) -> bool:
         """Whether it was made to be started when the caller is there."""
@@ -227,6 +232,21 @@ class Stream:
             # What is always reported: EPOLLHUP. Not that there is something to read.
             both_ends_closed.register(self._connection.fileno(), 0)
             await readable(both_ends_closed.fileno())
+
+
+def _output_port(machine: KnownDomain, request: StreamRequest) -> Port:
+    if machine.boot is Boot.CONTAINER and request.kernel:
+        raise Unsupported(
+            f'"{machine.name}" is a container, which has no kernel of its own. The kernel of the '
+            'host writes to the journal: see "journalctl --dmesg".'
+        )
+    if machine.boot is Boot.CONTAINER and not machine.has_streams:
+        raise Unsupported(
+            f'The container "{machine.name}" runs the init of its image, and its output is not '
+            f'kept. Use "virsh --connect lxc:///system console {machine.name}".'
+        )
+    has_records = machine.has_streams and not request.kernel
+    return Port.OUTPUT if has_records else Port.KERNEL_LOG
 
 
 async def _first(
