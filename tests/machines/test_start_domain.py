@@ -96,3 +96,21 @@ async def test_cancelled_start_leaves_nothing(
     await cancelled_in(Stage.STARTING, services, request(pool.name, image, "web", start=True))
     assert (domains(host), machine_files(pool)) == ([], set())
     assert await services.catalog.volumes.list(pool.name) == ()
+
+
+async def test_machine_is_stopped_at_once_without_patience(
+    services: Services, host: LibvirtHost, pool: Pool, tmp_path: Path
+) -> None:
+    image = await stored(services, pool, "demo", tmp_path)
+    await created(services, pool, image, "web")
+    stopped = await stop_domain(services, StopDomainRequest(name=WEB), some_job())
+    assert not stopped.forced
+    host.virsh("start", "web", "--paused")
+    stopped = await stop_domain(services, StopDomainRequest(name=WEB, timeout=0), some_job())
+    assert stopped.forced
+    assert (await describe_domain(services, WEB)).state is State.STOPPED
+    await created(services, pool, image, "db", ephemeral=True)
+    name = parse_domain_name("db")
+    stopped = await stop_domain(services, StopDomainRequest(name=name), some_job())
+    assert not stopped.forced
+    assert domains(host) == ["web"]

@@ -29,6 +29,7 @@ class StopDomainRequest:
     Attributes:
         name: The name of its domain.
         timeout: Seconds that it may take after it was asked to stop; then it is stopped by force.
+            With 0, it is not asked.
 
     Raises:
         InvalidArgument: The timeout is too long.
@@ -69,9 +70,11 @@ async def stop_domain(services: Services, request: StopDomainRequest, job: Job) 
         return StoppedDomain(forced=False)
     if domain.state not in RUNNING:
         return StoppedDomain(forced=False)
-    patience = [float(request.timeout)]
-    if domain.has_streams:
-        patience.append(_SECOND_BUTTON_SECONDS)
+    patience = [float(request.timeout), _SECOND_BUTTON_SECONDS]
+    if not request.timeout:
+        patience = []
+    elif not domain.has_streams:
+        patience = patience[:1]
     for seconds in patience:
         with contextlib.suppress(DomainNotFound):
             await _control(services, domain, Control.PRESS_BUTTON)
