@@ -8,6 +8,7 @@
       <64 hex>.json      0600; a record, see ``records``
       .new-<claim>-<n>   0600; a record that is being written
       claims/<claim>     0600; locked while its job runs
+      domains/<uuid>     symlinks; the domains with files in the pool, see ``domain_files``
       made/<64 hex>      symlinks; the volumes that virtlayer has made, see ``made``
       staging/<claim>-<n>/   0700; where a job writes its unfinished volumes, see ``staging``
 
