@@ -52,6 +52,7 @@ async def test_kernel_of_debian(image: ImageReader) -> None:
     assert listed == [
         *("/lib/virtio_blk.ko", "/lib/failover.ko", "/lib/net_failover.ko", "/lib/virtio_net.ko"),
         *("/lib/virtio-rng.ko", "/lib/button.ko", "/lib/evdev.ko"),
+        *("/lib/pvpanic.ko", "/lib/pvpanic-mmio.ko"),
     ]
     [path] = kernel.modules.rglob("virtio_blk.ko.xz")
     assert found["lib/virtio_blk.ko"] == (0o100644, lzma.decompress(path.read_bytes()))

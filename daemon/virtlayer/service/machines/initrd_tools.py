@@ -8,7 +8,7 @@ from pathlib import Path
 from virtlayer.boot_tools import INIT, busybox
 from virtlayer.errors import Internal
 
-_FORMAT = 1
+_FORMAT = 2
 """Of our initrds: another version composes other ones of the same files."""
 
 

@@ -24,6 +24,8 @@ _WANTED = (
     # ext4 asks for a checksum by the name of an algorithm, which is not among what it needs.
     *("crc32c_generic", "ext4"),
     *("button", "evdev"),
+    # Reports a panic to QEMU, so that libvirt has the machine as crashed.
+    "pvpanic_mmio",
     # The DHCP client's sockets.
     "af_packet",
 )
