@@ -9,6 +9,7 @@ import pytest
 
 from tests.keeper.conftest import TestPool
 from tests.keeper.requests import directory_of, qcow2, staged, write
+from tests.support.libvirt_host import LibvirtHost
 from tests.support.raw_keeper import RawKeeper, Reply
 from virtlayer.protocol.image_formats import read_header
 from virtlayer.sizes import MIB
@@ -66,6 +67,25 @@ def test_overlay_names_the_format_that_the_disk_had(
     with (pool.path / "machine.qcow2").open("rb") as overlay:
         header = read_header(overlay.fileno())
     assert (header.backing, header.backing_format) == ("machine.img", format_)
+
+
+def test_disk_is_found_by_libvirt_if_its_name_is_that_of_an_image(
+    host: LibvirtHost, keeper: RawKeeper, pool: TestPool
+) -> None:
+    placed(keeper, pool, "disk", "disk", "fedora:43", RAW)
+    reply = overlay_of(keeper, pool, "fedora:43")
+    assert reply.error == "", reply
+    assert "machine.qcow2" in host.volumes(pool.name)
+    found = host.virsh("vol-dumpxml", "machine.qcow2", pool.name)
+    assert f"<path>{pool.path}/./fedora:43</path>" in found
+    # Such a name is a protocol and its address to QEMU.
+    for backing in (b"fedora:43", b"././fedora:43"):
+        staging = staged(keeper, pool, "volume")
+        write(pool, "staged", qcow2(backing, backing_format=b"raw"))
+        keeper.get("flush", staging=staging, file="staged")
+        refused = keeper.ask("place", staging=staging, file="staged", name="other", build=None)
+        assert refused.error == "Internal"
+        keeper.get("release", number=staging, failed=False)
 
 
 def test_volume_of_a_machine_cannot_be_the_base_of_another(

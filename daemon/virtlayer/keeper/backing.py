@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Resolves the name of a backing file in the header of an image.
+"""Names of backing files in the headers of images.
 
 The syntax is qemu's: a path, seen from the directory of the image; or, with a colon before the
 first slash, a protocol and its own syntax, or JSON.
@@ -42,6 +42,20 @@ def named_file(name: str, image: Path) -> Path | None:
         f'it is backed by "{shown}", which is not a path',
         "Delete it, or change its backing file to a path (qemu-img rebase -u).",
     )
+
+
+def backing_name(volume: str) -> str:
+    """Return the name for the header of an overlay of a volume in the same directory.
+
+    The volume of a disk can be called as the reference of its image: ``fedora:43``.
+    """
+    return f"./{volume}" if ":" in volume else volume
+
+
+def volume_named(backing: str) -> str | None:
+    """Return the volume whose ``backing_name`` this is; None if it is of another form."""
+    volume = backing.removeprefix("./")
+    return volume if backing_name(volume) == backing else None
 
 
 def unclear(image: Path, reason: str, remedy: str) -> InUse:

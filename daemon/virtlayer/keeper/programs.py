@@ -17,6 +17,7 @@ from pathlib import Path
 
 from virtlayer import programs
 from virtlayer.errors import Internal
+from virtlayer.keeper.backing import backing_name
 from virtlayer.keeper.beneath import by_descriptor, opened
 from virtlayer.keeper.boot_descriptors import boot_descriptors
 from virtlayer.keeper.users import qemu_identity, worker_identity
@@ -206,7 +207,7 @@ def creating_overlay(
         [
             *("qemu-img", "create", "-q", "-f", "qcow2", "-o", options),
             # -u: what it is an overlay of is not opened.
-            *("-u", "-b", backing.name, "-F", backing.format),
+            *("-u", "-b", backing_name(backing.name), "-F", backing.format),
             *("--", STAGED_OVERLAY, str(size)),
         ],
         cwd=Path(by_descriptor(place.directory)),

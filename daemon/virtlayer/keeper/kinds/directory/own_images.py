@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 
 from virtlayer.errors import Internal
+from virtlayer.keeper.backing import volume_named
 from virtlayer.protocol.boot_names import digest_in_name
 from virtlayer.protocol.disk_format import HEADER_READ, BadDisk, disk_format
 from virtlayer.protocol.image_formats import read_header
@@ -46,7 +47,8 @@ def _is_ours(header: ImageHeader, format_of_disk: Callable[[str], str | None]) -
     if is_layer_volume(header.backing):
         return header.backing_format == "qcow2"
     # The format of the header counts for QEMU: a guest could write another one into a raw disk.
-    found = format_of_disk(header.backing)
+    disk = volume_named(header.backing)
+    found = None if disk is None else format_of_disk(disk)
     return found is not None and found == header.backing_format
 
 
