@@ -91,6 +91,11 @@ class LibvirtHost:
         return "qemu-capabilities"
 
     @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces of a system libvirtd, as options of unshare(1) and nsenter(1)."""
+        return ("--mount",)
+
+    @property
     def preparation(self) -> str:
         """A script that a system libvirtd's mount namespace is prepared with."""
         return ""
@@ -235,7 +240,7 @@ class LibvirtHost:
         return [
             # What is mounted later shows there only where the machine shares its mounts, as systemd
             # makes it: a test that mounts something takes session_host().
-            *("unshare", "--mount", "--propagation", "slave", "--"),
+            *("unshare", *self.namespaces, "--propagation", "slave", "--"),
             *("sh", "-c", script, "sh", *libvirtd, "--pid-file", str(pid_file)),
         ]
 

@@ -40,6 +40,13 @@ done
 ln -s /proc/self/fd "$1/fd" && mount --rbind "$1" /dev
 """.format(devices=" ".join(_DEVICES), directories=" ".join(_DIRECTORIES))
 
+# What libvirt reads of its network devices is in a sysfs of their network namespace.
+_OWN_NETWORK = """
+busybox ip link set lo up
+mkdir -p "$1" && mount -t sysfs sysfs "$1"
+mount --rbind /sys/fs/cgroup "$1/fs/cgroup" && mount --rbind "$1" /sys
+"""
+
 
 class MachineHost(LibvirtHost):
     """A system libvirtd for root.
@@ -48,9 +55,11 @@ class MachineHost(LibvirtHost):
         directory: Everything of it is below this.
         kvm: Whether it sees /dev/kvm.
         virtlogd: Whether a virtlogd of its own writes the logs of machines, and rotates them.
+        network: Whether it has network devices of its own, without a way to others.
     """
 
-    def __init__(self, directory: Path, *, kvm: bool, virtlogd: bool) -> None:
+    def __init__(self, directory: Path, *, kvm: bool, virtlogd: bool, network: bool) -> None:
+        self._network = network
         self._kvm = kvm
         self._virtlogd = virtlogd
         self._logger: subprocess.Popen[bytes] | None = None
@@ -63,15 +72,22 @@ class MachineHost(LibvirtHost):
 
     def as_owner(self, *argv: str) -> list[str]:
         """The command line that runs a program among the files of libvirtd."""
-        return ["nsenter", f"--target={self.pid}", "--mount", "--wd=/", "--", *argv]
+        return ["nsenter", f"--target={self.pid}", *self.namespaces, "--wd=/", "--", *argv]
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """It can have a network of its own."""
+        return ("--mount", "--net") if self._network else ("--mount",)
 
     @property
     def preparation(self) -> str:
-        """What is run in the mount namespace before libvirtd."""
-        if self._kvm:
-            return _WITHOUT_BOTH_CGROUPS
-        without_kvm = f'set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift'
-        return f"set -e; {_WITHOUT_BOTH_CGROUPS} {without_kvm}"
+        """What is run in the namespaces before libvirtd."""
+        script = f"set -e; {_WITHOUT_BOTH_CGROUPS}"
+        if self._network:
+            script += f'set -- {self.directory}/sys "$@"; {_OWN_NETWORK} shift\n'
+        if not self._kvm:
+            script += f'set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift\n'
+        return script
 
     @property
     def logs(self) -> Path:
@@ -110,20 +126,23 @@ class MachineHost(LibvirtHost):
 
 
 @contextlib.contextmanager
-def machine_host(*, kvm: bool = False, virtlogd: bool = False) -> Iterator[LibvirtHost]:
+def machine_host(
+    *, kvm: bool = False, virtlogd: bool = False, network: bool = False
+) -> Iterator[LibvirtHost]:
     """A running libvirtd whose machines have their logs where the keeper finds them.
 
     Args:
         kvm: Whether a system libvirtd sees /dev/kvm.
         virtlogd: Whether a virtlogd writes the logs of a system libvirtd, and rotates them; by
             default QEMU does.
+        network: Whether a system libvirtd has network devices of its own.
     """
     if os.geteuid() != 0:
         make = _session
     else:
 
         def make(directory: Path) -> LibvirtHost:
-            return MachineHost(directory, kvm=kvm, virtlogd=virtlogd)
+            return MachineHost(directory, kvm=kvm, virtlogd=virtlogd, network=network)
 
     with running_host(make) as host:
         yield host
