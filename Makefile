@@ -83,6 +83,8 @@ soak: dev
 	$(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
 	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
+	$(BIN)/pytest tests/machines/tests/machines/soak_published.py \
+		tests/machines/soak_containers.py
 
 .PHONY: demo
 demo: dev

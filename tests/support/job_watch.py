@@ -3,8 +3,9 @@
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,14 +88,34 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def watching(address: str) -> AsyncIterator[Watch]:
-    """Connect to a session bus, and listen to the service there."""
-    async with await Connection.opened(session=True, address=address) as connection:
+async def watching(address: str, *, uid: int | None = None) -> AsyncIterator[Watch]:
+    """Connect to a session bus, and listen to the service there.
+
+    Args:
+        address: That of the bus.
+        uid: The user who connects, if the test is root; None for the test's own.
+    """
+    with _identity(uid):
+        connection = await Connection.opened(session=True, address=address)
+    async with connection:
         watch = Watch(connection)
         bus = "org.freedesktop.DBus"
         rule = f"type='signal',sender='{SERVICE}'"
         await connection.ask(bus, "/org/freedesktop/DBus", bus, "AddMatch", "s", [rule])
         yield watch
+
+
+@contextlib.contextmanager
+def _identity(uid: int | None) -> Iterator[None]:
+    if uid is None or uid == os.geteuid():
+        yield
+        return
+    # The kernel notes the uid when the socket is connected; dbus-next sends the real one.
+    os.setresuid(uid, uid, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def plain(value: Any) -> Any:
