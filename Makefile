@@ -83,7 +83,7 @@ soak: dev
 	$(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
 	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
-	$(BIN)/pytest tests/machines/tests/machines/soak_systems.py tests/machines/soak_disks.py tests/machines/soak_published.py \
+	$(BIN)/pytest tests/machines/soak_systems.py tests/machines/soak_disks.py tests/machines/soak_published.py \
 		tests/machines/soak_containers.py
 
 .PHONY: demo
