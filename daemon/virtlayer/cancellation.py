@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 
 async def settled[T](work: asyncio.Future[T]) -> None:
@@ -13,6 +14,27 @@ async def settled[T](work: asyncio.Future[T]) -> None:
             await asyncio.wait([work])
     if not work.cancelled():
         work.exception()  # Seen here, so that asyncio does not report it as forgotten.
+
+
+async def stopped(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel some work, and wait for its end.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled meanwhile; the work has ended all the same.
+    """
+    for task in tasks:
+        task.cancel()
+    was_cancelled = False
+    for task in tasks:
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                was_cancelled = True
+        if not task.cancelled():
+            task.exception()  # Seen here, so that asyncio does not report it as forgotten.
+    if was_cancelled:
+        raise asyncio.CancelledError
 
 
 async def to_completion[T](step: Coroutine[object, object, T]) -> T:
@@ -41,8 +63,7 @@ async def meanwhile[T](work: Coroutine[object, object, T]) -> AsyncIterator[asyn
     try:
         yield task
     finally:
-        task.cancel()
-        await settled(task)
+        await stopped(task)
 
 
 def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:

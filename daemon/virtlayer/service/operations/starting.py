@@ -4,7 +4,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from virtlayer.cancellation import settled
+from virtlayer.cancellation import stopped
 from virtlayer.errors import DomainFailed
 from virtlayer.protocol.domains import Control, Port, State
 from virtlayer.service.jobs.job import Job
@@ -60,9 +60,7 @@ async def _reach_init(services: Services, machine: Startable, output: NewOutput)
     try:
         await asyncio.wait(both, timeout=_INIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in both:
-            task.cancel()
-            await settled(task)
+        await stopped(*both)
     if not reaching.cancelled():
         reaching.result()
     elif ending.cancelled():

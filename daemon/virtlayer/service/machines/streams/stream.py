@@ -9,7 +9,7 @@ import socket
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 
-from virtlayer.cancellation import settled
+from virtlayer.cancellation import stopped
 from virtlayer.errors import DomainFailed, InvalidArgument, Unsupported, VirtlayerError
 from virtlayer.protocol.domains import Boot, KnownDomain, Port, State
 from virtlayer.protocol.streams import INPUT, TEXT_LIMIT, Record, RecordKind, RecordParser
@@ -258,9 +258,7 @@ async def _first(
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return next(task for task in tasks if task in done).result()
     finally:
-        for task in tasks:
-            task.cancel()
-            await settled(task)
+        await stopped(*tasks)
 
 
 def _broken(text: str) -> Record:
