@@ -47,6 +47,7 @@ def domain_request(
         pool=pool,
         image=parse_image_name(image) if pull is None else pull.image_name,
         pull=pull,
+        pull_policy=given.pull_policy,
         name=domain,
         volume=given.new_volume(_volume_name(domain), given.volume_size),
         memory=given.memory,

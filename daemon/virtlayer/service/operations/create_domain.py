@@ -36,12 +36,12 @@ from virtlayer.service.machines.networks import network_text
 from virtlayer.service.operations.machine_boot import MachineBoot, NewDomain, machine_boot
 from virtlayer.service.operations.machine_image import MachineImage, container_disk, machine_image
 from virtlayer.service.operations.machine_ownership import keep_volume
+from virtlayer.service.operations.machine_pull import pull_by_policy
 from virtlayer.service.operations.machine_sweeping import sweep_machines
 from virtlayer.service.operations.machine_volume import (
     machine_volume,
 )
 from virtlayer.service.operations.new_domain import CreatedDomain, CreateDomainRequest
-from virtlayer.service.operations.pull_chain import pull
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.starting import Startable, start_machine
 from virtlayer.service.records.values import Machine
@@ -100,8 +100,9 @@ class _Creation:
         await services.sweeper.visit(pool)
         async with self._checked(pool) as checked:
             if request.pull is not None:
-                pulled = await pull(services, request.pull, self._job)
-                if pulled.container_disk:
+                policy = request.pull_policy
+                pulled = await pull_by_policy(services, pool, request.pull, policy, self._job)
+                if pulled is not None and pulled.container_disk:
                     raise container_disk(pulled.name)
             await services.records.synchronize(pool)
             image = await self._image(pool)

@@ -8,6 +8,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.domains import DomainType, Network, NetworkKind
 from virtlayer.protocol.names import DomainName, ImageName, PoolName
 from virtlayer.service.machines.startup import StartupOptions
+from virtlayer.service.operations.machine_pull import PullPolicy
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.sizes import GIB, MIB, human_size
@@ -29,6 +30,7 @@ class CreateDomainRequest:
         image: The name of the image in the pool: of a chain, or of a disk or directory that was
             made of an image.
         pull: Pulls the image first, under that name; None for an image that the pool has.
+        pull_policy: When it is pulled.
         name: The name of the domain; None for one from the image, with a number.
         volume: The size and the customization of its volume, whose name will be the domain's.
         memory: In bytes.
@@ -51,6 +53,7 @@ class CreateDomainRequest:
     pool: PoolName
     image: ImageName
     pull: PullRequest | None = None
+    pull_policy: PullPolicy = PullPolicy.ALWAYS
     name: DomainName | None = None
     volume: NewVolume
     memory: int = DEFAULT_MEMORY

@@ -4,6 +4,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.printable import printable
@@ -13,6 +14,7 @@ from virtlayer.service.bus.options.source import SourceOptions
 from virtlayer.service.bus.options.volumes import CustomizationOptions
 from virtlayer.service.machines.networks import parse_network, parse_ports
 from virtlayer.service.machines.startup import StartupOptions
+from virtlayer.service.operations.machine_pull import PullPolicy
 from virtlayer.service.operations.new_domain import DEFAULT_MEMORY, DEFAULT_PROCESSORS
 from virtlayer.service.operations.stop_domain import DEFAULT_TIMEOUT
 from virtlayer.sizes import check_virtual_size
@@ -22,6 +24,7 @@ from virtlayer.sizes import check_virtual_size
 class CreateDomainOptions(SourceOptions, CustomizationOptions):
     """The options of CreateDomain."""
 
+    pull: str | None = option("s")
     memory: int = option("t", default=DEFAULT_MEMORY)
     vcpus: int = option("u", default=DEFAULT_PROCESSORS)
     type: str | None = option("s")
@@ -54,15 +57,16 @@ class CreateDomainOptions(SourceOptions, CustomizationOptions):
         Raises:
             InvalidArgument: It is unknown.
         """
-        if self.type is None:
-            return None
-        try:
-            return DomainType(self.type)
-        except ValueError:
-            known = ", ".join(DomainType)
-            raise InvalidArgument(
-                f'Invalid option "type": "{printable(self.type[:80])}". Known: {known}.'
-            ) from None
+        return None if self.type is None else _known("type", self.type, DomainType)
+
+    @property
+    def pull_policy(self) -> PullPolicy:
+        """Return when the image is pulled.
+
+        Raises:
+            InvalidArgument: It is unknown.
+        """
+        return PullPolicy.ALWAYS if self.pull is None else _known("pull", self.pull, PullPolicy)
 
     @property
     def wanted_network(self) -> Network:
@@ -99,13 +103,23 @@ class CreateDomainOptions(SourceOptions, CustomizationOptions):
         Raises:
             InvalidArgument: There is such an option.
         """
-        for field in dataclasses.fields(SourceOptions):
-            if getattr(self, field.name) != field.default:
+        names = ("pull", *(field.name for field in dataclasses.fields(SourceOptions)))
+        for field in dataclasses.fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
                 raise InvalidArgument(
                     f'The option "{field.name.replace("_", "-")}" is for images that are pulled '
                     f'first, but "{image}" is the name of an image of the pool. To pull it, name '
                     "its source, such as docker://docker.io/library/debian:13."
                 )
+
+
+def _known[Known: StrEnum](option: str, text: str, known: type[Known]) -> Known:
+    try:
+        return known(text)
+    except ValueError:
+        raise InvalidArgument(
+            f'Invalid option "{option}": "{printable(text[:80])}". Known: {", ".join(known)}.'
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
