@@ -79,6 +79,7 @@ soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
 	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
 	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
+	SOAK=2 $(BIN)/pytest tests/examples/test_documents.py tests/integration/test_command_run.py
 	SOAK=20 $(BIN)/pytest tests/keeper/domains/test_states.py
 	$(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
@@ -88,7 +89,7 @@ soak: dev
 
 .PHONY: demo
 demo: dev
-	$(BIN)/python demo/demo.py
+	$(BIN)/python -m demo
 
 .PHONY: bench
 bench: dev

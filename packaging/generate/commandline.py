@@ -106,9 +106,10 @@ def _command(name: str, summary: str, aliases: tuple[str, ...], parser: Parser) 
         aliases,
         tuple(_option(action) for action in shown if action.option_strings),
         tuple(
-            _positional(action)
+            positional
             for action in shown
             if not action.option_strings and not isinstance(action, argparse._SubParsersAction)
+            for positional in _positionals(action)
         ),
         parser.description or "",
         parser.keys,
@@ -127,14 +128,17 @@ def _option(action: argparse.Action) -> Option:
     )
 
 
-def _positional(action: argparse.Action) -> Positional:
-    return Positional(
+def _positionals(action: argparse.Action) -> Iterator[Positional]:
+    yield Positional(
         _metavar(action),
         action.nargs in {"?", "*"},
         action.nargs in {"*", "+"},
         _words(action),
         _summary(action),
     )
+    if action.nargs == argparse.PARSER:
+        # A command for somebody else follows.
+        yield Positional("COMMAND", True, True, (), "")
 
 
 def _metavar(action: argparse.Action) -> str:

@@ -47,7 +47,8 @@ def _command(command: Command) -> Iterator[str]:
     if own:
         yield ".Op Ar option ..."
     for one in command.positionals:
-        yield f".Op Ar {one.name}" if one.is_optional else f".Ar {one.name}"
+        name = f"{one.name} ..." if one.is_list else one.name
+        yield f".Op Ar {name}" if one.is_optional else f".Ar {name}"
     yield ".Pp"
     yield from _sentences(command.description)
     described = [one for one in command.positionals if one.summary]

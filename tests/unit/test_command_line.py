@@ -10,7 +10,7 @@ from virtlayer.client.main import main
 from virtlayer.client.parser import UsageError
 from virtlayer.sizes import GIB, MIB
 
-RESERVED = ("run", "exec")
+RESERVED = ("exec",)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -102,11 +102,11 @@ def test_control_characters_of_arguments_are_escaped(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("name", RESERVED)
-def test_names_of_commands_for_machines_are_reserved(
+def test_commands_that_do_not_exist_are_refused_with_one_sentence(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     [line] = refused(capsys, name, "--detach", "debian:13")
-    assert line.startswith(f'virtlayer: "{name}" is reserved for machines. ')
+    assert line.startswith(f'virtlayer: "{name}" is not supported: ')
 
 
 @pytest.mark.parametrize(("alias", "name"), [("ls", "images"), ("rmi", "remove")])

@@ -32,6 +32,11 @@ _REGISTRY = re.compile(r"docker://([^/]*[.:][^/]*)/")
 """Return the registry of a source, if it has one (otherwise it is Docker Hub)."""
 
 
+def is_source(text: str) -> bool:
+    """Return whether a text has a transport. Otherwise it is the name of an image of a pool."""
+    return "://" in text or LOCAL.fullmatch(text) is not None
+
+
 def absolute_source(source: str) -> str:
     """Return a source with an absolute path, if any: the daemon has another working directory."""
     match = LOCAL.fullmatch(source)
@@ -82,10 +87,16 @@ def _account(arguments: Namespace) -> str:
 
 
 @contextlib.contextmanager
-def access_options(arguments: Namespace) -> Iterator[tuple[dict[str, OptionValue], Sending]]:
+def access_options(
+    arguments: Namespace, *, is_pulled: bool = True
+) -> Iterator[tuple[dict[str, OptionValue], Sending]]:
     """Yield the options for the access arguments; their descriptors are open in the context.
 
     The system service does not have the caller's rights, so it gets no path.
+
+    Args:
+        arguments: The arguments of the command.
+        is_pulled: Whether the source is read; otherwise only logins that were named are passed.
 
     Yields:
         The options, and the sending of a local source.
@@ -97,7 +108,7 @@ def access_options(arguments: Namespace) -> Iterator[tuple[dict[str, OptionValue
         options: dict[str, OptionValue] = {}
         if arguments.platform:
             options["platform"] = arguments.platform
-        if (logins := _logins(arguments)) is not None:
+        if (logins := _logins(arguments, is_pulled=is_pulled)) is not None:
             options["auth-fd"] = open_files.enter_context(content_descriptor(logins))
         if arguments.username:
             options["username"] = arguments.username
@@ -136,10 +147,10 @@ def certificates_in(directory: Path) -> dict[str, bytes]:
         raise unreadable(f"--cert-dir {error.filename}", error, InvalidArgument) from error
 
 
-def _logins(arguments: Namespace) -> bytes | None:
+def _logins(arguments: Namespace, *, is_pulled: bool) -> bytes | None:
     """Return the logins to pass; the command line comes before the caller's usual files."""
     if arguments.authfile:
         return given_logins(Path(arguments.authfile), "--authfile")
-    if arguments.username or LOCAL.fullmatch(arguments.source):
+    if arguments.username or not is_pulled or LOCAL.fullmatch(arguments.source):
         return None
     return usual_logins(os.environ)

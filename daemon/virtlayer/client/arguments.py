@@ -13,6 +13,7 @@ from virtlayer.client.commands.login import add_login, add_logout
 from virtlayer.client.commands.machines import add_ps, add_rm, add_start, add_stop, add_wait
 from virtlayer.client.commands.pools import add_df, add_prune, add_rescan
 from virtlayer.client.commands.pull import add_pull
+from virtlayer.client.commands.run import add_run
 from virtlayer.client.commands.streams import add_console, add_logs
 from virtlayer.client.commands.volumes import add_create_volume, add_remove_volume, add_volumes
 from virtlayer.client.common_arguments import add_command, add_everywhere, add_pool
@@ -23,10 +24,9 @@ from virtlayer.client.xml import xml
 from virtlayer.version import VERSION
 
 _RESERVED = {
-    "run": 'Use "virtlayer create-volume", "virtlayer xml" and "virsh define".',
-    "exec": "Log in to the machine.",
+    "exec": 'log in to the machine, with ssh or "virtlayer console"',
 }
-"""Commands that a later version will have."""
+"""Commands of podman that do not exist here."""
 
 
 def build_parser() -> Parser:
@@ -42,6 +42,7 @@ def build_parser() -> Parser:
     parser.set_defaults(
         run=None,
         run_locally=None,
+        failure=None,
         username=None,
         creds=None,
         password_stdin=False,
@@ -62,6 +63,7 @@ def build_parser() -> Parser:
         add_create_volume,
         add_volumes,
         add_remove_volume,
+        add_run,
         add_ps,
         add_start,
         add_stop,

@@ -10,7 +10,8 @@ from virtlayer.client.bus.caller import Client
 from virtlayer.client.parser import Commands, Parser
 from virtlayer.client.values import boolean
 
-type Run = Callable[[Client, Namespace], Awaitable[None]]
+type Run = Callable[[Client, Namespace], Awaitable[int | None]]
+"""Runs a command; returns its exit status if that is not 0."""
 
 
 def add_command(

@@ -47,6 +47,10 @@ class Exit(IntEnum):
     CANCELLED = 130
 
 
+RUN_FAILED = 125
+"""All failures of ``virtlayer run``, as of podman: other statuses are those of the program."""
+
+
 MEANINGS = {
     Exit.OK: "done",
     Exit.FAILED: "any other error",

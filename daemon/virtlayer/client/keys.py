@@ -94,6 +94,8 @@ KEYS = {
     "started_at": "when the job left the queue",
     "state": "state of a job: queued, running, done, failed or cancelled; or of a machine: "
     "created, running, paused, stopping, stopped or crashed",
+    "streams": "whether a machine has separate outputs, and an exit status of its program; not if "
+    "the image has its own init",
     "subject": "what a job is about: the source of a pull, else the name of an image or machine",
     "type": "how a machine runs: kvm, qemu or lxc",
     "uid": "user ID of the user who started a job",

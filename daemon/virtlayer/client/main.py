@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parsed(words)
     except UsageError as error:
         print_usage_error(error, as_json="--json" in words)
-        return Exit.USAGE
+        return error.status
     try:
         if arguments.run_locally is not None:
             arguments.run_locally(arguments)
@@ -37,18 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Before the event loop runs, because it would keep Ctrl-C from interrupting the prompts.
         arguments.password = read_password(arguments)
         arguments.root_password = read_root_password(arguments)
-        asyncio.run(_run(arguments))
+        status = asyncio.run(_run(arguments))
         sys.stdout.flush()
     except VirtlayerError as error:
         print_error(error, as_json=arguments.json)
-        return exit_of(error)
+        return exit_of(error) if arguments.failure is None else int(arguments.failure)
     except KeyboardInterrupt:
         return Exit.CANCELLED
     except BrokenPipeError:
         # The reader of our output has ended; the interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
-    return Exit.OK
+        return Exit.FAILED if arguments.failure is None else int(arguments.failure)
+    return status
 
 
 def _parsed(words: list[str]) -> Namespace:
@@ -60,6 +60,6 @@ def _parsed(words: list[str]) -> Namespace:
     return arguments
 
 
-async def _run(arguments: Namespace) -> None:
+async def _run(arguments: Namespace) -> int:
     async with Client.connected(session=arguments.session) as client:
-        await arguments.run(client, arguments)
+        return int(await arguments.run(client, arguments) or Exit.OK)

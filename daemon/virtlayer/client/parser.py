@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from virtlayer.client.exits import Exit
+
 type Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001 -- has no other name
 
 _NAMED_ARGUMENT = re.compile(r"^argument ([^:]+): ")
@@ -19,36 +21,40 @@ class UsageError(Exception):
     Args:
         message: The problem, and a suggestion.
         hint: Where to read more; "" if the message says everything.
+        status: The exit status of the command.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, status: int = Exit.USAGE) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.status = status
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError.
 
     Args:
-        reserved: Names of commands that do not exist yet, and what to do instead.
+        reserved: Names of podman's commands that do not exist, and what to do instead.
         settings: Those of argparse's parser.
 
     Attributes:
         keys: Those of the JSON that the command prints.
+        failure: The exit status of a wrong command line.
     """
 
     def __init__(self, *, reserved: dict[str, str] | None = None, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
         self._reserved = reserved or {}
         self.keys: tuple[str, ...] = ()
+        self.failure: int = Exit.USAGE
 
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError for a message of argparse's."""
         text = _NAMED_ARGUMENT.sub(r"\1: ", message)
         if text.startswith("the following arguments are required"):
             text = f"{text[0].upper()}{text[1:]}."
-        raise UsageError(text, f'See "{self.prog} --help".')
+        raise UsageError(text, f'See "{self.prog} --help".', status=self.failure)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse arguments here, so that the parser of a command reports unknown arguments."""
@@ -65,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 -- no other name
             raise argparse.ArgumentError(action, f'"{value}" is not one of {", ".join(choices)}.')
         if value in self._reserved:
-            raise UsageError(f'"{value}" is reserved for machines. {self._reserved[value]}')
+            raise UsageError(f'"{value}" is not supported: {self._reserved[value]}.')
         self.error(f'Unknown command "{value}".{_suggestion(value, choices)}')
 
     def _unknown(self, argument: str) -> str:

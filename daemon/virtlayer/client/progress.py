@@ -38,12 +38,16 @@ class ProgressDisplay(Protocol):
 
 
 @contextlib.contextmanager
-def shown_progress(*, as_json: bool) -> Iterator[ProgressDisplay]:
+def shown_progress(*, as_json: bool, only_on_terminal: bool = False) -> Iterator[ProgressDisplay]:
     """Yield the display for standard error, while a job runs.
 
     Args:
         as_json: One JSON object a line, for every step.
+        only_on_terminal: Show nothing elsewhere.
     """
+    if only_on_terminal and not sys.stderr.isatty():
+        yield _Nothing()
+        return
     if as_json:
         yield _JsonLines()
         return
@@ -56,6 +60,15 @@ def shown_progress(*, as_json: bool) -> Iterator[ProgressDisplay]:
         delayed = _Delayed(display)
         life.callback(delayed.close)
         yield delayed
+
+
+class _Nothing:
+    """Standard error belongs to another program."""
+
+    with_layers = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Show nothing."""
 
 
 class _JsonLines:

@@ -24,13 +24,21 @@ async def started(client: Client, start: Coroutine[object, object, StartedJob]) 
         raise
 
 
-async def finished(client: Client, job: StartedJob, *, as_json: bool) -> dict[str, object]:
+async def finished(
+    client: Client, job: StartedJob, *, as_json: bool, only_on_terminal: bool = False
+) -> dict[str, object]:
     """Wait for the job and show its progress; return its result.
+
+    Args:
+        client: The connection that started the job.
+        job: The job.
+        as_json: Show the progress as JSON, a line for every step.
+        only_on_terminal: Show it only if standard error is a terminal.
 
     Raises:
         VirtlayerError: What the job ended with.
     """
-    with shown_progress(as_json=as_json) as show:
+    with shown_progress(as_json=as_json, only_on_terminal=only_on_terminal) as show:
         try:
             outcome = await client.wait(job, show, with_layers=show.with_layers)
         except asyncio.CancelledError:

@@ -24,11 +24,18 @@ _OPTION = re.compile(r'\b(?:the )?option "([a-z-]+(?:=[^"]*)?)"', re.IGNORECASE)
 _TYPED = {
     "auth-fd": "--authfile",
     "cache=false": "--no-cache",
+    "command": "COMMAND",
     "cert-fds": "--cert-dir",
+    "environment": "-e",
+    "ephemeral": "--rm",
     "grow-filesystem": "--grow",
     "root-password-fd": "--root-password",
     "source-fd": "SOURCE",
     "ssh-authorized-keys": "--ssh-key",
+    "user": "-u",
+    "user-data-fd": "--user-data",
+    "vcpus": "--cpus",
+    "working-directory": "--workdir",
 }
 """Options of a call that have another name on the command line."""
 
