@@ -7,11 +7,15 @@ A block that cannot be run in a user's session has a comment before it that says
     ```sh
     make check
     ```
+
+Blocks that boot machines are run by ``make soak`` only, and say so in the same way.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+IN_SOAK = "run by make soak"
 
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<elsewhere>run [^\n]+) -->\n)?```sh\n(?P<commands>.*?)^```$",

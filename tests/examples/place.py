@@ -107,7 +107,7 @@ def debian() -> Content:
         file("usr/lib/libbig.so", os.urandom(4_000_000)),
         *map(directory, ("bin", "dev", "proc", "sys")),
         file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755),
-        *(symlink(f"bin/{name}", "busybox") for name in ("sh", "mount", "sleep", "sync")),
+        *(symlink(f"bin/{name}", "busybox") for name in ("sh", "mount", "sleep", "sync", "httpd")),
         file("bin/bash", SHELL.encode(), mode=0o755),
     )
     top = layer(whiteout("usr/share/doc"), compression="zstd")

@@ -8,8 +8,8 @@ own, or root's, which is that of the system. ``docker.io`` is a registry on loop
 Before another document than README.md, the reader does what that says first: start the service from
 the clone, and define a pool.
 
-``reading()`` is the command line that runs this in a mount namespace, whose /boot has a kernel and
-whose /dev has no KVM, which is not usable everywhere.
+``reading()`` is the command line that runs this in a mount namespace that has a kernel with its
+modules, and whose /dev has no KVM, which is not usable everywhere.
 """
 
 import contextlib
@@ -21,13 +21,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.examples.documents import blocks
+from tests.examples.documents import IN_SOAK, Block, blocks
 from tests.examples.place import REPOSITORY, debian, serve_as_docker_io
 from tests.support.bus_daemon import Bus, session_bus
-from tests.support.kernel import debian_kernel, initramfs
+from tests.support.kernel import Kernel, debian_kernel, initramfs
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from tests.support.privileges import as_root
 from tests.support.registry import Registry
+from tests.support.soak import FACTOR
 from tests.support.terminal import run_on_terminal
 
 _README = REPOSITORY / "README.md"
@@ -37,9 +38,6 @@ _PATIENCE = 200
 """Seconds for all commands of a document."""
 _PROMPT, _ANSWER = "the shell of the machine", "exit"
 """What a machine on the console shows, and what ends it."""
-_UNTIL_OFF = 'while [ -n "$(virsh list --name)" ]; do sleep 0.05; done\n'
-"""A console ends a moment before libvirt knows that the machine is off: less than a reader needs
-for the next command."""
 
 _NAMESPACE = """
 mkdir "$1/dev" && mount -t tmpfs -o mode=755 tmpfs "$1/dev"
@@ -48,9 +46,10 @@ for name in null zero full random urandom tty fd stdin stdout stderr ptmx; do
 done
 for name in pts shm; do mkdir "$1/dev/$name" && mount --rbind "/dev/$name" "$1/dev/$name"; done
 mount --bind "$1/boot" /boot
+mkdir -p /usr/lib/modules && mount --bind "$2" /usr/lib/modules
 umount --recursive --lazy /dev
 mount --move "$1/dev" /dev
-shift
+shift 2
 exec "$@"
 """
 
@@ -66,19 +65,25 @@ def reading(kind: str, document: Path) -> Iterator[list[str | Path]]:
     with tempfile.TemporaryDirectory(prefix="reading-") as scratch:
         directory = Path(scratch)
         directory.chmod(0o755)
-        _add_kernel(directory / "boot")
-        namespace = ("unshare", "--mount", "--", "sh", "-euc", _NAMESPACE, "sh", directory)
+        modules = _add_kernel(directory / "boot").modules.parent
+        namespace = ("unshare", "--mount", "--", "sh", "-euc", _NAMESPACE, "sh", directory, modules)
         module = (sys.executable, "-m", "tests.examples.reader", kind, document)
         yield as_root(*namespace, "env", f"PATH={os.environ['PATH']}", *module)
 
 
-def _add_kernel(boot: Path) -> None:
-    """A kernel and its initrd, as Debian installs them."""
+def _add_kernel(boot: Path) -> Kernel:
+    """A kernel and its initrd, as Debian installs them; return the kernel."""
     boot.mkdir()
     kernel = debian_kernel()
     version = kernel.image.name.removeprefix("vmlinuz-")
     shutil.copy(kernel.image, boot / kernel.image.name)
     (boot / f"initrd.img-{version}").write_bytes(initramfs(kernel))
+    return kernel
+
+
+def is_run(block: Block) -> bool:
+    """Return whether the tests run a block: those that boot machines are for ``make soak``."""
+    return not block.elsewhere or (FACTOR > 1 and block.elsewhere == IN_SOAK)
 
 
 def main(kind: str, document: Path) -> int:
@@ -93,6 +98,7 @@ def main(kind: str, document: Path) -> int:
         session_host() if kind == "user" else private_host() as host,
     ):
         registry.store(debian(), "library/debian:13")
+        registry.store(debian(), "library/busybox:1")
         serve_as_docker_io(host.directory / "home", registry)
         os.chown(host.directory / "home" / ".config", host.owner, -1)
         if kind == "root":
@@ -104,7 +110,7 @@ def main(kind: str, document: Path) -> int:
                 *("bash", "-euxo", "pipefail", "-c", script),
                 env=environment,
                 cwd=REPOSITORY,
-                answers=[(_PROMPT, _ANSWER)] * script.count("--console"),
+                answers=[(_PROMPT, _ANSWER)] * script.count(" -it "),
                 patience=_PATIENCE,
             )
     sys.stdout.write(ended.stdout)
@@ -112,8 +118,7 @@ def main(kind: str, document: Path) -> int:
 
 
 def _commands(document: Path) -> list[str]:
-    commands = [block.commands for block in blocks(document) if not block.elsewhere]
-    return [one + _UNTIL_OFF if "--console" in one else one for one in commands]
+    return [block.commands for block in blocks(document) if is_run(block)]
 
 
 def _as_reader(host: LibvirtHost) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.examples.documents import blocks, links
 from tests.examples.place import REPOSITORY
-from tests.examples.reader import reading
+from tests.examples.reader import is_run, reading
 
 _PACKAGE = REPOSITORY / "daemon" / "virtlayer"
 _PROCESSES = ("client", "service", "keeper", "worker")
@@ -19,7 +19,7 @@ _DOCUMENTS = sorted(
     [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *_PACKAGE.glob("*/*.md")]
 )
 _WITH_COMMANDS = [
-    document for document in _DOCUMENTS if any(not block.elsewhere for block in blocks(document))
+    document for document in _DOCUMENTS if any(is_run(block) for block in blocks(document))
 ]
 
 
@@ -30,7 +30,6 @@ def test_commands_work(document: Path, kind: str) -> None:
     with reading(kind, document) as command:
         ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("reboot: Power down") == ended.stdout.count("virsh start")
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
