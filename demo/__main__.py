@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``make demo``: an image from Debian's packages becomes a qcow2 chain in a libvirt pool.
+"""``make demo``: an image from Debian's packages becomes a qcow2 chain, and then a machine.
 
 Registry, libvirtd, bus and virtlayerd are real and private to this run. The services of the machine
 are not used, and nothing is left when the demo ends or is interrupted.
@@ -8,7 +8,6 @@ are not used, and nothing is left when the demo ends or is interrupted.
 import contextlib
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -18,20 +17,20 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))  # where the tests that are imported next are
+from tests.support.bus_daemon import session_bus
+from tests.support.images import Content, file, image, layer, symlink, whiteout
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.machine_host import machine_host
+from tests.support.registry import Registry
 
-from tests.support.bus_daemon import session_bus  # noqa: E402
-from tests.support.images import Content, file, image, layer, symlink, whiteout  # noqa: E402
-from tests.support.libvirt_host import LibvirtHost, private_host  # noqa: E402
-from tests.support.registry import Registry  # noqa: E402
+from demo.machine import kernel_image, show_machines
+from demo.showing import BIN, headline, show, show_short
 
-BIN = REPOSITORY / ".venv/bin"
 PACKAGES = ("base-files", "libc6", "busybox-static", "tzdata", "perl-base")
 
 
 def main() -> None:
-    """Show all steps, from packages to a volume and its files."""
+    """Show all steps, from packages to a volume with its files, and to a machine."""
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="virtlayer-demo-")))
 
@@ -41,7 +40,7 @@ def main() -> None:
         headline("A registry, a libvirtd with a pool, a bus, and virtlayerd on it")
         registry = stack.enter_context(Registry(work / "registry"))
         source = registry.store(demo, "demo:1")
-        host = stack.enter_context(private_host())
+        host = stack.enter_context(machine_host(kvm=has_kvm()))
         pool = host.start_pool("default")
         (work / "bus").mkdir()
         bus = stack.enter_context(session_bus(work / "bus"))
@@ -68,6 +67,9 @@ def main() -> None:
         for command in ("cat /etc/issue", "ls -p /usr/share"):
             show("debugfs", "-R", command, raw, env=no_pager)
 
+        kernel = registry.store(kernel_image(platform()), "kernel:1")
+        show_machines(kernel, environment)
+
 
 def build_image(work: Path) -> Content:
     """Make an image with a layer for every package, and two by hand on top."""
@@ -87,19 +89,24 @@ def build_image(work: Path) -> Content:
         print(f"{name:<16} {len(archive) / 1e6:5.1f} MB")
     layers.append(layer(file("etc/issue", b"Made of layers.\n"), symlink("usr/bin/sh", "busybox")))
     layers.append(layer(whiteout("usr/share/doc"), compression="zstd"))
-    return image(layers, platform=f"linux/{architecture()}")
+    return image(layers, platform=platform())
 
 
-def architecture() -> str:
-    """This machine's architecture, in the words of image platforms."""
+def platform() -> str:
+    """The platform of images for this machine."""
     words = {"x86_64": "amd64", "aarch64": "arm64"}
-    return words.get(os.uname().machine, os.uname().machine)
+    return f"linux/{words.get(os.uname().machine, os.uname().machine)}"
+
+
+def has_kvm() -> bool:
+    """Whether machines may use KVM; virtlayer finds out whether it works."""
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
 @contextlib.contextmanager
 def virtlayerd(host: LibvirtHost, environment: Mapping[str, str], log: Path) -> Iterator[None]:
     """Run the daemon on the demo's bus and libvirtd; if anything fails, show what it logged."""
-    command: list[str | Path] = [BIN / "virtlayerd", "--session", "--connect", host.uri]
+    command = host.as_owner(str(BIN / "virtlayerd"), "--session", "--connect", host.uri)
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -131,42 +138,6 @@ def top_volume(pull: list[str | Path], environment: Mapping[str, str]) -> str:
     command = [*pull, "--json"]
     result = subprocess.run(command, env=environment, check=True, capture_output=True).stdout
     return str(json.loads(result)["volume"])
-
-
-def headline(text: str) -> None:
-    """Print the next step."""
-    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    print(f"\n{bold}== {text}{plain}", flush=True)
-
-
-def show(*argv: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Show a command and what it prints."""
-    print(f"$ {shlex.join(str(part) for part in argv)}", flush=True)
-    subprocess.run(argv, env=env, check=True, stdin=subprocess.DEVNULL)
-
-
-def show_short(*argv: str | Path, keep: tuple[str, ...] = ("",)) -> None:
-    """Show a command and what it prints, with short digests and without directories.
-
-    Args:
-        argv: The command.
-        keep: Only the lines that begin so.
-    """
-    print(f"$ {shorten(shlex.join(str(part) for part in argv))}")
-    # On a terminal, virsh would start an agent that asks for passwords.
-    printed = subprocess.run(
-        argv, check=True, start_new_session=True, stdout=subprocess.PIPE, text=True
-    )
-    for line in printed.stdout.splitlines():
-        if line.startswith(keep):
-            print(shorten(line))
-
-
-def shorten(line: str) -> str:
-    """Make a line that is full of digests fit a terminal."""
-    line = re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", line)
-    line = re.sub(r" \(actual path.*\)", "", line)
-    return re.sub(r"/\S*/pools/default/", "…/", line)
 
 
 if __name__ == "__main__":
