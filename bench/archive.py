@@ -74,6 +74,12 @@ class LayerWriter(RawIOBase):
         member.size, member.mtime = len(content), MTIME
         self.add(member, BytesIO(content))
 
+    def add_program(self, name: str, content: bytes) -> None:
+        """Add a regular file of root's that everybody may execute."""
+        member = tarfile.TarInfo(name)
+        member.size, member.mtime, member.mode = len(content), MTIME, 0o755
+        self.add(member, BytesIO(content))
+
     def add_random_file(self, name: str, size: int) -> None:
         """Add a regular file that cannot be compressed."""
         member = tarfile.TarInfo(name)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tests.support.images import image
+from tests.support.kernel import debian_kernel
 from tests.support.registry import Registry
 
 from bench import places
@@ -28,6 +29,8 @@ BASE_PACKAGES = ("base-files", "bash", "coreutils", "apt")
 MANY = {f"many-{count // 1000}k": count for count in (25_000, 50_000, 100_000, 200_000)}
 STEPS = (1, 11)
 """How many layers of 10 KB the two images have whose difference tells what one of them costs."""
+MACHINES = {"machine": 0, "machine-1g": 1024**3}
+"""Bytes that two images of machines have in addition to a shell."""
 FAT = {"fat-512m": 512 * 1024**2, "fat": 4 * 1024**3}
 SMALL_LAYERS = 18
 
@@ -78,6 +81,8 @@ class Inputs:
             "layered-next": partial(self._layered, "another"),
             **{name: partial(self._many, count) for name, count in MANY.items()},
             **{f"steps-{count}": partial(self._steps, count) for count in STEPS},
+            **{name: partial(self._shell, size) for name, size in MACHINES.items()},
+            "machine-kernel": self._kernel,
         }
 
     def image(self, name: str) -> Image:
@@ -124,6 +129,26 @@ class Inputs:
         with new_layer(self._registry, level=0) as pending:
             pending.writer.add_directory(".")
             pending.writer.add_random_file("fat", size)
+        return [pending.finished()]
+
+    def _shell(self, size: int) -> list[Layer]:
+        with new_layer(self._registry, level=0) as pending:
+            _add_parents(pending, "bin/sh")
+            pending.writer.add_program("bin/sh", Path("/bin/busybox").read_bytes())
+            pending.writer.add_random_file("more", size)
+        return [pending.finished()]
+
+    def _kernel(self) -> list[Layer]:
+        """Debian's kernel for machines, with its modules."""
+        kernel = debian_kernel()
+        modules = {path for path in kernel.modules.rglob("*") if path.is_file()}
+        names = {
+            f"usr/lib/modules/{path.relative_to(kernel.modules.parent)}": path for path in modules
+        } | {f"boot/{kernel.image.name}": kernel.image}
+        with new_layer(self._registry) as pending:
+            _add_parents(pending, *names)
+            for name in sorted(names):
+                pending.writer.add_file(name, names[name].read_bytes())
         return [pending.finished()]
 
     def _many(self, count: int) -> list[Layer]:

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.bus_daemon import Bus, session_bus
-from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.machine_host import machine_host
 from tests.support.virtlayerd import Daemon, virtlayerd
 
 from bench.commands import disk_usage, stopwatch
@@ -34,14 +35,23 @@ class Machine:
     inputs: Inputs
 
     @contextlib.contextmanager
-    def installed(self, directory: Path, *, pools: int = 1) -> Iterator["Installation"]:
-        """A daemon that was just started, with empty pools and nothing in its cache."""
+    def installed(
+        self, directory: Path, *, pools: int = 1, settings: str = ""
+    ) -> Iterator["Installation"]:
+        """A daemon that was just started, with empty pools and nothing in its cache.
+
+        Args:
+            directory: An empty one.
+            pools: How many.
+            settings: Further text of its virtlayerd.toml.
+        """
         home = directory / "virtlayerd"
         home.mkdir()
         with contextlib.ExitStack() as started:
             names = [f"bench-{number}" for number in range(pools)]
             paths = {name: started.enter_context(self._pool(name, directory)) for name in names}
-            with virtlayerd(self.host, self.bus, home, settings=_SETTINGS) as daemon:
+            settings = f"{_SETTINGS}{settings}"
+            with virtlayerd(self.host, self.bus, home, settings=settings) as daemon:
                 yield Installation(daemon, paths, self.inputs)
 
     @contextlib.contextmanager
@@ -130,6 +140,6 @@ async def _create_volume(client: Client, *, pool: str, image: str, volume: str) 
 @contextlib.contextmanager
 def started_machine(inputs: Inputs, directory: Path) -> Iterator[Machine]:
     """Run a libvirtd and a bus; this process becomes a client of the bus."""
-    with private_host() as host, session_bus(directory) as bus:
+    with machine_host() as host, session_bus(directory) as bus:
         os.environ["DBUS_SESSION_BUS_ADDRESS"] = bus.address
         yield Machine(host, bus, inputs)

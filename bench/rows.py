@@ -70,7 +70,9 @@ class Row:
         """A ratio or an amount."""
         if amount is None:
             return "—"
-        return f"{amount / 1e6:.0f} MB" if self.theirs is None else f"{amount:.2f}"
+        if self.theirs is not None:
+            return f"{amount:.2f}"
+        return f"{amount / 1e6:.0f} MB" if self.ours.unit == "MB" else f"{amount * 1e3:.0f} ms"
 
 
 def times(series: Series, unit: Unit = "s") -> Figures:
