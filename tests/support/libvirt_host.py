@@ -17,6 +17,7 @@ Neither needs a variable in the environment of its clients: the URI names the so
 import contextlib
 import os
 import pwd
+import select
 import shutil
 import signal
 import stat
@@ -209,11 +210,12 @@ class LibvirtHost:
         return sorted(names - {OWN})
 
     def close(self) -> None:
-        """End libvirtd and everything that it started."""
+        """End libvirtd, everything that it started, and clients that would start it again."""
+        # A client of a session starts a libvirtd when it finds none, so there can be new ones.
+        while processes := _processes_of(self.directory):
+            for pid in processes:
+                _end(pid)
         self.kill()
-        for pid in _processes_of(self.directory):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
     def _call_virsh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -339,6 +341,17 @@ def running_host[H: LibvirtHost](make: Callable[[Path], H]) -> Iterator[H]:
             host.close()
     finally:
         shutil.rmtree(directory)
+
+
+def _end(pid: int) -> None:
+    """Kill a process, and wait until it no longer writes files."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [])
+        finally:
+            os.close(descriptor)
 
 
 def _processes_of(directory: Path) -> list[int]:
