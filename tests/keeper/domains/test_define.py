@@ -38,7 +38,7 @@ def test_defined_machine_has_what_was_asked_for(machines: Machines, host: Libvir
         "virtlayer-config",
     ]
     assert root.findtext("os/kernel") == str(pool / boot["kernel"])
-    assert root.findtext("os/cmdline") == "console=ttyS0 panic=-1 quiet"
+    assert root.findtext("os/cmdline") == "console=ttyS0 panic=-1 quiet no_timer_check"
     ports = {target.get("name") for target in root.iterfind("devices/channel/target")}
     assert ports == {"org.qemu.guest_agent.0", "org.virtlayer.output.0", "org.virtlayer.input.0"}
     assert root.find("metadata//{http://libosinfo.org/xmlns/libvirt/domain/1.0}os") is not None
