@@ -29,7 +29,7 @@ def _pipe(content: bytes) -> BinaryIO:
     return os.fdopen(reading, "rb")
 
 
-async def test_cloud_init_of_a_disk_reads_the_seed(host: LibvirtHost, tmp_path: Path) -> None:
+async def test_disk_reads_its_seed_and_reports_its_crash(host: LibvirtHost, tmp_path: Path) -> None:
     content = image(
         [layer(directory("disk"), file("disk/debian.qcow2", cloud_disk()), compression="none")]
     )
@@ -54,6 +54,11 @@ async def test_cloud_init_of_a_disk_reads_the_seed(host: LibvirtHost, tmp_path: 
         assert facts == ["web-1", "written by user-data", "same"]
         assert await user.tell("stop", "--time", "240", "web") == "web\n"
         assert await user.tell("wait", "web") == "0\n"
+        await user.tell("start", "web")
+        # The driver of the kernel on the disk reports it.
+        await key.run(port, "systemd-run --no-block sh -c 'echo c >/proc/sysrq-trigger'")
+        await user.has_state("web", "crashed")
+        assert await user.tell("wait", "web") == "125\n"
         await user.tell("rm", "web")
         # The disk, which has the name that its image had at the source.
         [disk] = user.files

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dbus_next.signature import Variant
 
-from tests.support.booted_machines import SshKey, free_port, host_kernel, machine_user, ssh_key
+from tests.support.booted_machines import SshKey, free_port, machine_user, ssh_key
 from tests.support.images import Content, image, layer
+from tests.support.kernel import debian_kernel
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.mmdebstrap import debian_archive, documented
-from virtlayer.sizes import GIB, MIB
+from virtlayer.sizes import GIB
 
 _FACTS = "hostname; systemctl is-system-running --wait; ls /etc/ssh"
 _CRASH = "echo c >/proc/sysrq-trigger"
@@ -45,18 +45,11 @@ async def test_documented_system_is_reached_by_ssh_stops_in_order_and_crashes(
     port = free_port()
     async with machine_user(own_host, tmp_path, size=2 * GIB) as user:
         await user.pull(documented_system(), "system")
-        made = await user.create(
-            "system",
-            "web",
-            {
-                "kernel": host_kernel(),
-                "memory": Variant("t", 512 * MIB),
-                "hostname": Variant("s", "web-1"),
-                "ssh-authorized-keys": Variant("as", [key.public]),
-                "publish": Variant("a(sqqs)", [["127.0.0.1", port, 22, "tcp"]]),
-            },
+        await user.tell(
+            *("run", "--detach", "--name=web", "--hostname=web-1", "--memory=512M"),
+            *(f"--pool={user.pool}", f"--kernel={debian_kernel().image}"),
+            *(f"--ssh-key={key.private}.pub", f"--publish=127.0.0.1:{port}:22", "system"),
         )
-        assert made["started"]
         facts = (await key.run(port, _FACTS)).split()
         assert facts[:2] == ["web-1", "running"], facts
         assert ("ssh_host_ed25519_key" in facts, "ssh_host_rsa_key" in facts) == (True, False)
