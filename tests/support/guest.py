@@ -206,7 +206,7 @@ def boot(
     command = [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-m", str(memory)),
         *("-nodefaults", "-display", "none", "-no-reboot", "-kernel", str(kernel.image)),
-        *("-initrd", str(initrd), "-append", "console=ttyS0 panic=-1 quiet"),
+        *("-initrd", str(initrd), "-append", "console=ttyS0 panic=-1 quiet no_timer_check"),
         *("-chardev", f"file,id=console,path={directory}/console", "-serial", "chardev:console"),
         *("-device", "virtio-serial-pci"),
         *("-chardev", f"{output or f'file,path={directory}/output,append=on'},id=output"),
