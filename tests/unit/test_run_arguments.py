@@ -12,6 +12,8 @@ from virtlayer.client.main import main
 from virtlayer.client.run_arguments import machine_options
 from virtlayer.sizes import GIB, MIB
 
+ALL = "0.0.0.0"  # noqa: S104 -- as podman
+
 
 def parsed(*words: str) -> argparse.Namespace:
     arguments = build_parser().parse_args(["run", *words])
@@ -50,7 +52,7 @@ def test_short_options_can_be_combined() -> None:
     assert (arguments.detach, arguments.interactive, arguments.tty) == (True, True, True)
     assert machine_options(arguments) == {
         "memory": 2 * GIB,
-        "publish": PublishedPorts((("", 8080, 80, "tcp"),)),
+        "publish": PublishedPorts(((ALL, 8080, 80, "tcp"),)),
         "environment": ["A=1"],
         "user": "1000:100",
         "working-directory": "/srv",
@@ -76,7 +78,7 @@ def test_all_options_of_the_machine(tmp_path: Path) -> None:
         "vcpus": SmallNumber(4),
         "type": "qemu",
         "network": "network:lab",
-        "publish": PublishedPorts((("", 53, 53, "udp"), ("::1", 81, 80, "tcp"))),
+        "publish": PublishedPorts(((ALL, 53, 53, "udp"), ("::1", 81, 80, "tcp"))),
         "kernel": "kernels",
         "kernel-version": "6.12",
         "entrypoint": ["/bin/sh"],

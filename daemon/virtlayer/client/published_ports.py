@@ -6,7 +6,10 @@ import re
 from argparse import ArgumentTypeError
 
 type Port = tuple[str, int, int, str]
-"""The address ("" for all), the port of the host, that of the guest, and tcp or udp."""
+"""The address, the port of the host, that of the guest, and tcp or udp."""
+
+_ALL = "0.0.0.0"  # noqa: S104 -- what podman publishes at, too
+"""Not the IPv6 ones: most machines have only IPv4, and connections to ::1 would hang."""
 
 _FORM = re.compile(
     r"(?:(?:\[(?P<six>[^]]*)\]|(?P<four>[^:]*)):)?(?P<host>[^:]*):(?P<guest>[^:/]*)"
@@ -53,7 +56,7 @@ def _range(text: str, whole: str) -> range:
 
 def _address(text: str | None) -> str:
     if not text:
-        return ""
+        return _ALL
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
