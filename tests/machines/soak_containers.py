@@ -4,12 +4,13 @@
 `make soak` runs this. See docs/machines.md.
 """
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from dbus_next.signature import Variant
 
-from tests.support.booted_machines import MachineUser, machine_user
+from tests.support.booted_machines import PATIENCE, MachineUser, machine_user
 from tests.support.images import directory, file, image, layer, symlink
 from tests.support.libvirt_host import LibvirtHost
 from virtlayer.settings import Settings
@@ -59,6 +60,13 @@ async def test_container_has_mapped_ids_a_status_and_leaves_its_directory(
 
         await user.tell("rm", "one")
         assert (tree / "made").exists()
+        run = ("run", "--rm", "--type=lxc", f"--pool={user.pool}", "box", "sh", "-c")
+        ended = await user.ended(*run, "cat /made && echo printed; exit 4")
+        assert (ended.status, ended.stdout.replace("\r", "")) == (4, "printed\n"), ended.stderr
+        # The service deletes its files when libvirt has reported the end.
+        async with asyncio.timeout(PATIENCE):
+            while user.files != {"box"}:
+                await asyncio.sleep(0.1)
         await user.create("box", "two", _options("sleep 1000"))
         assert await user.state("two") == "running"
         assert (await user.tell("stop", "two"), await user.tell("wait", "two")) == (

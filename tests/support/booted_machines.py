@@ -25,7 +25,7 @@ from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from tests.support.bus_daemon import session_bus
-from tests.support.command import COMMAND
+from tests.support.command import COMMAND, Ended
 from tests.support.images import Content, write_layout
 from tests.support.job_watch import MANAGER, ROOT, SERVICE, Watch, watching
 from tests.support.kernel import debian_kernel
@@ -138,6 +138,12 @@ class MachineUser:
 
     async def tell(self, *arguments: str) -> str:
         """Run a command of virtlayer that works; return what it prints."""
+        ended = await self.ended(*arguments)
+        assert ended.status == 0, ended.stderr
+        return ended.stdout
+
+    async def ended(self, *arguments: str) -> Ended:
+        """Run a command of virtlayer to its end."""
         command = self.host.as_owner(str(COMMAND), "--user", *arguments)
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -147,8 +153,8 @@ class MachineUser:
             stderr=asyncio.subprocess.PIPE,
         )
         output, errors = await process.communicate()
-        assert process.returncode == 0, errors.decode()
-        return output.decode()
+        assert process.returncode is not None
+        return Ended(process.returncode, output.decode(), errors.decode())
 
 
 def host_kernel() -> Variant:
