@@ -220,7 +220,10 @@ async def _job(
 ) -> dict[str, Any]:
     """Run a job about a machine; return its document."""
     job = await started(client, client.start(member, "sa{sv}", name, options=options))
-    result = await finished(client, job, as_json=arguments.json)
+    # Its steps have no bytes: on a pipe, their lines would say nothing.
+    result = await finished(
+        client, job, as_json=arguments.json, only_on_terminal=not arguments.json
+    )
     return {"name": name} | result_document(_KINDS[member], result)
 
 
