@@ -79,6 +79,28 @@ def test_firmware_is_tried_without_our_initrd(
     kvm_host.stop_pool("disks")
 
 
+def test_trying_kvm_leaves_other_machines_alone(
+    kvm_host: LibvirtHost, kvm_keeper: RawKeeper
+) -> None:
+    other = any_uuid()
+    xml = kvm_host.directory / "other.xml"
+    xml.write_text(
+        f"<domain type='qemu'><name>other</name><uuid>{other}</uuid><memory>65536</memory>"
+        "<os><type>hvm</type></os></domain>"
+    )
+    kvm_host.virsh("create", str(xml))
+    path = kvm_host.start_pool("others")
+    try:
+        pool = TestPool("others", kvm_keeper.get("find-pool", name="others")["uuid"], path)
+        machines = Machines(kvm_host, kvm_keeper, pool)
+        reply = machines.define(step="probe-kvm", type=None, boot="disk", uuid=other)
+        assert kvm_host.virsh("domstate", "other").strip() == "running"
+        assert reply.error == "DomainExists", reply
+    finally:
+        kvm_host.virsh("destroy", "other")
+        kvm_host.stop_pool("others")
+
+
 def test_kernel_that_is_tried_must_be_a_boot_volume(machines: Machines) -> None:
     assert machines.define(step="probe-kvm", boot="own-initrd").error == "Internal"
     missing = {"kernel": f"kernel-{'1' * 64}", "initrd": f"initrd-{'1' * 64}"}

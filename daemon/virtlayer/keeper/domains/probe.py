@@ -9,6 +9,7 @@ disk, and reboots. That shows less: if it fails, KVM does not work; if not, a ke
 import asyncio
 import contextlib
 import os
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ async def probe_kvm(domains: Domains, pool: Pool, request: DefineDomain) -> None
     Args:
         domains: The domains.
         pool: The pool of the kernel and the initrd, which were checked.
-        request: What the service asked for: a UUID, how it boots, kernel and initrd.
+        request: What the service asked for: how it boots, kernel and initrd.
 
     Raises:
         VirtlayerError: libvirt does not answer.
@@ -51,7 +52,9 @@ async def probe_kvm(domains: Domains, pool: Pool, request: DefineDomain) -> None
         known = domains.kvm.verdict() is not None or (by_firmware and domains.kvm.runs_firmware)
         if known or (by_firmware and not host_architecture().has_bios):
             return
-        verdict = await _probed(domains, pool, request)
+        # The UUID of the request could be that of another machine, which would be ended.
+        own = replace(request, uuid=str(uuid.uuid4()))
+        verdict = await _probed(domains, pool, own)
         if by_firmware and verdict.works:
             domains.kvm.runs_firmware = True
         else:
