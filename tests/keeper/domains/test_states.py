@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.raw_keeper import raw_keeper
 from tests.support.soak import FACTOR
+from virtlayer.protocol.host_id import host_id
 
 
 def test_transient_machine_is_paused_until_started_and_then_disappears(
@@ -98,6 +100,37 @@ def test_domain_of_another_pool_is_not_removed(machines: Machines, host: Libvirt
     assert reply.error == "Internal"
     assert [one["name"] for one in machines.list()] == ["elsewhere"]
     host.stop_pool("another")
+
+
+def test_machine_of_another_host_is_not_removed(machines: Machines, pool: TestPool) -> None:
+    own = machines.made(b"a seed", name="elsewhere", has_seed=True, ephemeral=True)
+    assert machines.state(own, "destroy") is None
+    note = pool.path / ".virtlayer/domains" / own
+    name = note.readlink().name
+    note.unlink()
+    note.symlink_to(f"{'0' * 32}\n\n{name}")
+    reply = machines.control(own, "remove")
+    assert (reply.error, "another host" in reply.text) == ("DomainNotFound", True), reply
+    assert machines.own_files == {f"seed-{own}.iso"}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["../../precious", "taken"])
+def test_only_logs_of_the_machine_itself_are_deleted(
+    machines: Machines, host: LibvirtHost, pool: TestPool, name: str
+) -> None:
+    machines.made(name="taken")
+    own = any_uuid()
+    logs = Path(f"/proc/{host.pid}/root/var/log/libvirt/qemu")
+    log = logs / f"{name}.log"
+    log.write_text("of something else")
+    notes = pool.path / ".virtlayer/domains"
+    (notes / own).symlink_to(f"{host_id()}\n\n{name}")
+    try:
+        machines.control(own, "remove")
+        assert log.read_text() == "of something else"
+    finally:
+        log.unlink(missing_ok=True)
 
 
 def test_files_of_a_killed_definition_are_swept(machines: Machines, host: LibvirtHost) -> None:

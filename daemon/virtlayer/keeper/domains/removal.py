@@ -4,11 +4,11 @@
 import asyncio
 from collections.abc import Iterator
 
-from virtlayer.errors import Internal, InUse
+from virtlayer.errors import DomainNotFound, Internal, InUse
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.domains import Domains
-from virtlayer.keeper.domains.listing import has_domain, own_domain
+from virtlayer.keeper.domains.listing import has_domain, has_name, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, remove_logs
 from virtlayer.keeper.drivers import driver_of, drivers
 from virtlayer.keeper.kinds.known import kind_of
@@ -30,7 +30,7 @@ async def remove_domain(domains: Domains, pool: Pool, uuid: str) -> None:
         uuid: The domain.
 
     Raises:
-        DomainNotFound: virtlayer has not made the domain.
+        DomainNotFound: virtlayer has not made the domain, or another host has it.
         InUse: It runs, or has snapshots.
         VirtlayerError: libvirt cannot remove it.
     """
@@ -39,7 +39,13 @@ async def remove_domain(domains: Domains, pool: Pool, uuid: str) -> None:
     name = await driver.call(_undefine, uuid, pool, driver.uri)
     if name is None:
         note = (await kind.noted_domains(pool)).get(uuid)
-        name = note.name if note is not None and note.host == host_id() else None
+        if note is not None and note.host != host_id():
+            raise DomainNotFound(f"The domain with the UUID {uuid} is one of another host.")
+        name = None if note is None else note.name
+    for one in await drivers(domains.hypervisor):
+        if name is not None and await one.call(has_name, name):
+            # Its log is that of another domain now.
+            name = None
     await kind.remove_domain_files(pool, own_files(uuid))
     await kind.remove_domain_files(pool, [output_file(uuid)])
     await asyncio.to_thread(_remove_logs, domains.hypervisor.uri, uuid, name)

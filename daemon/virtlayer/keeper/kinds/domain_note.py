@@ -27,7 +27,10 @@ class DomainNote:
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """Read a note; anything else is one of no host."""
+        """Read a note; anything else is one of no host.
+
+        Another host of the pool may have written it, and the name is a part of a file name.
+        """
         host, _, rest = text.partition("\n")
         kind, _, name = rest.partition("\n")
-        return cls(host, name, kind == _CONTAINER)
+        return cls("" if "/" in name else host, name, kind == _CONTAINER)
