@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Log files are opened safely, also rotated ones; published ports lead to the machine."""
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -14,6 +15,7 @@ from virtlayer.errors import InUse, InvalidArgument
 from virtlayer.file_changes import new_watcher
 from virtlayer.protocol.domains import PublishedPort, Transport
 from virtlayer.service.keeper.host_network import check_bridge, check_ports
+from virtlayer.sizes import MIB
 
 
 @pytest.fixture
@@ -186,3 +188,17 @@ def test_address_and_bridge_of_another_host_are_refused() -> None:
     for name in ("lo", "missing", "../lo", ""):
         with pytest.raises(InvalidArgument, match="bridge"):
             check_bridge(name)
+
+
+def test_machine_that_reads_no_console_holds_up_no_other_request(machines: Machines) -> None:
+    own = machines.made(name="deaf", ephemeral=True)
+    reply = machines.keeper.ask("open-port", uuid=own, port="console", rotated=0)
+    with socket.socket(fileno=reply.descriptors[0]) as line:
+        line.settimeout(1)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 64 * MIB:
+                sent += line.send(b"x" * 65536)
+        assert 0 < sent < 64 * MIB
+        assert [one["name"] for one in machines.list()] == ["deaf"]
+    assert machines.state(own, "destroy") is None

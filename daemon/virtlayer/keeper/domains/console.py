@@ -3,10 +3,16 @@
 
 libvirt calls back in the thread of its event loop when there is something to read; it is asked to
 do so again only when that was passed on.
+
+What is typed is written to the pseudoterminal itself. libvirtd would keep it for a machine that
+does not read it, and meanwhile read no other request of this process; version 11.3 then hangs for
+good when the stream is closed.
 """
 
 import asyncio
 import contextlib
+import os
+from xml.etree.ElementTree import Element
 
 from virtlayer.errors import DomainFailed, InUse, Libvirt
 from virtlayer.keeper.binding import libvirt
@@ -18,6 +24,7 @@ from virtlayer.protocol.domains import State
 type _Stream = libvirt.virStream
 
 _AT_ONCE = 65536
+_TERMINALS = "/dev/pts/"
 _BUSY = -2
 """What libvirt's binding returns in place of bytes when it would have to wait."""
 
@@ -34,8 +41,9 @@ async def open_console(hypervisor: Hypervisor, uuid: str) -> "Console":
     console = Console(driver)
     try:
         await driver.call(console.open, uuid)
-    except Libvirt as error:
-        if "console session exists" in error.message:
+    except BaseException as error:
+        await console.close()
+        if isinstance(error, Libvirt) and "console session exists" in error.message:
             raise InUse(
                 "The console of this machine is open in another program. Close it first."
             ) from error
@@ -54,6 +62,7 @@ class Console:
         self._hypervisor = hypervisor
         self._loop = asyncio.get_running_loop()
         self._stream: _Stream | None = None
+        self._terminal = -1
         self._readable = asyncio.Event()
         self._ended = False
 
@@ -62,6 +71,8 @@ class Console:
         own = own_domain(connection, uuid)
         if own.state not in (State.RUNNING, State.PAUSED, State.STOPPING, State.CREATED):
             raise DomainFailed(f'The machine "{own.domain.name()}" does not run. Start it first.')
+        self._close_terminal()
+        self._terminal = _opened_terminal(own.found.root)
         stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
         # libvirt-LXC does not know whether a console is open.
         is_container = connection.getType() == "LXC"
@@ -81,13 +92,19 @@ class Console:
         return b""
 
     async def send(self, data: bytes) -> None:
-        """Send bytes."""
-        await self._hypervisor.call(self._send, data)
+        """Send bytes; wait as long as the machine does not take them."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._terminal, left) :]
+            except BlockingIOError:
+                await self._writable()
 
     async def close(self) -> None:
         """Close it."""
         self._ended = True
         self._readable.set()
+        self._close_terminal()
         await self._hypervisor.call(self._close)
 
     def _receive(self, _connection: Connection) -> bytes | None:
@@ -102,13 +119,18 @@ class Console:
             return b""
         return None if data == _BUSY else bytes(data)
 
-    def _send(self, _connection: Connection, data: bytes) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        # libvirt's client queues what cannot be sent yet.
-        with contextlib.suppress(libvirt.libvirtError):
-            stream.send(data)
+    async def _writable(self) -> None:
+        ready = asyncio.Event()
+        self._loop.add_writer(self._terminal, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self._loop.remove_writer(self._terminal)
+
+    def _close_terminal(self) -> None:
+        terminal, self._terminal = self._terminal, -1
+        if terminal != -1:
+            os.close(terminal)
 
     def _close(self, _connection: Connection) -> None:
         stream, self._stream = self._stream, None
@@ -124,6 +146,22 @@ class Console:
             stream.eventUpdateCallback(0)
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._readable.set)
+
+
+def _opened_terminal(domain: Element) -> int:
+    """Open the pseudoterminal of a running domain for writing, without waiting for a reader."""
+    for line in (*domain.iterfind("devices/serial"), *domain.iterfind("devices/console")):
+        source = line.find("source")
+        path = "" if source is None else source.get("path", "")
+        if line.get("type") == "pty" and path.startswith(_TERMINALS):
+            try:
+                return os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                raise DomainFailed(
+                    f"The console of the machine cannot be opened: {error.strerror}. It may have "
+                    "just ended."
+                ) from error
+    raise DomainFailed("The machine has no console. It may have just ended.")
 
 
 def _wanted() -> int:
