@@ -107,6 +107,20 @@ async def test_tail_is_counted_over_rotated_files(
         assert await read_until(follower, b"end") == b"end"
 
 
+async def test_one_file_of_a_log_is_watched(ports: MachinePorts, log: LogFile) -> None:
+    for content in (b"1", b"2", b"3"):
+        log.write(content)
+        log.rotate()
+    before = inotify_descriptors()
+    async with following(ports) as follower:
+        assert inotify_descriptors() == before + 1
+        log.write(b"4")
+        log.rotate()
+        log.write(b"end")
+        assert await read_until(follower, b"end") == b"1234end"
+        assert inotify_descriptors() == before + 1
+
+
 async def test_rotation_loses_nothing(ports: MachinePorts, log: LogFile) -> None:
     log.write(b"a")
     async with following(ports) as follower:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from virtlayer.errors import Busy
 from virtlayer.file_changes import new_watcher
 from virtlayer.protocol import calls
 from virtlayer.protocol.domains import (
@@ -28,23 +29,32 @@ from virtlayer.service.keeper.host_network import check_bridge, check_ports
 from virtlayer.service.keeper.sealed import sealed_content
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenedLog:
     """An open log file.
+
+    A user has 128 inotify descriptors on most hosts (fs.inotify.max_user_instances), and all logs
+    that are read at a time share them.
 
     Attributes:
         file: A descriptor of the file, read-only.
         watcher: An inotify descriptor that becomes readable when the file grows, is rotated or is
-            deleted. Read it to get the next change.
+            deleted. Read it to get the next change. -1 if it is not watched.
     """
 
     file: int
     watcher: int
 
+    def stop_watching(self) -> None:
+        """Close the inotify descriptor only."""
+        watcher, self.watcher = self.watcher, -1
+        if watcher != -1:
+            os.close(watcher)
+
     def close(self) -> None:
         """Close both."""
         os.close(self.file)
-        os.close(self.watcher)
+        self.stop_watching()
 
 
 class Domains:
@@ -151,9 +161,12 @@ class Domains:
 
         Returns:
             The open file; None if there is none. The caller closes it.
+
+        Raises:
+            Busy: This host permits no further inotify descriptor.
         """
         connection = await self._link.connection()
-        watcher = new_watcher()
+        watcher = _new_watcher()
         try:
             request = OpenPort(uuid=uuid, port=port, rotated=rotated)
             opened, received = await connection.ask_with(calls.OPEN_PORT, request, (watcher,))
@@ -185,6 +198,16 @@ class Domains:
         request = OpenPort(uuid=uuid, port=port, rotated=0)
         _, [line] = await connection.ask_with(calls.OPEN_PORT, request, ())
         return socket.socket(fileno=line)
+
+
+def _new_watcher() -> int:
+    try:
+        return new_watcher()
+    except OSError as error:
+        raise Busy(
+            f"No further log of a machine can be watched: {error.strerror}. Close some streams, or "
+            "raise the limit fs.inotify.max_user_instances with sysctl."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -38,6 +38,9 @@ class Ending:
         """
         if self._machine.ephemeral:
             self._log = await self._domains.open_log(self._machine.uuid, Port.QEMU_LOG)
+            if self._log is not None:
+                # It is read once, at the end.
+                self._log.stop_watching()
 
     def close(self) -> None:
         """Close the log."""

@@ -11,7 +11,9 @@ import contextlib
 import os
 import struct
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnavailable
@@ -77,7 +79,7 @@ class LogFollower:
         Raises:
             VirtlayerError: The keeper cannot be asked.
         """
-        self._logs = (await self._newer_than(None)).logs
+        self._add((await self._newer_than(None)).logs)
         sizes = [os.fstat(log.file).st_size for log in self._logs]
         skipped = 0 if tail is None else max(0, sum(sizes) - tail)
         self.begins_within = skipped > 0 or len(sizes) > 1
@@ -108,7 +110,7 @@ class LogFollower:
             VirtlayerError: The keeper cannot be asked.
         """
         if not self._logs:
-            self._logs = (await self._newer_than(None)).logs
+            self._add((await self._newer_than(None)).logs)
         while self._logs:
             chunk = await self._read_first()
             if chunk or chunk is None:
@@ -134,6 +136,12 @@ class LogFollower:
         with contextlib.suppress(BlockingIOError):
             self._is_name_known = _has_only_grown(os.read(watcher, _EVENTS))
 
+    def _add(self, newer: Iterable[OpenedLog]) -> None:
+        self._logs += newer
+        # Only the newest file grows.
+        for log in islice(self._logs, max(0, len(self._logs) - 1)):
+            log.stop_watching()
+
     async def _read_first(self) -> bytes | None:
         file = self._logs[0].file
         chunk = await to_completion(asyncio.to_thread(os.pread, file, _CHUNK, self._position))
@@ -149,7 +157,7 @@ class LogFollower:
         newer = await self._newer_than(self._logs[0])
         self._is_name_known = newer.found == 0
         self._is_gap = newer.found is None
-        self._logs += newer.logs
+        self._add(newer.logs)
         return bool(newer.logs)
 
     async def _newer_than(self, known: OpenedLog | None) -> _Newer:
