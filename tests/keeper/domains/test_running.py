@@ -30,6 +30,8 @@ echo "ready"
 read line
 echo "got $line"
 echo "on the console" >/dev/console
+read typed </dev/console
+echo "typed $typed"
 yes 0123456789 | head -c {written}
 echo "all written"
 while :; do sleep 0.1; done
@@ -165,6 +167,8 @@ def test_machine_is_started_followed_stopped_and_removed(
         line.sendall(Record(RecordKind.STDIN, b"another line\n").encoded())
         output.wait_for(b"got another line")
         _received(console, b"on the console")
+        console.sendall(b"by hand\n")
+        output.wait_for(b"typed by hand")
     console.close()
     kernel_log = Log(machines, own, "kernel-log")
     kernel_log.wait_for(b"on the console")
@@ -179,7 +183,9 @@ def test_machine_is_started_followed_stopped_and_removed(
     assert records[0].kind is RecordKind.STARTED
     written = b"".join(one.content for one in records if one.kind is RecordKind.STDOUT)
     lines = (b"0123456789\n" * (_WRITTEN // 11 + 1))[:_WRITTEN]
-    assert written == b"ready\ngot another line\n" + lines + b"all written\nstopping\n"
+    assert (
+        written == b"ready\ngot another line\ntyped by hand\n" + lines + b"all written\nstopping\n"
+    )
     assert machines.control(own, "press-button").done == {"state": "stopped"}
 
     assert machines.state(own, "remove") is None
