@@ -90,6 +90,8 @@ async def test_container_runs_in_a_directory_which_stays(
     assert record is not None
     assert record.machine is None
     await contained(services, pool, "tree", "other")
+    other = parse_domain_name("other")
+    await remove_domain(services, RemoveDomainRequest(name=other), some_job())
 
 
 async def test_directory_without_mapped_ids_is_refused(

@@ -6,9 +6,11 @@
 #include "container.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "configuration_file.h"
 #include "log.h"
 #include "mounts.h"
@@ -18,7 +20,15 @@
 
 #define NAMES "/dev/.virtlayer"
 
-enum { DRAIN = 10000 }; /* milliseconds */
+/* In milliseconds. libvirt 11.3 fails to start a container that ends before libvirt has connected
+ * to its monitor: "Failed to connect socket". */
+enum { DRAIN = 10000, SHORTEST_LIFE = 1000 };
+
+static int end(int status, long long started)
+{
+    poll(NULL, 0, until(started + SHORTEST_LIFE));
+    return status;
+}
 
 static int give_up(struct output *output, const struct failure *failure)
 {
@@ -73,18 +83,19 @@ int run_container(const struct container *container)
     struct session session = {.configuration = &configuration, .input_port = -1};
     struct failure failure;
     struct output output;
+    long long started = now();
     int status;
 
     begin_output(&output, open(container->output, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC),
                  false);
     if (load_configuration(container->configuration, &configuration, &failure))
-        return give_up(&output, &failure);
+        return end(give_up(&output, &failure), started);
     set_up(container, &configuration);
     session.output = &output;
     session.console = open_console(configuration.terminal);
     status = run_session(&session, &failure);
     if (status < 0)
-        return give_up(&output, &failure);
+        return end(give_up(&output, &failure), started);
     drain_output(&output, DRAIN);
-    return status;
+    return end(status, started);
 }
