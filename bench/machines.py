@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from bench.commands import run, stopwatch
 from bench.inputs import Image
 from bench.ours import Installation, Machine
 from bench.result import Finished
+from virtlayer.cancellation import meanwhile
 from virtlayer.client.bus.answers import StartedJob
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.terminal.receiving import received_records
@@ -27,6 +29,8 @@ _DEFINITIONS = 15
 _POOL = "bench-0"
 _COMMAND = ["/bin/sh", "-c", "echo ready"]
 _READY = b"ready\n"
+_LOOK_SECONDS = 0.002
+"""Between two looks at the output of a machine; little against its first line."""
 _OPTIONS: dict[str, Any] = {"type": "qemu", "command": _COMMAND, "network": "none", "start": False}
 KERNEL = "machine-kernel"
 """The image whose kernel boots all machines."""
@@ -79,7 +83,8 @@ class FirstLineOfVirsh:
             virsh = partial(_virsh, place.host)
             xml = directory / "m.xml"
             xml.write_text(virsh("dumpxml", "--inactive", "--security-info", "m"))
-            output = _output(xml)
+            # libvirtd has a /var of its own.
+            output = place.host.directory / "private" / _output(xml).relative_to("/")
             starts = [_until_ready(place.host, output, "start", "m") for _ in range(_TIMES)]
             virsh("undefine", "m")
             creations = [_until_ready(place.host, output, "create", xml) for _ in range(_TIMES)]
@@ -147,16 +152,22 @@ class _Place:
 @contextlib.contextmanager
 def _prepared(machine: Machine, kernel: Image, image: Image, directory: Path) -> Iterator[_Place]:
     """Pull the images, and run one machine: its boot files exist then, as for all later ones."""
+    # QEMU runs as another user.
+    directory.chmod(0o711)
     settings = f'[machine]\nkernel = "{KERNEL}:1"\n'
     with machine.installed(directory, settings=settings) as installation:
         installation.pull(kernel)
         installation.pull(image)
         name = image.repository.rpartition("/")[2]
         place = _Place(machine.host, installation, name)
-        place.asked(_first_line, name="first")
-        yield place
-        for domain in _virsh(machine.host, "list", "--all", "--name").split():
-            _virsh(machine.host, "undefine", domain)
+        try:
+            place.asked(_first_line, name="first")
+            yield place
+        finally:
+            for domain in _virsh(machine.host, "list", "--name").split():
+                _virsh(machine.host, "destroy", domain)
+            for domain in _virsh(machine.host, "list", "--all", "--name").split():
+                _virsh(machine.host, "undefine", domain)
 
 
 async def _defined(client: Client, image: str, name: str) -> float:
@@ -174,14 +185,28 @@ async def _first_line(client: Client, image: str, name: str) -> tuple[float, flo
         reader, writer = await asyncio.open_unix_connection(sock=stream)
         with stopwatch() as start:
             starting = asyncio.create_task(_job(client, "StartDomain", "sa{sv}", name))
-            async with contextlib.aclosing(received_records(reader)) as records:
-                async for record in records:
-                    if record.kind is RecordKind.STDOUT:
-                        break
+            # It ends, without a line, if the start fails.
+            await _line(reader, starting)
     await starting
     writer.transport.abort()
     await _job(client, "RemoveDomain", "sa{sv}", name, options={"force": True})
     return whole.seconds, start.seconds
+
+
+async def _line(reader: asyncio.StreamReader, starting: asyncio.Task[None]) -> None:
+    """Wait for the first line of a machine, or until it cannot be started."""
+
+    async def read() -> None:
+        async with contextlib.aclosing(received_records(reader)) as records:
+            async for record in records:
+                if record.kind is RecordKind.STDOUT:
+                    return
+
+    async with meanwhile(read()) as reading:
+        await asyncio.wait((reading, starting), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        await reading
 
 
 async def _job(client: Client, member: str, signature: str, *arguments: str, **more: Any) -> None:
@@ -196,7 +221,7 @@ def _until_ready(host: LibvirtHost, output: Path, *start: str | Path) -> float:
         _virsh(host, *start)
         _wait_for(output, before)
     while _virsh(host, "list", "--name").strip():
-        pass
+        time.sleep(_LOOK_SECONDS)
     return watch.seconds
 
 
@@ -206,6 +231,8 @@ def _wait_for(output: Path, before: int) -> None:
             file.seek(before)
             if _READY in file.read():
                 return
+            # The processors are the machine's.
+            time.sleep(_LOOK_SECONDS)
 
 
 def _output(xml: Path) -> Path:
