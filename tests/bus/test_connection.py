@@ -210,6 +210,10 @@ async def test_the_end_of_the_bus_is_noticed_and_pending_calls_fail(bus: Bus) ->
             await both.server.ended()
         with pytest.raises(EOFError):
             await pending
+        with pytest.raises(EOFError):
+            await both.server.own(NAME)
+        with pytest.raises(EOFError):
+            await both.call("Sleep")
 
 
 async def test_no_bus_is_a_connection_error(tmp_path: os.PathLike[str]) -> None:

@@ -3,7 +3,7 @@
 
 What it changes in dbus-next 0.2.3: the writer and the reader (``wire``, ``reader``), the dispatch,
 which there answers calls with tracebacks and forgets descriptors, and the end of a connection,
-which there leaves the socket open.
+which there leaves the socket open, and a later call without an end.
 """
 
 import asyncio
@@ -170,6 +170,7 @@ class Connection(MessageBus):
 
         Raises:
             BusError: The policy of the bus does not allow it.
+            EOFError: The connection ended.
         """
         try:
             reply = await self.request_name(name, NameFlag.DO_NOT_QUEUE)
@@ -256,6 +257,14 @@ class Connection(MessageBus):
         """Answer a call with an error, unless its sender wants no reply."""
         if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
             self.send(Message.new_error(call, name, text))
+
+    def _call(
+        self, msg: Message, callback: Callable[[Message | None, BaseException | None], None]
+    ) -> None:
+        if self._disconnected:
+            callback(None, EOFError())
+        else:
+            super()._call(msg, callback)  # type: ignore[no-untyped-call] # dbus-next
 
     def _message_reader(self) -> None:
         try:

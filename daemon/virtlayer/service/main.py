@@ -99,6 +99,9 @@ def main() -> None:
     except (VirtlayerError, ConnectionError, BusError) as error:
         _log.critical("%s", error)
         code = 1
+    except EOFError:
+        _log.critical("The connection to the bus was lost. virtlayerd stops.")
+        code = 1
     logging.shutdown()
     # Not sys.exit(), which joins threads: one may be waiting for a libvirtd that hangs.
     os._exit(code)
