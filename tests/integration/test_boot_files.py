@@ -45,7 +45,7 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind, record_file
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.machines.kernels import KernelChoice
-from virtlayer.service.operations.boot_files import BootFiles, boot_files
+from virtlayer.service.operations.machines.boot_files import BootFiles, boot_files
 from virtlayer.service.operations.services import Services
 from virtlayer.service.workers.kernel import HostKernelWorker, ImageKernelWorker
 from virtlayer.settings import MachineSettings

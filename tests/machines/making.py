@@ -21,8 +21,8 @@ from virtlayer.service.jobs.engine import Jobs
 from virtlayer.service.jobs.job import Job, JobState
 from virtlayer.service.jobs.kind import Kind
 from virtlayer.service.jobs.progress import Stage
-from virtlayer.service.operations.create_domain import create_domain
-from virtlayer.service.operations.new_domain import CreatedDomain, CreateDomainRequest
+from virtlayer.service.operations.machines.create_domain import create_domain
+from virtlayer.service.operations.machines.new_domain import CreatedDomain, CreateDomainRequest
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.services import Services
 from virtlayer.sizes import MIB

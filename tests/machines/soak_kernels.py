@@ -19,7 +19,7 @@ from tests.support.service_parts import pulled, some_job
 from virtlayer.protocol.domains import Boot
 from virtlayer.protocol.names import parse_image_name
 from virtlayer.protocol.pools import Pool
-from virtlayer.service.operations.create_domain import create_domain
+from virtlayer.service.operations.machines.create_domain import create_domain
 from virtlayer.service.operations.services import Services
 from virtlayer.settings import StorageSettings
 from virtlayer.sizes import GIB, MIB

@@ -17,15 +17,15 @@ from virtlayer.protocol.names import parse_domain_name, parse_pool_name, parse_v
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.create_domain import create_domain
-from virtlayer.service.operations.describe_domain import describe_domain
-from virtlayer.service.operations.new_domain import CreatedDomain
+from virtlayer.service.operations.machines.create_domain import create_domain
+from virtlayer.service.operations.machines.describe_domain import describe_domain
+from virtlayer.service.operations.machines.new_domain import CreatedDomain
+from virtlayer.service.operations.machines.remove_domain import RemoveDomainRequest, remove_domain
+from virtlayer.service.operations.machines.stop_domain import StopDomainRequest, stop_domain
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_directory import pull_directory
-from virtlayer.service.operations.remove_domain import RemoveDomainRequest, remove_domain
 from virtlayer.service.operations.remove_volume import RemoveVolumeRequest, remove_volume
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.stop_domain import StopDomainRequest, stop_domain
 from virtlayer.service.operations.whole_image import Format, WholeImageRequest
 from virtlayer.service.source.reference import parse_reference
 from virtlayer.sizes import MIB

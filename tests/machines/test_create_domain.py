@@ -31,7 +31,7 @@ from virtlayer.protocol.records import RecordKind
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.machines.networks import parse_network, parse_ports
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.create_domain import create_domain
+from virtlayer.service.operations.machines.create_domain import create_domain
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.operations.services import Services

@@ -19,7 +19,7 @@ from virtlayer.protocol.names import parse_domain_name, parse_pool_name, parse_v
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.describe_domain import describe_domain
+from virtlayer.service.operations.machines.describe_domain import describe_domain
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.remove_volume import RemoveVolumeRequest, remove_volume
 from virtlayer.service.operations.services import Services

@@ -21,12 +21,12 @@ from virtlayer.protocol.names import parse_domain_name, parse_pool_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.machines.watching import MachineWatch
-from virtlayer.service.operations.list_domains import list_domains
-from virtlayer.service.operations.machine_sweeper import MachineSweeper
-from virtlayer.service.operations.machine_sweeping import sweep_machines
+from virtlayer.service.operations.machines.list_domains import list_domains
+from virtlayer.service.operations.machines.remove_domain import RemoveDomainRequest, remove_domain
+from virtlayer.service.operations.machines.sweeper import MachineSweeper
+from virtlayer.service.operations.machines.sweeping import sweep_machines
 from virtlayer.service.operations.prune import PruneRequest, prune
 from virtlayer.service.operations.remove import RemoveRequest, remove
-from virtlayer.service.operations.remove_domain import RemoveDomainRequest, remove_domain
 from virtlayer.service.operations.services import Services
 from virtlayer.service.records.values import Machine, VolumeRecord
 

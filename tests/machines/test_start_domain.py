@@ -20,11 +20,11 @@ from virtlayer.protocol.names import parse_domain_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.describe_domain import describe_domain
-from virtlayer.service.operations.remove_domain import RemoveDomainRequest, remove_domain
+from virtlayer.service.operations.machines.describe_domain import describe_domain
+from virtlayer.service.operations.machines.remove_domain import RemoveDomainRequest, remove_domain
+from virtlayer.service.operations.machines.start_domain import StartDomainRequest, start_domain
+from virtlayer.service.operations.machines.stop_domain import StopDomainRequest, stop_domain
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.start_domain import StartDomainRequest, start_domain
-from virtlayer.service.operations.stop_domain import StopDomainRequest, stop_domain
 from virtlayer.sizes import MIB
 
 BUSYBOX = [directory("bin"), file("bin/sh", Path("/bin/busybox").read_bytes(), mode=0o755)]

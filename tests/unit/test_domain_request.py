@@ -23,7 +23,7 @@ from virtlayer.service.bus.call import Call
 from virtlayer.service.bus.domain_request import domain_request, with_secrets
 from virtlayer.service.bus.options.machines import CreateDomainOptions
 from virtlayer.service.bus.options.parsing import parse_options
-from virtlayer.service.operations.new_domain import CreateDomainRequest
+from virtlayer.service.operations.machines.new_domain import CreateDomainRequest
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 from virtlayer.sizes import GIB, MIB
 

@@ -10,7 +10,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.domains import DomainType
 from virtlayer.protocol.names import parse_image_name, parse_pool_name, parse_volume_name
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.new_domain import CreateDomainRequest
+from virtlayer.service.operations.machines.new_domain import CreateDomainRequest
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.sizes import GIB, MIB
 

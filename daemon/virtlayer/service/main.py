@@ -31,7 +31,7 @@ from virtlayer.service.lifetime import Life
 from virtlayer.service.machines.names import DomainNames
 from virtlayer.service.machines.streams.streams import Streams
 from virtlayer.service.machines.watching import MachineWatch
-from virtlayer.service.operations.machine_sweeper import MachineSweeper
+from virtlayer.service.operations.machines.sweeper import MachineSweeper
 from virtlayer.service.operations.services import Services, trusted_uid
 from virtlayer.service.operations.sweeping import Sweeper
 from virtlayer.service.source.caller_source import ArchiveRoom

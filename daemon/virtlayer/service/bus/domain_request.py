@@ -14,7 +14,7 @@ from virtlayer.protocol.names import (
 )
 from virtlayer.service.bus.options.machines import CreateDomainOptions
 from virtlayer.service.machines.seed import read_user_data
-from virtlayer.service.operations.new_domain import CreateDomainRequest
+from virtlayer.service.operations.machines.new_domain import CreateDomainRequest
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.service.source.reference import has_transport, parse_reference
 

@@ -13,7 +13,7 @@ from virtlayer.service.bus.machines import Machines
 from virtlayer.service.bus.members import method
 from virtlayer.service.bus.options.parsing import parse_options
 from virtlayer.service.bus.options.streams import OpenStreamsOptions
-from virtlayer.service.operations.domain_lookup import domain_of
+from virtlayer.service.operations.machines.domain_lookup import domain_of
 
 
 class MachineStreams(Machines):

@@ -26,15 +26,15 @@ from virtlayer.service.bus.replacing import authorized_replacing
 from virtlayer.service.bus.results import result_variants
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.kind import Kind
-from virtlayer.service.operations.create_domain import create_domain
 from virtlayer.service.operations.default_pool import default_pool
-from virtlayer.service.operations.describe_domain import describe_domain
-from virtlayer.service.operations.list_domains import list_domains
-from virtlayer.service.operations.new_domain import CreateDomainRequest
-from virtlayer.service.operations.remove_domain import RemoveDomainRequest, remove_domain
+from virtlayer.service.operations.machines.create_domain import create_domain
+from virtlayer.service.operations.machines.describe_domain import describe_domain
+from virtlayer.service.operations.machines.list_domains import list_domains
+from virtlayer.service.operations.machines.new_domain import CreateDomainRequest
+from virtlayer.service.operations.machines.remove_domain import RemoveDomainRequest, remove_domain
+from virtlayer.service.operations.machines.start_domain import StartDomainRequest, start_domain
+from virtlayer.service.operations.machines.stop_domain import StopDomainRequest, stop_domain
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.start_domain import StartDomainRequest, start_domain
-from virtlayer.service.operations.stop_domain import StopDomainRequest, stop_domain
 from virtlayer.service.source.passed_descriptor import secrets_deadline
 
 

@@ -10,16 +10,16 @@ from virtlayer.dbus.names import image_path
 from virtlayer.dbus.values import variants
 from virtlayer.service.operations.create_volume import CreatedVolume
 from virtlayer.service.operations.describe import VolumeDescription
-from virtlayer.service.operations.describe_domain import DescribedDomain
 from virtlayer.service.operations.disk_usage import DiskUsage
 from virtlayer.service.operations.inspect import Inspection
 from virtlayer.service.operations.layers import Freed
-from virtlayer.service.operations.new_domain import CreatedDomain
+from virtlayer.service.operations.machines.describe_domain import DescribedDomain
+from virtlayer.service.operations.machines.new_domain import CreatedDomain
+from virtlayer.service.operations.machines.stop_domain import StoppedDomain
 from virtlayer.service.operations.populate import Populated, PopulatedImage
 from virtlayer.service.operations.pull_chain import PullResult
 from virtlayer.service.operations.rescan import Rescanned
 from virtlayer.service.operations.status import ImageStatus
-from virtlayer.service.operations.stop_domain import StoppedDomain
 from virtlayer.service.operations.whole_image import Format, WholeImageResult
 from virtlayer.service.source.platform import Platform, host_platform
 

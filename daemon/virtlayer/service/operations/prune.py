@@ -16,13 +16,13 @@ from virtlayer.service.operations.layers import (
     look_at_layers,
     would_free,
 )
-from virtlayer.service.operations.machine_sweeping import abandoned_volumes, sweep_locked
-from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.unused_boot_volumes import (
+from virtlayer.service.operations.machines.sweeping import abandoned_volumes, sweep_locked
+from virtlayer.service.operations.machines.unused_boot_volumes import (
     delete_boot_records_of_nothing,
     delete_boot_volumes,
     unused_boot_volumes,
 )
+from virtlayer.service.operations.services import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

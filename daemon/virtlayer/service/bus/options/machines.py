@@ -14,9 +14,9 @@ from virtlayer.service.bus.options.source import SourceOptions
 from virtlayer.service.bus.options.volumes import CustomizationOptions
 from virtlayer.service.machines.networks import parse_network, parse_ports
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.machine_pull import PullPolicy
-from virtlayer.service.operations.new_domain import DEFAULT_MEMORY, DEFAULT_PROCESSORS
-from virtlayer.service.operations.stop_domain import DEFAULT_TIMEOUT
+from virtlayer.service.operations.machines.new_domain import DEFAULT_MEMORY, DEFAULT_PROCESSORS
+from virtlayer.service.operations.machines.pull import PullPolicy
+from virtlayer.service.operations.machines.stop_domain import DEFAULT_TIMEOUT
 from virtlayer.sizes import check_virtual_size
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from virtlayer.protocol.domains import Control, State
 from virtlayer.protocol.names import DomainName
 from virtlayer.service.jobs.job import Job
-from virtlayer.service.operations.domain_lookup import domain_of
+from virtlayer.service.operations.machines.domain_lookup import domain_of
+from virtlayer.service.operations.machines.starting import Startable, start_machine
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.starting import Startable, start_machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.service.catalog.catalog import CatalogVolume
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import PoolLock
-from virtlayer.service.operations.domain_lookup import RUNNING, domain_of, pool_name_of
 from virtlayer.service.operations.layers import Freed
-from virtlayer.service.operations.machine_ownership import delete_volume
+from virtlayer.service.operations.machines.domain_lookup import RUNNING, domain_of, pool_name_of
+from virtlayer.service.operations.machines.ownership import delete_volume
+from virtlayer.service.operations.machines.stop_domain import end_domain
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.stop_domain import end_domain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from virtlayer.protocol.domains import Control, Port, State
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.machines.log_files import NewOutput, last_lines, new_output
-from virtlayer.service.operations.domain_lookup import states_of
+from virtlayer.service.operations.machines.domain_lookup import states_of
 from virtlayer.service.operations.services import Services
 
 _INIT_SECONDS = 120.0

@@ -8,7 +8,7 @@ from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.domains import DomainType, Network, NetworkKind
 from virtlayer.protocol.names import DomainName, ImageName, PoolName
 from virtlayer.service.machines.startup import StartupOptions
-from virtlayer.service.operations.machine_pull import PullPolicy
+from virtlayer.service.operations.machines.pull import PullPolicy
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.pull_chain import PullRequest
 from virtlayer.sizes import GIB, MIB, human_size

@@ -16,9 +16,9 @@ from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.machines.kernels import KernelChoice
 from virtlayer.service.machines.seed import Seed, seed_image
 from virtlayer.service.machines.startup import Startup, StartupOptions, startup_of
-from virtlayer.service.operations.boot_files import boot_files
-from virtlayer.service.operations.machine_image import MachineImage
-from virtlayer.service.operations.new_domain import CreateDomainRequest
+from virtlayer.service.operations.machines.boot_files import boot_files
+from virtlayer.service.operations.machines.image import MachineImage
+from virtlayer.service.operations.machines.new_domain import CreateDomainRequest
 from virtlayer.service.operations.services import Services
 
 _DEFAULT_INIT = "/sbin/init"

@@ -9,7 +9,7 @@ from virtlayer import journal
 from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.domains import KnownDomain, State
 from virtlayer.protocol.pools import PoolState
-from virtlayer.service.operations.machine_sweeping import sweep_machines
+from virtlayer.service.operations.machines.sweeping import sweep_machines
 from virtlayer.service.operations.services import Services
 
 _log = logging.getLogger(__name__)

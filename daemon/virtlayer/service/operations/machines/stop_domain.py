@@ -14,7 +14,7 @@ from virtlayer.protocol.domains import Control, KnownDomain, State
 from virtlayer.protocol.names import DomainName
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
-from virtlayer.service.operations.domain_lookup import RUNNING, domain_of, states_of
+from virtlayer.service.operations.machines.domain_lookup import RUNNING, domain_of, states_of
 from virtlayer.service.operations.services import Services
 
 DEFAULT_TIMEOUT = 10

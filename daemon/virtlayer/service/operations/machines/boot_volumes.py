@@ -11,7 +11,7 @@ from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.machines.initrd_tools import initrd_tools
-from virtlayer.service.operations.kernel_sources import KernelSource
+from virtlayer.service.operations.machines.kernel_sources import KernelSource
 from virtlayer.service.operations.services import Services
 from virtlayer.service.records.values import BootKernel, BootRecord
 

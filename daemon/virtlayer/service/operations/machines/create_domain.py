@@ -2,7 +2,7 @@
 """Makes a machine of an image: boot files, a volume, a domain; and starts it.
 
 What can be checked is checked first. The record of the volume says until the end that the volume
-is expendable: if this process is killed, what it has left is swept (``machine_sweeping``).
+is expendable: if this process is killed, what it has left is swept (``sweeping``).
 """
 
 import contextlib
@@ -33,17 +33,15 @@ from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.machines.names import volume_of
 from virtlayer.service.machines.networks import network_text
-from virtlayer.service.operations.machine_boot import MachineBoot, NewDomain, machine_boot
-from virtlayer.service.operations.machine_image import MachineImage, container_disk, machine_image
-from virtlayer.service.operations.machine_ownership import keep_volume
-from virtlayer.service.operations.machine_pull import pull_by_policy
-from virtlayer.service.operations.machine_sweeping import sweep_machines
-from virtlayer.service.operations.machine_volume import (
-    machine_volume,
-)
-from virtlayer.service.operations.new_domain import CreatedDomain, CreateDomainRequest
+from virtlayer.service.operations.machines.boot import MachineBoot, NewDomain, machine_boot
+from virtlayer.service.operations.machines.image import MachineImage, container_disk, machine_image
+from virtlayer.service.operations.machines.new_domain import CreatedDomain, CreateDomainRequest
+from virtlayer.service.operations.machines.ownership import keep_volume
+from virtlayer.service.operations.machines.pull import pull_by_policy
+from virtlayer.service.operations.machines.starting import Startable, start_machine
+from virtlayer.service.operations.machines.sweeping import sweep_machines
+from virtlayer.service.operations.machines.volume import machine_volume
 from virtlayer.service.operations.services import Services
-from virtlayer.service.operations.starting import Startable, start_machine
 from virtlayer.service.records.values import Machine
 from virtlayer.settings import CONTAINER_IDS
 

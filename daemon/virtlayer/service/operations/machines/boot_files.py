@@ -24,8 +24,8 @@ from virtlayer.service.machines.host_files import (
     opened_kernel_files,
 )
 from virtlayer.service.machines.kernels import KernelChoice, check_modules, chosen_kernel
-from virtlayer.service.operations.boot_volumes import BootVolumes
-from virtlayer.service.operations.kernel_sources import HostSource, ImageSource
+from virtlayer.service.operations.machines.boot_volumes import BootVolumes
+from virtlayer.service.operations.machines.kernel_sources import HostSource, ImageSource
 from virtlayer.service.operations.services import Services
 from virtlayer.service.records.values import BootKernel, BootRecord
 from virtlayer.service.workers.kernel import Survey

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from virtlayer.protocol.domains import Boot, DomainType, PublishedPort, State
 from virtlayer.protocol.names import DomainName
 from virtlayer.service.machines.log_files import exit_status
-from virtlayer.service.operations.domain_lookup import domain_of, pool_name_of
+from virtlayer.service.operations.machines.domain_lookup import domain_of, pool_name_of
 from virtlayer.service.operations.services import Services
 
 

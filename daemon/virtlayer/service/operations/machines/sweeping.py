@@ -17,7 +17,7 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.service.catalog.catalog import CatalogVolume
 from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.operations.layers import Freed
-from virtlayer.service.operations.machine_ownership import delete_volume, keep_volume
+from virtlayer.service.operations.machines.ownership import delete_volume, keep_volume
 from virtlayer.service.operations.services import Services
 
 _log = logging.getLogger(__name__)
