@@ -251,6 +251,7 @@ async def test_session_uses_a_file_of_the_host_and_its_modules(
     assert archive["modules"][1].decode().split() == [
         *("/lib/virtio_blk.ko", "/lib/failover.ko", "/lib/net_failover.ko", "/lib/virtio_net.ko"),
         *("/lib/virtio-rng.ko", "/lib/button.ko", "/lib/evdev.ko"),
+        *("/lib/pvpanic.ko", "/lib/pvpanic-mmio.ko"),
     ]
     monkeypatch.setattr(HostKernelWorker, "started", _not_expected)
     assert await _boot_files(services, pool, name, kernel=kernel.image) == found
