@@ -119,7 +119,7 @@ async def test_record_is_removed_if_another_program_makes_the_volume_at_that_mom
     pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = pool.path / "guest.qcow2"
-    monkeypatch.setattr(commit_module, "note_made", lambda *_: theirs.write_bytes(b"theirs"))
+    monkeypatch.setattr(commit_module, "note_made", lambda *_, **__: theirs.write_bytes(b"theirs"))
     async with (
         claimed(pool) as claim,
         staging_directory(pools, claim) as staging,
