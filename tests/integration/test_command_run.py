@@ -16,7 +16,7 @@ from tests.support.images import Content, directory, file, image, layer, symlink
 from tests.support.machine_host import machine_host
 from tests.support.pool_user import PoolUser, pool_user
 from tests.support.registry import Registry, free_port
-from tests.support.soak import FACTOR
+from tests.support.soak import in_soak
 from tests.support.virtlayerd import virtlayerd
 
 _SETTINGS = """
@@ -35,8 +35,6 @@ cat
 echo problem >&2
 exit 7
 """
-
-in_soak = pytest.mark.skipif(FACTOR == 1, reason="boots a machine: for make soak")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from tests.support.job_watch import ROOT, watching
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import PoolUser, some_image
 from tests.support.registry import Registry
+from tests.support.soak import in_soak
 from tests.support.virtlayerd import PROGRAM
 from virtlayer.client.keys import KEYS
 from virtlayer.dbus.connection import Connection
@@ -189,6 +190,7 @@ async def test_each_missing_machine_is_reported(user: PoolUser) -> None:
     assert json.loads(ended.stderr.splitlines()[-1])["error"] == "DomainNotFound"
 
 
+@in_soak
 async def test_machine_of_an_image_boots_and_ends_with_the_status_of_its_program(
     user: PoolUser,
 ) -> None:
