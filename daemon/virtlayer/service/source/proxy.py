@@ -26,7 +26,7 @@ from typing import Self
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram, running
-from virtlayer.service.source.descriptors import readable
+from virtlayer.service.readiness import readable
 from virtlayer.service.source.skopeo_pipe import SkopeoPipe
 from virtlayer.sizes import KIB
 

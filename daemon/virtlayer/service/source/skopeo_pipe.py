@@ -8,7 +8,7 @@ import os
 import time
 from typing import Protocol, Self
 
-from virtlayer.service.source.descriptors import readable
+from virtlayer.service.readiness import readable
 from virtlayer.sizes import KIB, MIB
 
 _PIPE_SIZE = MIB

@@ -19,7 +19,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol.domains import Port
 from virtlayer.service.keeper.domains import Domains, OpenedLog
-from virtlayer.service.machines.streams.ready import readable
+from virtlayer.service.readiness import readable
 
 _CHUNK = 64 * 1024
 _EVENTS = 64 * 1024

@@ -4,7 +4,7 @@
 import asyncio
 import os
 
-from virtlayer.service.machines.streams.ready import writable
+from virtlayer.service.readiness import writable
 
 PATIENCE = 600.0
 """Seconds that a caller may take nothing: the user may have stopped the client, or its output."""

@@ -18,8 +18,8 @@ from virtlayer.service.machines.streams.ending import Ending
 from virtlayer.service.machines.streams.input_port import ConsolePort, InitPort, InputPort
 from virtlayer.service.machines.streams.log_records import LogRecords
 from virtlayer.service.machines.streams.machine_states import MachineState
-from virtlayer.service.machines.streams.ready import readable
 from virtlayer.service.machines.streams.sink import Sink, TooSlow
+from virtlayer.service.readiness import readable
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import tty
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.protocol.streams import STREAM, WINDOW, Record, RecordKind, RecordParser
-from virtlayer.service.machines.streams.ready import readable
 from virtlayer.service.machines.streams.sink import Sink, TooSlow
+from virtlayer.service.readiness import readable
 
 _CHUNK = 32 * 1024
 _LOOK_SECONDS = 1.0
