@@ -60,7 +60,7 @@ def podman(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod
         GuestConfig(arguments=(), environment=("PATH=/nowhere:/bin", "TERM=dumb")),
         GuestConfig(arguments=(), environment=("HOSTNAME=other",)),
         *(
-            GuestConfig(arguments=(), user=user, directory="/tmp")  # noqa: S108
+            GuestConfig(arguments=(), user=user, directory="/tmp")  # noqa: S108 -- of the guest
             for user in ("root", "0", "app", "1000", "app:", "app:44", "app:wheel", "77", "77:44")
         ),
         GuestConfig(arguments=(), user="app", directory="/home/app"),

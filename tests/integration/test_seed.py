@@ -187,7 +187,7 @@ def test_hash_of_a_password_arrives_unchanged() -> None:
 )
 def test_invalid_value_is_refused_and_not_shown(fields: dict[str, object], text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        dataclasses.replace(_FULL, **fields)  # type: ignore[arg-type]
+        dataclasses.replace(_FULL, **fields)  # type: ignore[arg-type] # any of them
     assert text in caught.value.message
     assert "SECRET" not in caught.value.message
 

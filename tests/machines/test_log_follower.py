@@ -33,7 +33,7 @@ def log(ports: MachinePorts) -> LogFile:
 @contextlib.asynccontextmanager
 async def following(ports: MachinePorts, tail: int | None = None) -> AsyncIterator[LogFollower]:
     before = inotify_descriptors()
-    follower = LogFollower(ports, UUID, Port.OUTPUT)  # type: ignore[arg-type]
+    follower = LogFollower(ports, UUID, Port.OUTPUT)  # type: ignore[arg-type] # a stand-in
     try:
         async with asyncio.timeout(PATIENCE):
             await follower.open(tail)

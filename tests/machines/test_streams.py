@@ -87,7 +87,7 @@ class Host:
     def __init__(self, ports: MachinePorts, patience: float) -> None:
         self.ports = ports
         self.streams = Streams(
-            ports,  # type: ignore[arg-type]
+            ports,  # type: ignore[arg-type] # a stand-in for the keeper
             limit=3,
             exempt=frozenset({0}),
             patience=patience,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading the configuration. Its lengths are checked: it is trusted to name a program, no more. */
+/* Reading the configuration. Its lengths are checked. It is trusted only to name a program. */
 #include "configuration.h"
 
 #include <stdint.h>

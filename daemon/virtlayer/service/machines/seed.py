@@ -43,7 +43,7 @@ done=/var/lib/cloud/instance/virtlayer-root-password
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """What cloud-init is told; ``repr()`` shows no secret.
+    """The settings for cloud-init; ``repr()`` shows no secret.
 
     Attributes:
         instance_id: The UUID of the machine. A new one makes cloud-init set up the machine again.
