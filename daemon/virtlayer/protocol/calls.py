@@ -49,7 +49,7 @@ from virtlayer.protocol.records import (
 class Call[Q, R]:
     """A message with the types of its request and of its reply."""
 
-    message: Message
+    message: StrEnum
     request: type[Q]
     reply: type[R]
 

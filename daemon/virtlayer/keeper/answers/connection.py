@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Mapping
+from enum import StrEnum
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, VirtlayerError
@@ -36,7 +37,7 @@ _LISTS = {
     *(Message.LOCK, Message.LIST_RECORDS, Message.READ_RECORDS),
 }
 
-ANSWERS: Mapping[Message, Answer] = {
+ANSWERS: Mapping[StrEnum, Answer] = {
     one.call.message: one
     for one in (
         *pools.ANSWERS,
