@@ -118,11 +118,14 @@ async def test_pool_that_stops_or_disappears_is_reported(host: LibvirtHost, pool
         await pools.refresh(pool)
 
 
-async def test_the_space_is_that_of_the_file_system(pool: Pool) -> None:
-    space = await DirectoryKind().space(pool)
+async def test_the_space_is_that_of_the_file_system(
+    host: LibvirtHost, pools: Pools, pool: Pool
+) -> None:
+    kind = DirectoryKind(Hypervisor(host.uri), pools)
+    space = await kind.space(pool)
     large = pool.path / "large"
     large.write_bytes(b"x" * 32 * 1024**2)
-    assert 0 < await DirectoryKind().space(pool) < space
+    assert 0 < await kind.space(pool) < space
 
 
 async def test_refreshes_coalesce(

@@ -3,9 +3,12 @@
 
 import pytest
 
+from tests.support.keeper import NO_LIBVIRT
 from virtlayer.errors import PoolUnsupported
+from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.kind import DirectoryKind
-from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.kinds.known import Kinds
+from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.xml import parse_pool
 
 _POOL = """\
@@ -20,7 +23,9 @@ _POOL = """\
 @pytest.mark.parametrize("kind", ["dir", "fs", "netfs"])
 def test_pools_of_files_are_one_kind(kind: str) -> None:
     pool = parse_pool(_POOL.format(kind=kind))
-    assert isinstance(kind_of(pool), DirectoryKind)
+    hypervisor = Hypervisor(NO_LIBVIRT)
+    kinds = Kinds(hypervisor, Pools(hypervisor))
+    assert isinstance(kinds.of(pool), DirectoryKind)
 
 
 @pytest.mark.parametrize(

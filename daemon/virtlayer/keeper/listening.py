@@ -15,6 +15,7 @@ from virtlayer.errors import ServiceUnavailable
 from virtlayer.keeper.answers.connection import ServiceConnection
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.domains import Domains
+from virtlayer.keeper.kinds.known import Kinds
 from virtlayer.keeper.pools import Pools
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Listener:
         listening: The socket; stays the caller's.
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        kinds: The kinds of the pools.
         domains: Its domains.
         idle_timeout: Seconds after the end of the last connection after which ``serve`` returns; 0
             for never.
@@ -62,6 +64,7 @@ class Listener:
         listening: socket.socket,
         hypervisor: Hypervisor,
         pools: Pools,
+        kinds: Kinds,
         domains: Domains,
         idle_timeout: int,
     ) -> None:
@@ -69,6 +72,7 @@ class Listener:
         self._listening = listening
         self._hypervisor = hypervisor
         self._pools = pools
+        self._kinds = kinds
         self._domains = domains
         self._idle_timeout = idle_timeout
         self._served: set[asyncio.Task[None]] = set()
@@ -122,7 +126,9 @@ class Listener:
             self._quiet.set()
 
     async def _serve(self, connection: socket.socket) -> None:
-        service = ServiceConnection(connection, self._hypervisor, self._pools, self._domains)
+        service = ServiceConnection(
+            connection, self._hypervisor, self._pools, self._kinds, self._domains
+        )
         try:
             await service.ended.wait()
         finally:

@@ -23,6 +23,7 @@ from virtlayer.keeper.answers.connection import ServiceConnection
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.domains.kvm import runtime_directory
+from virtlayer.keeper.kinds.known import Kinds
 from virtlayer.keeper.listening import Listener, inherited_socket
 from virtlayer.keeper.pools import Pools
 from virtlayer.settings import Settings, configuration_directory, load_settings
@@ -87,15 +88,20 @@ async def _serve(arguments: Arguments) -> None:
     # The first request about a pool opens it.
     hypervisor = Hypervisor(arguments.uri)
     pools = Pools(hypervisor)
+    kinds = Kinds(hypervisor, pools)
     domains = Domains(hypervisor, runtime_directory())
     try:
         if _is_socket(sys.stdin.fileno()):
-            await _serve_one(socket.socket(fileno=os.dup(0)), hypervisor, pools, domains, stop)
+            await _serve_one(
+                socket.socket(fileno=os.dup(0)), hypervisor, pools, kinds, domains, stop
+            )
         else:
             settings = _settings(arguments.config)
             idle_timeout = settings.service.idle_seconds(on_demand=True)
             with inherited_socket() as listening:
-                await Listener(listening, hypervisor, pools, domains, idle_timeout).serve(stop)
+                await Listener(listening, hypervisor, pools, kinds, domains, idle_timeout).serve(
+                    stop
+                )
     finally:
         await domains.relays.close()
         await hypervisor.close()
@@ -110,11 +116,12 @@ async def _serve_one(
     connection: socket.socket,
     hypervisor: Hypervisor,
     pools: Pools,
+    kinds: Kinds,
     domains: Domains,
     stop: asyncio.Event,
 ) -> None:
     """Answer one connection until it ends."""
-    service = ServiceConnection(connection, hypervisor, pools, domains)
+    service = ServiceConnection(connection, hypervisor, pools, kinds, domains)
     ends = [asyncio.create_task(event.wait()) for event in (service.ended, stop)]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ from typing import Any
 from virtlayer.keeper.answers.holdings import Holdings
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.domains import Domains
+from virtlayer.keeper.kinds.known import Kinds
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.calls import Call
 from virtlayer.protocol.packets import close_in_thread
@@ -21,6 +22,7 @@ class Turn:
     Attributes:
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        kinds: The kinds of the pools.
         domains: Its domains.
         holdings: What the connection of the service holds.
         descriptors: The descriptors that came with the request.
@@ -29,6 +31,7 @@ class Turn:
 
     hypervisor: Hypervisor
     pools: Pools
+    kinds: Kinds
     domains: Domains
     holdings: Holdings
     descriptors: list[int]

@@ -5,7 +5,6 @@ from virtlayer.cancellation import to_completion
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.pools import active_pool_of, pool_of
 from virtlayer.keeper.kinds.kind import Claim
-from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.protocol import calls
 from virtlayer.protocol.claims import Claimed, ClaimVolumes, Locked, Release
 from virtlayer.protocol.pools import Pool
@@ -22,7 +21,7 @@ async def _claim(turn: Turn, request: ClaimVolumes) -> Claimed:
 
 
 async def _new_claim(turn: Turn, pool: Pool, request: ClaimVolumes) -> Claimed:
-    claim = await kind_of(pool).claim(pool, request.names)
+    claim = await turn.kinds.of(pool).claim(pool, request.names)
     try:
         busy = await _busy(claim, request)
         # The service's copy of the descriptor keeps the claim even if this process is killed.
@@ -42,7 +41,7 @@ async def _lock(turn: Turn, request: calls.KnownPool) -> Locked:
     pool = await active_pool_of(turn, request.pool)
     with turn.holdings.claiming():
         # Not with a descriptor, as of a claim: by any copy, a lock can be ended unnoticed.
-        lock = await kind_of(pool).lock(pool)
+        lock = await turn.kinds.of(pool).lock(pool)
         return Locked(turn.holdings.add_lock(lock), tuple(sorted(lock.claimed())))
 
 

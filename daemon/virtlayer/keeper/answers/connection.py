@@ -18,6 +18,7 @@ from virtlayer.keeper.answers.answer import Answer, Turn
 from virtlayer.keeper.answers.holdings import Holdings
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.domains import Domains
+from virtlayer.keeper.kinds.known import Kinds
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol import packets
 from virtlayer.protocol.codec import decode, encode
@@ -58,16 +59,23 @@ class ServiceConnection:
         connection: The socket; closed by ``close``.
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        kinds: The kinds of the pools.
         domains: Its domains.
     """
 
     def __init__(
-        self, connection: socket.socket, hypervisor: Hypervisor, pools: Pools, domains: Domains
+        self,
+        connection: socket.socket,
+        hypervisor: Hypervisor,
+        pools: Pools,
+        kinds: Kinds,
+        domains: Domains,
     ) -> None:
         self.ended = asyncio.Event()
         """Set when the service has closed its end, or broken the protocol."""
         self._hypervisor = hypervisor
         self._pools = pools
+        self._kinds = kinds
         self._domains = domains
         self._holdings = Holdings()
         self._tasks: dict[asyncio.Task[None], int] = {}
@@ -88,7 +96,14 @@ class ServiceConnection:
         await to_completion(self._holdings.close())
 
     def _accept(self, message: packets.Message, descriptors: list[int]) -> None:
-        turn = Turn(self._hypervisor, self._pools, self._domains, self._holdings, descriptors)
+        turn = Turn(
+            self._hypervisor,
+            self._pools,
+            self._kinds,
+            self._domains,
+            self._holdings,
+            descriptors,
+        )
         match message:
             case {"id": int(number), "ask": str(ask), "with": dict(content)}:
                 task = asyncio.create_task(self._answer(number, ask, content, turn), name=ask)

@@ -11,7 +11,6 @@ from virtlayer.keeper.domains.listing import own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory
 from virtlayer.keeper.drivers import driver_of
 from virtlayer.keeper.kinds.domain_note import DomainNote
-from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.protocol.domain_files import output_file
 from virtlayer.protocol.domains import DomainType, Port
 from virtlayer.protocol.host_id import host_id
@@ -52,7 +51,7 @@ async def _note(turn: Turn, uuid: str) -> tuple[Pool | None, DomainNote | None]:
     here = host_id()
     for pool in pools.values():
         with contextlib.suppress(VirtlayerError):
-            note = (await kind_of(pool).noted_domains(pool)).get(uuid)
+            note = (await turn.kinds.of(pool).noted_domains(pool)).get(uuid)
             if note is not None and note.host == here:
                 return pool, note
     return None, None

@@ -53,12 +53,12 @@ async def _define(turn: Turn, request: DefineDomain) -> DomainDefined:
     if request.step is Step.PROBE_KVM:
         if request.boot is Boot.CONTAINER:
             raise Internal("A container does not use KVM.")
-        await check_boot_volumes(pool, request)
+        await check_boot_volumes(turn.kinds.of(pool), pool, request)
         await probe_kvm(turn.domains, pool, request)
         return await check_domain(turn.domains, request)
     number = request.has_config + request.has_seed
     contents = received_contents(turn.descriptors, number, _CONTENT_LIMIT)
-    return await define_domain(turn.domains, pool, claim, request, contents)
+    return await define_domain(turn.domains, turn.kinds.of(pool), claim, request, contents)
 
 
 async def _list(turn: Turn, request: ListDomains) -> Domains:
@@ -82,7 +82,7 @@ async def _list(turn: Turn, request: ListDomains) -> Domains:
 async def _control(turn: Turn, request: ControlDomain) -> Controlled:
     if request.action is Control.REMOVE:
         pool = await active_pool_of(turn, request.pool)
-        await remove_domain(turn.domains, pool, request.uuid)
+        await remove_domain(turn.domains, turn.kinds.of(pool), pool, request.uuid)
         return Controlled(state=None)
     return Controlled(state=await control(turn.domains, request.uuid, request.action))
 

@@ -11,9 +11,7 @@ from virtlayer.keeper.answers.holdings import Survey
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.removal import sweep_domains
 from virtlayer.keeper.kinds.kind import Lock
-from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.pool_states import pool_states
-from virtlayer.keeper.usage import volumes_in
 from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -70,24 +68,20 @@ async def _find_pool(turn: Turn, request: calls.NamedPool) -> Pool:
 
 async def _find_volumes(turn: Turn, request: calls.FindVolumes) -> calls.Volumes:
     pool = await pool_of(turn, request.pool)
+    kind = turn.kinds.of(pool)
     if request.names is None:
-        if request.refresh:
-            await turn.pools.refresh(pool)
-        return calls.Volumes(tuple(await volumes_in(turn.hypervisor, pool)))
-    if request.refresh:
-        return calls.Volumes(tuple((await turn.pools.volumes(pool, request.names)).values()))
-    found = [await turn.pools.listed_volume(pool, name) for name in request.names]
-    return calls.Volumes(tuple(volume for volume in found if volume is not None))
+        return calls.Volumes(tuple(await kind.all_volumes(pool, refresh=request.refresh)))
+    return calls.Volumes(tuple(await kind.volumes(pool, request.names, refresh=request.refresh)))
 
 
 async def _find_files(turn: Turn, request: calls.NamedFiles) -> calls.Files:
     pool = await pool_of(turn, request.pool)
-    return calls.Files(await kind_of(pool).find(pool, request.names))
+    return calls.Files(await turn.kinds.of(pool).find(pool, request.names))
 
 
 async def _space(turn: Turn, request: calls.KnownPool) -> calls.Bytes:
     pool = await pool_of(turn, request.pool)
-    return calls.Bytes(await kind_of(pool).space(pool))
+    return calls.Bytes(await turn.kinds.of(pool).space(pool))
 
 
 async def _users(turn: Turn, request: calls.Layers) -> Usage:
@@ -121,7 +115,7 @@ async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock
                 _check_unused(pool, name, usage, volumes)
             else:
                 await _check_unused_now(turn, pool, name)
-            await kind_of(pool).delete(turn.hypervisor, turn.pools, pool, name)
+            await turn.kinds.of(pool).delete(lock, name)
         except VirtlayerError as error:
             return calls.Deleted(tuple(deleted), error.name, error.message)
         volumes.pop(name, None)
@@ -131,14 +125,14 @@ async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock
 
 async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
     pool = await active_pool_of(turn, request.pool)
-    swept = await kind_of(pool).sweep(pool)
-    await sweep_domains(turn.domains, pool)
+    swept = await turn.kinds.of(pool).sweep(pool)
+    await sweep_domains(turn.domains, turn.kinds.of(pool), pool)
     return calls.Swept(swept)
 
 
 async def _survey(turn: Turn, pool: Pool, layers: tuple[str, ...]) -> Usage:
     at, placements = asyncio.get_running_loop().time(), turn.pools.placements
-    usage = await kind_of(pool).users(turn.hypervisor, turn.pools, pool, layers)
+    usage = await turn.kinds.of(pool).users(pool, layers, of=layers)
     turn.holdings.surveys[pool.uuid] = Survey(usage, at, placements)
     return usage
 
@@ -148,9 +142,9 @@ async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
 
     Unlike a layer, it cannot be built again.
     """
-    kind = kind_of(pool)
+    kind = turn.kinds.of(pool)
     layers = await kind.layers(pool)
-    usage = await kind.users(turn.hypervisor, turn.pools, pool, layers)
+    usage = await kind.users(pool, layers, of=(name,))
     _check_unused(pool, name, usage, usage.volumes)
 
 
@@ -161,7 +155,7 @@ async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
         InUse: Something does, or that cannot be determined.
         VirtlayerError: libvirt cannot look at the pool.
     """
-    usage = await kind_of(pool).users(turn.hypervisor, turn.pools, pool, (name,))
+    usage = await turn.kinds.of(pool).users(pool, (name,), of=(name,))
     _check_unused(pool, name, usage, usage.volumes)
 
 

@@ -3,7 +3,6 @@
 
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.pools import active_pool_of, pool_of
-from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.memory_files import received_content
 from virtlayer.protocol import calls
 from virtlayer.protocol.records import (
@@ -20,12 +19,12 @@ from virtlayer.protocol.records import (
 
 async def _list(turn: Turn, request: ListRecords) -> RecordList:
     pool = await active_pool_of(turn, request.pool)
-    return await kind_of(pool).list_records(pool, request.since)
+    return await turn.kinds.of(pool).list_records(pool, request.since)
 
 
 async def _read(turn: Turn, request: ReadRecords) -> RecordContents:
     pool = await active_pool_of(turn, request.pool)
-    found, contents = await kind_of(pool).read_records(pool, request.files)
+    found, contents = await turn.kinds.of(pool).read_records(pool, request.files)
     turn.reply_descriptors.append(contents)
     return found
 
@@ -34,7 +33,7 @@ async def _put(turn: Turn, request: PutRecord) -> RecordPut:
     content = received_content(turn.descriptors, RECORD_LIMIT)
     # The pool was active when the claim or lock was made; the directory of that one is used.
     pool = await pool_of(turn, request.pool)
-    kind, file = kind_of(pool), record_file(request.kind, request.name)
+    kind, file = turn.kinds.of(pool), record_file(request.kind, request.name)
     if not turn.holdings.has_lock(request.holder):
         claim = turn.holdings.claim(request.holder, pool)
         return await kind.put_record(claim, file, request.expected, content)

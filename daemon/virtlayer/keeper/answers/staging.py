@@ -19,7 +19,6 @@ from virtlayer.keeper.answers.pools import (
     check_unclaimed,
     pool_of,
 )
-from virtlayer.keeper.kinds.known import kind_of
 from virtlayer.keeper.memory_files import received_content
 from virtlayer.protocol import calls
 from virtlayer.protocol.boot_names import is_boot_volume
@@ -34,7 +33,7 @@ async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
         pool = await active_pool_of(turn, request.pool)
         claim = turn.holdings.claim(request.claim, pool)
         async with AsyncExitStack() as life:
-            stage = kind_of(pool).stage(turn.pools, claim, request.purpose)
+            stage = turn.kinds.of(pool).stage(claim, request.purpose)
             place = await life.enter_async_context(stage)
             staging = Staging(pool, request.claim, request.purpose, place, life.pop_all())
         return calls.Staged(turn.holdings.add_staging(staging), place.direct)
@@ -93,7 +92,7 @@ async def _register(turn: Turn, request: calls.Register) -> calls.Volumes:
     pool = await pool_of(turn, request.pool)
     expected = {turn.holdings.placed(pool, one.name): one for one in request.volumes}
     removing = functools.partial(_removing, turn, pool)
-    found = await kind_of(pool).register(turn.pools, pool, expected, removing)
+    found = await turn.kinds.of(pool).register(pool, expected, removing)
     return calls.Volumes(tuple(found.values()))
 
 
@@ -102,7 +101,7 @@ async def _withdraw(turn: Turn, request: calls.Withdraw) -> calls.Nothing:
     placed = turn.holdings.placed(pool, request.name)
     if placed.ours:
         async with _removing(turn, pool, request.name):
-            await kind_of(pool).withdraw(turn.pools, pool, placed)
+            await turn.kinds.of(pool).withdraw(pool, placed)
     return calls.Nothing()
 
 
@@ -118,7 +117,7 @@ async def _removing(turn: Turn, pool: Pool, name: str) -> AsyncIterator[None]:
     if not is_layer_volume(name):
         yield
         return
-    lock = await kind_of(pool).lock(pool)
+    lock = await turn.kinds.of(pool).lock(pool)
     try:
         check_unclaimed(pool, name, lock.claimed(but_for=turn.holdings.claim_of_placed(pool, name)))
         await check_layer_unused(turn, pool, name)

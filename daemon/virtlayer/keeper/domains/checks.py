@@ -12,7 +12,7 @@ from virtlayer.keeper.domains.kvm import ChosenType, chosen_type
 from virtlayer.keeper.domains.listing import has_domain, has_name
 from virtlayer.keeper.domains.networks import chosen_network, container_network
 from virtlayer.keeper.drivers import drivers
-from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.kinds.kind import PoolKind
 from virtlayer.protocol.boot_names import BootPart, boot_volume_name, digest_in_name
 from virtlayer.protocol.domains import Boot, DefineDomain, DomainDefined, DomainType, IdMap, Network
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -103,24 +103,24 @@ def _check_ids(ids: IdMap) -> None:
         raise Internal(f"A container cannot have the ids from {ids.base} on.")
 
 
-async def check_volumes(pool: Pool, request: DefineDomain) -> None:
+async def check_volumes(kind: PoolKind, pool: Pool, request: DefineDomain) -> None:
     """Check that the domain names volumes of ours, and no layer.
 
     Raises:
         Internal: The request contradicts itself.
         VolumeNotFound: There is no such volume of ours.
     """
-    await check_boot_volumes(pool, request)
+    await check_boot_volumes(kind, pool, request)
     if request.disk is None or is_layer_volume(request.disk):
         raise Internal("The domain does not have a writable volume.")
     if request.disk_format not in ("qcow2", "dir"):
         # A guest could write a header into a raw file that names a file of the host.
         raise Internal(f"The domain cannot have a volume of the format {request.disk_format}.")
     is_directory = request.disk_format == "dir"
-    await kind_of(pool).check_made(pool, request.disk, is_directory=is_directory)
+    await kind.check_made(pool, request.disk, is_directory=is_directory)
 
 
-async def check_boot_volumes(pool: Pool, request: DefineDomain) -> None:
+async def check_boot_volumes(kind: PoolKind, pool: Pool, request: DefineDomain) -> None:
     """Check that a domain with a kernel names volumes of ours with that and an initrd.
 
     Raises:
@@ -133,7 +133,7 @@ async def check_boot_volumes(pool: Pool, request: DefineDomain) -> None:
     for part, name in parts:
         if name is None or boot_volume_name(part, digest_in_name(name) or "") != name:
             raise Internal(f"The domain does not have a volume with its {part}.")
-        await kind_of(pool).check_made(pool, name, is_directory=False)
+        await kind.check_made(pool, name, is_directory=False)
 
 
 @dataclass(frozen=True, slots=True)

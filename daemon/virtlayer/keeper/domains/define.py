@@ -18,8 +18,7 @@ from virtlayer.keeper.domains.listing import has_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, make_log_directory
 from virtlayer.keeper.domains.xml import Machine, machine_xml
 from virtlayer.keeper.kinds.domain_note import DomainNote
-from virtlayer.keeper.kinds.kind import Claim
-from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.kinds.kind import Claim, PoolKind
 from virtlayer.keeper.memory_files import new_memory_file
 from virtlayer.protocol.domain_files import config_file, output_file, own_files, seed_file
 from virtlayer.protocol.domains import DefineDomain, DomainDefined, DomainType
@@ -28,7 +27,7 @@ from virtlayer.protocol.pools import Pool
 
 
 async def define_domain(
-    domains: Domains, pool: Pool, claim: Claim, request: DefineDomain, contents: Sequence[int]
+    domains: Domains, kind: PoolKind, claim: Claim, request: DefineDomain, contents: Sequence[int]
 ) -> DomainDefined:
     """Define a domain, or create a transient one, which is paused.
 
@@ -36,7 +35,7 @@ async def define_domain(
 
     Args:
         domains: The domains.
-        pool: The pool of its volumes.
+        kind: The kind of the pool of its volumes.
         claim: A claim of the service in that pool.
         request: The domain.
         contents: Descriptors of its configuration and its seed, as far as it has them.
@@ -47,7 +46,8 @@ async def define_domain(
         VirtlayerError: As ``check_domain``; or libvirt refuses the domain.
     """
     check_request(request)
-    await check_volumes(pool, request)
+    pool = claim.pool
+    await check_volumes(kind, pool, request)
     driver = await driver_for(domains, request)
     # A sweep does not take them for those of a killed process.
     await claim.add(own_files(request.uuid))
@@ -56,7 +56,9 @@ async def define_domain(
         if checked.type is DomainType.LXC:
             await check_directory_unused(domains.hypervisor, pool, request.disk or "")
         # If the service is lost meanwhile, all of it is done or nothing.
-        await to_completion(_defined(driver, pool, request, checked, _files(request, contents)))
+        await to_completion(
+            _defined(driver, kind, pool, request, checked, _files(request, contents))
+        )
     return checked
 
 
@@ -73,12 +75,12 @@ def _files(request: DefineDomain, contents: Sequence[int]) -> dict[str, int]:
 
 async def _defined(
     driver: Hypervisor,
+    kind: PoolKind,
     pool: Pool,
     request: DefineDomain,
     checked: DomainDefined,
     files: Mapping[str, int],
 ) -> None:
-    kind = kind_of(pool)
     note = DomainNote(host_id(), request.name, is_container=checked.type is DomainType.LXC)
     owner = None if request.id_map is None else request.id_map.base
     await kind.write_domain_files(pool, request.uuid, note, files, owner)

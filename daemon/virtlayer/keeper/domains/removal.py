@@ -11,7 +11,7 @@ from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.domains.listing import has_domain, has_name, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, remove_logs
 from virtlayer.keeper.drivers import driver_of, drivers
-from virtlayer.keeper.kinds.known import kind_of
+from virtlayer.keeper.kinds.kind import PoolKind
 from virtlayer.protocol.domain_files import output_file, own_files
 from virtlayer.protocol.domains import DomainType, State
 from virtlayer.protocol.host_id import host_id
@@ -19,13 +19,14 @@ from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.virsh import virsh
 
 
-async def remove_domain(domains: Domains, pool: Pool, uuid: str) -> None:
+async def remove_domain(domains: Domains, kind: PoolKind, pool: Pool, uuid: str) -> None:
     """Remove a domain of ours that does not run, its configuration, its seed and its logs.
 
     Nothing happens if it does not exist; its files are deleted then, too.
 
     Args:
         domains: The domains.
+        kind: The kind of the pool.
         pool: The pool of its volumes.
         uuid: The domain.
 
@@ -34,7 +35,6 @@ async def remove_domain(domains: Domains, pool: Pool, uuid: str) -> None:
         InUse: It runs, or has snapshots.
         VirtlayerError: libvirt cannot remove it.
     """
-    kind = kind_of(pool)
     driver = await driver_of(domains.hypervisor, uuid)
     name = await driver.call(_undefine, uuid, pool, driver.uri)
     if name is None:
@@ -52,7 +52,7 @@ async def remove_domain(domains: Domains, pool: Pool, uuid: str) -> None:
     await kind.forget_domain(pool, uuid)
 
 
-async def sweep_domains(domains: Domains, pool: Pool) -> None:
+async def sweep_domains(domains: Domains, kind: PoolKind, pool: Pool) -> None:
     """Delete configurations and seeds of domains of this host that libvirt does not have.
 
     Those of a running job are claimed. The note of a domain stays as long as it has logs, which the
@@ -62,7 +62,7 @@ async def sweep_domains(domains: Domains, pool: Pool) -> None:
         PoolLocked: Another process has the pool's lock.
         VirtlayerError: libvirt does not answer.
     """
-    kind, here = kind_of(pool), host_id()
+    here = host_id()
     notes = await kind.noted_domains(pool)
     ours = [uuid for uuid, note in notes.items() if note.host == here]
     if not ours:

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The interface of all kinds of pools.
 
-Each kind of pool is a folder or module next to this one, and ``kind_of`` in ``known`` finds it.
+Each kind of pool is a folder or module next to this one, and ``known.Kinds`` finds it.
 ``answers`` uses nothing else of it: numbers, limits and the order of requests are checked there.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.placed import Placed
-from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.programs import Place
 from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
 from virtlayer.protocol.pools import Pool, Usage, Volume
@@ -118,7 +116,7 @@ class Workplace(Protocol):
 
 
 class PoolKind(Protocol):
-    """A kind of pools."""
+    """A kind of pools, all of one libvirt connection."""
 
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
         """Return which of these volumes exist, without asking libvirt."""
@@ -126,16 +124,39 @@ class PoolKind(Protocol):
     async def space(self, pool: Pool) -> int:
         """How many bytes can still be written into a pool."""
 
-    async def users(
-        self, hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
-    ) -> Usage:
+    async def volumes(
+        self, pool: Pool, names: Collection[str], *, refresh: bool
+    ) -> Sequence[Volume]:
+        """Describe volumes by their names; those that the pool does not have are left out.
+
+        Args:
+            pool: The pool.
+            names: The volumes.
+            refresh: Whether libvirt may be let look for them.
+
+        Raises:
+            PoolNotFound: The pool no longer exists.
+            PoolInactive: The pool was stopped meanwhile.
+        """
+
+    async def all_volumes(self, pool: Pool, *, refresh: bool) -> Sequence[Volume]:
+        """Describe every volume of an active pool.
+
+        Args:
+            pool: The pool.
+            refresh: Whether to let libvirt look at the pool before.
+
+        Raises:
+            VirtlayerError: As ``volumes``; or libvirt cannot look at the pool.
+        """
+
+    async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
         """Return the users of the volumes of a pool.
 
         Args:
-            hypervisor: The connection to libvirt.
-            pools: Its pools.
             pool: The pool.
             layers: Its own layers, which are not counted as users of other volumes.
+            of: The volumes whose users are needed; those of others may be left out.
 
         Raises:
             InUse: The users cannot be determined.
@@ -144,10 +165,14 @@ class PoolKind(Protocol):
     async def layers(self, pool: Pool) -> tuple[str, ...]:
         """The names of all layers in the pool, whichever program made them."""
 
-    async def delete(self, hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
-        """Delete a volume that virtlayer has made, and its record; the caller has the pool's lock.
+    async def delete(self, lock: Lock, name: str) -> None:
+        """Delete a volume that virtlayer has made, and its record.
 
         The caller has checked that nothing uses it.
+
+        Args:
+            lock: The lock of the pool.
+            name: The volume.
 
         Raises:
             VolumeNotFound: virtlayer has not made it.
@@ -192,14 +217,11 @@ class PoolKind(Protocol):
             content: A descriptor of a sealed memory file; None to delete the record.
         """
 
-    def stage(
-        self, pools: Pools, claim: Claim, purpose: Purpose
-    ) -> AbstractAsyncContextManager[Workplace]:
+    def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:
         """Provide a place for the unfinished volumes of a claim while the context lasts."""
 
     async def register(
         self,
-        pools: Pools,
         pool: Pool,
         expected: Mapping[Placed, ExpectedVolume],
         removing: Callable[[str], AbstractAsyncContextManager[None]],
@@ -210,7 +232,6 @@ class PoolKind(Protocol):
         it. If libvirt cannot look, layers stay.
 
         Args:
-            pools: The pools of the connection.
             pool: The pool.
             expected: What was placed, each before those that are based on it, and how libvirt is
                 expected to describe it.
@@ -223,7 +244,7 @@ class PoolKind(Protocol):
             VirtlayerError: libvirt cannot look at the pool, or a layer cannot be removed.
         """
 
-    async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
+    async def withdraw(self, pool: Pool, placed: Placed) -> None:
         """Remove a placed volume again, if it is ours, with its record."""
 
     async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:

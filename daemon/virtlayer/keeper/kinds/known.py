@@ -3,15 +3,29 @@
 
 from collections.abc import Mapping
 
+from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.kind import DirectoryKind
 from virtlayer.keeper.kinds.kind import PoolKind
+from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 
-_DIRECTORY = DirectoryKind()
-_KINDS: Mapping[str, PoolKind] = {"dir": _DIRECTORY, "fs": _DIRECTORY, "netfs": _DIRECTORY}
-"""By libvirt's type of the pool; ``xml`` reads no others."""
 
+class Kinds:
+    """The kinds of the pools of one libvirt connection.
 
-def kind_of(pool: Pool) -> PoolKind:
-    """What can be done with a pool."""
-    return _KINDS[pool.kind]
+    Args:
+        hypervisor: The connection to libvirt.
+        pools: Its pools.
+    """
+
+    def __init__(self, hypervisor: Hypervisor, pools: Pools) -> None:
+        directory = DirectoryKind(hypervisor, pools)
+        self._kinds: Mapping[str, PoolKind] = {
+            "dir": directory,
+            "fs": directory,
+            "netfs": directory,
+        }
+
+    def of(self, pool: Pool) -> PoolKind:
+        """What can be done with a pool; ``xml`` reads pools of no other kind."""
+        return self._kinds[pool.kind]

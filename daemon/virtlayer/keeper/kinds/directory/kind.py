@@ -3,7 +3,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from virtlayer.cancellation import to_completion
@@ -36,7 +36,7 @@ from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.usage import usage_of
+from virtlayer.keeper.usage import usage_of, volumes_in
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -55,7 +55,16 @@ _NO_CLAIM = "lock"
 
 
 class DirectoryKind:
-    """Pools of libvirt's types dir, fs and netfs."""
+    """Pools of libvirt's types dir, fs and netfs.
+
+    Args:
+        hypervisor: The connection to libvirt.
+        pools: Its pools.
+    """
+
+    def __init__(self, hypervisor: Hypervisor, pools: Pools) -> None:
+        self._hypervisor = hypervisor
+        self._pools = pools
 
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
         """The stamps of the names that exist."""
@@ -69,23 +78,38 @@ class DirectoryKind:
         state = await _in_thread(pool, lambda: os.statvfs(pool.path))
         return state.f_bavail * state.f_frsize
 
-    async def users(
-        self, hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
-    ) -> Usage:
+    async def volumes(
+        self, pool: Pool, names: Collection[str], *, refresh: bool
+    ) -> Sequence[Volume]:
+        """Describe volumes by their names, as libvirt does."""
+        if refresh:
+            return tuple((await self._pools.volumes(pool, names)).values())
+        found = [await self._pools.listed_volume(pool, name) for name in names]
+        return [volume for volume in found if volume is not None]
+
+    async def all_volumes(self, pool: Pool, *, refresh: bool) -> Sequence[Volume]:
+        """Describe every volume of an active pool, as libvirt does."""
+        if refresh:
+            await self._pools.refresh(pool)
+        return await volumes_in(self._hypervisor, pool)
+
+    async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
         """The users of the volumes of a pool, by libvirt's lists and the headers of files."""
-        return await usage_of(hypervisor, pools, pool, layers)
+        del of  # Those of all are found at once.
+        return await usage_of(self._hypervisor, self._pools, pool, layers)
 
     async def layers(self, pool: Pool) -> tuple[str, ...]:
         """The names of all layers that there are."""
         return tuple(filter(is_layer_volume, await _in_thread(pool, lambda: _names_in(pool))))
 
-    async def delete(self, hypervisor: Hypervisor, pools: Pools, pool: Pool, name: str) -> None:
+    async def delete(self, lock: Lock, name: str) -> None:
         """Delete a volume that virtlayer has made, and its record."""
+        pool = lock.pool
         if not is_layer_volume(name):
-            await delete_own_volume(hypervisor, pools, pool, name)
+            await delete_own_volume(self._hypervisor, self._pools, pool, name)
             return
         # A cancellation takes effect later, because libvirt continues the deletion anyway.
-        await to_completion(delete_volume(hypervisor, pool, name))
+        await to_completion(delete_volume(self._hypervisor, pool, name))
         await _delete_record(pool, name)
 
     async def claim(self, pool: Pool, names: Iterable[str]) -> Claim:
@@ -127,25 +151,22 @@ class DirectoryKind:
 
         return await under_lock(claim.own, put_under_lock)
 
-    def stage(
-        self, pools: Pools, claim: Claim, purpose: Purpose
-    ) -> AbstractAsyncContextManager[Workplace]:
+    def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:
         """Have a staging directory for as long as the context lasts."""
-        return workplace(pools, _own_claim(claim), purpose)
+        return workplace(self._pools, _own_claim(claim), purpose)
 
     async def register(
         self,
-        pools: Pools,
         pool: Pool,
         expected: Mapping[Placed, ExpectedVolume],
         removing: Callable[[str], AbstractAsyncContextManager[None]],
     ) -> Mapping[str, Volume]:
         """Let libvirt find placed volumes."""
-        return await register_volumes(pools, pool, expected, removing)
+        return await register_volumes(self._pools, pool, expected, removing)
 
-    async def withdraw(self, pools: Pools, pool: Pool, placed: Placed) -> None:
+    async def withdraw(self, pool: Pool, placed: Placed) -> None:
         """Remove a placed volume again, if it is ours."""
-        await withdraw_volume(pools, pool, placed)
+        await withdraw_volume(self._pools, pool, placed)
 
     async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
         """Check that virtlayer has made a volume, which a domain is to use."""
