@@ -39,7 +39,7 @@ from virtlayer.keeper.users import QEMU_USER, WORKER_USER
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool
-from virtlayer.protocol.programs import Kind, StartProgram
+from virtlayer.protocol.programs import STAGED_OVERLAY, Kind, StartProgram
 from virtlayer.service.keeper.connection import Connect
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
@@ -309,7 +309,9 @@ async def test_program_that_makes_an_overlay(kept: Kept) -> None:
     while not compared:
         async with (
             kept.staging(Purpose.VOLUME) as staging,
-            meanwhile(staging.create_overlay(MIB, f"layer-{'0' * 64}.qcow2")) as creating,
+            meanwhile(
+                staging.create_overlay(STAGED_OVERLAY, MIB, f"layer-{'0' * 64}.qcow2")
+            ) as creating,
         ):
             # It runs for milliseconds. An attempt that stops it too late is repeated.
             while not creating.done() and not compared:

@@ -40,6 +40,8 @@ _PROGRAM: dict[str, Any] = {
     "staging": None,
     "memory": 2**30,
     "cpu_seconds": 10,
+    "image": None,
+    "writable": False,
 }
 
 _PORT: dict[str, Any] = {"address": "", "host": 8080, "guest": 80, "transport": "tcp"}
@@ -93,7 +95,12 @@ _RIGHT: dict[Message, dict[str, Any]] = {
         "holder": 1,
     },
     Message.STAGE: {**_POOL, "claim": 1, "purpose": "layers"},
-    Message.CREATE_OVERLAY: {"staging": 1, "size": 2**26, "backing": _LAYER},
+    Message.CREATE_OVERLAY: {
+        "staging": 1,
+        "file": "volume.qcow2",
+        "size": 2**26,
+        "backing": _LAYER,
+    },
     Message.LINK: {"staging": 1, "names": [_LAYER]},
     Message.FLUSH: {"staging": 1, "file": "v1"},
     Message.PLACE: {"staging": 1, "file": "v1", "name": _LAYER, "build": None},
@@ -141,7 +148,11 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.RELEASE, "failed"): (0, "no", None),
     (Message.CREATE_OVERLAY, "staging"): _NO_NUMBERS,
     (Message.CREATE_OVERLAY, "size"): (0, 2**63, "64M", None),
-    (Message.CREATE_OVERLAY, "backing"): ("/etc/passwd", *_NO_VOLUMES),
+    (Message.CREATE_OVERLAY, "file"): ("/etc/passwd", *_NO_VOLUMES),
+    (Message.CREATE_OVERLAY, "backing"): (
+        "/etc/passwd",
+        *(name for name in _NO_VOLUMES if name is not None),
+    ),
     (Message.LINK, "names"): tuple([name] for name in _NO_LAYERS),
     (Message.FLUSH, "file"): _NO_VOLUMES,
     (Message.PLACE, "file"): _NO_VOLUMES,
@@ -155,6 +166,8 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     ),
     (Message.WITHDRAW, "name"): _NO_VOLUMES,
     (Message.START_PROGRAM, "kind"): ("", "bash", "/bin/sh", None),
+    (Message.START_PROGRAM, "image"): tuple(name for name in _NO_VOLUMES if name is not None),
+    (Message.START_PROGRAM, "writable"): (0, "true", None),
     (Message.START_PROGRAM, "memory"): (0, 2**40, *_NO_NUMBERS),
     (Message.START_PROGRAM, "cpu_seconds"): (0, 10**9, *_NO_NUMBERS),
     (Message.END_PROGRAM, "kill"): (0, "no", None),

@@ -23,7 +23,7 @@ from virtlayer.keeper.programs import Backing, Place, creating_overlay, running
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
-from virtlayer.protocol.programs import Ended, StartProgram
+from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, StartProgram
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.reaching import own_keeper
 
@@ -100,9 +100,11 @@ class LocalStaging(LocalPrograms):
         self.direct = purpose in QEMU_PURPOSES and can_be_direct(directory)
         self.runtime = runtime
 
-    async def create_overlay(self, size: int, backing: str) -> Ended:
+    async def create_overlay(self, file: str, size: int, backing: str | None) -> Ended:
         """Let qemu-img make an empty overlay."""
         assert self.place is not None
+        assert file == STAGED_OVERLAY
+        assert backing is not None
         layer = Backing(backing, "qcow2")
         async with creating_overlay(size, layer, self.place) as program:
             return Ended(await program.wait(), program.stderr_tail)

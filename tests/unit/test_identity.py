@@ -76,5 +76,13 @@ def test_the_name_of_a_volume_is_one_that_libvirt_and_apparmor_take() -> None:
 
 def test_other_names_are_not_those_of_layers() -> None:
     name = volume_name("a" * 64)
-    for other in (name.upper(), name[:-1], f"{name}\n", f"x{name}", name.replace("a", "g"), ""):
+    for other in (
+        name.upper(),
+        name[:-1],
+        name[:-6][:-1],
+        f"{name}\n",
+        f"x{name}",
+        name.replace("a", "g"),
+        "",
+    ):
         assert not is_layer_volume(other)

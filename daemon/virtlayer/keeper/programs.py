@@ -46,6 +46,7 @@ _PURPOSES = {
     Kind.KERNEL_WORKER: (Purpose.BOOT,),
     Kind.HOST_KERNEL_WORKER: (Purpose.BOOT,),
     Kind.STORAGE_DAEMON: (Purpose.LAYERS, Purpose.VOLUME),
+    Kind.IMAGE_SERVER: (),  # not in a directory
 }
 _DISK_READABLE = 0o444
 """For an inspector without rights; nobody else may enter the staging directory."""

@@ -144,9 +144,9 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """A number of bytes."""
+    """A number of bytes; None if it is unknown: a Ceph cluster without a manager does not tell."""
 
-    bytes: int
+    bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,17 +235,24 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class CreateOverlay:
-    """An empty overlay to be made in a staging directory, as ``STAGED_OVERLAY``.
+    """An empty overlay to be made in a staging directory.
+
+    In a directory, it is a qcow2 file with the name ``STAGED_OVERLAY``, which is flushed then.
+    In an RBD pool, it is an image that can be served by an ``IMAGE_SERVER``, and must be flushed.
 
     Attributes:
         staging: The staging directory.
+        file: Its name there.
         size: Its virtual size in bytes.
-        backing: The name of the layer, or of the disk, that it is an overlay of.
+        backing: The name of the layer, or of the disk, that it is an overlay of. In an RBD pool, of
+            the layer, or of a flushed image of the same staging place, that it is a clone of; None
+            for an empty image.
     """
 
     staging: Number
+    file: VolumeName
     size: VolumeSize
-    backing: VolumeName
+    backing: VolumeName | None
 
 
 @dataclass(frozen=True, slots=True)

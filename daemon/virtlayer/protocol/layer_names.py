@@ -3,7 +3,8 @@
 
 import re
 
-_LAYER_VOLUME = re.compile(r"layer-[0-9a-f]{64}\.qcow2")
+_LAYER_VOLUME = re.compile(r"layer-[0-9a-f]{64}(\.qcow2)?")
+"""Without the suffix, it is an RBD image."""
 
 
 def is_layer_volume(name: str) -> bool:

@@ -30,7 +30,7 @@ class Message(StrEnum):
     PUT_RECORD = "put-record"  # write or delete a record, unless another process changed it
 
     STAGE = "stage"  # a new staging directory of a claim
-    CREATE_OVERLAY = "create-overlay"  # let qemu-img make an empty overlay, and flush it
+    CREATE_OVERLAY = "create-overlay"  # make an empty overlay
     LINK = "link"  # hard-link layers into a staging directory, for QEMU's programs
     FLUSH = "flush"  # a finished file or directory: checked, its mode set, on disk
     PLACE = "place"  # give a flushed file or directory its name in the pool

@@ -13,8 +13,8 @@ class Pool:
     Attributes:
         name: Its name.
         uuid: Its UUID, which stays when it is renamed.
-        kind: Its type: dir, fs or netfs.
-        path: The directory of its volumes.
+        kind: Its type: dir, fs, netfs or rbd.
+        path: The directory of its volumes; of type rbd, the name of the pool in its cluster.
     """
 
     name: str
@@ -29,12 +29,13 @@ class Volume:
 
     Attributes:
         name: Its name in the pool.
-        path: Its file.
-        format: Its format by libvirt's probe of the header, such as "qcow2".
+        path: Its file; in an RBD pool, POOL/IMAGE.
+        format: Its format by libvirt's probe of the header, such as "qcow2"; "raw" in an RBD pool.
         capacity: The virtual size, in bytes.
         allocation: The space that it uses in the pool, in bytes.
-        backing_path: The image that it is an overlay of, resolved by libvirt; None if of none.
-        backing_format: The format of that image as its own header names it.
+        backing_path: The image that it is an overlay of, resolved by libvirt, or a clone of; None
+            if of none.
+        backing_format: The format of that image as its own header names it; "raw" for a clone.
     """
 
     name: str
@@ -44,6 +45,14 @@ class Volume:
     allocation: int
     backing_path: Path | None
     backing_format: str | None
+
+    def backing_in(self, pool: Pool) -> str | None:
+        """Return the name of the volume of this pool that it is based on; None if of none there.
+
+        The name comes from a header, which can contain any text.
+        """
+        path = self.backing_path
+        return path.name if path is not None and path.parent == pool.path else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from virtlayer.protocol.checks import Memory, Number, Seconds
+from virtlayer.protocol.checks import Memory, Number, Seconds, VolumeName
 
 
 class Kind(StrEnum):
@@ -23,6 +23,8 @@ class Kind(StrEnum):
     # the kernel's file, and the directory of its modules.
     HOST_KERNEL_WORKER = "host-kernel-worker"
     STORAGE_DAEMON = "storage-daemon"  # its monitor's socket, a listening socket for NBD
+    # Only in an RBD pool; a listening socket for NBD. It serves one image, as the default export.
+    IMAGE_SERVER = "image-server"
 
 
 STAGED_DIRECTORY = "root"
@@ -41,12 +43,17 @@ class StartProgram:
         staging: The staging directory that it works in; None for a worker that has no files.
         memory: The most bytes of its address space.
         cpu_seconds: The most seconds of processor time.
+        image: What an IMAGE_SERVER serves: an image of the staging place that is not flushed yet,
+            or, to be read only, a layer of the pool.
+        writable: Whether its clients may write to it.
     """
 
     kind: Kind
     staging: Number | None = None
     memory: Memory = 1
     cpu_seconds: Seconds = 1
+    image: VolumeName | None = None
+    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

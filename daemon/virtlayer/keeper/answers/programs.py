@@ -5,6 +5,7 @@ import os
 from contextlib import AsyncExitStack
 
 from virtlayer.cancellation import to_completion
+from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Program
 from virtlayer.keeper.answers.staging import flush_staged
@@ -30,6 +31,8 @@ async def _start(turn: Turn, request: StartProgram) -> calls.Started:
 
 async def _create_overlay(turn: Turn, request: calls.CreateOverlay) -> Ended:
     staging = turn.holdings.staging(request.staging)
+    if request.file != STAGED_OVERLAY or request.backing is None:
+        raise Internal("Such an overlay cannot be created in a directory.")
     # As with any program: it is counted, delays flushing of the file, and ends with the directory.
     with turn.holdings.starting_program(staging):
         place = await staging.place.place_for_program(reads_layers=False)

@@ -39,7 +39,7 @@ async def explained(
     except (NoSpace, Internal, ProgramFailed, CommandFailed, OSError) as error:
         await pools.get(pool.name)
         space = await pools.space(pool)
-        if space < _FULL_BELOW:
+        if space is not None and space < _FULL_BELOW:
             raise NoSpace(
                 f'The pool "{pool.name}" ({pool.path}) is full: {human_size(space)} available, and '
                 f"{subject} needs more. Free some space there, then try again{advice}."

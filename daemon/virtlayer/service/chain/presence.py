@@ -26,9 +26,7 @@ def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
     """
     backing = volume.backing_path
     backing_fits = backing is None or (
-        backing.parent == pool.path
-        and is_layer_volume(backing.name)
-        and volume.backing_format == "qcow2"
+        is_layer_volume(volume.backing_in(pool) or "") and volume.backing_format == "qcow2"
     )
     if volume.format != "qcow2" or volume.capacity != virtual_size or not backing_fits:
         raise VolumeExists(

@@ -26,7 +26,7 @@ from typing import NoReturn, Protocol
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.deadlines import QEMU_SECONDS
-from virtlayer.protocol.programs import Ended
+from virtlayer.protocol.programs import STAGED_OVERLAY, Ended
 from virtlayer.service.chain.qmp import CommandFailed, Event
 from virtlayer.service.chain.storage_daemon import StorageDaemon, Workplace, storage_daemon
 
@@ -218,7 +218,7 @@ class Images:
 class OverlayMaker(Protocol):
     """The part of ``keeper.staging.Staging`` that ``create_overlay`` uses."""
 
-    async def create_overlay(self, size: int, backing: str) -> Ended:
+    async def create_overlay(self, file: str, size: int, backing: str | None) -> Ended:
         """Make an empty overlay with qemu-img, and flush it."""
 
 
@@ -236,7 +236,7 @@ async def create_overlay(staging: OverlayMaker, virtual_size: int, parent: str) 
     """
     try:
         async with asyncio.timeout(QEMU_SECONDS):
-            ended = await staging.create_overlay(virtual_size, parent)
+            ended = await staging.create_overlay(STAGED_OVERLAY, virtual_size, parent)
     except TimeoutError as error:
         raise Internal(
             f"qemu-img did not end within {QEMU_SECONDS:.0f} s. Check that the storage of the pool "

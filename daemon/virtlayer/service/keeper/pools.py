@@ -106,8 +106,8 @@ class Pools:
         request = calls.NamedFiles(pool.uuid, tuple(names))
         return dict((await self._link.ask(calls.FIND_FILES, request)).files)
 
-    async def space(self, pool: Pool) -> int:
-        """Return the number of free bytes in the pool's directory."""
+    async def space(self, pool: Pool) -> int | None:
+        """Return the number of free bytes in the pool; None if that is unknown."""
         return (await self._link.ask(calls.SPACE, calls.KnownPool(pool.uuid))).bytes
 
     async def usage(self, pool: Pool, layers: Collection[str]) -> Usage:

@@ -55,22 +55,23 @@ class Staging:
         here = replace(request, staging=self._number)
         return running_on(self._connection, here, descriptors)
 
-    async def create_overlay(self, size: int, backing: str) -> Ended:
-        """Run qemu-img to create an empty overlay, ``STAGED_OVERLAY``, and flush the overlay.
+    async def create_overlay(self, file: str, size: int, backing: str | None) -> Ended:
+        """Create an empty overlay; see ``CreateOverlay``.
 
-        A cancellation leaves the program running until the staging directory is removed.
+        A cancellation leaves qemu-img running until the staging directory is removed.
 
         Args:
+            file: The name in the staging directory.
             size: The virtual size in bytes.
             backing: The name of the backing layer, which is not opened.
 
         Returns:
-            The exit status and output of qemu-img.
+            The exit status and output of qemu-img; 0 in an RBD pool.
 
         Raises:
             VirtlayerError: See ``flush``.
         """
-        request = calls.CreateOverlay(self._number, size, backing)
+        request = calls.CreateOverlay(self._number, file, size, backing)
         return await self._connection.ask(calls.CREATE_OVERLAY, request)
 
     async def link(self, names: Sequence[str]) -> str:

@@ -138,11 +138,11 @@ def _of_record(record: CatalogVolume) -> _MadeOf:
 
 def _backing_name(pool: Pool, volume: Volume) -> VolumeName | None:
     """The name of the volume of its pool that a volume is an overlay of; None if of none."""
-    path = volume.backing_path
-    if path is None or path.parent != pool.path:
+    name = volume.backing_in(pool)
+    if name is None:
         return None
     try:
-        return parse_volume_name(path.name)
+        return parse_volume_name(name)
     except InvalidArgument:
         # A header can contain any text. The pool has no volume of such a name.
         return None

@@ -120,8 +120,7 @@ class PoolLayers:
     def _backing(self, name: str) -> str | None:
         """The volume of the pool that a volume is directly based on."""
         volume = self.usage.volumes.get(name)
-        backing = volume and volume.backing_path
-        return backing.name if backing and backing.parent == self.pool.path else None
+        return None if volume is None else volume.backing_in(self.pool)
 
 
 async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:

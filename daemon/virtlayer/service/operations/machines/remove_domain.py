@@ -97,7 +97,7 @@ async def _check_no_overlay(
         InUse: There is one.
     """
     for other in await services.pools.all_volumes(pool):
-        if other.backing_path == pool.path / volume.name:
+        if other.backing_in(pool) == volume.name:
             raise InUse(
                 f'The volume of the machine "{domain.name}" is used by the volume "{other.name}" '
                 f'in the pool "{pool.name}". Delete that first.'
