@@ -30,7 +30,7 @@ help:
 
 .PHONY: dev
 # Workers run as users who cannot write compiled modules, and would compile them at every start.
-dev: .venv/installed.stamp $(ACTIVATION) $(COMPLETIONS)
+dev: .venv/installed.stamp .venv/ceph.stamp $(ACTIVATION) $(COMPLETIONS)
 	$(BIN)/python -m compileall -q daemon/virtlayer
 
 .venv/debian.stamp: packaging/debian-packages.txt packaging/install-debian-packages
@@ -43,6 +43,12 @@ dev: .venv/installed.stamp $(ACTIVATION) $(COMPLETIONS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'setuptools>=78' 'cffi>=1.17'
 	STRICT=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+
+# Ceph's modules are not on PyPI; docs/decisions/ceph-by-its-own-modules.md says why they are linked.
+.venv/ceph.stamp: .venv/installed.stamp
+	ln -sf $(wildcard /usr/lib/python3/dist-packages/rados.*.so /usr/lib/python3/dist-packages/rbd.*.so) \
+		.venv/lib/python3*/site-packages
 	touch $@
 
 $(ACTIVATION): dbus/services/org.virtlayer1.service .venv/installed.stamp
