@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bus.daemon import PROGRAM, ROOT, SERVICE, environment, libvirt_with_pools, until_owned
+from tests.bus.polkit import open_directory
 from tests.support.bus_daemon import Bus, session_bus, system_bus
 from tests.support.ordinary_user import CHECKOUT, as_user
 from tests.support.privileges import as_root
@@ -33,12 +34,9 @@ def ended(*command: str | Path, env: dict[str, str]) -> subprocess.CompletedProc
 
 
 @pytest.fixture
-def empty_bus(tmp_path: Path) -> Iterator[Bus]:
+def empty_bus() -> Iterator[Bus]:
     """A system bus that every user can reach."""
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    (tmp_path / "bus").mkdir(mode=0o755)
-    with system_bus(tmp_path / "bus") as running:
+    with open_directory() as directory, system_bus(directory) as running:
         yield running
 
 
@@ -64,16 +62,14 @@ def test_clone_reports_missing_parts_of_system_service(
 
 
 @pytest.mark.root
-def test_a_name_that_the_bus_refuses_is_reported(empty_bus: Bus, tmp_path: Path) -> None:
+def test_a_name_that_the_bus_refuses_is_reported(empty_bus: Bus) -> None:
     """The policy of the bus allows the name to root and to user virtlayer."""
-    home = tmp_path / "home"
-    home.mkdir()
-    libvirt = libvirt_with_pools(home)
-    for path in (home, home / "pool"):
-        os.chown(path, NOBODY, -1)
-    command = as_user(NOBODY, PROGRAM, "--connect", libvirt)
-
-    run = ended(*command, env=environment(empty_bus, home))
+    with open_directory() as home:
+        libvirt = libvirt_with_pools(home)
+        for path in (home, home / "pool"):
+            os.chown(path, NOBODY, -1)
+        command = as_user(NOBODY, PROGRAM, "--connect", libvirt)
+        run = ended(*command, env=environment(empty_bus, home))
 
     assert (run.returncode, len(run.stderr.splitlines())) == (1, 1)
     assert "not allowed to own the service" in run.stderr

@@ -3,10 +3,12 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.bus.polkit import open_directory
 from tests.support.containers import run_container
 from tests.support.guest import INIT, Output, busybox_tree, parse_records
 from virtlayer.protocol.guest_config import GuestConfig
@@ -57,6 +59,13 @@ exit 7
 """
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where libvirt opens files as user 0 of the container."""
+    with open_directory() as directory:
+        yield directory
+
+
 def _chown(path: Path) -> None:
     status = path.lstat()
     os.lchown(path, _BASE + status.st_uid, _BASE + status.st_gid)
@@ -70,9 +79,6 @@ def _run(tree: Path, config: GuestConfig, directory: Path) -> Output:
     (files / "output").touch(0o600)
     for path in (*tree.rglob("*"), tree, *files.iterdir()):
         _chown(path)
-    # libvirt opens them as user 0 of the container.
-    for path in (directory, *directory.parents[:2]):
-        path.chmod(0o711)
     description = directory / "domain.xml"
     description.write_text(
         _DOMAIN.format(base=_BASE, count=_COUNT, tree=tree, files=files, init=INIT)
@@ -82,7 +88,7 @@ def _run(tree: Path, config: GuestConfig, directory: Path) -> Output:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_entrypoint_runs_in_a_container_with_mapped_ids(tmp_path: Path, terminal: bool) -> None:
+def test_entrypoint_runs_in_a_container_with_mapped_ids(place: Path, terminal: bool) -> None:
     config = GuestConfig(
         arguments=("sh", "-c", _SCRIPT),
         environment=("GIVEN=a value",),
@@ -90,7 +96,7 @@ def test_entrypoint_runs_in_a_container_with_mapped_ids(tmp_path: Path, terminal
         hostname="some-box",
         terminal=terminal,
     )
-    output = _run(busybox_tree(tmp_path), config, tmp_path)
+    output = _run(busybox_tree(place), config, place)
     assert output.failure == ""
     written = output.of(RecordKind.TERMINAL if terminal else RecordKind.STDOUT).decode()
     lines = written.split("\r\n" if terminal else "\n")
@@ -108,9 +114,9 @@ def test_entrypoint_runs_in_a_container_with_mapped_ids(tmp_path: Path, terminal
     assert output.status == 7
 
 
-def test_image_with_one_program_runs_in_a_container(tmp_path: Path) -> None:
-    tree = tmp_path / "scratch"
+def test_image_with_one_program_runs_in_a_container(place: Path) -> None:
+    tree = place / "scratch"
     tree.mkdir()
     shutil.copy("/bin/busybox", tree)
-    output = _run(tree, GuestConfig(arguments=("/busybox", "echo", "text")), tmp_path)
+    output = _run(tree, GuestConfig(arguments=("/busybox", "echo", "text")), place)
     assert (output.stdout, output.failure, output.status) == ("text\n", "", 0)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """No domain has a layer as its disk: what libvirt deletes with a domain is that domain's own."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -79,14 +78,11 @@ async def test_deleting_a_domain_with_its_storage_leaves_image_and_overlays_whol
 
 
 async def test_the_disk_is_a_file_under_the_path_that_libvirt_knows(
-    user: PoolUser, tmp_path: Path
+    user: PoolUser,
 ) -> None:
     """A pool behind a symbolic link, as /home is on some systems."""
-    link = user.host.directory / "linked"
-    link.symlink_to(tmp_path)
-    for one in (tmp_path, *tmp_path.parents[:2]):
-        one.chmod(0o755)
-    os.chown(tmp_path, user.host.owner, -1)
+    link, directory = user.host.directory / "linked", user.host.pool_directory("behind-a-link")
+    link.symlink_to(directory)
     user.host.virsh("pool-create-as", "linked", "dir", "--target", str(link))
     source = user.registry.store(some_image("linked"), "linked:1")
     await user.run("pull", source, "linked", "--tls-verify=false", "--volume=mine.qcow2")
@@ -101,7 +97,7 @@ async def test_the_disk_is_a_file_under_the_path_that_libvirt_knows(
     assert source_of_disk.attrib == {"file": str(link / "mine.qcow2")}
     name = define(user, printed)
     assert "mine.qcow2" in user.host.virsh("undefine", name, "--remove-all-storage")
-    assert not (tmp_path / "mine.qcow2").exists()
+    assert not (directory / "mine.qcow2").exists()
     user.host.virsh("pool-destroy", "linked")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bus.polkit import open_directory
 from tests.support.directory_user import as_nobody
 from tests.support.leftovers import children
 from tests.support.pool_user import qemu_img
@@ -277,20 +278,17 @@ except InUse as error:
 
 @pytest.mark.root
 @pytest.mark.parametrize("closed", ["directory", "file"])
-def test_backing_file_that_cannot_be_read_is_in_use(tmp_path: Path, closed: str) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        if parent.name.startswith("pytest"):
-            parent.chmod(0o755)
-    (tmp_path / "directory").mkdir()
-    (tmp_path / "directory" / "file").write_bytes(bytes(512))
-    (tmp_path / "top.qcow2").write_bytes(header(b"directory/file"))
-    (tmp_path / "directory" / "file").chmod(0o600)
-    (tmp_path / "directory").chmod(0o700 if closed == "directory" else 0o755)
-    command = as_nobody(sys.executable, "-I", "-c", _AS_USER, tmp_path / "top.qcow2")
-    done = subprocess.run(command, capture_output=True, check=True)
+def test_backing_file_that_cannot_be_read_is_in_use(closed: str) -> None:
+    with open_directory() as place:
+        (place / "directory").mkdir()
+        (place / "directory" / "file").write_bytes(bytes(512))
+        (place / "top.qcow2").write_bytes(header(b"directory/file"))
+        (place / "directory" / "file").chmod(0o600)
+        (place / "directory").chmod(0o700 if closed == "directory" else 0o755)
+        command = as_nobody(sys.executable, "-I", "-c", _AS_USER, place / "top.qcow2")
+        done = subprocess.run(command, capture_output=True, check=True)
     text = pickle.loads(done.stdout)  # noqa: S301 -- our own process wrote it
-    assert f"the image {tmp_path}/directory/file needs" in text
+    assert f"the image {place}/directory/file needs" in text
     assert "cannot be opened (Permission denied)" in text
 
 
