@@ -6,27 +6,36 @@ import itertools
 
 import pytest
 
+from tests.support.instant_loop import instantly
 from virtlayer.service.source.patience import patiently
 
-SECONDS = 0.1
+SECONDS = 60.0
 
 
-async def test_without_progress_patience_ends() -> None:
-    for progress in (None, lambda: 7):
-        with pytest.raises(TimeoutError):
-            async with patiently(SECONDS, progress):
-                await asyncio.Event().wait()
+def test_without_progress_patience_ends() -> None:
+    async def wait_in_vain() -> None:
+        for progress in (None, lambda: 7):
+            with pytest.raises(TimeoutError):
+                async with patiently(SECONDS, progress):
+                    await asyncio.Event().wait()
+
+    assert instantly(wait_in_vain()) == 2 * SECONDS
 
 
-async def test_progress_extends_it() -> None:
+def test_progress_extends_it() -> None:
     """Ten looks are as long as patience lasts; this needs three times as many."""
-    counter, enough = itertools.count(), asyncio.Event()
+    counter = itertools.count()
 
-    def progress() -> int:
-        number = next(counter)
-        if number == 30:
-            enough.set()
-        return number
+    async def wait_for_enough() -> None:
+        enough = asyncio.Event()
 
-    async with patiently(SECONDS, progress):
-        await enough.wait()
+        def progress() -> int:
+            number = next(counter)
+            if number == 30:
+                enough.set()
+            return number
+
+        async with patiently(SECONDS, progress):
+            await enough.wait()
+
+    assert instantly(wait_for_enough()) == pytest.approx(3 * SECONDS)
