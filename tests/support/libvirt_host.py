@@ -29,6 +29,7 @@ from pathlib import Path
 
 from tests.support.ordinary_user import CHECKOUT, as_user
 from tests.support.pool_content import OWN
+from tests.support.without_kvm import without_kvm
 
 _PATIENCE = 20.0
 """Seconds after which a libvirtd that does not answer fails the test."""
@@ -56,11 +57,13 @@ class LibvirtHost:
             pass through it.
         owner: The uid that libvirtd runs with; pool directories belong to it.
 
-    A program in ``directory / "bin"`` takes the place of one that libvirtd would run.
+    A program in ``directory / "bin"`` takes the place of one that libvirtd would run. A system
+    libvirtd finds no KVM, unless a test wants it.
     """
 
-    def __init__(self, directory: Path, *, session: bool) -> None:
+    def __init__(self, directory: Path, *, session: bool, kvm: bool = False) -> None:
         self.directory = directory
+        self._kvm = kvm
         self.session = session
         self.owner = os.geteuid()
         if session and self.owner == 0:
@@ -88,8 +91,8 @@ class LibvirtHost:
 
     @property
     def capabilities_kind(self) -> str:
-        """The name of what is kept of a libvirtd that looks at QEMU as this one does."""
-        return "qemu-capabilities"
+        """What libvirtd finds out about QEMU differs without KVM."""
+        return "qemu-capabilities" if self._kvm else "qemu-capabilities-tcg"
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ class LibvirtHost:
     @property
     def preparation(self) -> str:
         """A script that a system libvirtd's mount namespace is prepared with."""
-        return ""
+        return "" if self._kvm else without_kvm(self.directory / "dev")
 
     @property
     def pid(self) -> int:

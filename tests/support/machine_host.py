@@ -22,23 +22,11 @@ from pathlib import Path
 from tests.support.libvirt_host import LibvirtHost, running_host
 
 _PATIENCE = 20.0
-_DEVICES = ("fuse", "full", "null", "ptmx", "random", "tty", "urandom", "zero")
-_DIRECTORIES = ("net", "pts", "shm")
 
 # libvirt 11.3 starts no container where both versions of cgroups are mounted.
 _WITHOUT_BOTH_CGROUPS = """
 if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi
 """
-
-# libvirt finds out anew what QEMU can do, at every look, where /dev/kvm exists and does not work.
-_WITHOUT_KVM = """
-mkdir -p "$1" && mount -t tmpfs tmpfs "$1"
-for name in {devices}; do if [ -e "/dev/$name" ]; then cp -a "/dev/$name" "$1/$name"; fi; done
-for name in {directories}; do
-    if [ -d "/dev/$name" ]; then mkdir "$1/$name" && mount --bind "/dev/$name" "$1/$name"; fi
-done
-ln -s /proc/self/fd "$1/fd" && mount --rbind "$1" /dev
-""".format(devices=" ".join(_DEVICES), directories=" ".join(_DIRECTORIES))
 
 # What libvirt reads of its network devices is in a sysfs of their network namespace.
 _OWN_NETWORK = """
@@ -60,15 +48,9 @@ class MachineHost(LibvirtHost):
 
     def __init__(self, directory: Path, *, kvm: bool, virtlogd: bool, network: bool) -> None:
         self._network = network
-        self._kvm = kvm
         self._virtlogd = virtlogd
         self._logger: subprocess.Popen[bytes] | None = None
-        super().__init__(directory, session=False)
-
-    @property
-    def capabilities_kind(self) -> str:
-        """What its libvirtd finds out about QEMU differs without KVM."""
-        return "qemu-capabilities" if self._kvm else "qemu-capabilities-tcg"
+        super().__init__(directory, session=False, kvm=kvm)
 
     def as_owner(self, *argv: str) -> list[str]:
         """The command line that runs a program among the files of libvirtd."""
@@ -85,9 +67,7 @@ class MachineHost(LibvirtHost):
         script = f"set -e; {_WITHOUT_BOTH_CGROUPS}"
         if self._network:
             script += f'set -- {self.directory}/sys "$@"; {_OWN_NETWORK} shift\n'
-        if not self._kvm:
-            script += f'set -- {self.directory}/dev "$@"; {_WITHOUT_KVM} shift\n'
-        return script
+        return script + super().preparation
 
     @property
     def logs(self) -> Path:

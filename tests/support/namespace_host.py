@@ -38,14 +38,13 @@ _FILES = {"machine-id": "/etc/machine-id", "boot-id": "/proc/sys/kernel/random/b
 """Its own ids, and where they are."""
 
 # bash, because it reaps what it inherits. It ends with the test, whose end of the pipe it reads.
-_FIRST_PROCESS = """
+_BEGIN = """
 set -e
 private=$1 config=$2; shift 2; hostname "$1"; shift
 while [ $# -gt 0 ]; do mount --bind "$private/$1" "$2"; shift 2; done
 cp "$config"/*.conf /etc/libvirt/
-echo ready
-read -r _
 """
+_READY = "echo ready\nread -r _\n"
 
 
 class NamespaceHost(LibvirtHost):
@@ -160,6 +159,10 @@ class NamespaceHost(LibvirtHost):
         self.start_pool(pool, path)
         self.virsh("pool-autostart", pool)
 
+    @property
+    def _first_process(self) -> str:
+        return f"{_BEGIN}{self.preparation}{_READY}"
+
     def _boot(self) -> None:
         assert self._namespace is None, f"{self.name} is on"
         shutil.rmtree(self._private / _LOST, ignore_errors=True)
@@ -171,7 +174,7 @@ class NamespaceHost(LibvirtHost):
         self._namespace = subprocess.Popen(
             [
                 *("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"),
-                *("--mount-proc", "bash", "-c", _FIRST_PROCESS, self.name),
+                *("--mount-proc", "bash", "-c", self._first_process, self.name),
                 *(str(self._private), str(config), self.name, *flat),
             ],
             stdin=subprocess.PIPE,
