@@ -22,13 +22,8 @@ from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.volume_format import CLUSTER_SIZE
 from virtlayer.service.chain import qcow2, qmp
-from virtlayer.service.chain.qcow2 import (
-    Images,
-    NewImage,
-    Parent,
-    create_overlay,
-    images_in,
-)
+from virtlayer.service.chain.images import Images, NewImage, Parent
+from virtlayer.service.chain.qcow2 import create_qcow2_overlay, qcow2_images_in
 from virtlayer.service.chain.qmp import CommandFailed
 from virtlayer.service.chain.storage_daemon import StorageDaemon, storage_daemon
 from virtlayer.sizes import KIB, MIB
@@ -80,7 +75,7 @@ class NbdClient:
 async def images_at(directory: Path) -> AsyncIterator[Images]:
     """Images in a directory, made by QEMU's user."""
     with local_staging(directory) as staging:
-        async with images_in(staging) as images:
+        async with qcow2_images_in(staging) as images:
             yield images
 
 
@@ -354,7 +349,7 @@ async def test_a_missing_directory_for_sockets_is_the_systems_error(directory: P
     with local_staging(directory) as staging:
         staging.runtime = directory / "nowhere"
         with pytest.raises(FileNotFoundError):
-            async with images_in(staging):
+            async with qcow2_images_in(staging):
                 pass
 
 
@@ -406,7 +401,7 @@ async def test_qemu_img_that_hangs_is_an_error(
         local_staging(directory, Purpose.VOLUME) as staging,
         pytest.raises(Internal, match="qemu-img did not end within 0 s"),
     ):
-        await create_overlay(staging, 64 * MIB, f"layer-{'0' * 64}.qcow2")
+        await create_qcow2_overlay(staging, 64 * MIB, f"layer-{'0' * 64}.qcow2")
     assert children() == before
 
 

@@ -33,7 +33,7 @@ from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.pools import Pool
-from virtlayer.service.chain.qcow2 import create_overlay
+from virtlayer.service.chain.qcow2 import create_qcow2_overlay
 
 pytestmark = pytest.mark.root
 
@@ -138,7 +138,7 @@ def at(
 async def make_overlay(made: StagingDirectory) -> None:
     """Let QEMU's program write a file into a staging directory."""
     place = LocalStaging(made.descriptor, Purpose.VOLUME)
-    await create_overlay(place, 1024**2, f"layer-{'0' * 64}.qcow2")
+    await create_qcow2_overlay(place, 1024**2, f"layer-{'0' * 64}.qcow2")
 
 
 # ---- the staging directory itself ----

@@ -68,14 +68,14 @@ def test_images_share_the_ids_of_their_common_first_layers(
 
 def test_the_name_of_a_volume_is_one_that_libvirt_and_apparmor_take() -> None:
     identity = volume_id(geometry_id(GIB), [A])
-    name = volume_name(identity)
+    name = volume_name(identity, ".qcow2")
     assert name == f"layer-{identity}.qcow2"
     assert ":" not in name
     assert is_layer_volume(name)
 
 
 def test_other_names_are_not_those_of_layers() -> None:
-    name = volume_name("a" * 64)
+    name = volume_name("a" * 64, ".qcow2")
     for other in (
         name.upper(),
         name[:-1],

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+_RBD = "rbd"
+CHAIN_KINDS = ("dir", "fs", "netfs", _RBD)
+"""The types of pools that can hold backing chains."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -21,6 +25,21 @@ class Pool:
     uuid: str
     kind: str
     path: Path
+
+    @property
+    def is_rbd(self) -> bool:
+        """Whether its volumes are RBD images, not files."""
+        return self.kind == _RBD
+
+    @property
+    def chain_format(self) -> str:
+        """The format of layers, and of the volumes that are based on them."""
+        return "raw" if self.is_rbd else "qcow2"
+
+    @property
+    def layer_suffix(self) -> str:
+        """What the names of layers end with."""
+        return "" if self.is_rbd else ".qcow2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from virtlayer.client.output import print_fields, print_json, print_line
 from virtlayer.client.parser import Commands
 from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.waiting import finished, started
+from virtlayer.protocol.pools import CHAIN_KINDS
 from virtlayer.sizes import human_size
 
 USAGE = Listing(
@@ -32,8 +33,6 @@ USAGE = Listing(
     ),
     identifier="pool",
 )
-_KINDS = ("dir", "fs", "netfs")
-"""The types of pools that can have images."""
 
 
 def add_df(commands: Commands) -> None:
@@ -62,7 +61,7 @@ async def wanted_pools(client: Client, name: str) -> list[str]:
     if name:
         return [name]
     pools = await client.list_pools()
-    return [pool.name for pool in pools if pool.state == "running" and pool.kind in _KINDS]
+    return [pool.name for pool in pools if pool.state == "running" and pool.kind in CHAIN_KINDS]
 
 
 def _usage_row(pool: str, usage: DiskUsage) -> dict[str, Any]:

@@ -25,10 +25,11 @@ from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.blobs.prefetch import Prefetched, Prefetching
 from virtlayer.service.chain.explain import explained
 from virtlayer.service.chain.identity import build_key
+from virtlayer.service.chain.images import Connect, Images, NewImage, Parent
+from virtlayer.service.chain.kinds import images_in
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
 from virtlayer.service.chain.proof import prove
-from virtlayer.service.chain.qcow2 import Connect, Images, NewImage, Parent, images_in
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
@@ -259,7 +260,7 @@ class _Build:
                 # The previous volumes were finished before this one was served: one command at a
                 # time.
                 images.let_go()
-            await place.staging.flush(image.name)
+            await images.flush(image)
             await recorded
         await before.placed.wait()
         await to_completion(self._place(planned, place.staging, image.name))

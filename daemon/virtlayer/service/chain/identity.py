@@ -41,12 +41,17 @@ def volume_id(below: str, layers: Iterable[tuple[str, str]]) -> str:
     return _sha256(" ".join([below, *itertools.chain.from_iterable(layers)]))
 
 
-def volume_name(volume_id: str) -> str:
+def volume_name(volume_id: str, suffix: str) -> str:
     """Return the name of a layer's volume.
 
-    It has the suffix and no colon, as AppArmor's libvirt profile and qemu's backing names require.
+    It has no colon, and that of a file has the suffix .qcow2, as AppArmor's libvirt profile and
+    qemu's backing names require.
+
+    Args:
+        volume_id: The result of ``volume_id``.
+        suffix: ``Pool.layer_suffix``.
     """
-    return f"layer-{volume_id}.qcow2"
+    return f"layer-{volume_id}{suffix}"
 
 
 def build_key(source: str, volume_id: str) -> str:

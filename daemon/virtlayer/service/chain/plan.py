@@ -29,6 +29,7 @@ class PlannedVolume:
         layers: The layers in it, base first; at most one volume has more than one.
         blobs: The digests of the blobs that the volume is built from, in the same order.
         parent: The name of the volume that it is an overlay of; None for the first one.
+        name: The name of the volume.
     """
 
     below: str
@@ -36,11 +37,7 @@ class PlannedVolume:
     layers: tuple[Layer, ...]
     blobs: tuple[str, ...]
     parent: str | None
-
-    @property
-    def name(self) -> str:
-        """The name of the volume."""
-        return volume_name(self.volume_id)
+    name: str
 
     @property
     def is_recompressed(self) -> bool:
@@ -56,6 +53,8 @@ def plan_chain(
     virtual_size: int,
     depth_limit: int,
     blobs: Sequence[str] | None = None,
+    *,
+    suffix: str = ".qcow2",
 ) -> tuple[PlannedVolume, ...]:
     """Plan the volumes of an image, base first.
 
@@ -65,6 +64,7 @@ def plan_chain(
         depth_limit: The most volumes in the chain.
         blobs: For each layer the digest of the blob that its volume is built from; None for the
             image's blobs.
+        suffix: What the names of the volumes end with.
 
     Raises:
         MalformedLayer: The image has no layers.
@@ -81,7 +81,8 @@ def plan_chain(
         parent = volumes[-1].name if volumes else None
         built_from = tuple(itertools.islice(rest, len(part)))
         own = volume_id(below, zip((layer.diff_id for layer in part), built_from, strict=True))
-        volumes.append(PlannedVolume(below, own, part, built_from, parent))
+        name = volume_name(own, suffix)
+        volumes.append(PlannedVolume(below, own, part, built_from, parent, name))
         below = own
     return tuple(volumes)
 

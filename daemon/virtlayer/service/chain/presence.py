@@ -26,14 +26,15 @@ def check_layer(volume: Volume, pool: Pool, virtual_size: int) -> None:
     """
     backing = volume.backing_path
     backing_fits = backing is None or (
-        is_layer_volume(volume.backing_in(pool) or "") and volume.backing_format == "qcow2"
+        is_layer_volume(volume.backing_in(pool) or "")
+        and volume.backing_format == pool.chain_format
     )
-    if volume.format != "qcow2" or volume.capacity != virtual_size or not backing_fits:
+    if volume.format != pool.chain_format or volume.capacity != virtual_size or not backing_fits:
         raise VolumeExists(
             f'The volume {volume.name} in the pool "{pool.name}" is not the layer of that name: it '
             f"is {volume.format} with {human_size(volume.capacity)}, backed by {backing}, not "
-            f"qcow2 with {human_size(virtual_size)}, backed by a layer of this pool. Delete it, "
-            "then try again."
+            f"{pool.chain_format} with {human_size(virtual_size)}, backed by a layer of this pool. "
+            "Delete it, then try again."
         )
 
 

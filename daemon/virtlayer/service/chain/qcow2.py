@@ -18,8 +18,7 @@ is 6 ms and 8 ms, 3 ms of them for reading commands (see ``qmp``). It starts in 
 import asyncio
 import contextlib
 import itertools
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -27,126 +26,96 @@ from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.deadlines import QEMU_SECONDS
 from virtlayer.protocol.programs import STAGED_OVERLAY, Ended
+from virtlayer.service.chain.images import Connect, NewImage, Parent
 from virtlayer.service.chain.qmp import CommandFailed, Event
 from virtlayer.service.chain.storage_daemon import StorageDaemon, Workplace, storage_daemon
-
-type Connect = Callable[[], Awaitable[socket.socket]]
-"""Connects to the NBD server; the socket is before the handshake, and the caller closes it."""
 
 _NOT_SYNCED = {"no-flush": True}
 
 
 @dataclass(frozen=True, slots=True)
-class Parent:
-    """The backing image of an overlay.
+class _Node:
+    """What QEMU calls an image.
 
     Attributes:
-        name: The bare name by which it will be found next to the image, in the pool.
-        image: Its present location: an image of the same ``Images``, finished or not, or the name
-            of a file, relative to their directory.
-    """
-
-    name: str
-    image: "NewImage | str"
-
-
-@dataclass(frozen=True, slots=True)
-class NewImage:
-    """An image that ``Images`` has made or opened.
-
-    Attributes:
-        name: The name of its file in the directory.
-        node: Its node name in qemu; the names of its file and backing nodes are derived from it.
+        name: Its node name; the names of its file and backing nodes are derived from it.
         backing: The node name of its backing image; None if there is none, or if the image was not
             made here.
     """
 
     name: str
-    node: str
     backing: str | None
 
     @property
-    def file_node(self) -> str:
+    def file(self) -> str:
         """The node name of its file."""
-        return f"f{self.node}"
+        return f"f{self.name}"
 
 
-class Images:
-    """Makes the images of one directory; created by ``images_in``.
+class Qcow2Images:
+    """Makes the images of one directory; created by ``qcow2_images_in``. See ``Images``.
 
-    Each image is made, exported once, and finished. If one fails, all are abandoned.
+    A parent that is not of these images is named relative to the directory.
     """
 
-    def __init__(self, daemon: StorageDaemon) -> None:
+    def __init__(self, staging: Workplace, daemon: StorageDaemon) -> None:
+        self._staging = staging
         self._daemon = daemon
         self._execute = daemon.monitor.execute
         self._numbers = itertools.count(1)
+        self._nodes: dict[NewImage, _Node] = {}
 
     async def create(
         self, virtual_size: int, parent: Parent | None, *, large: bool = False
     ) -> NewImage:
-        """Make an empty image.
-
-        Args:
-            virtual_size: In bytes.
-            parent: Its backing image; None if it has none.
-            large: Whether much will be written to it.
+        """See ``Images``; it is made at once.
 
         Raises:
             CommandFailed: qemu cannot make it, or cannot open its backing image.
             ProgramFailed: qemu has ended.
         """
-        node = f"v{next(self._numbers)}"
-        image = NewImage(node, node, _backing_node(node, parent))
+        image = NewImage(f"v{next(self._numbers)}")
+        node = _Node(image.name, self._backing_node(image.name, parent))
+        self._nodes[image] = node
         # The file first: qemu does not create the format in a missing file.
-        file = {"driver": "file", "filename": image.name, "size": 0}
-        await self._run_job(image.file_node, file)
+        await self._run_job(node.file, {"driver": "file", "filename": image.name, "size": 0})
         await self._write_header(image, virtual_size, parent)
         await self._open(image, parent, direct=large and self._daemon.direct)
         return image
 
     async def open_existing(self, name: str) -> NewImage:
-        """Open a finished image to read it; its backing images are those that its header names.
-
-        Args:
-            name: The name of its file, relative to the directory.
+        """See ``Images``; its backing images are those that its header names.
 
         Raises:
             CommandFailed: qemu cannot open it or one of its backing images.
             ProgramFailed: qemu has ended.
         """
-        node = f"v{next(self._numbers)}"
+        image = NewImage(name)
+        node = _Node(f"v{next(self._numbers)}", None)
+        self._nodes[image] = node
         file = {"driver": "file", "filename": name}
-        options = {"driver": "qcow2", "node-name": node, "file": file, "read-only": True}
+        options = {"driver": "qcow2", "node-name": node.name, "file": file, "read-only": True}
         await self._execute("blockdev-add", options)
-        return NewImage(name, node, None)
+        return image
 
     @contextlib.asynccontextmanager
     async def exported(self, image: NewImage, *, writable: bool = True) -> AsyncIterator[Connect]:
-        """Serve an image over NBD for as long as the context lasts; one at a time.
-
-        Clients are disconnected before the context ends. Flushed data are in the file then.
-
-        Args:
-            image: The image.
-            writable: Whether clients may write to it.
-
-        Yields:
-            What connects a client.
+        """See ``Images``.
 
         Raises:
             CommandFailed: qemu does not serve it.
             ProgramFailed: qemu has ended.
         """
         # The empty name is the default export of clients.
-        options = {"type": "nbd", "id": image.node, "node-name": image.node, "name": ""}
+        node = self._nodes[image].name
+        options = {"type": "nbd", "id": node, "node-name": node, "name": ""}
         await self._execute("block-export-add", {**options, "writable": writable})
         yield self._daemon.connected
         # "hard": qemu may not have noticed yet that its client has left.
         await self._execute(
             "block-export-del",
-            {"id": image.node, "mode": "hard"},
-            until=Event("BLOCK_EXPORT_DELETED", {"id": image.node}),
+            {"id": node, "mode": "hard"},
+            until=Event("BLOCK_EXPORT_DELETED", {"id": node}),
         )
 
     async def finish(self, image: NewImage) -> None:
@@ -158,13 +127,22 @@ class Images:
             CommandFailed: It could not be written.
             ProgramFailed: qemu has ended.
         """
-        options = {"driver": "qcow2", "node-name": image.node, "file": image.file_node}
-        if image.backing is not None:
-            options["backing"] = image.backing
+        node = self._nodes[image]
+        options = {"driver": "qcow2", "node-name": node.name, "file": node.file}
+        if node.backing is not None:
+            options["backing"] = node.backing
         await self._execute("blockdev-reopen", {"options": [{**options, "read-only": True}]})
 
+    async def flush(self, image: NewImage) -> None:
+        """See ``Images``.
+
+        Raises:
+            VirtlayerError: See ``Staging.flush``.
+        """
+        await self._staging.flush(image.name)
+
     def let_go(self) -> None:
-        """Stop the program without waiting; no image follows."""
+        """See ``Images``."""
         self._daemon.let_go()
 
     async def _write_header(
@@ -177,7 +155,7 @@ class Images:
         }
         if parent is not None:
             options |= {"backing-file": parent.name, "backing-fmt": "qcow2"}
-        await self._run_job(image.node, options)
+        await self._run_job(self._nodes[image].name, options)
 
     async def _run_job(self, job_id: str, options: Mapping[str, object]) -> None:
         """Create a file, or an image in a file."""
@@ -201,18 +179,28 @@ class Images:
 
         The backing name in its header is valid only in the pool, so the backing image is specified.
         """
-        file = {"driver": "file", "node-name": image.file_node, "filename": image.name}
-        options: dict[str, object] = {"driver": "qcow2", "node-name": image.node, "file": file}
+        node = self._nodes[image]
+        file = {"driver": "file", "node-name": node.file, "filename": image.name}
+        options: dict[str, object] = {"driver": "qcow2", "node-name": node.name, "file": file}
         options["cache"] = _NOT_SYNCED | ({"direct": True} if direct else {})
         match parent:
-            case Parent(image=NewImage(node=node)):
-                options["backing"] = node
+            case Parent(image=NewImage()):
+                options["backing"] = node.backing
             case Parent(image=str(name)):
                 file = {"driver": "file", "filename": name}
-                backing = {"driver": "qcow2", "node-name": image.backing, "file": file}
+                backing = {"driver": "qcow2", "node-name": node.backing, "file": file}
                 # Otherwise it would be read while the image is written.
                 options["backing"] = {**backing, "cache": {"direct": False}}
         await self._execute("blockdev-add", options)
+
+    def _backing_node(self, node: str, parent: Parent | None) -> str | None:
+        match parent:
+            case None:
+                return None
+            case Parent(image=NewImage() as below):
+                return self._nodes[below].name
+            case Parent():
+                return f"b{node}"
 
 
 class OverlayMaker(Protocol):
@@ -222,13 +210,16 @@ class OverlayMaker(Protocol):
         """Make an empty overlay with qemu-img, and flush it."""
 
 
-async def create_overlay(staging: OverlayMaker, virtual_size: int, parent: str) -> None:
+async def create_qcow2_overlay(staging: OverlayMaker, virtual_size: int, parent: str) -> str:
     """Make an empty overlay that is not written here: qemu-img is faster than ``Images``.
 
     Args:
-        staging: The staging directory where it becomes ``STAGED_OVERLAY``, and is flushed.
+        staging: The staging directory.
         virtual_size: In bytes.
         parent: The name of its backing layer, which is not opened.
+
+    Returns:
+        Its name in the directory, where it is flushed.
 
     Raises:
         ProgramFailed: It could not be made.
@@ -244,20 +235,11 @@ async def create_overlay(staging: OverlayMaker, virtual_size: int, parent: str) 
         ) from error
     if ended.status != 0:
         raise ProgramFailed("qemu-img", ended.status, ended.stderr)
+    return STAGED_OVERLAY
 
 
 @contextlib.asynccontextmanager
-async def images_in(staging: Workplace) -> AsyncIterator[Images]:
+async def qcow2_images_in(staging: Workplace) -> AsyncIterator[Qcow2Images]:
     """Make images in a staging directory for as long as the context lasts."""
     async with storage_daemon(staging) as daemon:
-        yield Images(daemon)
-
-
-def _backing_node(node: str, parent: Parent | None) -> str | None:
-    match parent:
-        case None:
-            return None
-        case Parent(image=NewImage(node=below)):
-            return below
-        case Parent():
-            return f"b{node}"
+        yield Qcow2Images(staging, daemon)

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs one qemu-storage-daemon for a job, which makes and serves all of its images.
 
-It receives commands over a socket that it inherits, and serves NBD on another one, in the service's
-own directory for sockets: no other user can connect.
+It receives commands over a socket that it inherits, and serves NBD on another one (``nbd_socket``).
 """
 
 import contextlib
-import os
-import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
 from virtlayer.protocol.programs import Kind, StartProgram
+from virtlayer.service.chain.nbd_socket import connected, listening
 from virtlayer.service.chain.qmp import Monitor
 from virtlayer.service.keeper.programs import Program, Programs
 
@@ -25,6 +23,9 @@ class Workplace(Programs, Protocol):
     """Whether files in it can be written past the page cache."""
     runtime: Path
     """A directory for sockets."""
+
+    async def flush(self, file: str) -> None:
+        """Check a finished file, and wait until all of it is on disk."""
 
 
 class StorageDaemon:
@@ -47,18 +48,7 @@ class StorageDaemon:
         Raises:
             ProgramFailed: It has ended.
         """
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # A listening socket queues connections before the program accepts them.
-            client.connect(self._address)
-        except ConnectionRefusedError:
-            client.close()
-            await self._program.wait()
-            raise self._program.failure() from None
-        except BaseException:
-            client.close()
-            raise
-        return client
+        return await connected(self._program, self._address)
 
     def let_go(self) -> None:
         """Stop it without waiting; the caller goes on while it ends."""
@@ -75,7 +65,7 @@ async def storage_daemon(staging: Workplace) -> AsyncIterator[StorageDaemon]:
         staging: The staging directory that it works in: a bare name is that of a file there.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with ours, theirs, _listening(staging.runtime) as (server, address):
+    with ours, theirs, listening(staging.runtime) as (server, address):
         ours.setblocking(False)
         request = StartProgram(kind=Kind.STORAGE_DAEMON)
         descriptors = [theirs.fileno(), server.fileno()]
@@ -84,23 +74,3 @@ async def storage_daemon(staging: Workplace) -> AsyncIterator[StorageDaemon]:
             theirs.close()
             server.close()
             yield StorageDaemon(Monitor(ours, program), program, address, direct=staging.direct)
-
-
-@contextlib.contextmanager
-def _listening(directory: Path) -> Iterator[tuple[socket.socket, str]]:
-    # A path by descriptor, because that of a socket has at most 107 bytes and a directory's may be
-    # longer.
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    name = f"nbd-{secrets.token_hex(8)}"
-    address = f"/proc/self/fd/{descriptor}/{name}"
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-            server.bind(address)
-            try:
-                server.listen()
-                yield server, address
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)

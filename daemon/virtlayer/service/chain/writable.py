@@ -10,9 +10,9 @@ from virtlayer.cancellation import first_failure
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.protocol.programs import STAGED_OVERLAY
 from virtlayer.service.chain.explain import explained
-from virtlayer.service.chain.qcow2 import Parent, create_overlay, images_in
+from virtlayer.service.chain.images import Parent
+from virtlayer.service.chain.kinds import create_overlay, images_in
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
@@ -114,8 +114,7 @@ async def _write(
             staged = await _customized(request, staging, customizer)
             await staging.flush(staged)
             return staged
-        await create_overlay(staging, request.size, request.backing)
-        return STAGED_OVERLAY
+        return await create_overlay(staging, request.size, request.backing)
 
 
 async def _customized(request: WritableRequest, staging: Staging, customizer: Customizer) -> str:

@@ -24,9 +24,6 @@ from virtlayer.service.keeper.connection import KeeperConnection
 from virtlayer.service.keeper.programs import Program, running_on
 from virtlayer.service.keeper.records import sealed
 
-LAYER_FORMATS = ("qcow2",)
-"""The formats that libvirt may detect in a layer or in an overlay of one."""
-
 
 class Staging:
     """A directory where the unfinished volumes of a job are written.
@@ -132,7 +129,7 @@ class Staging:
         return await until_unlocked(place)
 
     async def register_volume(
-        self, placed: Placed, *, backing: str | None, formats: Collection[str] = LAYER_FORMATS
+        self, placed: Placed, *, backing: str | None, formats: Collection[str] | None = None
     ) -> Volume:
         """Refresh libvirt's view of a placed volume, and check its format and backing volume.
 
@@ -143,7 +140,7 @@ class Staging:
         Args:
             placed: The result of ``place``.
             backing: The name of the backing layer; None if there is none.
-            formats: The formats that libvirt may detect.
+            formats: The formats that libvirt may detect; None for that of chains.
 
         Raises:
             Libvirt: libvirt does not list the volume, or detects another format or backing store.
@@ -151,9 +148,8 @@ class Staging:
             PoolNotFound: The pool no longer exists.
             PoolInactive: The pool was stopped meanwhile.
         """
-        [volume] = await self._register(
-            [calls.ExpectedVolume(placed.name, backing, tuple(formats))]
-        )
+        expected = tuple(formats or (self.pool.chain_format,))
+        [volume] = await self._register([calls.ExpectedVolume(placed.name, backing, expected)])
         return volume
 
     async def register_chain(self, chain: Mapping[Placed, str | None]) -> dict[str, Volume]:
@@ -174,7 +170,7 @@ class Staging:
             VirtlayerError: See ``register_volume``.
         """
         found = await self._register(
-            calls.ExpectedVolume(placed.name, backing, LAYER_FORMATS)
+            calls.ExpectedVolume(placed.name, backing, (self.pool.chain_format,))
             for placed, backing in chain.items()
         )
         return {volume.name: volume for volume in found}

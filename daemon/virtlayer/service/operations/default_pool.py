@@ -3,11 +3,11 @@
 
 from virtlayer.errors import InvalidArgument, PoolNotFound
 from virtlayer.protocol.names import PoolName, parse_pool_name
+from virtlayer.protocol.pools import CHAIN_KINDS
 from virtlayer.service.operations.services import Services
 
 _DEFAULT = "default"
 _ACTIVE = ("running", "degraded")
-_KINDS = ("dir", "fs", "netfs")
 
 
 async def default_pool(services: Services) -> PoolName:
@@ -21,7 +21,7 @@ async def default_pool(services: Services) -> PoolName:
     pools = sorted(
         pool.name
         for pool in await services.pools.states()
-        if pool.state in _ACTIVE and pool.kind in _KINDS
+        if pool.state in _ACTIVE and pool.kind in CHAIN_KINDS
     )
     if _DEFAULT in pools:
         return parse_pool_name(_DEFAULT)

@@ -8,7 +8,7 @@ from typing import Self
 from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import VirtlayerError, VolumeExists
 from virtlayer.protocol.pools import Pool, Volume
-from virtlayer.service.keeper.staging import LAYER_FORMATS, Staging
+from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.records.values import VolumeRecord
 from virtlayer.service.synchronization.pool_records import PoolRecords
 
@@ -53,7 +53,7 @@ class RecordedPlacing:
         file: str,
         *,
         backing: str | None = None,
-        formats: Collection[str] = LAYER_FORMATS,
+        formats: Collection[str] | None = None,
         on_placed: Callable[[], None] = lambda: None,
     ) -> Volume:
         """Place a flushed file or directory, and let libvirt find it.
@@ -62,7 +62,7 @@ class RecordedPlacing:
             staging: The staging directory that it is in.
             file: Its name there.
             backing: The name of the layer that it is an overlay of; None if there is none.
-            formats: The formats that libvirt may detect.
+            formats: The formats that libvirt may detect; None for that of chains.
             on_placed: Called when it is placed, before libvirt looks for it.
 
         Raises:

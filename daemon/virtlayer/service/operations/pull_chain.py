@@ -23,7 +23,8 @@ from virtlayer.protocol.pools import Volume
 from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.catalog.replacing import Replacing, check_replacing
-from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.chain.kinds import plan_for
+from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.presence import whole_chain
 from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
 from virtlayer.service.jobs.job import Job
@@ -249,7 +250,7 @@ class _Pull:
             self._digest,
             extra=self._fields(),
         )
-        plan = plan_chain(image.layers, self._size, services.settings.storage.depth_limit)
+        plan = plan_for(pool, services.settings.storage, image.layers, self._size)
         chain = whole_chain(plan, await prepared.former, pool, self._size)
         if chain is None:
             # Before they are looked for.

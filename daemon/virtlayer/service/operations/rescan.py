@@ -146,4 +146,4 @@ def _log_differences(pool: str, *, found: int, layers_lost: int, images_lost: in
 
 def _is_layer(pool: Pool, volume: Volume) -> bool:
     stands_on_layer = volume.backing_path is None or is_layer_volume(volume.backing_in(pool) or "")
-    return is_layer_volume(volume.name) and volume.format == "qcow2" and stands_on_layer
+    return is_layer_volume(volume.name) and volume.format == pool.chain_format and stands_on_layer

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from virtlayer import journal
 from virtlayer.errors import VirtlayerError
-from virtlayer.service.chain.plan import PlannedVolume, plan_chain
+from virtlayer.service.chain.kinds import plan_for
+from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.belonging import Belonging
 from virtlayer.service.operations.services import Services
@@ -55,9 +56,9 @@ class SharedPlanning:
         Args:
             layers: The layers of the image, base first.
         """
-        limit = self._services.settings.storage.depth_limit
+        settings = self._services.settings.storage
         blobs = [layer.digest for layer in layers]
-        plan = plan_chain(layers, self._size, limit)
+        plan = plan_for(self._pool, settings, layers, self._size)
         position = 0
         for number in range(len(plan)):
             planned = plan[number]
@@ -71,7 +72,7 @@ class SharedPlanning:
                     # On a volume that is still to be built, there is none.
                     break
                 blobs[position:end] = [layer.blob for layer in twin.layers]
-                plan = plan_chain(layers, self._size, limit, blobs)
+                plan = plan_for(self._pool, settings, layers, self._size, blobs)
             position = end
         return plan
 

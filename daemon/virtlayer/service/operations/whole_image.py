@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from virtlayer.errors import InvalidArgument
+from virtlayer.errors import InvalidArgument, PoolUnsupported
 from virtlayer.protocol.names import ImageName, PoolName
+from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.jobs.job import Job
@@ -161,11 +162,26 @@ class WholeImagePull:
         """
         services, name = self.services, self.request.volume.name
         pool = await services.pools.get(self.request.pool)
+        self._refuse_rbd(pool)
         await services.sweeper.visit(pool)
         await services.records.synchronize(pool)
         async with services.claims.claimed(pool, [name]) as claim:
             await check_name_is_free(services, pool, name)
             yield claim
+
+    def _refuse_rbd(self, pool: Pool) -> None:
+        if not pool.is_rbd:
+            return
+        if self.request.format is Format.DIRECTORY:
+            raise PoolUnsupported(
+                f'The pool "{pool.name}" has RBD images, and no directories. Pull with the option '
+                '"format=dir" into a pool of type dir, fs or netfs.'
+            )
+        raise PoolUnsupported(
+            f'The option "format=disk" does not work in the pool "{pool.name}", because it has RBD '
+            "images. Pull the disk into a pool of type dir, fs or netfs. To have it in the cluster, "
+            f'copy it from there: "qemu-img convert -O raw FILE rbd:{pool.path}/NAME".'
+        )
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[OpenImage]:

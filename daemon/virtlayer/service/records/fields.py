@@ -41,7 +41,7 @@ NO_CONFIG = "{}"
 _TEXT_LIMIT = 4096
 """The limit in characters."""
 _VOLUME_ID = re.compile(r"([0-9a-f]{64})?")
-_BOOT_SOURCE = re.compile(r"layer-[0-9a-f]{64}\.qcow2|host-[0-9a-f]{64}")
+_BOOT_SOURCE = re.compile(r"layer-[0-9a-f]{64}(\.qcow2)?|host-[0-9a-f]{64}")
 _HOST_ID = re.compile(r"[0-9a-f]{32}")
 
 

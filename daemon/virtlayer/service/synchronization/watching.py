@@ -12,7 +12,7 @@ from typing import Self
 
 from virtlayer import journal
 from virtlayer.errors import VirtlayerError
-from virtlayer.protocol.pools import PoolState
+from virtlayer.protocol.pools import CHAIN_KINDS, PoolState
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.synchronization.pool_records import PoolRecords
@@ -21,7 +21,6 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL = 5.0
 """The time between two reads, in seconds."""
-_KINDS = ("dir", "fs", "netfs")
 _ACTIVE = ("running", "degraded")
 
 
@@ -78,7 +77,7 @@ class Watching:
         looks = [
             self._begun(pool)
             for pool in pools
-            if pool.kind in _KINDS and pool.state in _ACTIVE and pool.uuid not in self._looks
+            if pool.kind in CHAIN_KINDS and pool.state in _ACTIVE and pool.uuid not in self._looks
         ]
         if looks:
             await asyncio.wait(looks)

@@ -13,7 +13,8 @@ from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.programs import STAGED_DISK
 from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.chain.explain import explained
-from virtlayer.service.chain.qcow2 import Connect, images_in
+from virtlayer.service.chain.images import Connect
+from virtlayer.service.chain.kinds import images_in
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.machines.host_files import KernelFiles

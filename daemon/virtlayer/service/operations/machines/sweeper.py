@@ -8,13 +8,12 @@ from typing import Self
 from virtlayer import journal
 from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.domains import KnownDomain, State
-from virtlayer.protocol.pools import PoolState
+from virtlayer.protocol.pools import CHAIN_KINDS, PoolState
 from virtlayer.service.operations.machines.sweeping import sweep_machines
 from virtlayer.service.operations.services import Services
 
 _log = logging.getLogger(__name__)
 
-_KINDS = ("dir", "fs", "netfs")
 _ACTIVE = ("running", "degraded")
 
 
@@ -63,7 +62,7 @@ class MachineSweeper:
                 _log.warning("Cannot look for what machines have left: %s", error)
                 return
             for pool in pools:
-                is_usable = pool.kind in _KINDS and pool.state in _ACTIVE
+                is_usable = pool.kind in CHAIN_KINDS and pool.state in _ACTIVE
                 if is_usable and uuid in (None, pool.uuid):
                     await self._sweep_pool(pool)
 
