@@ -113,10 +113,10 @@ async def check_volumes(kind: PoolKind, pool: Pool, request: DefineDomain) -> No
     await check_boot_volumes(kind, pool, request)
     if request.disk is None or is_layer_volume(request.disk):
         raise Internal("The domain does not have a writable volume.")
-    if request.disk_format not in ("qcow2", "dir"):
+    is_directory = request.disk_format == "dir"
+    if not is_directory and request.disk_format != kind.disk_format:
         # A guest could write a header into a raw file that names a file of the host.
         raise Internal(f"The domain cannot have a volume of the format {request.disk_format}.")
-    is_directory = request.disk_format == "dir"
     await kind.check_made(pool, request.disk, is_directory=is_directory)
 
 

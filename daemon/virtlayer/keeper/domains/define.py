@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import DomainFailed, Libvirt, VirtlayerError
@@ -19,6 +20,7 @@ from virtlayer.keeper.domains.logs import Logs, log_directory, make_log_director
 from virtlayer.keeper.domains.xml import Machine, machine_xml
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim, PoolKind
+from virtlayer.keeper.kinds.machine_storage import MachineStorage
 from virtlayer.keeper.memory_files import new_memory_file
 from virtlayer.protocol.domain_files import config_file, output_file, own_files, seed_file
 from virtlayer.protocol.domains import DefineDomain, DomainDefined, DomainType
@@ -51,7 +53,9 @@ async def define_domain(
     driver = await driver_for(domains, request)
     # A sweep does not take them for those of a killed process.
     await claim.add(own_files(request.uuid))
-    async with domains.defining:
+    boot_volumes = [name for name in (request.kernel, request.initrd) if name is not None]
+    providing = kind.providing(pool, boot_volumes)
+    async with providing, domains.defining:
         checked = await check_domain(domains, request)
         if checked.type is DomainType.LXC:
             await check_directory_unused(domains.hypervisor, pool, request.disk or "")
@@ -85,7 +89,10 @@ async def _defined(
     owner = None if request.id_map is None else request.id_map.base
     await kind.write_domain_files(pool, request.uuid, note, files, owner)
     try:
-        text = await asyncio.to_thread(_description, driver.uri, pool, request, checked)
+        storage = await kind.machine_storage(pool, request.disk)
+        text = await asyncio.to_thread(
+            _description, driver.uri, pool.path, storage, request, checked
+        )
         await driver.call(_define, request, text)
     except VirtlayerError as error:
         with contextlib.suppress(VirtlayerError):
@@ -99,14 +106,20 @@ async def _defined(
         raise
 
 
-def _description(uri: str, pool: Pool, request: DefineDomain, checked: DomainDefined) -> str:
+def _description(
+    uri: str,
+    directory: Path,
+    storage: MachineStorage,
+    request: DefineDomain,
+    checked: DomainDefined,
+) -> str:
     if request.id_map is not None and request.disk is not None:
         container = Container(
             request=request,
             disk=request.disk,
             ids=request.id_map,
             network=checked.network,
-            directory=pool.path,
+            directory=directory,
         )
         return container_xml(container)
     logs = Logs(log_directory(uri, checked.type), request.uuid)
@@ -116,7 +129,7 @@ def _description(uri: str, pool: Pool, request: DefineDomain, checked: DomainDef
         type=checked.type,
         network=checked.network,
         architecture=host_architecture(),
-        directory=pool.path,
+        storage=storage,
         logs=logs,
     )
     return machine_xml(machine)

@@ -96,8 +96,15 @@ def state_of(number: int, reason: int, metadata: Metadata, *, is_persistent: boo
 
 def _names(root: _Element, volume: str) -> bool:
     """Whether a disk, or an image that it is an overlay of, is a volume of this name."""
-    paths = [source.get("file") or source.get("dir") or "" for source in root.iter("source")]
-    return bool(volume) and any(path.rpartition("/")[2] == volume for path in paths)
+    return bool(volume) and any(_source_name(one) == volume for one in root.iter("source"))
+
+
+def _source_name(source: _Element) -> str:
+    """The name of the file, directory or RBD image that a device has; "" for anything else."""
+    path = source.get("file") or source.get("dir") or ""
+    if source.get("protocol") == "rbd":
+        path = source.get("name") or ""
+    return path.rpartition("/")[2]
 
 
 def _ports(root: _Element) -> list[PublishedPort]:

@@ -24,6 +24,7 @@ from virtlayer.keeper.domains.kvm import Verdict
 from virtlayer.keeper.domains.listing import has_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, make_log_directory, remove_logs
 from virtlayer.keeper.domains.xml import Machine, machine_xml
+from virtlayer.keeper.kinds.kind import PoolKind
 from virtlayer.protocol.domains import Boot, DefineDomain, DomainType, Network, NetworkKind
 from virtlayer.protocol.pools import Pool
 from virtlayer.sizes import MIB
@@ -34,13 +35,14 @@ _LOG_READ = 4096
 _LINES = 5
 
 
-async def probe_kvm(domains: Domains, pool: Pool, request: DefineDomain) -> None:
+async def probe_kvm(domains: Domains, kind: PoolKind, pool: Pool, request: DefineDomain) -> None:
     """Start a machine with KVM and wait for its end; the verdict is kept.
 
     Nothing is started if the verdict is known. What the firmware shows is kept if it fails.
 
     Args:
         domains: The domains.
+        kind: What can be done with the pool.
         pool: The pool of the kernel and the initrd, which were checked.
         request: What the service asked for: how it boots, kernel and initrd.
 
@@ -53,24 +55,26 @@ async def probe_kvm(domains: Domains, pool: Pool, request: DefineDomain) -> None
         if known or (by_firmware and not host_architecture().has_bios):
             return
         # The UUID of the request could be that of another machine, which would be ended.
-        own = replace(request, uuid=str(uuid.uuid4()))
-        verdict = await _probed(domains, pool, own)
+        own = _probe(replace(request, uuid=str(uuid.uuid4())))
+        boot_volumes = [name for name in (own.kernel, own.initrd) if name is not None]
+        async with kind.providing(pool, boot_volumes):
+            verdict = await _probed(domains, kind, pool, own)
         if by_firmware and verdict.works:
             domains.kvm.runs_firmware = True
         else:
             domains.kvm.keep(verdict)
 
 
-async def _probed(domains: Domains, pool: Pool, request: DefineDomain) -> Verdict:
+async def _probed(domains: Domains, kind: PoolKind, pool: Pool, request: DefineDomain) -> Verdict:
     logs = Logs(log_directory(domains.hypervisor.uri, DomainType.KVM), request.uuid)
     await asyncio.to_thread(make_log_directory, logs.directory)
-    name = f"virtlayer-probe-{request.uuid}"
+    name = request.name
     machine = Machine(
-        request=_probe(request, name),
+        request=request,
         type=DomainType.KVM,
         network=Network(kind=NetworkKind.NONE),
         architecture=host_architecture(),
-        directory=pool.path,
+        storage=await kind.machine_storage(pool, None),
         logs=logs,
     )
     call, reason, detail = domains.hypervisor.call, "", ""
@@ -93,14 +97,14 @@ async def _probed(domains: Domains, pool: Pool, request: DefineDomain) -> Verdic
     return Verdict(not reason, reason, (log or detail) if reason else "")
 
 
-def _probe(request: DefineDomain, name: str) -> DefineDomain:
+def _probe(request: DefineDomain) -> DefineDomain:
     """The machine that is started: nothing but a kernel and our initrd, or the firmware."""
     has_kernel = request.boot is Boot.OWN_INITRD
     return replace(
         request,
         kernel=request.kernel if has_kernel else None,
         initrd=request.initrd if has_kernel else None,
-        name=name,
+        name=f"virtlayer-probe-{request.uuid}",
         memory=_MEMORY,
         processors=1,
         disk=None,

@@ -6,7 +6,6 @@ serial line and no graphics; other programs that use libvirt can add what they n
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from virtlayer.keeper.domains.architecture import Architecture
@@ -18,6 +17,7 @@ from virtlayer.keeper.domains.devices import (
 )
 from virtlayer.keeper.domains.logs import Logs
 from virtlayer.keeper.domains.metadata import Metadata, operating_system
+from virtlayer.keeper.kinds.machine_storage import FileDisk, MachineStorage
 from virtlayer.protocol.domain_files import config_file, seed_file
 from virtlayer.protocol.domains import Boot, DefineDomain, DomainType, Network
 
@@ -37,8 +37,7 @@ class Machine:
         type: How it runs: KVM or QEMU.
         network: Its network, not DEFAULT.
         architecture: Of this host.
-        directory: The directory of the pool, as libvirt names it. Resolved links would give paths
-            that libvirt does not know as those of volumes.
+        storage: Its disk and its other files.
         logs: Its log files.
     """
 
@@ -46,7 +45,7 @@ class Machine:
     type: DomainType
     network: Network
     architecture: Architecture
-    directory: Path
+    storage: MachineStorage
     logs: Logs
 
 
@@ -117,8 +116,8 @@ def _add_boot(domain: Element, machine: Machine) -> None:
         system.set("firmware", "efi")
     _add(system, "type", "hvm", arch=architecture.name, machine=architecture.machine)
     if request.kernel and request.initrd:
-        _add(system, "kernel", str(machine.directory / request.kernel))
-        _add(system, "initrd", str(machine.directory / request.initrd))
+        _add(system, "kernel", str(machine.storage.files / request.kernel))
+        _add(system, "initrd", str(machine.storage.files / request.initrd))
         options = _KERNEL_OPTIONS[request.boot].format(console=architecture.console)
         if architecture.name == "x86_64":
             # Its check of the timer counts ticks, and panics where the host gives QEMU few of them.
@@ -137,17 +136,17 @@ def _add_ends(domain: Element, *, reboots: bool) -> None:
 
 
 def _add_devices(devices: Element, machine: Machine) -> None:
-    request, directory = machine.request, machine.directory
-    if request.disk:
-        disk = add_disk(devices, directory / request.disk, "qcow2", serial="virtlayer-root")
+    request, storage = machine.request, machine.storage
+    if storage.disk is not None:
+        disk = add_disk(devices, storage.disk, serial="virtlayer-root")
         if request.boot is Boot.DISK:
             SubElement(disk, "boot", order="1")
     if request.has_config:
-        config = directory / config_file(request.uuid)
-        add_disk(devices, config, "raw", serial="virtlayer-config", read_only=True)
+        config = FileDisk(storage.files / config_file(request.uuid), "raw")
+        add_disk(devices, config, serial="virtlayer-config", read_only=True)
     if request.has_seed:
-        seed = directory / seed_file(request.uuid)
-        add_disk(devices, seed, "raw", serial="virtlayer-seed", read_only=True)
+        seed = FileDisk(storage.files / seed_file(request.uuid), "raw")
+        add_disk(devices, seed, serial="virtlayer-seed", read_only=True)
     add_interface(devices, machine.network)
     add_serial_line(devices, machine.logs)
     add_ports(devices, machine.logs if request.has_streams else None)

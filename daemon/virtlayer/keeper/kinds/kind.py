@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from virtlayer.keeper.kinds.domain_note import DomainNote
+from virtlayer.keeper.kinds.machine_storage import MachineStorage
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.programs import Place
 from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
@@ -118,11 +119,15 @@ class Workplace(Protocol):
 class PoolKind(Protocol):
     """A kind of pools, all of one libvirt connection."""
 
+    @property
+    def disk_format(self) -> str:
+        """The format of the disks of machines."""
+
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
         """Return which of these volumes exist, without asking libvirt."""
 
-    async def space(self, pool: Pool) -> int | None:
-        """How many bytes can still be written into a pool; None if that is unknown."""
+    async def space(self, pool: Pool) -> int:
+        """How many bytes can still be written into a pool."""
 
     async def volumes(
         self, pool: Pool, names: Collection[str], *, refresh: bool
@@ -257,6 +262,33 @@ class PoolKind(Protocol):
 
         Raises:
             VolumeNotFound: There is no such volume of ours.
+        """
+
+    def providing(
+        self, pool: Pool, boot_volumes: Collection[str]
+    ) -> AbstractAsyncContextManager[None]:
+        """Have boot volumes as files that a domain can name, at least within the context.
+
+        They stay as long as a domain of this host names them.
+
+        Args:
+            pool: The pool.
+            boot_volumes: The names of kernels and initrds of ours.
+
+        Raises:
+            VolumeNotFound: There is no such volume.
+            VirtlayerError: The pool cannot be read, or the file not be written.
+        """
+
+    async def machine_storage(self, pool: Pool, disk: str | None) -> MachineStorage:
+        """Where a domain finds its disk and its other files.
+
+        Args:
+            pool: The pool.
+            disk: The volume of its disk; None if it has none.
+
+        Raises:
+            VirtlayerError: libvirt cannot be asked.
         """
 
     async def write_domain_files(

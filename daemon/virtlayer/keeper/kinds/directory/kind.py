@@ -2,6 +2,7 @@
 """What can be done with a pool of files; ``kinds.kind.PoolKind`` says what each method does."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -34,6 +35,7 @@ from virtlayer.keeper.kinds.directory.sweep import sweep
 from virtlayer.keeper.kinds.directory.workplace import workplace
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
+from virtlayer.keeper.kinds.machine_storage import FileDisk, MachineStorage
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.usage import usage_of, volumes_in
@@ -61,6 +63,8 @@ class DirectoryKind:
         hypervisor: The connection to libvirt.
         pools: Its pools.
     """
+
+    disk_format = "qcow2"
 
     def __init__(self, hypervisor: Hypervisor, pools: Pools) -> None:
         self._hypervisor = hypervisor
@@ -171,6 +175,17 @@ class DirectoryKind:
     async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
         """Check that virtlayer has made a volume, which a domain is to use."""
         await _in_thread(pool, lambda: check_made(pool, name, is_directory=is_directory))
+
+    def providing(
+        self, _pool: Pool, _boot_volumes: Collection[str]
+    ) -> AbstractAsyncContextManager[None]:
+        """Boot volumes are files of the pool."""
+        return contextlib.nullcontext()
+
+    async def machine_storage(self, pool: Pool, disk: str | None) -> MachineStorage:
+        """All files are in the directory of the pool."""
+        found = None if disk is None else FileDisk(pool.path / disk, self.disk_format)
+        return MachineStorage(found, pool.path)
 
     async def write_domain_files(
         self,
