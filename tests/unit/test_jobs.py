@@ -291,6 +291,23 @@ async def test_failed_jobs_are_kept_longer_than_others() -> None:
     assert [job.id for job in jobs.list()] == [7, 8, 9]
 
 
+async def test_job_that_ends_when_only_failed_ones_are_kept_is_announced_and_kept() -> None:
+    async def fail(_job: Job) -> object:
+        raise ImageNotFound("There is no such image.")
+
+    async def succeed(_job: Job) -> object:
+        return "its result"
+
+    jobs, witness = make(keep_number=2)
+    for _ in range(2):
+        await begin(jobs, fail).wait()
+    done = begin(jobs, succeed)
+    await done.wait()
+    assert [event for event, _ in witness.of(done.id)][-1] == "finished"
+    assert jobs.get(done.id).result == "its result"
+    assert [job.id for job in jobs.list()] == [2, done.id]
+
+
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("failure", [None, ImageNotFound("There is no such image.")])
 async def test_journal_describes_a_job_of_each_kind(

@@ -246,19 +246,24 @@ class Jobs:
         self._audience.finished(job)
 
     def _remember(self, job: Job) -> None:
+        # Before it is one of them: its caller has yet to be told that it has ended.
+        while len(self._finished) >= max(self._settings.keep_number, 1):
+            self._forget(self._jobs[self._most_expendable(job)])
         # The loop's clock is monotonic: setting the host's clock removes no job early.
         self._finished[job.id] = asyncio.get_running_loop().call_later(
             self._settings.keep_seconds, self._forget, job
         )
-        while len(self._finished) > max(self._settings.keep_number, 1):
-            self._forget(self._jobs[self._most_expendable()])
 
-    def _most_expendable(self) -> int:
-        """Return the oldest finished job of the user who has most: other users keep theirs.
+    def _most_expendable(self, new: Job) -> int:
+        """Return the oldest kept job of the user who has most: other users keep theirs.
 
-        A failed job is returned only if that user has no other finished jobs.
+        A failed job is returned only if no other job of that user is kept.
+
+        Args:
+            new: A job that has just ended; it counts for its user, but is not returned.
         """
         numbers = Counter(self._jobs[number].started_by for number in self._finished)
+        numbers[new.started_by] += 1
         [(uid, _)] = numbers.most_common(1)
         jobs = [self._jobs[one] for one in self._finished if self._jobs[one].started_by == uid]
         return min(jobs, key=lambda job: job.state is JobState.FAILED).id
