@@ -72,13 +72,14 @@ class KeeperConnection:
         message = {"id": number, "ask": call.message, "with": encode(request)}
         try:
             await self._packets.send(message, descriptors)
-        except OSError as error:
-            del self._waiting[number]
+        except BaseException as error:
+            # If the keeper has ended meanwhile, the future is no longer there, and has an error.
+            if self._waiting.pop(number, None) is None:
+                arriving.exception()
+            if not isinstance(error, OSError):
+                raise
             self._end()
             raise _ended() from error
-        except BaseException:
-            del self._waiting[number]
-            raise
         reply, received = await arriving
         try:
             return _value(call, reply), received

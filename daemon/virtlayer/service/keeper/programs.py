@@ -64,6 +64,7 @@ class KeptProgram:
         self._ended: Ended | None = None
         self._lost: PoolUnavailable | None = None
         self._dying: asyncio.Task[None] | None = None
+        self._killing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def wait(self) -> int:
@@ -104,11 +105,14 @@ class KeptProgram:
         task.add_done_callback(self._tasks.discard)
 
     async def kill(self) -> None:
-        """Kill the program and its children."""
+        """Kill the program and its children; that goes on if this is cancelled."""
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._kill(), name=f"kill of {self.name}")
+        await asyncio.shield(self._killing)
+
+    async def _kill(self) -> None:
         for task in tuple(self._tasks):
             await settled(task)
-        if self._pidfd < 0:
-            return
         try:
             request = calls.EndProgram(self._number, kill=True)
             ended = await self._connection.ask(calls.END_PROGRAM, request)
@@ -116,6 +120,8 @@ class KeptProgram:
         except PoolUnavailable as error:
             await self._gone(error)
         finally:
+            # Not earlier: if a descriptor is closed while the event loop watches it, the loop does
+            # not see when the next one of that number can be read.
             pidfd, self._pidfd = self._pidfd, -1
             os.close(pidfd)
 
@@ -127,6 +133,8 @@ class KeptProgram:
     async def _gone(self, error: PoolUnavailable) -> None:
         """Wait until the kernel has killed the program, because the keeper has ended."""
         self._lost = error
+        if self._pidfd < 0:
+            return
         if self._dying is None:
             self._dying = asyncio.create_task(_until_dead(self._pidfd), name=f"end of {self.name}")
         await asyncio.shield(self._dying)
@@ -188,8 +196,7 @@ async def running_on(
     try:
         yield program
     finally:
-        # A second cancellation must not leave the program running.
-        await asyncio.shield(asyncio.ensure_future(program.kill()))
+        await program.kill()
 
 
 def _pid_of(pidfd: int) -> int:
