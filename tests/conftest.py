@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Selects the tests that run by default and as root, and checks what they leave behind."""
 
+import contextlib
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support import root_tests
 from tests.support.leftovers import assert_no_staging_left, no_task_left, nothing_left
+from tests.support.libvirt_host import running_hosts
 
 _ACCEPTANCE = Path(__file__).parent / "acceptance"
 
@@ -40,10 +42,16 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.fixture(autouse=True)
 def settled() -> Iterator[None]:
-    """Fail a test that leaves a process, a descriptor, a lock or an unfinished file in a pool."""
-    with nothing_left():
-        yield
-    assert_no_staging_left()
+    """Fail a test that leaves a process, a descriptor, a lock or an unfinished file in a pool.
+
+    A pool that a failed test leaves is stopped: other tests list all pools.
+    """
+    with contextlib.ExitStack() as stack:
+        for host in running_hosts:
+            stack.enter_context(host.no_pool_left())
+        stack.callback(assert_no_staging_left)
+        with nothing_left():
+            yield
 
 
 @pytest.fixture

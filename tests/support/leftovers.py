@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,14 +57,17 @@ def no_task_left() -> Iterator[None]:
 
 
 def assert_no_staging_left() -> None:
-    """Fail if a pool of a running libvirtd has unfinished files of a job."""
+    """Fail if a pool of a running libvirtd has unfinished files of a job, and remove them."""
     left = [
-        str(path)
+        path
         for host in libvirt_host.running_hosts
         for pool in host.directory.glob("pools/*")
         for path in left_by_jobs(pool)
     ]
-    assert not left, f"staging files: {left}"
+    # Otherwise the tests that follow would fail as well.
+    for path in left:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not left, f"staging files: {[*map(str, left)]}"
 
 
 def children() -> set[int]:

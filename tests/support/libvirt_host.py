@@ -65,6 +65,7 @@ class LibvirtHost:
         self.directory = directory
         self._kvm = kvm
         self.session = session
+        self._pools: set[str] = set()
         self.owner = os.geteuid()
         if session and self.owner == 0:
             self.owner = pwd.getpwnam("nobody").pw_uid
@@ -193,6 +194,7 @@ class LibvirtHost:
         self.define_pool_xml(
             f"<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>"
         )
+        self._pools.add(name)
 
     def define_pool_xml(self, xml: str) -> None:
         """Define a pool of any type by its XML, and leave it inactive."""
@@ -204,6 +206,20 @@ class LibvirtHost:
         """Stop a pool and forget it; its files stay."""
         self.virsh("pool-destroy", name)
         self.virsh("pool-undefine", name)
+        self._pools.discard(name)
+
+    @contextlib.contextmanager
+    def no_pool_left(self) -> Iterator[None]:
+        """Stop the pools that were defined within the context and are still there at its end."""
+        before = set(self._pools)
+        try:
+            yield
+        finally:
+            if new := self._pools - before:
+                self._pools -= new
+                for name in new.intersection(self.virsh("pool-list", "--all", "--name").split()):
+                    self._call_virsh("pool-destroy", name)
+                    self.virsh("pool-undefine", name)
 
     def volumes(self, pool: str) -> list[str]:
         """The names of a pool's volumes after a refresh, sorted; without ``.virtlayer``."""
