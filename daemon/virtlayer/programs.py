@@ -105,6 +105,10 @@ class RunningProgram:
         """The end of its standard error, as text."""
         return self._tail.decode(errors="replace").strip()
 
+    def open_pidfd(self) -> int:
+        """Open a descriptor of the process, which is the caller's."""
+        return os.pidfd_open(self.pid)
+
     @property
     def stdout(self) -> asyncio.StreamReader:
         """Its standard output, where ``running`` was asked to pipe it."""

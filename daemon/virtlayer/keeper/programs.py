@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from virtlayer import programs
 from virtlayer.errors import Internal
@@ -23,7 +24,7 @@ from virtlayer.keeper.boot_descriptors import boot_descriptors
 from virtlayer.keeper.users import qemu_identity, worker_identity
 from virtlayer.programs import Confinement, RunningProgram
 from virtlayer.protocol.calls import Purpose
-from virtlayer.protocol.programs import STAGED_OVERLAY, Kind, StartProgram
+from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, Kind, StartProgram
 from virtlayer.protocol.volume_format import CLUSTER_SIZE
 
 _MODULES = {
@@ -70,6 +71,34 @@ class Place:
     directory: int
     output: int | None
     readers: int | None = None
+
+
+class StartedProgram(Protocol):
+    """A program that was started, by this process or by that of an RBD pool."""
+
+    name: str
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+
+    @property
+    def stderr_tail(self) -> str:
+        """The end of its standard error."""
+
+    def open_pidfd(self) -> int:
+        """Open a descriptor of its process, which is the caller's."""
+
+    async def wait(self) -> int:
+        """Wait for its end; its exit status."""
+
+    def terminate(self) -> None:
+        """Ask it to end; do nothing if it has ended."""
+
+
+def ended(program: StartedProgram) -> Ended:
+    """How a program has ended, or would have."""
+    return Ended(program.returncode or 0, program.stderr_tail)
 
 
 def running(

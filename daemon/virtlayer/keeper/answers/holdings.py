@@ -12,7 +12,7 @@ from virtlayer.cancellation import settled
 from virtlayer.errors import Internal
 from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
 from virtlayer.keeper.kinds.placed import Placed
-from virtlayer.programs import RunningProgram
+from virtlayer.keeper.programs import StartedProgram
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
@@ -54,7 +54,7 @@ class Staging:
 class Program:
     """A program of a connection; ``life`` kills and reaps it, which ``ending`` waits for."""
 
-    running: RunningProgram
+    running: StartedProgram
     life: AsyncExitStack
     ending: asyncio.Task[None] | None = None
 
@@ -287,7 +287,7 @@ class Holdings:
             staging.programs.add(number)
         return number
 
-    async def end_program(self, number: int) -> RunningProgram:
+    async def end_program(self, number: int) -> StartedProgram:
         """Kill a program and remove it from the connection.
 
         A program that the kernel does not end still counts as working in its staging directory.

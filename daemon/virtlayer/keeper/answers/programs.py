@@ -1,55 +1,46 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Answers about programs; the other end is ``service.keeper.programs``."""
 
-import os
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal
 from virtlayer.keeper.answers.answer import Turn, answer
 from virtlayer.keeper.answers.holdings import Program
 from virtlayer.keeper.answers.staging import flush_staged
-from virtlayer.keeper.programs import Backing, creating_overlay, running
-from virtlayer.programs import RunningProgram
+from virtlayer.keeper.programs import StartedProgram, ended, running
 from virtlayer.protocol import calls
-from virtlayer.protocol.programs import STAGED_OVERLAY, Ended, Kind, StartProgram
+from virtlayer.protocol.programs import Ended, StartProgram
 
 
 async def _start(turn: Turn, request: StartProgram) -> calls.Started:
     staging = None if request.staging is None else turn.holdings.staging(request.staging)
     with turn.holdings.starting_program(staging):
-        place = None
-        if staging is not None:
-            reads_layers = request.kind is Kind.STORAGE_DAEMON
-            place = await staging.place.place_for_program(reads_layers=reads_layers)
+        starting: AbstractAsyncContextManager[StartedProgram]
+        if staging is None:
+            starting = running(request, turn.descriptors, None)
+        else:
+            starting = staging.place.running(request, turn.descriptors)
         async with AsyncExitStack() as life:
-            program = await life.enter_async_context(running(request, turn.descriptors, place))
-            turn.reply_descriptors.append(os.pidfd_open(program.pid))
+            program = await life.enter_async_context(starting)
+            turn.reply_descriptors.append(program.open_pidfd())
             number = turn.holdings.add_program(Program(program, life.pop_all()), staging)
     return calls.Started(number, program.name)
 
 
 async def _create_overlay(turn: Turn, request: calls.CreateOverlay) -> Ended:
     staging = turn.holdings.staging(request.staging)
-    if request.file != STAGED_OVERLAY or request.backing is None:
-        raise Internal("Such an overlay cannot be created in a directory.")
     # As with any program: it is counted, delays flushing of the file, and ends with the directory.
     with turn.holdings.starting_program(staging):
-        place = await staging.place.place_for_program(reads_layers=False)
-        backing_format = await staging.place.backing_format(request.backing)
-        backing = Backing(request.backing, backing_format)
-        async with creating_overlay(request.size, backing, place) as program:
-            await program.wait()
-    ended = _ended(program)
-    if ended.status == 0:
-        await flush_staged(staging, STAGED_OVERLAY)
-    return ended
+        made = await staging.place.create_overlay(request.file, request.size, request.backing)
+    if made.status == 0 and staging.place.flushes_overlays:
+        await flush_staged(staging, request.file)
+    return made
 
 
 async def _wait(turn: Turn, request: calls.KnownProgram) -> Ended:
     program = turn.holdings.program(request.program).running
     await program.wait()
-    return _ended(program)
+    return ended(program)
 
 
 async def _end(turn: Turn, request: calls.EndProgram) -> Ended:
@@ -58,11 +49,7 @@ async def _end(turn: Turn, request: calls.EndProgram) -> Ended:
         await to_completion(turn.holdings.end_program(request.program))
     else:
         program.terminate()
-    return _ended(program)
-
-
-def _ended(program: RunningProgram) -> Ended:
-    return Ended(program.returncode or 0, program.stderr_tail)
+    return ended(program)
 
 
 ANSWERS = (

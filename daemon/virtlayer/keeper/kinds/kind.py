@@ -13,9 +13,10 @@ from typing import Protocol
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.machine_storage import MachineStorage
 from virtlayer.keeper.kinds.placed import Placed
-from virtlayer.keeper.programs import Place
+from virtlayer.keeper.programs import StartedProgram
 from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
 from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.programs import Ended, StartProgram
 from virtlayer.protocol.records import RecordContents, RecordList, RecordPut, Stamp
 
 
@@ -74,18 +75,37 @@ class Workplace(Protocol):
     def direct(self) -> bool:
         """Whether files there can be written past the page cache."""
 
-    async def place_for_program(self, *, reads_layers: bool) -> Place:
-        """Where a program works.
+    @property
+    def flushes_overlays(self) -> bool:
+        """Whether a new overlay is complete, so that nobody writes to it."""
+
+    def running(
+        self, request: StartProgram, descriptors: Sequence[int]
+    ) -> AbstractAsyncContextManager[StartedProgram]:
+        """Run a program there for as long as the context lasts.
 
         Args:
-            reads_layers: Whether it reads layers as well.
-        """
-
-    async def backing_format(self, name: str) -> str:
-        """The format of a volume that an overlay there can be backed by.
+            request: What the service asks for.
+            descriptors: What it passes for it; they stay the caller's.
 
         Raises:
-            Internal: It is neither a layer nor a disk that virtlayer has placed.
+            Internal: It may not have that program like this.
+        """
+
+    async def create_overlay(self, file: str, size: int, backing: str | None) -> Ended:
+        """Make an empty overlay.
+
+        Args:
+            file: Its name there.
+            size: Its virtual size in bytes.
+            backing: The volume that it is an overlay of; None if of none.
+
+        Returns:
+            How the program that makes it has ended.
+
+        Raises:
+            Internal: There can be no such overlay.
+            VirtlayerError: It cannot be made.
         """
 
     async def link(self, names: tuple[str, ...]) -> str:

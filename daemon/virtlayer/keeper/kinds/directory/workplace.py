@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import Internal
@@ -31,13 +31,27 @@ from virtlayer.keeper.kinds.directory.staging import (
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.kinds.purposes import RECORD_KINDS
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.programs import Place
+from virtlayer.keeper.programs import (
+    Backing,
+    Place,
+    StartedProgram,
+    creating_overlay,
+    ended,
+    running,
+)
 from virtlayer.keeper.users import layer_readers, qemu_uid
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
-from virtlayer.protocol.programs import STAGED_DIRECTORY, STAGED_DISK
+from virtlayer.protocol.programs import (
+    STAGED_DIRECTORY,
+    STAGED_DISK,
+    STAGED_OVERLAY,
+    Ended,
+    Kind,
+    StartProgram,
+)
 from virtlayer.protocol.records import record_file
 
 _VOLUME_MODE = 0o600
@@ -111,17 +125,39 @@ class DirectoryWorkplace:
         """Whether files in it can be written past the page cache."""
         return self._directory.direct
 
-    async def place_for_program(self, *, reads_layers: bool) -> Place:
-        """The directory, for a program that works in it."""
-        readers = await self._layer_readers() if reads_layers else None
-        return Place(self._purpose, self._directory.descriptor, self._output, readers)
+    @property
+    def flushes_overlays(self) -> bool:
+        """qemu-img has made a new overlay, and has ended."""
+        return True
 
-    async def backing_format(self, name: str) -> str:
-        """The format of a volume that an overlay in the directory can be backed by.
+    @contextlib.asynccontextmanager
+    async def running(
+        self, request: StartProgram, descriptors: Sequence[int]
+    ) -> AsyncIterator[StartedProgram]:
+        """Run a program in the directory for as long as the context lasts."""
+        reads_layers = request.kind is Kind.STORAGE_DAEMON
+        readers = await self._layer_readers() if reads_layers else None
+        async with running(request, descriptors, self._place(readers)) as program:
+            yield program
+
+    async def create_overlay(self, file: str, size: int, backing: str | None) -> Ended:
+        """Let qemu-img make an empty overlay, ``STAGED_OVERLAY``.
 
         Raises:
-            Internal: It is neither a layer nor a disk that virtlayer has placed.
+            Internal: It has another name, or its backing volume is neither a layer nor a disk that
+                virtlayer has placed.
         """
+        if file != STAGED_OVERLAY or backing is None:
+            raise Internal("Such an overlay cannot be created in a directory.")
+        volume = Backing(backing, await self._backing_format(backing))
+        async with creating_overlay(size, volume, self._place()) as program:
+            await program.wait()
+        return ended(program)
+
+    def _place(self, readers: int | None = None) -> Place:
+        return Place(self._purpose, self._directory.descriptor, self._output, readers)
+
+    async def _backing_format(self, name: str) -> str:
         if is_layer_volume(name):
             return "qcow2"
         found = await asyncio.to_thread(made_disk_format, self._claim.own, name)
