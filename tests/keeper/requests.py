@@ -69,6 +69,8 @@ def start(
     request: dict[str, Any] = {
         "memory": 2**30,
         "cpu_seconds": 60,
+        "image": None,
+        "writable": False,
         **more,
     }
     return keeper.ask("start-program", descriptors, kind=kind, staging=staging, **request)

@@ -21,8 +21,12 @@ from tests.support.raw_keeper import RawKeeper, raw_keeper
 from virtlayer.keeper.answers.holdings import PROGRAMS_LIMIT, Holdings
 from virtlayer.keeper.beneath import OwnedDescriptor, open_directory
 
-_PROGRAM = {"memory": 2**30, "cpu_seconds": 60}
-_OVERLAY: dict[str, Any] = {"size": 2**26, "backing": f"layer-{'0' * 64}.qcow2"}
+_PROGRAM = {"memory": 2**30, "cpu_seconds": 60, "image": None, "writable": False}
+_OVERLAY: dict[str, Any] = {
+    "file": "volume.qcow2",
+    "size": 2**26,
+    "backing": f"layer-{'0' * 64}.qcow2",
+}
 
 
 def _at_once(

@@ -121,7 +121,14 @@ def test_descriptors_of_requests_that_wait_are_closed() -> None:
     with raw_keeper() as keeper, Path("/dev/null").open("rb") as file:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            request = {"kind": "unpacker", "staging": None, "memory": 2**30, "cpu_seconds": 60}
+            request = {
+                "kind": "unpacker",
+                "staging": None,
+                "memory": 2**30,
+                "cpu_seconds": 60,
+                "image": None,
+                "writable": False,
+            }
             started = keeper.ask("start-program", [theirs.fileno()], **request)
             os.close(started.descriptors[0])
             before = _descriptors(keeper)

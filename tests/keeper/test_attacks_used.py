@@ -72,7 +72,9 @@ def test_an_old_look_at_the_users_does_not_count_after_a_volume_was_placed(
     base = pool.layer("1")
     assert keeper.get("users", pool=pool.uuid, names=[base])["users"] == {}
     staging = staged(keeper, pool, "volume")
-    created = keeper.get("create-overlay", staging=staging, size=2**26, backing=base)
+    created = keeper.get(
+        "create-overlay", staging=staging, file="volume.qcow2", size=2**26, backing=base
+    )
     assert created == {"status": 0, "stderr": ""}
     assert (directory_of(pool) / "volume.qcow2").exists()
     keeper.get("place", staging=staging, file="volume.qcow2", name="guest.qcow2", build=None)

@@ -41,7 +41,9 @@ def overlay_of(keeper: RawKeeper, pool: TestPool, name: str) -> Reply:
     """Ask for an overlay, and for its place in the pool."""
     staging = staged(keeper, pool, "volume")
     try:
-        made = keeper.ask("create-overlay", staging=staging, size=64 * MIB, backing=name)
+        made = keeper.ask(
+            "create-overlay", staging=staging, file="volume.qcow2", size=64 * MIB, backing=name
+        )
         if made.error:
             return made
         return keeper.ask(

@@ -179,7 +179,10 @@ def test_unknown_staging_numbers_are_refused(keeper: RawKeeper, pool: TestPool) 
         ("link", {"names": [f"layer-{'1' * 64}.qcow2"]}),
         ("flush", {"file": "v1"}),
         ("place", {"file": "v1", "name": "guest", "build": None}),
-        ("create-overlay", {"size": 2**26, "backing": f"layer-{'1' * 64}.qcow2"}),
+        (
+            "create-overlay",
+            {"file": "volume.qcow2", "size": 2**26, "backing": f"layer-{'1' * 64}.qcow2"},
+        ),
     )
     for message, content in requests:
         reply = keeper.ask(message, staging=7, **content)

@@ -88,7 +88,11 @@ def test_an_overlay_is_created_only_where_it_belongs(
 ) -> None:
     staging = staged(keeper, pool, purpose)
     reply = keeper.ask(
-        "create-overlay", staging=staging, size=2**26, backing=f"layer-{'0' * 64}.qcow2"
+        "create-overlay",
+        staging=staging,
+        file="volume.qcow2",
+        size=2**26,
+        backing=f"layer-{'0' * 64}.qcow2",
     )
     assert (reply.error, "cannot be created in this staging directory" in reply.text) == (
         "Internal",
