@@ -57,6 +57,7 @@ async def xml(client: Client, arguments: Namespace) -> None:
 
 
 async def _root(client: Client, arguments: Namespace) -> _Root:
+    await _refuse_rbd(client, arguments.pool)
     images = {image.name: image for image in await client.list_images(arguments.pool)}
     image = images.get(arguments.name)
     if arguments.volume is not None:
@@ -72,6 +73,14 @@ async def _root(client: Client, arguments: Namespace) -> _Root:
             f"a volume of its own: create one with --volume NAME, or name a volume that exists."
         )
     return await _root_of_volume(client, arguments)
+
+
+async def _refuse_rbd(client: Client, pool: str) -> None:
+    if ("rbd", pool) in {(one.kind, one.name) for one in await client.list_pools()}:
+        raise InvalidArgument(
+            f'The pool "{pool}" has RBD images. "virtlayer xml" only prints domains with files. '
+            'Let virtlayer define the domain: "virtlayer run".'
+        )
 
 
 async def _root_on_image(client: Client, arguments: Namespace, image: ImageSummary) -> _Root:

@@ -15,6 +15,12 @@ from virtlayer.client.waiting import finished, started
 from virtlayer.protocol.pools import CHAIN_KINDS
 from virtlayer.sizes import human_size
 
+
+def _size(size: int | None) -> str:
+    """A size that is unknown if the cluster of a pool does not tell it."""
+    return "-" if size is None else human_size(size)
+
+
 USAGE = Listing(
     "pools can have images",
     (
@@ -23,8 +29,8 @@ USAGE = Listing(
         Column("shared_size", "SHARED", human_size),
         Column("prunable_size", "PRUNABLE", human_size),
         Column("volumes_size", "VOLUMES", human_size),
-        Column("available", "AVAILABLE", human_size),
-        Column("capacity", "CAPACITY", human_size),
+        Column("available", "AVAILABLE", _size),
+        Column("capacity", "CAPACITY", _size),
         Column("layer_count"),
         Column("prunable_count"),
         Column("boot_volume_count"),
@@ -71,8 +77,8 @@ def _usage_row(pool: str, usage: DiskUsage) -> dict[str, Any]:
         "shared_size": usage.shared_bytes,
         "prunable_size": usage.prunable_bytes,
         "volumes_size": usage.volumes_bytes,
-        "available": usage.available,
-        "capacity": usage.capacity,
+        "available": usage.available if usage.capacity else None,
+        "capacity": usage.capacity or None,
         "layer_count": usage.layers,
         "prunable_count": usage.prunable_layers,
         "volume_count": usage.volumes,

@@ -167,7 +167,7 @@ def _changes(result: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"{outcome}: {built} {'layer' if built == 1 else 'layers'} built, {reused} reused"
     if result.get("volume_created"):
-        yield "qcow2 volume created"
+        yield "volume created"
 
 
 def _whole(result: Mapping[str, Any]) -> Iterator[str]:

@@ -55,7 +55,7 @@ async def create_volume(client: Client, arguments: Namespace) -> None:
     if arguments.json:
         print_json({"image": arguments.image} | document)
     else:
-        print_line(f"{document['volume']}: {document['path']} (qcow2 volume created)")
+        print_line(f"{document['volume']}: {document['path']} (volume created)")
 
 
 _MADE_OF_IMAGES = ("volume", "directory", "disk")

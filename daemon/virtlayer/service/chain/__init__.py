@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Layers as a chain of qcow2 volumes: names, plan and build."""
+"""Layers as a chain of volumes, qcow2 files or RBD images: names, plan and build."""

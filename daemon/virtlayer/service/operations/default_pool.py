@@ -11,7 +11,7 @@ _ACTIVE = ("running", "degraded")
 
 
 async def default_pool(services: Services) -> PoolName:
-    """Return the pool "default" if it is active, else the only active pool of files.
+    """Return the pool "default" if it is active, else the only active pool that can have images.
 
     Raises:
         PoolNotFound: No pool is active.
@@ -27,8 +27,8 @@ async def default_pool(services: Services) -> PoolName:
         return parse_pool_name(_DEFAULT)
     if not pools:
         raise PoolNotFound(
-            "No pool was given, and no storage pool of a directory is active. Start one, or define "
-            'one: "virsh pool-define-as default dir --target DIRECTORY".'
+            "No pool was given, and no storage pool that can have images is active. Start one, or "
+            'define one: "virsh pool-define-as default dir --target DIRECTORY".'
         )
     if len(pools) > 1:
         raise InvalidArgument(

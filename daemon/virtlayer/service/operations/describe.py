@@ -59,10 +59,11 @@ async def describe_volume(
     await services.records.synchronize(pool)
     volume = await services.pools.listed_volume(pool, name)
     if volume is None:
-        raise VolumeNotFound(
-            f'The pool "{pool_name}" has no volume "{name}". If its file is new, refresh the pool: '
-            + virsh(services.libvirt_uri, "pool-refresh", pool_name)
-        )
+        advice = ""
+        if not pool.is_rbd:
+            refresh = virsh(services.libvirt_uri, "pool-refresh", pool_name)
+            advice = f" If its file is new, refresh the pool: {refresh}"
+        raise VolumeNotFound(f'The pool "{pool_name}" has no volume "{name}".{advice}')
     made_of = await _made_of(services, pool, volume)
     return VolumeDescription(
         path=volume.path,

@@ -178,9 +178,9 @@ class WholeImagePull:
                 '"format=dir" into a pool of type dir, fs or netfs.'
             )
         raise PoolUnsupported(
-            f'The option "format=disk" does not work in the pool "{pool.name}", because it has RBD '
-            "images. Pull the disk into a pool of type dir, fs or netfs. To have it in the cluster, "
-            f'copy it from there: "qemu-img convert -O raw FILE rbd:{pool.path}/NAME".'
+            f'The option "format=disk" does not work in the pool "{pool.name}", which has RBD '
+            "images. Pull the disk into a pool of type dir, fs or netfs. To have it in the "
+            f'cluster, copy it: "qemu-img convert -O raw FILE rbd:{pool.path}/NAME".'
         )
 
     @contextlib.asynccontextmanager

@@ -103,10 +103,11 @@ def _problem(
 ) -> VirtlayerError:
     for name in sorted(bad):
         if name in found:
+            snapshots = ("--delete-snapshots",) if pool.is_rbd else ()
+            delete = virsh(uri, "vol-delete", name, "--pool", pool.name, *snapshots)
             return VolumeExists(
                 f'The image "{image.name}" is broken: its layer volume {name} is damaged. Delete '
-                f"the volume ({virsh(uri, 'vol-delete', name, '--pool', pool.name)}), then pull "
-                "the image again."
+                f"the volume ({delete}), then pull the image again."
             )
     number, total = len(bad), len(image.volumes)
     return VolumeNotFound(
