@@ -19,7 +19,8 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import unfinished_in
 from tests.support.raw_keeper import RawKeeper, raw_keeper
 from virtlayer.keeper.answers.holdings import PROGRAMS_LIMIT, Holdings
-from virtlayer.keeper.beneath import OwnedDescriptor, open_directory
+from virtlayer.keeper.beneath import open_directory
+from virtlayer.protocol.descriptors import OwnedDescriptor
 
 _PROGRAM = {"memory": 2**30, "cpu_seconds": 60, "image": None, "writable": False}
 _OVERLAY: dict[str, Any] = {

@@ -13,20 +13,21 @@ import pytest
 from virtlayer.errors import PoolUnavailable
 from virtlayer.programs import running
 from virtlayer.protocol import calls
-from virtlayer.service.keeper.connection import KeeperConnection
+from virtlayer.protocol.asking import Connection
+from virtlayer.service.keeper.connection import keeper_connection
 from virtlayer.service.keeper.programs import KeptProgram
 from virtlayer.sizes import KIB
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[KeeperConnection, socket.socket]]:
+async def connected() -> AsyncIterator[tuple[Connection, socket.socket]]:
     """A connection, and the keeper's end of it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, contextlib.closing(KeeperConnection(ours)) as connection:
+    with ours, theirs, contextlib.closing(keeper_connection(ours)) as connection:
         yield connection, theirs
 
 
-async def waiting(task: asyncio.Task[None]) -> None:
+async def waiting[T](task: asyncio.Task[T]) -> None:
     """Let a task run until it waits for something that does not come by itself."""
     for _ in range(10):
         await asyncio.sleep(0)

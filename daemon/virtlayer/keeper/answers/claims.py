@@ -2,10 +2,11 @@
 """Answers about claims and the locks of pools; the other end is ``service.keeper.claims``."""
 
 from virtlayer.cancellation import to_completion
-from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.pools import active_pool_of, pool_of
 from virtlayer.keeper.kinds.kind import Claim
 from virtlayer.protocol import calls
+from virtlayer.protocol.answering import answer
 from virtlayer.protocol.claims import Claimed, ClaimVolumes, Locked, Release
 from virtlayer.protocol.pools import Pool
 

@@ -5,7 +5,7 @@ import asyncio
 import functools
 
 from virtlayer.errors import Internal
-from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.domain_logs import log_of
 from virtlayer.keeper.answers.pools import active_pool_of
 from virtlayer.keeper.domains.checks import check_boot_volumes, check_domain
@@ -18,8 +18,8 @@ from virtlayer.keeper.domains.ports import open_log
 from virtlayer.keeper.domains.probe import probe_kvm
 from virtlayer.keeper.domains.removal import remove_domain
 from virtlayer.keeper.drivers import driver_of, drivers
-from virtlayer.keeper.memory_files import received_contents
 from virtlayer.protocol import calls
+from virtlayer.protocol.answering import answer
 from virtlayer.protocol.domains import (
     Boot,
     Control,
@@ -35,6 +35,7 @@ from virtlayer.protocol.domains import (
     PortOpened,
     Step,
 )
+from virtlayer.protocol.memory_files import received_contents
 from virtlayer.sizes import MIB
 
 _CONTENT_LIMIT = 16 * MIB
@@ -53,8 +54,9 @@ async def _define(turn: Turn, request: DefineDomain) -> DomainDefined:
     if request.step is Step.PROBE_KVM:
         if request.boot is Boot.CONTAINER:
             raise Internal("A container does not use KVM.")
-        await check_boot_volumes(turn.kinds.of(pool), pool, request)
-        await probe_kvm(turn.domains, pool, request)
+        kind = turn.kinds.of(pool)
+        await check_boot_volumes(kind, pool, request)
+        await probe_kvm(turn.domains, kind, pool, request)
         return await check_domain(turn.domains, request)
     number = request.has_config + request.has_seed
     contents = received_contents(turn.descriptors, number, _CONTENT_LIMIT)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 
 from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
-from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.holdings import Survey
 from virtlayer.keeper.connection import Connection
 from virtlayer.keeper.domains.removal import sweep_domains
@@ -14,6 +14,7 @@ from virtlayer.keeper.kinds.kind import Lock
 from virtlayer.keeper.pool_states import pool_states
 from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
+from virtlayer.protocol.answering import answer
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
 

@@ -4,11 +4,12 @@
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from virtlayer.cancellation import to_completion
-from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.holdings import Program
 from virtlayer.keeper.answers.staging import flush_staged
 from virtlayer.keeper.programs import StartedProgram, ended, running
 from virtlayer.protocol import calls
+from virtlayer.protocol.answering import answer
 from virtlayer.protocol.programs import Ended, StartProgram
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Answers about the records of pools; the other end is ``service.keeper.records``."""
 
-from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.pools import active_pool_of, pool_of
-from virtlayer.keeper.memory_files import received_content
 from virtlayer.protocol import calls
+from virtlayer.protocol.answering import answer
+from virtlayer.protocol.memory_files import received_content
 from virtlayer.protocol.records import (
     RECORD_LIMIT,
     ListRecords,

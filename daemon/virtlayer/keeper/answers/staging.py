@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
-from virtlayer.keeper.answers.answer import Turn, answer
+from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.holdings import Staging
 from virtlayer.keeper.answers.pools import (
     active_pool_of,
@@ -19,11 +19,12 @@ from virtlayer.keeper.answers.pools import (
     check_unclaimed,
     pool_of,
 )
-from virtlayer.keeper.memory_files import received_content
 from virtlayer.protocol import calls
+from virtlayer.protocol.answering import answer
 from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.memory_files import received_content
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RECORD_LIMIT
 

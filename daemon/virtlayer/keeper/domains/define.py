@@ -21,10 +21,10 @@ from virtlayer.keeper.domains.xml import Machine, machine_xml
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim, PoolKind
 from virtlayer.keeper.kinds.machine_storage import MachineStorage
-from virtlayer.keeper.memory_files import new_memory_file
 from virtlayer.protocol.domain_files import config_file, output_file, own_files, seed_file
 from virtlayer.protocol.domains import DefineDomain, DomainDefined, DomainType
 from virtlayer.protocol.host_id import host_id
+from virtlayer.protocol.memory_files import new_memory_file
 from virtlayer.protocol.pools import Pool
 
 

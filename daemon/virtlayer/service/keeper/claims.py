@@ -17,9 +17,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from virtlayer.cancellation import settled, to_completion
 from virtlayer.errors import InUse, PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
+from virtlayer.protocol.asking import Connection
 from virtlayer.protocol.claims import ClaimVolumes, Locked, PoolLocked, Release
 from virtlayer.protocol.pools import Pool
-from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
+from virtlayer.service.keeper.connection import KeeperLink
 
 _LOCK_SECONDS = 300.0
 """How long other processes may lock a pool: a deletion checks all domains and volumes."""
@@ -35,7 +36,7 @@ class Claim:
     """
 
     def __init__(
-        self, pool: Pool, connection: KeeperConnection, number: int, names: Iterable[str]
+        self, pool: Pool, connection: Connection, number: int, names: Iterable[str]
     ) -> None:
         self.pool = pool
         self.connection = connection
@@ -84,7 +85,7 @@ class PoolLock:
         claimed: The names of the volumes that running jobs on any host have claimed.
     """
 
-    def __init__(self, pool: Pool, connection: KeeperConnection, locked: Locked) -> None:
+    def __init__(self, pool: Pool, connection: Connection, locked: Locked) -> None:
         self.pool = pool
         self.connection = connection
         self.number = locked.lock
@@ -140,7 +141,7 @@ class Claims:
     @contextlib.asynccontextmanager
     async def _held[Q, R](
         self, pool: Pool, call: calls.Call[Q, R], request: Q, number_of: Callable[[R], int]
-    ) -> AsyncIterator[tuple[KeeperConnection, R]]:
+    ) -> AsyncIterator[tuple[Connection, R]]:
         """Hold the object that a call creates in the keeper until the context ends."""
         connection = await self._link.connection()
         numbers: list[int] = []
@@ -165,7 +166,7 @@ class Claims:
     async def _released(
         self,
         pool: Pool,
-        connection: KeeperConnection,
+        connection: Connection,
         number: int,
         descriptors: contextlib.ExitStack,
     ) -> None:

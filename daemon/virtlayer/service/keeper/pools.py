@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
+from virtlayer.protocol.asking import sent_error
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.pools import Pool, PoolState, Usage, Volume
 from virtlayer.service.keeper.claims import PoolLock
-from virtlayer.service.keeper.connection import KeeperLink, keeper_error
+from virtlayer.service.keeper.connection import KeeperLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Pools:
             # The keeper has ended; the pool shows which volumes were deleted.
             left = await self.inodes(pool, names)
             return Deletion(tuple(name for name in names if name not in left), error)
-        reason = keeper_error(done.error, done.text) if done.error else None
+        reason = sent_error(done.error, done.text) if done.error else None
         return Deletion(done.names, reason)
 
     async def sweep(self, pool: Pool) -> int | None:

@@ -13,8 +13,9 @@ from virtlayer.cancellation import settled
 from virtlayer.errors import PoolUnavailable
 from virtlayer.programs import ProgramFailed
 from virtlayer.protocol import calls
+from virtlayer.protocol.asking import Connection
 from virtlayer.protocol.programs import Ended, StartProgram
-from virtlayer.service.keeper.connection import KeeperConnection, KeeperLink
+from virtlayer.service.keeper.connection import KeeperLink
 
 
 class Program(Protocol):
@@ -55,7 +56,7 @@ class Programs(Protocol):
 class KeptProgram:
     """A program that the keeper runs."""
 
-    def __init__(self, connection: KeeperConnection, started: calls.Started, pidfd: int) -> None:
+    def __init__(self, connection: Connection, started: calls.Started, pidfd: int) -> None:
         self.name = started.name
         self.pid = _pid_of(pidfd)
         self._connection = connection
@@ -171,7 +172,7 @@ class KeeperPrograms:
 
 @contextlib.asynccontextmanager
 async def running_on(
-    connection: KeeperConnection, request: StartProgram, descriptors: Sequence[int]
+    connection: Connection, request: StartProgram, descriptors: Sequence[int]
 ) -> AsyncIterator[Program]:
     """Run a program for as long as the context lasts; it has ended on exit.
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from virtlayer.cancellation import settled, to_completion
 from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol import calls
+from virtlayer.protocol.asking import Connection
 from virtlayer.protocol.calls import Placed, Purpose
 from virtlayer.protocol.claims import Release
 from virtlayer.protocol.pools import Pool, Volume
 from virtlayer.protocol.programs import Ended, StartProgram
 from virtlayer.service.keeper.claims import Claim, until_unlocked
-from virtlayer.service.keeper.connection import KeeperConnection
 from virtlayer.service.keeper.programs import Program, running_on
 from virtlayer.service.keeper.records import sealed
 
@@ -35,7 +35,7 @@ class Staging:
     """
 
     def __init__(
-        self, connection: KeeperConnection, pool: Pool, staged: calls.Staged, runtime: Path
+        self, connection: Connection, pool: Pool, staged: calls.Staged, runtime: Path
     ) -> None:
         self.pool = pool
         self.runtime = runtime

@@ -22,12 +22,13 @@ from typing import Self
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
-from virtlayer.keeper.beneath import OwnedDescriptor, open_beneath, opened
+from virtlayer.keeper.beneath import open_beneath, opened
 from virtlayer.keeper.calls import ask_server
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
 from virtlayer.keeper.kinds.directory.own_directory import CLAIMS, OwnDirectory
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
+from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.protocol.pools import Pool
 
 NAMES_LIMIT = 16_384

@@ -27,7 +27,6 @@ from pathlib import Path
 
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
-    OwnedDescriptor,
     open_beneath,
     open_directory,
     open_directory_beneath,
@@ -35,6 +34,7 @@ from virtlayer.keeper.beneath import (
     opened,
 )
 from virtlayer.keeper.kinds.directory.network import check_locks_are_shared
+from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.protocol.pools import Pool
 
 OWN_DIRECTORY = ".virtlayer"

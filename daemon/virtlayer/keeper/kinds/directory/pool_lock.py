@@ -18,7 +18,7 @@ from typing import Self
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
-from virtlayer.keeper.beneath import OwnedDescriptor, opened
+from virtlayer.keeper.beneath import opened
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.live_claims import live_claims
 from virtlayer.keeper.kinds.directory.locks import try_lock, unlock
@@ -29,6 +29,7 @@ from virtlayer.keeper.kinds.directory.own_directory import (
     own_directory,
 )
 from virtlayer.protocol.claims import PoolLocked
+from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.protocol.pools import Pool
 
 _PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)

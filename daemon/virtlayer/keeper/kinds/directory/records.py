@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
     NotRegular,
-    OwnedDescriptor,
     open_beneath,
     open_regular,
     opened,
@@ -26,7 +25,8 @@ from virtlayer.keeper.kinds.directory.own_directory import (
     OwnDirectory,
     existing_own_directory,
 )
-from virtlayer.keeper.memory_files import new_memory_file, seal
+from virtlayer.protocol.descriptors import OwnedDescriptor
+from virtlayer.protocol.memory_files import new_memory_file, seal
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import (
     READ_LIMIT,

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.beneath import (
-    OwnedDescriptor,
     by_descriptor,
     can_be_direct,
     find_regular,
@@ -32,6 +31,7 @@ from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.own_directory import STAGING
 from virtlayer.keeper.kinds.directory.removal import remove_content
 from virtlayer.keeper.pools import Pools, soon_or_never
+from virtlayer.protocol.descriptors import OwnedDescriptor
 
 _LAYER_MODE = 0o440
 _QCOW2 = b"QFI\xfb"

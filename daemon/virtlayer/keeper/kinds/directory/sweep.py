@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import PoolUnsupported
-from virtlayer.keeper.beneath import NotRegular, OwnedDescriptor, open_regular, opened
+from virtlayer.keeper.beneath import NotRegular, open_regular, opened
 from virtlayer.keeper.calls import ask_server
 from virtlayer.keeper.kinds.directory.former_staging import sweep_former_staging
 from virtlayer.keeper.kinds.directory.locks import try_lock
@@ -27,6 +27,7 @@ from virtlayer.keeper.kinds.directory.own_directory import (
 from virtlayer.keeper.kinds.directory.pool_lock import under_lock
 from virtlayer.keeper.kinds.directory.records import NEW_RECORD
 from virtlayer.keeper.kinds.directory.removal import remove_tree
+from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.protocol.pools import Pool
 
 

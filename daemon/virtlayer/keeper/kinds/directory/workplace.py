@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import Internal
-from virtlayer.keeper.beneath import OwnedDescriptor, make_directory, open_beneath
+from virtlayer.keeper.beneath import make_directory, open_beneath
 from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.commit import (
@@ -42,6 +42,7 @@ from virtlayer.keeper.programs import (
 from virtlayer.keeper.users import layer_readers, qemu_uid
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.claims import PoolLocked
+from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.programs import (

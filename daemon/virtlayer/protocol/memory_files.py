@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 
 from virtlayer.errors import Internal
-from virtlayer.keeper.beneath import OwnedDescriptor
+from virtlayer.protocol.descriptors import OwnedDescriptor
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
