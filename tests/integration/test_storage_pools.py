@@ -25,7 +25,6 @@ _UNSUPPORTED = {
     "disk": "<source><device path='/dev/nothing'/></source><target><path>/dev</path></target>",
     "iscsi": "<source><host name='host.example'/><device path='iqn.2013-06.com.example:x'/>"
     "</source><target><path>/dev/disk/by-path</path></target>",
-    "rbd": "<source><host name='host.example'/><name>rbd</name></source>",
 }
 
 
@@ -54,7 +53,6 @@ async def test_inactive_pool_is_refused_with_a_remedy(host: LibvirtHost, pools: 
         ("logical", "Make a logical volume with a file system, and a pool of type fs with it"),
         ("disk", "Make a file system on the device, and a pool of type fs with it"),
         ("iscsi", "Make a file system on the device, and a pool of type fs with it"),
-        ("rbd", "Use a pool of type dir, fs or netfs"),
     ],
 )
 async def test_pool_type_without_files_is_refused(kind: str, advice: str) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which kinds of pools there are, and what is said about the others."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.keeper import NO_LIBVIRT
@@ -8,6 +10,8 @@ from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.kind import DirectoryKind
 from virtlayer.keeper.kinds.known import Kinds
+from virtlayer.keeper.kinds.rbd.kind import RbdKind
+from virtlayer.keeper.kinds.rbd.process import own_process
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.xml import parse_pool
 
@@ -19,13 +23,35 @@ _POOL = """\
 </pool>
 """
 
+_RBD_POOL = """\
+<pool type='rbd'>
+  <name>default</name>
+  <uuid>01234567-89ab-cdef-0123-456789abcdef</uuid>
+  <source><host name='mon.example'/><name>{source}</name></source>
+</pool>
+"""
+
+
+def kinds() -> Kinds:
+    hypervisor = Hypervisor(NO_LIBVIRT)
+    return Kinds(hypervisor, Pools(hypervisor), own_process)
+
 
 @pytest.mark.parametrize("kind", ["dir", "fs", "netfs"])
 def test_pools_of_files_are_one_kind(kind: str) -> None:
     pool = parse_pool(_POOL.format(kind=kind))
-    hypervisor = Hypervisor(NO_LIBVIRT)
-    kinds = Kinds(hypervisor, Pools(hypervisor))
-    assert isinstance(kinds.of(pool), DirectoryKind)
+    assert isinstance(kinds().of(pool), DirectoryKind)
+
+
+def test_rbd_pools_are_another_kind() -> None:
+    pool = parse_pool(_RBD_POOL.format(source="vms"))
+    assert (pool.kind, pool.path) == ("rbd", Path("vms"))
+    assert isinstance(kinds().of(pool), RbdKind)
+
+
+def test_rados_namespace_is_refused() -> None:
+    with pytest.raises(PoolUnsupported, match=r'"default" is in a RADOS namespace \("vms/web"\)'):
+        parse_pool(_RBD_POOL.format(source="vms/web"))
 
 
 @pytest.mark.parametrize(
@@ -40,8 +66,7 @@ def test_pools_of_files_are_one_kind(kind: str) -> None:
         ("disk", "a file system on the device"),
         ("gluster", "a pool of type netfs"),
         ("vstorage", "a pool of type dir"),
-        ("rbd", "a pool of type dir, fs or netfs"),
-        ("of-tomorrow", "a pool of type dir, fs or netfs"),
+        ("of-tomorrow", "a pool of type dir, fs, netfs or rbd"),
     ],
 )
 def test_other_kinds_are_refused_with_advice(kind: str, advice: str) -> None:

@@ -24,6 +24,7 @@ from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.domains.kvm import runtime_directory
 from virtlayer.keeper.kinds.known import Kinds
+from virtlayer.keeper.kinds.rbd.process import own_process, system_process
 from virtlayer.keeper.listening import Listener, inherited_socket
 from virtlayer.keeper.pools import Pools
 from virtlayer.settings import Settings, configuration_directory, load_settings
@@ -88,10 +89,11 @@ async def _serve(arguments: Arguments) -> None:
     # The first request about a pool opens it.
     hypervisor = Hypervisor(arguments.uri)
     pools = Pools(hypervisor)
-    kinds = Kinds(hypervisor, pools)
+    is_child = _is_socket(sys.stdin.fileno())
+    kinds = Kinds(hypervisor, pools, own_process if is_child else system_process)
     domains = Domains(hypervisor, runtime_directory())
     try:
-        if _is_socket(sys.stdin.fileno()):
+        if is_child:
             await _serve_one(
                 socket.socket(fileno=os.dup(0)), hypervisor, pools, kinds, domains, stop
             )
@@ -104,6 +106,7 @@ async def _serve(arguments: Arguments) -> None:
                 )
     finally:
         await domains.relays.close()
+        await kinds.close()
         await hypervisor.close()
 
 

@@ -30,7 +30,7 @@ from virtlayer.keeper.disks import Disk, all_disks
 from virtlayer.keeper.headers import HeaderReader, header_reader
 from virtlayer.keeper.image_files import ImageFiles, Reference
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.xml import parse_pool, parse_volume
+from virtlayer.keeper.xml import RBD_KIND, parse_pool, parse_pool_kind, parse_volume
 from virtlayer.protocol.pools import Pool, Usage, Volume
 
 
@@ -81,6 +81,9 @@ async def _look_at(
     known: _KnownPool,
     layers: Collection[str],
 ) -> None:
+    if parse_pool_kind(known.description) == RBD_KIND:
+        # Its volumes are no files, and for each description, libvirt would ask the cluster.
+        return
     pool = _pool_of_files(known)
     texts = await _refreshed(hypervisor, pools, known, pool) if known.active else None
     if texts is not None:

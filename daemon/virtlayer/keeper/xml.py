@@ -11,27 +11,34 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from virtlayer.errors import Libvirt
-from virtlayer.keeper.kinds.refused import refused
+from virtlayer.keeper.kinds.refused import refused, refused_namespace
 from virtlayer.protocol.pools import Pool, Volume
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 excludes ("Char")."""
-POOL_KINDS = ("dir", "fs", "netfs")
-"""The types of pool whose volumes are files in one directory: a backing chain needs that."""
+FILE_KINDS = ("dir", "fs", "netfs")
+"""The types of pool whose volumes are files in one directory."""
+RBD_KIND = "rbd"
+"""The type of pool whose volumes are images in a pool of a Ceph cluster."""
 
 
 def parse_pool(text: str) -> Pool:
     """Read the description of a pool.
 
     Raises:
-        PoolUnsupported: Its volumes are not files in a directory.
+        PoolUnsupported: Its volumes cannot form backing chains.
     """
     root = _parsed(text)
     name = _text(root, "name")
     kind = root.get("type", "")
-    if kind not in POOL_KINDS:
+    if kind in FILE_KINDS:
+        return Pool(name, _text(root, "uuid"), kind, Path(_text(root, "target/path")))
+    if kind != RBD_KIND:
         raise refused(name, kind)
-    return Pool(name, _text(root, "uuid"), kind, Path(_text(root, "target/path")))
+    source = _text(root, "source/name")
+    if "/" in source:
+        raise refused_namespace(name, source)
+    return Pool(name, _text(root, "uuid"), kind, Path(source))
 
 
 def parse_pool_kind(text: str) -> str:

@@ -146,8 +146,8 @@ class PoolKind(Protocol):
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
         """Return which of these volumes exist, without asking libvirt."""
 
-    async def space(self, pool: Pool) -> int:
-        """How many bytes can still be written into a pool."""
+    async def space(self, pool: Pool) -> int | None:
+        """How many bytes can still be written into a pool; None if that is unknown."""
 
     async def volumes(
         self, pool: Pool, names: Collection[str], *, refresh: bool

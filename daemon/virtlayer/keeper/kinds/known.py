@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The kinds of pools that there are; ``refused`` has the others."""
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.kind import DirectoryKind
 from virtlayer.keeper.kinds.kind import PoolKind
+from virtlayer.keeper.kinds.rbd.process import Connect
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
+
+if TYPE_CHECKING:
+    from virtlayer.keeper.kinds.rbd.kind import RbdKind
 
 
 class Kinds:
@@ -16,16 +20,31 @@ class Kinds:
     Args:
         hypervisor: The connection to libvirt.
         pools: Its pools.
+        connect: Connects to a new process for an RBD pool.
     """
 
-    def __init__(self, hypervisor: Hypervisor, pools: Pools) -> None:
-        directory = DirectoryKind(hypervisor, pools)
-        self._kinds: Mapping[str, PoolKind] = {
-            "dir": directory,
-            "fs": directory,
-            "netfs": directory,
-        }
+    def __init__(self, hypervisor: Hypervisor, pools: Pools, connect: Connect) -> None:
+        self._hypervisor = hypervisor
+        self._pools = pools
+        self._connect = connect
+        self._directory = DirectoryKind(hypervisor, pools)
+        self._rbd: RbdKind | None = None
 
     def of(self, pool: Pool) -> PoolKind:
         """What can be done with a pool; ``xml`` reads pools of no other kind."""
-        return self._kinds[pool.kind]
+        if pool.is_rbd:
+            return self._rbd_kind()
+        return self._directory
+
+    async def close(self) -> None:
+        """End the processes of RBD pools."""
+        if self._rbd is not None:
+            await self._rbd.close()
+
+    def _rbd_kind(self) -> "RbdKind":
+        if self._rbd is None:
+            # Most hosts have no such pool, and need no memory for this.
+            from virtlayer.keeper.kinds.rbd.kind import RbdKind
+
+            self._rbd = RbdKind(self._hypervisor, self._pools, self._connect)
+        return self._rbd

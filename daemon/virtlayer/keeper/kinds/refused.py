@@ -22,6 +22,20 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
+def refused_namespace(name: str, source: str) -> PoolUnsupported:
+    """The error about an RBD pool in a RADOS namespace, which libvirt 11.3 cannot open.
+
+    Args:
+        name: The pool.
+        source: The name of its source: pool and namespace.
+    """
+    pool = source.partition("/")[0]
+    return PoolUnsupported(
+        f'The pool "{name}" is in a RADOS namespace ("{source}"), which is not supported. Name a '
+        f"pool of the cluster without a namespace in its <source>, such as <name>{pool}</name>."
+    )
+
+
 def refused(name: str, kind: str) -> PoolUnsupported:
     """The error about a pool of a type that virtlayer does not support.
 
@@ -29,8 +43,7 @@ def refused(name: str, kind: str) -> PoolUnsupported:
         name: The pool.
         kind: Its type.
     """
-    advice = _ADVICE.get(kind, "Use a pool of type dir, fs or netfs.")
+    advice = _ADVICE.get(kind, "Use a pool of type dir, fs, netfs or rbd.")
     return PoolUnsupported(
-        f'The pool "{name}" is of type {kind}, whose volumes cannot form backing chains of files. '
-        f"{advice}"
+        f'The pool "{name}" is of type {kind}, whose volumes cannot form backing chains. {advice}'
     )

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What can be done with an RBD pool; ``kinds.kind.PoolKind`` says what each method does.
+
+The process of the pool does it (``virtlayer.rbd``). libvirt is asked for the pool's description,
+the key and domains; what it lists follows in the background.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from virtlayer.cancellation import to_completion
+from virtlayer.errors import PoolUnavailable, VolumeExists, VolumeNotFound
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
+from virtlayer.keeper.kinds.placed import Placed
+from virtlayer.keeper.kinds.rbd.claims import (
+    RbdClaim,
+    RbdLock,
+    new_claim,
+    new_lock,
+    only,
+    own_claim,
+    own_lock,
+)
+from virtlayer.keeper.kinds.rbd.images import find_images, stamp_of, volume_of
+from virtlayer.keeper.kinds.rbd.listing import LibvirtLists
+from virtlayer.keeper.kinds.rbd.machines import RbdMachines
+from virtlayer.keeper.kinds.rbd.process import Connect
+from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
+from virtlayer.keeper.kinds.rbd.users import rbd_users
+from virtlayer.keeper.kinds.rbd.workplace import staging_place
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol import rbd
+from virtlayer.protocol.calls import Call, ExpectedVolume, FileStamp, Nothing, Purpose
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.records import (
+    RecordContents,
+    RecordKind,
+    RecordList,
+    RecordPut,
+    Stamp,
+    record_file,
+)
+
+
+class RbdKind(RbdMachines):
+    """Pools of libvirt's type rbd.
+
+    Args:
+        hypervisor: The connection to libvirt.
+        pools: Its pools.
+        connect: Connects to a new process for a pool.
+    """
+
+    def __init__(self, hypervisor: Hypervisor, pools: Pools, connect: Connect) -> None:
+        self._hypervisor = hypervisor
+        self._processes = RbdProcesses(hypervisor, connect)
+        self._lists = LibvirtLists(pools)
+
+    async def close(self) -> None:
+        """End the processes of the pools."""
+        await self._lists.close()
+        await self._processes.close()
+
+    async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
+        """Return which of these images exist."""
+        images = await self._images(pool, names)
+        return {image.name: stamp_of(image) for image in images}
+
+    async def space(self, pool: Pool) -> int | None:
+        """How many bytes can still be written; None if the cluster does not tell."""
+        space = await self._ask(pool, rbd.SPACE, Nothing())
+        return space.available if space.capacity else None
+
+    async def volumes(
+        self, pool: Pool, names: Collection[str], *, refresh: bool
+    ) -> Sequence[Volume]:
+        """Describe images by their names."""
+        del refresh  # The cluster is asked.
+        return [volume_of(pool, image) for image in await self._images(pool, names)]
+
+    async def all_volumes(self, pool: Pool, *, refresh: bool) -> Sequence[Volume]:
+        """Describe every image of a pool."""
+        del refresh
+        return [volume_of(pool, image) for image in await self._images(pool, None)]
+
+    async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
+        """The users of images."""
+        process = await self._processes.of(pool)
+        return await rbd_users(self._hypervisor, process, pool, layers, of)
+
+    async def layers(self, pool: Pool) -> tuple[str, ...]:
+        """The names of all layers in the pool."""
+        images = await self._images(pool, None)
+        return tuple(image.name for image in images if is_layer_volume(image.name))
+
+    async def delete(self, lock: Lock, name: str) -> None:
+        """Delete an image that virtlayer has made, and its record."""
+        held = own_lock(lock)
+        kind = RecordKind.LAYER if is_layer_volume(name) else RecordKind.VOLUME
+        request = rbd.DeleteImage(held.number, name, record_file(kind, name))
+        await to_completion(held.process.ask(rbd.DELETE, request))
+        self._lists.changed(lock.pool, held.process, name)
+
+    async def claim(self, pool: Pool, names: Iterable[str]) -> RbdClaim:
+        """Make a claim on volumes."""
+        return await new_claim(await self._processes.of(pool), pool, names)
+
+    async def lock(self, pool: Pool) -> RbdLock:
+        """Take the lock of a pool."""
+        return await new_lock(await self._processes.of(pool), pool)
+
+    async def sweep(self, pool: Pool) -> int:
+        """Remove what jobs left that no longer run."""
+        return (await self._ask(pool, rbd.SWEEP, Nothing())).number
+
+    async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
+        """List the records of a pool."""
+        return await self._ask(pool, rbd.LIST_RECORDS, rbd.ListRecords(since))
+
+    async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:
+        """Read records; what was found, and a descriptor of the contents."""
+        process = await self._processes.of(pool)
+        found, descriptors = await process.ask_with(rbd.READ_RECORDS, rbd.ReadRecords(files), ())
+        return found, only(descriptors)
+
+    async def put_record(
+        self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
+    ) -> RecordPut:
+        """Write or delete a record."""
+        held = own_lock(holder) if isinstance(holder, RbdLock) else own_claim(holder)
+        request = rbd.PutRecord(file, expected, held.number)
+        descriptors = [] if content is None else [content]
+        put, _ = await to_completion(held.process.ask_with(rbd.PUT_RECORD, request, descriptors))
+        return put
+
+    def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:
+        """Have a staging place for as long as the context lasts."""
+        return staging_place(own_claim(claim), purpose)
+
+    async def register(
+        self,
+        pool: Pool,
+        expected: Mapping[Placed, ExpectedVolume],
+        removing: Callable[[str], AbstractAsyncContextManager[None]],
+    ) -> Mapping[str, Volume]:
+        """Check how the cluster describes placed images, and let libvirt list them soon.
+
+        Nothing is removed: what is placed was checked, and cannot change.
+        """
+        del removing
+        process = await self._processes.of(pool)
+        names = [placed.path.name for placed in expected]
+        found = {image.name: image for image in await find_images(process, names)}
+        for placed, one in expected.items():
+            _check(pool, found.get(placed.path.name), placed, one)
+        for name in names:
+            self._lists.changed(pool, process, name)
+        return {name: volume_of(pool, image) for name, image in found.items()}
+
+    async def withdraw(self, pool: Pool, placed: Placed) -> None:
+        """Remove a placed image again, if it is ours, with its record."""
+        if placed.ours:
+            process, name = await self._processes.of(pool), placed.path.name
+            await to_completion(process.ask(rbd.WITHDRAW, rbd.ImageName(name)))
+            self._lists.changed(pool, process, name)
+
+    async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
+        """Check that virtlayer has made an image, which a domain is to use."""
+        images = [] if is_directory else await self._images(pool, [name])
+        if not any(image.made for image in images):
+            raise VolumeNotFound(
+                f'The pool "{pool.name}" has no volume "{name}" that was made by virtlayer.'
+            )
+
+    async def _images(self, pool: Pool, names: Collection[str] | None) -> list[rbd.RbdImage]:
+        process = await self._processes.of(pool)
+        return await find_images(process, names)
+
+    async def _ask[Q, R](self, pool: Pool, call: Call[Q, R], request: Q) -> R:
+        return await (await self._processes.of(pool)).ask(call, request)
+
+
+def _check(
+    pool: Pool, image: rbd.RbdImage | None, placed: Placed, expected: ExpectedVolume
+) -> None:
+    name = placed.path.name
+    if image is None:
+        raise PoolUnavailable(
+            f'The image "{name}" in the pool "{pool.name}" was deleted during the job. Try again.'
+        )
+    # The parent of a layer that was there may have been merged into it.
+    if not image.made or (placed.ours and image.parent != (expected.backing or "")):
+        raise VolumeExists(
+            f'An image "{name}" was created in the pool "{pool.name}" during the job by another '
+            "program. Delete it and try again."
+        )

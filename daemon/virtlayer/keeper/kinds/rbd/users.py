@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Finds the users of the images of an RBD pool: other images, clients of the cluster, and domains.
+
+The process of the pool finds children, snapshots and watchers. A domain that does not run has no
+watcher, so libvirt is asked for all domains, their snapshots and checkpoints. A disk of a domain
+is an image of the pool if it has the same pool and image, and its monitors can be the same ones.
+libvirt can also name an image as a volume, of this pool of libvirt or of another one for the same
+pool of the cluster.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from virtlayer.errors import Libvirt, PoolUnsupported
+from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.disks import all_descriptions
+from virtlayer.keeper.kinds.rbd.images import find_images, volume_of
+from virtlayer.keeper.kinds.rbd.processes import RbdProcess
+from virtlayer.keeper.kinds.rbd.source import RbdSource, parse_monitors, parse_source
+from virtlayer.keeper.xml import parse_pool_kind
+from virtlayer.protocol import rbd
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.pools import Pool, Usage
+from virtlayer.protocol.rbd import Monitor
+
+_AT_A_TIME = 500
+"""Images in one request, which takes milliseconds for each of them."""
+_DEFAULT_POOL = "rbd"
+"""The pool of an image whose name has no pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDisk:
+    """An RBD image that a domain names.
+
+    Attributes:
+        user: The domain, in words.
+        pool: The pool in the cluster.
+        image: The image.
+        monitors: The monitors; empty for those of the host's ceph.conf.
+    """
+
+    user: str
+    pool: str
+    image: str
+    monitors: tuple[Monitor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeDisk:
+    """A volume of a pool of libvirt that a domain names."""
+
+    user: str
+    pool: str
+    volume: str
+
+
+async def rbd_users(
+    hypervisor: Hypervisor,
+    process: RbdProcess,
+    pool: Pool,
+    layers: Collection[str],
+    of: Collection[str],
+) -> Usage:
+    """Find the users of images.
+
+    Args:
+        hypervisor: The connection to libvirt.
+        process: The process of the pool.
+        pool: The pool.
+        layers: The names of its own layers, which are not counted as users of other images.
+        of: The images whose users are needed.
+
+    Raises:
+        VirtlayerError: libvirt or the cluster does not answer.
+    """
+    volumes = {image.name: volume_of(pool, image) for image in await find_images(process, None)}
+    users: dict[str, list[str]] = {}
+    for volume in volumes.values():
+        backing = volume.backing_in(pool)
+        if backing is not None and is_layer_volume(volume.name) and volume.name not in layers:
+            # The process leaves out the layers of all hosts.
+            users.setdefault(backing, []).append(f'the volume "{volume.name}" in "{pool.name}"')
+    for some in itertools.batched(volumes.keys() & set(of), _AT_A_TIME, strict=False):
+        found = await process.ask(rbd.USERS, rbd.ImageNames(some))
+        for name, more in found.users.items():
+            users.setdefault(name, []).extend(more)
+    pools, descriptions = await hypervisor.call(_rbd_pools), await all_descriptions(hypervisor)
+    for name, user in _domains(process.source, pools, descriptions):
+        users.setdefault(name, []).append(user)
+    return Usage(
+        volumes, {name: tuple(dict.fromkeys(found)) for name, found in users.items() if found}
+    )
+
+
+def _domains(
+    source: RbdSource, pools: Mapping[str, RbdSource], descriptions: list[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """The images of a pool that domains name, each with the domain in words."""
+    for user, text in descriptions:
+        for disk in parse_rbd_disks(user, text):
+            match disk:
+                case NetworkDisk() if source.may_be(disk.pool, disk.monitors):
+                    yield disk.image, user
+                case VolumeDisk() if disk.pool in pools:
+                    other = pools[disk.pool]
+                    if source.may_be(other.pool, other.monitors):
+                        yield disk.volume, user
+
+
+def parse_rbd_disks(user: str, text: str) -> Iterator[NetworkDisk | VolumeDisk]:
+    """Read the disks that can be RBD images in the description of a domain or of its snapshot.
+
+    The format is libvirt's domain XML (https://libvirt.org/formatdomain.html "Hard drives, floppy
+    disks, CDROMs").
+    """
+    root = ElementTree.fromstring(text)  # noqa: S314 -- libvirt wrote it
+    for source in root.iter("source"):
+        if source.get("protocol") == "rbd":
+            pool, slash, image = (source.get("name") or "").partition("/")
+            if not slash:
+                pool, image = _DEFAULT_POOL, pool
+            # A name with a namespace has another slash: no image of ours is in one.
+            yield NetworkDisk(user, pool, image, parse_monitors(source))
+        elif (name := source.get("pool")) and (volume := source.get("volume")):
+            yield VolumeDisk(user, name, volume)
+
+
+def _rbd_pools(connection: Connection) -> dict[str, RbdSource]:
+    """The pools of libvirt that are RBD pools, active or not, by their names."""
+    found = {}
+    for pool in connection.listAllStoragePools():
+        text = pool.XMLDesc()
+        if parse_pool_kind(text) == "rbd":
+            try:
+                found[pool.name()] = parse_source(text)
+            except (PoolUnsupported, Libvirt):
+                continue
+    return found
