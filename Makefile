@@ -62,6 +62,9 @@ $(COMPLETIONS) &: .venv/installed.stamp $(wildcard packaging/generate/*.py) \
 	$(BIN)/python packaging/generate/completions.py fish >$(word 2,$(COMPLETIONS))
 	$(BIN)/python packaging/generate/completions.py zsh >$(word 3,$(COMPLETIONS))
 
+# The tests of a file are run by one process, one after the other.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
 .PHONY: check
 check: dev
 	$(BIN)/ruff format --check .
@@ -70,7 +73,7 @@ check: dev
 	MYPYPATH=examples/desktop $(BIN)/mypy examples
 	$(BIN)/lint-imports
 	$(BIN)/vulture
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: fuzz
 fuzz: dev

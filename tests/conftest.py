@@ -13,6 +13,7 @@ from tests.support.leftovers import assert_no_staging_left, no_task_left, nothin
 from tests.support.libvirt_host import running_hosts
 
 _ACCEPTANCE = Path(__file__).parent / "acceptance"
+_UNIT = Path(__file__).parent / "unit"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -30,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root_tests.hand_over(items)
+    # The files with quick tests come last: the processes of pytest-xdist then end together.
+    items.sort(key=lambda item: item.path.is_relative_to(_UNIT))
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             # Before the others: what is set up first is torn down last.

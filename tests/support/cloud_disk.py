@@ -7,10 +7,10 @@ directory.
 
 import hashlib
 import subprocess
-import tempfile
 from pathlib import Path
 
-from tests.support.mmdebstrap import CACHE, debian_archive
+from tests.support.cache import kept
+from tests.support.mmdebstrap import debian_archive
 
 _COMMANDS = (
     "apt-get update",
@@ -45,15 +45,11 @@ _LINUX = 0x83
 def cloud_disk() -> bytes:
     """Return the disk, in the format qcow2; it is kept in ``.cache/`` of the checkout."""
     digest = hashlib.sha256("\0".join(_COMMANDS).encode()).hexdigest()
-    kept = CACHE / f"cloud-disk-{digest[:16]}.qcow2"
-    if not kept.exists():
-        archive = debian_archive("trixie", *_COMMANDS)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            _make(Path(scratch), archive).rename(kept)
-    return kept.read_bytes()
+    return kept(f"cloud-disk-{digest[:16]}.qcow2", _make).read_bytes()
 
 
-def _make(directory: Path, archive: bytes) -> Path:
+def _make(directory: Path) -> Path:
+    archive = debian_archive("trixie", *_COMMANDS)
     tree, disk, packed = (directory / name for name in ("tree", "disk", "disk.qcow2"))
     tree.mkdir()
     # As root, tar keeps owners and modes.

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_CACHE = Path(__file__).parents[2] / ".cache"
+from tests.support.cache import kept
+
 _SEED = "/var/lib/cloud/seed/nocloud"
 _CONFIG = """\
 datasource_list: [NoCloud]
@@ -136,15 +137,11 @@ def applied(files: Mapping[str, bytes], *, boots: int = 1, between: str = "") ->
 
 def _cloud_init() -> Path:
     """The Python modules of cloud-init; the first call downloads them (0.6 MB)."""
-    unpacked = _CACHE / "cloud-init"
-    if not unpacked.exists():
-        _CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-            subprocess.run(["apt-get", "download", "-q", "cloud-init"], cwd=scratch, check=True)
-            [package] = Path(scratch).glob("*.deb")
-            tree = Path(scratch) / "tree"
-            subprocess.run(["dpkg-deb", "--extract", package, tree], check=True)
-            # Another test may have been quicker: then its copy stays.
-            if not unpacked.exists():
-                tree.rename(unpacked)
-    return unpacked / "usr/lib/python3/dist-packages"
+    return kept("cloud-init", _make) / "usr/lib/python3/dist-packages"
+
+
+def _make(directory: Path) -> Path:
+    subprocess.run(["apt-get", "download", "-q", "cloud-init"], cwd=directory, check=True)
+    [package] = directory.glob("*.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, directory / "tree"], check=True)
+    return directory / "tree"

@@ -7,11 +7,11 @@ It is made once by mmdebstrap, which takes a minute, and kept in ``.cache/`` of 
 import io
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-_CACHE = Path(__file__).parents[2] / ".cache"
+from tests.support.cache import kept
+
 _SUITE = "trixie"
 _PACKAGES = "systemd-sysv,udev,dbus,linux-image-cloud-amd64,initramfs-tools,kmod"
 _UNIT = b"""\
@@ -36,9 +36,7 @@ def debian_tree(place: Callable[[str], str | None] = lambda name: name) -> bytes
     Args:
         place: Returns another name for a file, or None to leave the file out.
     """
-    archive = _CACHE / "debian-with-kernel.tar"
-    if not archive.exists():
-        _make(archive)
+    archive = kept("debian-with-kernel.tar", _make)
     buffer = io.BytesIO()
     with tarfile.open(archive) as given, tarfile.open(fileobj=buffer, mode="w") as made:
         for member in given:
@@ -54,10 +52,8 @@ def debian_tree(place: Callable[[str], str | None] = lambda name: name) -> bytes
     return buffer.getvalue()
 
 
-def _make(archive: Path) -> None:
-    _CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-        made = Path(scratch) / "debian.tar"
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}"]
-        subprocess.run([*command, _SUITE, made], check=True)
-        made.rename(archive)
+def _make(directory: Path) -> Path:
+    made = directory / "debian.tar"
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}"]
+    subprocess.run([*command, _SUITE, made], check=True)
+    return made

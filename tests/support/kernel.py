@@ -7,12 +7,12 @@ Nothing is installed: the package is downloaded and unpacked once, into ``.cache
 import lzma
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_CACHE = Path(__file__).parents[2] / ".cache"
+from tests.support.cache import kept
+
 _NEWEST = "linux-image-cloud-amd64"
 """Depends on the newest kernel for virtual machines, which has few drivers and starts quickly."""
 
@@ -54,16 +54,7 @@ class Kernel:
 
 def debian_kernel() -> Kernel:
     """The kernel in the cache; the first call downloads it (35 MB)."""
-    unpacked = _CACHE / "kernel"
-    if not unpacked.exists():
-        _CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-            _download(Path(scratch))
-            tree = Path(scratch) / "kernel"
-            _run("dpkg-deb", "--extract", next(Path(scratch).glob("*.deb")), tree)
-            # Another test may have been quicker: then its copy stays.
-            if not unpacked.exists():
-                tree.rename(unpacked)
+    unpacked = kept("kernel", _make)
     [image] = unpacked.glob("boot/vmlinuz-*")
     [modules] = unpacked.glob("usr/lib/modules/*")
     return Kernel(image, modules)
@@ -99,11 +90,14 @@ def guest_initrd(kernel: Kernel, init: Path, drivers: Iterable[str]) -> bytes:
     return b"".join([*members, _member("TRAILER!!!", 0)])
 
 
-def _download(directory: Path) -> None:
+def _make(directory: Path) -> Path:
     relations = _run("apt-cache", "depends", "--important", _NEWEST)
     package = re.search(r"Depends: (linux-image-\S+)", relations)
     assert package, relations
     _run("apt-get", "--quiet", "download", package[1], cwd=directory)
+    [downloaded] = directory.glob("*.deb")
+    _run("dpkg-deb", "--extract", downloaded, directory / "kernel")
+    return directory / "kernel"
 
 
 def _modules(kernel: Kernel, drivers: Iterable[str]) -> Iterator[tuple[str, bytes]]:

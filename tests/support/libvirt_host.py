@@ -27,7 +27,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support.ordinary_user import CHECKOUT, as_user
+from tests.support.cache import CACHE
+from tests.support.ordinary_user import as_user
 from tests.support.pool_content import OWN
 from tests.support.without_kvm import without_kvm
 
@@ -41,11 +42,6 @@ _PRIVATE = (
     "/var/cache/libvirt",
     "/var/log/libvirt",
 )
-
-
-_CACHE = CHECKOUT / ".cache"
-"""Has what system libvirtds have found out about the QEMU programs of this machine, which takes
-them 8 s. libvirt sees when it does not hold any more."""
 
 
 class LibvirtHost:
@@ -83,7 +79,7 @@ class LibvirtHost:
         ):
             self._make_directory(directory / name, 0o700 if session else 0o755)
         self._capabilities = directory / "private/var/cache/libvirt/qemu/capabilities"
-        kept = _CACHE / self.capabilities_kind
+        kept = CACHE / self.capabilities_kind
         if not session and kept.exists():
             shutil.copytree(kept, self._capabilities)
         self._configure()
@@ -148,7 +144,7 @@ class LibvirtHost:
         if not self.session:
             # Before this, it would keep the first question about its QEMU waiting for 8 s.
             self.virsh("capabilities")
-            _keep_capabilities(self._capabilities, _CACHE / self.capabilities_kind)
+            _keep_capabilities(self._capabilities, CACHE / self.capabilities_kind)
 
     def kill(self) -> None:
         """End libvirtd as a crash would. (Asked politely, it takes up to 30 s without a bus.)"""

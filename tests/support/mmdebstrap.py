@@ -8,13 +8,13 @@ import hashlib
 import re
 import shlex
 import subprocess
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tests.support.cache import kept
+
 _CHECKOUT = Path(__file__).parents[2]
-CACHE = _CHECKOUT / ".cache"
-"""What tests keep for their next run."""
 _SUITES = {"docker.io/library/debian:13": "trixie"}
 """What the base images of Containerfiles were made of."""
 
@@ -59,19 +59,15 @@ def debian_archive(suite: str, *commands: str) -> bytes:
         commands: What is run in it, as RUN in a Containerfile.
     """
     digest = hashlib.sha256("\0".join([suite, *commands]).encode()).hexdigest()
-    archive = CACHE / f"debian-{digest[:16]}.tar"
-    if not archive.exists():
-        _make(archive, suite, commands)
-    return archive.read_bytes()
+    make = partial(_make, suite, commands)
+    return kept(f"debian-{digest[:16]}.tar", make).read_bytes()
 
 
-def _make(archive: Path, suite: str, commands: tuple[str, ...]) -> None:
-    CACHE.mkdir(exist_ok=True)
+def _make(suite: str, commands: tuple[str, ...], directory: Path) -> Path:
     hooks = [f'--customize-hook=chroot "$1" sh -ec {shlex.quote(one)}' for one in commands]
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        made = Path(scratch) / "debian.tar"
-        # With apt, as the images of Debian for containers.
-        command = ["mmdebstrap", "--quiet", "--variant=apt", *hooks, suite, str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        made.rename(archive)
+    made = directory / "debian.tar"
+    # With apt, as the images of Debian for containers.
+    command = ["mmdebstrap", "--quiet", "--variant=apt", *hooks, suite, str(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return made
