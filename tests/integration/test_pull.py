@@ -372,11 +372,14 @@ async def test_cancel_takes_effect_within_a_second(
     fault: Fault,
 ) -> None:
     content = layers(3)
-    name = f"stuck-{next(_numbers)}:1"
-    source = registry.store(image(content), name)
-    registry.faults["1" if stage == "resolving" else content[1].digest] = fault
+    name = f"stuck-{next(_numbers)}"
+    source = registry.store(image(content), f"{name}:1")
+    stuck = "manifests/1" if stage == "resolving" else f"blobs/{content[1].digest}"
+    registry.faults[stuck.rpartition("/")[2]] = fault
     path = await watch.pull(source, pool)
     await watch.reaches(path, Stage=stage, LayersDone=1 if stage == "downloading" else 0)
+    # Starting skopeo can take a second where a machine is busy.
+    await registry.asked_for(f"/{name}/{stuck}")
     begun = time.monotonic()
     await watch.ask(path, JOB, "Cancel")
     # The one promise about time that the interface makes.

@@ -51,12 +51,6 @@ class Rescan:
         return rescanned
 
 
-async def until_asked_for(registry: FaultyRegistry, digest: str) -> None:
-    async with asyncio.timeout(60):
-        while not any(path.endswith(digest) for path in registry.requested):
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("volumes_before", [0, 1])
 async def test_image_whose_pull_ends_meanwhile_stays(
     services: Services,
@@ -70,7 +64,7 @@ async def test_image_whose_pull_ends_meanwhile_stays(
     late = layers[volumes_before].digest
     registry.faults[late] = Fault.HANG
     pull = asyncio.create_task(pulled(services, source, pool.name))
-    await until_asked_for(registry, late)
+    await registry.asked_for(late)
     seen = await Rescan(services, pool, monkeypatch).while_ends(pull, registry.release)
     assert (seen.images_lost, seen.lost, seen.orphans) == ((), (), 0)
 
@@ -94,7 +88,7 @@ async def test_origin_of_a_disk_whose_pull_ends_meanwhile_stays(
     source = registry.store(image([disk]), "disk:1")
     registry.faults[disk.digest] = Fault.HANG
     pull = asyncio.create_task(pulled_disk(services, source, pool.name, "guest"))
-    await until_asked_for(registry, disk.digest)
+    await registry.asked_for(disk.digest)
     await Rescan(services, pool, monkeypatch).while_ends(pull, registry.release)
     origin = await services.catalog.volumes.get(pool.name, RecordKind.DISK, "guest")
     assert origin is not None

@@ -116,6 +116,8 @@ async def test_cancel_in_the_queue(
     second = await watch.pull(source, pool)
     await watch.reaches(first, State="running")
     await watch.reaches(second, State="queued")
+    # Starting skopeo can take a second where a machine is busy.
+    await registry.asked_for("/manifests/1")
     await cancelled_within_a_second(watch, second)
     assert (await watch.properties(first, JOB))["State"] == "running"
     await cancelled_within_a_second(watch, first)

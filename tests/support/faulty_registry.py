@@ -27,6 +27,9 @@ class Fault(enum.Enum):
     SERVER_ERROR = "status 500"
 
 
+_PATIENCE = 60.0
+
+
 class FaultyRegistry:
     """``async with FaultyRegistry() as registry:`` — HTTP on a loopback port, until the end.
 
@@ -46,6 +49,12 @@ class FaultyRegistry:
         """Answer what hangs without an answer."""
         self._released.set()
         self._released = asyncio.Event()
+
+    async def asked_for(self, name: str) -> None:
+        """Wait until a path that ends with this name was asked for."""
+        async with asyncio.timeout(_PATIENCE):
+            while not any(path.endswith(name) for path in self.requested):
+                await asyncio.sleep(0.01)
 
     @property
     def host(self) -> str:
