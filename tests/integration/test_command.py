@@ -20,7 +20,7 @@ from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.sizes import MIB
 
-PASSWORD = "swordfish-7hk3"
+PASSWORD = "swordfish-4mz6"
 
 
 @pytest.fixture(scope="module")
