@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The connection to the cluster of the pool."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+from virtlayer.cancellation import settled
+from virtlayer.errors import PoolUnavailable
+from virtlayer.protocol.rbd import Open
+from virtlayer.rbd.binding import rados, rbd
+from virtlayer.rbd.connecting import OPERATION_SECONDS, connected
+from virtlayer.rbd.failures import no_answer, refused_by_cluster
+
+_THREADS = 16
+"""Calls of librados and librbd at a time; all of them block."""
+_STALLED_SECONDS = OPERATION_SECONDS + 10.0
+"""How long an operation of ours may be without any progress; librados gives up earlier."""
+_PROBE = "rbd_directory"
+"""The object with the list of images."""
+
+
+class Cluster:
+    """An open pool.
+
+    Attributes:
+        pool: Its name.
+        fsid: The id of the cluster.
+        pool_id: The number of the pool in the cluster.
+        connection: The connection, of librados.
+        images: The pool's I/O context, of librados, for RBD images.
+        request: What it was opened with.
+        key: The user's key, in base64; None if the cluster uses no cephx.
+    """
+
+    def __init__(self, connection: Any, request: Open, key: str | None) -> None:
+        self.connection = connection
+        self.request = request
+        self.key = key
+        self.pool = request.pool
+        self.images = connection.open_ioctx(request.pool)
+        # When the pool is full, writes fail instead of waiting.
+        self.images.set_osdmap_full_try()
+        self.pool_id: int = self.images.get_pool_id()
+        self.fsid: str = connection.get_fsid()
+        self._threads = ThreadPoolExecutor(_THREADS, "cluster")
+
+    @classmethod
+    def opened(cls, request: Open, key: str | None) -> Self:
+        """Connect to the cluster and open the pool; blocks, for less than a minute.
+
+        Raises:
+            PoolUnavailable: The cluster cannot be reached, refuses the key, or has no such pool.
+        """
+        connection = connected(request, key)
+        try:
+            cluster = cls(connection, request, key)
+            cluster.check()
+        except rados.ObjectNotFound as error:
+            connection.shutdown()
+            raise PoolUnavailable(
+                f'The cluster has no pool "{request.pool}". "ceph osd pool ls" lists those that it '
+                "has."
+            ) from error
+        except (rados.Error, rbd.Error) as error:
+            raise refused_by_cluster(error, request.pool) from error
+        return cluster
+
+    def check(self) -> None:
+        """Check that the pool's user may read it, and that an OSD answers; blocks.
+
+        Raises:
+            rados.Error: One of these is not so.
+        """
+        with rados.ReadOpCtx() as reading:
+            # What is returned must exist while the request is made.
+            _asked = self.images.get_omap_vals(reading, "", "", 1)
+            # Before the first image, there is no such object.
+            with contextlib.suppress(rados.ObjectNotFound):
+                self.images.operate_read_op(reading, _PROBE)
+
+    async def run[**P, T](
+        self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """Call a function that blocks, in a thread.
+
+        If cancelled, it waits for the end of the function, but no longer than for its result.
+
+        Args:
+            function: The function. Errors of Ceph in it become those for the user.
+            arguments: Its arguments.
+            named: Those with names.
+
+        Raises:
+            NoAnswer: The cluster does not answer.
+            VirtlayerError: The cluster refuses it, or the function raises it.
+        """
+        loop = asyncio.get_running_loop()
+        calling = loop.run_in_executor(
+            self._threads, functools.partial(function, *arguments, **named)
+        )
+        deadline = loop.time() + _STALLED_SECONDS
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(calling)
+        except TimeoutError as error:
+            raise no_answer(self.pool) from error
+        except (rados.Error, rbd.Error) as error:
+            raise refused_by_cluster(error, self.pool) from error
+        except asyncio.CancelledError:
+            waiting = asyncio.ensure_future(asyncio.wait([calling], timeout=deadline - loop.time()))
+            await settled(waiting)
+            raise

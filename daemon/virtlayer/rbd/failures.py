@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Says why a cluster refused something."""
+
+import errno
+from typing import Any
+
+from virtlayer.errors import NoSpace, PoolUnavailable, VirtlayerError, VolumeNotFound
+
+
+class NoAnswer(PoolUnavailable):
+    """The cluster did not answer in time; a change may still be made at any later time."""
+
+    @property
+    def name(self) -> str:
+        """Nobody else distinguishes it."""
+        return PoolUnavailable.__name__
+
+
+def no_answer(pool: str) -> NoAnswer:
+    """The error for a cluster that does not answer."""
+    return NoAnswer(
+        f'The cluster of the pool "{pool}" does not answer. Check with "ceph status" that its '
+        'monitors and OSDs run and that this host reaches them, and with "ceph auth ls" that the '
+        "pool's user may use OSDs."
+    )
+
+
+def refused_by_cluster(error: Any, pool: str) -> VirtlayerError:
+    """The error for the user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f'The pool "{pool}" is full. Free some space in it, or use another pool.')
+    if error.errno == errno.ESHUTDOWN:
+        return PoolUnavailable(
+            f'Another host has cut this host off from the pool "{pool}", because this host had no '
+            "connection to the cluster for too long. Try again."
+        )
+    if error.errno == errno.ETIMEDOUT:
+        return no_answer(pool)
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return PoolUnavailable(
+            f'The user of the pool "{pool}" may not do this in the cluster. Give it the '
+            f"capabilities: mon 'profile rbd' osd 'profile rbd pool={pool}'"
+        )
+    if error.errno == errno.ENOENT:
+        return VolumeNotFound(f'The pool "{pool}" no longer has that image: {error}')
+    return PoolUnavailable(f'The cluster refuses access to the pool "{pool}": {error}')

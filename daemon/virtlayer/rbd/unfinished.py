@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The names of unfinished images, which say whose they are."""
+
+import re
+
+_PREFIX = "virtlayer-unfinished-"
+_NAME = re.compile(rf"{_PREFIX}([0-9a-f]{{32}})-.+")
+
+
+def claim_of(image: str) -> str | None:
+    """The name of the claim that an image belongs to; None if it is not an unfinished one."""
+    parts = _NAME.fullmatch(image)
+    return None if parts is None else parts[1]

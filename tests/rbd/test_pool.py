@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The process of an RBD pool opens it and describes it."""
+
+import pytest
+
+from tests.support.ceph import CephPool, OneNodeCeph
+from tests.support.rbd_process import rbd_process
+from virtlayer.errors import Internal, PoolUnavailable
+from virtlayer.protocol import rbd
+from virtlayer.protocol.calls import Nothing
+
+
+async def test_open_names_the_cluster_and_the_pool(ceph: OneNodeCeph, pool: CephPool) -> None:
+    async with rbd_process() as process:
+        opened = await process.open(pool)
+        assert opened.cluster == ceph.fsid
+        assert f"pool {opened.pool_id} '{pool.name}'" in ceph.ceph("osd", "pool", "ls", "detail")
+        space = await process.ask(rbd.SPACE, Nothing())
+        # This cluster has no manager.
+        assert space == rbd.RbdSpace(0, 0)
+        with pytest.raises(Internal, match="open already"):
+            await process.open(pool)
+
+
+async def test_images_are_described_with_their_parents(ceph: OneNodeCeph, pool: CephPool) -> None:
+    ceph.rbd("create", "-p", pool.name, "--size", "1M", "base")
+    ceph.rbd("snap", "create", f"{pool.name}/base@one")
+    ceph.rbd("clone", f"{pool.name}/base@one", f"{pool.name}/clone")
+    ceph.rbd("create", "-p", pool.name, "--size", "1M", f"virtlayer-unfinished-{'0' * 32}-v1")
+    async with rbd_process(pool) as process:
+        found = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))
+        by_name = {image.name: image for image in found.images}
+        assert list(by_name) == ["base", "clone"]
+        assert by_name["clone"].parent == "base"
+        assert by_name["base"].size == 2**20
+        assert not by_name["base"].made
+        some = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(("clone", "missing")))
+        assert some.images == (by_name["clone"],)
+
+
+async def test_wrong_key_is_reported(ceph: OneNodeCeph, pool: CephPool) -> None:
+    wrong = CephPool(pool.name, pool.user, ceph.another_key(), pool.port)
+    async with rbd_process() as process:
+        with pytest.raises(PoolUnavailable, match="refuses the key") as caught:
+            await process.open(wrong)
+        assert wrong.key not in caught.value.message
+        # A second attempt may have the right one.
+        await process.open(pool)
+
+
+async def test_missing_pool_is_reported(pool: CephPool) -> None:
+    async with rbd_process() as process:
+        with pytest.raises(PoolUnavailable, match='no pool "missing"'):
+            await process.open(CephPool("missing", pool.user, pool.key, pool.port))
+
+
+async def test_user_of_another_pool_is_refused(ceph: OneNodeCeph, pool: CephPool) -> None:
+    other = ceph.user("other", pool.name, osd="profile rbd pool=elsewhere")
+    async with rbd_process() as process:
+        with pytest.raises(PoolUnavailable, match="profile rbd"):
+            await process.open(other)
+
+
+async def test_nothing_is_answered_before_the_pool_is_open() -> None:
+    async with rbd_process() as process:
+        with pytest.raises(Internal, match="not open"):
+            await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))
