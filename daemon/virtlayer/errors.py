@@ -39,7 +39,8 @@ the message says what failed, on what, and what to do next, and never contains a
     ├── NoKernel              there is no kernel to boot with
     ├── Libvirt               libvirt failed in a way that none of the above covers
     ├── Internal              an internal error of virtlayer
-    └── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
+    ├── ServiceUnavailable    virtlayerd cannot be reached; the client's own, never sent on the bus
+    └── HostUnavailable       another host cannot be reached by ssh; the client's own as well
 """
 
 from virtlayer.printable import printable
@@ -193,3 +194,7 @@ class Internal(VirtlayerError):
 
 class ServiceUnavailable(VirtlayerError):
     """virtlayerd or the bus cannot be reached, or stopped; only the client raises it."""
+
+
+class HostUnavailable(VirtlayerError):
+    """Another host cannot be reached by ssh, or no longer."""

@@ -54,7 +54,10 @@ VALUES = {
 def test_every_type_is_followed_to_its_end(signature: str, before: str) -> None:
     content = message(before + signature + "s", *([9] if before else []), VALUES[signature], "end")
     header = check(content)
-    assert header == Header(1, 0, 7, 0, "", f"{before}{signature}s")
+    assert header == Header(
+        1, 0, 7, 0, f"{before}{signature}s",
+        path="/a/b", interface="a.b", member="C", destination="org.example.X",
+    )  # fmt: skip
     assert sizes_of(content)[1] == len(content)
 
 

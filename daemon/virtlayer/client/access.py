@@ -92,7 +92,8 @@ def access_options(
 ) -> Iterator[tuple[dict[str, OptionValue], Sending]]:
     """Yield the options for the access arguments; their descriptors are open in the context.
 
-    The system service does not have the caller's rights, so it gets no path.
+    The system service does not have the caller's rights, and that of another host does not have the
+    files, so it gets no path.
 
     Args:
         arguments: The arguments of the command.
@@ -115,7 +116,7 @@ def access_options(
             options["password"] = arguments.password
         if not arguments.tls_verify:
             options["tls-verify"] = False
-        if arguments.cert_dir and arguments.session:
+        if arguments.cert_dir and _is_read_by_service(arguments):
             options["cert-dir"] = str(arguments.cert_dir.absolute())
         elif arguments.cert_dir:
             options["cert-fds"] = {
@@ -123,10 +124,15 @@ def access_options(
                 for name, content in certificates_in(arguments.cert_dir).items()
             }
         sent = Sending()
-        if LOCAL.fullmatch(arguments.source) and not arguments.session:
+        if LOCAL.fullmatch(arguments.source) and not _is_read_by_service(arguments):
             source = absolute_source(arguments.source)
             options["source-fd"], sent = open_files.enter_context(sending(source))
         yield options, sent
+
+
+def _is_read_by_service(arguments: Namespace) -> bool:
+    """Return whether the service can read the caller's files: it runs as the caller, and here."""
+    return bool(arguments.session) and arguments.host is None
 
 
 def certificates_in(directory: Path) -> dict[str, bytes]:

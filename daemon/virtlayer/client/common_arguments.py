@@ -8,6 +8,7 @@ from pathlib import Path
 
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.parser import Commands, Parser
+from virtlayer.client.remote.destination import destination, program_there
 from virtlayer.client.values import boolean
 
 type Run = Callable[[Client, Namespace], Awaitable[int | None]]
@@ -66,6 +67,24 @@ def add_everywhere(parser: ArgumentParser, *, defaults: bool) -> None:
         default=default,
         help="use the calling user's own service, on the session bus, with qemu:///session (for "
         "root, that is the libvirtd of the system)",
+    )
+    absent = None if defaults else argparse.SUPPRESS
+    parser.add_argument(
+        "-H",
+        "--host",
+        type=destination,
+        default=absent,
+        metavar="[USER@]HOST[:PORT]",
+        help="run the command on another host, which ssh connects with; files, passwords and "
+        "terminals are those of this one",
+    )
+    parser.add_argument(
+        "--remote-command",
+        type=program_there,
+        default=absent,
+        metavar="PROGRAM",
+        help="with --host: the program virtlayer there, if it is not in PATH; it may have "
+        "arguments, as in 'sudo virtlayer'",
     )
     parser.add_argument(
         "--json",

@@ -9,6 +9,7 @@ from virtlayer.errors import (
     Cancelled,
     DomainExists,
     DomainNotFound,
+    HostUnavailable,
     ImageExists,
     ImageNotFound,
     InUse,
@@ -45,10 +46,12 @@ class Exit(IntEnum):
     NO_SPACE = 6
     CONFLICT = 7
     CANCELLED = 130
+    CONNECTION = 255
 
 
 RUN_FAILED = 125
-"""All failures of ``virtlayer run``, as of podman: other statuses are those of the program."""
+"""All failures of ``virtlayer run``, as of podman: other statuses are those of the program. Only a
+lost connection to another host is none of them: the machine may run."""
 
 
 MEANINGS = {
@@ -61,6 +64,7 @@ MEANINGS = {
     Exit.NO_SPACE: "the pool, the cache or the volume is full",
     Exit.CONFLICT: "the name is taken, or the object is in use",
     Exit.CANCELLED: "cancelled, by Ctrl-C or by another user",
+    Exit.CONNECTION: "the connection to the host of --host failed or was lost, as of ssh",
 }
 
 _EXITS: dict[type[VirtlayerError], Exit] = {
@@ -89,6 +93,7 @@ _EXITS: dict[type[VirtlayerError], Exit] = {
     DomainExists: Exit.CONFLICT,
     InUse: Exit.CONFLICT,
     Cancelled: Exit.CANCELLED,
+    HostUnavailable: Exit.CONNECTION,
 }
 
 

@@ -1,65 +1,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The ``virtlayer`` command: a client of virtlayerd on D-Bus."""
+"""The program ``virtlayer``: a command of the user, or the bridge for a command elsewhere."""
 
-import asyncio
-import os
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
-
-from virtlayer.client.access import read_password
-from virtlayer.client.arguments import build_parser
-from virtlayer.client.bus.caller import Client
-from virtlayer.client.customizations import read_root_password
-from virtlayer.client.exits import Exit, exit_of
-from virtlayer.client.output import print_error, print_usage_error, show_any_text
-from virtlayer.client.parser import UsageError
-from virtlayer.errors import VirtlayerError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the program.
 
     Returns:
-        The exit status from ``virtlayer.client.exits``.
+        The exit status.
     """
-    show_any_text()
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        arguments = _parsed(words)
-    except UsageError as error:
-        print_usage_error(error, as_json="--json" in words)
-        return error.status
-    try:
-        if arguments.run_locally is not None:
-            arguments.run_locally(arguments)
-            return Exit.OK
-        # Before the event loop runs, because it would keep Ctrl-C from interrupting the prompts.
-        arguments.password = read_password(arguments)
-        arguments.root_password = read_root_password(arguments)
-        status = asyncio.run(_run(arguments))
-        sys.stdout.flush()
-    except VirtlayerError as error:
-        print_error(error, as_json=arguments.json)
-        return exit_of(error) if arguments.failure is None else int(arguments.failure)
-    except KeyboardInterrupt:
-        return Exit.CANCELLED
-    except BrokenPipeError:
-        # The reader of our output has ended; the interpreter must not flush into it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED if arguments.failure is None else int(arguments.failure)
-    return status
+    # Each is imported alone: a bridge is started by every command for another host.
+    if "--bridge" in words and set(words) <= {"--bridge", "--user", "--system"}:
+        from virtlayer.client.remote.bridge import serve
 
+        return serve(session="--user" in words)
+    from virtlayer.client.command_line import run_command_line
 
-def _parsed(words: list[str]) -> Namespace:
-    parser = build_parser()
-    arguments = parser.parse_args(words)
-    if arguments.command == "help":
-        # Prints the help, and exits.
-        return parser.parse_args([*arguments.topic, "--help"])
-    return arguments
-
-
-async def _run(arguments: Namespace) -> int:
-    async with Client.connected(session=arguments.session) as client:
-        return int(await arguments.run(client, arguments) or Exit.OK)
+    return run_command_line(words)

@@ -16,6 +16,7 @@ from virtlayer.client.exits import RUN_FAILED
 from virtlayer.client.parser import Parser, UsageError
 from virtlayer.client.published_ports import published_ports
 from virtlayer.client.values import memory, virtual_size
+from virtlayer.errors import InvalidArgument
 
 PULL_POLICIES = ("missing", "always", "never")
 _NOT_HERE = {
@@ -66,7 +67,7 @@ def machine_options(arguments: Namespace) -> dict[str, OptionValue]:
     """Return the options of CreateDomain, without those that need descriptors.
 
     Raises:
-        InvalidArgument: A file of variables cannot be read, or a variable is invalid.
+        InvalidArgument: A file of variables cannot be read, or a variable or path is invalid.
     """
     variables = environment_of(arguments.env_file, arguments.env, os.environ)
     ports = tuple(port for one in arguments.publish for port in one)
@@ -76,7 +77,7 @@ def machine_options(arguments: Namespace) -> dict[str, OptionValue]:
         "type": arguments.type,
         "network": arguments.network,
         "publish": PublishedPorts(ports) if ports else None,
-        "kernel": _kernel(arguments.kernel),
+        "kernel": _kernel(arguments.kernel, is_here=arguments.host is None),
         "kernel-version": arguments.kernel_version,
         "command": arguments.words or None,
         "entrypoint": arguments.entrypoint,
@@ -210,10 +211,14 @@ def _cpus(text: str) -> int:
     return int(text)
 
 
-def _kernel(text: str | None) -> str | None:
-    if text is not None and text.startswith((".", "/")):
-        return str(Path(text).absolute())
-    return text
+def _kernel(text: str | None, *, is_here: bool) -> str | None:
+    if text is None or not text.startswith((".", "/")):
+        return text
+    if not is_here and not text.startswith("/"):
+        raise InvalidArgument(
+            f'--kernel: "{text}" is a file of the host of --host. Name its absolute path.'
+        )
+    return str(Path(text).absolute())
 
 
 class _ImageAndCommand(argparse.Action):

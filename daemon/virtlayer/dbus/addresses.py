@@ -2,6 +2,7 @@
 """The addresses of the two buses, for the daemon and for its client."""
 
 import os
+from urllib.parse import unquote
 
 
 def bus_address(*, session: bool) -> str:
@@ -14,3 +15,22 @@ def bus_address(*, session: bool) -> str:
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
         return os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"
     return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or "unix:path=/run/dbus/system_bus_socket"
+
+
+def socket_name(address: str) -> str:
+    """Return the name of the first Unix socket in an address, as ``connect`` takes it.
+
+    The format is that of the D-Bus Specification 0.43, "Server Addresses".
+
+    Raises:
+        ValueError: There is none.
+    """
+    for one in address.split(";"):
+        transport, _, rest = one.partition(":")
+        pairs = (pair.partition("=") for pair in rest.split(","))
+        values = {key: unquote(value) for key, _, value in pairs}
+        if transport == "unix" and "path" in values:
+            return values["path"]
+        if transport == "unix" and "abstract" in values:
+            return f"\0{values['abstract']}"
+    raise ValueError("the address has no Unix socket")

@@ -8,6 +8,7 @@ which there leaves the socket open, and a later call without an end.
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -61,7 +62,10 @@ class Connection(MessageBus):
     ``on_call`` gets every method call, and owns its descriptors; ``on_signal`` gets every signal.
     """
 
-    def __init__(self, address: str, limits: MessageLimits | None) -> None:
+    def __init__(
+        self, address: str, limits: MessageLimits | None, connected: socket.socket | None = None
+    ) -> None:
+        self._connected_socket = connected
         try:
             super().__init__(address, negotiate_unix_fd=True)
         except OSError:
@@ -103,6 +107,27 @@ class Connection(MessageBus):
                 raise ConnectionError(
                     f"The bus at {address} refused the connection: {error}."
                 ) from error
+            raise
+        return connection
+
+    @classmethod
+    async def opened_by(cls, connected: socket.socket, limits: MessageLimits) -> "Connection":
+        """Connect by a socket whose other end passes messages on to a bus.
+
+        Args:
+            connected: The socket; it stays the caller's. It needs no authentication.
+            limits: What a received message may contain.
+
+        Raises:
+            ConnectionError: The socket was closed.
+        """
+        connection = cls("unix:path=/", limits, connected)
+        try:
+            await connection.connect()
+        except BaseException as error:
+            connection._finalize(error)
+            if isinstance(error, OSError | EOFError):
+                raise ConnectionError("The connection to the bus was lost.") from error
             raise
         return connection
 
@@ -257,6 +282,19 @@ class Connection(MessageBus):
         """Answer a call with an error, unless its sender wants no reply."""
         if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
             self.send(Message.new_error(call, name, text))
+
+    def _setup_socket(self) -> None:
+        if self._connected_socket is None:
+            super()._setup_socket()  # type: ignore[no-untyped-call] # dbus-next
+            return
+        self._sock = self._connected_socket.dup()
+        self._sock.setblocking(False)
+        self._stream = self._sock.makefile("rwb")
+        self._fd = self._sock.fileno()
+
+    async def _authenticate(self) -> None:
+        if self._connected_socket is None:
+            await super()._authenticate()  # type: ignore[no-untyped-call] # dbus-next
 
     def _call(
         self, msg: Message, callback: Callable[[Message | None, BaseException | None], None]

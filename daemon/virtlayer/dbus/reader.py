@@ -6,7 +6,6 @@ to child programs, and parses messages of any size and structure, for seconds. T
 place of its own. The framing is that of the D-Bus Specification 0.43, "Message Protocol".
 """
 
-import array
 import io
 import logging
 import socket
@@ -16,7 +15,7 @@ from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.message import Message
 from dbus_next.signature import SignatureTree
 
-from virtlayer.dbus.received import close_received
+from virtlayer.dbus.received import close_received, receive_with_descriptors
 from virtlayer.dbus.structure import (
     FIXED_HEADER,
     Header,
@@ -26,7 +25,6 @@ from virtlayer.dbus.structure import (
     read_header,
     sizes_of,
 )
-from virtlayer.dbus.wire import DESCRIPTOR_LIMIT
 from virtlayer.sizes import KIB, MIB, human_size
 
 _log = logging.getLogger(__name__)
@@ -164,18 +162,10 @@ class Reader:
     def _receive(self, size: int) -> bytes | None:
         """Read some bytes, and the descriptors that come with them; None if there are none yet."""
         try:
-            data, ancillary, _flags, _address = self._socket.recvmsg(
-                size,
-                socket.CMSG_SPACE(DESCRIPTOR_LIMIT * array.array("i").itemsize),
-                socket.MSG_CMSG_CLOEXEC,
-            )
+            data, descriptors = receive_with_descriptors(self._socket, size)
         except BlockingIOError:
             return None
-        for level, kind, content in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                received = array.array("i")
-                received.frombytes(content[: len(content) - len(content) % received.itemsize])
-                self._descriptors.extend(received)
+        self._descriptors.extend(descriptors)
         if not data:
             raise EOFError("the bus closed the connection")
         return data

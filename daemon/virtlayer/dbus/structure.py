@@ -16,7 +16,8 @@ _FIXED_SIZES = {
     "y": 1, "n": 2, "q": 2, "b": 4, "i": 4, "u": 4, "h": 4, "x": 8, "t": 8, "d": 8,
 }  # fmt: skip
 _ALIGNMENTS = _FIXED_SIZES | {"s": 4, "o": 4, "a": 4, "g": 1, "v": 1, "(": 8, "{": 8}
-_REPLY_SERIAL, _SENDER, _SIGNATURE = 5, 7, 8
+_REPLY_SERIAL, _SIGNATURE = 5, 8
+_TEXTS = {1: "path", 2: "interface", 3: "member", 6: "destination", 7: "sender"}
 """Codes of header fields."""
 
 
@@ -54,16 +55,24 @@ class Header:
         flags: Its flags.
         serial: Its serial.
         reply_serial: Which message it answers; 0 if none.
-        sender: The unique name of the sender; "" if none.
         signature: Of the body.
+        path: Of the object; "" if none.
+        interface: Its interface; "" if none.
+        member: The method or signal; "" if none.
+        destination: The name of the receiver; "" if none.
+        sender: The unique name of the sender; "" if none.
     """
 
     kind: int
     flags: int
     serial: int
     reply_serial: int
-    sender: str
     signature: str
+    path: str = ""
+    interface: str = ""
+    member: str = ""
+    destination: str = ""
+    sender: str = ""
 
 
 def sizes_of(start: bytes | bytearray) -> tuple[int, int]:
@@ -131,7 +140,8 @@ class _Walk:
         kind, flags = self._content[1], self._content[2]
         [serial] = self._number.unpack_from(self._content, 8)
         [fields] = self._number.unpack_from(self._content, 12)
-        reply_serial, sender, signature = 0, "", ""
+        reply_serial, signature = 0, ""
+        texts: dict[str, str] = {}
         self.position = FIXED_HEADER
         while self.position < FIXED_HEADER + fields:
             self._align(8)
@@ -142,11 +152,12 @@ class _Walk:
             self._variant(1)
             if code == _REPLY_SERIAL:
                 [reply_serial] = self._number.unpack_from(self._content, value + -value % 4)
-            elif code == _SENDER:
-                sender = self._content[value + -value % 4 + 4 : self.position - 1].decode()
+            elif code in _TEXTS:
+                start = value + -value % 4 + 4
+                texts[_TEXTS[code]] = self._content[start : self.position - 1].decode()
             elif code == _SIGNATURE:
                 signature = self._content[value + 1 : self.position - 1].decode("ascii")
-        return Header(kind, flags, serial, reply_serial, sender, signature)
+        return Header(kind, flags, serial, reply_serial, signature, **texts)
 
     def body(self, signature: str) -> None:
         """Walk over a body, to its end."""

@@ -21,8 +21,6 @@ _log = logging.getLogger(__name__)
 
 SEND_LIMIT = 32 * 1024 * 1024
 """Bytes of a message above which a system bus, as it comes, disconnects the sender."""
-DESCRIPTOR_LIMIT = 253
-"""Descriptors in one message; the kernel passes no more at once (SCM_MAX_FD)."""
 _CHUNK = 256 * 1024
 
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
@@ -14,13 +15,17 @@ from virtlayer.client.bus.failures import remote_error
 from virtlayer.client.bus.values import Options, encoded_options, plain_dict
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
+from virtlayer.dbus.structure import MessageLimits
 from virtlayer.errors import InvalidArgument, NoSuchJob, ServiceUnavailable, VirtlayerError
+from virtlayer.sizes import MIB
 
 _NO_BUS = {
     False: "To use your own service on the session bus, add --user.",
     True: "If there is no session bus, start one for your commands: dbus-run-session -- bash",
 }
 """What to do without a bus, by whether it is the session bus."""
+_REMOTE_LIMITS = MessageLimits(size=32 * MIB, values=2**21, depth=32)
+"""The largest reply has a value for each 16 bytes: lists of thousands of jobs or images."""
 
 
 class Calls:
@@ -29,9 +34,10 @@ class Calls:
     calls_at_once = 8
     """The number of parallel calls, below the service's limit for one user."""
 
-    def __init__(self, bus: Connection, *, session: bool) -> None:
+    def __init__(self, bus: Connection, *, session: bool, host: str = "") -> None:
         self._bus = bus
         self._session = session
+        self._host = host
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -50,6 +56,28 @@ class Calls:
             raise ServiceUnavailable(f"{error} {_NO_BUS[session]}") from error
         async with bus:
             yield cls(bus, session=session)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connected_by(
+        cls, bus: socket.socket, *, session: bool, host: str
+    ) -> AsyncIterator[Self]:
+        """Connect to the bus of another host for as long as the context lasts.
+
+        Args:
+            bus: A socket to that bus.
+            session: Whether it is a session bus.
+            host: The name of the host, for messages.
+
+        Raises:
+            ServiceUnavailable: The bus ended the connection.
+        """
+        try:
+            connection = await Connection.opened_by(bus, _REMOTE_LIMITS)
+        except ConnectionError as error:
+            raise ServiceUnavailable(f"{host}: {error}") from error
+        async with connection:
+            yield cls(connection, session=session, host=host)
 
     async def start(
         self, member: str, signature: str, *arguments: object, options: Options | None = None
@@ -99,7 +127,10 @@ class Calls:
 
     def _where_it_logs(self) -> str:
         flag = "--user " if self._session else ""
-        return f'See "journalctl {flag}--unit virtlayerd" for the cause.'
+        return f'See "journalctl {flag}--unit virtlayerd"{self._there()} for the cause.'
+
+    def _there(self) -> str:
+        return f" on {self._host}" if self._host else ""
 
     async def _manager(
         self, member: str, signature: str, *arguments: object, options: Options | None = None
@@ -157,5 +188,7 @@ class Calls:
             hint = "Start it: virtlayerd --session"
             if not self._session:
                 hint = "Start it: systemctl start virtlayerd. To use your own service, add --user."
-            return ServiceUnavailable(f"virtlayerd is unavailable ({message.rstrip('.')}). {hint}")
+            return ServiceUnavailable(
+                f"virtlayerd{self._there()} is unavailable ({message.rstrip('.')}). {hint}"
+            )
         return error

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The side of the command. What the other host sends may come from an attacker.
+
+A host gets the content of descriptors that the command passes in its calls, and nothing else of
+this one; it can only send messages, and bytes for sockets that are made here.
+"""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Sequence
+
+from virtlayer.client.remote.attachments import Attachment, AttachmentKind
+from virtlayer.client.remote.channel import Channel
+from virtlayer.client.remote.frames import CONTENT_LIMIT, Frame, FrameKind, ProtocolError
+from virtlayer.client.remote.relay import Relay
+from virtlayer.client.remote.streams import PIPE_TO_SEND, SOCKET
+from virtlayer.dbus.received import close_received
+from virtlayer.dbus.structure import Header
+
+
+class CommandRelay(Relay):
+    """The side of the command.
+
+    Args:
+        channel: To the bridge, which is ready.
+        bus: The other end of the socket that the command uses as its bus.
+    """
+
+    def __init__(self, channel: Channel, bus: socket.socket) -> None:
+        super().__init__(channel, bus, first_stream=1)
+
+    def _attached(self, descriptors: Sequence[int]) -> list[Attachment]:
+        return [self._attachment(descriptor) for descriptor in descriptors]
+
+    def _attachment(self, descriptor: int) -> Attachment:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_size <= CONTENT_LIMIT:
+            # It is there as a whole when the call arrives: half a secret is none.
+            try:
+                content = os.pread(descriptor, CONTENT_LIMIT, 0)
+            finally:
+                os.close(descriptor)
+            return Attachment(AttachmentKind.FILE, content=content)
+        return Attachment(AttachmentKind.PIPE, self._begun(descriptor, PIPE_TO_SEND))
+
+    def _received(self, attachments: Sequence[Attachment]) -> list[int]:
+        descriptors: list[int] = []
+        try:
+            for one in attachments:
+                if one.kind is not AttachmentKind.SOCKET:
+                    raise ProtocolError("a reply has an attachment that is not a socket")
+                self._check_new(one.stream)
+                ours, theirs = socket.socketpair()
+                self._add(one.stream, ours.detach(), SOCKET)
+                descriptors.append(theirs.detach())
+        except BaseException:
+            close_received(descriptors)
+            raise
+        return descriptors
+
+    def _check(self, header: Header) -> None:
+        """Accept everything: the reader of the connection checks it."""
+
+    async def _bus_has_ended(self) -> None:
+        """Go on: the command has closed its connection, and may still send a source."""
+
+    async def _take_other(self, frame: Frame) -> None:
+        if frame.kind is not FrameKind.NO_BUS:
+            raise ProtocolError(f"a frame {frame.kind.name} came too late")
+        with contextlib.suppress(OSError):
+            self._bus.shutdown(socket.SHUT_RDWR)
