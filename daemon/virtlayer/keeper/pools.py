@@ -40,6 +40,7 @@ class Pools:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
         self._refreshes: dict[str, _Refreshes] = {}
+        self._busy: dict[str, Pool] = {}
         self.placements = 0
         """How often something was placed in any pool, on any connection of the service."""
 
@@ -51,6 +52,8 @@ class Pools:
             PoolUnsupported: It is not of a type whose volumes are files in a directory.
             PoolInactive: It is not started.
         """
+        if name in self._busy:
+            return self._busy[name]
         try:
             description, active = await self._hypervisor.call(_look_up_pool, name)
         except PoolNotFound as error:
@@ -106,6 +109,20 @@ class Pools:
             PoolInactive: The pool was stopped meanwhile.
         """
         await self.refreshed_volumes(pool, ())
+
+    async def refresh_while_used(self, pool: Pool) -> None:
+        """Refresh a pool of many volumes; meanwhile ``get`` does not wait for libvirt.
+
+        libvirt describes a pool only when its refresh is over.
+
+        Raises:
+            VirtlayerError: As ``refresh``.
+        """
+        self._busy[pool.name] = pool
+        try:
+            await self.refresh(pool)
+        finally:
+            del self._busy[pool.name]
 
     async def refreshed_volumes(self, pool: Pool, names: Iterable[str]) -> dict[str, Volume]:
         """Refresh a pool, and look up volumes by their names as libvirt sees them then.

@@ -80,7 +80,7 @@ class LibvirtLists:
 
     async def _refresh(self, pool: Pool) -> None:
         try:
-            await self._pools.refresh(pool)
+            await self._pools.refresh_while_used(pool)
         except VirtlayerError as error:
             _log.warning('libvirt cannot refresh the pool "%s": %s', pool.name, error)
 

@@ -184,8 +184,7 @@ class RbdProcesses:
         processes = [*self._processes.values(), *self._former]
         self._processes.clear()
         self._former.clear()
-        for process in processes:
-            await process.close()
+        await asyncio.gather(*(process.close() for process in processes))
         while self._closing:
             await asyncio.wait(self._closing)
 
