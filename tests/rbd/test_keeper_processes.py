@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The processes of RBD pools: started, shared, ended; and what becomes of the key."""
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.ceph import CephPool, OneNodeCeph
+from tests.support.leftovers import children_of, shared_by_tests
+from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.raw_keeper import raw_keeper
+from virtlayer.errors import PoolUnavailable, PoolUnsupported
+from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.rbd import processes as processes_module
+from virtlayer.keeper.kinds.rbd.process import own_process, system_process
+from virtlayer.keeper.kinds.rbd.processes import RbdProcess, RbdProcesses
+from virtlayer.keeper.pools import Pools
+from virtlayer.protocol import rbd
+from virtlayer.protocol.calls import Nothing
+from virtlayer.protocol.pools import Pool
+
+_PATIENCE = 30.0
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[LibvirtHost]:
+    """One libvirtd for the tests of this file."""
+    with shared_by_tests(), private_host() as host:
+        yield host
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The part of a keeper that has the processes."""
+
+    hypervisor: Hypervisor
+    pools: Pools
+    processes: RbdProcesses
+
+    async def process(self, pool: Pool) -> RbdProcess:
+        """The process of a pool."""
+        return await self.processes.of(pool)
+
+
+@pytest.fixture
+async def keeping(host: LibvirtHost) -> AsyncIterator[Keeping]:
+    async with Hypervisor(host.uri) as hypervisor:
+        processes = RbdProcesses(hypervisor, own_process)
+        yield Keeping(hypervisor, Pools(hypervisor), processes)
+        await processes.close()
+
+
+@pytest.fixture
+async def images(host: LibvirtHost, pool: CephPool, keeping: Keeping) -> AsyncIterator[Pool]:
+    """The pool of the test, as libvirt has it."""
+    pool.define_in(host, pool.name)
+    yield await keeping.pools.get(pool.name)
+    host.stop_pool(pool.name)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(_PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def process_ids() -> set[int]:
+    """The processes of pools that are children of this one."""
+    return {
+        pid
+        for pid in children_of(os.getpid())
+        if b"virtlayer.rbd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
+
+
+def arguments_and_environments() -> Iterator[bytes]:
+    """What all processes of this machine show."""
+    for process in Path("/proc").glob("[0-9]*"):
+        for part in ("cmdline", "environ"):
+            with contextlib.suppress(OSError):
+                yield (process / part).read_bytes()
+
+
+async def test_pool_has_one_process_which_knows_its_cluster(
+    ceph: OneNodeCeph, images: Pool, keeping: Keeping
+) -> None:
+    found = await asyncio.gather(*(keeping.process(images) for _ in range(5)))
+    assert len(set(found)) == 1
+    assert found[0].opened.cluster == ceph.fsid
+    assert len(process_ids()) == 1
+
+
+async def test_unused_process_ends_and_the_next_request_starts_another(
+    images: Pool, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes_module, "IDLE_SECONDS", 0.1)
+    process = await keeping.process(images)
+    process.hold()
+    await process.ask(rbd.SPACE, Nothing())
+    await asyncio.sleep(0.3)
+    assert not process.ended
+    process.let_go()
+    await until(lambda: not process_ids())
+    assert await keeping.process(images) is not process
+
+
+async def test_killed_process_is_reported_and_started_again(
+    ceph: OneNodeCeph, images: Pool, keeping: Keeping
+) -> None:
+    process = await keeping.process(images)
+    with ceph.stalled():
+        asking = asyncio.create_task(process.ask(rbd.FIND_IMAGES, rbd.FindImages(None)))
+        await asyncio.sleep(0)
+        for pid in process_ids():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(PoolUnavailable, match=f'process of the pool "{images.name}"'):
+            await asking
+    with pytest.raises(PoolUnavailable):
+        await process.ask(rbd.SPACE, Nothing())
+    again = await keeping.process(images)
+    assert (await again.ask(rbd.FIND_IMAGES, rbd.FindImages(None))).images == ()
+
+
+async def test_request_whose_caller_is_cancelled_is_undone(images: Pool, keeping: Keeping) -> None:
+    process = await keeping.process(images)
+    made, undone = asyncio.Event(), asyncio.Event()
+
+    async def make() -> str:
+        await made.wait()
+        return "it"
+
+    async def undo(what: str) -> None:
+        assert what == "it"
+        undone.set()
+
+    making = asyncio.create_task(process.made(make(), undo))
+    await asyncio.sleep(0)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert not undone.is_set()
+    made.set()
+    await asyncio.wait_for(undone.wait(), _PATIENCE)
+
+
+async def test_key_is_in_no_argument_environment_log_or_error(
+    host: LibvirtHost, ceph: OneNodeCeph, pool: CephPool
+) -> None:
+    secret = pool.define_in(host, "secretive")
+    with raw_keeper(host.uri) as keeper:
+        found = keeper.get("find-pool", name="secretive")
+        assert found == {"name": "secretive", "uuid": found["uuid"], "kind": "rbd"} | {
+            "path": pool.name
+        }
+        assert keeper.get("space", pool=found["uuid"]) == {"bytes": None}
+        texts = list(arguments_and_environments())
+        # The keeper, its own process, and those of this test are among them.
+        assert any(b"virtlayer.rbd" in text for text in texts)
+        keeper.connection.close()
+        log = keeper.ended()[1]
+    host.virsh("secret-set-value", secret, "--base64", ceph.another_key())
+    with raw_keeper(host.uri) as keeper:
+        refused = keeper.ask("space", pool=found["uuid"])
+        keeper.connection.close()
+        log += keeper.ended()[1]
+    assert refused.error == "PoolUnavailable"
+    for key in (pool.key.encode(), base64.b64decode(pool.key), pool.key[8:24].encode()):
+        assert not any(key in text for text in (*texts, log.encode(), refused.text.encode()))
+    host.stop_pool("secretive")
+
+
+async def test_private_secret_is_refused(
+    host: LibvirtHost, pool: CephPool, keeping: Keeping
+) -> None:
+    pool.define_in(host, "private", private=True)
+    private = await keeping.pools.get("private")
+    with pytest.raises(PoolUnsupported, match="is private"):
+        await keeping.process(private)
+    assert not process_ids()
+    host.stop_pool("private")
+
+
+async def test_process_is_not_reached_without_its_socket(
+    host: LibvirtHost, images: Pool, tmp_path: Path
+) -> None:
+    async with Hypervisor(host.uri) as hypervisor:
+        processes = RbdProcesses(hypervisor, lambda: system_process(tmp_path / "socket"))
+        with pytest.raises(PoolUnavailable, match=r"systemctl start virtlayer-rbd\.socket"):
+            await processes.of(images)
