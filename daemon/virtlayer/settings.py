@@ -254,29 +254,37 @@ def policy_file(settings: Settings, *, session: bool) -> Path:
 def state_directory(settings: Settings, *, session: bool) -> Path:
     """The directory of the catalog (systemd.exec(5) StateDirectory=, XDG base directories)."""
     return settings.service.state_directory or _directory(
-        "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state", "/var/lib", session=session
+        "STATE_DIRECTORY",
+        "XDG_STATE_HOME",
+        ".local/state",
+        "/var/lib/virtlayer/service",
+        session=session,
     )
 
 
 def blob_directory(settings: Settings, *, session: bool) -> Path:
     """The directory of the blob cache (systemd.exec(5) CacheDirectory=, XDG base directories)."""
     return settings.cache.directory or (
-        _directory("CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache", "/var/cache", session=session)
+        _directory(
+            "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache", "/var/cache/virtlayer", session=session
+        )
         / "blobs"
     )
 
 
 def runtime_directory(*, session: bool) -> Path:
     """The directory for sockets and authfiles: in memory, and private."""
-    return _directory("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", ".cache/run", "/run", session=session)
+    return _directory(
+        "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", ".cache/run", "/run/virtlayer", session=session
+    )
 
 
 def _directory(
-    from_systemd: str, from_xdg: str, below_home: str, below_root: str, *, session: bool
+    from_systemd: str, from_xdg: str, below_home: str, system: str, *, session: bool
 ) -> Path:
     if given := os.environ.get(from_systemd):
         return Path(given.split(":")[0])
     if not session:
-        return Path(below_root) / "virtlayer"
+        return Path(system)
     base = os.environ.get(from_xdg)
     return (Path(base) if base else Path.home() / below_home) / "virtlayer"

@@ -137,7 +137,7 @@ def test_the_service_sees_no_devices(system: System, pids: dict[str, str]) -> No
 
 def test_the_directories_belong_to_the_service(system: System, pids: dict[str, str]) -> None:
     del pids
-    places = ("/run/virtlayer", "/var/lib/virtlayer", "/var/cache/virtlayer")
+    places = ("/run/virtlayer", "/var/lib/virtlayer/service", "/var/cache/virtlayer")
     found = system.run("stat", "--format=%a %U %G", *places)
     assert found.splitlines() == ["700 virtlayer virtlayer"] * 3
 
@@ -145,14 +145,13 @@ def test_the_directories_belong_to_the_service(system: System, pids: dict[str, s
 def test_directories_of_a_root_daemon_are_taken_over(system: System, source: str) -> None:
     pull(system, source)
     before = system.run("virtlayer", "images", "--json")
+    places = ("/var/lib/virtlayer/service", "/var/cache/virtlayer")
     system.run("systemctl", "stop", _SERVICE)
-    system.run("chown", "--recursive", "root:root", "/var/lib/virtlayer", "/var/cache/virtlayer")
+    system.run("chown", "--recursive", "root:root", *places)
     system.run("chmod", "0711", "/var/cache/virtlayer")
     assert system.run("virtlayer", "images", "--json") == before
     assert pull(system, source)["bytes_downloaded"] == 0
-    found = system.run(
-        "find", "/var/lib/virtlayer", "/var/cache/virtlayer", "-not", "-user", "virtlayer"
-    )
+    found = system.run("find", *places, "-not", "-user", "virtlayer")
     assert found == ""
     assert system.run("stat", "--format=%a", "/var/cache/virtlayer").strip() == "700"
 
