@@ -15,7 +15,7 @@ import itertools
 import json
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,11 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def machine_user(
-    host: LibvirtHost, directory: Path, *, size: int = 64 << 20
+    host: LibvirtHost,
+    directory: Path,
+    *,
+    size: int = 64 << 20,
+    start_pool: Callable[[str], object] | None = None,
 ) -> AsyncIterator[MachineUser]:
     """A user with a new pool; afterwards nothing of it is left.
 
@@ -180,9 +184,10 @@ async def machine_user(
         host: The libvirtd.
         directory: For the files of virtlayerd.
         size: The virtual size of new chains, in bytes.
+        start_pool: Defines and starts the pool of this name; by default, one of type dir.
     """
     pool = f"booted-{next(_numbers)}"
-    host.start_pool(pool)
+    (start_pool or host.start_pool)(pool)
     (directory / "bus").mkdir(parents=True)
     try:
         with session_bus(directory / "bus") as bus:

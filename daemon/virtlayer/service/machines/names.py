@@ -7,8 +7,10 @@ import re
 from collections.abc import Collection, Iterator
 
 from virtlayer.protocol.names import DomainName, VolumeName, parse_domain_name, parse_volume_name
+from virtlayer.protocol.pools import Pool
 
 _SUFFIX = ".qcow2"
+"""Of the volumes of machines that are files."""
 _UNSUITABLE = re.compile(r"[^a-z0-9]+")
 _LENGTH = 40
 _UNNAMED = "machine"
@@ -38,13 +40,17 @@ class DomainNames:
             self._chosen.discard(name)
 
 
-def volume_of(domain: DomainName) -> VolumeName:
+def volume_of(pool: Pool, domain: DomainName) -> VolumeName:
     """Return the name of the volume of a machine.
+
+    Args:
+        pool: The pool of the volume.
+        domain: The name of the machine.
 
     Raises:
         InvalidArgument: It would be too long.
     """
-    return parse_volume_name(f"{domain}{_SUFFIX}")
+    return parse_volume_name(domain if pool.is_rbd else f"{domain}{_SUFFIX}")
 
 
 def _base(image: str) -> str:

@@ -104,7 +104,7 @@ class _Creation:
                     raise container_disk(pulled.name)
             await services.records.synchronize(pool)
             image = await self._image(pool)
-            volume = image.name if self._is_container else volume_of(self._name(checked))
+            volume = image.name if self._is_container else volume_of(pool, self._name(checked))
             async with services.claims.claimed(pool, [volume, _claimed(image)]) as claim:
                 return await self._made(checked, claim, await self._claimed_image(claim, image))
 
@@ -132,7 +132,7 @@ class _Creation:
             while checked is None:
                 name = chosen.enter_context(services.domain_names.chosen(request.image, taken))
                 # Other programs can have a domain or a volume of the name.
-                if not await services.pools.inodes(pool, [volume_of(name)]):
+                if not await services.pools.inodes(pool, [volume_of(pool, name)]):
                     with contextlib.suppress(DomainExists):
                         checked = await self._check(pool, name)
                 taken.add(name)
@@ -161,7 +161,7 @@ class _Creation:
             kernel=None,
             initrd=None,
             disk=None,
-            disk_format="dir" if self._is_container else "qcow2",
+            disk_format="dir" if self._is_container else pool.chain_format,
             has_config=False,
             has_seed=False,
             has_streams=False,
@@ -199,7 +199,7 @@ class _Creation:
             boot_volumes=boot.volumes,
             expendable=True,
         )
-        wanted = replace(request.volume, name=volume_of(name))
+        wanted = replace(request.volume, name=volume_of(claim.pool, name))
         async with machine_volume(services, claim, image, wanted, machine, self._job) as volume:
             definition = _completed(checked, image, boot, volume)
             async with self._defined(claim, definition, boot) as found:
