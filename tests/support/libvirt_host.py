@@ -39,6 +39,7 @@ _PRIVATE = (
     "/etc/libvirt",
     "/run/libvirt",
     "/var/lib/libvirt",
+    "/var/lib/virtlayer",
     "/var/cache/libvirt",
     "/var/log/libvirt",
 )

@@ -14,6 +14,7 @@ from virtlayer.keeper.domains.control import control
 from virtlayer.keeper.domains.define import define_domain
 from virtlayer.keeper.domains.input import connect_input
 from virtlayer.keeper.domains.listing import all_domains, named_domain
+from virtlayer.keeper.domains.local_files import missing_local_files
 from virtlayer.keeper.domains.ports import open_log
 from virtlayer.keeper.domains.probe import probe_kvm
 from virtlayer.keeper.domains.removal import remove_domain
@@ -86,7 +87,19 @@ async def _control(turn: Turn, request: ControlDomain) -> Controlled:
         pool = await active_pool_of(turn, request.pool)
         await remove_domain(turn.domains, turn.kinds.of(pool), pool, request.uuid)
         return Controlled(state=None)
+    if request.action is Control.START:
+        await _provide_local_files(turn, request.uuid)
     return Controlled(state=await control(turn.domains, request.uuid, request.action))
+
+
+async def _provide_local_files(turn: Turn, uuid: str) -> None:
+    """Let the local kernel and initrd of a domain exist, if it is to be started with them."""
+    missing = await missing_local_files(turn.hypervisor, turn.kinds.local_files, uuid)
+    if missing is not None:
+        pool = await active_pool_of(turn, missing.pool)
+        async with turn.kinds.of(pool).providing(pool, missing.boot_volumes):
+            # It is a domain that names them: they stay.
+            pass
 
 
 async def _open_port(turn: Turn, request: OpenPort) -> PortOpened:

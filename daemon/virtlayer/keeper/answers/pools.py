@@ -9,6 +9,7 @@ from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.holdings import Survey
 from virtlayer.keeper.connection import Connection
+from virtlayer.keeper.domains.local_files import sweep_local_files
 from virtlayer.keeper.domains.removal import sweep_domains
 from virtlayer.keeper.kinds.kind import Lock
 from virtlayer.keeper.pool_states import pool_states
@@ -128,6 +129,7 @@ async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
     pool = await active_pool_of(turn, request.pool)
     swept = await turn.kinds.of(pool).sweep(pool)
     await sweep_domains(turn.domains, turn.kinds.of(pool), pool)
+    await sweep_local_files(turn.hypervisor, turn.kinds.local_files)
     return calls.Swept(swept)
 
 

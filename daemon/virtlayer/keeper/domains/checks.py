@@ -114,7 +114,7 @@ async def check_volumes(kind: PoolKind, pool: Pool, request: DefineDomain) -> No
     if request.disk is None or is_layer_volume(request.disk):
         raise Internal("The domain does not have a writable volume.")
     is_directory = request.disk_format == "dir"
-    if not is_directory and request.disk_format != kind.disk_format:
+    if not is_directory and request.disk_format != pool.chain_format:
         # A guest could write a header into a raw file that names a file of the host.
         raise Internal(f"The domain cannot have a volume of the format {request.disk_format}.")
     await kind.check_made(pool, request.disk, is_directory=is_directory)

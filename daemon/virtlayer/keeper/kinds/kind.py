@@ -139,10 +139,6 @@ class Workplace(Protocol):
 class PoolKind(Protocol):
     """A kind of pools, all of one libvirt connection."""
 
-    @property
-    def disk_format(self) -> str:
-        """The format of the disks of machines."""
-
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
         """Return which of these volumes exist, without asking libvirt."""
 

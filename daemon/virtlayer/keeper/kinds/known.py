@@ -7,6 +7,8 @@ from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.directory.kind import DirectoryKind
 from virtlayer.keeper.kinds.kind import PoolKind
 from virtlayer.keeper.kinds.rbd.process import Connect
+from virtlayer.keeper.local_boot.files import LocalFiles
+from virtlayer.keeper.local_boot.place import local_directory
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 
@@ -21,12 +23,16 @@ class Kinds:
         hypervisor: The connection to libvirt.
         pools: Its pools.
         connect: Connects to a new process for an RBD pool.
+
+    Attributes:
+        local_files: The local files of machines on RBD pools.
     """
 
     def __init__(self, hypervisor: Hypervisor, pools: Pools, connect: Connect) -> None:
         self._hypervisor = hypervisor
         self._pools = pools
         self._connect = connect
+        self.local_files = LocalFiles(local_directory(hypervisor.uri))
         self._directory = DirectoryKind(hypervisor, pools)
         self._rbd: RbdKind | None = None
 
@@ -46,5 +52,5 @@ class Kinds:
             # Most hosts have no such pool, and need no memory for this.
             from virtlayer.keeper.kinds.rbd.kind import RbdKind
 
-            self._rbd = RbdKind(self._hypervisor, self._pools, self._connect)
+            self._rbd = RbdKind(self._hypervisor, self._pools, self._connect, self.local_files)
         return self._rbd

@@ -64,8 +64,6 @@ class DirectoryKind:
         pools: Its pools.
     """
 
-    disk_format = "qcow2"
-
     def __init__(self, hypervisor: Hypervisor, pools: Pools) -> None:
         self._hypervisor = hypervisor
         self._pools = pools
@@ -184,7 +182,7 @@ class DirectoryKind:
 
     async def machine_storage(self, pool: Pool, disk: str | None) -> MachineStorage:
         """All files are in the directory of the pool."""
-        found = None if disk is None else FileDisk(pool.path / disk, self.disk_format)
+        found = None if disk is None else FileDisk(pool.path / disk, pool.chain_format)
         return MachineStorage(found, pool.path)
 
     async def write_domain_files(

@@ -5,14 +5,19 @@ The process of the pool does it (``virtlayer.rbd``). libvirt is asked for the po
 the key and domains; what it lists follows in the background.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import PoolUnavailable, VolumeExists, VolumeNotFound
+from virtlayer.errors import Internal, PoolUnavailable, VolumeExists, VolumeNotFound
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
+from virtlayer.keeper.kinds.machine_storage import MachineStorage, RbdDisk
 from virtlayer.keeper.kinds.placed import Placed
+from virtlayer.keeper.kinds.rbd.boot_files import BootFiles
+from virtlayer.keeper.kinds.rbd.boot_workplace import boot_place
 from virtlayer.keeper.kinds.rbd.claims import (
     RbdClaim,
     RbdLock,
@@ -27,8 +32,10 @@ from virtlayer.keeper.kinds.rbd.listing import LibvirtLists
 from virtlayer.keeper.kinds.rbd.machines import RbdMachines
 from virtlayer.keeper.kinds.rbd.process import Connect
 from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
+from virtlayer.keeper.kinds.rbd.secret import secret_uuid
 from virtlayer.keeper.kinds.rbd.users import rbd_users
 from virtlayer.keeper.kinds.rbd.workplace import staging_place
+from virtlayer.keeper.local_boot.files import LocalFiles
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Call, ExpectedVolume, FileStamp, Nothing, Purpose
@@ -51,10 +58,14 @@ class RbdKind(RbdMachines):
         hypervisor: The connection to libvirt.
         pools: Its pools.
         connect: Connects to a new process for a pool.
+        local_files: The local files of machines.
     """
 
-    def __init__(self, hypervisor: Hypervisor, pools: Pools, connect: Connect) -> None:
+    def __init__(
+        self, hypervisor: Hypervisor, pools: Pools, connect: Connect, local_files: LocalFiles
+    ) -> None:
         self._hypervisor = hypervisor
+        self._boot_files = BootFiles(local_files, pools)
         self._processes = RbdProcesses(hypervisor, connect)
         self._lists = LibvirtLists(pools)
 
@@ -137,6 +148,8 @@ class RbdKind(RbdMachines):
 
     def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:
         """Have a staging place for as long as the context lasts."""
+        if purpose is Purpose.BOOT:
+            return boot_place(own_claim(claim), self._boot_files)
         return staging_place(own_claim(claim), purpose)
 
     async def register(
@@ -173,6 +186,54 @@ class RbdKind(RbdMachines):
             raise VolumeNotFound(
                 f'The pool "{pool.name}" has no volume "{name}" that was made by virtlayer.'
             )
+
+    @contextlib.asynccontextmanager
+    async def providing(self, pool: Pool, boot_volumes: Collection[str]) -> AsyncIterator[None]:
+        """Have kernels and initrds as local files, at least within the context."""
+        process = await self._processes.of(pool)
+        async with self._boot_files.providing(pool, process, boot_volumes):
+            yield
+
+    async def machine_storage(self, pool: Pool, disk: str | None) -> MachineStorage:
+        """A disk is an image of the cluster; all other files are local."""
+        found = None
+        if disk is not None:
+            source = (await self._processes.of(pool)).source
+            found = RbdDisk(
+                pool=source.pool,
+                image=disk,
+                monitors=source.monitors,
+                user=source.user,
+                secret=await secret_uuid(self._hypervisor, pool.name, source.secret),
+            )
+        return MachineStorage(found, self._boot_files.directory)
+
+    async def write_domain_files(
+        self,
+        pool: Pool,
+        uuid: str,
+        note: DomainNote,
+        files: Mapping[str, int],
+        owner: int | None,
+    ) -> None:
+        """Write the files of a domain."""
+        if owner is not None:
+            raise Internal("A container has no files in an RBD pool.")
+        await self._boot_files.write(pool, uuid, note, files)
+
+    async def remove_domain_files(self, pool: Pool, names: Iterable[str]) -> None:
+        """Remove files of a domain."""
+        del pool  # Its UUID is in their names.
+        await self._boot_files.remove(names)
+
+    async def forget_domain(self, pool: Pool, uuid: str) -> None:
+        """Delete the note about a domain."""
+        del pool
+        await self._boot_files.forget(uuid)
+
+    async def noted_domains(self, pool: Pool) -> Mapping[str, DomainNote]:
+        """The notes about the domains of this host."""
+        return await self._boot_files.noted(pool)
 
     async def _images(self, pool: Pool, names: Collection[str] | None) -> list[rbd.RbdImage]:
         process = await self._processes.of(pool)

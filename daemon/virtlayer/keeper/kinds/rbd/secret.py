@@ -35,6 +35,35 @@ async def secret_value(hypervisor: Hypervisor, pool: str, secret: SecretReferenc
     return found
 
 
+async def secret_uuid(
+    hypervisor: Hypervisor, pool: str, secret: SecretReference | None
+) -> str | None:
+    """Return the UUID of a secret; None if there is none.
+
+    Args:
+        hypervisor: The connection to libvirt.
+        pool: The pool, for error messages.
+        secret: The secret that its description names.
+
+    Raises:
+        PoolUnavailable: libvirt does not have it.
+        VirtlayerError: libvirt does not answer.
+    """
+    if secret is None:
+        return None
+    if secret.uuid:
+        return secret.uuid
+    found = await hypervisor.call(_uuid, secret)
+    if found is None:
+        raise _missing(hypervisor.uri, pool, secret)
+    return found
+
+
+def _uuid(connection: Connection, reference: SecretReference) -> str | None:
+    secret = _found(connection, reference)
+    return None if secret is None else str(secret.UUIDString())
+
+
 def _value(
     connection: Connection, uri: str, pool: str, reference: SecretReference
 ) -> bytes | VirtlayerError:
