@@ -53,4 +53,4 @@ async def _serve(connection: socket.socket) -> None:
     finally:
         for task in ends:
             task.cancel()
-        await keeper.close()
+        await keeper.close(stop)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the process has for its connection."""
 
+import itertools
+
 from virtlayer.errors import Internal
+from virtlayer.rbd.answers.held_claims import HeldClaims
 from virtlayer.rbd.cluster import Cluster
 
 
@@ -10,6 +13,8 @@ class Holdings:
 
     def __init__(self) -> None:
         self._cluster: Cluster | None = None
+        self._claims: HeldClaims | None = None
+        self._numbers = itertools.count(1)
         self._is_opening = False
 
     @property
@@ -22,6 +27,17 @@ class Holdings:
         if self._cluster is None:
             raise Internal("The pool is not open.")
         return self._cluster
+
+    @property
+    def claims(self) -> HeldClaims:
+        """The claims and locks.
+
+        Raises:
+            Internal: The pool is not open yet.
+        """
+        if self._claims is None:
+            raise Internal("The pool is not open.")
+        return self._claims
 
     def begin_opening(self) -> None:
         """Allow the pool to be opened.
@@ -36,7 +52,32 @@ class Holdings:
     def end_opening(self, cluster: Cluster | None) -> None:
         """Take over the open pool; None if it cannot be opened, and another attempt may be made."""
         self._cluster = cluster
+        if cluster is not None:
+            self._claims = HeldClaims(cluster, self._numbers, self._vacate)
         self._is_opening = False
+
+    async def release(self, number: int) -> None:
+        """End a claim with its staging places, or a lock.
+
+        Raises:
+            Internal: There is none of that number.
+        """
+        await self.claims.release(number)
+
+    async def disconnect(self) -> None:
+        """End everything but claims: the keeper has ended."""
+        if self._claims is not None:
+            await self._claims.disconnect()
+
+    async def until_unused(self) -> None:
+        """Wait until nobody keeps a claim."""
+        if self._claims is not None:
+            await self._claims.until_none()
 
     async def close(self) -> None:
         """End everything."""
+        if self._claims is not None:
+            await self._claims.close()
+
+    async def _vacate(self, claim: int) -> None:
+        """Remove the staging places of a claim."""
