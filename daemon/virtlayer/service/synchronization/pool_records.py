@@ -29,6 +29,7 @@ from virtlayer.service.records.values import (
     VolumeRecord,
 )
 from virtlayer.service.synchronization.older_catalog import older_volumes, write_older_catalog
+from virtlayer.service.synchronization.record_places import record_place, record_repair
 
 _log = logging.getLogger(__name__)
 
@@ -266,8 +267,8 @@ class PoolRecords:
         for bad in await self._catalog.records.bad(pool.name):
             if files is None or bad.file in files:
                 raise InUse(
-                    f"{pool.path}/.virtlayer/{bad.file} cannot be used as a record: {bad.reason}. "
-                    f"Repair or remove the file; until then, nothing is deleted from the pool "
+                    f"{record_place(pool, bad.file)} cannot be used as a record: {bad.reason}. "
+                    f"{record_repair(pool, bad.file)} Until then, nothing is deleted from the pool "
                     f'"{pool.name}".'
                 )
 
@@ -301,10 +302,9 @@ class PoolRecords:
             match change:
                 case Bad():
                     _log.warning(
-                        "Ignored %s/.virtlayer/%s: %s. Until it is repaired or removed, nothing "
-                        'is deleted from the pool "%s".',
-                        pool.path,
-                        change.file,
+                        "%s was ignored: %s. Until it is repaired or removed, nothing is deleted "
+                        'from the pool "%s".',
+                        record_place(pool, change.file),
                         change.reason,
                         pool.name,
                         extra=journal.fields(pool=pool.name),
