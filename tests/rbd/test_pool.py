@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The process of an RBD pool opens it and describes it."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
@@ -8,6 +11,7 @@ from tests.support.rbd_process import rbd_process
 from virtlayer.errors import Internal, PoolUnavailable
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
+from virtlayer.sizes import MIB
 
 
 async def test_open_names_the_cluster_and_the_pool(ceph: OneNodeCeph, pool: CephPool) -> None:
@@ -36,6 +40,18 @@ async def test_images_are_described_with_their_parents(ceph: OneNodeCeph, pool: 
         assert not by_name["base"].made
         some = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(("clone", "missing")))
         assert some.images == (by_name["clone"],)
+
+
+async def test_an_image_is_measured_on_request(
+    ceph: OneNodeCeph, pool: CephPool, tmp_path: Path
+) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(b"x" * 5 * MIB)
+    ceph.rbd("import", "--no-progress", str(content), f"{pool.name}/full")
+    used = json.loads(ceph.rbd("--format=json", "du", f"{pool.name}/full"))
+    async with rbd_process(pool) as process:
+        found = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(("full",), measure=True))
+        assert found.images[0].allocation == used["images"][0]["used_size"] >= 5 * MIB
 
 
 async def test_wrong_key_is_reported(ceph: OneNodeCeph, pool: CephPool) -> None:

@@ -103,9 +103,11 @@ class FindImages:
 
     Attributes:
         names: Their names; None for all, except unfinished ones.
+        measure: Whether their allocation is needed, which takes 10 ms for each image.
     """
 
     names: tuple[VolumeName, ...] | None
+    measure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class RbdImage:
         parent: The name of the image that it is a clone of; "" if of none, or if that image is in
             another pool.
         made: Whether virtlayer has made it.
+        allocation: The space that it uses itself, in bytes, by its object map; 0 if it was not
+            measured, or has none.
     """
 
     name: str
@@ -126,6 +130,7 @@ class RbdImage:
     size: Number
     parent: str
     made: bool
+    allocation: Number = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ async def _find_images(turn: Turn, request: messages.FindImages) -> messages.Rbd
 
     async def found(name: str) -> messages.RbdImage | None:
         async with places:
-            return await cluster.run(describe, cluster.images, name)
+            return await cluster.run(describe, cluster.images, name, measure=request.measure)
 
     images = await asyncio.gather(*(found(name) for name in names))
     return messages.RbdImages(tuple(one for one in images if one is not None))

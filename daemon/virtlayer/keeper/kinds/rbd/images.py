@@ -16,20 +16,24 @@ _AT_A_TIME = 2000
 _FORMAT = "raw"
 
 
-async def find_images(process: RbdProcess, names: Collection[str] | None) -> list[rbd.RbdImage]:
+async def find_images(
+    process: RbdProcess, names: Collection[str] | None, *, measure: bool = False
+) -> list[rbd.RbdImage]:
     """Find images of the process's pool.
 
     Args:
         process: The process.
         names: Their names; None for all. Those that do not exist are left out.
+        measure: Whether their allocation is needed.
     """
     if names is None:
-        return list((await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))).images)
+        request = rbd.FindImages(None, measure)
+        return list((await process.ask(rbd.FIND_IMAGES, request)).images)
     found: list[rbd.RbdImage] = []
     # No image of ours begins with a dot.
     wanted = [name for name in names if not name.startswith(".")]
     for some in itertools.batched(wanted, _AT_A_TIME, strict=False):
-        found += (await process.ask(rbd.FIND_IMAGES, rbd.FindImages(some))).images
+        found += (await process.ask(rbd.FIND_IMAGES, rbd.FindImages(some, measure))).images
     return found
 
 
@@ -40,7 +44,7 @@ def volume_of(pool: Pool, image: rbd.RbdImage) -> Volume:
         path=pool.path / image.name,
         format=_FORMAT,
         capacity=image.size,
-        allocation=0,
+        allocation=image.allocation,
         backing_path=Path(pool.path, image.parent) if image.parent else None,
         backing_format=_FORMAT if image.parent else None,
     )

@@ -93,8 +93,9 @@ class RbdKind(RbdMachines):
 
     async def all_volumes(self, pool: Pool, *, refresh: bool) -> Sequence[Volume]:
         """Describe every image of a pool."""
-        del refresh
-        return [volume_of(pool, image) for image in await self._images(pool, None)]
+        # Who wants a refresh compares names, and who wants none shows sizes.
+        images = await find_images(await self._processes.of(pool), None, measure=not refresh)
+        return [volume_of(pool, image) for image in images]
 
     async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
         """The users of images."""

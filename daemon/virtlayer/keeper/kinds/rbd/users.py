@@ -76,7 +76,8 @@ async def rbd_users(
     Raises:
         VirtlayerError: libvirt or the cluster does not answer.
     """
-    volumes = {image.name: volume_of(pool, image) for image in await find_images(process, None)}
+    images = await find_images(process, None, measure=True)
+    volumes = {image.name: volume_of(pool, image) for image in images}
     users: dict[str, list[str]] = {}
     for volume in volumes.values():
         backing = volume.backing_in(pool)
