@@ -13,11 +13,13 @@
 import contextlib
 import hashlib
 import http.client
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +27,27 @@ from typing import Self
 from tests.support.images import Content
 
 START_SECONDS = 20
+_ACCESS = re.compile(
+    r'^127\.0\.0\.1 - - \[[^]]*\] "(?P<method>[A-Z]+) (?P<path>/v2/[^ ]+) HTTP/[0-9.]+"'
+    r" [0-9]+ (?P<size>[0-9]+) ",
+    re.MULTILINE,
+)
+"""A line of the access log about a manifest, a blob or a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that a registry has answered.
+
+    Attributes:
+        method: Such as "GET".
+        path: Without the host, such as "/v2/demo/manifests/1".
+        size: Of the answer's body, in bytes; for HEAD, of the body that GET would get.
+    """
+
+    method: str
+    path: str
+    size: int
 
 
 class Registry:
@@ -110,6 +133,13 @@ class Registry:
         lines = self.log().splitlines()
         return sum(pattern in line for line in lines if line.startswith("127.0.0.1 - - "))
 
+    def answered(self) -> list[Request]:
+        """The requests for manifests, blobs and lists that it has answered, in order."""
+        return [
+            Request(line["method"], line["path"], int(line["size"]))
+            for line in _ACCESS.finditer(self.log())
+        ]
+
     def store(self, content: Content, name: str) -> str:
         """Put content into the storage under ``repository:tag``; return its docker:// reference."""
         repository, _, tag = name.rpartition(":")
@@ -152,7 +182,7 @@ class Registry:
 
     def _started(self, port: int) -> bool:
         config = self.directory / "config.yml"
-        config.write_text(self._config(port))
+        config.write_text(self.configuration(port))
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["docker-registry", "serve", config],
@@ -190,7 +220,12 @@ class Registry:
         context = ssl.create_default_context(cafile=str(self.cert_dir / "ca.crt"))
         return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
 
-    def _config(self, port: int) -> str:
+    def configuration(self, port: int) -> str:
+        """The content of its config.yml.
+
+        Args:
+            port: The port on which it listens.
+        """
         lines = [
             "version: 0.1",
             "log: {level: warn, accesslog: {disabled: false}}",
