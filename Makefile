@@ -96,6 +96,7 @@ soak: dev
 	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
 	$(BIN)/pytest tests/machines/soak_systems.py tests/machines/soak_disks.py tests/machines/soak_published.py \
 		tests/machines/soak_containers.py
+	SOAK=10 $(BIN)/pytest tests/rbd/table/soak_leases.py
 
 .PHONY: demo
 demo: dev

@@ -175,6 +175,8 @@ class Lease:
         while not self._over.wait(self._seconds / _RENEWALS):
             begun = _now()
             try:
+                # It is not renewed too late, even if no other host has noticed.
+                self.check()
                 self.locks.renew(self.process, self._seconds)
             except NoAnswer:
                 continue  # the next one may arrive in time

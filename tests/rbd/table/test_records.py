@@ -112,7 +112,7 @@ def test_two_thousand_records_are_listed_and_read(table: PoolTable, claim: Claim
     _, contents = read_records(table, files)
     assert contents == (content,) * 2000
     # Measured: 0.01 s and 0.1 s.
-    assert listing < 1
+    assert listing < 5
     assert time.monotonic() - began < 10
 
 

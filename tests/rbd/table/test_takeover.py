@@ -51,7 +51,7 @@ def test_killed_process_loses_everything(
     here = new_host()
     mine = made_claim(here, ["mine"])
     with (
-        RbdHost(shared_pool, lease_seconds=LEASE) as living,
+        RbdHost(shared_pool, lease_seconds=2 * LEASE) as living,
         RbdHost(shared_pool, lease_seconds=LEASE) as killed,
         RbdHost(shared_pool) as other,
     ):
@@ -72,7 +72,7 @@ def test_killed_process_loses_everything(
         assert sweep(here, images) == 1
         assert rbd.RBD().list(images) == []
         # By now, the lease of the living one has been renewed.
-        time.sleep(max(0.0, began + LEASE + LONGER - time.monotonic()))
+        time.sleep(max(0.0, began + 2 * LEASE + LONGER - time.monotonic()))
         lock = taken_lock(here)
         assert sorted(lock.claimed.values()) == [("living",), ("mine",)]
         lock.release()
