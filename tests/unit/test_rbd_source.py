@@ -55,13 +55,15 @@ def test_pool_without_a_source_is_an_error() -> None:
         parse_source(described(""))
 
 
-def test_one_common_monitor_makes_two_pools_the_same() -> None:
-    ours = source("mon1", "mon2")
-    assert ours.may_be("libvirt-pool", (Monitor("MON2", 6789), Monitor("mon3", None)))
-    assert not ours.may_be("libvirt-pool", (Monitor("other", None),))
-    assert not ours.may_be("other", (Monitor("mon1", None),))
+def test_pool_of_the_same_name_may_be_the_same_one_at_any_monitors() -> None:
+    ours = source("mon1")
+    assert ours.may_be("libvirt-pool", (Monitor("mon2", None),), ())
+    assert ours.may_be("libvirt-pool", (), ())
+    assert not ours.may_be("other", (Monitor("mon1", None),), ())
 
 
-def test_monitors_of_ceph_conf_may_be_any() -> None:
-    assert source("mon1").may_be("libvirt-pool", ())
-    assert source().may_be("libvirt-pool", (Monitor("mon1", None),))
+def test_monitor_of_another_cluster_is_not_ours() -> None:
+    ours, elsewhere = source("mon1"), [source("mon3", "mon4")]
+    assert not ours.may_be("libvirt-pool", (Monitor("MON3", 6789),), elsewhere)
+    assert ours.may_be("libvirt-pool", (Monitor("mon1", None), Monitor("mon3", None)), elsewhere)
+    assert ours.may_be("libvirt-pool", (Monitor("mon5", None),), elsewhere)

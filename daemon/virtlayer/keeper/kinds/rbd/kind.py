@@ -99,8 +99,7 @@ class RbdKind(RbdMachines):
 
     async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
         """The users of images."""
-        process = await self._processes.of(pool)
-        return await rbd_users(self._hypervisor, process, pool, layers, of)
+        return await rbd_users(self._hypervisor, self._processes, pool, layers, of)
 
     async def layers(self, pool: Pool) -> tuple[str, ...]:
         """The names of all layers in the pool."""

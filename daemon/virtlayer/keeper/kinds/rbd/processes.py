@@ -154,10 +154,14 @@ class RbdProcesses:
         self._starting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: set[asyncio.Task[None]] = set()
 
-    def running(self, pool: Pool) -> RbdProcess | None:
-        """The process of a pool, if there is one already."""
-        process = self._processes.get(pool.uuid)
-        return None if process is None or process.ended else process
+    def of_other_clusters(self, cluster: str) -> tuple[RbdSource, ...]:
+        """The pools in use that are in another cluster.
+
+        Args:
+            cluster: The fsid of the cluster.
+        """
+        processes = self._processes.values()
+        return tuple(one.source for one in processes if one.opened.cluster != cluster)
 
     async def of(self, pool: Pool) -> RbdProcess:
         """Return the process of a pool; start it if there is none.

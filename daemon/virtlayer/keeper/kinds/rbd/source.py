@@ -4,6 +4,7 @@
 The format is libvirt's storage pool XML (https://libvirt.org/storage.html "RBD pool").
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -40,16 +41,28 @@ class RbdSource:
     user: str | None
     secret: SecretReference | None
 
-    def may_be(self, pool: str, monitors: tuple[Monitor, ...]) -> bool:
+    def has_one_of(self, monitors: tuple[Monitor, ...]) -> bool:
+        """Whether one of these monitors is among those of the pool."""
+        ours, theirs = ({one.host.lower() for one in some} for some in (self.monitors, monitors))
+        return not ours.isdisjoint(theirs)
+
+    def may_be(
+        self, pool: str, monitors: tuple[Monitor, ...], elsewhere: "Collection[RbdSource]"
+    ) -> bool:
         """Whether a pool of that name, at those monitors, may be the same one.
 
-        A cluster has several monitors, and each can have several names. Without an own list,
-        the host's ceph.conf decides, which is not read here.
+        A cluster has several monitors, and each can have several names. Without monitors, the
+        host's ceph.conf decides, which is not read here. So it is another one only if that is
+        certain.
+
+        Args:
+            pool: The name of the pool in its cluster.
+            monitors: The monitors of that cluster.
+            elsewhere: Pools of clusters that are known to be other ones.
         """
         if pool != self.pool:
             return False
-        hosts = [{one.host.lower() for one in some} for some in (monitors, self.monitors)]
-        return not all(hosts) or not hosts[0].isdisjoint(hosts[1])
+        return self.has_one_of(monitors) or not any(one.has_one_of(monitors) for one in elsewhere)
 
 
 def parse_source(text: str) -> RbdSource:

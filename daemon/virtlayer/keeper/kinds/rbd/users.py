@@ -2,22 +2,23 @@
 """Finds the users of the images of an RBD pool: other images, clients of the cluster, and domains.
 
 The process of the pool finds children, snapshots and watchers. A domain that does not run has no
-watcher, so libvirt is asked for all domains, their snapshots and checkpoints. A disk of a domain
-is an image of the pool if it has the same pool and image, and its monitors can be the same ones.
-libvirt can also name an image as a volume, of this pool of libvirt or of another one for the same
-pool of the cluster.
+watcher, so libvirt is asked for all domains, their snapshots and checkpoints. A disk of a domain is
+an image of the pool if it has the same names of a pool and an image, unless it is certain to be in
+another cluster. libvirt can also name an image as a volume, of this pool of libvirt or of another
+one for the same pool of the cluster.
 """
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from xml.etree import ElementTree
 
 from virtlayer.errors import Libvirt, PoolUnsupported
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.disks import all_descriptions
 from virtlayer.keeper.kinds.rbd.images import find_images, volume_of
-from virtlayer.keeper.kinds.rbd.processes import RbdProcess
+from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
 from virtlayer.keeper.kinds.rbd.source import RbdSource, parse_monitors, parse_source
 from virtlayer.keeper.xml import parse_pool_kind
 from virtlayer.protocol import rbd
@@ -59,7 +60,7 @@ class VolumeDisk:
 
 async def rbd_users(
     hypervisor: Hypervisor,
-    process: RbdProcess,
+    processes: RbdProcesses,
     pool: Pool,
     layers: Collection[str],
     of: Collection[str],
@@ -68,7 +69,7 @@ async def rbd_users(
 
     Args:
         hypervisor: The connection to libvirt.
-        process: The process of the pool.
+        processes: The processes of the pools in use.
         pool: The pool.
         layers: The names of its own layers, which are not counted as users of other images.
         of: The images whose users are needed.
@@ -76,6 +77,7 @@ async def rbd_users(
     Raises:
         VirtlayerError: libvirt or the cluster does not answer.
     """
+    process = await processes.of(pool)
     images = await find_images(process, None, measure=True)
     volumes = {image.name: volume_of(pool, image) for image in images}
     users: dict[str, list[str]] = {}
@@ -89,7 +91,9 @@ async def rbd_users(
         for name, more in found.users.items():
             users.setdefault(name, []).extend(more)
     pools, descriptions = await hypervisor.call(_rbd_pools), await all_descriptions(hypervisor)
-    for name, user in _domains(process.source, pools, descriptions):
+    elsewhere = processes.of_other_clusters(process.opened.cluster)
+    is_ours = partial(process.source.may_be, elsewhere=elsewhere)
+    for name, user in _domains(is_ours, pools, descriptions):
         users.setdefault(name, []).append(user)
     return Usage(
         volumes, {name: tuple(dict.fromkeys(found)) for name, found in users.items() if found}
@@ -97,17 +101,19 @@ async def rbd_users(
 
 
 def _domains(
-    source: RbdSource, pools: Mapping[str, RbdSource], descriptions: list[tuple[str, str]]
+    is_ours: Callable[[str, tuple[Monitor, ...]], bool],
+    pools: Mapping[str, RbdSource],
+    descriptions: list[tuple[str, str]],
 ) -> Iterator[tuple[str, str]]:
     """The images of a pool that domains name, each with the domain in words."""
     for user, text in descriptions:
         for disk in parse_rbd_disks(user, text):
             match disk:
-                case NetworkDisk() if source.may_be(disk.pool, disk.monitors):
+                case NetworkDisk() if is_ours(disk.pool, disk.monitors):
                     yield disk.image, user
                 case VolumeDisk() if disk.pool in pools:
                     other = pools[disk.pool]
-                    if source.may_be(other.pool, other.monitors):
+                    if is_ours(other.pool, other.monitors):
                         yield disk.volume, user
 
 
