@@ -35,6 +35,7 @@ class RbdProcess:
         self.pid = process.pid
         self.connection = connection
         self._process = process
+        self._kept: list[int] = []
 
     async def open(self, pool: CephPool) -> rbd.Opened:
         """Open the pool of this process."""
@@ -51,9 +52,15 @@ class RbdProcess:
             os.close(descriptor)
         return reply
 
+    def keep(self, descriptor: int) -> None:
+        """Keep the descriptor of a claim open until the connection is closed."""
+        self._kept.append(descriptor)
+
     def close(self) -> None:
         """Close the connection; the process ends when nothing needs it any more."""
         self.connection.close()
+        while self._kept:
+            os.close(self._kept.pop())
 
     async def wait(self) -> int:
         """Wait for its end; return its exit status."""
@@ -90,7 +97,7 @@ async def rbd_process(pool: CephPool | None = None) -> AsyncIterator[RbdProcess]
             await running.open(pool)
         yield running
     finally:
-        connection.close()
+        running.close()
         if process.poll() is None:
             process.kill()
         await asyncio.to_thread(process.wait)

@@ -7,6 +7,16 @@ _PREFIX = "virtlayer-unfinished-"
 _NAME = re.compile(rf"{_PREFIX}([0-9a-f]{{32}})-.+")
 
 
+def unfinished_name(claim: str, name: str) -> str:
+    """The name of an unfinished image.
+
+    Args:
+        claim: The name of the claim that it belongs to.
+        name: What else tells it from others of that claim.
+    """
+    return f"{_PREFIX}{claim}-{name}"
+
+
 def claim_of(image: str) -> str | None:
     """The name of the claim that an image belongs to; None if it is not an unfinished one."""
     parts = _NAME.fullmatch(image)

@@ -8,14 +8,27 @@ from collections.abc import Mapping
 from virtlayer.cancellation import to_completion
 from virtlayer.protocol.answering import Answer, Answers, Requests
 from virtlayer.protocol.rbd import RbdMessage
-from virtlayer.rbd.answers import claims, pool, records
+from virtlayer.rbd.answers import claims, images, pool, records, servers, staging
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.answers.holdings import Holdings
 
 ANSWERS: Mapping[str, Answer[Turn]] = {
-    one.call.message: one for one in (*pool.ANSWERS, *claims.ANSWERS, *records.ANSWERS)
+    one.call.message: one
+    for one in (
+        *pool.ANSWERS,
+        *images.ANSWERS,
+        *claims.ANSWERS,
+        *records.ANSWERS,
+        *staging.ANSWERS,
+        *servers.ANSWERS,
+    )
 }
-_LONG = frozenset((RbdMessage.FIND_IMAGES, RbdMessage.LIST_RECORDS, RbdMessage.READ_RECORDS))
+_LONG = frozenset(
+    (
+        *(RbdMessage.FIND_IMAGES, RbdMessage.USERS, RbdMessage.LOCK),
+        *(RbdMessage.LIST_RECORDS, RbdMessage.READ_RECORDS),
+    )
+)
 _SERVED = Answers("virtlayer-rbd", "virtlayer-keeper", ANSWERS, _LONG)
 
 

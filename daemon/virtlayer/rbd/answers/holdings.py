@@ -5,7 +5,9 @@ import itertools
 
 from virtlayer.errors import Internal
 from virtlayer.rbd.answers.held_claims import HeldClaims
+from virtlayer.rbd.answers.stagings import Stagings
 from virtlayer.rbd.cluster import Cluster
+from virtlayer.rbd.withdrawal import PlacedImages
 
 
 class Holdings:
@@ -14,6 +16,9 @@ class Holdings:
     def __init__(self) -> None:
         self._cluster: Cluster | None = None
         self._claims: HeldClaims | None = None
+        self._stagings: Stagings | None = None
+        self.placed = PlacedImages()
+        """The images that this connection has placed."""
         self._numbers = itertools.count(1)
         self._is_opening = False
 
@@ -39,6 +44,17 @@ class Holdings:
             raise Internal("The pool is not open.")
         return self._claims
 
+    @property
+    def stagings(self) -> Stagings:
+        """The staging places, and the servers of images in them.
+
+        Raises:
+            Internal: The pool is not open yet.
+        """
+        if self._stagings is None:
+            raise Internal("The pool is not open.")
+        return self._stagings
+
     def begin_opening(self) -> None:
         """Allow the pool to be opened.
 
@@ -53,19 +69,25 @@ class Holdings:
         """Take over the open pool; None if it cannot be opened, and another attempt may be made."""
         self._cluster = cluster
         if cluster is not None:
-            self._claims = HeldClaims(cluster, self._numbers, self._vacate)
+            self._stagings = Stagings(cluster, self._numbers)
+            self._claims = HeldClaims(cluster, self._numbers, self._stagings.vacate)
         self._is_opening = False
 
     async def release(self, number: int) -> None:
-        """End a claim with its staging places, or a lock.
+        """End a claim with its staging places, a lock, or a staging place.
 
         Raises:
             Internal: There is none of that number.
         """
-        await self.claims.release(number)
+        if number in self.stagings:
+            await self.stagings.remove(number)
+        else:
+            await self.claims.release(number)
 
     async def disconnect(self) -> None:
         """End everything but claims: the keeper has ended."""
+        if self._stagings is not None:
+            await self._stagings.close()
         if self._claims is not None:
             await self._claims.disconnect()
 
@@ -78,6 +100,3 @@ class Holdings:
         """End everything."""
         if self._claims is not None:
             await self._claims.close()
-
-    async def _vacate(self, claim: int) -> None:
-        """Remove the staging places of a claim."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Answers about the pool as a whole, and about its images."""
+"""Answers about the pool as a whole."""
 
 import asyncio
 import base64
@@ -14,12 +14,9 @@ from virtlayer.protocol.calls import Nothing
 from virtlayer.protocol.memory_files import received_content
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.cluster import Cluster
-from virtlayer.rbd.images import describe, image_names
 
 _KEY_LIMIT = 1024
 """Bytes of a key in base64."""
-_AT_A_TIME = 8
-"""Images of one request that are described at the same time."""
 
 
 async def _open(turn: Turn, request: messages.Open) -> messages.Opened:
@@ -64,23 +61,7 @@ def _space_of(cluster: Cluster) -> messages.RbdSpace:
     return messages.RbdSpace(capacity=available + stored, available=available)
 
 
-async def _find_images(turn: Turn, request: messages.FindImages) -> messages.RbdImages:
-    cluster = turn.cluster
-    names = request.names
-    if names is None:
-        names = tuple(await cluster.run(image_names, cluster.images))
-    places = asyncio.Semaphore(_AT_A_TIME)
-
-    async def found(name: str) -> messages.RbdImage | None:
-        async with places:
-            return await cluster.run(describe, cluster.images, name, measure=request.measure)
-
-    images = await asyncio.gather(*(found(name) for name in names))
-    return messages.RbdImages(tuple(one for one in images if one is not None))
-
-
 ANSWERS = (
     answer(messages.OPEN, _open, takes_descriptors=True),
     answer(messages.SPACE, _space),
-    answer(messages.FIND_IMAGES, _find_images),
 )

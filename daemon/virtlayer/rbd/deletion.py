@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Deletes images that virtlayer has made and nobody uses. The functions block."""
+
+from typing import Any
+
+from virtlayer.errors import InUse, VolumeNotFound
+from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.rbd.binding import rbd
+from virtlayer.rbd.images import is_ours
+from virtlayer.rbd.names import LAYER_SNAPSHOT
+from virtlayer.rbd.users import users_of
+
+
+def delete_image(images: Any, name: str, image_id: str | None = None) -> None:
+    """Delete an image.
+
+    Removing a snapshot succeeds although there are clones of it, so users are listed before.
+    Nothing is moved to the trash, which would hide the parent of a clone.
+
+    Args:
+        images: The pool's I/O context.
+        name: Its name.
+        image_id: Its id; None if any image of that name is meant.
+
+    Raises:
+        VolumeNotFound: There is none of that name, or virtlayer has not made it.
+        InUse: Something uses it, or it is unknown whether something does.
+        rbd.Error: The cluster does not answer, or refuses it.
+    """
+    try:
+        with rbd.Image(images, name, read_only=True) as image:
+            if not is_ours(image) or image_id not in (None, image.id()):
+                raise _missing(images, name)
+        users = users_of(images, name, layers=True)
+        if users:
+            raise _used(images, name, users)
+        if is_layer_volume(name):
+            _delete_layer(images, name)
+        else:
+            rbd.RBD().remove(images, name)
+    except rbd.ImageNotFound as error:
+        raise _missing(images, name) from error
+    except (rbd.ImageBusy, rbd.ImageHasSnapshots) as error:
+        raise _used(images, name, ("a client that has just begun to",)) from error
+
+
+def _delete_layer(images: Any, name: str) -> None:
+    with rbd.Image(images, name) as image:
+        if image.snap_exists(LAYER_SNAPSHOT):
+            image.remove_snap(LAYER_SNAPSHOT)
+    try:
+        rbd.RBD().remove(images, name)
+    except (rbd.ImageBusy, rbd.ImageHasSnapshots):
+        # Another program has cloned or opened it meanwhile. It remains a layer.
+        with rbd.Image(images, name) as image:
+            image.create_snap(LAYER_SNAPSHOT)
+        raise
+
+
+def _missing(images: Any, name: str) -> VolumeNotFound:
+    return VolumeNotFound(
+        f'The pool "{images.name}" has no image "{name}" that virtlayer has made.'
+    )
+
+
+def _used(images: Any, name: str, users: tuple[str, ...]) -> InUse:
+    return InUse(f'The image "{name}" in the pool "{images.name}" is used by {", ".join(users)}.')
