@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which RBD images a domain names, by libvirt's description of it."""
 
+from pathlib import Path
+
 import pytest
 
-from virtlayer.keeper.kinds.rbd.users import NetworkDisk, VolumeDisk, parse_rbd_disks
+from virtlayer.keeper.domains.metadata import NAMESPACE
+from virtlayer.keeper.kinds.rbd.users import (
+    NetworkDisk,
+    VolumeDisk,
+    local_boot_users,
+    parse_rbd_disks,
+)
+from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.rbd import Monitor
 
 _USER = 'the domain "web"'
@@ -71,3 +80,20 @@ def test_other_disks_and_interfaces_are_ignored() -> None:
         "<disk type='file'><source file='/x'/></disk>"
         "<interface type='network'><source network='default'/></interface>"
     )
+
+
+def test_local_kernels_of_machines_of_the_pool_are_in_use() -> None:
+    kernel, initrd = f"kernel-{'1' * 64}", f"initrd-{'2' * 64}"
+    directory, pool = Path("/boot/files"), Pool("images", "a pool", "rbd", Path("vms"))
+
+    def machine(pool: str, directory: str) -> tuple[str, str]:
+        metadata = f"<virtlayer:machine xmlns:virtlayer='{NAMESPACE}' pool='{pool}' boot='disk'/>"
+        files = f"<kernel>{directory}/{kernel}</kernel><initrd>{directory}/{initrd}</initrd>"
+        text = f"<domain><metadata>{metadata}</metadata><os>{files}</os></domain>"
+        return _USER, text
+
+    found = local_boot_users(directory, pool, [machine("a pool", "/boot/files")])
+    assert list(found) == [(kernel, _USER), (initrd, _USER)]
+    for other in (machine("another pool", "/boot/files"), machine("a pool", "/elsewhere")):
+        assert list(local_boot_users(directory, pool, [other])) == []
+    assert list(local_boot_users(directory, pool, [(_USER, "<domain/>")])) == []

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from pathlib import Path
 from typing import Protocol
 
-from virtlayer.errors import DigestMismatch, Internal
+from virtlayer.errors import Internal, VolumeNotFound
 from virtlayer.keeper.kinds.domain_note import DomainNote
 from virtlayer.keeper.local_boot.files import LocalFiles
 from virtlayer.keeper.local_boot.notes import LocalNotes
@@ -72,7 +72,7 @@ class BootFiles:
             names: Their names.
 
         Raises:
-            DigestMismatch: The pool has another content under the name.
+            VolumeNotFound: The pool does not have one, or another content under its name.
             VirtlayerError: The pool cannot be read, or the file not be written.
         """
         async with self._local.keeping(names):
@@ -151,16 +151,18 @@ class BootFiles:
     async def _restore(self, pool: Pool, process: Asking, name: str) -> None:
         async with self._copying:
             content = new_memory_file()
-            await process.ask_with(rbd.READ_FILE, rbd.ImageName(name), [content])
-            # The process reads from the network: from here on, it changes nothing.
-            seal(content)
-            is_small = os.fstat(content).st_size <= _FILE_LIMIT
-            if not is_small or await asyncio.to_thread(_sha256, content) != digest_in_name(name):
-                raise DigestMismatch(
-                    f'The image "{name}" in the pool "{pool.name}" does not have the content that '
-                    f'its name stands for. Delete it with "rbd rm {pool.path}/{name}": the next '
-                    "machine of the same image makes it again."
-                )
+            try:
+                await process.ask_with(rbd.READ_FILE, rbd.ImageName(name), [content])
+                # The process reads from the network: from here on, it changes nothing.
+                seal(content)
+                await asyncio.to_thread(_check, content, name)
+            except VolumeNotFound as error:
+                raise VolumeNotFound(
+                    f'The pool "{pool.name}" has no intact image "{name}". If it is damaged, '
+                    f'delete it with "rbd rm {pool.path}/{name}": the next machine of the same '
+                    "image makes it again. To start a machine that was made before, copy "
+                    f"{self._local.path / name} from another host."
+                ) from error
             await self._local.add_shared(name, content, await layer_readers(self._pools))
 
 
@@ -176,6 +178,11 @@ def _sealed_copy(file: int) -> OwnedDescriptor:
         position += copied
     seal(content)
     return content
+
+
+def _check(content: int, name: str) -> None:
+    if os.fstat(content).st_size > _FILE_LIMIT or _sha256(content) != digest_in_name(name):
+        raise VolumeNotFound(f'"{name}" has another content than its name says.')
 
 
 def _sha256(content: int) -> str:

@@ -6,22 +6,27 @@ watcher, so libvirt is asked for all domains, their snapshots and checkpoints. A
 an image of the pool if it has the same names of a pool and an image, unless it is certain to be in
 another cluster. libvirt can also name an image as a volume, of this pool of libvirt or of another
 one for the same pool of the cluster.
+Machines boot local copies of kernels and initrds, which are counted as well.
 """
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from xml.etree import ElementTree
 
 from virtlayer.errors import Libvirt, PoolUnsupported
 from virtlayer.keeper.connection import Connection, Hypervisor
-from virtlayer.keeper.disks import all_descriptions
+from virtlayer.keeper.disks import all_descriptions, parse_disks
+from virtlayer.keeper.domains.metadata import parse_metadata
 from virtlayer.keeper.kinds.rbd.images import find_images, volume_of
 from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
 from virtlayer.keeper.kinds.rbd.source import RbdSource, parse_monitors, parse_source
+from virtlayer.keeper.local_boot.place import local_directory
 from virtlayer.keeper.xml import parse_pool_kind
 from virtlayer.protocol import rbd
+from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
 from virtlayer.protocol.rbd import Monitor
@@ -93,7 +98,10 @@ async def rbd_users(
     pools, descriptions = await hypervisor.call(_rbd_pools), await all_descriptions(hypervisor)
     elsewhere = processes.of_other_clusters(process.opened.cluster)
     is_ours = partial(process.source.may_be, elsewhere=elsewhere)
-    for name, user in _domains(is_ours, pools, descriptions):
+    directory = local_directory(hypervisor.uri)
+    for name, user in itertools.chain(
+        _domains(is_ours, pools, descriptions), local_boot_users(directory, pool, descriptions)
+    ):
         users.setdefault(name, []).append(user)
     return Usage(
         volumes, {name: tuple(dict.fromkeys(found)) for name, found in users.items() if found}
@@ -115,6 +123,18 @@ def _domains(
                     other = pools[disk.pool]
                     if is_ours(other.pool, other.monitors):
                         yield disk.volume, user
+
+
+def local_boot_users(
+    directory: Path, pool: Pool, descriptions: list[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """The kernels and initrds of a pool whose local copies its machines boot, with the machines."""
+    for user, text in descriptions:
+        metadata = parse_metadata(ElementTree.fromstring(text))  # noqa: S314 -- libvirt wrote it
+        if metadata is not None and metadata.pool == pool.uuid:
+            for disk in parse_disks(user, text):
+                if disk.path and disk.path.parent == directory and is_boot_volume(disk.path.name):
+                    yield disk.path.name, user
 
 
 def parse_rbd_disks(user: str, text: str) -> Iterator[NetworkDisk | VolumeDisk]:
