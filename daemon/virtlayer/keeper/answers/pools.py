@@ -129,7 +129,8 @@ async def _sweep(turn: Turn, request: calls.KnownPool) -> calls.Swept:
     pool = await active_pool_of(turn, request.pool)
     swept = await turn.kinds.of(pool).sweep(pool)
     await sweep_domains(turn.domains, turn.kinds.of(pool), pool)
-    await sweep_local_files(turn.hypervisor, turn.kinds.local_files)
+    if pool.is_rbd:
+        await sweep_local_files(turn.hypervisor, turn.kinds.local_files)
     return calls.Swept(swept)
 
 

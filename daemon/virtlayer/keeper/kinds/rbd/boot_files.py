@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -52,8 +53,8 @@ class BootFiles:
         self._local = local
         self._notes = LocalNotes(local.path)
         self._pools = pools
-        self._copying = asyncio.Lock()
-        """Held while the content of a file is in memory: so there is one at a time."""
+        self._copying: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """For each pool, held while the content of a file is in memory: there is one at a time."""
 
     @property
     def directory(self) -> Path:
@@ -81,12 +82,13 @@ class BootFiles:
             yield
 
     async def store(
-        self, process: Asking, staging: int, file: str, written: OwnedDescriptor
+        self, pool: Pool, process: Asking, staging: int, file: str, written: OwnedDescriptor
     ) -> str:
         """Store a file that a worker has written as an image in a staging place.
 
         Args:
-            process: The process of the pool.
+            pool: The pool.
+            process: Its process.
             staging: The number of the staging place there.
             file: The short name of the new image.
             written: The file. It can still change, so what is stored is a copy.
@@ -98,9 +100,9 @@ class BootFiles:
             Internal: It is too large.
             VirtlayerError: It cannot be stored.
         """
-        async with self._copying:
+        async with self._copying[pool.uuid]:
             content = await asyncio.to_thread(_sealed_copy, written)
-            await process.ask_with(rbd.STORE_FILE, rbd.StoreFile(staging, file), [content])
+            await _ask(process, rbd.STORE_FILE, rbd.StoreFile(staging, file), content)
             return await asyncio.to_thread(_sha256, content)
 
     async def new_file(self) -> OwnedDescriptor:
@@ -149,10 +151,10 @@ class BootFiles:
         return await self._notes.of_pool(pool.uuid)
 
     async def _restore(self, pool: Pool, process: Asking, name: str) -> None:
-        async with self._copying:
+        async with self._copying[pool.uuid]:
             content = new_memory_file()
             try:
-                await process.ask_with(rbd.READ_FILE, rbd.ImageName(name), [content])
+                await _ask(process, rbd.READ_FILE, rbd.ImageName(name), content)
                 # The process reads from the network: from here on, it changes nothing.
                 seal(content)
                 await asyncio.to_thread(_check, content, name)
@@ -164,6 +166,12 @@ class BootFiles:
                     f"{self._local.path / name} from another host."
                 ) from error
             await self._local.add_shared(name, content, await layer_readers(self._pools))
+
+
+async def _ask[Q, R](process: Asking, call: Call[Q, R], request: Q, content: int) -> None:
+    _, received = await process.ask_with(call, request, [content])
+    for descriptor in received:
+        os.close(descriptor)
 
 
 def _sealed_copy(file: int) -> OwnedDescriptor:

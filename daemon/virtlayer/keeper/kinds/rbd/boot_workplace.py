@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from virtlayer.errors import Internal
 from virtlayer.keeper.kinds.placed import Placed
-from virtlayer.keeper.kinds.rbd.boot_files import Asking, BootFiles
+from virtlayer.keeper.kinds.rbd.boot_files import BootFiles
 from virtlayer.keeper.kinds.rbd.claims import RbdClaim
 from virtlayer.keeper.kinds.rbd.workplace import RbdWorkplace, staging_place
 from virtlayer.keeper.programs import Place, StartedProgram, running
@@ -21,7 +21,7 @@ class BootWorkplace:
 
     Args:
         boot_files: The boot files of this host.
-        process: The process of the pool.
+        claim: The claim of the job.
         images: The staging place there.
         output: The file that the worker writes.
     """
@@ -29,12 +29,12 @@ class BootWorkplace:
     def __init__(
         self,
         boot_files: BootFiles,
-        process: Asking,
+        claim: RbdClaim,
         images: RbdWorkplace,
         output: OwnedDescriptor,
     ) -> None:
         self._boot_files = boot_files
-        self._process = process
+        self._claim = claim
         self._images = images
         self._output = output
         self._digest: str | None = None
@@ -74,8 +74,10 @@ class BootWorkplace:
         """
         if file != STAGED_DISK or self._digest is not None:
             raise Internal(f"The file {file} was not written, or was flushed before.")
-        number = self._images.number
-        self._digest = await self._boot_files.store(self._process, number, file, self._output)
+        claim, number = self._claim, self._images.number
+        self._digest = await self._boot_files.store(
+            claim.pool, claim.process, number, file, self._output
+        )
         await self._images.flush(file)
 
     async def place(self, file: str, name: str, record: int | None) -> Placed:
@@ -110,4 +112,4 @@ async def boot_place(claim: RbdClaim, boot_files: BootFiles) -> AsyncIterator[Bo
         VirtlayerError: The process of the pool refuses, or there can be no local file.
     """
     async with staging_place(claim, Purpose.BOOT) as images:
-        yield BootWorkplace(boot_files, claim.process, images, await boot_files.new_file())
+        yield BootWorkplace(boot_files, claim, images, await boot_files.new_file())
