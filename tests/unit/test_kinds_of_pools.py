@@ -14,6 +14,7 @@ from virtlayer.keeper.kinds.rbd.kind import RbdKind
 from virtlayer.keeper.kinds.rbd.process import own_process
 from virtlayer.keeper.pools import Pools
 from virtlayer.keeper.xml import parse_pool
+from virtlayer.protocol.pools import RbdAccess
 
 _POOL = """\
 <pool type='{kind}'>
@@ -47,6 +48,15 @@ def test_rbd_pools_are_another_kind() -> None:
     pool = parse_pool(_RBD_POOL.format(source="vms"))
     assert (pool.kind, pool.path) == ("rbd", Path("vms"))
     assert isinstance(kinds().of(pool), RbdKind)
+
+
+def test_rbd_pool_says_how_its_images_are_reached() -> None:
+    assert parse_pool(_RBD_POOL.format(source="vms")).access == RbdAccess(("mon.example",))
+    hosts = "<host name='192.0.2.1' port='6790'/><host name='2001:db8::1' port='6789'/>"
+    auth = "<auth type='ceph' username='libvirt'><secret usage='of vms'/></auth>"
+    text = _RBD_POOL.format(source="vms").replace("<host name='mon.example'/>", hosts + auth)
+    monitors = ("192.0.2.1:6790", "[2001:db8::1]:6789")
+    assert parse_pool(text).access == RbdAccess(monitors, "libvirt", usage="of vms")
 
 
 def test_rados_namespace_is_refused() -> None:

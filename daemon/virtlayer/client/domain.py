@@ -9,6 +9,7 @@ import re
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from virtlayer.client.architectures import libvirt_architecture
@@ -24,6 +25,8 @@ from virtlayer.sizes import KIB
 _NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """XML 1.0, "Characters"."""
 _SHOWN = 80
+_MONITOR_PORTS = (3300, 6789)
+"""Of Ceph's monitors, for the versions 2 and 1 of its protocol."""
 _CONSOLES = {"aarch64": "ttyAMA0", "armv7l": "ttyAMA0", "ppc64le": "hvc0", "s390x": "ttysclp0"}
 
 
@@ -69,6 +72,25 @@ class Disk:
     format: str
 
 
+@dataclass(frozen=True, slots=True)
+class RbdDisk:
+    """An RBD image that the domain may write to.
+
+    Attributes:
+        name: Pool and image, with a slash between them.
+        monitors: The monitors, as HOST or HOST:PORT.
+        user: The cephx user; "" for none.
+        secret: The UUID of libvirt's secret with the key; "" if it is named by its usage.
+        usage: The usage of that secret.
+    """
+
+    name: str
+    monitors: tuple[str, ...]
+    user: str
+    secret: str
+    usage: str
+
+
 class Domain:
     """A domain that is complete except for its disk."""
 
@@ -79,14 +101,28 @@ class Domain:
         _add(self.root, "vcpu", "1")
         self._is_container = kind == "lxc"
 
-    def with_disk(self, disk: Disk) -> str:
-        """Return the XML of the domain, with this disk as its root file system."""
+    def with_disk(self, disk: Disk | RbdDisk) -> str:
+        """Return the XML of the domain, with this disk as its root file system.
+
+        Raises:
+            InvalidArgument: A container cannot have it.
+        """
         domain = deepcopy(self.root)
         devices = domain.find("devices")
         assert devices is not None
-        devices.insert(0, _root_file_system(disk) if self._is_container else _disk(disk))
+        devices.insert(0, self._root(disk))
         indent(domain)
         return tostring(domain, encoding="unicode")
+
+    def _root(self, disk: Disk | RbdDisk) -> Element:
+        match disk, self._is_container:
+            case RbdDisk(), False:
+                return _rbd_disk(disk)
+            case Disk(), False:
+                return _disk(disk)
+            case Disk(), True:
+                return _root_file_system(disk)
+        raise InvalidArgument("A container cannot run on an RBD image. Use --type qemu.")
 
 
 def qemu_domain(guest: Guest, kernel: Kernel | None, *, kvm: bool) -> Domain:
@@ -150,6 +186,23 @@ def _disk(disk: Disk) -> Element:
     element = Element("disk", type="file", device="disk")
     SubElement(element, "driver", name="qemu", type=disk.format)
     SubElement(element, "source", file=str(disk.path))
+    SubElement(element, "target", dev="vda", bus="virtio")
+    return element
+
+
+def _rbd_disk(disk: RbdDisk) -> Element:
+    element = Element("disk", type="network", device="disk")
+    SubElement(element, "driver", name="qemu", type="raw", discard="unmap")
+    source = SubElement(element, "source", protocol="rbd", name=disk.name)
+    for monitor in disk.monitors:
+        found = urlsplit(f"//{monitor}")
+        # QEMU needs a port.
+        for port in _MONITOR_PORTS if found.port is None else (found.port,):
+            SubElement(source, "host", name=found.hostname or "", port=str(port))
+    if disk.user:
+        auth = SubElement(source, "auth", username=disk.user)
+        secret = {"uuid": disk.secret} if disk.secret else {"usage": disk.usage}
+        SubElement(auth, "secret", {"type": "ceph", **secret})
     SubElement(element, "target", dev="vda", bus="virtio")
     return element
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from virtlayer.client.architectures import emulator, host_architecture
 from virtlayer.client.bus.answers import ImageSummary
 from virtlayer.client.bus.caller import Client
-from virtlayer.client.domain import Disk, Domain, Guest, lxc_domain, qemu_domain
+from virtlayer.client.domain import Disk, Domain, Guest, RbdDisk, lxc_domain, qemu_domain
 from virtlayer.client.kernels import Kernel, newest_kernel
 from virtlayer.client.output import print_json, print_warning
 from virtlayer.client.startup import parse_startup
@@ -38,7 +39,7 @@ class _Root:
     """
 
     guest: Guest
-    disk: Disk | None
+    disk: Disk | RbdDisk | None
 
 
 async def xml(client: Client, arguments: Namespace) -> None:
@@ -57,7 +58,6 @@ async def xml(client: Client, arguments: Namespace) -> None:
 
 
 async def _root(client: Client, arguments: Namespace) -> _Root:
-    await _refuse_rbd(client, arguments.pool)
     images = {image.name: image for image in await client.list_images(arguments.pool)}
     image = images.get(arguments.name)
     if arguments.volume is not None:
@@ -73,14 +73,6 @@ async def _root(client: Client, arguments: Namespace) -> _Root:
             f"a volume of its own: create one with --volume NAME, or name a volume that exists."
         )
     return await _root_of_volume(client, arguments)
-
-
-async def _refuse_rbd(client: Client, pool: str) -> None:
-    if ("rbd", pool) in {(one.kind, one.name) for one in await client.list_pools()}:
-        raise InvalidArgument(
-            f'The pool "{pool}" has RBD images. "virtlayer xml" only prints domains with files. '
-            'Let virtlayer define the domain: "virtlayer run".'
-        )
 
 
 async def _root_on_image(client: Client, arguments: Namespace, image: ImageSummary) -> _Root:
@@ -119,17 +111,37 @@ async def _root_of_volume(client: Client, arguments: Namespace) -> _Root:
             uid_map=id_ranges(found.get("uid_map", ())),
             gid_map=id_ranges(found.get("gid_map", ())),
         ),
-        Disk(Path(found["path"]), found["format"]),
+        _disk(found),
     )
 
 
-async def _created(client: Client, arguments: Namespace) -> Disk:
+async def _created(client: Client, arguments: Namespace) -> Disk | RbdDisk:
     """Create a volume on the image, and wait for it."""
     start = client.start(
         *("CreateVolume", "sssa{sv}", arguments.pool, arguments.name, arguments.volume)
     )
-    result = await finished(client, await started(client, start), as_json=arguments.json)
-    return Disk(Path(str(result["path"])), "qcow2")
+    await finished(client, await started(client, start), as_json=arguments.json)
+    return _disk(await client.describe_volume(arguments.pool, arguments.volume))
+
+
+def _disk(found: Mapping[str, Any]) -> Disk | RbdDisk:
+    """Return what DescribeVolume says about a volume as a disk."""
+    if "monitors" in found:
+        return RbdDisk(
+            found["path"],
+            tuple(found["monitors"]),
+            found["user"],
+            found["secret"],
+            found["secret-usage"],
+        )
+    path = Path(found["path"])
+    if not path.is_absolute():
+        raise NotAuthorized(
+            f'How the RBD image "{path}" is reached is only shown to users who pulled its image '
+            "and to managers. Pull it yourself, or ask for a polkit rule that allows "
+            "org.virtlayer1.read-details."
+        )
+    return Disk(path, found["format"])
 
 
 def _readable(image: str, config: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from virtlayer.errors import Libvirt
+from virtlayer.keeper.kinds.rbd.source import parse_source
 from virtlayer.keeper.kinds.refused import refused, refused_namespace
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Pool, RbdAccess, Volume
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 excludes ("Char")."""
@@ -38,7 +39,19 @@ def parse_pool(text: str) -> Pool:
     source = _text(root, "source/name")
     if "/" in source:
         raise refused_namespace(name, source)
-    return Pool(name, _text(root, "uuid"), kind, Path(source))
+    return Pool(name, _text(root, "uuid"), kind, Path(source), _access(text))
+
+
+def _access(text: str) -> RbdAccess:
+    source = parse_source(text)
+    monitors = []
+    for one in source.monitors:
+        host = f"[{one.host}]" if ":" in one.host else one.host
+        monitors.append(host if one.port is None else f"{host}:{one.port}")
+    secret = source.secret
+    if source.user is None or secret is None:
+        return RbdAccess(tuple(monitors))
+    return RbdAccess(tuple(monitors), source.user, secret.uuid, secret.usage)
 
 
 def parse_pool_kind(text: str) -> str:

@@ -11,6 +11,24 @@ CHAIN_KINDS = ("dir", "fs", "netfs", _RBD)
 
 
 @dataclass(frozen=True, slots=True)
+class RbdAccess:
+    """How QEMU reaches the images of an RBD pool; it names no key.
+
+    Attributes:
+        monitors: The monitors, as HOST or HOST:PORT, with brackets around IPv6 addresses; empty
+            for those of the host's ceph.conf.
+        user: The cephx user without ``client.``; "" if the cluster uses no cephx.
+        secret: The UUID of libvirt's secret with the user's key; "" if it is named by its usage.
+        usage: The usage of that secret; "" if it is named by its UUID.
+    """
+
+    monitors: tuple[str, ...]
+    user: str = ""
+    secret: str = ""
+    usage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A storage pool that can hold backing chains.
 
@@ -19,12 +37,14 @@ class Pool:
         uuid: Its UUID, which stays when it is renamed.
         kind: Its type: dir, fs, netfs or rbd.
         path: The directory of its volumes; of type rbd, the name of the pool in its cluster.
+        access: How its images are reached; None for another type than rbd.
     """
 
     name: str
     uuid: str
     kind: str
     path: Path
+    access: RbdAccess | None = None
 
     @property
     def is_rbd(self) -> bool:

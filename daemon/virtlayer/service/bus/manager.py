@@ -288,7 +288,7 @@ class Manager(MachineStreams):
         if not await viewer.sees(
             await self._services.catalog.pullers.of_digest(pool, found.digest)
         ):
-            found = dataclasses.replace(found, digest="", config="")
+            found = dataclasses.replace(found, digest="", config="", access=None)
         return result_variants(found)
 
     @method("ListConfigured", gives={"images": "aa{sv}"})

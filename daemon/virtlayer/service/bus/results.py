@@ -232,6 +232,14 @@ def _(result: VolumeDescription) -> dict[str, Variant]:
     if result.ids is not None:
         ids = ("a(uuu)", [[*dataclasses.astuple(result.ids)]])
         maps = {"uid-map": ids, "gid-map": ids}
+    access = {}
+    if result.access is not None:
+        access = {
+            "monitors": ("as", list(result.access.monitors)),
+            "user": ("s", result.access.user),
+            "secret": ("s", result.access.secret),
+            "secret-usage": ("s", result.access.usage),
+        }
     return variants(
         {
             "path": ("s", str(result.path)),
@@ -242,6 +250,7 @@ def _(result: VolumeDescription) -> dict[str, Variant]:
             "config": ("s", result.config),
             "disk": ("b", result.disk),
             **maps,
+            **access,
         }
     )
 

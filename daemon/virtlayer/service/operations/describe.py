@@ -8,7 +8,7 @@ from virtlayer.errors import InvalidArgument, VolumeNotFound
 from virtlayer.protocol.id_ranges import IdRange
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.names import PoolName, VolumeName, parse_volume_name
-from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.pools import Pool, RbdAccess, Volume
 from virtlayer.protocol.records import RecordKind
 from virtlayer.protocol.virsh import virsh
 from virtlayer.service.catalog.catalog import CatalogVolume
@@ -34,6 +34,7 @@ class VolumeDescription:
         disk: Whether it is a machine's whole disk from an image, which boots by itself.
         ids: How the image's users and groups were mapped in a directory, for a container; None if
             they were not.
+        access: How an RBD image is reached; None for a file.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class VolumeDescription:
     config: str = ""
     disk: bool = False
     ids: IdRange | None = None
+    access: RbdAccess | None = None
 
 
 async def describe_volume(
@@ -74,6 +76,7 @@ async def describe_volume(
         config=made_of.config,
         disk=made_of.is_disk,
         ids=made_of.ids,
+        access=pool.access,
     )
 
 
