@@ -146,9 +146,7 @@ async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
 
     Unlike a layer, it cannot be built again.
     """
-    kind = turn.kinds.of(pool)
-    layers = await kind.layers(pool)
-    usage = await kind.users(pool, layers, of=(name,))
+    usage = await turn.kinds.of(pool).users(pool, None, of=(name,))
     _check_unused(pool, name, usage, usage.volumes)
 
 

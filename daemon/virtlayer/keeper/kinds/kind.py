@@ -171,20 +171,21 @@ class PoolKind(Protocol):
             VirtlayerError: As ``volumes``; or libvirt cannot look at the pool.
         """
 
-    async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
+    async def users(
+        self, pool: Pool, layers: Collection[str] | None, *, of: Collection[str]
+    ) -> Usage:
         """Return the users of the volumes of a pool.
 
         Args:
             pool: The pool.
-            layers: Its own layers, which are not counted as users of other volumes.
-            of: The volumes whose users are needed; those of others may be left out.
+            layers: Its own layers, which are not counted as users of other volumes; None for all
+                layers in the pool, whichever program made them.
+            of: The volumes whose users are needed; those of others, and other volumes, may be left
+                out.
 
         Raises:
             InUse: The users cannot be determined.
         """
-
-    async def layers(self, pool: Pool) -> tuple[str, ...]:
-        """The names of all layers in the pool, whichever program made them."""
 
     async def delete(self, lock: Lock, name: str) -> None:
         """Delete a volume that virtlayer has made, and its record.

@@ -95,14 +95,15 @@ class DirectoryKind:
             await self._pools.refresh(pool)
         return await volumes_in(self._hypervisor, pool)
 
-    async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
+    async def users(
+        self, pool: Pool, layers: Collection[str] | None, *, of: Collection[str]
+    ) -> Usage:
         """The users of the volumes of a pool, by libvirt's lists and the headers of files."""
         del of  # Those of all are found at once.
+        if layers is None:
+            names = await _in_thread(pool, lambda: _names_in(pool))
+            layers = tuple(filter(is_layer_volume, names))
         return await usage_of(self._hypervisor, self._pools, pool, layers)
-
-    async def layers(self, pool: Pool) -> tuple[str, ...]:
-        """The names of all layers that there are."""
-        return tuple(filter(is_layer_volume, await _in_thread(pool, lambda: _names_in(pool))))
 
     async def delete(self, lock: Lock, name: str) -> None:
         """Delete a volume that virtlayer has made, and its record."""

@@ -97,14 +97,11 @@ class RbdKind(RbdMachines):
         images = await find_images(await self._processes.of(pool), None, measure=not refresh)
         return [volume_of(pool, image) for image in images]
 
-    async def users(self, pool: Pool, layers: Collection[str], *, of: Collection[str]) -> Usage:
+    async def users(
+        self, pool: Pool, layers: Collection[str] | None, *, of: Collection[str]
+    ) -> Usage:
         """The users of images."""
         return await rbd_users(self._hypervisor, self._processes, pool, layers, of)
-
-    async def layers(self, pool: Pool) -> tuple[str, ...]:
-        """The names of all layers in the pool."""
-        images = await self._images(pool, None)
-        return tuple(image.name for image in images if is_layer_volume(image.name))
 
     async def delete(self, lock: Lock, name: str) -> None:
         """Delete an image that virtlayer has made, and its record."""

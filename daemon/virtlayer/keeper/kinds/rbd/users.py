@@ -67,7 +67,7 @@ async def rbd_users(
     hypervisor: Hypervisor,
     processes: RbdProcesses,
     pool: Pool,
-    layers: Collection[str],
+    layers: Collection[str] | None,
     of: Collection[str],
 ) -> Usage:
     """Find the users of images.
@@ -76,19 +76,23 @@ async def rbd_users(
         hypervisor: The connection to libvirt.
         processes: The processes of the pools in use.
         pool: The pool.
-        layers: The names of its own layers, which are not counted as users of other images.
+        layers: The names of its own layers, which are not counted as users of other images; None
+            for all layers that there are.
         of: The images whose users are needed.
 
     Raises:
         VirtlayerError: libvirt or the cluster does not answer.
     """
     process = await processes.of(pool)
-    images = await find_images(process, None, measure=True)
+    # Without layers, only clones need an image, and the process finds those.
+    needs_all = layers is not None or any(map(is_layer_volume, of))
+    images = await find_images(process, None if needs_all else of, measure=needs_all)
     volumes = {image.name: volume_of(pool, image) for image in images}
     users: dict[str, list[str]] = {}
     for volume in volumes.values():
         backing = volume.backing_in(pool)
-        if backing is not None and is_layer_volume(volume.name) and volume.name not in layers:
+        is_layer = is_layer_volume(volume.name)
+        if backing is not None and is_layer and layers is not None and volume.name not in layers:
             # The process leaves out the layers of all hosts.
             users.setdefault(backing, []).append(f'the volume "{volume.name}" in "{pool.name}"')
     for some in itertools.batched(volumes.keys() & set(of), _AT_A_TIME, strict=False):
@@ -103,9 +107,7 @@ async def rbd_users(
         _domains(is_ours, pools, descriptions), local_boot_users(directory, pool, descriptions)
     ):
         users.setdefault(name, []).append(user)
-    return Usage(
-        volumes, {name: tuple(dict.fromkeys(found)) for name, found in users.items() if found}
-    )
+    return Usage(volumes, {name: tuple(sorted(set(found))) for name, found in users.items()})
 
 
 def _domains(
