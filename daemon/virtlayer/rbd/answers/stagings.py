@@ -49,6 +49,7 @@ class Staging:
     """A staging place.
 
     Attributes:
+        number: Its number.
         claim_number: The number of its claim.
         claim: Its claim.
         purpose: What is made there.
@@ -57,6 +58,7 @@ class Staging:
         is_closed: Whether no further request may use it.
     """
 
+    number: int
     claim_number: int
     claim: Claim
     purpose: Purpose
@@ -83,7 +85,9 @@ class Staging:
         """
         if file in self.images or len(self.images) >= IMAGES_LIMIT:
             raise Internal(f'The staging place has an image "{file}", or too many images.')
-        image = self.images[file] = StagedImage(unfinished_name(self.claim.name, file))
+        # A claim can have several staging places with images of the same short name.
+        name = unfinished_name(self.claim.name, f"{self.number}-{file}")
+        image = self.images[file] = StagedImage(name)
         return image
 
 
@@ -128,7 +132,7 @@ class Stagings:
         if len(self._stagings) >= STAGINGS_LIMIT:
             raise Internal(f"The limit of {STAGINGS_LIMIT} staging places is reached.")
         number = next(self._numbers)
-        self._stagings[number] = Staging(claim_number, claim, purpose)
+        self._stagings[number] = Staging(number, claim_number, claim, purpose)
         return number
 
     @contextlib.contextmanager
