@@ -132,7 +132,7 @@ def _disk(found: Mapping[str, Any]) -> Disk | RbdDisk:
             tuple(found["monitors"]),
             found["user"],
             found["secret"],
-            found["secret-usage"],
+            found["secret_usage"],
         )
     path = Path(found["path"])
     if not path.is_absolute():
