@@ -2,9 +2,11 @@
 """Places a new volume, directory or disk in its pool, together with its record."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection
 from typing import Self
 
+from virtlayer import journal
 from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.errors import VirtlayerError, VolumeExists
 from virtlayer.protocol.pools import Pool, Volume
@@ -12,12 +14,15 @@ from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.records.values import VolumeRecord
 from virtlayer.service.synchronization.pool_records import PoolRecords
 
+_log = logging.getLogger(__name__)
+
 
 class RecordedPlacing:
     """Places a volume with its record: a crash leaves no volume without one.
 
     If its context is left with an error or a cancellation, neither the volume nor its record is
-    left.
+    left. If a volume cannot be removed, because the QEMU of a machine that failed was killed and
+    the cluster still counts it as a user, it stays with its record, and is logged.
 
     Args:
         records: The records of the pools.
@@ -36,8 +41,18 @@ class RecordedPlacing:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._staging is not None:
+        if kind is None or self._staging is None:
+            return
+        try:
             await to_completion(self._withdraw(self._staging))
+        except VirtlayerError as error:
+            # The caller gets the first error.
+            _log.warning(
+                'Cannot remove the unfinished volume "%s": %s',
+                self._record.name,
+                error,
+                extra=journal.fields(pool=self._pool.name, volume=self._record.name),
+            )
 
     async def compose(self) -> None:
         """Compose the record; ``place`` does so otherwise.
