@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.rbd_process import rbd_process
-from virtlayer.errors import Internal, PoolUnavailable
+from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
 from virtlayer.sizes import MIB
@@ -81,3 +81,10 @@ async def test_nothing_is_answered_before_the_pool_is_open() -> None:
     async with rbd_process() as process:
         with pytest.raises(Internal, match="not open"):
             await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))
+
+
+async def test_missing_modules_are_named() -> None:
+    without = "import sys; sys.modules['rbd'] = None; from virtlayer.rbd.main import main; main()"
+    async with rbd_process(program=("-c", without)) as process:
+        with pytest.raises(PoolUnsupported, match="Install python3-rados and python3-rbd"):
+            await process.open(CephPool("images", "user", "AAAA", 1))

@@ -77,16 +77,19 @@ def sealed(content: bytes) -> Iterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def rbd_process(pool: CephPool | None = None) -> AsyncIterator[RbdProcess]:
+async def rbd_process(
+    pool: CephPool | None = None, program: Sequence[str] = ("-m", "virtlayer.rbd")
+) -> AsyncIterator[RbdProcess]:
     """Run a process within the context.
 
     Args:
         pool: The pool that it opens; None if the test opens one.
+        program: What Python runs.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "virtlayer.rbd"],
+            [sys.executable, "-I", *program],
             stdin=theirs.fileno(),
             env={"PATH": "/usr/bin"},
         )

@@ -15,8 +15,15 @@ import stat
 import sys
 
 from virtlayer import journal
-from virtlayer.rbd.answers.connection import KeeperConnection
+from virtlayer.rbd.refusing import RefusingConnection
 from virtlayer.version import VERSION
+
+try:
+    from virtlayer.rbd.answers.connection import KeeperConnection
+except ImportError as error:
+    _missing = str(error)
+else:
+    _missing = ""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +53,7 @@ async def _serve(connection: socket.socket) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    keeper = KeeperConnection(connection)
+    keeper = RefusingConnection(connection, _missing) if _missing else KeeperConnection(connection)
     ends = [asyncio.create_task(event.wait()) for event in (keeper.ended, stop)]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Answers about claims, the lock of the pool, and what dead processes left."""
 
+import asyncio
+import logging
+
 from virtlayer.cancellation import to_completion
 from virtlayer.protocol import rbd as messages
 from virtlayer.protocol.answering import answer
@@ -9,6 +12,11 @@ from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.claims import Claim
 from virtlayer.rbd.pool_lock import PoolLock
 from virtlayer.rbd.sweep import sweep
+
+_log = logging.getLogger(__name__)
+
+_RELEASE_SECONDS = 3.0
+"""How long a request waits for the end of a job, which goes on afterwards."""
 
 
 async def _claim(turn: Turn, request: messages.Claim) -> messages.Claimed:
@@ -60,8 +68,22 @@ async def _lock(turn: Turn, _request: Nothing) -> messages.Locked:
 
 
 async def _release(turn: Turn, request: messages.Release) -> Nothing:
-    await to_completion(turn.holdings.release(request.number))
+    # A cancelled job does not wait for a cluster that does not answer.
+    releasing = asyncio.create_task(turn.holdings.release(request.number), name="release")
+    await to_completion(_done_soon(releasing))
+    if releasing.done():
+        releasing.result()
     return Nothing()
+
+
+async def _done_soon(releasing: asyncio.Task[None]) -> None:
+    await asyncio.wait([releasing], timeout=_RELEASE_SECONDS)
+    releasing.add_done_callback(_log_failure)
+
+
+def _log_failure(releasing: asyncio.Task[None]) -> None:
+    if not releasing.cancelled() and (error := releasing.exception()) is not None:
+        _log.warning("The end of a job is incomplete: %s", error)
 
 
 async def _sweep(turn: Turn, _request: Nothing) -> messages.Count:

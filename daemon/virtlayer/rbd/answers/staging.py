@@ -4,7 +4,7 @@
 import os
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal
+from virtlayer.errors import Internal, InvalidArgument
 from virtlayer.protocol import rbd as messages
 from virtlayer.protocol.answering import answer
 from virtlayer.protocol.boot_names import digest_in_name
@@ -118,6 +118,10 @@ def _check_name(staging: Staging, image: StagedImage, name: str) -> None:
             is_right = digest_in_name(name) == image.digest
         case _:
             is_right = not is_layer_volume(name) and digest_in_name(name) is None
+    if "@" in name:
+        raise InvalidArgument(
+            f'An RBD image cannot be called "{name}": "@" separates snapshots. Choose another name.'
+        )
     if not (image.is_flushed and is_right) or claim_of(name) is not None:
         raise Internal(f'The image cannot be called "{name}", or is not finished.')
 
