@@ -12,34 +12,68 @@ from dataclasses import replace
 from commandline import Command, Option, Positional
 from commandline import commands as all_commands
 
-# Prints the names to offer, a line each. Pools: those that libvirt knows.
 _QUERIES = {
-    "POOL": 'virsh --quiet --connect "qemu:///$bus" pool-list --name',
-    "IMAGE": "virtlayer $user images --quiet",
-    "VOLUME": "virtlayer $user volumes --quiet",
-    "MACHINE": "virtlayer $user ps --all --quiet",
-    "RUNNING-MACHINE": "virtlayer $user ps --quiet",
-    "ID": "virtlayer $user jobs --quiet",
-    "ACTIVE-ID": "virtlayer $user jobs --quiet --filter state=queued --filter state=running",
+    "POOL": "df --quiet",
+    "IMAGE": "images --quiet",
+    "VOLUME": "volumes --quiet",
+    "MACHINE": "ps --all --quiet",
+    "RUNNING-MACHINE": "ps --quiet",
+    "ID": "jobs --quiet",
+    "ACTIVE-ID": "jobs --quiet --filter state=queued --filter state=running",
 }
+"""Commands of virtlayer that print the names to offer, a line each."""
+_POOLS_HERE = 'virsh --quiet --connect "qemu:///$bus" pool-list --name'
+"""Prints all pools of this host that libvirt knows, also those that can have no images."""
+_NO_QUESTIONS = "SSH_ASKPASS=/bin/false SSH_ASKPASS_REQUIRE=force"
+"""Lets ssh fail in place of asking for a password or about a key."""
+_SECONDS = 5
+"""How long a completion waits for another host."""
+_HOST = "[USER@]HOST[:PORT]"
+"""The value of --host."""
+_BASH_HOSTS = (
+    "if declare -F _comp_compgen_known_hosts >/dev/null; then "
+    '_comp_compgen_known_hosts -a -- "$word"; '
+    "elif declare -F _known_hosts_real >/dev/null; then "
+    '_known_hosts_real -a -- "$word"; fi'
+)
+"""Names from ssh_config and known_hosts, by bash-completion of 2.12 or before."""
 _NARROWER = {"cancel": "ACTIVE-ID", "stop": "RUNNING-MACHINE"}
 """Commands that are offered fewer names than the metavar of their argument says."""
 _PATHS = ("oci", "oci-archive", "docker-archive", "dir")
 _TRANSPORTS = ("docker://", *(f"{name}:" for name in _PATHS))
 
 _LOOKUP = f"""\
-# Prints the names of a kind, for the bus that the command line so far talks to.
+# Prints the names of a kind, for the host and the bus that the command line so far talks to.
 _virtlayer_names() {{
-    local kind=$1 bus=system user=
+    local kind=$1 bus=system user=--system host= program= before= word
+    local -a run
     shift
     for word; do
+        # bash may take --host=web apart.
+        [[ $word == "=" ]] && continue
+        case $before in
+            -H|--host) host=$word ;;
+            --remote-command) program=$word ;;
+        esac
         case $word in
             --user) bus=session user=--user ;;
-            --system) bus=system user= ;;
+            --system) bus=system user=--system ;;
+            --host=*) host=${{word#*=}} ;;
+            -H?*) host=${{word#-H}} ;;
+            --remote-command=*) program=${{word#*=}} ;;
         esac
+        before=$word
     done
+    run=(virtlayer "$user")
+    if [[ -n $host ]]; then
+        run=(env {_NO_QUESTIONS} timeout {_SECONDS} virtlayer "$user" "--host=$host")
+        [[ -n $program ]] && run+=("--remote-command=$program")
+    elif [[ $kind == POOL ]]; then
+        {_POOLS_HERE} 2>/dev/null </dev/null
+        return
+    fi
     case $kind in
-{"\n".join(f"        {kind}) {query} ;;" for kind, query in _QUERIES.items())}
+{"\n".join(f'        {kind}) "${{run[@]}}" {query} ;;' for kind, query in _QUERIES.items())}
     esac 2>/dev/null </dev/null
 }}
 """
@@ -68,6 +102,37 @@ end
 function __virtlayer_position
     math (count (__virtlayer_words)) - 1
 end
+"""
+_FISH_LOOKUP = f"""\
+    set -l bus system
+    set -l user --system
+    set -l host
+    set -l program
+    set -l before
+    for word in (commandline -opc)
+        switch "$before"
+            case -H --host
+                set host $word
+            case --remote-command
+                set program --remote-command=$word
+        end
+        if test "$word" = --user
+            set bus session
+            set user --user
+        else if string match -qr -- '^(--host=|-H).' $word
+            set host (string replace -r -- '^(--host=|-H)' '' $word)
+        else if string match -q -- '--remote-command=*' $word
+            set program $word
+        end
+        set before $word
+    end
+    set -l run virtlayer $user
+    if test -n "$host"
+        set run env {_NO_QUESTIONS} timeout {_SECONDS} virtlayer $user --host=$host $program
+    else if test $argv[1] = POOL
+        {_POOLS_HERE} 2>/dev/null </dev/null
+        return
+    end
 """
 _FISH_SOURCES = f"""\
 function __virtlayer_sources
@@ -208,16 +273,11 @@ def fish() -> str:
     named = [command for command in everything if command.name]
     lines = [
         "function __virtlayer_names",
-        "    set -l bus system",
-        "    set -l user",
-        "    if contains -- --user (commandline -opc)",
-        "        set bus session",
-        "        set user --user",
-        "    end",
+        *_FISH_LOOKUP.splitlines(),
         "    switch $argv[1]",
     ]
     for kind, query in _QUERIES.items():
-        lines += [f"        case {kind}", f"            {query} 2>/dev/null"]
+        lines += [f"        case {kind}", f"            $run {query} 2>/dev/null </dev/null"]
     lines += [
         "    end",
         "end",
@@ -314,6 +374,8 @@ def _bash_values(everything: tuple[Command, ...]) -> list[str]:
 
 
 def _bash_value(option: Option) -> str:
+    if option.value == _HOST:
+        return f"{_BASH_HOSTS}; return 0"
     if option.is_path:
         return 'COMPREPLY=($(compgen -f -- "$word")); return 0'
     if option.words:
@@ -341,6 +403,7 @@ def _zsh_options(command: Command) -> list[str]:
     specs = []
     for option in command.options:
         action = "_files" if option.is_path else f"({' '.join(option.words)})"
+        action = "_hosts" if option.value == _HOST else action
         value = f":{_zsh_text(option.value)}:{action}" if option.value else ""
         for name in option.names:
             star = "*" if option.is_list else ""
@@ -381,6 +444,8 @@ def _fish_option(option: Option) -> str:
         parts.append("-x")
     if option.words:
         parts.append(f"-a {_quoted(' '.join(option.words))}")
+    if option.value == _HOST:
+        parts.append("-a '(__fish_print_hostnames)'")
     return " ".join([*parts, f"-d {_quoted(option.summary)}"])
 
 

@@ -17,6 +17,7 @@ from tests.support.machine_host import machine_host
 from tests.support.pool_user import PoolUser, pool_user
 from tests.support.registry import Registry, free_port
 from tests.support.soak import in_soak
+from tests.support.sshd import sshd
 from tests.support.virtlayerd import virtlayerd
 
 _SETTINGS = """
@@ -276,3 +277,43 @@ async def test_a_detached_machine_prints_its_name_and_answers_at_a_port(runner: 
 
     await runner.user.tell("stop", "web")
     assert await runner.user.tell("wait", "web") == "143\n"
+
+
+@in_soak
+async def test_terminal_of_a_machine_on_another_host(runner: Runner, tmp_path: Path) -> None:
+    with sshd(tmp_path, {"DBUS_SESSION_BUS_ADDRESS": runner.user.daemon.bus.address}) as there:
+        run = runner.words("-it", "--name=far", "--tls-verify=false", runner.source)
+        left = await virtlayer_on_terminal(
+            *("--host=there", *run),
+            env=there.environment,
+            answers=[("# ", "stty size\n"), ("30 100", "\x1d")],
+        )
+        assert left.status == 0, left.stdout
+        assert 'The machine continues; "virtlayer console far" returns.' in left.stdout
+        back = await virtlayer_on_terminal(
+            *("--user", "--host=there", "console", "far"),
+            env=there.environment,
+            answers=[("Press Ctrl-] to leave.", "echo a''b\n"), ("ab", "exit 5\n")],
+        )
+        assert back.status == 0, back.stdout
+        assert "The machine has stopped." in back.stdout
+        logs = await virtlayer("--user", "--host=there", "logs", "far", env=there.environment)
+        assert (logs.status, "30 100" in logs.stdout) == (0, True)
+
+
+@in_soak
+async def test_streams_of_a_machine_on_another_host(runner: Runner, tmp_path: Path) -> None:
+    script = "cat; echo problem >&2; exit 7"
+    with sshd(tmp_path, {"DBUS_SESSION_BUS_ADDRESS": runner.user.daemon.bus.address}) as there:
+        run = runner.words("--rm", "-i", "--tls-verify=false", runner.source, "sh", "-c", script)
+        typed = "line\n" * 100_000
+        ended = await virtlayer("--host=there", *run, env=there.environment, stdin=typed)
+        assert ended == Ended(7, typed, "problem\n")
+        lost = runner.words("--name=lost", runner.source, "sh", "-c", "echo ready; sleep 1000")
+        async with started("--host=there", *lost, env=there.environment) as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+            there.lose_connections()
+            assert await process.wait() == 255
+        # As after the end of a command without a connection.
+        assert "lost running" in await runner.user.tell("ps", "--format", "{{.name}} {{.state}}")

@@ -4,6 +4,7 @@
 import asyncio
 import json
 import os
+import pwd
 import shlex
 import subprocess
 from base64 import b64encode
@@ -149,6 +150,31 @@ async def test_keys_and_passwords_of_this_host(
     )
     assert made.status == 0, made.stderr
     assert "mine" in host.volumes(pool_name)
+
+
+async def test_facts_about_the_host_are_those_of_the_other_host(
+    there: Sshd, registry: Registry, pool_name: str, tmp_path: Path
+) -> None:
+    source = registry.store(demo(b"xml"), "xml:1")
+    pulled = await run_there(there, "pull", source, pool_name, "--tls-verify=false")
+    assert pulled.status == 0, pulled.stderr
+    xml = ("xml", "xml:1", pool_name, "--volume=disk")
+    relative = await run_there(there, *xml, "--kernel=vmlinuz")
+    assert (relative.status, "is a file of there" in relative.stderr) == (2, True)
+    missing = await run_there(there, *xml, "--kernel=/no/vmlinuz")
+    assert (missing.status, missing.stderr) == (2, "virtlayer: No file /no/vmlinuz.\n")
+    kernel = tmp_path / "vmlinuz"
+    kernel.touch()
+    made = await run_there(there, *xml, f"--kernel={kernel}")
+    assert (made.status, f"<kernel>{kernel}</kernel>" in made.stdout) == (0, True), made.stderr
+
+    [job, *_] = json.loads((await run_there(there, "jobs", "--json")).stdout)
+    assert job["user"] == pwd.getpwuid(os.geteuid()).pw_name
+    shown = await run_there(there, "job", "show", str(job["id"]))
+    assert f"user: {job['user']}" in " ".join(shown.stdout.split())
+    # A service that was started by hand logs elsewhere.
+    log = await run_there(there, "job", "log", str(job["id"]))
+    assert (log.status, log.stdout.splitlines()[-1:]) == (0, ["-- No entries --"]), log.stderr
 
 
 async def test_errors_of_the_service_are_those_of_a_local_command(

@@ -136,7 +136,7 @@ async def test_an_image_for_another_architecture_is_a_domain_for_it_with_a_warni
 
     ended = await user.fail(*command[1:])
     assert ended.status == 2
-    assert "kernels of this host are for amd64. Specify --kernel" in ended.stderr
+    assert "kernels of the host are for amd64. Specify --kernel" in ended.stderr
     assert "foreign.qcow2" not in user.volumes
 
     printed = await user.run(*command[1:], KERNEL)
@@ -145,7 +145,7 @@ async def test_an_image_for_another_architecture_is_a_domain_for_it_with_a_warni
     assert system is not None
     assert (root.get("type"), system.get("arch")) == ("qemu", "aarch64")
     [warning] = printed["warnings"]
-    assert "The image is for arm64, and this host is amd64" in warning
+    assert "The image is for arm64, and the host is amd64" in warning
     assert "qemu-system-aarch64" in warning
 
 

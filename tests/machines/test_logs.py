@@ -10,6 +10,7 @@ from tests.support.boot_sector import boot_sector_machine, expected_lines
 from tests.support.bus_daemon import session_bus
 from tests.support.command import PATIENCE, started, virtlayer, virtlayer_on_terminal
 from tests.support.machine_host import MachineHost, machine_host
+from tests.support.sshd import sshd
 from tests.support.virtlayerd import Daemon, virtlayerd
 
 LINES = 20_000
@@ -63,6 +64,13 @@ async def test_rotated_output_of_a_machine_is_followed_and_read_later(tmp_path: 
             shown = await virtlayer_on_terminal("--user", "console", "web", env=env)
             assert "Press Ctrl-] to leave" in shown.stdout
             assert shown.status == 0
+            (tmp_path / "sshd").mkdir()
+            with sshd(tmp_path / "sshd", {"DBUS_SESSION_BUS_ADDRESS": bus.address}) as there:
+                far = ("--user", "--host=there")
+                same = await virtlayer(*far, "logs", "--all", "web", env=there.environment)
+                assert same == everything
+                shown = await virtlayer_on_terminal(*far, "console", "web", env=there.environment)
+                assert (shown.status, "The machine has stopped." in shown.stdout) == (0, True)
             async with asyncio.timeout(PATIENCE):
                 while descriptors_of(daemon) != before:
                     await asyncio.sleep(0.02)

@@ -18,6 +18,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import qemu_img
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.client.bus.caller import Client
+from virtlayer.client.host import ThisHost
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.errors import (
@@ -57,7 +58,9 @@ async def caller(host: LibvirtHost, tmp_path: Path) -> AsyncIterator[Caller]:
         defined_machine(host, "other", disk),
     ):
         async with await Connection.opened(session=True, address=bus.address) as connection:
-            yield Caller(daemon, Client(connection, session=True), connection)
+            yield Caller(
+                daemon, Client(connection, ThisHost(session=True), session=True), connection
+            )
 
 
 async def received(stream: socket.socket, size: int) -> bytes:

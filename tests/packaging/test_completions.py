@@ -35,6 +35,12 @@ source "$1"
 _STAND_INS = {
     "virsh": "printf ' default\\n other\\n'",
     "virtlayer": """case "$*" in
+        *"--host="*) test "$SSH_ASKPASS_REQUIRE" = force || exit 1
+            case "$*" in
+                "--user --host=web "*"df --quiet") echo there ;;
+                "--system --host=me@web:22 --remote-command=/opt/virtlayer images --quiet")
+                    echo far:1 ;;
+            esac ;;
         *"images --quiet") echo debian:13 ;;
         *"volumes --quiet") echo web.qcow2 ;;
         *"ps --all --quiet") printf 'web\\nold\\n' ;;
@@ -145,6 +151,20 @@ def test_jobs(complete: Complete) -> None:
     assert set(complete("virtlayer job ")) == {"show", "wait", "log"}
     assert complete("virtlayer job log ") == ["7", "8"]
     assert complete("virtlayer cancel ") == ["8"]
+
+
+def test_names_on_another_host(complete: Complete) -> None:
+    assert complete("virtlayer --user -H web images ") == ["there"]
+    assert complete("virtlayer images --user --host web ") == ["there"]
+    line = "virtlayer -Hme@web:22 --remote-command /opt/virtlayer remove "
+    assert complete(line) == ["far:1"]
+
+
+def test_names_of_hosts(complete: Complete, tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host kvm-one kvm-two\n")
+    assert {"kvm-one", "kvm-two"} <= set(complete("virtlayer -H kvm"))
+    assert {"kvm-one", "kvm-two"} <= set(complete("virtlayer images --host kvm"))
 
 
 def test_machines(complete: Complete) -> None:

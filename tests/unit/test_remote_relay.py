@@ -19,12 +19,15 @@ from dbus_next.message import Message
 
 from tests.support.leftovers import nothing_left
 from virtlayer.cancellation import meanwhile
+from virtlayer.client.architectures import host_architecture
 from virtlayer.client.remote.attachments import Attachment, AttachmentKind, joined
 from virtlayer.client.remote.bridge import BridgeRelay
 from virtlayer.client.remote.channel import Channel
 from virtlayer.client.remote.command import CommandRelay
 from virtlayer.client.remote.frames import CHUNK, HEADER, FrameKind, ProtocolError
+from virtlayer.client.remote.host import OtherHost
 from virtlayer.client.remote.streams import PIPE_TO_SEND, SOCKET
+from virtlayer.errors import HostUnavailable
 from virtlayer.sizes import MIB
 
 PATIENCE = 20.0
@@ -291,6 +294,7 @@ SOCKET_2 = message(Attachment(AttachmentKind.SOCKET, 2))
         [(200, 0, b"")],
         [(FrameKind.READY, 0, b"")],
         [(FrameKind.QUESTION, 0, b"{}")],
+        [(FrameKind.ANSWER, 0, b"{}")],
         [(FrameKind.DATA, 2, b"x")],
         [(FrameKind.DATA, 2, bytes(CHUNK + 1))],
         [(FrameKind.MESSAGE, 0, b"")],
@@ -317,6 +321,42 @@ async def test_command_ends_when_the_host_breaks_the_protocol(frames: list[Given
         command.settimeout(PATIENCE)
         while command.recv(65536):
             pass
+
+
+async def test_question_is_answered(sides: Sides) -> None:
+    host = OtherHost("there", sides.relay.ask)
+    async with asyncio.timeout(PATIENCE):
+        assert await host.user_names([0, 4_000_000_000]) == {0: "root"}
+        facts = await host.facts([Path("/etc/passwd"), Path("/no/file")])
+    assert facts.existing == {Path("/etc/passwd")}
+    assert facts.architecture == host_architecture()
+
+
+@pytest.mark.parametrize(
+    "question", [b"", b"[]", b"{}", b'{"about": "x"}', b'{"about": "facts"}', b"[" * 60_000]
+)
+async def test_unknown_question_ends_the_bridge(question: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        await bridge_that_gets((FrameKind.QUESTION, 0, question))
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"names": []}, {"names": None}])
+async def test_invalid_answer_is_an_error(answer: object) -> None:
+    async def ask(_question: object) -> object:
+        return answer
+
+    with pytest.raises(HostUnavailable, match="there sent an invalid answer"):
+        await OtherHost("there", ask).user_names([0])
+
+
+async def test_lost_connection_ends_a_question() -> None:
+    with relayed(CommandRelay, []) as (relay, _bus):
+        asked = asyncio.create_task(relay.ask({"about": "users", "uids": []}))
+        async with meanwhile(relay.run()) as running:
+            await asyncio.sleep(0)
+            running.cancel()
+            with pytest.raises(EOFError):
+                await asyncio.wait_for(asked, PATIENCE)
 
 
 def test_windows_are_a_few_frames() -> None:

@@ -85,7 +85,7 @@ async def _connected(arguments: Namespace) -> AsyncIterator[Client]:
             yield client
         return
     async with (
-        linked(host, arguments.remote_command, session=session) as bus,
-        Client.connected_by(bus, session=session, host=host.host) as client,
+        linked(host, arguments.remote_command, session=session) as link,
+        Client.connected_by(link.bus, link.host, session=session) as client,
     ):
         yield client

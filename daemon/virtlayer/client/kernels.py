@@ -33,9 +33,14 @@ def newest_kernel(directory: Path = _BOOT) -> Kernel:
     """
     images = sorted(directory.glob("vmlinuz-*"), key=lambda path: version_order(path.name))
     if not images:
-        raise NoKernel(
-            f"No kernel found in {directory} (vmlinuz-VERSION). Specify --kernel and --initrd."
-        )
+        raise no_kernel(directory)
     version = images[-1].name.removeprefix("vmlinuz-")
     candidates = (directory / name.format(version) for name in _INITRDS)
     return Kernel(images[-1], next((path for path in candidates if path.exists()), None))
+
+
+def no_kernel(directory: Path = _BOOT) -> NoKernel:
+    """Return the error for a host without a kernel."""
+    return NoKernel(
+        f"No kernel found in {directory} (vmlinuz-VERSION). Specify --kernel and --initrd."
+    )

@@ -6,19 +6,19 @@ domain names, and a layer belongs to every image and volume that is backed by it
 """
 
 import json
-import os
 import re
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from virtlayer.client.architectures import emulator, host_architecture
+from virtlayer.client.architectures import emulator
 from virtlayer.client.bus.answers import ImageSummary
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.domain import Disk, Domain, Guest, RbdDisk, lxc_domain, qemu_domain
-from virtlayer.client.kernels import Kernel, newest_kernel
+from virtlayer.client.host import HostFacts
+from virtlayer.client.kernels import Kernel, no_kernel
 from virtlayer.client.output import print_json, print_warning
 from virtlayer.client.startup import parse_startup
 from virtlayer.client.waiting import finished, started
@@ -44,9 +44,12 @@ class _Root:
 
 async def xml(client: Client, arguments: Namespace) -> None:
     """Print domain XML for a volume, or for a new volume on an image."""
+    given = _given_files(arguments)
     root = await _root(client, arguments)
-    domain = _domain(root.guest, arguments)
-    warnings = _warnings(root.guest, arguments.type)
+    facts = await client.host.facts(given)
+    _check_existing(given, facts)
+    domain = _domain(root.guest, arguments, facts)
+    warnings = _warnings(root.guest, arguments.type, facts)
     disk = root.disk or await _created(client, arguments)
     text = domain.with_disk(disk)
     if arguments.json:
@@ -154,7 +157,7 @@ def _readable(image: str, config: str) -> str:
     return config
 
 
-def _domain(guest: Guest, arguments: Namespace) -> Domain:
+def _domain(guest: Guest, arguments: Namespace, facts: HostFacts) -> Domain:
     """Return the domain without its disk."""
     if arguments.type == "lxc":
         _check_container(guest, privileged=arguments.privileged)
@@ -164,8 +167,9 @@ def _domain(guest: Guest, arguments: Namespace) -> Domain:
             f'The volume "{guest.volume}" is a directory, not a disk. Use --type lxc.'
         )
     boots_itself = guest.is_whole_disk and arguments.kernel is None
-    kernel = None if boots_itself else _kernel(guest, arguments)
-    return qemu_domain(guest, kernel, kvm=arguments.kvm and _has_kvm(guest, arguments))
+    kernel = None if boots_itself else _kernel(guest, arguments, facts)
+    has_kvm = facts.has_kvm and not _is_foreign(guest, facts)
+    return qemu_domain(guest, kernel, kvm=arguments.kvm and has_kvm)
 
 
 def _check_container(guest: Guest, *, privileged: bool) -> None:
@@ -193,42 +197,55 @@ def _architecture(config: str) -> str:
     return str(document.get("architecture", "")) if isinstance(document, dict) else ""
 
 
-def _kernel(guest: Guest, arguments: Namespace) -> Kernel:
-    initrd = _given(arguments.initrd)
-    if kernel := _given(arguments.kernel):
+def _kernel(guest: Guest, arguments: Namespace, facts: HostFacts) -> Kernel:
+    initrd = _absolute(arguments.initrd)
+    if kernel := _absolute(arguments.kernel):
         return Kernel(kernel, initrd)
-    if _is_foreign(guest):
+    if _is_foreign(guest, facts):
         raise InvalidArgument(
-            f"The image is for {guest.architecture}, and the kernels of this host are for "
-            f"{host_architecture()}. Specify --kernel and --initrd for {guest.architecture}."
+            f"The image is for {guest.architecture}, and the kernels of the host are for "
+            f"{facts.architecture}. Specify --kernel and --initrd for {guest.architecture}."
         )
-    found = newest_kernel()
-    return Kernel(found.image, initrd or found.initrd)
+    if facts.kernel is None:
+        raise no_kernel()
+    return Kernel(facts.kernel.image, initrd or facts.kernel.initrd)
 
 
-def _given(path: Path | None) -> Path | None:
-    """Return an absolute path, because libvirtd has another working directory.
+def _given_files(arguments: Namespace) -> list[Path]:
+    """Return absolute paths, because libvirtd has another working directory.
 
     Raises:
-        InvalidArgument: There is no such file.
+        InvalidArgument: A path on another host is not absolute.
     """
-    if path is None:
-        return None
-    if not path.exists():
-        raise InvalidArgument(f"No file {path}.")
-    return path.absolute()
+    given = [path for path in (arguments.kernel, arguments.initrd) if path is not None]
+    for path in given:
+        if arguments.host is not None and not path.is_absolute():
+            raise InvalidArgument(
+                f"{path} is a file of {arguments.host.host}. Name its absolute path."
+            )
+    return [path.absolute() for path in given]
 
 
-def _warnings(guest: Guest, kind: str) -> list[str]:
+def _check_existing(files: Iterable[Path], facts: HostFacts) -> None:
+    for path in files:
+        if path not in facts.existing:
+            raise InvalidArgument(f"No file {path}.")
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _warnings(guest: Guest, kind: str, facts: HostFacts) -> list[str]:
     found = []
-    if _is_foreign(guest):
+    if _is_foreign(guest, facts):
         needed = (
             "the emulator of the kernel's binfmt_misc"
             if kind == "lxc"
             else emulator(guest.architecture)
         )
         found.append(
-            f"The image is for {guest.architecture}, and this host is {host_architecture()}. "
+            f"The image is for {guest.architecture}, and the host is {facts.architecture}. "
             f"The domain needs {needed}, which is slow."
         )
     if kind == "qemu" and not guest.is_whole_disk and not guest.startup.is_init:
@@ -240,11 +257,5 @@ def _warnings(guest: Guest, kind: str) -> list[str]:
     return found
 
 
-def _is_foreign(guest: Guest) -> bool:
-    return guest.architecture not in {"", host_architecture()}
-
-
-def _has_kvm(guest: Guest, arguments: Namespace) -> bool:
-    # In a session, a machine runs as the caller; otherwise as a user that libvirt gives access.
-    wanted = os.R_OK | os.W_OK if arguments.session else os.F_OK
-    return not _is_foreign(guest) and os.access("/dev/kvm", wanted)
+def _is_foreign(guest: Guest, facts: HostFacts) -> bool:
+    return guest.architecture not in {"", facts.architecture}

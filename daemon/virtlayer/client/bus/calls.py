@@ -13,6 +13,7 @@ from dbus_next.message import Message
 from virtlayer.client.bus.answers import StartedJob
 from virtlayer.client.bus.failures import remote_error
 from virtlayer.client.bus.values import Options, encoded_options, plain_dict
+from virtlayer.client.host import Host, ThisHost
 from virtlayer.dbus import names
 from virtlayer.dbus.connection import Connection
 from virtlayer.dbus.structure import MessageLimits
@@ -29,15 +30,19 @@ _REMOTE_LIMITS = MessageLimits(size=32 * MIB, values=2**21, depth=32)
 
 
 class Calls:
-    """A connection to virtlayerd; made with ``connected``."""
+    """A connection to virtlayerd; made with ``connected``.
+
+    Attributes:
+        host: The host where it runs.
+    """
 
     calls_at_once = 8
     """The number of parallel calls, below the service's limit for one user."""
 
-    def __init__(self, bus: Connection, *, session: bool, host: str = "") -> None:
+    def __init__(self, bus: Connection, host: Host, *, session: bool) -> None:
+        self.host = host
         self._bus = bus
         self._session = session
-        self._host = host
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -55,19 +60,19 @@ class Calls:
         except ConnectionError as error:
             raise ServiceUnavailable(f"{error} {_NO_BUS[session]}") from error
         async with bus:
-            yield cls(bus, session=session)
+            yield cls(bus, ThisHost(session=session), session=session)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def connected_by(
-        cls, bus: socket.socket, *, session: bool, host: str
+        cls, bus: socket.socket, host: Host, *, session: bool
     ) -> AsyncIterator[Self]:
         """Connect to the bus of another host for as long as the context lasts.
 
         Args:
             bus: A socket to that bus.
+            host: The host.
             session: Whether it is a session bus.
-            host: The name of the host, for messages.
 
         Raises:
             ServiceUnavailable: The bus ended the connection.
@@ -75,9 +80,9 @@ class Calls:
         try:
             connection = await Connection.opened_by(bus, _REMOTE_LIMITS)
         except ConnectionError as error:
-            raise ServiceUnavailable(f"{host}: {error}") from error
+            raise ServiceUnavailable(f"{host.name}: {error}") from error
         async with connection:
-            yield cls(connection, session=session, host=host)
+            yield cls(connection, host, session=session)
 
     async def start(
         self, member: str, signature: str, *arguments: object, options: Options | None = None
@@ -130,7 +135,7 @@ class Calls:
         return f'See "journalctl {flag}--unit virtlayerd"{self._there()} for the cause.'
 
     def _there(self) -> str:
-        return f" on {self._host}" if self._host else ""
+        return f" on {self.host.name}" if self.host.name else ""
 
     async def _manager(
         self, member: str, signature: str, *arguments: object, options: Options | None = None

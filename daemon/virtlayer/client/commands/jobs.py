@@ -2,7 +2,6 @@
 """The commands about jobs."""
 
 import contextlib
-import pwd
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +14,6 @@ from virtlayer.client.listing import Column, Listing, add_listing, print_listing
 from virtlayer.client.output import print_fields, print_json, print_line
 from virtlayer.client.parser import Commands
 from virtlayer.client.progress import shown_progress
-from virtlayer.client.replacement import replace_by
 from virtlayer.client.results import DOCUMENTS, result_document
 from virtlayer.client.times import age, iso_time, local_time
 from virtlayer.client.values import job_id
@@ -60,7 +58,9 @@ def add_jobs(commands: Commands) -> None:
 
 async def jobs(client: Client, arguments: Namespace) -> None:
     """``virtlayer jobs``."""
-    rows = [job_document(job) for job in await client.jobs()]
+    found = await client.jobs()
+    users = await client.host.user_names({job.started_by for job in found})
+    rows = [job_document(job, users) for job in found]
     for row in print_listing(arguments, rows):
         if row["state"] == "failed":
             print_line(f"Job {row['id']} failed: {row['message'] or row['error']}")
@@ -108,7 +108,7 @@ def add_job(commands: Commands) -> None:
 async def show_job(client: Client, arguments: Namespace) -> None:
     """``virtlayer job show``."""
     job = await client.job(arguments.id)
-    document = job_document(job)
+    document = job_document(job, await client.host.user_names([job.started_by]))
     if arguments.json:
         print_json(document | {"result": result_document(job.kind, job.result) or None})
         return
@@ -148,16 +148,14 @@ async def wait_for_job(client: Client, arguments: Namespace) -> None:
         print_line(f"Job {arguments.id} ({kind}) is done.")
 
 
-async def show_log(client: Client, arguments: Namespace) -> None:
-    """``virtlayer job log``."""
-    matches = [f"VIRTLAYER_JOB={arguments.id}"]
+async def show_log(client: Client, arguments: Namespace) -> int:
+    """``virtlayer job log``; the exit status is that of journalctl."""
+    pid = None
     # A service that is not running or no longer lists the job may have logged it before.
     with contextlib.suppress(NoSuchJob, ServiceUnavailable):
         job = await client.present_job(arguments.id)
-        matches.append(f"_PID={await client.pid(job.owner)}")
-    # For people, journalctl says that there are no lines, or that others would see more.
-    options = ["--no-pager", *(["--quiet", "--output=json"] if arguments.json else [])]
-    replace_by("journalctl", *options, *matches)
+        pid = await client.pid(job.owner)
+    return await client.host.print_journal(arguments.id, pid, as_json=arguments.json)
 
 
 def add_cancel(commands: Commands) -> None:
@@ -174,8 +172,13 @@ async def cancel(client: Client, arguments: Namespace) -> None:
         print_line(f"Job {arguments.id} was cancelled.")
 
 
-def job_document(job: JobDetails) -> dict[str, Any]:
-    """Return a job for programs; private values are null for other users."""
+def job_document(job: JobDetails, users: Mapping[int, str]) -> dict[str, Any]:
+    """Return a job for programs; private values are null for other users.
+
+    Args:
+        job: The job.
+        users: Names of users.
+    """
     return {
         "id": job.id,
         "kind": job.kind,
@@ -184,7 +187,7 @@ def job_document(job: JobDetails) -> dict[str, Any]:
         "stage": job.stage or None,
         "pool": job.pool or None,
         "subject": job.source or None,
-        "user": _user(job.started_by),
+        "user": users.get(job.started_by, str(job.started_by)),
         "uid": job.started_by,
         "started_at": iso_time(job.started_at),
         "finished_at": iso_time(job.finished_at),
@@ -196,13 +199,6 @@ def job_document(job: JobDetails) -> dict[str, Any]:
 
 def _add_id(command: ArgumentParser) -> None:
     command.add_argument("id", metavar="ID", type=job_id, help='its ID, from "virtlayer jobs"')
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _result_fields(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ from virtlayer.dbus.structure import Header
 
 _CALL = 1
 """The message type, as the D-Bus Specification numbers them."""
+_QUESTIONS_AT_ONCE = 4
 _CALLS_OF_THE_BUS = ("Hello", "AddMatch", "GetConnectionUnixProcessID")
 _INTERFACES = (names.MANAGER, names.JOB, names.IMAGE, names.PROPERTIES)
 
@@ -68,7 +69,7 @@ async def _serve(channel: Channel, *, session: bool) -> None:
         await channel.send_now(FrameKind.NO_BUS, str(error).encode())
         return
     await channel.send_now(FrameKind.READY)
-    await BridgeRelay(channel, bus).run()
+    await BridgeRelay(channel, bus, session=session).run()
 
 
 class BridgeRelay(Relay):
@@ -77,12 +78,15 @@ class BridgeRelay(Relay):
     Args:
         channel: To the command.
         bus: A non-blocking socket to the bus; closed in the end.
+        session: Whether it is the session bus.
     """
 
     _kinds_out = frozenset({2, 3, 4})
 
-    def __init__(self, channel: Channel, bus: socket.socket) -> None:
+    def __init__(self, channel: Channel, bus: socket.socket, *, session: bool = False) -> None:
         super().__init__(channel, bus, first_stream=2)
+        self._session = session
+        self._answering = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
 
     def _attached(self, descriptors: Sequence[int]) -> list[Attachment]:
         found = []
@@ -124,7 +128,20 @@ class BridgeRelay(Relay):
         await self._channel.send(FrameKind.NO_BUS, content=b"The bus closed the connection.")
 
     async def _take_other(self, frame: Frame) -> None:
-        raise ProtocolError(f"a frame {frame.kind.name} is for the other side")
+        if frame.kind is not FrameKind.QUESTION:
+            raise ProtocolError(f"a frame {frame.kind.name} is for the other side")
+        await self._answering.acquire()
+        self._start(self._answer(frame))
+
+    async def _answer(self, question: Frame) -> None:
+        # Most commands ask nothing.
+        from virtlayer.client.remote.answers import answer
+
+        try:
+            content = await answer(question.content, session=self._session)
+        finally:
+            self._answering.release()
+        await self._channel.send(FrameKind.ANSWER, question.stream, content)
 
 
 def _is_for_virtlayer(header: Header) -> bool:

@@ -5,11 +5,13 @@ A host gets the content of descriptors that the command passes in its calls, and
 this one; it can only send messages, and bytes for sockets that are made here.
 """
 
+import asyncio
 import contextlib
+import json
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from virtlayer.client.remote.attachments import Attachment, AttachmentKind
 from virtlayer.client.remote.channel import Channel
@@ -30,6 +32,20 @@ class CommandRelay(Relay):
 
     def __init__(self, channel: Channel, bus: socket.socket) -> None:
         super().__init__(channel, bus, first_stream=1)
+        self._answers: dict[int, asyncio.Future[object]] = {}
+
+    async def ask(self, question: Mapping[str, object]) -> object:
+        """Ask the bridge about its host; see ``OtherHost``.
+
+        Raises:
+            EOFError: The connection has ended.
+        """
+        if self.is_over:
+            raise EOFError
+        number = len(self._answers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        await self._channel.send(FrameKind.QUESTION, number, json.dumps(question).encode())
+        return await answer
 
     def _attached(self, descriptors: Sequence[int]) -> list[Attachment]:
         return [self._attachment(descriptor) for descriptor in descriptors]
@@ -67,7 +83,24 @@ class CommandRelay(Relay):
         """Go on: the command has closed its connection, and may still send a source."""
 
     async def _take_other(self, frame: Frame) -> None:
+        if frame.kind is FrameKind.ANSWER:
+            self._take_answer(frame)
+            return
         if frame.kind is not FrameKind.NO_BUS:
             raise ProtocolError(f"a frame {frame.kind.name} came too late")
         with contextlib.suppress(OSError):
             self._bus.shutdown(socket.SHUT_RDWR)
+
+    def _take_answer(self, frame: Frame) -> None:
+        answer = self._answers.get(frame.stream)
+        if answer is None or answer.done():
+            raise ProtocolError("an answer has no question")
+        try:
+            answer.set_result(json.loads(frame.content))
+        except (ValueError, RecursionError):
+            raise ProtocolError("an answer is not JSON") from None
+
+    def _end(self) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(EOFError())

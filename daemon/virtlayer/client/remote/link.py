@@ -6,12 +6,14 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 
 from virtlayer.cancellation import meanwhile
 from virtlayer.client.remote.channel import Channel
 from virtlayer.client.remote.command import CommandRelay
 from virtlayer.client.remote.destination import Destination
 from virtlayer.client.remote.frames import GREETING, FrameKind, ProtocolError
+from virtlayer.client.remote.host import OtherHost
 from virtlayer.client.remote.ssh import Ssh, running_ssh
 from virtlayer.errors import HostUnavailable, ServiceUnavailable, VirtlayerError
 
@@ -19,10 +21,23 @@ _NOT_EXECUTABLE, _NOT_FOUND, _SSH_FAILED = 126, 127, 255
 """Exit statuses of a shell, and of ssh."""
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection to another host.
+
+    Attributes:
+        bus: A socket to its bus, which needs no authentication.
+        host: The host.
+    """
+
+    bus: socket.socket
+    host: OtherHost
+
+
 @contextlib.asynccontextmanager
 async def linked(
     host: Destination, program: Sequence[str] | None, *, session: bool
-) -> AsyncIterator[socket.socket]:
+) -> AsyncIterator[Link]:
     """Connect with a host for as long as the context lasts.
 
     Whatever error a lost connection causes in the context, it is reported as what it is.
@@ -31,9 +46,6 @@ async def linked(
         host: The host.
         program: virtlayer there: a program and arguments; None for the one in PATH.
         session: The session bus of the user there instead of the system bus.
-
-    Yields:
-        A socket to its bus, which needs no authentication. It is closed in the end.
 
     Raises:
         HostUnavailable: There is no connection, or it was lost.
@@ -49,7 +61,7 @@ async def linked(
         with ours:
             async with meanwhile(relay.run()) as relaying:
                 try:
-                    yield ours
+                    yield Link(ours, OtherHost(host.host, relay.ask))
                     async with meanwhile(relay.all_delivered()) as delivered:
                         both = [relaying, delivered]
                         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

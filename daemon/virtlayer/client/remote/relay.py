@@ -5,7 +5,7 @@ import abc
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from virtlayer.cancellation import first_failure
 from virtlayer.client.remote.attachments import Attachment, joined, split
@@ -73,6 +73,7 @@ class Relay(abc.ABC):
             for stream in self._streams.values():
                 stream.close()
             self._bus.close()
+            self._end()
 
     async def all_delivered(self) -> None:
         """Wait until the other side has delivered what it gets from pipes of this side."""
@@ -104,6 +105,9 @@ class Relay(abc.ABC):
     async def _bus_has_ended(self) -> None:
         """Handle that nothing more comes from the bus's socket."""
 
+    def _end(self) -> None:  # noqa: B027 -- only one side has to
+        """Handle the end of the connection."""
+
     @abc.abstractmethod
     async def _take_other(self, frame: Frame) -> None:
         """Take a frame that is not about messages and streams.
@@ -111,6 +115,10 @@ class Relay(abc.ABC):
         Raises:
             ProtocolError: It is not valid now.
         """
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        """Start something that ends with the connection at the latest."""
+        self._group.create_task(work)
 
     def _begun(self, descriptor: int, use: Use) -> int:
         """Begin a stream; return its number. It runs when its message has been passed on."""
@@ -138,7 +146,7 @@ class Relay(abc.ABC):
     def _start_streams(self) -> None:
         new, self._new = self._new, []
         for number, stream in new:
-            self._group.create_task(self._run(number, stream))
+            self._start(self._run(number, stream))
 
     async def _run(self, number: int, stream: Stream) -> None:
         await stream.run()
