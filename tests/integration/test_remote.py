@@ -220,6 +220,17 @@ async def test_failures_of_ssh_have_its_messages_and_status(
     assert [line in one for line, one in zip(lines, shown[-2:], strict=True)] == [True, True], shown
 
 
+async def test_ssh_asks_on_the_terminal(there: Sshd) -> None:
+    words = ("--user", "--host=asked", "images", "--quiet")
+    question = "continue connecting (yes/no/[fingerprint])?"
+    for answer, status in (("\x03", 130), ("\x1c", 255), ("yes\n", 0)):
+        ended = await virtlayer_on_terminal(
+            *words, env=there.environment, answers=[(question, answer)]
+        )
+        assert ended.status == status, ended.stdout
+        assert there.bridges == []
+
+
 async def test_failures_of_run_are_no_status_of_a_program(there: Sshd) -> None:
     run = ("--user", "--host=forgotten", "--json", "run", "app")
     ended = await virtlayer(*run, env=there.environment)

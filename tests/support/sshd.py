@@ -44,6 +44,11 @@ Host forgotten
     Port {port}
     HostKeyAlias forgotten
     StrictHostKeyChecking yes
+Host asked
+    HostName 127.0.0.1
+    Port {port}
+    HostKeyAlias asked
+    StrictHostKeyChecking ask
 Host stranger
     HostName 127.0.0.1
     Port {port}
@@ -67,7 +72,8 @@ class Sshd:
         port: On 127.0.0.1.
         process: The process.
         environment: For commands here: their ssh has the alias "there" for it, "forgotten" if its
-            key is not known, and "stranger" for a user whom it does not admit.
+            key is not known, "asked" if it asks about that, and "stranger" for a user whom it does
+            not admit.
         directory: Keys and settings.
     """
 

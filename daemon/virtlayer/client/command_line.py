@@ -18,6 +18,9 @@ from virtlayer.client.parser import UsageError
 from virtlayer.client.remote.link import linked
 from virtlayer.errors import HostUnavailable, InvalidArgument, VirtlayerError
 
+_WRONG_TYPES = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""Errors of a command with replies of other types or keys than those of the service."""
+
 
 def run_command_line(words: Sequence[str]) -> int:
     """Run a command.
@@ -74,7 +77,15 @@ def _check_host(arguments: Namespace) -> None:
 
 async def _run(arguments: Namespace) -> int:
     async with _connected(arguments) as client:
-        return int(await arguments.run(client, arguments) or Exit.OK)
+        try:
+            return int(await arguments.run(client, arguments) or Exit.OK)
+        except _WRONG_TYPES as error:
+            if arguments.host is None:
+                raise
+            raise HostUnavailable(
+                f"virtlayerd on {arguments.host.host} sent an invalid reply. Install the same "
+                "version on both hosts."
+            ) from error
 
 
 @contextlib.asynccontextmanager
