@@ -265,7 +265,9 @@ async def test_image_is_served_until_it_is_asked_to_end(
                 client.close()
                 pidfd = program.open_pidfd()
                 program.terminate()
-                assert (await program.wait(), program.returncode) == (0, 0)
+                waiting = [program.wait() for _ in range(3)]
+                assert await asyncio.gather(*waiting) == [0, 0, 0]
+                assert program.returncode == 0
             os.close(pidfd)
             with pytest.raises(Internal, match="cannot run in this staging place"):
                 place.running(StartProgram(kind=Kind.STORAGE_DAEMON), [])

@@ -41,13 +41,18 @@ def volume_of(pool: Pool, image: rbd.RbdImage) -> Volume:
     """Describe an image as a volume of its pool."""
     return Volume(
         name=image.name,
-        path=pool.path / image.name,
+        path=image_path(pool, image.name),
         format=_FORMAT,
         capacity=image.size,
         allocation=image.allocation,
-        backing_path=Path(pool.path, image.parent) if image.parent else None,
+        backing_path=image_path(pool, image.parent) if image.parent else None,
         backing_format=_FORMAT if image.parent else None,
     )
+
+
+def image_path(pool: Pool, name: str) -> Path:
+    """POOL/IMAGE; the name of an image of another program can have slashes."""
+    return Path(f"{pool.path}/{name}")
 
 
 def stamp_of(image: rbd.RbdImage) -> FileStamp:

@@ -67,7 +67,7 @@ class RbdKind(RbdMachines):
         self._hypervisor = hypervisor
         self._boot_files = BootFiles(local_files, pools)
         self._processes = RbdProcesses(hypervisor, connect)
-        self._lists = LibvirtLists(pools)
+        self._lists = LibvirtLists(pools, self._processes)
 
     async def close(self) -> None:
         """End the processes of the pools."""
@@ -109,7 +109,7 @@ class RbdKind(RbdMachines):
         kind = RecordKind.LAYER if is_layer_volume(name) else RecordKind.VOLUME
         request = rbd.DeleteImage(held.number, name, record_file(kind, name))
         await to_completion(held.process.ask(rbd.DELETE, request))
-        self._lists.changed(lock.pool, held.process, name)
+        self._lists.changed(lock.pool, name)
 
     async def claim(self, pool: Pool, names: Iterable[str]) -> RbdClaim:
         """Make a claim on volumes."""
@@ -166,7 +166,7 @@ class RbdKind(RbdMachines):
         for placed, one in expected.items():
             _check(pool, found.get(placed.path.name), placed, one)
         for name in names:
-            self._lists.changed(pool, process, name)
+            self._lists.changed(pool, name)
         return {name: volume_of(pool, image) for name, image in found.items()}
 
     async def withdraw(self, pool: Pool, placed: Placed) -> None:
@@ -174,7 +174,7 @@ class RbdKind(RbdMachines):
         if placed.ours:
             process, name = await self._processes.of(pool), placed.path.name
             await to_completion(process.ask(rbd.WITHDRAW, rbd.ImageName(name)))
-            self._lists.changed(pool, process, name)
+            self._lists.changed(pool, name)
 
     async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
         """Check that virtlayer has made an image, which a domain is to use."""

@@ -7,12 +7,11 @@ is left out while the cluster does not answer, and changes that come close toget
 """
 
 import asyncio
-import contextlib
 import logging
 
-from virtlayer.errors import VirtlayerError
+from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.keeper.kinds.rbd.images import find_images
-from virtlayer.keeper.kinds.rbd.processes import RbdProcess
+from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
 
@@ -22,10 +21,10 @@ INTERVAL = 8.0
 """Seconds from the begin of a refresh to that of the next one, so that the list is at most 10 s
 behind."""
 _SHARE = 4
-"""A refresh that takes long takes at most this part of the time: one in so many seconds."""
+"""Of the time, a refresh that takes long takes at most the part that this is the divisor of."""
 _SOON = 1.0
 """Seconds from a change to the refresh, because further changes may follow."""
-_PROBE_SECONDS = 2.0
+_PROBE_SECONDS = 5.0
 """A cluster that does not answer within that time is stalled."""
 
 
@@ -34,26 +33,26 @@ class LibvirtLists:
 
     Args:
         pools: The pools.
+        processes: The processes of those in use.
     """
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, processes: RbdProcesses) -> None:
         self._pools = pools
-        self._changed: dict[str, tuple[Pool, RbdProcess, str]] = {}
+        self._processes = processes
+        self._changed: dict[str, tuple[Pool, str]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def changed(self, pool: Pool, process: RbdProcess, name: str) -> None:
+    def changed(self, pool: Pool, name: str) -> None:
         """Let libvirt look at a pool soon, because an image was placed or removed.
 
         Args:
             pool: The pool.
-            process: Its process.
             name: The image.
         """
-        self._changed[pool.uuid] = pool, process, name
+        self._changed[pool.uuid] = pool, name
         if pool.uuid not in self._tasks:
-            task = asyncio.create_task(self._follow(pool.uuid), name=f"list of {pool.name}")
-            self._tasks[pool.uuid] = task
-            task.add_done_callback(lambda _: self._tasks.pop(pool.uuid, None))
+            following = self._follow(pool.uuid)
+            self._tasks[pool.uuid] = asyncio.create_task(following, name=f"list of {pool.name}")
 
     async def close(self) -> None:
         """Stop; changes may be missing from libvirt's list."""
@@ -64,19 +63,19 @@ class LibvirtLists:
 
     async def _follow(self, uuid: str) -> None:
         clock = asyncio.get_running_loop().time
-        while uuid in self._changed:
-            await asyncio.sleep(_SOON)
-            began = clock()
-            pool, process, name = self._changed[uuid]
-            if process.ended:
-                del self._changed[uuid]
-                return
-            if await _answers(process, name):
-                # A change that comes from now on may be missed.
-                del self._changed[uuid]
-                await self._refresh(pool)
-            took = clock() - began
-            await asyncio.sleep(max(INTERVAL - _SOON - took, (_SHARE - 1) * took))
+        try:
+            while uuid in self._changed:
+                await asyncio.sleep(_SOON)
+                began = clock()
+                pool, name = self._changed[uuid]
+                if await self._answers(pool, name):
+                    # A change that comes from now on may be missed.
+                    del self._changed[uuid]
+                    await self._refresh(pool)
+                took = clock() - began
+                await asyncio.sleep(max(INTERVAL - _SOON - took, (_SHARE - 1) * took))
+        finally:
+            del self._tasks[uuid]
 
     async def _refresh(self, pool: Pool) -> None:
         try:
@@ -84,11 +83,14 @@ class LibvirtLists:
         except VirtlayerError as error:
             _log.warning('libvirt cannot refresh the pool "%s": %s', pool.name, error)
 
-
-async def _answers(process: RbdProcess, name: str) -> bool:
-    """Whether the cluster answers; asking for an image asks an OSD."""
-    with contextlib.suppress(VirtlayerError, TimeoutError):
-        async with asyncio.timeout(_PROBE_SECONDS):
-            await find_images(process, [name])
-            return True
-    return False
+    async def _answers(self, pool: Pool, name: str) -> bool:
+        """Whether the cluster answers; asking for an image asks an OSD."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await find_images(await self._processes.of(pool), [name])
+        except (PoolUnavailable, TimeoutError):
+            return False
+        except VirtlayerError:
+            # The pool is another one now. libvirt knows.
+            pass
+        return True

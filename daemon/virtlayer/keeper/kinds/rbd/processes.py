@@ -8,13 +8,13 @@ request starts another one.
 
 import asyncio
 import base64
-import contextlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 
-from virtlayer.errors import PoolUnavailable
+from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.keeper.connection import Connection as Libvirt
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.rbd.process import PROGRAM, Connect
@@ -25,6 +25,8 @@ from virtlayer.protocol.asking import Connection
 from virtlayer.protocol.calls import Call
 from virtlayer.protocol.memory_files import new_memory_file, seal
 from virtlayer.protocol.pools import Pool
+
+_log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
 """After this time without a request, a process that holds nothing is ended."""
@@ -93,7 +95,9 @@ class RbdProcess:
         If the caller is cancelled meanwhile, it is undone in the background as soon as it is made:
         a cluster that has stalled does not delay the end of a job.
         """
+        self.hold()
         task = asyncio.ensure_future(making)
+        task.add_done_callback(lambda _: self.let_go())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -101,7 +105,7 @@ class RbdProcess:
             raise
 
     def in_background(self, work: Coroutine[object, object, None]) -> None:
-        """Do something that nobody waits for; errors of the pool are ignored."""
+        """Do something that nobody waits for; it is not done if the process ends."""
         self.hold()
         # Eagerly: the request is sent before later ones.
         loop = asyncio.get_running_loop()
@@ -234,8 +238,10 @@ async def _undone[T](task: asyncio.Future[T], undo: Callable[[T], Awaitable[None
 
 
 async def _quietly(work: Coroutine[object, object, None]) -> None:
-    with contextlib.suppress(PoolUnavailable):
+    try:
         await work
+    except VirtlayerError as error:
+        _log.info("In the background: %s", error)
 
 
 def _description(connection: Libvirt, uuid: str) -> str:

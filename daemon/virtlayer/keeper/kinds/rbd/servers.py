@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Servers of RBD images, which the process of the pool runs, as programs of the service."""
 
+import asyncio
 import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 
-from virtlayer.cancellation import to_completion
+from virtlayer.cancellation import stopped, to_completion
 from virtlayer.errors import Internal, PoolUnavailable
 from virtlayer.keeper.kinds.rbd.claims import only
 from virtlayer.keeper.kinds.rbd.processes import RbdProcess
@@ -28,6 +29,7 @@ class ImageServer:
         self._number = number
         self._pidfd = pidfd
         self._ended: Ended | None = None
+        self._waiting: asyncio.Task[None] | None = None
         process.hold()
 
     @property
@@ -50,8 +52,11 @@ class ImageServer:
         Raises:
             PoolUnavailable: The process of the pool has ended.
         """
-        if self._ended is None:
-            self._ended = await self._process.ask(rbd.WAIT_SERVER, rbd.Serving(self._number))
+        if self._waiting is None:
+            # One for all that wait: the process answers a limited number of requests at a time.
+            self._waiting = asyncio.create_task(self._wait(), name="end of a server")
+        await asyncio.shield(self._waiting)
+        assert self._ended is not None, "set by the task"
         return self._ended.status
 
     def terminate(self) -> None:
@@ -67,8 +72,13 @@ class ImageServer:
                 raise
             self._ended = self._ended or _KILLED
         finally:
+            if self._waiting is not None:
+                await stopped(self._waiting)
             self._pidfd.close()
             self._process.let_go()
+
+    async def _wait(self) -> None:
+        self._ended = await self._process.ask(rbd.WAIT_SERVER, rbd.Serving(self._number))
 
     async def _end(self, *, kill: bool) -> None:
         request = rbd.EndServer(self._number, kill)

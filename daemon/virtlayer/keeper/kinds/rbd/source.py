@@ -95,8 +95,7 @@ def parse_monitors(source: ElementTree.Element | None) -> tuple[Monitor, ...]:
     """Read the hosts in the source of a pool or of a disk."""
     hosts = [] if source is None else source.findall("host")
     return tuple(
-        Monitor(name.strip("[]"), int(port) if port else None)
+        Monitor(name.strip("[]"), int(host.get("port") or 0) or None)
         for host in hosts
         if (name := host.get("name"))
-        for port in [host.get("port")]
     )

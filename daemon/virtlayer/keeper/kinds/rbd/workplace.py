@@ -4,14 +4,13 @@
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal, PoolUnsupported
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.kinds.purposes import RECORD_KINDS
 from virtlayer.keeper.kinds.rbd.claims import RbdClaim, released
-from virtlayer.keeper.kinds.rbd.images import image_number
+from virtlayer.keeper.kinds.rbd.images import image_number, image_path
 from virtlayer.keeper.kinds.rbd.servers import serving
 from virtlayer.keeper.programs import StartedProgram
 from virtlayer.protocol import rbd
@@ -84,7 +83,7 @@ class RbdWorkplace:
         if its is not None and placed.record is not None:
             listed = ListedRecord(its, placed.record)
         identity = self._process.opened.pool_id, image_number(placed.image)
-        return Placed(Path(self._pool.path, name), placed.ours, identity, listed)
+        return Placed(image_path(self._pool, name), placed.ours, identity, listed)
 
     def close(self) -> None:
         """Nothing is open."""
