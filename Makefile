@@ -86,7 +86,8 @@ sanitize: dev
 .PHONY: soak
 soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
-	SOAK=20 $(BIN)/pytest tests/integration/test_kill.py tests/integration/test_load.py
+	SOAK=50 $(BIN)/pytest tests/integration/test_kill.py
+	SOAK=20 $(BIN)/pytest tests/integration/test_load.py
 	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
 	SOAK=2 $(BIN)/pytest tests/examples/test_documents.py tests/integration/test_command_run.py \
 		tests/machines/test_commands.py
