@@ -248,6 +248,29 @@ class OneNodeCeph:
         return self._run("ceph-authtool", "--gen-print-key").strip()
 
     @contextlib.contextmanager
+    def watched(self, image: str) -> Iterator[None]:
+        """Let a client watch an image within the context, as QEMU does.
+
+        Args:
+            image: POOL/IMAGE.
+        """
+        client = subprocess.Popen(
+            ["rbd", "watch", image],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while "watcher=" not in self.rbd("status", image):
+                assert time.monotonic() < deadline, f"{image} has no watcher"
+                time.sleep(0.1)
+            yield
+        finally:
+            # It ends when its input ends.
+            client.communicate()
+
+    @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:
         """Let the OSD answer nothing within the context."""
         assert self._osd is not None, "the OSD does not run"

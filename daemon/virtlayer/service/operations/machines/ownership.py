@@ -25,13 +25,40 @@ async def keep_volume(
     Raises:
         VirtlayerError: The record cannot be written.
     """
+    await _set_expendable(services, holder, kind, name, is_expendable=False)
 
-    def keep(record: VolumeRecord | None) -> VolumeRecord | None:
+
+async def expend_volume(
+    services: Services, holder: Claim | PoolLock, kind: RecordKind, name: str
+) -> None:
+    """Record that a sweep deletes the volume of a machine whose domain no longer exists.
+
+    Args:
+        services: The daemon's parts.
+        holder: A claim of the volume, or the lock of its pool.
+        kind: A volume or a directory.
+        name: Its name.
+
+    Raises:
+        VirtlayerError: The record cannot be written.
+    """
+    await _set_expendable(services, holder, kind, name, is_expendable=True)
+
+
+async def _set_expendable(
+    services: Services,
+    holder: Claim | PoolLock,
+    kind: RecordKind,
+    name: str,
+    *,
+    is_expendable: bool,
+) -> None:
+    def change(record: VolumeRecord | None) -> VolumeRecord | None:
         if record is None or record.machine is None:
             return record
-        return replace(record, machine=replace(record.machine, expendable=False))
+        return replace(record, machine=replace(record.machine, expendable=is_expendable))
 
-    await services.records.change_volume(holder, kind, name, keep)
+    await services.records.change_volume(holder, kind, name, change)
 
 
 async def release_directory(

@@ -16,7 +16,7 @@ from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.operations.layers import Freed
 from virtlayer.service.operations.machines.domain_lookup import RUNNING, domain_of, pool_name_of
-from virtlayer.service.operations.machines.ownership import delete_volume
+from virtlayer.service.operations.machines.ownership import delete_volume, expend_volume
 from virtlayer.service.operations.machines.stop_domain import end_domain
 from virtlayer.service.operations.services import Services
 
@@ -65,7 +65,15 @@ async def _remove(
     await services.keeper.domains.control(domain.uuid, lock.pool.uuid, Control.REMOVE)
     if volume is None:
         return Freed(volumes=(), bytes=0)
-    return await delete_volume(services, lock, volume)
+    try:
+        return await delete_volume(services, lock, volume)
+    except InUse as error:
+        # The cluster of an RBD pool counts a killed QEMU as a client for 30 s.
+        await expend_volume(services, lock, volume.kind, volume.name)
+        raise InUse(
+            f'The machine "{domain.name}" was removed, but not its volume: {error.message} The '
+            'next "virtlayer prune" deletes the volume.'
+        ) from error
 
 
 async def _pool_name(services: Services, domain: KnownDomain) -> str:
