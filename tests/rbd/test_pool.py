@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
+from tests.support.rbd_host_process import connected
+from tests.support.rbd_images import Job, layer_name
 from tests.support.rbd_process import rbd_process
 from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
+from virtlayer.rbd.images import describe
 from virtlayer.sizes import MIB
 
 
@@ -40,6 +43,39 @@ async def test_images_are_described_with_their_parents(ceph: OneNodeCeph, pool: 
         assert not by_name["base"].made
         some = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(("clone", "missing")))
         assert some.images == (by_name["clone"],)
+
+
+async def test_many_images_are_described_as_each_one(ceph: OneNodeCeph, pool: CephPool) -> None:
+    elsewhere = ceph.pool()
+    async with rbd_process(pool) as process:
+        job = await Job.started(process)
+        await job.layer("a")
+        await job.layer("b", layer_name("a"))
+        layer = f"{pool.name}/{layer_name('b')}"
+        for clone in ("clone", "smaller", "larger", "flat", "detached"):
+            ceph.rbd("clone", f"{layer}@virtlayer", f"{pool.name}/{clone}")
+        ceph.rbd(
+            "resize", f"{pool.name}/smaller", "--size", "1M", "--allow-shrink", "--no-progress"
+        )
+        ceph.rbd("resize", f"{pool.name}/larger", "--size", "1G", "--no-progress")
+        ceph.rbd("snap", "create", f"{pool.name}/detached@before")
+        for flat in ("flat", "detached"):
+            ceph.rbd("flatten", f"{pool.name}/{flat}", "--no-progress")
+        ceph.rbd("create", f"{elsewhere.name}/base", "--size", "1M")
+        ceph.rbd("snap", "create", f"{elsewhere.name}/base@one")
+        ceph.rbd("clone", f"{elsewhere.name}/base@one", f"{pool.name}/foreign")
+        await job.create("unfinished", layer_name("a"))
+
+        found = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))
+        names = [image.name for image in found.images]
+        assert len(names) == 8
+        with connected(pool) as connection, connection.open_ioctx(pool.name) as images:
+            # librbd may not open an image whose parent the user may not read.
+            expected = [describe(images, name) for name in names if name != "foreign"]
+        assert [image for image in found.images if image.name != "foreign"] == expected
+        parents = {image.name: image.parent for image in found.images}
+        assert parents["clone"] == parents["larger"] == layer_name("b")
+        assert parents["flat"] == parents["foreign"] == ""
 
 
 async def test_an_image_is_measured_on_request(

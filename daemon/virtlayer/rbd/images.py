@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Describes the images of a pool. The functions block."""
+"""Describes images of a pool. The functions block."""
 
-from dataclasses import replace
 from typing import Any
 
 from virtlayer.protocol.rbd import RbdImage
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.names import MARK
-from virtlayer.rbd.unfinished import claim_of
 
 
-def image_names(images: Any) -> list[str]:
-    """The names of all images but for unfinished ones, sorted.
+def image_ids(images: Any) -> dict[str, str]:
+    """The ids of all images of a pool, by their names.
 
     Args:
         images: The pool's I/O context.
@@ -19,16 +17,15 @@ def image_names(images: Any) -> list[str]:
     Raises:
         rbd.Error: The cluster does not answer, or refuses it.
     """
-    return sorted(name for name in rbd.RBD().list(images) if claim_of(name) is None)
+    return {image["name"]: image["id"] for image in rbd.RBD().list2(images)}
 
 
-def describe(images: Any, name: str, *, measure: bool = False) -> RbdImage | None:
+def describe(images: Any, name: str) -> RbdImage | None:
     """Describe an image.
 
     Args:
         images: The pool's I/O context.
         name: Its name.
-        measure: Whether its allocation is needed.
 
     Returns:
         None if there is none of that name.
@@ -38,33 +35,44 @@ def describe(images: Any, name: str, *, measure: bool = False) -> RbdImage | Non
     """
     try:
         with rbd.Image(images, name, read_only=True) as image:
-            found = described(images, image, name)
-            return replace(found, allocation=_allocation(image)) if measure else found
+            parent = _parent(images, image)
+            return RbdImage(name, image.id(), image.size(), parent, is_ours(image))
     except rbd.ImageNotFound:
         return None
 
 
-def described(images: Any, image: Any, name: str) -> RbdImage:
-    """Describe an open image."""
-    return RbdImage(name, image.id(), image.size(), _parent(images, image), is_ours(image))
+def allocation(images: Any, name: str) -> int:
+    """The space that an image uses itself, in bytes, as "rbd du" reports it; 0 if that is unknown.
+
+    Args:
+        images: The pool's I/O context.
+        name: Its name.
+
+    Raises:
+        rbd.Error: The cluster does not answer, or refuses it.
+    """
+    try:
+        with rbd.Image(images, name, read_only=True) as image:
+            return _allocation(image)
+    except (rbd.ImageNotFound, rbd.PermissionError):
+        return 0
 
 
 def _allocation(image: Any) -> int:
-    """The space that an open image uses itself, in bytes, as "rbd du" reports it."""
     # Without an object map that is valid, every object would be asked for.
     features = rbd.RBD_FEATURE_OBJECT_MAP | rbd.RBD_FEATURE_FAST_DIFF
     invalid = rbd.RBD_FLAG_OBJECT_MAP_INVALID | rbd.RBD_FLAG_FAST_DIFF_INVALID
     if image.features() & features != features or image.flags() & invalid:
         return 0
-    allocation = 0
+    allocated = 0
 
     def add(_offset: int, length: int, exists: bool) -> None:
-        nonlocal allocation
+        nonlocal allocated
         if exists:
-            allocation += length
+            allocated += length
 
     image.diff_iterate(0, image.size(), None, add, include_parent=False, whole_object=True)
-    return allocation
+    return allocated
 
 
 def is_ours(image: Any) -> bool:

@@ -2,9 +2,11 @@
 """Answers about images that have their names."""
 
 import asyncio
+import itertools
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
@@ -15,24 +17,43 @@ from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.boot_files import read_file
 from virtlayer.rbd.deletion import delete_image
-from virtlayer.rbd.images import describe, image_names
+from virtlayer.rbd.headers import describe_by_headers
+from virtlayer.rbd.images import allocation, image_ids
 from virtlayer.rbd.records import delete_record
 from virtlayer.rbd.unfinished import claim_of
 from virtlayer.rbd.users import users_of
 
 _AT_A_TIME = 8
-"""Images of one request that are looked at at the same time."""
+"""Threads of one request."""
+_PART = 100
+"""Images that one call describes."""
 
 
 async def _find(turn: Turn, request: messages.FindImages) -> messages.RbdImages:
     cluster = turn.cluster
-    names: Iterable[str] | None = request.names
-    if names is None:
-        names = await cluster.run(image_names, cluster.images)
-    found = await _each(
-        names, lambda name: cluster.run(describe, cluster.images, name, measure=request.measure)
+    ids = await cluster.run(image_ids, cluster.images)
+    wanted = ids if request.names is None else request.names
+    names = sorted(name for name in wanted if name in ids and claim_of(name) is None)
+    parts = await _each(
+        itertools.batched(names, _PART, strict=False),
+        lambda some: cluster.run(describe_by_headers, cluster.images, some, ids, cluster.pool_id),
     )
-    return messages.RbdImages(tuple(one for one in found if one is not None))
+    found = tuple(itertools.chain.from_iterable(parts))
+    if request.measure:
+        found = await _measured(turn, found)
+    return messages.RbdImages(found)
+
+
+async def _measured(
+    turn: Turn, found: tuple[messages.RbdImage, ...]
+) -> tuple[messages.RbdImage, ...]:
+    cluster = turn.cluster
+    allocations = await _each(
+        found, lambda image: cluster.run(allocation, cluster.images, image.name)
+    )
+    return tuple(
+        replace(image, allocation=size) for image, size in zip(found, allocations, strict=True)
+    )
 
 
 async def _users(turn: Turn, request: messages.ImageNames) -> messages.ImageUsers:
@@ -81,11 +102,11 @@ def _received_file(turn: Turn) -> OwnedDescriptor:
     return OwnedDescriptor(turn.descriptors.pop())
 
 
-async def _each[T](names: Iterable[str], find: Callable[[str], Awaitable[T]]) -> list[T]:
+async def _each[N, T](names: Iterable[N], find: Callable[[N], Awaitable[T]]) -> list[T]:
     """Find something out about images, for several at the same time."""
     places = asyncio.Semaphore(_AT_A_TIME)
 
-    async def found(name: str) -> T:
+    async def found(name: N) -> T:
         async with places:
             return await find(name)
 
