@@ -16,7 +16,8 @@ from tests.support.registry import Registry
 from tests.support.virtlayerd import virtlayerd
 from tests.support.volumes import assert_sound
 
-KERNEL = "--kernel=/dev/null"
+# The libvirtd has no KVM.
+KERNEL = ("--kernel=/dev/null", "--no-kvm")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def define(user: PoolUser, xml: str) -> str:
 @pytest.mark.parametrize("kind", ["qemu", "lxc"])
 async def test_an_image_without_a_volume_is_refused(user: PoolUser, kind: str) -> None:
     await user.pull(some_image("shared"), "shared")
-    ended = await user.fail("xml", "shared", user.pool, KERNEL, f"--type={kind}", "--privileged")
+    ended = await user.fail("xml", "shared", user.pool, *KERNEL, f"--type={kind}", "--privileged")
     assert (ended.status, ended.stdout) == (2, "")
     assert "--volume NAME" in ended.stderr
 
@@ -51,7 +52,7 @@ async def test_an_image_without_a_volume_is_refused(user: PoolUser, kind: str) -
 @pytest.mark.parametrize("kind", ["qemu", "lxc"])
 async def test_a_layer_is_refused(user: PoolUser, kind: str) -> None:
     [top] = await user.pull(some_image("shared"), "shared")
-    ended = await user.fail("xml", top, user.pool, KERNEL, f"--type={kind}", "--privileged")
+    ended = await user.fail("xml", top, user.pool, *KERNEL, f"--type={kind}", "--privileged")
     assert (ended.status, ended.stdout) == (2, "")
     assert "is a layer" in ended.stderr
 
@@ -61,7 +62,7 @@ async def test_deleting_a_domain_with_its_storage_leaves_image_and_overlays_whol
 ) -> None:
     layers = await user.pull(some_image("base", "top"), "whole")
     await user.run("create-volume", "whole", "other.qcow2", user.pool)
-    printed = await user.tell("xml", "whole", user.pool, "--volume=mine.qcow2", KERNEL)
+    printed = await user.tell("xml", "whole", user.pool, "--volume=mine.qcow2", *KERNEL)
     assert not any(one in printed for one in layers)
 
     name = define(user, printed)
@@ -87,7 +88,7 @@ async def test_the_disk_is_a_file_under_the_path_that_libvirt_knows(
     source = user.registry.store(some_image("linked"), "linked:1")
     await user.run("pull", source, "linked", "--tls-verify=false", "--volume=mine.qcow2")
 
-    printed = await user.tell("xml", "mine.qcow2", "linked", KERNEL)
+    printed = await user.tell("xml", "mine.qcow2", "linked", *KERNEL)
 
     disk = ElementTree.fromstring(printed).find("devices/disk")  # noqa: S314 -- our own
     assert disk is not None
@@ -139,7 +140,7 @@ async def test_an_image_for_another_architecture_is_a_domain_for_it_with_a_warni
     assert "kernels of the host are for amd64. Specify --kernel" in ended.stderr
     assert "foreign.qcow2" not in user.volumes
 
-    printed = await user.run(*command[1:], KERNEL)
+    printed = await user.run(*command[1:], *KERNEL)
     root = ElementTree.fromstring(printed["xml"])  # noqa: S314 -- our own
     system = root.find("os/type")
     assert system is not None
@@ -151,6 +152,6 @@ async def test_an_image_for_another_architecture_is_a_domain_for_it_with_a_warni
 
 async def test_an_image_without_an_init_is_a_domain_with_a_warning(user: PoolUser) -> None:
     await user.pull(image(some_layers("shell"), config={"config": {"Cmd": ["bash"]}}), "shell")
-    printed = await user.run("xml", "shell", user.pool, "--volume=shell.qcow2", KERNEL)
+    printed = await user.run("xml", "shell", user.pool, "--volume=shell.qcow2", *KERNEL)
     [warning] = printed["warnings"]
     assert 'starts "bash" and no init' in warning
