@@ -52,7 +52,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     source = registry.store(image([layer(file("a", b"a")), layer(file("b", b"b"))]), "package:1")
     # The libraries that it needs are no part of the question what it leaves behind.
     install(fresh)
-    apt(fresh, "purge", "virtlayer", "virtlayerd")
+    apt(fresh, "purge", "virtlayer", "virtlayer-rbd", "virtlayerd")
     accounts = [fresh.run("getent", kind) for kind in ("passwd", "group")]
     before = files(fresh)
 
@@ -70,7 +70,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     assert "package:1" in fresh.run("virtlayer", "images")
     assert pull(fresh, source)["layers_reused"] == 2
 
-    apt(fresh, "purge", "virtlayer", "virtlayerd")
+    apt(fresh, "purge", "virtlayer", "virtlayer-rbd", "virtlayerd")
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
     assert left_by_jobs(fresh, POOL) == []
     assert files(fresh) - before == set()

@@ -13,12 +13,16 @@ from tests.acceptance.system import System
 # programs and by a chroot (0.5), and reads disks of machines in homes and in /tmp (0.3). Users of
 # their own (PrivateUsers=) would hide who owns callers' files. The system's usual services are
 # between 5 and 9.
-_EXPOSURE_LIMITS = {"virtlayerd.service": 1.3, "virtlayer-keeper.service": 2.5}
+_EXPOSURE_LIMITS = {
+    "virtlayerd.service": 1.3,
+    "virtlayer-keeper.service": 2.5,
+    "virtlayer-rbd@some.service": 1.2,
+}
 
 
 def test_systemd_finds_no_fault(system: System) -> None:
     files = system.run(
-        "sh", "-c", "dpkg -L virtlayer virtlayerd | grep -E '/systemd/.*\\.(service|socket|timer)$'"
+        "sh", "-c", "dpkg -L virtlayer virtlayerd virtlayer-rbd | grep -E '/systemd/.*\\.(service|socket|timer)$'"
     )
     for path in files.split():
         user, scope = ("alice", "--user") if "/user/" in path else ("root", "--system")
@@ -47,6 +51,7 @@ def test_resources_are_limited(system: System, unit: str) -> None:
         "virtlayer(1)",
         "virtlayerd(8)",
         "virtlayer-keeper(8)",
+        "virtlayer-rbd(8)",
         "virtlayerd.toml(5)",
         "virtlayer-images(5)",
         "org.virtlayer1(5)",
@@ -55,5 +60,5 @@ def test_resources_are_limited(system: System, unit: str) -> None:
 def test_the_manual_is_there(system: System, page: str) -> None:
     name, section = page.removesuffix(")").split("(")
     # dpkg of a minimal system may leave manuals out when it unpacks; the package has them.
-    listed = system.run("dpkg", "-L", "virtlayer", "virtlayerd")
+    listed = system.run("dpkg", "-L", "virtlayer", "virtlayerd", "virtlayer-rbd")
     assert f"/usr/share/man/man{section}/{name}.{section}.gz" in listed.split()

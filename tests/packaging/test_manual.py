@@ -20,6 +20,7 @@ PAGES = (
     "org.virtlayer1.5",
     "virtlayerd.8",
     "virtlayer-keeper.8",
+    "virtlayer-rbd.8",
 )
 
 

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import raw_keeper
 from virtlayer.errors import PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.rbd import process as process_module
 from virtlayer.keeper.kinds.rbd import processes as processes_module
 from virtlayer.keeper.kinds.rbd.process import own_process, system_process
 from virtlayer.keeper.kinds.rbd.processes import RbdProcess, RbdProcesses
@@ -191,5 +193,18 @@ async def test_process_is_not_reached_without_its_socket(
 ) -> None:
     async with Hypervisor(host.uri) as hypervisor:
         processes = RbdProcesses(hypervisor, lambda: system_process(tmp_path / "socket"))
+        with pytest.raises(PoolUnsupported, match="the package virtlayer-rbd"):
+            await processes.of(images)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as closed:
+            closed.bind(str(tmp_path / "socket"))
         with pytest.raises(PoolUnavailable, match=r"systemctl start virtlayer-rbd\.socket"):
             await processes.of(images)
+
+
+async def test_missing_modules_of_ceph_are_reported(
+    images: Pool, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "_MODULES", ("rados", "no_such_module"))
+    with pytest.raises(PoolUnsupported, match="no_such_module cannot be imported"):
+        await keeping.process(images)
+    assert not process_ids()

@@ -111,6 +111,20 @@ class CephPool:
     key: str
     port: int
 
+    def pool_xml(self, libvirt_name: str, secret: str) -> str:
+        """The description of the pool for libvirt, by its name there and the secret's UUID."""
+        return _POOL.format(
+            libvirt_name=libvirt_name,
+            name=self.name,
+            user=self.user,
+            port=self.port,
+            secret=secret,
+        )
+
+    def secret_xml(self, identifier: str, *, private: bool = False) -> str:
+        """The description of the user's secret for libvirt, by its UUID."""
+        return _SECRET.format(uuid=identifier, user=self.user, private="yes" if private else "no")
+
     def define_in(
         self, host: LibvirtHost, name: str, *, private: bool = False, start: bool = True
     ) -> str:
@@ -126,11 +140,7 @@ class CephPool:
             The secret's UUID.
         """
         secret = self.define_secret(host, private=private)
-        host.define_pool_xml(
-            _POOL.format(
-                libvirt_name=name, name=self.name, user=self.user, port=self.port, secret=secret
-            )
-        )
+        host.define_pool_xml(self.pool_xml(name, secret))
         if start:
             host.virsh("pool-start", name)
         return secret
@@ -141,9 +151,7 @@ class CephPool:
         """Define the secret of the user in a libvirtd; return its UUID."""
         identifier = str(uuid.uuid4())
         description = host.directory / "secret.xml"
-        description.write_text(
-            _SECRET.format(uuid=identifier, user=self.user, private="yes" if private else "no")
-        )
+        description.write_text(self.secret_xml(identifier, private=private))
         host.virsh("secret-define", str(description))
         if has_value:
             value = host.directory / "secret.value"
@@ -218,6 +226,13 @@ class OneNodeCeph:
     def rados(self, *arguments: str) -> str:
         """Run rados(8) as the administrator; return its output."""
         return self._run("rados", *arguments)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports on 127.0.0.1 that clients of the cluster connect to."""
+        [osd] = json.loads(self.ceph("osd", "dump", "--format", "json"))["osds"]
+        of_osd = (address["addr"] for address in osd["public_addrs"]["addrvec"])
+        return (self.port, self._v1_port, *(int(one.rpartition(":")[2]) for one in of_osd))
 
     def images(self, pool: str) -> list[str]:
         """The names of all images of a pool, sorted."""

@@ -7,6 +7,7 @@ child, and passes one end of a socket pair as its standard input.
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import socket
 import sys
@@ -14,13 +15,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from virtlayer.errors import PoolUnavailable
+from virtlayer.errors import PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.users import qemu_identity
 from virtlayer.programs import running
 
 SYSTEM_SOCKET = Path("/run/virtlayer-rbd/socket")
 """Where systemd listens (virtlayer-rbd.socket)."""
 PROGRAM = "virtlayer-rbd"
+_MODULES = ("rados", "rbd")
+"""Ceph's own; this process does not import them."""
 _END_SECONDS = 5.0
 """How long a child may take to end after its connection has ended."""
 
@@ -33,11 +36,17 @@ async def system_process(path: Path = SYSTEM_SOCKET) -> AsyncIterator[socket.soc
     """Connect to a process that systemd starts.
 
     Raises:
-        PoolUnavailable: systemd does not listen.
+        PoolUnavailable: It cannot be reached.
+        PoolUnsupported: systemd does not listen.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         try:
             connection.connect(os.fspath(path))
+        except FileNotFoundError as error:
+            raise PoolUnsupported(
+                f"RBD pools require the package {PROGRAM}. Install it. If it is installed, run "
+                f'"systemctl start {PROGRAM}.socket".'
+            ) from error
         except OSError as error:
             raise PoolUnavailable(
                 f"{PROGRAM}, which RBD pools require, cannot be reached at {path}: "
@@ -48,7 +57,12 @@ async def system_process(path: Path = SYSTEM_SOCKET) -> AsyncIterator[socket.soc
 
 @contextlib.asynccontextmanager
 async def own_process() -> AsyncIterator[socket.socket]:
-    """Start a process as a child; root's runs as the user of QEMU's programs."""
+    """Start a process as a child; root's runs as the user of QEMU's programs.
+
+    Raises:
+        PoolUnsupported: Ceph's Python modules are not installed.
+    """
+    _check_modules()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         async with running(
@@ -63,3 +77,12 @@ async def own_process() -> AsyncIterator[socket.socket]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_SECONDS):
                     await program.wait()
+
+
+def _check_modules() -> None:
+    """Raise PoolUnsupported if the process could not import what it needs."""
+    if missing := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
+        raise PoolUnsupported(
+            f"RBD pools require Ceph's Python modules, but {' and '.join(missing)} cannot be "
+            f"imported. Install the package {PROGRAM}, or python3-rados and python3-rbd."
+        )
