@@ -84,7 +84,6 @@ def test_process_has_the_rights_of_its_unit(system: System, pool: CephPool) -> N
     assert name_of(command) == "virtlayer-rbd"
     row = process_table()["virtlayer-rbd"]
     row.check_in_system(status, uid=system.uid("virtlayer-qemu"), keeper=frozenset())
-    assert "Started" not in system.journal("--identifier=virtlayer-rbd")
 
 
 def test_process_ends_with_the_keeper(system: System, pool: CephPool) -> None:

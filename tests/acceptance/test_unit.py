@@ -7,7 +7,9 @@ import pytest
 
 from tests.acceptance.system import System
 
-# What is left is what they are for. The service is on the network (0.8 for it and for addresses).
+_PACKAGES = ("virtlayer", "virtlayerd", "virtlayer-rbd")
+# What is left is what they are for. The service and the process of an RBD pool are on the network
+# (0.8 for it and for addresses).
 # The keeper is root (0.4), writes into directories that are others' (0.2), starts programs as users
 # without rights, gives them files, and ends them (0.8), makes directories of images, with setuid
 # programs and by a chroot (0.5), and reads disks of machines in homes and in /tmp (0.3). Users of
@@ -21,9 +23,8 @@ _EXPOSURE_LIMITS = {
 
 
 def test_systemd_finds_no_fault(system: System) -> None:
-    files = system.run(
-        "sh", "-c", "dpkg -L virtlayer virtlayerd virtlayer-rbd | grep -E '/systemd/.*\\.(service|socket|timer)$'"
-    )
+    listed = f"dpkg -L {' '.join(_PACKAGES)}"
+    files = system.run("sh", "-c", f"{listed} | grep -E '/systemd/.*\\.(service|socket|timer)$'")
     for path in files.split():
         user, scope = ("alice", "--user") if "/user/" in path else ("root", "--system")
         ended = system.attempt_as(user, "systemd-analyze", "verify", "--man=no", scope, path)
@@ -60,5 +61,5 @@ def test_resources_are_limited(system: System, unit: str) -> None:
 def test_the_manual_is_there(system: System, page: str) -> None:
     name, section = page.removesuffix(")").split("(")
     # dpkg of a minimal system may leave manuals out when it unpacks; the package has them.
-    listed = system.run("dpkg", "-L", "virtlayer", "virtlayerd", "virtlayer-rbd")
+    listed = system.run("dpkg", "-L", *_PACKAGES)
     assert f"/usr/share/man/man{section}/{name}.{section}.gz" in listed.split()

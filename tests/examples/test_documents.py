@@ -12,7 +12,7 @@ from tests.examples.place import REPOSITORY
 from tests.examples.reader import is_run, reading
 
 _PACKAGE = REPOSITORY / "daemon" / "virtlayer"
-_PROCESSES = ("client", "service", "keeper", "worker")
+_PROCESSES = ("client", "service", "keeper", "worker", "rbd")
 _README_LINES = 30
 _ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 _DOCUMENTS = sorted(

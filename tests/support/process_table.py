@@ -38,6 +38,7 @@ _WORKERS = {
     "virtlayer.worker.kernel.worker": "kernel worker",
     "virtlayer.worker.kernel.host_worker": "host kernel worker",
     "virtlayer.keeper": "virtlayer-keeper",
+    "virtlayer.rbd": "virtlayer-rbd",
 }
 _STARTERS = ("guard", "confine")
 """Programs that execute another program at once; their rights are not that program's."""
@@ -143,6 +144,8 @@ def name_of(command: Sequence[str]) -> str | None:
         return None
     if program == "qemu-img":
         return f"qemu-img {command[1]}"
+    if program == "qemu-storage-daemon" and any('"driver": "rbd"' in word for word in command):
+        return "RBD image server"
     if not program.startswith("python"):
         return program
     if "-m" in command:
