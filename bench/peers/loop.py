@@ -36,18 +36,33 @@ class Loop:
     @contextlib.contextmanager
     def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
         """Make a qcow2 of an image."""
-        assert len(image.layers) == 1
-        layout, raw, volume = directory / "layout", directory / "raw", directory / "volume.qcow2"
-        reference = self._inputs.reference(image)
+        volume = directory / "volume.qcow2"
         with stopwatch() as watch:
-            run("skopeo", "copy", "--src-tls-verify=false", reference, f"oci:{layout}:image")
-            with raw.open("wb") as file:
-                os.truncate(file.fileno(), _SIZE)
-            run("mkfs.ext4", "-q", raw)
-            _extract(layout, raw, directory / "mnt")
+            raw = new_file_system(self._inputs, image, directory)
             run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, volume)
             sync(directory)
         yield Finished(watch.seconds, disk_usage(volume), lambda: volume_tree(volume))
+
+
+def new_file_system(inputs: Inputs, image: Image, directory: Path) -> Path:
+    """Make a raw file with the file system of an image, which has one layer.
+
+    Args:
+        inputs: The images.
+        image: The image.
+        directory: For that file and others.
+    """
+    assert len(image.layers) == 1
+    layout, raw = directory / "layout", directory / "raw"
+    run(
+        *("skopeo", "copy", "--src-tls-verify=false"),
+        *(inputs.reference(image), f"oci:{layout}:image"),
+    )
+    with raw.open("wb") as file:
+        os.truncate(file.fileno(), _SIZE)
+    run("mkfs.ext4", "-q", raw)
+    _extract(layout, raw, directory / "mnt")
+    return raw
 
 
 def _extract(layout: Path, raw: Path, at: Path) -> None:
