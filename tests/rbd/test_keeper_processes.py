@@ -19,7 +19,6 @@ from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import raw_keeper
 from virtlayer.errors import PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.connection import Hypervisor
-from virtlayer.keeper.kinds.rbd import process as process_module
 from virtlayer.keeper.kinds.rbd import processes as processes_module
 from virtlayer.keeper.kinds.rbd.process import own_process, system_process
 from virtlayer.keeper.kinds.rbd.processes import RbdProcess, RbdProcesses
@@ -199,12 +198,3 @@ async def test_process_is_not_reached_without_its_socket(
             closed.bind(str(tmp_path / "socket"))
         with pytest.raises(PoolUnavailable, match=r"systemctl start virtlayer-rbd\.socket"):
             await processes.of(images)
-
-
-async def test_missing_modules_of_ceph_are_reported(
-    images: Pool, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process_module, "_MODULES", ("rados", "no_such_module"))
-    with pytest.raises(PoolUnsupported, match="no_such_module cannot be imported"):
-        await keeping.process(images)
-    assert not process_ids()

@@ -7,7 +7,6 @@ child, and passes one end of a socket pair as its standard input.
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import socket
 import sys
@@ -22,8 +21,6 @@ from virtlayer.programs import running
 SYSTEM_SOCKET = Path("/run/virtlayer-rbd/socket")
 """Where systemd listens (virtlayer-rbd.socket)."""
 PROGRAM = "virtlayer-rbd"
-_MODULES = ("rados", "rbd")
-"""Ceph's own; this process does not import them."""
 _END_SECONDS = 5.0
 """How long a child may take to end after its connection has ended."""
 
@@ -57,12 +54,7 @@ async def system_process(path: Path = SYSTEM_SOCKET) -> AsyncIterator[socket.soc
 
 @contextlib.asynccontextmanager
 async def own_process() -> AsyncIterator[socket.socket]:
-    """Start a process as a child; root's runs as the user of QEMU's programs.
-
-    Raises:
-        PoolUnsupported: Ceph's Python modules are not installed.
-    """
-    _check_modules()
+    """Start a process as a child; root's runs as the user of QEMU's programs."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         async with running(
@@ -77,12 +69,3 @@ async def own_process() -> AsyncIterator[socket.socket]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_SECONDS):
                     await program.wait()
-
-
-def _check_modules() -> None:
-    """Raise PoolUnsupported if the process could not import what it needs."""
-    if missing := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
-        raise PoolUnsupported(
-            f"RBD pools require Ceph's Python modules, but {' and '.join(missing)} cannot be "
-            f"imported. Install the package {PROGRAM}, or python3-rados and python3-rbd."
-        )
