@@ -98,6 +98,7 @@ soak: dev
 	$(BIN)/pytest tests/machines/soak_systems.py tests/machines/soak_disks.py tests/machines/soak_published.py \
 		tests/machines/soak_containers.py
 	SOAK=10 $(BIN)/pytest tests/rbd/table/soak_leases.py
+	SOAK=3 $(BIN)/pytest tests/rbd/soak_two_hosts.py
 
 .PHONY: demo
 demo: dev

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Deletes images that virtlayer has made and nobody uses. The functions block."""
+"""Deletes images that virtlayer has made and nobody uses. The functions block.
 
+An image that is being deleted first gets a name of those that a sweep removes. So no host takes the
+rest for a whole image if this one fails meanwhile.
+"""
+
+import contextlib
 from typing import Any
 
 from virtlayer.errors import InUse, VolumeNotFound
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT
+from virtlayer.rbd.unfinished import unfinished_name
 from virtlayer.rbd.users import users_of
 
 
@@ -34,26 +41,32 @@ def delete_image(images: Any, name: str, image_id: str | None = None) -> None:
         users = users_of(images, name, layers=True)
         if users:
             raise _used(images, name, users)
-        if is_layer_volume(name):
-            _delete_layer(images, name)
-        else:
-            rbd.RBD().remove(images, name)
+        doomed = unfinished_name(keys.new_id(), name)
+        rbd.RBD().rename(images, name, doomed)
     except rbd.ImageNotFound as error:
         raise _missing(images, name) from error
+    try:
+        _remove(images, doomed, is_layer=is_layer_volume(name))
+    except rbd.ImageNotFound:
+        pass  # Another host has swept it.
     except (rbd.ImageBusy, rbd.ImageHasSnapshots) as error:
+        # Another program has cloned or opened it meanwhile: it remains.
+        with contextlib.suppress(rbd.ImageNotFound):
+            rbd.RBD().rename(images, doomed, name)
         raise _used(images, name, ("a client that has just begun to",)) from error
 
 
-def _delete_layer(images: Any, name: str) -> None:
-    with rbd.Image(images, name) as image:
-        if image.snap_exists(LAYER_SNAPSHOT):
-            image.remove_snap(LAYER_SNAPSHOT)
+def _remove(images: Any, name: str, *, is_layer: bool) -> None:
+    if is_layer:
+        with rbd.Image(images, name) as image:
+            if image.snap_exists(LAYER_SNAPSHOT):
+                image.remove_snap(LAYER_SNAPSHOT)
     try:
         rbd.RBD().remove(images, name)
     except (rbd.ImageBusy, rbd.ImageHasSnapshots):
-        # Another program has cloned or opened it meanwhile. It remains a layer.
-        with rbd.Image(images, name) as image:
-            image.create_snap(LAYER_SNAPSHOT)
+        if is_layer:
+            with rbd.Image(images, name) as image:
+                image.create_snap(LAYER_SNAPSHOT)
         raise
 
 

@@ -10,6 +10,7 @@ goes on while the host sleeps.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -18,7 +19,8 @@ from collections.abc import Callable, Iterator
 
 from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.rbd import keys
-from virtlayer.rbd.failures import NoAnswer
+from virtlayer.rbd.binding import rados, rbd
+from virtlayer.rbd.failures import NoAnswer, no_answer
 from virtlayer.rbd.lease_locks import LeaseLocks
 from virtlayer.rbd.process_entry import ProcessEntry
 from virtlayer.rbd.table import Conditions, PoolTable
@@ -111,7 +113,8 @@ class Lease:
         """
         if self._valid_until is not None and _now() >= self._valid_until:
             self._lose(
-                f'This host could not renew its lease in the pool "{self.table.pool}" in time.'
+                f'This host could not renew its lease in the pool "{self.table.pool}" in time, so '
+                "other hosts may use what it had. Try again."
             )
         if self._lost:
             raise PoolUnavailable(self._lost)
@@ -131,6 +134,12 @@ class Lease:
         except NoAnswer as error:
             self._lose(error.message)
             raise
+        except (rados.Error, rbd.Error) as error:
+            if error.errno != errno.ETIMEDOUT:
+                raise
+            unknown = no_answer(self.table.pool)
+            self._lose(unknown.message)
+            raise unknown from error
 
     def end(self) -> None:
         """Give the lease up, when this process has no claim and no lock."""
@@ -191,7 +200,7 @@ class Lease:
                 self.check()
         if self._has_ended:
             return
-        _log.critical("%s This process ends: other hosts may use what it had.", self._lost)
+        _log.critical("%s This process ends.", self._lost)
         time.sleep(_REPLY_SECONDS)
         self._end_process(_EXIT_STATUS)
 

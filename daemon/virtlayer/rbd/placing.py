@@ -59,7 +59,8 @@ def place_image(images: Any, claim: Claim, new: NewPlace) -> Placed:
         ours = True
         claim.check()
         try:
-            rbd.RBD().rename(images, new.unfinished, new.name)
+            with claim.lease.certain():
+                rbd.RBD().rename(images, new.unfinished, new.name)
         except rbd.ImageExists:
             ours = False
             record.is_wanted = new.is_layer

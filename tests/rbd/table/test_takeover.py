@@ -11,11 +11,14 @@ import pytest
 from tests.rbd.table.conftest import MakeHost
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.rbd_host import RbdHost, Refused
-from tests.support.rbd_host_process import made_claim, taken_lock
-from virtlayer.errors import InUse
+from tests.support.rbd_host_process import connected, made_claim, taken_lock
+from virtlayer.errors import InUse, PoolUnavailable
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
+from virtlayer.rbd.failures import NoAnswer
+from virtlayer.rbd.lease import Lease
+from virtlayer.rbd.process_entry import ProcessEntry, addresses_in
 from virtlayer.rbd.sweep import sweep
 from virtlayer.rbd.table import PoolTable
 
@@ -141,6 +144,29 @@ def test_process_ends_when_cluster_stalls(
         return not lock.claimed
 
     until_true(is_over)
+
+
+def test_process_ends_when_an_outcome_is_unknown(
+    ceph: OneNodeCeph, shared_pool: CephPool, table: PoolTable
+) -> None:
+    assert not table.is_used()
+    ends: list[int] = []
+    with (
+        connected(shared_pool, op_timeout=1) as cluster,
+        cluster.open_ioctx(shared_pool.name) as ioctx,
+        cluster.open_ioctx(shared_pool.name) as images,
+    ):
+        entry = ProcessEntry(addresses_in(cluster.get_addrs()), "host", os.getpid())
+        lease = Lease(PoolTable(ioctx, shared_pool.name), entry, end_process=ends.append)
+        lease.hold()
+        with lease.certain(), pytest.raises(rbd.ImageNotFound):
+            rbd.RBD().rename(images, "missing", "image")
+        lease.check()
+        with ceph.stalled(), pytest.raises(NoAnswer), lease.certain():
+            rbd.RBD().rename(images, "missing", "image")
+        with pytest.raises(PoolUnavailable, match="does not answer"):
+            lease.check()
+        until_true(lambda: ends == [os.EX_TEMPFAIL])
 
 
 def test_process_whose_entry_was_deleted_ends(shared_pool: CephPool, table: PoolTable) -> None:

@@ -67,13 +67,15 @@ async def _users(turn: Turn, request: messages.ImageNames) -> messages.ImageUser
 
 async def _delete(turn: Turn, request: messages.DeleteImage) -> Nothing:
     cluster = turn.cluster
-    lock = turn.holdings.claims.lock(request.lock)
+    claims = turn.holdings.claims
+    lock = claims.lock(request.lock)
     if claim_of(request.name) is not None:
         raise Internal("An unfinished image cannot be deleted.")
 
     def delete() -> None:
         lock.check()
-        delete_image(cluster.images, request.name)
+        with claims.lease.certain():
+            delete_image(cluster.images, request.name)
         delete_record(lock, request.record)
 
     await to_completion(cluster.run(delete))
