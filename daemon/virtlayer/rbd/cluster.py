@@ -102,6 +102,8 @@ class Cluster:
         calling = loop.run_in_executor(
             self._threads, functools.partial(function, *arguments, **named)
         )
+        # It can fail after a cancellation, when nobody asks any longer.
+        calling.add_done_callback(_seen)
         deadline = loop.time() + _STALLED_SECONDS
         try:
             async with asyncio.timeout_at(deadline):
@@ -114,3 +116,9 @@ class Cluster:
             waiting = asyncio.ensure_future(asyncio.wait([calling], timeout=deadline - loop.time()))
             await settled(waiting)
             raise
+
+
+def _seen(call: asyncio.Future[Any]) -> None:
+    """Retrieve an error, so that asyncio does not report it as forgotten."""
+    if not call.cancelled():
+        call.exception()

@@ -251,6 +251,7 @@ def _description(connection: Libvirt, uuid: str) -> str:
 
 def _ended(pool: str) -> PoolUnavailable:
     return PoolUnavailable(
-        f'The process of the pool "{pool}" ({PROGRAM}) stopped during the job. Try again; finished '
-        "layers are kept. See the journal for the cause."
+        f'The process of the pool "{pool}" ({PROGRAM}) stopped. It does so if the cluster has not '
+        "answered for too long. Check the cluster, and try again; finished layers are kept. See "
+        "the journal for the cause."
     )
