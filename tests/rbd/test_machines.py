@@ -47,8 +47,12 @@ def host() -> Iterator[LibvirtHost]:
 
 
 @pytest.fixture
-async def services(host: LibvirtHost, tmp_path: Path) -> AsyncIterator[Services]:
+async def services(
+    host: LibvirtHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Services]:
     """The parts of a service that uses that libvirtd, checked for leaks."""
+    # In a session, the local files are there.
+    monkeypatch.setenv("XDG_DATA_HOME", str(host.directory / "data"))
     with nothing_left():
         async with service_parts(host, tmp_path) as parts:
             yield parts

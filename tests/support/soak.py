@@ -11,4 +11,4 @@ import pytest
 FACTOR = int(os.environ.get("SOAK", "1"))
 
 in_soak = pytest.mark.skipif(FACTOR == 1, reason="boots a machine: for make soak")
-"""Marks a test of which `make check` has another one: it boots five machines at most."""
+"""Marks a test of which `make check` has another one: it boots six machines at most."""

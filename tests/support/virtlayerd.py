@@ -83,6 +83,7 @@ def start_virtlayerd(host: LibvirtHost, bus: Bus, directory: Path, *, settings: 
         "HOME": str(directory),
         "XDG_RUNTIME_DIR": str(directory / "run"),
         "XDG_STATE_HOME": str(directory / "state"),
+        "XDG_DATA_HOME": str(directory / "data"),
         "XDG_CACHE_HOME": str(directory / "cache"),
         "XDG_CONFIG_HOME": str(directory / "config"),
         "DBUS_SESSION_BUS_ADDRESS": bus.address,
