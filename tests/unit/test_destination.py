@@ -9,6 +9,8 @@ import pytest
 from virtlayer.client.arguments import build_parser
 from virtlayer.client.main import main
 from virtlayer.client.remote.destination import Destination, destination, program_there
+from virtlayer.client.run_arguments import machine_options
+from virtlayer.errors import InvalidArgument
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,16 @@ def test_host_may_stand_before_and_after_the_command() -> None:
     assert build_parser().parse_args(["images"]).host is None
 
 
+def test_kernel_of_another_host_needs_an_absolute_path() -> None:
+    for path, is_valid in (("/boot/vmlinuz", True), ("./vmlinuz", False), ("debian:13", True)):
+        arguments = build_parser().parse_args(["-Hweb", "run", f"--kernel={path}", "app"])
+        if is_valid:
+            assert machine_options(arguments)["kernel"] == path
+            continue
+        with pytest.raises(InvalidArgument, match="Name its absolute path"):
+            machine_options(arguments)
+
+
 def test_remote_command_requires_a_host(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["images", "--remote-command=x"]) == 2
     assert capsys.readouterr().err == "virtlayer: --remote-command requires --host.\n"
@@ -86,3 +98,8 @@ def test_ssh_gets_one_destination_and_one_quoted_command() -> None:
     assert shlex.split(command[-1]) == there
     assert command[-1] == "sudo '/opt/my $(dir)/virtlayer' --user --bridge"
     assert Destination("web").ssh_command(None, session=False)[-2:] == ["web", "virtlayer --bridge"]
+
+
+def test_user_is_shown_how_to_log_in() -> None:
+    assert Destination("web").ssh_login == "ssh web"
+    assert Destination("web", "me", 2222).ssh_login == "ssh -p2222 me@web"

@@ -15,8 +15,8 @@ import shutil
 import stat
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from virtlayer.client.bus.values import Descriptor
@@ -134,11 +134,25 @@ def _write_file(pipe: BinaryIO, file: BinaryIO) -> None:
 
 def _write_archive(pipe: BinaryIO, members: tuple[Member, ...]) -> None:
     with tarfile.open(fileobj=pipe, mode="w|", bufsize=_PIPE_SIZE) as archive:
+        for directory in _directories(members):
+            header = tarfile.TarInfo(directory)
+            header.type = tarfile.DIRTYPE
+            header.mode = 0o755
+            archive.addfile(header)
         for member in members:
             with _content(member) as (file, size):
                 header = tarfile.TarInfo(member.name)
                 header.size = size
                 archive.addfile(header, file)
+
+
+def _directories(members: Iterable[Member]) -> list[str]:
+    """Return the directories of members, outer ones first.
+
+    skopeo makes missing ones for root, which it may do only as root.
+    """
+    found = {str(parent) for member in members for parent in PurePosixPath(member.name).parents}
+    return sorted(found - {"."})
 
 
 @contextlib.contextmanager

@@ -35,6 +35,19 @@ class Destination:
     user: str = ""
     port: int = 0
 
+    @property
+    def ssh_login(self) -> str:
+        """The command line of a user who logs in."""
+        return " ".join(["ssh", *self._port_option, self._login])
+
+    @property
+    def _port_option(self) -> list[str]:
+        return [f"-p{self.port}"] if self.port else []
+
+    @property
+    def _login(self) -> str:
+        return f"{self.user}@{self.host}" if self.user else self.host
+
     def ssh_command(self, program: Sequence[str] | None, *, session: bool) -> list[str]:
         """Return the command line that starts the bridge there.
 
@@ -46,9 +59,9 @@ class Destination:
         return [
             "ssh",
             *_OPTIONS,
-            *([f"-p{self.port}"] if self.port else []),
+            *self._port_option,
             "--",
-            f"{self.user}@{self.host}" if self.user else self.host,
+            self._login,
             # ssh joins its arguments with blanks, and the user's shell there takes them apart.
             shlex.join([*(program or _PROGRAM), *options, "--bridge"]),
         ]

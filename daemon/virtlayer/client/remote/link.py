@@ -126,7 +126,7 @@ async def _not_connected(greeting: bytes, ssh: Ssh, host: Destination) -> Virtla
         return HostUnavailable(f"virtlayer on {host.host} cannot be executed.")
     if status == _SSH_FAILED:
         return HostUnavailable(
-            f'Cannot connect to {host.host}: ssh failed. Try "ssh {host.host}" by itself.'
+            f'Cannot connect to {host.host}: ssh failed. Try "{host.ssh_login}" by itself.'
         )
     return await _ended(EOFError(), ssh, host)
 
