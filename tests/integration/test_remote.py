@@ -290,6 +290,28 @@ async def test_ctrl_c_on_a_terminal_cancels_the_job(
     assert host.volumes(pool_name) == []
 
 
+async def test_nothing_is_left_when_the_command_is_killed(there: Sshd, pool_name: str) -> None:
+    content = demo(b"killed")
+    async with FaultyRegistry() as slow:
+        source = slow.store(content, "killed:1")
+        slow.faults[json.loads(content.manifest)["layers"][0]["digest"]] = Fault.HANG_HALF_WAY
+        pull = (*THERE, "pull", source, pool_name, "--tls-verify=false")
+        async with started(*pull, env=there.environment) as process:
+            await in_state(there, source, "running")
+            process.kill()
+        async with asyncio.timeout(60):
+            while there.sessions:
+                await asyncio.sleep(0.02)
+        await cancel(there, source)
+
+
+async def cancel(there: Sshd, source: str) -> None:
+    """Cancel the job, which runs."""
+    assert await state_of(there, source) == "running"
+    found = await run_there(there, "jobs", "-q", "--filter", f"subject={source}")
+    assert (await run_there(there, "cancel", found.stdout.strip())).status == 0
+
+
 async def state_of(there: Sshd, source: str) -> str:
     jobs = await run_there(there, "jobs", "--json")
     states = [job["state"] for job in json.loads(jobs.stdout) if job["subject"] == source]
@@ -321,11 +343,7 @@ async def test_job_continues_when_the_connection_is_lost(there: Sshd, pool_name:
             last
         )
         # As after the end of a command without a connection.
-        assert await state_of(there, source) == "running"
-        [number] = (
-            await run_there(there, "jobs", "-q", "--filter", f"subject={source}")
-        ).stdout.split()
-        assert (await run_there(there, "cancel", number)).status == 0
+        await cancel(there, source)
     assert there.bridges == []
 
 

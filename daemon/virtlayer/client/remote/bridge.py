@@ -61,7 +61,10 @@ def serve(*, session: bool) -> int:
 
 async def _serve(channel: Channel, *, session: bool) -> None:
     await channel.greet()
-    if await channel.greeted() != GREETING:
+    greeting = await channel.greeted()
+    if not greeting:
+        raise EOFError
+    if greeting != GREETING:
         raise ProtocolError("the greeting of the command is that of another version")
     try:
         bus = authenticated_socket(bus_address(session=session))

@@ -17,7 +17,6 @@ from virtlayer.printable import printable
 from virtlayer.sizes import KIB
 
 _CLOSE_SECONDS = 5
-_LAST_ERRORS_SECONDS = 0.5
 _LINE_LIMIT = 8 * KIB
 
 
@@ -87,16 +86,18 @@ async def running_ssh(command: Sequence[str]) -> AsyncIterator[Ssh]:
         with process.stderr:
             os.set_blocking(process.stderr.fileno(), False)
             ssh = Ssh(process, ours)
-            async with meanwhile(_print_errors(process.stderr.fileno())) as printing:
-                try:
-                    yield ssh
-                except BaseException:
-                    ssh.terminate()
-                    raise
-                finally:
-                    await ssh.close()
-                    # A master connection (ControlMaster) may keep the pipe open.
-                    await asyncio.wait([printing], timeout=_LAST_ERRORS_SECONDS)
+            errors = _Errors(process.stderr.fileno())
+            try:
+                async with meanwhile(errors.print_all()):
+                    try:
+                        yield ssh
+                    except BaseException:
+                        ssh.terminate()
+                        raise
+                    finally:
+                        await ssh.close()
+            finally:
+                errors.print_last()
 
 
 def _started(command: Sequence[str], connection: socket.socket) -> subprocess.Popen[bytes]:
@@ -113,18 +114,39 @@ def _started(command: Sequence[str], connection: socket.socket) -> subprocess.Po
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-async def _print_errors(descriptor: int) -> None:
-    rest = b""
-    with contextlib.suppress(OSError):
-        while chunk := await read_some(descriptor, _LINE_LIMIT):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                _print_line(line)
-            if len(rest) > _LINE_LIMIT:
-                _print_line(rest)
-                rest = b""
-    if rest:
-        _print_line(rest)
+class _Errors:
+    """Prints standard error of ssh by lines.
+
+    Args:
+        descriptor: A non-blocking pipe.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    async def print_all(self) -> None:
+        """Print what comes until the end, which a master connection (ControlMaster) may delay."""
+        with contextlib.suppress(OSError):
+            while chunk := await read_some(self._descriptor, _LINE_LIMIT):
+                self._take(chunk)
+
+    def print_last(self) -> None:
+        """Print the rest of what ssh has written, which has ended."""
+        # It blocks if a master connection has it open.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(self._descriptor, _LINE_LIMIT):
+                self._take(chunk)
+        if self._rest:
+            _print_line(self._rest)
+
+    def _take(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            _print_line(line)
+        if len(self._rest) > _LINE_LIMIT:
+            _print_line(self._rest)
+            self._rest = b""
 
 
 def _print_line(line: bytes) -> None:
