@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.leftovers import shared_by_tests
+from tests.support.leftovers import children_of, shared_by_tests
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import RawKeeper, raw_keeper
 from virtlayer.errors import (
@@ -271,6 +272,23 @@ async def test_image_is_served_until_it_is_asked_to_end(
             os.close(pidfd)
             with pytest.raises(Internal, match="cannot run in this staging place"):
                 place.running(StartProgram(kind=Kind.STORAGE_DAEMON), [])
+
+
+async def test_job_can_end_and_another_begin_after_its_process_was_killed(
+    kind: PoolKind, images: Pool
+) -> None:
+    claim = await kind.claim(images, [BASE])
+    async with kind.stage(claim, Purpose.LAYERS) as place:
+        await place.create_overlay("v1", 4 * MIB, None)
+        for pid in children_of(os.getpid()):
+            if b"virtlayer.rbd" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        with pytest.raises(PoolUnavailable, match=f'process of the pool "{images.name}"'):
+            await place.flush("v1")
+    await claim.end()
+    await (await kind.claim(images, [BASE])).end()
+    # What has its name is not there, and what has none is swept when the claim has expired.
+    assert await kind.all_volumes(images, refresh=True) == []
 
 
 @pytest.mark.parametrize("purpose", [Purpose.DIRECTORY, Purpose.DISK])
