@@ -10,12 +10,16 @@ from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.rbd_images import Job
 from tests.support.rbd_process import rbd_process
 from virtlayer.errors import NoSpace
-from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol import rbd
+from virtlayer.protocol.calls import Nothing, Purpose
 
 
 async def test_full_cluster_ends_what_writes(ceph: OneNodeCeph, pool: CephPool) -> None:
     async with rbd_process(pool) as process:
         job = await Job.started(process, Purpose.VOLUME)
+        await job.create("other")
+        await job.flush("other")
+        await job.place("other", "other")
         await job.create("volume")
         async with job.served("volume", ends=False) as server:
             with ceph.full():
@@ -28,6 +32,10 @@ async def test_full_cluster_ends_what_writes(ceph: OneNodeCeph, pool: CephPool) 
                 # Our own requests fail as well.
                 with pytest.raises(NoSpace):
                     await job.create("another")
+                # Deleting something is what helps.
+                lock = await process.ask(rbd.LOCK, Nothing())
+                record = "0" * 64 + ".json"
+                await process.ask(rbd.DELETE, rbd.DeleteImage(lock.lock, "other", record))
         # Its image remains for 30 s, because the cluster does not know yet that it was killed.
         await job.end()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Watches the cluster while servers write: neither a full nor a stalled one reports an error."""
+"""Watches the cluster while servers run: neither a full nor a stalled one reports an error."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ All of them raise ``rbd.Error`` if the cluster does not answer, or refuses it.
 from typing import Any
 
 from virtlayer.errors import Internal, VolumeNotFound
-from virtlayer.rbd.binding import rbd
+from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT, MARK
 
@@ -15,6 +15,21 @@ _ORDER = 19
 """The object size, as a power of two. A write into a clone first copies an object of the parent: 40
 scattered ones of 4 KiB use 116 MiB with Ceph's usual 4 MiB, 18 MiB with these 512 KiB. Smaller
 objects take longer to write and to delete."""
+
+_TRASH = "rbd_trash"
+
+
+def make_trash(images: Any) -> None:
+    """Make the object with the list of deleted images, if there is none yet.
+
+    librbd notes each image there while it deletes it. In a full pool, the object cannot be made.
+
+    Raises:
+        rados.Error: The cluster does not answer, or refuses it.
+    """
+    with rados.WriteOpCtx() as writing:
+        writing.new(0)
+        images.operate_write_op(writing, _TRASH)
 
 
 def create_image(images: Any, name: str, size: int) -> None:

@@ -15,7 +15,7 @@ from virtlayer.protocol.records import RECORD_LIMIT
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.answers.stagings import StagedImage, Staging
 from virtlayer.rbd.boot_files import BOOT_FILE_LIMIT, store_file
-from virtlayer.rbd.making import clone_image, create_image, finish_image
+from virtlayer.rbd.making import clone_image, create_image, finish_image, make_trash
 from virtlayer.rbd.placing import NewPlace, place_image
 from virtlayer.rbd.unfinished import claim_of
 
@@ -25,8 +25,11 @@ _PURPOSES = (Purpose.LAYERS, Purpose.VOLUME, Purpose.BOOT)
 async def _stage(turn: Turn, request: messages.Stage) -> messages.Staged:
     if request.purpose not in _PURPOSES:
         raise Internal(f"There is no staging place for {request.purpose} in an RBD pool.")
-    claim = turn.holdings.claims.claim(request.claim)
-    return messages.Staged(turn.holdings.stagings.add(request.claim, claim, request.purpose))
+    claim, stagings = turn.holdings.claims.claim(request.claim), turn.holdings.stagings
+    if not stagings.can_delete:
+        await turn.cluster.run(make_trash, turn.cluster.images)
+        stagings.can_delete = True
+    return messages.Staged(stagings.add(request.claim, claim, request.purpose))
 
 
 async def _create(turn: Turn, request: messages.CreateImage) -> Nothing:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from virtlayer.cancellation import settled
-from virtlayer.errors import Internal, VirtlayerError
+from virtlayer.errors import Internal, NoSpace, VirtlayerError
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
 from virtlayer.rbd.claims import Claim
@@ -113,6 +113,8 @@ class Stagings:
     """
 
     def __init__(self, cluster: Cluster, numbers: Iterator[int]) -> None:
+        self.can_delete = False
+        """Whether images can be deleted when the pool is full."""
         self._cluster = cluster
         self._numbers = numbers
         self._stagings: dict[int, Staging] = {}
@@ -174,7 +176,7 @@ class Stagings:
         """Take over a server; its number."""
         number = next(self._numbers)
         self._servers[number] = server
-        if server.writable and self._watching is None:
+        if self._watching is None:
             self._watching = asyncio.create_task(self._watch(), name="health of the cluster")
         return number
 
@@ -233,18 +235,21 @@ class Stagings:
             self._watching.cancel()
             await settled(self._watching)
 
-    def _is_writing(self) -> bool:
-        return any(one.writable and one.failure is None for one in self._servers.values())
+    def _running(self) -> list[Server]:
+        return [one for one in self._servers.values() if one.running.returncode is None]
 
     async def _watch(self) -> None:
-        """End the servers if the cluster would let their writes wait for ever."""
-        failure = await first_failure(self._cluster, self._is_writing)
+        """End the servers if the cluster would let their requests wait for ever."""
+        failure = await first_failure(self._cluster, lambda: bool(self._running()))
         self._watching = None
-        if failure is not None:
-            for server in self._servers.values():
-                server.failure = failure
-            running = [one.running for one in self._servers.values()]
-            await asyncio.gather(*(one.kill() for one in running))
+        if failure is None:
+            return
+        failed = self._running()
+        if isinstance(failure, NoSpace):
+            failed = [one for one in failed if one.writable]
+        for server in failed:
+            server.failure = failure
+        await asyncio.gather(*(one.running.kill() for one in failed))
 
 
 async def _end(server: Server) -> None:
