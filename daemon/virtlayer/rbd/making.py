@@ -11,11 +11,13 @@ from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT, MARK
 
-_ORDER = 19
-"""The object size, as a power of two. A write into a clone first copies an object of the parent: 40
-scattered ones of 4 KiB use 116 MiB with Ceph's usual 4 MiB, 18 MiB with these 512 KiB. Smaller
-objects take longer to write and to delete."""
-
+_ORDER = 22
+"""The object size of an image without a parent, as a power of two: Ceph's usual 4 MiB. It is written
+from its beginning to its end, which takes a fifth longer with 512 KiB."""
+_CLONE_ORDER = 19
+"""That of a clone. A write into it first copies one of its objects from the parent: 40 scattered
+ones of 4 KiB use 116 MiB with 4 MiB, 18 MiB with these 512 KiB. Smaller objects take longer to
+write and to delete."""
 _TRASH = "rbd_trash"
 
 
@@ -62,7 +64,7 @@ def clone_image(images: Any, parent: str, name: str, size: int) -> None:
     if size < parent_size:
         raise Internal(f"An image of {size} bytes cannot be a clone of one of {parent_size} bytes.")
     rbd.RBD().clone(
-        images, parent, LAYER_SNAPSHOT, images, name, features=_features(), order=_ORDER
+        images, parent, LAYER_SNAPSHOT, images, name, features=_features(), order=_CLONE_ORDER
     )
     with rbd.Image(images, name) as image:
         _mark(image)
