@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.support.pool_user import some_image
 from tests.support.rbd_host_process import connected
 from tests.support.rbd_user import RbdUser, rbd_daemon, rbd_user
 from tests.support.soak import FACTOR
-from virtlayer.cancellation import meanwhile
+from virtlayer.cancellation import meanwhile, to_completion
 from virtlayer.rbd import keys
 from virtlayer.rbd.table import PoolTable
 
@@ -134,12 +135,18 @@ class Client:
                 _log.warning("%s: %s: %s", self._name, arguments, ended.stderr)
 
 
-async def kill(users: list[RbdUser], chance: random.Random, hits: Counter[str]) -> None:
-    """Kill or stop processes of RBD pools now and then, until cancelled."""
+async def kill(
+    ceph: OneNodeCeph, users: list[RbdUser], chance: random.Random, hits: Counter[str]
+) -> None:
+    """Kill or stop processes of RBD pools, or kill the OSD, now and then, until cancelled."""
     while True:
         await asyncio.sleep(chance.uniform(5, 40))
         found = pool_processes(chance.choice(users))
-        how = chance.choice(("kill", "stop"))
+        how = chance.choice(("kill", "stop", "OSD"))
+        if how == "OSD":
+            hits[how] += 1
+            await to_completion(asyncio.to_thread(restart_osd, ceph))
+            continue
         if not found:
             continue
         hits[how] += 1
@@ -155,8 +162,18 @@ async def kill(users: list[RbdUser], chance: random.Random, hits: Counter[str]) 
                 os.kill(number, signal.SIGCONT)
 
 
+def restart_osd(ceph: OneNodeCeph) -> None:
+    """Kill the OSD, and start it again."""
+    with ceph.osd_killed():
+        time.sleep(5)
+
+
 async def test_two_hosts_do_everything_and_are_killed(
-    users: list[RbdUser], pool: CephPool, registry: FaultyRegistry, tmp_path: Path
+    ceph: OneNodeCeph,
+    users: list[RbdUser],
+    pool: CephPool,
+    registry: FaultyRegistry,
+    tmp_path: Path,
 ) -> None:
     sources = {
         name: registry.store(some_image(*words), f"{name}:1") for name, words in IMAGES.items()
@@ -168,7 +185,7 @@ async def test_two_hosts_do_everything_and_are_killed(
         for client in range(CLIENTS)
     ]
     hits: Counter[str] = Counter()
-    async with meanwhile(kill(users, random.Random(SEED), hits)):  # noqa: S311 -- no secret
+    async with meanwhile(kill(ceph, users, random.Random(SEED), hits)):  # noqa: S311 -- no secret
         await asyncio.gather(*(client.run() for client in clients))
     _log.warning("Processes: %s; jobs: %s", hits, sorted(ends.items()))
     assert hits
