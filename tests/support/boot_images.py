@@ -29,11 +29,20 @@ def small_kernel(version: str = VERSION, *, size: int = 8192) -> bytes:
 
 
 def kernel_that_powers_off(version: str = VERSION) -> bytes:
-    """A kernel that ends the machine at once, by a write into the ACPI registers of a q35."""
+    """A kernel that ends the machine after a second, by a write into the ACPI registers of a q35.
+
+    Earlier, libvirt may still be busy with the start, which fails then.
+    """
     kernel = bytearray(small_kernel(version))
     kernel[0x200:0x202] = b"\xeb\x66"  # jump over the header
-    # mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt
-    kernel[0x268:0x270] = b"\xba\x04\x06\xb8\x00\x20\xef\xf4"
+    code = (
+        b"\xb9\x02\x00"  # mov cx, 2: so often, the seconds of the real-time clock change
+        b"\xb0\x00\xe6\x70\xe4\x71\x88\xc3"  # mov al, 0; out 0x70, al; in al, 0x71; mov bl, al
+        b"\xb0\x00\xe6\x70\xe4\x71\x38\xd8"  # the same; cmp al, bl
+        b"\x74\xf6\xe2\xec"  # je -10; loop -20
+        b"\xba\x04\x06\xb8\x00\x20\xef\xf4"  # mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt
+    )
+    kernel[0x268 : 0x268 + len(code)] = code
     return bytes(kernel)
 
 
