@@ -6,7 +6,8 @@ arrive, and the previous volumes are synced to disk. A finished volume is placed
 before its backing volume: it is kept if a later one fails. libvirt scans the pool once, for all of
 them. Two jobs with the same source that need the same volume in the same pool build it once, also
 on different hosts: the second job waits, and then reuses it. If the first job is killed, the second
-builds it. With different sources, both build it, and the volume that is placed first is kept.
+builds it. With different sources, both build it, and the volume that is placed first is kept. The
+other job then builds again what it has built on its own one, if that is a clone (``LayerTaken``).
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from virtlayer.service.chain.kinds import images_in
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.presence import check_layer, refuse_to_build_recompressed
 from virtlayer.service.chain.proof import prove
-from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest, LayerTaken
 from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.service.source.image import Layer
@@ -62,6 +63,7 @@ class ChainBuilder:
             NoSpace: The pool is full, or a layer does not fit into the virtual size.
             VolumeExists: Another volume has the name of one of the layer volumes.
             VolumeNotFound: A volume that can only be reused does not exist.
+            LayerTaken: Build again, with another ``tools.applier``; only in an RBD pool.
             VirtlayerError: ``tools`` or libvirt failed.
         """
         build = _Build(self._keeper, functools.partial(self._lock, request), request, tools)
@@ -263,15 +265,19 @@ class _Build:
             await images.flush(image)
             await recorded
         await before.placed.wait()
-        await to_completion(self._place(planned, place.staging, image.name))
+        ours = await to_completion(self._place(planned, place.staging, image.name))
+        if not (ours or is_last) and self._pool.is_rbd:
+            raise LayerTaken
         turn.placed.set()
         for _ in planned.layers:
             self._tools.progress.layer_done()
 
-    async def _place(self, planned: PlannedVolume, staging: Staging, staged: str) -> None:
+    async def _place(self, planned: PlannedVolume, staging: Staging, staged: str) -> bool:
+        """Place a volume; False if another job has placed it before."""
         placed = await staging.place(staged, planned.name, build=self._key(planned))
         self._placed[placed] = planned.parent
         self._tools.on_placed(planned)
+        return placed.ours
 
     async def _write(
         self, planned: PlannedVolume, prefetched: Sequence[Prefetched], connect: Connect

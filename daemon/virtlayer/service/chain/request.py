@@ -18,6 +18,13 @@ type Unproven = Callable[[Iterable[PlannedVolume]], Awaitable[tuple[Layer, ...]]
 type BuildStage = Literal["downloading", "applying", "registering"]
 
 
+class LayerTaken(Exception):
+    """Another job has placed the same layer first, and a clone cannot get another parent.
+
+    What this job has built on its own layer is lost. Build again: the layer is there now.
+    """
+
+
 class Applier(Protocol):
     """The part of ``service.workers.layer.LayerWorker`` that is used here."""
 

@@ -26,7 +26,7 @@ from virtlayer.service.catalog.replacing import Replacing, check_replacing
 from virtlayer.service.chain.kinds import plan_for
 from virtlayer.service.chain.plan import PlannedVolume
 from virtlayer.service.chain.presence import whole_chain
-from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest
+from virtlayer.service.chain.request import BuildTools, BuiltChain, ChainRequest, LayerTaken
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
@@ -262,7 +262,7 @@ class _Pull:
             await services.records.synchronize(pool)
         if chain is None or await belonging.unproven(plan):
             await self._check_replacing(plan, image)
-            chain = await self._build(claim, plan, source, belonging, worker)
+            chain = await self._built(claim, plan, source, belonging, worker)
             await self._record_owners(claim, plan, belonging)
         else:
             self._job.report.set_total(0, 0)
@@ -294,6 +294,24 @@ class _Pull:
             platform=image.platform,
             container_disk=worker.found_disk or says_container_disk(image.config.raw),
         )
+
+    async def _built(
+        self,
+        claim: Claim,
+        plan: tuple[PlannedVolume, ...],
+        source: OpenImage,
+        belonging: Belonging,
+        worker: WorkerOnDemand,
+    ) -> BuiltChain:
+        try:
+            return await self._build(claim, plan, source, belonging, worker)
+        except LayerTaken:
+            # Each attempt finds at least one layer more, and their number is limited.
+            settings = self._services.settings.layer
+            async with WorkerOnDemand(self._services.keeper.programs, settings) as another:
+                chain = await self._built(claim, plan, source, belonging, another)
+                worker.found_disk |= another.found_disk
+                return chain
 
     async def _build(
         self,
