@@ -2,6 +2,7 @@
 """Says why a cluster refused something."""
 
 import errno
+import os
 from typing import Any
 
 from virtlayer.errors import NoSpace, PoolUnavailable, VirtlayerError, VolumeNotFound
@@ -44,3 +45,18 @@ def refused_by_cluster(error: Any, pool: str) -> VirtlayerError:
     if error.errno == errno.ENOENT:
         return VolumeNotFound(f'The pool "{pool}" no longer has that image: {error}')
     return PoolUnavailable(f'The cluster refuses access to the pool "{pool}": {error}')
+
+
+def failure_in_words(text: str, pool: str) -> VirtlayerError | None:
+    """Return the error that a program of QEMU has reported in the words of the system.
+
+    Args:
+        text: What it wrote to standard error.
+        pool: The pool.
+
+    Returns:
+        None if it reports something else.
+    """
+    if os.strerror(errno.ETIMEDOUT) in text:
+        return no_answer(pool)
+    return None

@@ -12,6 +12,7 @@ from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.programs import Ended
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.answers.stagings import Server, Staging
+from virtlayer.rbd.failures import failure_in_words
 from virtlayer.rbd.names import LAYER_SNAPSHOT
 from virtlayer.rbd.server import listening_socket, serving
 
@@ -47,9 +48,11 @@ def _served(staging: Staging, request: messages.ServeImage) -> tuple[str, str | 
 async def _wait(turn: Turn, request: messages.Serving) -> Ended:
     server = turn.holdings.stagings.server(request.server)
     await server.running.wait()
-    if server.failure is not None:
-        raise server.failure
-    return _ended(server)
+    ended = _ended(server)
+    failure = server.failure or failure_in_words(ended.stderr, turn.cluster.pool)
+    if failure is not None and ended.status != 0:
+        raise failure
+    return ended
 
 
 async def _end(turn: Turn, request: messages.EndServer) -> Ended:

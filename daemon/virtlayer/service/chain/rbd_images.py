@@ -26,6 +26,9 @@ from virtlayer.service.keeper.staging import Staging
 
 _END_SECONDS = 1.0
 """For a server that has closed its connections to end."""
+_NOTICE_SECONDS = 6.0
+"""For the process of the pool to notice that the cluster does not answer, and to end the server: a
+write of the server has failed before."""
 _VOLUME = "volume"
 
 
@@ -155,8 +158,9 @@ async def _cause_found(program: Program) -> AsyncIterator[None]:
     try:
         yield
     except Exception as error:
+        patience = _NOTICE_SECONDS if isinstance(error, Internal) else _END_SECONDS
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
+            async with asyncio.timeout(patience):
                 await program.wait()
                 raise program.failure() from error
         raise
