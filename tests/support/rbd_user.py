@@ -58,10 +58,6 @@ class RbdUser:
         assert ended.status != 0, ended.stdout
         return ended
 
-    async def status(self, *arguments: str) -> int:
-        """Run a command of virtlayer; return its exit status."""
-        return (await virtlayer("--user", *arguments, env=self.daemon.environment)).status
-
     async def pull(self, source: str, *arguments: str, name: str = "demo") -> Any:
         """Pull an image; return the result."""
         options = ("--tls-verify=false", f"--name={name}", *arguments)
