@@ -137,7 +137,7 @@ async def test_a_pull_into_a_full_cluster_fails(
         registry.release()
         found, seconds = await ended(watch, job)
         assert found["Error"].endswith("NoSpace"), found["Message"]
-        assert f'The pool "{user.pool}"' in found["Message"]
+        assert f'The Ceph pool "{user.rbd.name}" is full' in found["Message"]
         assert seconds < _AT_MOST
         # What needs no space works.
         await user.run("prune", user.pool)

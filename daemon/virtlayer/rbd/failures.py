@@ -26,10 +26,17 @@ def no_answer(pool: str) -> NoAnswer:
     )
 
 
+def no_space(pool: str) -> NoSpace:
+    """The error for a full pool."""
+    return NoSpace(
+        f'The Ceph pool "{pool}" is full. Free some space in its cluster, then try again.'
+    )
+
+
 def refused_by_cluster(error: Any, pool: str) -> VirtlayerError:
     """The error for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f'The pool "{pool}" is full. Free some space in it, or use another pool.')
+        return no_space(pool)
     if error.errno == errno.ESHUTDOWN:
         return PoolUnavailable(
             f'Another host has cut this host off from the pool "{pool}", because this host had no '

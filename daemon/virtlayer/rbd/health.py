@@ -5,8 +5,9 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from virtlayer.errors import NoSpace, VirtlayerError
+from virtlayer.errors import VirtlayerError
 from virtlayer.rbd.cluster import Cluster
+from virtlayer.rbd.failures import no_space
 
 _INTERVAL = 3.0
 """Seconds between two looks."""
@@ -25,10 +26,7 @@ async def first_failure(cluster: Cluster, is_needed: Callable[[], bool]) -> Virt
     while is_needed():
         try:
             if await cluster.run(_is_full, cluster):
-                return NoSpace(
-                    f'The pool "{cluster.pool}" is full. Free some space in it, or use another '
-                    "pool."
-                )
+                return no_space(cluster.pool)
             await cluster.run(cluster.check)
         except VirtlayerError as error:
             return error

@@ -38,18 +38,12 @@ async def explained(
         yield
     except (NoSpace, Internal, ProgramFailed, CommandFailed, OSError) as error:
         await pools.get(pool.name)
-        # Of an RBD pool, the error says that it is full: it stops before the last byte.
+        # Of an RBD pool, the error says that it is full.
         space = None if pool.is_rbd else await pools.space(pool)
         if space is not None and space < _FULL_BELOW:
-            available = f"{human_size(space)} available, and {subject} needs more"
-        elif pool.is_rbd and isinstance(error, NoSpace):
-            available = f"{subject} needs more than is available"
-        else:
-            available = ""
-        if available:
             raise NoSpace(
-                f'The pool "{pool.name}" ({pool.path}) is full: {available}. Free some space '
-                f"there, then try again{advice}."
+                f'The pool "{pool.name}" ({pool.path}) is full: {human_size(space)} available, and '
+                f"{subject} needs more. Free some space there, then try again{advice}."
             ) from error
         if isinstance(error, VirtlayerError):
             raise
