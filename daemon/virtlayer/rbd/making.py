@@ -12,8 +12,8 @@ from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT, MARK
 
 _ORDER = 22
-"""The object size of an image without a parent, as a power of two: Ceph's usual 4 MiB. It is written
-from its beginning to its end, which takes a fifth longer with 512 KiB."""
+"""The object size of an image without a parent, as a power of two: Ceph's usual 4 MiB. It is
+written from its beginning to its end, which takes a fifth longer with 512 KiB."""
 _CLONE_ORDER = 19
 """That of a clone. A write into it first copies one of its objects from the parent: 40 scattered
 ones of 4 KiB use 116 MiB with 4 MiB, 18 MiB with these 512 KiB. Smaller objects take longer to
@@ -64,7 +64,12 @@ def clone_image(images: Any, parent: str, name: str, size: int) -> None:
     if size < parent_size:
         raise Internal(f"An image of {size} bytes cannot be a clone of one of {parent_size} bytes.")
     rbd.RBD().clone(
-        images, parent, LAYER_SNAPSHOT, images, name, features=_features(), order=_CLONE_ORDER
+        *(images, parent, LAYER_SNAPSHOT, images, name),
+        features=_features(),
+        order=_CLONE_ORDER,
+        # Otherwise that of the parent, which is larger than such an object.
+        stripe_unit=1 << _CLONE_ORDER,
+        stripe_count=1,
     )
     with rbd.Image(images, name) as image:
         _mark(image)
