@@ -74,7 +74,7 @@ def virtlayerd(
 
 def start_virtlayerd(host: LibvirtHost, bus: Bus, directory: Path, *, settings: str = "") -> Daemon:
     """Start ``virtlayerd --session``, and wait until it is on the bus; see ``virtlayerd``."""
-    for name in ("run", "state", "cache", "config"):
+    for name in ("run", "state", "data", "cache", "config"):
         (directory / name).mkdir(mode=0o700, exist_ok=True)
         os.chown(directory / name, host.owner, -1)
     environment = {
