@@ -99,6 +99,7 @@ soak: dev
 		tests/machines/soak_containers.py
 	SOAK=10 $(BIN)/pytest tests/rbd/table/soak_leases.py
 	SOAK=3 $(BIN)/pytest tests/rbd/soak_two_hosts.py
+	$(BIN)/pytest tests/rbd/soak_machines.py
 
 .PHONY: demo
 demo: dev

@@ -135,8 +135,12 @@ async def test_sweep_leaves_what_is_needed_next(local: LocalFiles) -> None:
     assert names(local) == set()
 
 
-async def test_sweep_makes_no_directory(local: LocalFiles) -> None:
+async def test_only_writing_makes_the_directory(local: LocalFiles) -> None:
     await swept(local)
+    await local.remove([KERNEL])
+    assert await local.missing([KERNEL]) == {KERNEL}
+    assert await LocalNotes(local.path).all() == {}
+    await LocalNotes(local.path).forget(UUID)
     assert not local.path.exists()
 
 
@@ -167,4 +171,4 @@ async def test_notes_are_those_of_a_pool(local: LocalFiles) -> None:
     await notes.forget(UUID)
     await notes.forget(UUID)
     assert await notes.of_pool("a pool") == {}
-    assert await notes.of_pool("another pool") == {other: NOTE}
+    assert await notes.all() == {other: ("another pool", NOTE)}

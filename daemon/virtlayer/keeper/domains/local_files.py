@@ -10,10 +10,13 @@ from virtlayer.errors import DomainFailed
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.disks import all_disks, parse_disks
 from virtlayer.keeper.domains.listing import own_domain
+from virtlayer.keeper.domains.removal import missing_domains
 from virtlayer.keeper.drivers import driver_of
 from virtlayer.keeper.local_boot.files import LocalFiles
+from virtlayer.keeper.local_boot.notes import LocalNotes
 from virtlayer.protocol.boot_names import is_boot_volume
-from virtlayer.protocol.domain_files import domain_in_name
+from virtlayer.protocol.domain_files import domain_in_name, own_files
+from virtlayer.protocol.host_id import host_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,24 @@ async def missing_local_files(
 async def sweep_local_files(hypervisor: Hypervisor, local: LocalFiles) -> None:
     """Remove kernels and initrds that no domain of this host names.
 
+    Also remove configurations and seeds of domains that do not exist, if libvirt does not have
+    their pool either: nothing else finds them.
+
     Raises:
         VirtlayerError: libvirt cannot be asked, or the files cannot be removed.
     """
     await local.sweep(functools.partial(_needed, hypervisor))
+    notes = LocalNotes(local.path)
+    here, found = host_id(), await notes.all()
+    pools = await hypervisor.call(_pools) if found else frozenset()
+    lost = [uuid for uuid, (pool, note) in found.items() if pool not in pools and note.host == here]
+    for uuid in await missing_domains(hypervisor, lost):
+        await local.remove(own_files(uuid))
+        await notes.forget(uuid)
+
+
+def _pools(connection: Connection) -> frozenset[str]:
+    return frozenset(pool.UUIDString() for pool in connection.listAllStoragePools())
 
 
 async def _needed(hypervisor: Hypervisor) -> frozenset[str]:

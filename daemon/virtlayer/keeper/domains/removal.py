@@ -2,11 +2,11 @@
 """Removes domains of ours with their files, and what killed processes have left of domains."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from virtlayer.errors import DomainNotFound, Internal, InUse
 from virtlayer.keeper.binding import libvirt
-from virtlayer.keeper.connection import Connection
+from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.domains.domains import Domains
 from virtlayer.keeper.domains.listing import has_domain, has_name, own_domain
 from virtlayer.keeper.domains.logs import Logs, log_directory, remove_logs
@@ -70,10 +70,7 @@ async def sweep_domains(domains: Domains, kind: PoolKind, pool: Pool) -> None:
     lock = await kind.lock(pool)
     try:
         claimed = lock.claimed()
-        left = set(ours)
-        for driver in await drivers(domains.hypervisor):
-            left.intersection_update(await driver.call(_missing, ours))
-        for uuid in left:
+        for uuid in await missing_domains(domains.hypervisor, ours):
             if claimed.isdisjoint(own_files(uuid)):
                 await kind.remove_domain_files(pool, own_files(uuid))
                 has_output = bool(await kind.find(pool, [output_file(uuid)]))
@@ -83,6 +80,18 @@ async def sweep_domains(domains: Domains, kind: PoolKind, pool: Pool) -> None:
                     await kind.forget_domain(pool, uuid)
     finally:
         await lock.release()
+
+
+async def missing_domains(hypervisor: Hypervisor, uuids: Collection[str]) -> set[str]:
+    """Return which of these domains libvirt does not have.
+
+    Raises:
+        VirtlayerError: libvirt does not answer.
+    """
+    missing = set(uuids)
+    for driver in await drivers(hypervisor):
+        missing.intersection_update(await driver.call(_missing, uuids))
+    return missing
 
 
 def _undefine(connection: Connection, uuid: str, pool: Pool, uri: str) -> str | None:
@@ -111,7 +120,7 @@ def _undefine(connection: Connection, uuid: str, pool: Pool, uri: str) -> str | 
     return str(name)
 
 
-def _missing(connection: Connection, uuids: list[str]) -> list[str]:
+def _missing(connection: Connection, uuids: Collection[str]) -> list[str]:
     return [uuid for uuid in uuids if not has_domain(connection, uuid)]
 
 

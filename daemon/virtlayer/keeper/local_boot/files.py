@@ -16,7 +16,7 @@ from pathlib import Path
 from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import find_regular, link, open_beneath, opened
-from virtlayer.keeper.local_boot.place import with_place
+from virtlayer.keeper.local_boot.place import with_existing_place, with_place
 from virtlayer.protocol.boot_names import is_boot_volume
 from virtlayer.protocol.descriptors import OwnedDescriptor
 
@@ -64,7 +64,7 @@ class LocalFiles:
         def find(directory: int) -> frozenset[str]:
             return frozenset(name for name in names if not _exists(directory, name))
 
-        return await with_place(self.path, find)
+        return await with_existing_place(self.path, find, frozenset(names))
 
     async def new_file(self) -> OwnedDescriptor:
         """Open a new file without a name there, for a program that writes to it.
@@ -132,7 +132,7 @@ class LocalFiles:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=directory)
 
-        await to_completion(with_place(self.path, remove))
+        await to_completion(with_existing_place(self.path, remove, None))
 
     async def sweep(self, needed: Callable[[], Awaitable[Collection[str]]]) -> None:
         """Remove kernels and initrds that no domain needs, and what killed processes have left.
@@ -143,12 +143,10 @@ class LocalFiles:
         Raises:
             VirtlayerError: The directory cannot be used, or the domains cannot be listed.
         """
-        if not await asyncio.to_thread(self.path.exists):
-            return
         # What is needed from now on waits.
         async with self._sweeping:
             kept = self._unfinished | self._kept.keys()
-            found = await with_place(self.path, _sweepable) - kept
+            found = await with_existing_place(self.path, _sweepable, frozenset[str]()) - kept
             if found:
                 await self.remove(found.difference(await needed()))
 
@@ -183,10 +181,10 @@ class LocalFiles:
             self._unfinished.discard(name)
 
 
-def _sweepable(directory: int) -> set[str]:
+def _sweepable(directory: int) -> frozenset[str]:
     with os.scandir(directory) as entries:
-        names = {entry.name for entry in entries}
-    return {name for name in names if is_boot_volume(name) or name.startswith(_NEW)}
+        names = [entry.name for entry in entries]
+    return frozenset(name for name in names if is_boot_volume(name) or name.startswith(_NEW))
 
 
 def _exists(directory: int, name: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.beneath import open_directory_beneath, opened
 from virtlayer.keeper.kinds.domain_note import DomainNote
-from virtlayer.keeper.local_boot.place import with_place
+from virtlayer.keeper.local_boot.place import with_existing_place, with_place
 
 _DOMAINS = "domains"
 _MODE = 0o700
@@ -66,7 +66,7 @@ class LocalNotes:
             ):
                 os.unlink(uuid, dir_fd=notes)
 
-        await to_completion(with_place(self._path, forget))
+        await to_completion(with_existing_place(self._path, forget, None))
 
     async def of_pool(self, pool: str) -> Mapping[str, DomainNote]:
         """Return the notes about the domains of a pool, by their UUIDs.
@@ -77,18 +77,24 @@ class LocalNotes:
         Raises:
             VirtlayerError: The directory cannot be read.
         """
+        notes = await self.all()
+        return {uuid: note for uuid, (its_pool, note) in notes.items() if its_pool == pool}
 
-        def read(directory: int) -> Mapping[str, DomainNote]:
-            try:
-                notes = open_directory_beneath(directory, _DOMAINS)
-            except FileNotFoundError:
-                return {}
-            with opened(notes), os.scandir(notes) as entries:
-                texts = {entry.name: os.readlink(entry.name, dir_fd=notes) for entry in entries}
-            return {
-                uuid: DomainNote.parsed(text.partition("\n")[2])
-                for uuid, text in texts.items()
-                if text.partition("\n")[0] == pool
-            }
+    async def all(self) -> Mapping[str, tuple[str, DomainNote]]:
+        """Return all notes, each after the UUID of its pool, by the UUIDs of the domains.
 
-        return await with_place(self._path, read)
+        Raises:
+            VirtlayerError: The directory cannot be read.
+        """
+        texts = await with_existing_place(self._path, _texts, dict[str, str]())
+        parts = {uuid: text.partition("\n") for uuid, text in texts.items()}
+        return {uuid: (pool, DomainNote.parsed(rest)) for uuid, (pool, _, rest) in parts.items()}
+
+
+def _texts(directory: int) -> dict[str, str]:
+    try:
+        notes = open_directory_beneath(directory, _DOMAINS)
+    except FileNotFoundError:
+        return {}
+    with opened(notes), os.scandir(notes) as entries:
+        return {entry.name: os.readlink(entry.name, dir_fd=notes) for entry in entries}

@@ -40,6 +40,22 @@ def local_directory(uri: str) -> Path:
     return (Path(base) if base else Path.home() / ".local/share") / "virtlayer" / "boot"
 
 
+async def with_existing_place[T](path: Path, act: Callable[[int], T], default: T) -> T:
+    """As ``with_place``, but return a default if there is no such directory.
+
+    Args:
+        path: The directory.
+        act: It gets a descriptor of the directory.
+        default: What is returned otherwise.
+
+    Raises:
+        VirtlayerError: As ``with_place``.
+    """
+    if not await asyncio.to_thread(path.exists):
+        return default
+    return await with_place(path, act)
+
+
 async def with_place[T](path: Path, act: Callable[[int], T]) -> T:
     """Let a thread do something in the directory, which is made if it does not exist.
 
