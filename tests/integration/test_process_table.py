@@ -2,7 +2,8 @@
 """The process table of docs/security.md, compared with the processes of a session row by row.
 
 The session is root's, whose programs have the users of the system, and an ordinary user's. Rows of
-the system that need its units are compared in tests/acceptance/test_process_table.py.
+the system that need its units are compared in tests/acceptance/test_process_table.py, and those of
+RBD pools in tests/rbd/test_process_table.py.
 """
 
 import asyncio
@@ -10,32 +11,35 @@ import contextlib
 import fcntl
 import json
 import os
-import pwd
 import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.bus_daemon import session_bus
 from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.images import file, image, layer
-from tests.support.job_watch import JOB, Watch, watching
-from tests.support.leftovers import children_of, is_keeper
+from tests.support.job_watch import JOB
+from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from tests.support.pool_user import DOMAIN
-from tests.support.process_table import Row, name_of, process_table
-from tests.support.processes import Process, has_ended
+from tests.support.processes import has_ended
+from tests.support.session_table import (
+    PATIENCE,
+    TABLE,
+    compare,
+    eventually,
+    processes_of,
+    session,
+)
 from tests.support.stalled_files import stalled_files
-from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.cancellation import meanwhile
-from virtlayer.keeper.users import QEMU_USER, WORKER_USER
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
 from virtlayer.protocol.pools import Pool
@@ -45,14 +49,11 @@ from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.keeper.staging import Staging
 from virtlayer.sizes import MIB
 
-TABLE = process_table()
 POOL = "table"
-SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
 ROWS_OF_A_PULL = (
     *("virtlayerd", "virtlayer-keeper", "skopeo", "qemu-storage-daemon"),
     "layer worker",
 )
-_PATIENCE = 20.0
 
 # Root's programs run as other users, which needs root; an ordinary user's are his own.
 pytestmark = pytest.mark.root
@@ -66,85 +67,7 @@ def libvirt(request: pytest.FixtureRequest) -> Iterator[LibvirtHost]:
         yield host
 
 
-async def eventually(check: Callable[[], None]) -> None:
-    """Check again until it is right: another process has no event to wait for."""
-    deadline = asyncio.get_running_loop().time() + _PATIENCE
-    while True:
-        try:
-            return check()
-        except (AssertionError, OSError):
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(0.02)
-
-
-def uid_of(row: Row, host: LibvirtHost) -> int:
-    """Which user a process of a row has in a session of the owner of a libvirtd."""
-    if host.owner != 0 or row.user in ("root", "virtlayer"):
-        return host.owner
-    assert row.user in (WORKER_USER, QEMU_USER)
-    try:
-        return pwd.getpwnam(row.user).pw_uid
-    except KeyError:
-        return pwd.getpwnam("nobody").pw_uid
-
-
-async def compare(
-    name: str, pid: int, host: LibvirtHost, *, keeper: int, working: bool = True
-) -> None:
-    """Compare a process with its row, when it has got as far.
-
-    Args:
-        name: The row.
-        pid: The process.
-        host: Its owner is the user of the session.
-        keeper: The keeper.
-        working: Whether the process has been passed what a request needs.
-    """
-    row = TABLE[name]
-
-    def check() -> None:
-        process = Process.seen(pid)
-        parent = Process.seen(keeper).status.capabilities
-        row.check_in_session(process.status, uid=uid_of(row, host), parent=parent)
-        row.check_descriptors(process, working=working)
-
-    await eventually(check)
-
-
 # ---- a pull ----
-
-
-@contextlib.asynccontextmanager
-async def session(host: LibvirtHost, directory: Path) -> AsyncIterator[tuple[Daemon, Watch]]:
-    """A running service of the owner of a libvirtd, and his client."""
-    for name in ("bus", "home"):
-        (directory / name).mkdir()
-        host.hand_over(directory / name)
-    with (
-        session_bus(directory / "bus") as bus,
-        virtlayerd(host, bus, directory / "home", settings=SETTINGS) as daemon,
-    ):
-        connecting = watching(bus.address)
-        # The service serves its own user alone.
-        os.setresuid(host.owner, host.owner, 0)
-        try:
-            watch = await connecting.__aenter__()
-        finally:
-            os.setresuid(0, 0, 0)
-        try:
-            yield daemon, watch
-        finally:
-            await connecting.__aexit__(None, None, None)
-
-
-def processes_of(daemon: Daemon) -> dict[str, int]:
-    """The processes of a session by the names of their rows."""
-    own = children_of(daemon.process.pid)
-    pids = own.union({daemon.process.pid}, *(children_of(pid) for pid in own if is_keeper(pid)))
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
-    named = {name_of(command): pid for pid, command in commands.items()}
-    return {name: pid for name, pid in named.items() if name is not None}
 
 
 @pytest.fixture
@@ -329,7 +252,7 @@ async def test_reader_of_image_headers(kept: Kept, place: Path) -> None:
         kept.host.virsh("define", str(description))
         using = asyncio.create_task(kept.keeper.pools.usage(kept.pool, []))
         # It waits for the content of the domain's disk.
-        assert await asyncio.to_thread(stalled.asked.wait, _PATIENCE)
+        assert await asyncio.to_thread(stalled.asked.wait, PATIENCE)
         [reader] = children_of(kept.pid)
         await kept.compare("header reader", reader, working=True)
         using.cancel()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Compares processes of a session with their rows in the process table."""
+
+import asyncio
+import contextlib
+import os
+import pwd
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from tests.support.bus_daemon import session_bus
+from tests.support.job_watch import Watch, watching
+from tests.support.leftovers import children_of
+from tests.support.libvirt_host import LibvirtHost
+from tests.support.process_table import Row, name_of, process_table
+from tests.support.processes import Process
+from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.keeper.users import QEMU_USER, WORKER_USER
+from virtlayer.sizes import MIB
+
+TABLE = process_table()
+PATIENCE = 20.0
+"""Seconds for what another process does soon."""
+_SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
+
+
+async def eventually(check: Callable[[], None]) -> None:
+    """Check again until it is right: another process has no event to wait for."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return check()
+        except (AssertionError, OSError):
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.02)
+
+
+def uid_of(row: Row, host: LibvirtHost) -> int:
+    """Which user a process of a row has in a session of the owner of a libvirtd."""
+    if host.owner != 0 or row.user in ("root", "virtlayer"):
+        return host.owner
+    assert row.user in (WORKER_USER, QEMU_USER)
+    try:
+        return pwd.getpwnam(row.user).pw_uid
+    except KeyError:
+        return pwd.getpwnam("nobody").pw_uid
+
+
+async def compare(
+    name: str, pid: int, host: LibvirtHost, *, keeper: int, working: bool = True
+) -> None:
+    """Compare a process with its row, when it has got as far.
+
+    Args:
+        name: The row.
+        pid: The process.
+        host: Its owner is the user of the session.
+        keeper: The keeper.
+        working: Whether the process has been passed what a request needs.
+    """
+    row = TABLE[name]
+
+    def check() -> None:
+        process = Process.seen(pid)
+        parent = Process.seen(keeper).status.capabilities
+        row.check_in_session(process.status, uid=uid_of(row, host), parent=parent)
+        row.check_descriptors(process, working=working)
+
+    await eventually(check)
+
+
+@contextlib.asynccontextmanager
+async def session(host: LibvirtHost, directory: Path) -> AsyncIterator[tuple[Daemon, Watch]]:
+    """A running service of the owner of a libvirtd, and his client."""
+    for name in ("bus", "home"):
+        (directory / name).mkdir()
+        host.hand_over(directory / name)
+    with (
+        session_bus(directory / "bus") as bus,
+        virtlayerd(host, bus, directory / "home", settings=_SETTINGS) as daemon,
+    ):
+        connecting = watching(bus.address)
+        # The service serves its own user alone.
+        os.setresuid(host.owner, host.owner, 0)
+        try:
+            watch = await connecting.__aenter__()
+        finally:
+            os.setresuid(0, 0, 0)
+        try:
+            yield daemon, watch
+        finally:
+            await connecting.__aexit__(None, None, None)
+
+
+def processes_of(daemon: Daemon) -> dict[str, int]:
+    """The processes of a session by the names of their rows."""
+    pids = _descendants(daemon.process.pid)
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
+    named = {name_of(command): pid for pid, command in commands.items()}
+    return {name: pid for name, pid in named.items() if name is not None}
+
+
+def _descendants(pid: int) -> set[int]:
+    """A process and all that it has started, directly or not."""
+    return {pid}.union(*(_descendants(child) for child in children_of(pid)))
