@@ -42,7 +42,7 @@ async def system_process(path: Path = SYSTEM_SOCKET) -> AsyncIterator[socket.soc
         except FileNotFoundError as error:
             raise PoolUnsupported(
                 f"RBD pools require the package {PROGRAM}. Install it. If it is installed, run "
-                f'"systemctl start {PROGRAM}.socket".'
+                f'"systemctl enable --now {PROGRAM}.socket".'
             ) from error
         except OSError as error:
             raise PoolUnavailable(
