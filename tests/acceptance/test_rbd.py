@@ -53,6 +53,19 @@ def source(registry: Registry) -> str:
     return registry.store(image([layer(file("a", b"a")), layer(file("b", b"b"))]), "rbd:1")
 
 
+@pytest.fixture(autouse=True)
+def disconnected(system: System) -> Iterator[None]:
+    """End the processes after each test, and with them the connections that are forwarded."""
+    yield
+    stop_keeper(system)
+
+
+def stop_keeper(system: System) -> None:
+    """Stop the keeper, and wait for the end of what it has asked for."""
+    system.run("systemctl", "stop", "virtlayerd.service", "virtlayer-keeper.service")
+    wait_until("all processes of RBD pools have ended", lambda: processes(system) == [])
+
+
 def processes(system: System) -> list[str]:
     """The units of the pools that are in use."""
     return [line.split()[0] for line in system.run(*_UNITS).splitlines()]
@@ -90,8 +103,7 @@ def test_process_ends_with_the_keeper(system: System, pool: CephPool) -> None:
     del pool
     system.run("virtlayer", "volumes", POOL)
     assert len(processes(system)) == 1
-    system.run("systemctl", "stop", "virtlayerd.service", "virtlayer-keeper.service")
-    wait_until("the process has ended", lambda: processes(system) == [])
+    stop_keeper(system)
     assert system.unit("virtlayer-rbd.socket", "ActiveState") == "active"
 
 
