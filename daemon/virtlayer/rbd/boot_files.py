@@ -10,6 +10,7 @@ from virtlayer.protocol.boot_names import digest_in_name
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.making import create_image
+from virtlayer.rbd.removal import PROGRESS
 from virtlayer.sizes import MIB
 
 BOOT_FILE_LIMIT = 512 * MIB
@@ -39,6 +40,7 @@ def store_file(images: Any, name: str, content: int) -> str:
             piece = os.pread(content, _CHUNK, offset)
             digest.update(piece)
             image.write(piece, offset)
+            PROGRESS.made()
         image.flush()
     return digest.hexdigest()
 
@@ -73,6 +75,7 @@ def read_file(images: Any, name: str, output: int) -> int:
                 piece = image.read(offset, min(_CHUNK, size - offset))
                 digest.update(piece)
                 os.pwrite(output, piece, offset)
+                PROGRESS.made()
     except rbd.ImageNotFound as error:
         raise _missing(images, name) from error
     if digest.hexdigest() != expected:

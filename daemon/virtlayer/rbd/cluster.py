@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -14,6 +15,7 @@ from virtlayer.protocol.rbd import Open
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.connecting import OPERATION_SECONDS, connected
 from virtlayer.rbd.failures import no_answer, refused_by_cluster
+from virtlayer.rbd.removal import PROGRESS
 
 _THREADS = 16
 """Calls of librados and librbd at a time; all of them block."""
@@ -104,16 +106,20 @@ class Cluster:
         )
         # It can fail after a cancellation, when nobody asks any longer.
         calling.add_done_callback(_seen)
-        deadline = loop.time() + _STALLED_SECONDS
+        begun = time.monotonic()
         try:
-            async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(calling)
-        except TimeoutError as error:
-            raise no_answer(self.pool) from error
+            while True:
+                left = max(begun, PROGRESS.last) + _STALLED_SECONDS - time.monotonic()
+                if left <= 0:
+                    raise no_answer(self.pool)
+                await asyncio.wait([calling], timeout=left)
+                if calling.done():
+                    return calling.result()
         except (rados.Error, rbd.Error) as error:
             raise refused_by_cluster(error, self.pool) from error
         except asyncio.CancelledError:
-            waiting = asyncio.ensure_future(asyncio.wait([calling], timeout=deadline - loop.time()))
+            left = begun + _STALLED_SECONDS - time.monotonic()
+            waiting = asyncio.ensure_future(asyncio.wait([calling], timeout=max(left, 0)))
             await settled(waiting)
             raise
 

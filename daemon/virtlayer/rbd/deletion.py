@@ -14,6 +14,7 @@ from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT
+from virtlayer.rbd.removal import remove_image
 from virtlayer.rbd.unfinished import unfinished_name
 from virtlayer.rbd.users import users_of
 
@@ -62,7 +63,7 @@ def _remove(images: Any, name: str, *, is_layer: bool) -> None:
             if image.snap_exists(LAYER_SNAPSHOT):
                 image.remove_snap(LAYER_SNAPSHOT)
     try:
-        rbd.RBD().remove(images, name)
+        remove_image(images, name)
     except (rbd.ImageBusy, rbd.ImageHasSnapshots):
         if is_layer:
             with rbd.Image(images, name) as image:

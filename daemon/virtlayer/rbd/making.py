@@ -10,6 +10,7 @@ from virtlayer.errors import Internal, VolumeNotFound
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT, MARK
+from virtlayer.rbd.removal import remove_image
 
 _ORDER = 22
 """The object size of an image without a parent, as a power of two: Ceph's usual 4 MiB. It is
@@ -104,7 +105,7 @@ def remove_unfinished(images: Any, name: str) -> None:
                 return
             if image.snap_exists(LAYER_SNAPSHOT):
                 image.remove_snap(LAYER_SNAPSHOT)
-        rbd.RBD().remove(images, name)
+        remove_image(images, name)
     except (rbd.ImageNotFound, rbd.ImageBusy, rbd.ImageHasSnapshots):
         pass
 

@@ -11,6 +11,7 @@ from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.failures import refused_by_cluster
 from virtlayer.rbd.live_claims import claim_in
+from virtlayer.rbd.removal import remove_image
 from virtlayer.rbd.takeover import Takeover
 from virtlayer.rbd.unfinished import claim_of
 
@@ -89,7 +90,7 @@ def _try_remove(images: Any, name: str, pool: str) -> bool:
             for snapshot in list(image.list_snaps()):
                 if snapshot["namespace"] == _USER_SNAPSHOT:
                     image.remove_snap(snapshot["name"])
-        rbd.RBD().remove(images, name)
+        remove_image(images, name)
     except rbd.ImageNotFound:
         return True
     except rbd.Error as error:
