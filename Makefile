@@ -100,6 +100,7 @@ soak: dev
 	SOAK=10 $(BIN)/pytest tests/rbd/table/soak_leases.py
 	SOAK=3 $(BIN)/pytest tests/rbd/soak_two_hosts.py
 	$(BIN)/pytest tests/rbd/soak_machines.py
+	$(BIN)/pytest tests/rbd/soak_service.py
 
 .PHONY: demo
 demo: dev
