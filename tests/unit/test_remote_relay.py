@@ -4,6 +4,7 @@
 import array
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -27,10 +28,12 @@ from virtlayer.client.remote.command import CommandRelay
 from virtlayer.client.remote.frames import CHUNK, HEADER, FrameKind, ProtocolError
 from virtlayer.client.remote.host import OtherHost
 from virtlayer.client.remote.streams import PIPE_TO_SEND, SOCKET
+from virtlayer.dbus import names
 from virtlayer.errors import HostUnavailable
 from virtlayer.sizes import MIB
 
 PATIENCE = 20.0
+BUS = {"destination": names.BUS_SERVICE, "interface": names.BUS_SERVICE}
 CREDIT = struct.Struct(">I")
 
 
@@ -40,16 +43,33 @@ def call(
     destination: str = "org.virtlayer1",
     path: str = "/org/virtlayer1",
     interface: str = "org.virtlayer1.Manager",
+    text: str | None = None,
 ) -> bytes:
-    """A call of the command."""
+    """A call of the command; a text is its argument."""
+    signature, body = ("", []) if text is None else ("s", [text])
     return marshalled(
-        Message(destination=destination, path=path, interface=interface, member=member)
+        Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body,
+        )
     )
 
 
 def reply() -> bytes:
     return marshalled(
         Message(message_type=MessageType.METHOD_RETURN, destination=":1.1", reply_serial=7)
+    )
+
+
+def signal() -> bytes:
+    return marshalled(
+        Message(
+            message_type=MessageType.SIGNAL, path=names.ROOT, interface=names.JOB, member="Finished"
+        )
     )
 
 
@@ -237,16 +257,39 @@ async def send_forever(connection: socket.socket) -> NoReturn:
             "interface": "org.freedesktop.systemd1.Manager",
         },
         {"path": "/org/virtlayer10"},
+        # The bus would start it.
+        {"destination": "org.freedesktop.hostname1"},
         {"destination": "org.freedesktop.DBus", "interface": "org.freedesktop.DBus.Monitoring"},
+        BUS | {"member": "RequestName", "text": "org.virtlayer1"},
+        BUS | {"member": "AddMatch", "text": "eavesdrop='true'"},
+        BUS | {"member": "AddMatch", "text": ""},
+        BUS | {"member": "AddMatch", "text": f"{names.PROGRESS_RULE},eavesdrop='true'"},
+        BUS | {"member": "AddMatch", "text": f"x{names.PROGRESS_RULE}"},
+        BUS | {"interface": "org.freedesktop.DBus.Monitoring", "member": "Hello"},
     ],
 )
 async def test_bridge_calls_nothing_but_virtlayer(other: dict[str, str]) -> None:
-    frame = joined([], call("BecomeMonitor", **other))
+    frame = joined([], call(**{"member": "BecomeMonitor"} | other))
     with pytest.raises(ProtocolError, match="is not a call of virtlayer"):
         await bridge_that_gets((FrameKind.MESSAGE, 0, frame))
 
 
 type GivenFrame = tuple[int, int, bytes]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        call(destination=":1.7", path="/org/virtlayer1/job/1", interface=names.JOB),
+        call(**BUS, member="Hello"),
+        *(
+            call(**BUS, member="AddMatch", text=rule)
+            for rule in (names.PROGRESS_RULE, names.DOMAIN_RULE, names.OWNER_RULE)
+        ),
+    ],
+)
+async def test_bridge_passes_calls_that_commands_need(sides: Sides, content: bytes) -> None:
+    assert await sides.passed(content, []) == []
 
 
 async def bridge_that_gets(*frames: GivenFrame) -> None:
@@ -306,6 +349,9 @@ SOCKET_2 = message(Attachment(AttachmentKind.SOCKET, 2))
         [message(Attachment(AttachmentKind.SOCKET, 1))],
         [SOCKET_2, SOCKET_2],
         [message(*(Attachment(AttachmentKind.SOCKET, 2 * i) for i in range(17)))],
+        [message(*(Attachment(AttachmentKind.SOCKET, 2 * i) for i in range(2)))],
+        [message(content=call())],
+        [message(Attachment(AttachmentKind.SOCKET, 2), content=signal())],
         [message(Attachment(AttachmentKind.SOCKET, 2 * i)) for i in range(65)],
         [SOCKET_2, (FrameKind.CREDIT, 2, CREDIT.pack(1))],
         [SOCKET_2, (FrameKind.CREDIT, 2, b"")],
@@ -333,7 +379,11 @@ async def test_question_is_answered(sides: Sides) -> None:
 
 
 @pytest.mark.parametrize(
-    "question", [b"", b"[]", b"{}", b'{"about": "x"}', b'{"about": "facts"}', b"[" * 60_000]
+    "question",
+    [
+        *(b"", b"[]", b"{}", b'{"about": "x"}', b'{"about": "facts"}', b"[" * 60_000),
+        b'{"about": "users", "uids": [Infinity]}',
+    ],
 )
 async def test_unknown_question_ends_the_bridge(question: bytes) -> None:
     with pytest.raises(ProtocolError):
@@ -347,6 +397,20 @@ async def test_invalid_answer_is_an_error(answer: object) -> None:
 
     with pytest.raises(HostUnavailable, match="there sent an invalid answer"):
         await OtherHost("there", ask).user_names([0])
+
+
+async def test_journal_is_printed_by_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    line = json.dumps({"MESSAGE": "a\x85\x9b\u2028b\u202e"}, ensure_ascii=False)
+
+    async def ask(_question: object) -> object:
+        return {"text": f"{line}\n{line}\ncut", "status": 0, "is_whole": False}
+
+    for as_json in (True, False):
+        assert await OtherHost("there", ask).print_journal(1, None, as_json=as_json) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [one.isprintable() for one in lines] == [True, True]
+        if as_json:
+            assert [json.loads(one) for one in lines] == [json.loads(line)] * 2
 
 
 async def test_lost_connection_ends_a_question() -> None:

@@ -27,6 +27,24 @@ def print_json(document: object) -> None:
     print(_json(document, sys.stdout, indent=2))
 
 
+def print_xml(text: str) -> None:
+    """Print XML; a reference stands for what a terminal would interpret, and means the same.
+
+    XML allows the control characters from U+0080 to U+009F, and changes of the direction of text.
+    """
+    print(
+        "".join(
+            character if character.isprintable() or character == "\n" else f"&#{ord(character)};"
+            for character in text
+        )
+    )
+
+
+def print_json_line(text: str) -> None:
+    """Print a line of JSON that another program has written."""
+    print(_escaped_text(text))
+
+
 def print_table(
     headings: Sequence[str] | None,
     rows: Sequence[Sequence[str]],
@@ -100,6 +118,10 @@ def _json(document: object, stream: TextIO, *, indent: int | None = None) -> str
     direction of text in its strings, and a config of an image can have them.
     """
     text = json.dumps(document, indent=indent, ensure_ascii=_is_ascii(stream))
+    return _escaped_text(text)
+
+
+def _escaped_text(text: str) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return "".join(

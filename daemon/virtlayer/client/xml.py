@@ -19,7 +19,7 @@ from virtlayer.client.bus.caller import Client
 from virtlayer.client.domain import Disk, Domain, Guest, RbdDisk, lxc_domain, qemu_domain
 from virtlayer.client.host import HostFacts
 from virtlayer.client.kernels import Kernel, no_kernel
-from virtlayer.client.output import print_json, print_warning
+from virtlayer.client.output import print_json, print_warning, print_xml
 from virtlayer.client.startup import parse_startup
 from virtlayer.client.waiting import finished, started
 from virtlayer.errors import ImageNotFound, InvalidArgument, NotAuthorized
@@ -57,7 +57,7 @@ async def xml(client: Client, arguments: Namespace) -> None:
         return
     for warning in warnings:
         print_warning(warning)
-    print(text)
+    print_xml(text)
 
 
 async def _root(client: Client, arguments: Namespace) -> _Root:

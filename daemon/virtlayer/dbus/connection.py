@@ -59,7 +59,8 @@ class BusError(Exception):
 class Connection(MessageBus):
     """One connection; ``await Connection.opened(…)`` makes it.
 
-    ``on_call`` gets every method call, and owns its descriptors; ``on_signal`` gets every signal.
+    ``on_call`` gets every method call, and owns its descriptors; ``on_signal`` gets every signal,
+    without descriptors.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Connection(MessageBus):
         self._outgoing = Writer(self._sock, self._loop)
         self._writer = self._outgoing  # type: ignore[assignment] # with the method that it calls
         self.on_call: Callable[[Message], None] = _close
-        self.on_signal: Callable[[Message], None] = _close
+        self.on_signal: Callable[[Message], None] = _ignore
 
     @classmethod
     async def opened(
@@ -321,6 +322,7 @@ class Connection(MessageBus):
         if message.message_type is MessageType.METHOD_CALL:
             self.on_call(message)
         elif message.message_type is MessageType.SIGNAL:
+            close_received(message.unix_fds)
             self.on_signal(message)
         else:
             handler = self._method_return_handlers.pop(message.reply_serial, None)
@@ -377,6 +379,10 @@ def _error(destination: str, serial: int, name: str, text: str) -> Message:
         signature="s",
         body=[text],
     )
+
+
+def _ignore(_message: Message) -> None:
+    pass
 
 
 def _close(message: Message) -> None:

@@ -18,6 +18,11 @@ OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 BUS_SERVICE = "org.freedesktop.DBus"
 BUS_PATH = "/org/freedesktop/DBus"
 
+PROGRESS_RULE = f"type='signal',sender='{SERVICE}',interface='{JOB}',member='ProgressChanged'"
+DOMAIN_RULE = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='DomainChanged'"
+OWNER_RULE = f"type='signal',sender='{BUS_SERVICE}',member='NameOwnerChanged',arg0='{SERVICE}'"
+"""These three are the rules of the bus for the signals that commands receive."""
+
 POLKIT_SERVICE = "org.freedesktop.PolicyKit1"
 POLKIT_PATH = "/org/freedesktop/PolicyKit1/Authority"
 POLKIT_AUTHORITY = "org.freedesktop.PolicyKit1.Authority"

@@ -2,6 +2,7 @@
 """The calling side of ``org.virtlayer1``: plain Python values in and out, our errors raised."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,10 +27,6 @@ from virtlayer.client.bus.streams import StreamCalls
 from virtlayer.client.bus.values import Options, plain_dict
 from virtlayer.dbus import names
 from virtlayer.errors import ServiceUnavailable
-
-_PROGRESS_RULE = (
-    f"type='signal',sender='{names.SERVICE}',interface='{names.JOB}',member='ProgressChanged'"
-)
 
 
 class Client(StreamCalls):
@@ -155,8 +152,10 @@ class Client(StreamCalls):
             if (signal.sender, signal.path) == (job.owner, job.path):
                 steps += 1
                 changed.set()
-                if not with_layers:
-                    on_progress(Progress(*signal.body))
+                # One of another form shows nothing: there is no reply that could fail.
+                with contextlib.suppress(TypeError, ValueError):
+                    if not with_layers:
+                        on_progress(Progress(*signal.body))
 
         async def show_present() -> None:
             progress = await self._progress(job)
@@ -175,7 +174,7 @@ class Client(StreamCalls):
             async with meanwhile(show_layers()):
                 # All at once: a job with nothing to do ends before the first reply.
                 _, _, reply = await asyncio.gather(
-                    self._receive(_PROGRESS_RULE),
+                    self._receive(names.PROGRESS_RULE),
                     show_present(),
                     self._call(job.path, names.JOB, "Wait", "", destination=job.owner),
                 )

@@ -12,13 +12,6 @@ from virtlayer.client.bus.values import plain_dict
 from virtlayer.dbus import names
 from virtlayer.errors import DomainNotFound, ServiceUnavailable
 
-_CHANGED_RULE = (
-    f"type='signal',sender='{names.SERVICE}',interface='{names.MANAGER}',member='DomainChanged'"
-)
-_OWNER_RULE = (
-    f"type='signal',sender='{names.BUS_SERVICE}',member='NameOwnerChanged',arg0='{names.SERVICE}'"
-)
-
 
 class MachineCalls(Calls):
     """The part of a connection that is about machines."""
@@ -64,9 +57,9 @@ class MachineCalls(Calls):
             changed.set()
 
         self._bus.on_signal = note
-        await self._receive(_CHANGED_RULE)
+        await self._receive(names.DOMAIN_RULE)
         # A service that has exited because it was idle sends no signals; the next call starts it.
-        await self._receive(_OWNER_RULE)
+        await self._receive(names.OWNER_RULE)
         async with meanwhile(self._bus.ended()) as lost:
             while True:
                 changed.clear()

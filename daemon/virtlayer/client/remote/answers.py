@@ -32,7 +32,7 @@ async def answer(question: bytes, *, session: bool) -> bytes:
     try:
         asked: dict[str, Any] = json.loads(question)
         return json.dumps(await _ANSWERS[asked["about"]](ThisHost(session=session), asked)).encode()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise ProtocolError("the question about the host is unknown") from None
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import stat
+import struct
 import sys
 from collections.abc import Sequence
 
@@ -22,12 +23,18 @@ from virtlayer.dbus import names
 from virtlayer.dbus.addresses import bus_address
 from virtlayer.dbus.raw import authenticated_socket
 from virtlayer.dbus.received import close_received
-from virtlayer.dbus.structure import Header
+from virtlayer.dbus.structure import Header, sizes_of
 
 _CALL = 1
 """The message type, as the D-Bus Specification numbers them."""
 _QUESTIONS_AT_ONCE = 4
 _CALLS_OF_THE_BUS = ("Hello", "AddMatch", "GetConnectionUnixProcessID")
+_RULES = frozenset(
+    struct.pack(order, len(rule)) + rule.encode() + b"\0"
+    for rule in (names.PROGRESS_RULE, names.DOMAIN_RULE, names.OWNER_RULE)
+    for order in ("<I", ">I")
+)
+"""The body of calls of AddMatch, in both byte orders."""
 _INTERFACES = (names.MANAGER, names.JOB, names.IMAGE, names.PROPERTIES)
 
 
@@ -121,10 +128,13 @@ class BridgeRelay(Relay):
             raise
         return descriptors
 
-    def _check(self, header: Header) -> None:
-        if header.kind != _CALL or not (_is_for_virtlayer(header) or _is_for_the_bus(header)):
+    def _check(self, header: Header, content: bytes, _attachments: Sequence[Attachment]) -> None:
+        if header.kind != _CALL or not (
+            _is_for_virtlayer(header) or _is_for_the_bus(header, content)
+        ):
             raise ProtocolError(
-                f"{header.interface}.{header.member} of {header.path} is not a call of virtlayer"
+                f"{header.interface}.{header.member} of {header.path} at {header.destination} is "
+                "not a call of virtlayer"
             )
 
     async def _bus_has_ended(self) -> None:
@@ -148,13 +158,21 @@ class BridgeRelay(Relay):
 
 
 def _is_for_virtlayer(header: Header) -> bool:
-    # Also to a unique name: no other service has such objects.
+    # By a unique name, a command calls the service that has its job. No other service has such
+    # objects; but by their names, the bus would start others.
+    is_service = header.destination == names.SERVICE or header.destination.startswith(":")
     is_object = header.path == names.ROOT or header.path.startswith(f"{names.ROOT}/")
-    return is_object and header.interface in _INTERFACES
+    return is_service and is_object and header.interface in _INTERFACES
 
 
-def _is_for_the_bus(header: Header) -> bool:
-    return header.destination == names.BUS_SERVICE and header.member in _CALLS_OF_THE_BUS
+def _is_for_the_bus(header: Header, content: bytes) -> bool:
+    if (header.destination, header.interface) != (names.BUS_SERVICE, names.BUS_SERVICE):
+        return False
+    # By other rules, it would get signals of other services, and with "eavesdrop" on a session bus
+    # every message.
+    return header.member in _CALLS_OF_THE_BUS and (
+        header.member != "AddMatch" or content[sizes_of(content)[0] :] in _RULES
+    )
 
 
 def _is_stream_socket(descriptor: int) -> bool:

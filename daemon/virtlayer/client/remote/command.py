@@ -21,6 +21,10 @@ from virtlayer.client.remote.streams import PIPE_TO_SEND, SOCKET
 from virtlayer.dbus.received import close_received
 from virtlayer.dbus.structure import Header
 
+_REPLY = 2
+_FOR_COMMANDS = (_REPLY, 3, 4)
+"""Replies, errors and signals: message types, as the D-Bus Specification numbers them."""
+
 
 class CommandRelay(Relay):
     """The side of the command.
@@ -76,8 +80,12 @@ class CommandRelay(Relay):
             raise
         return descriptors
 
-    def _check(self, header: Header) -> None:
-        """Accept everything: the reader of the connection checks it."""
+    def _check(self, header: Header, _content: bytes, attachments: Sequence[Attachment]) -> None:
+        # The reader of the connection checks what is in it.
+        if header.kind not in _FOR_COMMANDS:
+            raise ProtocolError("a call is for the other side")
+        if len(attachments) > (header.kind == _REPLY):
+            raise ProtocolError("a message has descriptors that no call returns")
 
     async def _bus_has_ended(self) -> None:
         """Go on: the command has closed its connection, and may still send a source."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from virtlayer.client.host import HostFacts
 from virtlayer.client.kernels import Kernel
-from virtlayer.client.output import print_line, print_warning
+from virtlayer.client.output import print_json_line, print_line, print_warning
 from virtlayer.errors import HostUnavailable, InvalidArgument
 
 type Ask = Callable[[Mapping[str, object]], Awaitable[Any]]
@@ -52,8 +52,13 @@ class OtherHost:
         """See Host."""
         question = {"about": "journal", "job": job, "pid": pid, "as_json": as_json}
         found = await self._ask(question)
-        for line in self._text(found, "text").splitlines():
-            print_line(line)
+        # Not splitlines(), for which other characters end a line as well. The last one is not
+        # complete, or empty.
+        for line in self._text(found, "text").split("\n")[:-1]:
+            if as_json:
+                print_json_line(line)
+            else:
+                print_line(line)
         if not self._value(found, "is_whole", bool):
             print_warning("The job has more lines in the journal than are shown here.")
         if found.get("status") is None:

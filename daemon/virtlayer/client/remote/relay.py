@@ -94,8 +94,13 @@ class Relay(abc.ABC):
         """
 
     @abc.abstractmethod
-    def _check(self, header: Header) -> None:
+    def _check(self, header: Header, content: bytes, attachments: Sequence[Attachment]) -> None:
         """Check a message for the bus's socket.
+
+        Args:
+            header: Its header.
+            content: The message.
+            attachments: What came with it.
 
         Raises:
             ProtocolError: It is not accepted.
@@ -194,7 +199,7 @@ class Relay(abc.ABC):
                     await self._take_other(frame)
 
     async def _pass_message_in(self, attachments: Sequence[Attachment], content: bytes) -> None:
-        self._check(_header_of(content))
+        self._check(_header_of(content), content, attachments)
         descriptors = self._received(attachments)
         self._start_streams()
         left, given = memoryview(content), descriptors
