@@ -19,6 +19,7 @@ from virtlayer.errors import InvalidArgument
         ("web", Destination("web")),
         ("me@web.example", Destination("web.example", "me")),
         ("me@example.org@web:2222", Destination("web", "me@example.org", 2222)),
+        ("EXAMPLE\\me@web", Destination("web", "EXAMPLE\\me")),
         ("192.0.2.1:22", Destination("192.0.2.1", "", 22)),
         ("2001:db8::1", Destination("2001:db8::1")),
         ("[2001:db8::1]", Destination("2001:db8::1")),
@@ -43,7 +44,19 @@ def test_destination_is_parsed(text: str, expected: Destination) -> None:
             "web:0",
             "web:65536",
         ),
-        *("web:ssh", "[::1", "[::1]22", "[]:22", "[::1]:", "two words", "a\nb", "web:²", "[-x]"),
+        *(
+            "web:ssh",
+            "[::1",
+            "[::1]22",
+            "[]:22",
+            "[::1]:",
+            "two words",
+            "a\nb",
+            "a\x85b",
+            "web:²",
+            "[-x]",
+        ),
+        *("ssh://web", "ssh://-x@web", "x/-y", "a;b", "a`b", "a$b", "a|b@web", "'a'@web", "[1;a]"),
     ],
 )
 def test_invalid_destination_is_refused(text: str) -> None:

@@ -17,6 +17,10 @@ _OPTIONS = (
     "-oRemoteCommand=none",
 )
 """What scp has as well: settings of ssh_config(5) for a shell there would be in the way."""
+_NOT_IN_A_HOST = frozenset(" []/'`\"$\\;&<>|(){},")
+_NOT_IN_A_USER = _NOT_IN_A_HOST - frozenset("$\\,")
+"""What ssh takes for a part of a URI, or a shell in its configuration for a command (%h, %r). Newer
+versions of ssh refuse such names as well. Users of a Windows domain have a backslash."""
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f:.%]+[^\]]*)\](?::(.*))?", re.DOTALL)
 
@@ -77,9 +81,9 @@ def destination(text: str) -> Destination:
     host, port = _host_and_port(rest)
     if not host or (at and not user):
         raise ArgumentTypeError(f'"{text}" is not of the form [USER@]HOST[:PORT].')
-    # ssh takes a dash for an option, and characters of a shell's get into its configuration (%h).
-    for part in (user, host):
-        if part.startswith("-") or not part.isprintable() or set(part) & set(" []"):
+    for part, refused in ((user, _NOT_IN_A_USER), (host, _NOT_IN_A_HOST)):
+        # ssh takes a dash for an option.
+        if part.startswith("-") or not part.isprintable() or refused & set(part):
             raise ArgumentTypeError(f'"{part}" is not a valid name of a host or user.')
     return Destination(host, user, _number(text, port))
 
