@@ -18,7 +18,9 @@ from virtlayer.client.parser import UsageError
 from virtlayer.client.remote.link import linked
 from virtlayer.errors import HostUnavailable, InvalidArgument, VirtlayerError
 
-_WRONG_TYPES = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_WRONG_TYPES = (
+    *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError),
+)
 """Errors of a command with replies of other types or keys than those of the service."""
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from virtlayer.client.bus.checked import Checked
 from virtlayer.client.bus.failures import remote_error
 
 
 @dataclass(frozen=True, slots=True)
-class JobSummary:
+class JobSummary(Checked):
     """One line of ``ListJobs``."""
 
     id: int
@@ -22,7 +23,7 @@ class JobSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSummary:
+class ImageSummary(Checked):
     """One line of ``ListImages``."""
 
     path: str
@@ -33,7 +34,7 @@ class ImageSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolSummary:
+class PoolSummary(Checked):
     """One line of ``ListPools``; capacity and available are in bytes."""
 
     name: str
@@ -44,7 +45,7 @@ class PoolSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeSummary:
+class VolumeSummary(Checked):
     """One line of ``ListVolumes``; the size is the space that it uses in the pool, in bytes."""
 
     name: str
@@ -55,7 +56,7 @@ class VolumeSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSize:
+class ImageSize(Checked):
     """The space that an image's own and shared layers use in the pool, in bytes."""
 
     own: int
@@ -63,7 +64,7 @@ class ImageSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskUsage:
+class DiskUsage(Checked):
     """The contents of a pool: numbers of volumes, and bytes. The sizes of images are by name."""
 
     capacity: int
@@ -81,7 +82,7 @@ class DiskUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Checked):
     """A layer of an image in a pool; its size is in compressed bytes."""
 
     diff_id: str
@@ -90,7 +91,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class FormerVersion:
+class FormerVersion(Checked):
     """A former version of an image; its times are in microseconds since 1970."""
 
     source: str
@@ -102,7 +103,7 @@ class FormerVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageDetails:
+class ImageDetails(Checked):
     """The properties of an image, and its object path. Private ones have a default for others."""
 
     path: str
@@ -132,7 +133,7 @@ class ImageDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobDetails:
+class JobDetails(Checked):
     """The properties of a job, and its object path. Private ones have a default for others."""
 
     path: str
@@ -157,7 +158,7 @@ class JobDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class DomainSummary:
+class DomainSummary(Checked):
     """One line of ``ListDomains``."""
 
     name: str
@@ -168,7 +169,7 @@ class DomainSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainDetails:
+class DomainDetails(Checked):
     """The reply of ``DescribeDomain``. Private values have a default for others."""
 
     name: str
@@ -203,7 +204,7 @@ class DomainDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class StartedJob:
+class StartedJob(Checked):
     """The reply of ``Pull``, and the unique name of the daemon that sent it."""
 
     id: int
@@ -212,7 +213,7 @@ class StartedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerProgress:
+class LayerProgress(Checked):
     """The progress of one layer, in compressed bytes."""
 
     digest: str
@@ -222,7 +223,7 @@ class LayerProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Checked):
     """The progress of a job.
 
     Attributes:
@@ -239,9 +240,15 @@ class Progress:
     total: int
     layers: tuple[LayerProgress, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check the values."""
+        Checked.__post_init__(self)
+        if not 0 <= self.fraction <= 1:
+            raise ValueError(f"a fraction is {self.fraction}")
+
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Checked):
     """How a job ended: ``state`` is done, failed or cancelled."""
 
     state: str
