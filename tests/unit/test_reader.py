@@ -165,3 +165,11 @@ async def test_a_message_beyond_the_specification_ends_the_connection(pair: Pair
     await pair.send(b"l\1\0\1\xff\xff\xff\xff\1\0\0\0\0\0\0\0")
     with pytest.raises(EOFError):
         await pair.next()
+
+
+async def test_a_message_that_cannot_be_parsed_is_refused(pair: Pair) -> None:
+    await pair.send(call("s", text("a\xff").replace(b"a\xc3\xbf", b"\xff\xfe\xfd")) + call("", b""))
+    refused = await pair.next()
+    assert isinstance(refused, RefusedMessage)
+    assert refused.reason == "The message was rejected: it is malformed."
+    assert isinstance(await pair.next(), Message)

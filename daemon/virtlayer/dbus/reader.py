@@ -80,8 +80,8 @@ class Reader:
     def read(self) -> Message | RefusedMessage | None:
         """Return the next message, or None if it has not arrived in whole.
 
-        A message that dbus-next cannot represent, such as one of an unknown type, is dropped. The
-        caller owns the descriptors of a message.
+        A message without a valid header is dropped, and so is one that dbus-next cannot represent,
+        if there are no limits. The caller owns the descriptors of a message.
 
         Raises:
             EOFError: The bus has closed the connection.
@@ -189,7 +189,7 @@ def _accepted(
         check_body(content, header, limits)
     except UnacceptableMessage as error:
         return _refused(header, str(error))
-    return _parsed(content, descriptors)
+    return _parsed(content, descriptors) or _refused(header, "it is malformed")
 
 
 def _refused(header: Header, reason: str) -> RefusedMessage:
