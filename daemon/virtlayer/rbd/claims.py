@@ -51,6 +51,7 @@ class Claim:
         """
         with self._using:
             self.lease.hold()
+            self.check()
             # Even without names: unfinished images without a claim are swept.
             self._write(set(names))
 

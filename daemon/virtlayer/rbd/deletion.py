@@ -10,7 +10,6 @@ from typing import Any
 
 from virtlayer.errors import InUse, VolumeNotFound
 from virtlayer.protocol.layer_names import is_layer_volume
-from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT
@@ -19,7 +18,7 @@ from virtlayer.rbd.unfinished import unfinished_name
 from virtlayer.rbd.users import users_of
 
 
-def delete_image(images: Any, name: str, image_id: str | None = None) -> None:
+def delete_image(images: Any, name: str, owner: str, image_id: str | None = None) -> None:
     """Delete an image.
 
     Removing a snapshot succeeds although there are clones of it, so users are listed before.
@@ -28,6 +27,8 @@ def delete_image(images: Any, name: str, image_id: str | None = None) -> None:
     Args:
         images: The pool's I/O context.
         name: Its name.
+        owner: The name of the claim, or of the pool's lock, that this process has. As long as it
+            lasts, no other host sweeps the image.
         image_id: Its id; None if any image of that name is meant.
 
     Raises:
@@ -42,14 +43,14 @@ def delete_image(images: Any, name: str, image_id: str | None = None) -> None:
         users = users_of(images, name, layers=True)
         if users:
             raise _used(images, name, users)
-        doomed = unfinished_name(keys.new_id(), name)
+        doomed = unfinished_name(owner, f"deleted-{name}")
         rbd.RBD().rename(images, name, doomed)
     except rbd.ImageNotFound as error:
         raise _missing(images, name) from error
     try:
         _remove(images, doomed, is_layer=is_layer_volume(name))
     except rbd.ImageNotFound:
-        pass  # Another host has swept it.
+        pass  # A sweep has removed it, because the owner has ended.
     except (rbd.ImageBusy, rbd.ImageHasSnapshots) as error:
         # Another program has cloned or opened it meanwhile: it remains.
         with contextlib.suppress(rbd.ImageNotFound):

@@ -51,7 +51,9 @@ def sweep(takeover: Takeover, images: Any) -> int:
         except InUse as error:
             _log.warning("%s", error.message)
     alive = _claims(takeover)
-    dead = {image: claim for image, claim in unfinished.items() if claim not in alive}
+    # Who has the lock deletes images, and may have to give one its name again.
+    owners = alive | _lock(takeover)
+    dead = {image: claim for image, claim in unfinished.items() if claim not in owners}
     removed = _remove(images, dead, table.pool)
     return len((before - alive) | {dead[image] for image in removed})
 
@@ -59,6 +61,11 @@ def sweep(takeover: Takeover, images: Any) -> int:
 def _claims(takeover: Takeover) -> set[str]:
     found = (claim_in(key) for key, _ in takeover.lease.table.scan(keys.CLAIMS))
     return {claim for claim in found if claim is not None}
+
+
+def _lock(takeover: Takeover) -> set[str]:
+    value = takeover.lease.table.get([keys.LOCK]).get(keys.LOCK, b"")
+    return {value.decode("ascii", "replace").partition(" ")[2]}
 
 
 def _unfinished(images: Any, pool: str) -> dict[str, str]:

@@ -52,6 +52,9 @@ def users_of_open(
 def _listed(what: str, find: Callable[[], Iterable[str]]) -> list[str]:
     try:
         return list(find())
+    except (rbd.Timeout, rbd.ConnectionShutdown):
+        # Each further list would wait as long.
+        raise
     except rbd.Error as error:
         return [f"{what} that cannot be listed ({error})"]
 

@@ -75,7 +75,7 @@ async def _delete(turn: Turn, request: messages.DeleteImage) -> Nothing:
     def delete() -> None:
         lock.check()
         with claims.lease.certain():
-            delete_image(cluster.images, request.name)
+            delete_image(cluster.images, request.name, lock.name)
         delete_record(lock, request.record)
 
     await to_completion(cluster.run(delete))

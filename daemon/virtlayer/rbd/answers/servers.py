@@ -8,6 +8,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.errors import Internal
 from virtlayer.protocol import rbd as messages
 from virtlayer.protocol.answering import answer
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.programs import Ended
 from virtlayer.rbd.answers.answer import Turn
@@ -20,25 +21,26 @@ from virtlayer.rbd.server import listening_socket, serving
 async def _serve(turn: Turn, request: messages.ServeImage) -> messages.Serving:
     stagings = turn.holdings.stagings
     listening = listening_socket(turn.descriptors)
-    with stagings.using(request.staging) as staging, stagings.starting_server():
+    with stagings.using(request.staging) as staging:
         image, snapshot = _served(staging, request)
-        async with AsyncExitStack() as life:
-            running = await life.enter_async_context(
-                serving(
+        # From here on, the image cannot be finished.
+        with stagings.starting_server(image, writable=request.writable):
+            async with AsyncExitStack() as life:
+                server = serving(
                     turn.cluster, image, listening, snapshot=snapshot, writable=request.writable
                 )
-            )
-            turn.reply_descriptors.append(os.pidfd_open(running.pid))
-            server = Server(running, life.pop_all(), request.staging, image, request.writable)
-        return messages.Serving(stagings.add_server(server))
+                running = await life.enter_async_context(server)
+                turn.reply_descriptors.append(os.pidfd_open(running.pid))
+                started = Server(running, life.pop_all(), request.staging, image, request.writable)
+            return messages.Serving(stagings.add_server(started))
 
 
 def _served(staging: Staging, request: messages.ServeImage) -> tuple[str, str | None]:
     """The name of the image that is served, and its snapshot, if that is served."""
     if request.image in staging.images:
         image = staging.images[request.image]
-        if image.is_flushed and request.writable:
-            raise Internal(f'The image "{request.image}" is finished.')
+        if request.writable and (image.is_flushed or staging.purpose is Purpose.BOOT):
+            raise Internal(f'The image "{request.image}" cannot be written.')
         return image.name, None
     if request.writable or not is_layer_volume(request.image):
         raise Internal(f'The image "{request.image}" cannot be served like this.')

@@ -119,7 +119,8 @@ class Stagings:
         self._numbers = numbers
         self._stagings: dict[int, Staging] = {}
         self._servers: dict[int, Server] = {}
-        self._starting = 0
+        self._starting: list[tuple[str, bool]] = []
+        """Servers that are being started: their images, and whether they are writable."""
         self._watching: asyncio.Task[None] | None = None
 
     def __contains__(self, number: int) -> bool:
@@ -158,19 +159,24 @@ class Stagings:
             staging.working.discard(request)
 
     @contextlib.contextmanager
-    def starting_server(self) -> Iterator[None]:
+    def starting_server(self, image: str, *, writable: bool) -> Iterator[None]:
         """Start a server within the context, if there is room for one more.
+
+        Args:
+            image: The name of the image in the pool.
+            writable: Whether clients may write to it: then it cannot be finished meanwhile.
 
         Raises:
             Internal: There are too many.
         """
-        if len(self._servers) + self._starting >= SERVERS_LIMIT:
+        if len(self._servers) + len(self._starting) >= SERVERS_LIMIT:
             raise Internal(f"The limit of {SERVERS_LIMIT} servers of images is reached.")
-        self._starting += 1
+        starting = image, writable
+        self._starting.append(starting)
         try:
             yield
         finally:
-            self._starting -= 1
+            self._starting.remove(starting)
 
     def add_server(self, server: Server) -> int:
         """Take over a server; its number."""
@@ -192,8 +198,8 @@ class Stagings:
             raise Internal(f"No server {number} on this connection to virtlayer-rbd.") from None
 
     def is_written(self, image: str) -> bool:
-        """Whether a server lets clients write to an image."""
-        return any(
+        """Whether a server lets clients write to an image, or will do so soon."""
+        return (image, True) in self._starting or any(
             server.image == image and server.writable and server.running.returncode is None
             for server in self._servers.values()
         )
