@@ -148,6 +148,25 @@ async def test_images_of_others_are_neither_served_nor_cloned(
         assert children_of(process.pid) == set()
 
 
+async def test_image_whose_server_is_being_started_is_not_finished(pool: CephPool) -> None:
+    async with opened(pool) as process:
+        job = await Job.started(process)
+        await job.create("a")
+        with _listening() as server:
+            serve = rbd.ServeImage(job.staging, "a", writable=True)
+            starting = asyncio.create_task(process.ask(rbd.SERVE_IMAGE, serve, (server,)))
+            await asyncio.sleep(0)
+            flush = rbd.StagedImage(job.staging, "a")
+            assert "being written" in await refused(process, rbd.FLUSH_IMAGE, flush)
+            serving = await starting
+        await process.ask(rbd.END_SERVER, rbd.EndServer(serving.server, kill=True))
+        boot = await Job.started(process, Purpose.BOOT)
+        with sealed(b"kernel") as content, _listening() as server:
+            await process.ask(rbd.STORE_FILE, rbd.StoreFile(boot.staging, "a"), (content,))
+            serve = rbd.ServeImage(boot.staging, "a", writable=True)
+            await refused(process, rbd.SERVE_IMAGE, serve, (server,))
+
+
 async def test_only_listening_sockets_and_sealed_files_are_taken(pool: CephPool) -> None:
     async with opened(pool) as process:
         job = await Job.started(process)

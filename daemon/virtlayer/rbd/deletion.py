@@ -6,6 +6,7 @@ rest for a whole image if this one fails meanwhile.
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from virtlayer.errors import InUse, VolumeNotFound
@@ -18,7 +19,14 @@ from virtlayer.rbd.unfinished import unfinished_name
 from virtlayer.rbd.users import users_of
 
 
-def delete_image(images: Any, name: str, owner: str, image_id: str | None = None) -> None:
+def delete_image(
+    images: Any,
+    name: str,
+    owner: str,
+    check: Callable[[], None],
+    *,
+    image_id: str | None = None,
+) -> None:
     """Delete an image.
 
     Removing a snapshot succeeds although there are clones of it, so users are listed before.
@@ -27,13 +35,15 @@ def delete_image(images: Any, name: str, owner: str, image_id: str | None = None
     Args:
         images: The pool's I/O context.
         name: Its name.
-        owner: The name of the claim, or of the pool's lock, that this process has. As long as it
-            lasts, no other host sweeps the image.
+        owner: The name of the claim, or of the pool's lock, for which this is done. As long as it
+            lasts, no host sweeps the image.
+        check: Raises an error if it must no longer be done.
         image_id: Its id; None if any image of that name is meant.
 
     Raises:
         VolumeNotFound: There is none of that name, or virtlayer has not made it.
         InUse: Something uses it, or it is unknown whether something does.
+        VirtlayerError: That of ``check``.
         rbd.Error: The cluster does not answer, or refuses it.
     """
     try:
@@ -44,6 +54,8 @@ def delete_image(images: Any, name: str, owner: str, image_id: str | None = None
         if users:
             raise _used(images, name, users)
         doomed = unfinished_name(owner, f"deleted-{name}")
+        # The lists may have taken so long that nobody waits, and another host has the lock.
+        check()
         rbd.RBD().rename(images, name, doomed)
     except rbd.ImageNotFound as error:
         raise _missing(images, name) from error

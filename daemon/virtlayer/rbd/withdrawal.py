@@ -57,7 +57,8 @@ class PlacedImages:
         if here is None:
             raise Internal(f'The image "{name}" was not placed on this connection.')
         with contextlib.suppress(VolumeNotFound), here.claim.lease.certain():
-            delete_image(images, name, here.claim.name, here.image_id)
+            claim = here.claim
+            delete_image(images, name, claim.name, claim.lease.check, image_id=here.image_id)
         if here.record_file is not None and here.stamp is not None:
             # If its claim has ended, the record remains until it is found to be about nothing.
             with contextlib.suppress(VirtlayerError):

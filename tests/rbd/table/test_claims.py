@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Claims and the lock of an RBD pool, of processes that all run."""
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.rbd.table.conftest import MakeHost
@@ -8,7 +11,8 @@ from tests.support.rbd_host_process import made_claim, taken_lock
 from virtlayer.errors import Internal, InUse
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.rbd import keys
-from virtlayer.rbd.claims import BUILDS_LIMIT, NAMES_LIMIT
+from virtlayer.rbd.claims import BUILDS_LIMIT, NAMES_LIMIT, Claim
+from virtlayer.rbd.pool_lock import PoolLock
 from virtlayer.rbd.records import put_record
 from virtlayer.rbd.table import PoolTable
 
@@ -66,6 +70,27 @@ def test_released_lock_changes_nothing(table: PoolTable, new_host: MakeHost) -> 
     assert lock.change({}, {keys.RECORDS: b"y"})
     assert table.get([keys.RECORDS]) == {keys.RECORDS: b"y"}
     lock.release()
+
+
+def test_lock_that_is_released_while_it_is_taken_is_free(new_host: MakeHost) -> None:
+    here, there = new_host(), new_host()
+    held, late, never = taken_lock(there), PoolLock(here), PoolLock(here)
+    with ThreadPoolExecutor() as threads:
+        taking = threads.submit(late.take)
+        releasing = threads.submit(late.release)
+        held.release()
+        releasing.result()
+        with contextlib.suppress(PoolLocked, Internal):
+            taking.result()
+    taken_lock(there).release()
+    never.release()
+    with pytest.raises(Internal, match="released"):
+        never.take()
+    claim = Claim(here)
+    claim.end()
+    with pytest.raises(Internal, match="ended"):
+        claim.make([])
+    taken_lock(there).release()
 
 
 def test_layer_is_built_by_one_claim(table: PoolTable, new_host: MakeHost) -> None:

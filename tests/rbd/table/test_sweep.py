@@ -4,7 +4,7 @@
 from typing import Any
 
 from tests.rbd.table.conftest import MakeHost
-from tests.support.rbd_host_process import made_claim, unfinished
+from tests.support.rbd_host_process import made_claim, taken_lock, unfinished
 from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.process_entry import ProcessEntry
@@ -62,6 +62,14 @@ def test_image_in_use_is_removed_later(images: Any, new_host: MakeHost) -> None:
         assert sweep(new_host(), images) == 1
     assert sweep(new_host(), images) == 1
     assert rbd.RBD().list(images) == []
+
+
+def test_image_that_another_host_deletes_stays(images: Any, new_host: MakeHost) -> None:
+    lock = taken_lock(new_host())
+    create(images, unfinished(lock.name, "deleted-1"))
+    assert sweep(new_host(), images) == 0
+    lock.release()
+    assert sweep(new_host(), images) == 1
 
 
 def test_leases_and_entries_of_dead_processes_are_removed(

@@ -73,9 +73,8 @@ async def _delete(turn: Turn, request: messages.DeleteImage) -> Nothing:
         raise Internal("An unfinished image cannot be deleted.")
 
     def delete() -> None:
-        lock.check()
         with claims.lease.certain():
-            delete_image(cluster.images, request.name, lock.name)
+            delete_image(cluster.images, request.name, lock.name, lock.check)
         delete_record(lock, request.record)
 
     await to_completion(cluster.run(delete))

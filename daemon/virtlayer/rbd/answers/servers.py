@@ -40,7 +40,7 @@ def _served(staging: Staging, request: messages.ServeImage) -> tuple[str, str | 
     if request.image in staging.images:
         image = staging.images[request.image]
         if request.writable and (image.is_flushed or staging.purpose is Purpose.BOOT):
-            raise Internal(f'The image "{request.image}" cannot be written.')
+            raise Internal(f'The image "{request.image}" is finished, or has no server.')
         return image.name, None
     if request.writable or not is_layer_volume(request.image):
         raise Internal(f'The image "{request.image}" cannot be served like this.')
