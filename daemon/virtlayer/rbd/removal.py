@@ -14,9 +14,10 @@ class Progress:
         self.last = 0.0
         """By the monotonic clock, in seconds."""
 
-    def made(self, *_parts: int) -> None:
-        """Note that it has just done one."""
+    def made(self, *_parts: int) -> int:
+        """Note that it has just done one; 0, which lets librbd go on."""
         self.last = time.monotonic()
+        return 0
 
 
 PROGRESS = Progress()
