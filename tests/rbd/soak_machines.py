@@ -89,3 +89,14 @@ async def test_running_machine_is_removed_by_force(
     await made(user, "while :; do date >/now; sync; done")
     await user.tell("rm", "--force", "web")
     assert "web" not in ceph.images(pool.name)
+
+
+async def test_machine_is_not_started_while_the_cluster_does_not_answer(
+    user: MachineUser, ceph: OneNodeCeph
+) -> None:
+    await made(user, "cat /marker", start=Variant("b", False))
+    with ceph.stalled():
+        ended = await user.ended("start", "web")
+    # QEMU would wait for the cluster, and libvirt for QEMU.
+    assert (ended.status, await user.state("web")) == (5, "stopped")
+    await user.tell("start", "web")

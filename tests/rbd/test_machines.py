@@ -92,8 +92,8 @@ async def made_machine(
 
 async def control(services: Services, machine: CreatedDomain, action: Control) -> State | None:
     """Do something to the domain of a machine, without waiting for its init."""
-    pool = await services.pools.get(machine.pool)
-    return await services.keeper.domains.control(machine.uuid, pool.uuid, action)
+    [known] = (await services.keeper.domains.list()).domains
+    return await services.keeper.domains.control(machine.uuid, known.pool, action)
 
 
 async def start(services: Services) -> None:
@@ -203,3 +203,22 @@ async def test_missing_configuration_is_an_error(
         await start(services)
     await remove_machine(services)
     assert f"config-{made.uuid}.raw" not in local_files(host)
+
+
+async def test_machine_without_its_volume_is_not_started(
+    services: Services,
+    host: LibvirtHost,
+    images: Pool,
+    ceph: OneNodeCeph,
+    pool: CephPool,
+    tmp_path: Path,
+) -> None:
+    made = await made_machine(services, images, tmp_path)
+    # It needs no pool of libvirt.
+    host.virsh("pool-destroy", pool.name)
+    assert await control(services, made, Control.START) is State.RUNNING
+    await control(services, made, Control.DESTROY)
+    host.virsh("pool-start", pool.name)
+    ceph.rbd("rm", f"{pool.name}/web")
+    with pytest.raises(VolumeNotFound, match="web"):
+        await start(services)

@@ -4,7 +4,7 @@
 import asyncio
 import functools
 
-from virtlayer.errors import Internal
+from virtlayer.errors import Internal, PoolInactive, PoolNotFound
 from virtlayer.keeper.answers.answer import Turn
 from virtlayer.keeper.answers.domain_logs import log_of
 from virtlayer.keeper.answers.pools import active_pool_of
@@ -14,7 +14,7 @@ from virtlayer.keeper.domains.control import control
 from virtlayer.keeper.domains.define import define_domain
 from virtlayer.keeper.domains.input import connect_input
 from virtlayer.keeper.domains.listing import all_domains, named_domain
-from virtlayer.keeper.domains.local_files import missing_local_files
+from virtlayer.keeper.domains.local_files import rbd_machine
 from virtlayer.keeper.domains.ports import open_log
 from virtlayer.keeper.domains.probe import probe_kvm
 from virtlayer.keeper.domains.removal import remove_domain
@@ -88,18 +88,34 @@ async def _control(turn: Turn, request: ControlDomain) -> Controlled:
         await remove_domain(turn.domains, turn.kinds.of(pool), pool, request.uuid)
         return Controlled(state=None)
     if request.action is Control.START:
-        await _provide_local_files(turn, request.uuid)
+        await _prepare_start(turn, request.uuid)
     return Controlled(state=await control(turn.domains, request.uuid, request.action))
 
 
-async def _provide_local_files(turn: Turn, uuid: str) -> None:
-    """Let the local kernel and initrd of a domain exist, if it is to be started with them."""
-    missing = await missing_local_files(turn.hypervisor, turn.kinds.local_files, uuid)
-    if missing is not None:
-        pool = await active_pool_of(turn, missing.pool)
-        async with turn.kinds.of(pool).providing(pool, missing.boot_volumes):
-            # It is a domain that names them: they stay.
-            pass
+async def _prepare_start(turn: Turn, uuid: str) -> None:
+    """If a machine is on an RBD pool, see that its volume and its local files are there.
+
+    QEMU waits for a cluster that does not answer, and libvirt for QEMU.
+
+    Raises:
+        PoolUnavailable: The cluster does not answer.
+        VirtlayerError: The machine cannot be started.
+    """
+    machine = await rbd_machine(turn.hypervisor, turn.kinds.local_files, uuid)
+    if machine is None:
+        return
+    try:
+        pool = await active_pool_of(turn, machine.pool)
+    except (PoolNotFound, PoolInactive):
+        if machine.missing:
+            raise
+        # QEMU does not need libvirt's pool.
+        return
+    kind = turn.kinds.of(pool)
+    await kind.check_made(pool, machine.volume, is_directory=False)
+    async with kind.providing(pool, machine.missing):
+        # It is a domain that names them: they stay.
+        pass
 
 
 async def _open_port(turn: Turn, request: OpenPort) -> PortOpened:

@@ -20,25 +20,25 @@ from virtlayer.protocol.host_id import host_id
 
 
 @dataclass(frozen=True, slots=True)
-class MissingFiles:
-    """Kernel and initrd of a domain that are not on this host.
+class RbdMachine:
+    """A machine on an RBD pool that is to be started.
 
     Attributes:
-        pool: The UUID of the pool that has them.
-        boot_volumes: Their names.
+        pool: The UUID of the pool.
+        volume: The name of its volume.
+        missing: The names of its kernel and initrd, as far as they are not on this host.
     """
 
     pool: str
-    boot_volumes: Collection[str]
+    volume: str
+    missing: Collection[str]
 
 
-async def missing_local_files(
-    hypervisor: Hypervisor, local: LocalFiles, uuid: str
-) -> MissingFiles | None:
-    """Find out which local files a domain of ours lacks that is to be started.
+async def rbd_machine(hypervisor: Hypervisor, local: LocalFiles, uuid: str) -> RbdMachine | None:
+    """Find out what a domain of ours needs before it is started, if it is on an RBD pool.
 
     Returns:
-        None if it lacks none, or runs already.
+        None if it is on another pool, or runs already.
 
     Raises:
         DomainNotFound: There is no such domain of ours.
@@ -46,16 +46,18 @@ async def missing_local_files(
         VirtlayerError: libvirt cannot be asked.
     """
     driver = await driver_of(hypervisor, uuid)
-    named = await driver.call(_named, uuid, local.path)
-    missing = await local.missing(named.files) if named.files else frozenset()
+    needs = await driver.call(_needs, uuid, local.path)
+    if needs is None:
+        return None
+    missing = await local.missing(needs.files)
     boot_volumes = frozenset(filter(is_boot_volume, missing))
     for name in sorted(missing - boot_volumes):
         raise DomainFailed(
-            f'The machine "{named.domain}" cannot be started: {local.path / name} is missing. Its '
+            f'The machine "{needs.domain}" cannot be started: {local.path / name} is missing. Its '
             "configuration is only on this host, because it can have secrets. Restore the file "
             "from a backup, or remove the machine, with its volume, and create it again."
         )
-    return MissingFiles(named.pool, boot_volumes) if boot_volumes else None
+    return RbdMachine(needs.pool, needs.volume, boot_volumes)
 
 
 async def sweep_local_files(hypervisor: Hypervisor, local: LocalFiles) -> None:
@@ -87,26 +89,31 @@ async def _needed(hypervisor: Hypervisor) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """The local files that a domain names.
+class _Needs:
+    """What a domain on an RBD pool needs.
 
     Attributes:
         domain: The name of the domain.
         pool: The UUID of its pool.
-        files: The names of the files.
+        volume: Its volume.
+        files: The names of its local files.
     """
 
     domain: str
     pool: str
+    volume: str
     files: Collection[str]
 
 
-def _named(connection: Connection, uuid: str, directory: Path) -> _Named:
+def _needs(connection: Connection, uuid: str, directory: Path) -> _Needs | None:
     own = own_domain(connection, uuid)
-    name = own.domain.name()
-    if own.domain.isActive():
-        return _Named(name, own.found.metadata.pool, ())
+    root, metadata, name = own.found.root, own.found.metadata, own.domain.name()
+    is_on_rbd = any(
+        source.get("protocol") == "rbd" for source in root.iterfind("devices/disk/source")
+    )
+    if own.domain.isActive() or not is_on_rbd:
+        return None
     disks = parse_disks(name, own.domain.XMLDesc())
     files = {disk.path.name for disk in disks if disk.path and disk.path.parent == directory}
     ours = [name for name in files if is_boot_volume(name) or domain_in_name(name) == uuid]
-    return _Named(name, own.found.metadata.pool, ours)
+    return _Needs(name, metadata.pool, metadata.volume, ours)
