@@ -101,6 +101,7 @@ soak: dev
 	SOAK=3 $(BIN)/pytest tests/rbd/soak_two_hosts.py
 	$(BIN)/pytest tests/rbd/soak_machines.py
 	$(BIN)/pytest tests/rbd/soak_service.py
+	$(BIN)/pytest tests/rbd/soak_stalled.py
 
 .PHONY: demo
 demo: dev

@@ -53,10 +53,9 @@ def delete_image(
         users = users_of(images, name, layers=True)
         if users:
             raise _used(images, name, users)
-        doomed = unfinished_name(owner, f"deleted-{name}")
         # The lists may have taken so long that nobody waits, and another host has the lock.
         check()
-        rbd.RBD().rename(images, name, doomed)
+        doomed = _renamed(images, name, unfinished_name(owner, f"deleted-{name}"))
     except rbd.ImageNotFound as error:
         raise _missing(images, name) from error
     try:
@@ -65,9 +64,20 @@ def delete_image(
         pass  # A sweep has removed it, because the owner has ended.
     except (rbd.ImageBusy, rbd.ImageHasSnapshots) as error:
         # Another program has cloned or opened it meanwhile: it remains.
-        with contextlib.suppress(rbd.ImageNotFound):
-            rbd.RBD().rename(images, doomed, name)
+        if doomed != name:
+            with contextlib.suppress(rbd.ImageNotFound):
+                rbd.RBD().rename(images, doomed, name)
         raise _used(images, name, ("a client that has just begun to",)) from error
+
+
+def _renamed(images: Any, name: str, doomed: str) -> str:
+    """Give an image the name of an unfinished one, so that a part of it is never taken for it."""
+    try:
+        rbd.RBD().rename(images, name, doomed)
+    except (rbd.NoSpace, rbd.DiskQuotaExceeded):
+        # A rename needs a new object. Deleting is what helps, so it is deleted under its name.
+        return name
+    return doomed
 
 
 def _remove(images: Any, name: str, *, is_layer: bool) -> None:
