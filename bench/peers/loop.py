@@ -38,19 +38,20 @@ class Loop:
         """Make a qcow2 of an image."""
         volume = directory / "volume.qcow2"
         with stopwatch() as watch:
-            raw = new_file_system(self._inputs, image, directory)
+            raw = new_file_system(self._inputs, image, directory, _SIZE)
             run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, volume)
             sync(directory)
         yield Finished(watch.seconds, disk_usage(volume), lambda: volume_tree(volume))
 
 
-def new_file_system(inputs: Inputs, image: Image, directory: Path) -> Path:
+def new_file_system(inputs: Inputs, image: Image, directory: Path, size: int) -> Path:
     """Make a raw file with the file system of an image, which has one layer.
 
     Args:
         inputs: The images.
         image: The image.
         directory: For that file and others.
+        size: Of the file system, in bytes.
     """
     assert len(image.layers) == 1
     layout, raw = directory / "layout", directory / "raw"
@@ -59,7 +60,7 @@ def new_file_system(inputs: Inputs, image: Image, directory: Path) -> Path:
         *(inputs.reference(image), f"oci:{layout}:image"),
     )
     with raw.open("wb") as file:
-        os.truncate(file.fileno(), _SIZE)
+        os.truncate(file.fileno(), size)
     run("mkfs.ext4", "-q", raw)
     _extract(layout, raw, directory / "mnt")
     return raw

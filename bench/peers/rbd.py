@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.commands import stopwatch
 from bench.inputs import Image
 from bench.peers.loop import new_file_system
-from bench.rbd import Cluster
+from bench.rbd import SIZE, Cluster
 from bench.result import Finished
 
 _TIMES = 7
@@ -57,7 +57,7 @@ class LoopAndImport:
         with cluster.pool() as pool:
             place = f"{pool.name}/image"
             with stopwatch() as watch:
-                raw = new_file_system(cluster.inputs, image, directory)
+                raw = new_file_system(cluster.inputs, image, directory, SIZE)
                 cluster.ceph.rbd("import", "--no-progress", str(raw), place)
             yield Finished(watch.seconds, 0, lambda: cluster.tree(place))
 
@@ -79,7 +79,7 @@ class Clone:
         """Clone an image."""
         with self._cluster.pool() as made:
             pool, rbd = made.name, self._cluster.ceph.rbd
-            rbd("create", "--size", "16G", f"{pool}/base")
+            rbd("create", "--size", f"{SIZE}B", f"{pool}/base")
             rbd("snap", "create", "--no-progress", f"{pool}/base@snapshot")
             seconds = []
             for number in range(_TIMES):
