@@ -17,11 +17,15 @@ from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.leftovers import children_of, shared_by_tests
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import raw_keeper
-from virtlayer.errors import PoolUnavailable, PoolUnsupported
+from tests.support.rbd_process import sealed
+from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.connection import Hypervisor
+from virtlayer.keeper.kinds.rbd import process as process_module
 from virtlayer.keeper.kinds.rbd import processes as processes_module
+from virtlayer.keeper.kinds.rbd import watching
 from virtlayer.keeper.kinds.rbd.process import own_process, system_process
 from virtlayer.keeper.kinds.rbd.processes import RbdProcess, RbdProcesses
+from virtlayer.keeper.kinds.rbd.received import received_pidfd, received_pipe, received_records
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
@@ -128,6 +132,53 @@ async def test_killed_process_is_reported_and_started_again(
         await process.ask(rbd.SPACE, Nothing())
     again = await keeping.process(images)
     assert (await again.ask(rbd.FIND_IMAGES, rbd.FindImages(None))).images == ()
+
+
+async def test_stopped_process_is_given_up(
+    images: Pool, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "INTERVAL", 0.1)
+    monkeypatch.setattr(watching, "ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(process_module, "_END_SECONDS", 0.1)
+    process = await keeping.process(images)
+    [stopped] = process_ids()
+    os.kill(stopped, signal.SIGSTOP)
+    async with asyncio.timeout(_PATIENCE):
+        with pytest.raises(PoolUnavailable, match="stopped"):
+            await process.ask(rbd.SPACE, Nothing())
+        again = await keeping.process(images)
+        assert (await again.ask(rbd.FIND_IMAGES, rbd.FindImages(None))).images == ()
+    assert stopped not in process_ids()
+
+
+async def test_request_without_an_answer_fails(
+    ceph: OneNodeCeph, images: Pool, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await keeping.process(images)
+    monkeypatch.setattr(processes_module, "REQUEST_SECONDS", 0.2)
+    with ceph.stalled(), pytest.raises(PoolUnavailable, match="stopped"):
+        await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))
+    assert process.ended
+
+
+async def test_descriptors_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """A compromised process can send any; closing a socket can block."""
+    reading, writing = os.pipe()
+    here, there = socket.socketpair()
+    file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    process = os.pidfd_open(os.getpid())
+    assert received_pipe([writing]) == writing
+    assert received_pidfd([process]) == process
+    with sealed(b"{}") as records:
+        assert received_records([records]) == records
+    for received in (received_pipe, received_pidfd, received_records):
+        for descriptors in ([], [here.fileno()], [file], [reading, writing]):
+            with pytest.raises(Internal):
+                received([os.dup(one) for one in descriptors])
+    for descriptor in (reading, writing, file, process):
+        os.close(descriptor)
+    here.close()
+    there.close()
 
 
 async def test_request_whose_caller_is_cancelled_is_undone(images: Pool, keeping: Keeping) -> None:

@@ -7,9 +7,11 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from weakref import WeakValueDictionary
 
 from virtlayer.errors import Internal, VirtlayerError
 from virtlayer.protocol import packets
@@ -30,7 +32,8 @@ _AT_A_TIME = 1024
 _CHARACTERS_AT_A_TIME = 8 * REQUEST_LIMIT
 """Of all those requests together."""
 _LISTS_AT_A_TIME = 8
-"""Long answers of one connection, until they are sent; libvirt has 8 threads as well."""
+"""Long answers about one pool, until they are sent; libvirt has 8 threads as well. A pool that does
+not answer does not delay those about other pools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,8 @@ class Requests[T: Turn]:
         self._tasks: dict[asyncio.Task[None], int] = {}
         """The tasks that answer, with the lengths of their requests in characters."""
         self._characters = 0
-        self._lists = asyncio.Semaphore(_LISTS_AT_A_TIME)
+        self._lists: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """For each pool about which there are such requests."""
         self._is_closing = False
         self._packets = PacketSocket(connection, REQUEST_LIMIT, self._accept, self.ended.set)
 
@@ -158,13 +162,13 @@ class Requests[T: Turn]:
     def _has_enough(self) -> bool:
         return len(self._tasks) >= _AT_A_TIME or self._characters >= _CHARACTERS_AT_A_TIME
 
-    async def _answer(self, number: int, ask: str, content: object, turn: T) -> None:
+    async def _answer(self, number: int, ask: str, content: Mapping[str, object], turn: T) -> None:
         known = self._answers.by_message.get(ask)
         try:
             if known is None or not known.takes_descriptors:
                 # This message needs no descriptors, and its answer may take long.
                 await turn.close_received()
-            async with self._lists if ask in self._answers.long else contextlib.nullcontext():
+            async with self._place(ask, content):
                 reply = await self._reply(ask, known, content, turn)
                 await turn.close_received()
                 await self._packets.send({"id": number, **reply}, turn.reply_descriptors)
@@ -172,6 +176,15 @@ class Requests[T: Turn]:
             self.ended.set()
         finally:
             turn.close()
+
+    def _place(self, ask: str, content: Mapping[str, object]) -> AbstractAsyncContextManager[None]:
+        if ask not in self._answers.long:
+            return contextlib.nullcontext()
+        pool = str(content.get("pool", ""))
+        places = self._lists.get(pool)
+        if places is None:
+            places = self._lists[pool] = asyncio.Semaphore(_LISTS_AT_A_TIME)
+        return places
 
     async def _reply(
         self, ask: str, known: Answer[T] | None, content: object, turn: T

@@ -3,7 +3,6 @@
 
 import asyncio
 import itertools
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +11,12 @@ from virtlayer.protocol import packets
 from virtlayer.protocol.calls import Call
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.protocol.codec import decode, encode
-from virtlayer.protocol.packets import REPLY_LIMIT, Malformed, PacketSocket
+from virtlayer.protocol.packets import (
+    REPLY_LIMIT,
+    Malformed,
+    PacketSocket,
+    close_in_thread,
+)
 
 _ERRORS: Mapping[str, type[VirtlayerError]] = {
     kind.__name__: kind for kind in (*VirtlayerError.__subclasses__(), PoolLocked)
@@ -39,14 +43,14 @@ class Connection:
         self.ended = False
         """Whether the other process has closed its end."""
 
-    async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
-        """Send a request without descriptors.
+    async def ask[Q, R](self, call: Call[Q, R], request: Q, descriptors: Sequence[int] = ()) -> R:
+        """Send a request whose reply has no descriptors; see ``ask_with``.
 
         Raises:
             VirtlayerError: What the other process answers instead, or that it has ended.
         """
-        reply, descriptors = await self.ask_with(call, request, ())
-        _close(descriptors)
+        reply, received = await self.ask_with(call, request, descriptors)
+        close_in_thread(received)
         return reply
 
     async def ask_with[Q, R](
@@ -86,7 +90,7 @@ class Connection:
         try:
             return self._value(call, reply), received
         except BaseException:
-            _close(received)
+            close_in_thread(received)
             raise
 
     def close(self) -> None:
@@ -102,7 +106,7 @@ class Connection:
                     arriving.set_result((message, descriptors))
                     return
         # The requesting task was cancelled.
-        _close(descriptors)
+        close_in_thread(descriptors)
 
     def _end(self) -> None:
         self.ended = True
@@ -126,8 +130,3 @@ class Connection:
 def sent_error(name: str, text: str) -> VirtlayerError:
     """Return the error that another process has reported."""
     return _ERRORS.get(name, Internal)(text)
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)

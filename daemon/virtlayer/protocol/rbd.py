@@ -34,6 +34,7 @@ class RbdMessage(StrEnum):
     """The messages; each is checked in ``rbd`` as if the keeper's service were compromised."""
 
     OPEN = "open"  # connect to the cluster; the key comes as a sealed memory file
+    PING = "ping"  # whether the process answers
     FIND_IMAGES = "find-images"  # describe images: all, or some by their names
     SPACE = "space"  # how much can still be written
     USERS = "users"  # children, foreign snapshots and watchers of images
@@ -422,6 +423,7 @@ class FileLength:
 
 
 OPEN = Call(RbdMessage.OPEN, Open, Opened)
+PING = Call(RbdMessage.PING, Nothing, Nothing)
 FIND_IMAGES = Call(RbdMessage.FIND_IMAGES, FindImages, RbdImages)
 SPACE = Call(RbdMessage.SPACE, Nothing, RbdSpace)
 USERS = Call(RbdMessage.USERS, ImageNames, ImageUsers)

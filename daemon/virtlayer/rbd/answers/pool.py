@@ -45,6 +45,10 @@ def _received_key(turn: Turn, request: messages.Open) -> str | None:
     return key
 
 
+async def _ping(_turn: Turn, _request: Nothing) -> Nothing:
+    return Nothing()
+
+
 async def _space(turn: Turn, _request: Nothing) -> messages.RbdSpace:
     return await turn.cluster.run(_space_of, turn.cluster)
 
@@ -63,5 +67,6 @@ def _space_of(cluster: Cluster) -> messages.RbdSpace:
 
 ANSWERS = (
     answer(messages.OPEN, _open, takes_descriptors=True),
+    answer(messages.PING, _ping),
     answer(messages.SPACE, _space),
 )

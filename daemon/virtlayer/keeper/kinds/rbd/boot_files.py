@@ -35,9 +35,7 @@ _FILE_LIMIT = 256 * MIB
 class Asking(Protocol):
     """A connection to the process of an RBD pool."""
 
-    async def ask_with[Q, R](
-        self, call: Call[Q, R], request: Q, descriptors: Sequence[int]
-    ) -> tuple[R, list[int]]:
+    async def ask[Q, R](self, call: Call[Q, R], request: Q, descriptors: Sequence[int]) -> R:
         """Send a request with descriptors, which stay the caller's."""
 
 
@@ -102,7 +100,7 @@ class BootFiles:
         """
         async with self._copying[pool.uuid]:
             content = await asyncio.to_thread(_sealed_copy, written)
-            await _ask(process, rbd.STORE_FILE, rbd.StoreFile(staging, file), content)
+            await process.ask(rbd.STORE_FILE, rbd.StoreFile(staging, file), [content])
             return await asyncio.to_thread(_sha256, content)
 
     async def new_file(self) -> OwnedDescriptor:
@@ -154,7 +152,7 @@ class BootFiles:
         async with self._copying[pool.uuid]:
             content = new_memory_file()
             try:
-                await _ask(process, rbd.READ_FILE, rbd.ImageName(name), content)
+                await process.ask(rbd.READ_FILE, rbd.ImageName(name), [content])
                 # The process reads from the network: from here on, it changes nothing.
                 seal(content)
                 await asyncio.to_thread(_check, content, name)
@@ -166,12 +164,6 @@ class BootFiles:
                     f"{self._local.path / name} from another host."
                 ) from error
             await self._local.add_shared(name, content, await layer_readers(self._pools))
-
-
-async def _ask[Q, R](process: Asking, call: Call[Q, R], request: Q, content: int) -> None:
-    _, received = await process.ask_with(call, request, [content])
-    for descriptor in received:
-        os.close(descriptor)
 
 
 def _sealed_copy(file: int) -> OwnedDescriptor:

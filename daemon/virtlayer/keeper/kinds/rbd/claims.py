@@ -8,6 +8,7 @@ from collections.abc import Collection, Coroutine, Iterable, Mapping
 from virtlayer.errors import Internal, PoolUnavailable
 from virtlayer.keeper.kinds.kind import Claim, Lock
 from virtlayer.keeper.kinds.rbd.processes import RbdProcess
+from virtlayer.keeper.kinds.rbd.received import received_pipe
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
 from virtlayer.protocol.descriptors import OwnedDescriptor
@@ -116,7 +117,7 @@ async def new_claim(process: RbdProcess, pool: Pool, names: Iterable[str]) -> Rb
     async def make() -> RbdClaim:
         request = rbd.Claim(None, tuple(names), ())
         claimed, descriptors = await process.ask_with(rbd.CLAIM, request, ())
-        return RbdClaim(pool, process, claimed, OwnedDescriptor(only(descriptors)))
+        return RbdClaim(pool, process, claimed, OwnedDescriptor(received_pipe(descriptors)))
 
     return await process.made(make(), RbdClaim.end)
 
@@ -137,19 +138,6 @@ async def released(process: RbdProcess, number: int) -> None:
     except PoolUnavailable:
         if not process.ended:
             raise
-
-
-def only(descriptors: list[int]) -> int:
-    """The one descriptor that came with a reply, which is the caller's.
-
-    Raises:
-        Internal: There is none, or there are several.
-    """
-    if len(descriptors) != 1:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise Internal(f"The process of the pool sent {len(descriptors)} descriptors, not 1.")
-    return descriptors[0]
 
 
 def own_claim(holder: Claim | Lock) -> RbdClaim:

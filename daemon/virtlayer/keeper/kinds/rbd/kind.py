@@ -23,7 +23,6 @@ from virtlayer.keeper.kinds.rbd.claims import (
     RbdLock,
     new_claim,
     new_lock,
-    only,
     own_claim,
     own_lock,
 )
@@ -32,6 +31,7 @@ from virtlayer.keeper.kinds.rbd.listing import LibvirtLists
 from virtlayer.keeper.kinds.rbd.machines import RbdMachines
 from virtlayer.keeper.kinds.rbd.process import Connect
 from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
+from virtlayer.keeper.kinds.rbd.received import received_records
 from virtlayer.keeper.kinds.rbd.secret import secret_uuid
 from virtlayer.keeper.kinds.rbd.users import rbd_users
 from virtlayer.keeper.kinds.rbd.workplace import staging_place
@@ -131,7 +131,7 @@ class RbdKind(RbdMachines):
         """Read records; what was found, and a descriptor of the contents."""
         process = await self._processes.of(pool)
         found, descriptors = await process.ask_with(rbd.READ_RECORDS, rbd.ReadRecords(files), ())
-        return found, only(descriptors)
+        return found, received_records(descriptors)
 
     async def put_record(
         self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
@@ -140,8 +140,7 @@ class RbdKind(RbdMachines):
         held = own_lock(holder) if isinstance(holder, RbdLock) else own_claim(holder)
         request = rbd.PutRecord(file, expected, held.number)
         descriptors = [] if content is None else [content]
-        put, _ = await to_completion(held.process.ask_with(rbd.PUT_RECORD, request, descriptors))
-        return put
+        return await to_completion(held.process.ask(rbd.PUT_RECORD, request, descriptors))
 
     def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:
         """Have a staging place for as long as the context lasts."""

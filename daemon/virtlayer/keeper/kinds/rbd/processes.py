@@ -8,11 +8,13 @@ request starts another one.
 
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from enum import StrEnum
 
 from virtlayer.errors import PoolUnavailable, VirtlayerError
 from virtlayer.keeper.connection import Connection as Libvirt
@@ -20,16 +22,24 @@ from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.rbd.process import PROGRAM, Connect
 from virtlayer.keeper.kinds.rbd.secret import secret_value
 from virtlayer.keeper.kinds.rbd.source import RbdSource, parse_source
+from virtlayer.keeper.kinds.rbd.watching import watched
 from virtlayer.protocol import rbd
 from virtlayer.protocol.asking import Connection
 from virtlayer.protocol.calls import Call
 from virtlayer.protocol.memory_files import new_memory_file, seal
 from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.rbd import RbdMessage
 
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
 """After this time without a request, a process that holds nothing is ended."""
+REQUEST_SECONDS = 600.0
+"""After which a request fails that a compromised process has not answered."""
+_ENDLESS = frozenset(
+    (RbdMessage.WAIT_SERVER, RbdMessage.DELETE, RbdMessage.WITHDRAW, RbdMessage.SWEEP)
+)
+"""Requests that take as long as a job runs, or as an image is large."""
 
 
 class RbdProcess:
@@ -69,23 +79,17 @@ class RbdProcess:
         """Whether it has ended."""
         return self._connection.ended
 
-    async def ask[Q, R](self, call: Call[Q, R], request: Q) -> R:
+    async def ask[Q, R](self, call: Call[Q, R], request: Q, descriptors: Sequence[int] = ()) -> R:
         """Send a request; see ``asking.Connection``."""
-        self.hold()
-        try:
-            return await self._connection.ask(call, request)
-        finally:
-            self.let_go()
+        async with self._used(call.message):
+            return await self._connection.ask(call, request, descriptors)
 
     async def ask_with[Q, R](
         self, call: Call[Q, R], request: Q, descriptors: Sequence[int]
     ) -> tuple[R, list[int]]:
-        """Send a request with descriptors; see ``asking.Connection``."""
-        self.hold()
-        try:
+        """Send a request whose reply has descriptors; see ``asking.Connection``."""
+        async with self._used(call.message):
             return await self._connection.ask_with(call, request, descriptors)
-        finally:
-            self.let_go()
 
     async def made[T](
         self, making: Coroutine[object, object, T], undo: Callable[[T], Awaitable[None]]
@@ -135,6 +139,19 @@ class RbdProcess:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._life.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _used(self, message: StrEnum) -> AsyncIterator[None]:
+        self.hold()
+        try:
+            async with asyncio.timeout(None if message in _ENDLESS else REQUEST_SECONDS):
+                yield
+        except TimeoutError as error:
+            _log.error("A process of an RBD pool has not answered %s. It is given up.", message)
+            self._connection.close()
+            raise _ended(self.source.pool) from error
+        finally:
+            self.let_go()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -205,6 +222,7 @@ class RbdProcesses:
             connected = await life.enter_async_context(self._connect())
             connection = Connection(connected, PROGRAM, lambda: _ended(pool.name))
             life.callback(connection.close)
+            await life.enter_async_context(watched(connection, pool.name))
             opened = await _opened(connection, source, key)
             return RbdProcess(connection, source, opened, life.pop_all(), self._on_idle)
 
@@ -227,10 +245,9 @@ async def _opened(connection: Connection, source: RbdSource, key: bytes) -> rbd.
     os.write(content, base64.b64encode(key))
     seal(content)
     try:
-        opened, _ = await connection.ask_with(rbd.OPEN, request, [content])
+        return await connection.ask(rbd.OPEN, request, [content])
     finally:
         content.close()
-    return opened
 
 
 async def _undone[T](task: asyncio.Future[T], undo: Callable[[T], Awaitable[None]]) -> None:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from virtlayer.cancellation import stopped, to_completion
 from virtlayer.errors import Internal, PoolUnavailable
-from virtlayer.keeper.kinds.rbd.claims import only
 from virtlayer.keeper.kinds.rbd.processes import RbdProcess
+from virtlayer.keeper.kinds.rbd.received import received_pidfd
 from virtlayer.protocol import rbd
 from virtlayer.protocol.descriptors import OwnedDescriptor
 from virtlayer.protocol.programs import Ended, StartProgram
@@ -109,7 +109,7 @@ async def serving(
 
     async def start() -> ImageServer:
         serving, received = await process.ask_with(rbd.SERVE_IMAGE, serve, descriptors)
-        return ImageServer(process, serving.server, OwnedDescriptor(only(received)))
+        return ImageServer(process, serving.server, OwnedDescriptor(received_pidfd(received)))
 
     server = await process.made(start(), ImageServer.kill)
     try:

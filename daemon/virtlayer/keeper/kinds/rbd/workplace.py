@@ -77,8 +77,8 @@ class RbdWorkplace:
         its = None if record is None else record_file(RECORD_KINDS[self._purpose], name)
         request = rbd.PlaceImage(self.number, file, name, its)
         descriptors = [] if record is None else [record]
-        placing = self._process.ask_with(rbd.PLACE_IMAGE, request, descriptors)
-        placed, _ = await to_completion(placing)
+        placing = self._process.ask(rbd.PLACE_IMAGE, request, descriptors)
+        placed = await to_completion(placing)
         listed = None
         if its is not None and placed.record is not None:
             listed = ListedRecord(its, placed.record)
