@@ -201,6 +201,10 @@ async def test_server_has_no_key_to_be_found_and_ends_with_the_process(pool: Cep
         async with job.served("a", ends=False) as server:
             await server.io("write 0 64k")
             [child] = children_of(process.pid)
+            for number in (process.pid, child):
+                limits = Path(f"/proc/{number}/limits").read_text().splitlines()
+                [core] = [line.split() for line in limits if line.startswith("Max core")]
+                assert core[4:6] == ["0", "0"]
             for name in ("cmdline", "environ"):
                 assert pool.key.encode() not in Path(f"/proc/{child}/{name}").read_bytes()
             for descriptor in Path(f"/proc/{child}/fd").iterdir():

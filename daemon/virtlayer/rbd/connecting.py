@@ -25,6 +25,8 @@ _OPTIONS: Mapping[str, str] = {
     "log_to_stderr": "false",
     "log_file": "",
     "keyring": "",
+    # It would tell the key, and a host's ceph.conf can have it.
+    "admin_socket": "",
     "librados_thread_count": "1",
     "ms_async_op_threads": "1",
     "rbd_cache": "false",

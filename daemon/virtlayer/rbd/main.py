@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import stat
@@ -37,6 +38,8 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"virtlayer-rbd {VERSION}")
     parser.parse_args()
     os.umask(0o077)
+    # No core dump, of this process or of a server, has the key.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     journal.configure_logging("virtlayer-rbd")
     if not stat.S_ISSOCK(os.fstat(sys.stdin.fileno()).st_mode):
         _log.critical(
