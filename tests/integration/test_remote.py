@@ -8,7 +8,7 @@ import pwd
 import shlex
 import subprocess
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,9 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.sshd import Sshd, sshd
 from tests.support.virtlayerd import Daemon, virtlayerd
+from virtlayer.client.bus.caller import Client
+from virtlayer.client.host import ThisHost
+from virtlayer.dbus.connection import Connection
 from virtlayer.sizes import GIB, MIB
 
 THERE = ("--user", "--host=there")
@@ -61,6 +64,13 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
 
 
 @pytest.fixture
+async def client(daemon: Daemon) -> AsyncIterator[Client]:
+    """A caller on the other host, for what does not have to go through ssh."""
+    async with await Connection.opened(session=True, address=daemon.bus.address) as bus:
+        yield Client(bus, ThisHost(session=True), session=True)
+
+
+@pytest.fixture
 def pool_name(host: LibvirtHost, tmp_path: Path) -> Iterator[str]:
     name = f"remote-{tmp_path.name[-40:]}"
     host.start_pool(name)
@@ -76,6 +86,13 @@ def demo(word: bytes) -> Content:
 
 async def run_there(there: Sshd, *arguments: str, stdin: str = "") -> Ended:
     return await virtlayer(*THERE, *arguments, env=there.environment, stdin=stdin)
+
+
+async def pulled_there(client: Client, source: str, pool_name: str) -> int:
+    """Pull an image on the other host; return the ID of the job."""
+    job = await client.pull(source, pool_name, {"tls-verify": False})
+    (await client.wait(job, lambda _progress: None)).raise_for_failure()
+    return job.id
 
 
 async def test_pull_from_registry_and_listing(
@@ -107,13 +124,15 @@ async def test_pull_of_files_of_this_host(
     assert json.loads(pulled.stdout)["volumes"] == host.volumes(pool_name)
 
 
-async def test_no_wait_sends_the_whole_source(there: Sshd, pool_name: str, tmp_path: Path) -> None:
+async def test_no_wait_sends_the_whole_source(
+    there: Sshd, client: Client, pool_name: str, tmp_path: Path
+) -> None:
     content = image([layer(file("data", os.urandom(5 * MIB)))])
     source = f"oci:{write_layout(tmp_path / 'layout', {'1': content})}:1"
     ended = await run_there(there, "pull", "--no-wait", source, pool_name, "--name=sent")
     assert ended.status == 0, ended.stderr
-    waited = await run_there(there, "job", "wait", ended.stdout.strip())
-    assert waited.status == 0, waited.stderr
+    job = await client.present_job(int(ended.stdout))
+    (await client.wait(job, lambda _progress: None)).raise_for_failure()
 
 
 async def test_credentials_and_certificates_of_this_host(
@@ -136,11 +155,16 @@ async def test_credentials_and_certificates_of_this_host(
 
 
 async def test_keys_and_passwords_of_this_host(
-    there: Sshd, registry: Registry, host: LibvirtHost, pool_name: str, tmp_path: Path
+    there: Sshd,
+    client: Client,
+    registry: Registry,
+    host: LibvirtHost,
+    pool_name: str,
+    tmp_path: Path,
 ) -> None:
     account = layer(directory("etc"), file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"))
     source = registry.store(image([account]), "account:1")
-    await run_there(there, "pull", source, pool_name, "--tls-verify=false")
+    await pulled_there(client, source, pool_name)
     key = tmp_path / "key.pub"
     key.write_text((there.directory / "user_key.pub").read_text())
     made = await run_there(
@@ -153,27 +177,29 @@ async def test_keys_and_passwords_of_this_host(
 
 
 async def test_facts_about_the_host_are_those_of_the_other_host(
-    there: Sshd, registry: Registry, pool_name: str, tmp_path: Path
+    there: Sshd, client: Client, registry: Registry, pool_name: str, tmp_path: Path
 ) -> None:
     source = registry.store(demo(b"xml"), "xml:1")
-    pulled = await run_there(there, "pull", source, pool_name, "--tls-verify=false")
-    assert pulled.status == 0, pulled.stderr
-    xml = ("xml", "xml:1", pool_name, "--volume=disk")
-    relative = await run_there(there, *xml, "--kernel=vmlinuz")
-    assert (relative.status, "is a file of there" in relative.stderr) == (2, True)
-    missing = await run_there(there, *xml, "--kernel=/no/vmlinuz")
-    assert (missing.status, missing.stderr) == (2, "virtlayer: No file /no/vmlinuz.\n")
+    job = str(await pulled_there(client, source, pool_name))
     kernel = tmp_path / "vmlinuz"
     kernel.touch()
-    made = await run_there(there, *xml, f"--kernel={kernel}")
+    xml = ("xml", "xml:1", pool_name, "--volume=disk")
+    relative, missing, made, listed, shown, log = await asyncio.gather(
+        run_there(there, *xml, "--kernel=vmlinuz"),
+        run_there(there, *xml, "--kernel=/no/vmlinuz"),
+        run_there(there, *xml, f"--kernel={kernel}"),
+        run_there(there, "jobs", "--json"),
+        run_there(there, "job", "show", job),
+        run_there(there, "job", "log", job),
+    )
+    assert (relative.status, "is a file of there" in relative.stderr) == (2, True)
+    assert (missing.status, missing.stderr) == (2, "virtlayer: No file /no/vmlinuz.\n")
     assert (made.status, f"<kernel>{kernel}</kernel>" in made.stdout) == (0, True), made.stderr
 
-    [job, *_] = json.loads((await run_there(there, "jobs", "--json")).stdout)
-    assert job["user"] == pwd.getpwuid(os.geteuid()).pw_name
-    shown = await run_there(there, "job", "show", str(job["id"]))
-    assert f"user: {job['user']}" in " ".join(shown.stdout.split())
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert {one["user"] for one in json.loads(listed.stdout)} == {user}
+    assert f"user: {user}" in " ".join(shown.stdout.split())
     # A service that was started by hand logs elsewhere.
-    log = await run_there(there, "job", "log", str(job["id"]))
     assert (log.status, log.stdout.splitlines()[-1:]) == (0, ["-- No entries --"]), log.stderr
 
 
@@ -181,13 +207,17 @@ async def test_errors_of_the_service_are_those_of_a_local_command(
     there: Sshd, registry: Registry, pool_name: str
 ) -> None:
     source = registry.reference("nowhere:1")
-    for words, status in (
-        (("pull", source, pool_name, "--tls-verify=false"), 3),
-        (("images", "no-such-pool"), 3),
-        (("cancel", "4000000000"), 3),
-        (("pull", "docker://UPPER/CASE", pool_name), 2),
+    commands = {
+        ("pull", source, pool_name, "--tls-verify=false"): 3,
+        ("images", "no-such-pool"): 3,
+        ("cancel", "4000000000"): 3,
+        ("pull", "docker://UPPER/CASE", pool_name): 2,
+    }
+    for ended, status in zip(
+        await asyncio.gather(*(run_there(there, *words) for words in commands)),
+        commands.values(),
+        strict=True,
     ):
-        ended = await run_there(there, *words)
         assert (ended.status, ended.stdout) == (status, ""), ended.stderr
 
 
@@ -197,27 +227,28 @@ async def test_the_user_and_the_service_of_the_system_are_told_apart(there: Sshd
     assert ended.stderr.startswith("virtlayer: there: Cannot connect to the bus at unix:path=/no")
 
 
-@pytest.mark.parametrize(
-    ("alias", "lines"),
-    [
-        (
-            "forgotten",
-            [
-                "Host key verification failed.",
-                "virtlayer: Cannot connect to forgotten: ssh failed.",
-            ],
+async def test_failures_of_ssh_have_its_messages_and_status(there: Sshd) -> None:
+    expected = {
+        "forgotten": (
+            "Host key verification failed.",
+            "virtlayer: Cannot connect to forgotten: ssh failed.",
         ),
-        ("stranger", ["Permission denied (publickey).", "virtlayer: Cannot connect to stranger: "]),
-        ("127.0.0.1:1", ["port 1: Connection refused", "virtlayer: Cannot connect to 127.0.0.1"]),
-    ],
-)
-async def test_failures_of_ssh_have_its_messages_and_status(
-    there: Sshd, alias: str, lines: list[str]
-) -> None:
-    ended = await virtlayer("--user", "--host", alias, "images", env=there.environment)
-    assert (ended.status, ended.stdout) == (255, "")
-    shown = ended.stderr.splitlines()
-    assert [line in one for line, one in zip(lines, shown[-2:], strict=True)] == [True, True], shown
+        "stranger": (
+            "Permission denied (publickey).",
+            "virtlayer: Cannot connect to stranger: ",
+        ),
+        "127.0.0.1:1": (
+            "port 1: Connection refused",
+            "virtlayer: Cannot connect to 127.0.0.1",
+        ),
+    }
+    found = await asyncio.gather(
+        *(virtlayer("--user", "--host", host, "images", env=there.environment) for host in expected)
+    )
+    for ended, lines in zip(found, expected.values(), strict=True):
+        assert (ended.status, ended.stdout) == (255, "")
+        shown = ended.stderr.splitlines()[-2:]
+        assert [line in one for line, one in zip(lines, shown, strict=True)] == [True, True], shown
 
 
 async def test_ssh_asks_on_the_terminal(there: Sshd) -> None:
@@ -238,29 +269,32 @@ async def test_failures_of_run_are_no_status_of_a_program(there: Sshd) -> None:
     assert json.loads(ended.stderr.splitlines()[-1])["error"] == "HostUnavailable"
 
 
-@pytest.mark.parametrize(
-    ("program", "text"),
-    [
-        ("/no/virtlayer", "virtlayer is not installed on there, or not in the PATH of its shell."),
-        ("/etc/passwd", "virtlayer on there cannot be executed."),
-        ("echo hello", 'there sent "hello --user --bridg" in place of the greeting of virtlayer.'),
-        ("sh -c 'exit 3'", "virtlayer --bridge on there ended unexpectedly, with exit status 3."),
-        ("printf 'virtlayer-bridge-99\\n'", "another version of the protocol"),
-    ],
-)
-async def test_a_program_that_is_not_virtlayer_is_reported(
-    there: Sshd, program: str, text: str
-) -> None:
-    ended = await run_there(there, f"--remote-command={program}", "images")
-    assert (ended.status, ended.stdout) == (255, "")
-    assert text in ended.stderr.splitlines()[-1]
+async def test_programs_that_are_not_virtlayer_are_reported(there: Sshd) -> None:
+    expected = {
+        "/no/virtlayer": "virtlayer is not installed on there, or not in the PATH of its shell.",
+        "/etc/passwd": "virtlayer on there cannot be executed.",
+        "echo hello": 'there sent "hello --user --bridg" in place of the greeting of virtlayer.',
+        "sh -c 'exit 3'": "virtlayer --bridge on there ended unexpectedly, with exit status 3.",
+        "printf 'virtlayer-bridge-99\\n'": "another version of the protocol",
+    }
+    found = await asyncio.gather(
+        *(run_there(there, f"--remote-command={program}", "images") for program in expected)
+    )
+    for ended, text in zip(found, expected.values(), strict=True):
+        assert (ended.status, ended.stdout) == (255, "")
+        assert text in ended.stderr.splitlines()[-1]
 
 
 async def test_the_program_there_can_be_named_with_arguments(there: Sshd, tmp_path: Path) -> None:
     program = tmp_path / "it's a $(touch it) name"
     program.symlink_to(COMMAND)
-    for words in (shlex.quote(str(program)), f"env A='b c' {shlex.quote(str(program))}"):
-        ended = await run_there(there, f"--remote-command={words}", "images")
+    quoted = shlex.quote(str(program))
+    for ended in await asyncio.gather(
+        *(
+            run_there(there, f"--remote-command={words}", "images")
+            for words in (quoted, f"env A='b c' {quoted}")
+        )
+    ):
         assert ended.status == 0, ended.stderr
 
 
@@ -272,7 +306,7 @@ async def test_output_of_startup_files_is_shown_without_escape_sequences(there: 
 
 
 async def test_ctrl_c_on_a_terminal_cancels_the_job(
-    there: Sshd, host: LibvirtHost, pool_name: str
+    there: Sshd, client: Client, host: LibvirtHost, pool_name: str
 ) -> None:
     content = demo(b"slow")
     blob = json.loads(content.manifest)["layers"][0]["digest"]
@@ -286,46 +320,49 @@ async def test_ctrl_c_on_a_terminal_cancels_the_job(
             answers=[(f"downloading {blob.removeprefix('sha256:')[:12]}", "\x03")],
         )
     assert ended.status == 130, ended.stdout
-    assert await state_of(there, source) == "cancelled"
+    assert await state_of(client, source) == "cancelled"
     assert host.volumes(pool_name) == []
 
 
-async def test_nothing_is_left_when_the_command_is_killed(there: Sshd, pool_name: str) -> None:
+async def test_nothing_is_left_when_the_command_is_killed(
+    there: Sshd, client: Client, pool_name: str
+) -> None:
     content = demo(b"killed")
     async with FaultyRegistry() as slow:
         source = slow.store(content, "killed:1")
         slow.faults[json.loads(content.manifest)["layers"][0]["digest"]] = Fault.HANG_HALF_WAY
         pull = (*THERE, "pull", source, pool_name, "--tls-verify=false")
         async with started(*pull, env=there.environment) as process:
-            await in_state(there, source, "running")
+            await in_state(client, source, "running")
             process.kill()
         async with asyncio.timeout(60):
             while there.sessions:
                 await asyncio.sleep(0.02)
-        await cancel(there, source)
+        await cancel(client, source)
 
 
-async def cancel(there: Sshd, source: str) -> None:
+async def cancel(client: Client, source: str) -> None:
     """Cancel the job, which runs."""
-    assert await state_of(there, source) == "running"
-    found = await run_there(there, "jobs", "-q", "--filter", f"subject={source}")
-    assert (await run_there(there, "cancel", found.stdout.strip())).status == 0
+    assert await state_of(client, source) == "running"
+    [job] = [job.id for job in await client.list_jobs() if job.source == source]
+    await client.cancel(job)
 
 
-async def state_of(there: Sshd, source: str) -> str:
-    jobs = await run_there(there, "jobs", "--json")
-    states = [job["state"] for job in json.loads(jobs.stdout) if job["subject"] == source]
-    return str(states[-1]) if states else ""
+async def state_of(client: Client, source: str) -> str:
+    states = [job.state for job in await client.list_jobs() if job.source == source]
+    return states[-1] if states else ""
 
 
-async def in_state(there: Sshd, source: str, state: str) -> None:
+async def in_state(client: Client, source: str, state: str) -> None:
     """Wait until the job has the state."""
     async with asyncio.timeout(60):
-        while await state_of(there, source) != state:
+        while await state_of(client, source) != state:
             await asyncio.sleep(0.05)
 
 
-async def test_job_continues_when_the_connection_is_lost(there: Sshd, pool_name: str) -> None:
+async def test_job_continues_when_the_connection_is_lost(
+    there: Sshd, client: Client, pool_name: str
+) -> None:
     content = demo(b"lost")
     async with FaultyRegistry() as slow:
         source = slow.store(content, "lost:1")
@@ -343,12 +380,12 @@ async def test_job_continues_when_the_connection_is_lost(there: Sshd, pool_name:
             last
         )
         # As after the end of a command without a connection.
-        await cancel(there, source)
+        await cancel(client, source)
     assert there.bridges == []
 
 
 async def test_pull_of_a_local_source_fails_when_the_connection_is_lost(
-    there: Sshd, host: LibvirtHost, pool_name: str, tmp_path: Path
+    there: Sshd, client: Client, host: LibvirtHost, pool_name: str, tmp_path: Path
 ) -> None:
     content = demo(b"cut")
     layout = write_layout(tmp_path / "layout", {"1": content})
@@ -356,9 +393,9 @@ async def test_pull_of_a_local_source_fails_when_the_connection_is_lost(
     os.truncate(layout / "blobs" / content.layer_digests[0].replace(":", "/"), 2 * GIB)
     source = f"oci:{layout}:1"
     async with started(*THERE, "pull", source, pool_name, env=there.environment) as process:
-        await in_state(there, source, "running")
+        await in_state(client, source, "running")
         there.lose_connections()
         _, errors = await process.communicate()
         assert process.returncode == 255, errors
-    await in_state(there, source, "failed")
+    await in_state(client, source, "failed")
     assert host.volumes(pool_name) == []
