@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shlex
+import signal
 import subprocess
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +24,7 @@ from tests.support.sshd import Sshd, sshd
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.host import ThisHost
+from virtlayer.client.remote.frames import GREETING
 from virtlayer.dbus.connection import Connection
 from virtlayer.sizes import GIB, MIB
 
@@ -269,6 +271,19 @@ async def test_failures_of_run_are_no_status_of_a_program(there: Sshd) -> None:
     assert json.loads(ended.stderr.splitlines()[-1])["error"] == "HostUnavailable"
 
 
+async def test_restricted_key_can_use_virtlayer_only(there: Sshd, tmp_path: Path) -> None:
+    ended = await virtlayer("--user", "-Hrestricted", "images", "--quiet", env=there.environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    process = await asyncio.create_subprocess_exec(
+        *("ssh", "restricted", "touch", tmp_path / "touched"),
+        env=there.environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    answer, _ = await process.communicate()
+    assert (answer, list(tmp_path.iterdir())) == (GREETING, [])
+
+
 async def test_programs_that_are_not_virtlayer_are_reported(there: Sshd) -> None:
     expected = {
         "/no/virtlayer": "virtlayer is not installed on there, or not in the PATH of its shell.",
@@ -322,6 +337,22 @@ async def test_ctrl_c_on_a_terminal_cancels_the_job(
     assert ended.status == 130, ended.stdout
     assert await state_of(client, source) == "cancelled"
     assert host.volumes(pool_name) == []
+
+
+async def test_ctrl_c_cancels_while_a_large_source_is_sent(
+    there: Sshd, client: Client, host: LibvirtHost, pool_name: str, tmp_path: Path
+) -> None:
+    content = demo(b"stopped")
+    layout = write_layout(tmp_path / "layout", {"1": content})
+    os.truncate(layout / "blobs" / content.layer_digests[0].replace(":", "/"), 20 * GIB)
+    source = f"oci:{layout}:1"
+    async with started(*THERE, "pull", source, pool_name, env=there.environment) as process:
+        await in_state(client, source, "running")
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+        assert process.returncode == 130, errors
+    assert await state_of(client, source) == "cancelled"
+    assert (there.bridges, host.volumes(pool_name)) == ([], [])
 
 
 async def test_nothing_is_left_when_the_command_is_killed(

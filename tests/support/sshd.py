@@ -26,7 +26,7 @@ _SETTINGS = """\
 Port {port}
 ListenAddress 127.0.0.1
 HostKey {directory}/host_key
-AuthorizedKeysFile {directory}/user_key.pub
+AuthorizedKeysFile {directory}/user_key.pub {directory}/restricted_keys
 UsePAM no
 PidFile none
 StrictModes no
@@ -54,7 +54,12 @@ Host stranger
     Port {port}
     HostKeyAlias there
     IdentityFile {directory}/other_key
-Host * !stranger
+Host restricted
+    HostName 127.0.0.1
+    Port {port}
+    HostKeyAlias there
+    IdentityFile {directory}/bridge_key
+Host * !stranger !restricted
     IdentityFile {directory}/user_key
 Host *
     IdentitiesOnly yes
@@ -72,8 +77,8 @@ class Sshd:
         port: On 127.0.0.1.
         process: The process.
         environment: For commands here: their ssh has the alias "there" for it, "forgotten" if its
-            key is not known, "asked" if it asks about that, and "stranger" for a user whom it does
-            not admit.
+            key is not known, "asked" if it asks about that, "restricted" with a key for
+            virtlayer only, and "stranger" for a user whom it does not admit.
         directory: Keys and settings.
     """
 
@@ -111,10 +116,15 @@ def sshd(
         variables: Of the programs that it starts; virtlayer is in their PATH.
         settings: Further lines of its sshd_config(5).
     """
-    for name in ("host_key", "user_key", "other_key"):
+    for name in ("host_key", "user_key", "other_key", "bridge_key"):
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True
         )
+    public = (directory / "bridge_key.pub").read_text()
+    # As in docs/hosts.md.
+    (directory / "restricted_keys").write_text(
+        f'restrict,command="virtlayer --user --bridge" {public}'
+    )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     given = {"PATH": f"{COMMAND.parent}:/usr/bin:/bin"} | dict(variables)
