@@ -102,6 +102,8 @@ def _configuration(cluster: Cluster) -> str:
     """The settings of its client; the monitors are those that this process has connected to."""
     names = ("mon_host", "auth_client_required", "rados_osd_op_timeout", "rados_mon_op_timeout")
     lines = [f"{name} = {cluster.connection.conf_get(name)}" for name in names]
+    # By default, every write before the first flush waits for the OSDs; ours is at the end.
+    lines.append("rbd_cache_writethrough_until_flush = false")
     return "\n".join(("[global]", *lines, "log_file =", "admin_socket =", ""))
 
 
