@@ -2,13 +2,14 @@
 """Images are made, get their names, and are deleted by the process of an RBD pool."""
 
 import asyncio
+import os
 
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.rbd_images import SIZE, Job, layer_name
 from tests.support.rbd_process import RbdProcess, rbd_process
-from virtlayer.errors import Internal, InUse, VolumeNotFound
+from virtlayer.errors import Internal, InUse, PoolUnsupported, VolumeNotFound
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing, Purpose
 
@@ -182,3 +183,18 @@ async def test_unfinished_images_are_removed_with_their_job(
             await process.ask(rbd.END_SERVER, rbd.EndServer(server.number, kill=True))
             await job.end()
             assert ceph.images(pool.name) == []
+
+
+async def test_names_of_others_need_not_be_text(ceph: OneNodeCeph, pool: CephPool) -> None:
+    for name in ("two\nlines", ".."):
+        ceph.rbd("create", "-p", pool.name, "--size", "1M", name)
+    async with rbd_process(pool) as process:
+        found = await process.ask(rbd.FIND_IMAGES, rbd.FindImages(None))
+        assert [image.name for image in found.images] == ["..", "two\nlines"]
+        ceph.rbd("create", "-p", pool.name, "--size", "1M", os.fsdecode(b"\xff"))
+        for asking in (
+            process.ask(rbd.FIND_IMAGES, rbd.FindImages(None)),
+            process.ask(rbd.SWEEP, Nothing()),
+        ):
+            with pytest.raises(PoolUnsupported, match="not UTF-8"):
+                await asking

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from virtlayer.cancellation import settled
-from virtlayer.errors import PoolUnavailable
+from virtlayer.errors import PoolUnavailable, PoolUnsupported
 from virtlayer.protocol.rbd import Open
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.connecting import OPERATION_SECONDS, connected
@@ -117,6 +117,13 @@ class Cluster:
                     return calling.result()
         except (rados.Error, rbd.Error) as error:
             raise refused_by_cluster(error, self.pool) from error
+        except UnicodeDecodeError as error:
+            # librbd's binding lists all names or none.
+            raise PoolUnsupported(
+                f'The pool "{self.pool}" has an image or a snapshot whose name is not UTF-8. Find '
+                f'it with "rbd ls -l {self.pool}", and give it another name with "rbd rename" or '
+                '"rbd snap rename".'
+            ) from error
         except asyncio.CancelledError:
             left = begun + _STALLED_SECONDS - time.monotonic()
             waiting = asyncio.ensure_future(asyncio.wait([calling], timeout=max(left, 0)))
