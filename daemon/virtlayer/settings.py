@@ -28,7 +28,7 @@ class StorageSettings:
     virtual_size: int = 16 * GIB
     """Virtual size of new chains in bytes: a multiple of 1 MiB, from 64 MiB to 63 TiB."""
     depth_limit: int = 16
-    """The most layer volumes in one chain, from 1 to 24."""
+    """The most layer volumes in one chain, from 1 to 24; in an RBD pool, at most 6."""
 
     def __post_init__(self) -> None:
         try:
