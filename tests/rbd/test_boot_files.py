@@ -32,8 +32,7 @@ async def test_bytes_are_stored_and_read(ceph: OneNodeCeph, pool: CephPool, tmp_
         assert (await job.place("kernel", _NAME)).ours
         await job.end()
         with (tmp_path / "kernel").open("wb") as file:
-            reply = await process.ask(rbd.READ_FILE, rbd.ImageName(_NAME), [file.fileno()])
-        assert reply.length == len(_CONTENT)
+            await process.ask(rbd.READ_FILE, rbd.ImageName(_NAME), [file.fileno()])
         assert (tmp_path / "kernel").read_bytes() == _CONTENT
 
         # Somebody else changes a byte.

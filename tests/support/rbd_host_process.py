@@ -23,6 +23,7 @@ from virtlayer.rbd.process_entry import ProcessEntry, addresses_in
 from virtlayer.rbd.records import put_record, read_records
 from virtlayer.rbd.table import PoolTable
 from virtlayer.rbd.takeover import Takeover
+from virtlayer.rbd.unfinished import unfinished_name
 
 
 @contextlib.contextmanager
@@ -53,11 +54,6 @@ def taken_lock(takeover: Takeover) -> PoolLock:
         lock.release()
         raise
     return lock
-
-
-def unfinished(claim: str, name: str) -> str:
-    """The name of an unfinished image of a claim."""
-    return f"virtlayer-unfinished-{claim}-{name}"
 
 
 class _Host:
@@ -105,7 +101,7 @@ class _Host:
                 value = request["value"].encode()
                 return self._lease.table.change({}, {request["key"]: value})
             case "create_image":
-                name = unfinished(self._claim(request).name, request["file"])
+                name = unfinished_name(self._claim(request).name, request["file"])
                 rbd.RBD().create(self._images, name, 2**20)
                 self._opened.append(rbd.Image(self._images, name))
             case "lock_once":

@@ -13,7 +13,6 @@ it by its staging place and a short name.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
 
 from virtlayer.protocol.calls import Call, Nothing, Purpose
 from virtlayer.protocol.checks import (
@@ -24,7 +23,6 @@ from virtlayer.protocol.checks import (
     RecordFile,
     VolumeName,
     VolumeSize,
-    at_most,
 )
 from virtlayer.protocol.programs import Ended
 from virtlayer.protocol.records import RecordContents, RecordList, RecordPut, Stamp
@@ -398,7 +396,7 @@ class Placed:
     """An image that has its name.
 
     Attributes:
-        image: It.
+        image: The image with that name.
         ours: False if there was one of that name before.
         record: The stamp of its record; None if none was written.
     """
@@ -413,13 +411,6 @@ class ImageName:
     """An image by its name in the pool."""
 
     name: VolumeName
-
-
-@dataclass(frozen=True, slots=True)
-class FileLength:
-    """The bytes that were written to the passed file."""
-
-    length: Annotated[int, at_most(2**40)]
 
 
 OPEN = Call(RbdMessage.OPEN, Open, Opened)
@@ -445,4 +436,4 @@ END_SERVER = Call(RbdMessage.END_SERVER, EndServer, Ended)
 FLUSH_IMAGE = Call(RbdMessage.FLUSH_IMAGE, StagedImage, Nothing)
 PLACE_IMAGE = Call(RbdMessage.PLACE_IMAGE, PlaceImage, Placed)
 WITHDRAW = Call(RbdMessage.WITHDRAW, ImageName, Nothing)
-READ_FILE = Call(RbdMessage.READ_FILE, ImageName, FileLength)
+READ_FILE = Call(RbdMessage.READ_FILE, ImageName, Nothing)

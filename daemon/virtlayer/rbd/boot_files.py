@@ -45,16 +45,13 @@ def store_file(images: Any, name: str, content: int) -> str:
     return digest.hexdigest()
 
 
-def read_file(images: Any, name: str, output: int) -> int:
+def read_file(images: Any, name: str, output: int) -> None:
     """Write the bytes of a kernel or initrd to a file, from its beginning.
 
     Args:
         images: The pool's I/O context.
         name: The name of the image, which has the digest of the bytes.
         output: A descriptor of an empty file.
-
-    Returns:
-        The number of bytes.
 
     Raises:
         VolumeNotFound: There is no such image that virtlayer has made, or its bytes are not those
@@ -80,7 +77,6 @@ def read_file(images: Any, name: str, output: int) -> int:
         raise _missing(images, name) from error
     if digest.hexdigest() != expected:
         raise _missing(images, name)
-    return size
 
 
 def _missing(images: Any, name: str) -> VolumeNotFound:

@@ -13,7 +13,7 @@ class NoAnswer(PoolUnavailable):
 
     @property
     def name(self) -> str:
-        """Nobody else distinguishes it."""
+        """It is reported as ``PoolUnavailable``; only this process distinguishes the two."""
         return PoolUnavailable.__name__
 
 

@@ -109,7 +109,7 @@ class Lease:
         """Check that this process has not lost the lease.
 
         Raises:
-            PoolUnavailable: It has.
+            PoolUnavailable: It has lost the lease.
         """
         if self._valid_until is not None and _now() >= self._valid_until:
             self._lose(
@@ -123,11 +123,11 @@ class Lease:
     def certain(self) -> Iterator[None]:
         """Lose the lease if it is unknown whether something was done in the context.
 
-        What is done later would be nobody's. Before another host relies on anything that this
-        process had, the cluster refuses it.
+        The cluster may do it later. Without the lease, this process ends, and before another host
+        relies on anything that this process had, the cluster refuses its requests.
 
         Raises:
-            NoAnswer: It is.
+            NoAnswer: It is unknown.
         """
         try:
             yield

@@ -8,14 +8,14 @@ from virtlayer.rbd.binding import rbd
 
 
 class Progress:
-    """When the cluster did a part of something that takes long."""
+    """When the cluster last did a part of a long operation."""
 
     def __init__(self) -> None:
         self.last = 0.0
         """By the monotonic clock, in seconds."""
 
     def made(self, *_parts: int) -> int:
-        """Note that it has just done one; 0, which lets librbd go on."""
+        """Note that it has just done a part; return 0, which lets librbd continue."""
         self.last = time.monotonic()
         return 0
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from virtlayer import programs
 from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram
+from virtlayer.protocol.memory_files import new_memory_file
 from virtlayer.rbd.cluster import Cluster
 
 _MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
@@ -39,7 +40,8 @@ async def serving(
         writable: Whether clients may write.
     """
     with ExitStack() as passed:
-        options = passed.enter_context(_memory_file(_configuration(cluster)))
+        options = passed.enter_context(contextlib.closing(new_memory_file()))
+        os.write(options, _configuration(cluster).encode())
         descriptors = [listening, options]
         key: Sequence[str] = ()
         if cluster.key is not None:
@@ -123,13 +125,3 @@ def _filled_pipe(text: str) -> Iterator[int]:
         yield reading
     finally:
         os.close(reading)
-
-
-@contextlib.contextmanager
-def _memory_file(text: str) -> Iterator[int]:
-    file = os.memfd_create("virtlayer", os.MFD_CLOEXEC)
-    try:
-        os.write(file, text.encode())
-        yield file
-    finally:
-        os.close(file)

@@ -15,9 +15,6 @@ from virtlayer.rbd.removal import remove_image
 from virtlayer.rbd.takeover import Takeover
 from virtlayer.rbd.unfinished import claim_of
 
-_USER_SNAPSHOT = 0
-"""The namespace of snapshots that have a name."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -95,7 +92,7 @@ def _try_remove(images: Any, name: str, pool: str) -> bool:
             if len(list(image.watchers_list())) > 1 or any(image.list_children2()):
                 return False
             for snapshot in list(image.list_snaps()):
-                if snapshot["namespace"] == _USER_SNAPSHOT:
+                if snapshot["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER:
                     image.remove_snap(snapshot["name"])
         remove_image(images, name)
     except rbd.ImageNotFound:

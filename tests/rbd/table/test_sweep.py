@@ -4,12 +4,13 @@
 from typing import Any
 
 from tests.rbd.table.conftest import MakeHost
-from tests.support.rbd_host_process import made_claim, taken_lock, unfinished
+from tests.support.rbd_host_process import made_claim, taken_lock
 from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.process_entry import ProcessEntry
 from virtlayer.rbd.sweep import sweep
 from virtlayer.rbd.table import PoolTable
+from virtlayer.rbd.unfinished import unfinished_name
 
 DEAD = "d" * 32
 ANOTHER = "e" * 32
@@ -35,14 +36,14 @@ def test_nothing_is_made_in_an_unused_pool(
 def test_images_of_dead_claims_are_removed(images: Any, new_host: MakeHost) -> None:
     claim = made_claim(new_host(), [])
     kept = {
-        create(images, unfinished(claim.name, "1")),
+        create(images, unfinished_name(claim.name, "1")),
         create(images, "layer"),
         create(images, "virtlayer-unfinished-x"),
     }
     # The name of a parent may come first, or last.
-    middle = create(images, unfinished(DEAD, "2"), create(images, unfinished(DEAD, "1")))
-    create(images, unfinished(DEAD, "0"), middle)
-    create(images, unfinished(ANOTHER, "1"))
+    middle = create(images, unfinished_name(DEAD, "2"), create(images, unfinished_name(DEAD, "1")))
+    create(images, unfinished_name(DEAD, "0"), middle)
+    create(images, unfinished_name(ANOTHER, "1"))
     assert sweep(new_host(), images) == 2
     assert set(rbd.RBD().list(images)) == kept
     assert sweep(new_host(), images) == 0
@@ -51,8 +52,8 @@ def test_images_of_dead_claims_are_removed(images: Any, new_host: MakeHost) -> N
 
 
 def test_image_in_use_is_removed_later(images: Any, new_host: MakeHost) -> None:
-    used = create(images, unfinished(DEAD, "1"))
-    parent = create(images, unfinished(ANOTHER, "1"))
+    used = create(images, unfinished_name(DEAD, "1"))
+    parent = create(images, unfinished_name(ANOTHER, "1"))
     child = create(images, "child", parent)
     with rbd.Image(images, used):
         assert sweep(new_host(), images) == 0
@@ -66,7 +67,7 @@ def test_image_in_use_is_removed_later(images: Any, new_host: MakeHost) -> None:
 
 def test_image_that_another_host_deletes_stays(images: Any, new_host: MakeHost) -> None:
     lock = taken_lock(new_host())
-    create(images, unfinished(lock.name, "deleted-1"))
+    create(images, unfinished_name(lock.name, "deleted-1"))
     assert sweep(new_host(), images) == 0
     lock.release()
     assert sweep(new_host(), images) == 1

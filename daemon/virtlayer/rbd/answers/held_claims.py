@@ -30,7 +30,7 @@ class _Held:
     """A claim.
 
     Attributes:
-        claim: It.
+        claim: The claim.
         kept: This end of its pipe; readable when nobody has the other end open.
         ending: Ends it.
     """

@@ -87,10 +87,11 @@ async def _withdraw(turn: Turn, request: messages.ImageName) -> Nothing:
     return Nothing()
 
 
-async def _read(turn: Turn, request: messages.ImageName) -> messages.FileLength:
+async def _read(turn: Turn, request: messages.ImageName) -> Nothing:
     output = _received_file(turn)
     cluster = turn.cluster
-    return messages.FileLength(await cluster.run(read_file, cluster.images, request.name, output))
+    await cluster.run(read_file, cluster.images, request.name, output)
+    return Nothing()
 
 
 def _received_file(turn: Turn) -> OwnedDescriptor:

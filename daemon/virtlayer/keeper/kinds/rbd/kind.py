@@ -28,7 +28,6 @@ from virtlayer.keeper.kinds.rbd.claims import (
 )
 from virtlayer.keeper.kinds.rbd.images import find_images, stamp_of, volume_of
 from virtlayer.keeper.kinds.rbd.listing import LibvirtLists
-from virtlayer.keeper.kinds.rbd.machines import RbdMachines
 from virtlayer.keeper.kinds.rbd.process import Connect
 from virtlayer.keeper.kinds.rbd.processes import RbdProcesses
 from virtlayer.keeper.kinds.rbd.received import received_records
@@ -51,7 +50,7 @@ from virtlayer.protocol.records import (
 )
 
 
-class RbdKind(RbdMachines):
+class RbdKind:
     """Pools of libvirt's type rbd.
 
     Args:
