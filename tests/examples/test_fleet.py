@@ -159,7 +159,7 @@ async def test_mirror_answers_for_unchanged_images(running: Fleet, shared: str) 
 
 
 @pytest.mark.parametrize("down", ["registry", "mirror"])
-async def test_image_arrives_if_one_of_both_is_down(
+async def test_image_is_pulled_while_mirror_or_registry_is_down(
     running: Fleet, shared: str, own: str, down: str
 ) -> None:
     content = some_image()

@@ -223,7 +223,7 @@ async def test_errors_of_the_service_are_those_of_a_local_command(
         assert (ended.status, ended.stdout) == (status, ""), ended.stderr
 
 
-async def test_the_user_and_the_service_of_the_system_are_told_apart(there: Sshd) -> None:
+async def test_user_service_and_system_service_are_distinguished(there: Sshd) -> None:
     ended = await virtlayer("--host=there", "images", env=there.environment)
     assert (ended.status, ended.stdout) == (5, "")
     assert ended.stderr.startswith("virtlayer: there: Cannot connect to the bus at unix:path=/no")
@@ -264,7 +264,7 @@ async def test_ssh_asks_on_the_terminal(there: Sshd) -> None:
         assert there.bridges == []
 
 
-async def test_failures_of_run_are_no_status_of_a_program(there: Sshd) -> None:
+async def test_failures_of_run_differ_from_statuses_of_programs(there: Sshd) -> None:
     run = ("--user", "--host=forgotten", "--json", "run", "app")
     ended = await virtlayer(*run, env=there.environment)
     assert ended.status == 255

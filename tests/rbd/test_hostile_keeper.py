@@ -75,7 +75,7 @@ class _Other(StrEnum):
     SHELL = "shell"
 
 
-async def test_numbers_of_nothing_are_refused(pool: CephPool) -> None:
+async def test_unknown_numbers_are_refused(pool: CephPool) -> None:
     async with opened(pool) as process:
         claim = (await Job.started(process)).claim.claim
         for number in (0, 99, claim):

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,14 +159,6 @@ class MachineUser:
 def host_kernel() -> Variant:
     """The option for the kernel of Debian."""
     return Variant("s", str(debian_kernel().image))
-
-
-def free_port() -> int:
-    """A port of the loopback device that is not in use."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextlib.asynccontextmanager

@@ -212,7 +212,7 @@ def test_entry_with_own_address_does_not_bar_this_process(
     lock.release()
 
 
-def test_user_who_may_not_bar_others_is_told(
+def test_missing_permission_to_bar_others_is_reported(
     ceph: OneNodeCeph, shared_pool: CephPool, table: PoolTable
 ) -> None:
     weak = ceph.user("weak", shared_pool.name, osd="profile rbd", mon="allow r")
