@@ -92,6 +92,7 @@ soak: dev
 	SOAK=2 $(BIN)/pytest tests/examples/test_documents.py tests/integration/test_command_run.py \
 		tests/machines/test_commands.py
 	SOAK=20 $(BIN)/pytest tests/keeper/domains/test_states.py
+	SOAK=10 $(BIN)/pytest tests/machines/test_killed.py
 	$(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
 	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
