@@ -75,8 +75,8 @@ def add_everywhere(parser: ArgumentParser, *, defaults: bool) -> None:
         type=destination,
         default=absent,
         metavar="[USER@]HOST[:PORT]",
-        help="run the command on another host, which ssh connects with; files, passwords and "
-        "terminals are those of this one",
+        help="run the command on another host, through ssh; files, passwords and terminals are "
+        "those of this host",
     )
     parser.add_argument(
         "--remote-command",
