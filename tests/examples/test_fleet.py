@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import EXAMPLE, Counting, Fleet, Traffic, fleet
-from tests.support.images import Content, file, image, layer
+from tests.support.fleet import EXAMPLE, LAYERS, Counting, Fleet, Traffic, fleet, some_image
+from tests.support.images import Content
 from tests.support.leftovers import shared_by_tests
 
 HOSTS = ("a", "b", "c")
-LAYERS = 3
 _REPOSITORY = EXAMPLE.parent.parent
 _numbers = itertools.count(1)
 
@@ -50,11 +49,6 @@ def own(running: Fleet) -> str:
     for host in running.hosts:
         host.start_pool(name)
     return name
-
-
-def some_image() -> Content:
-    """An image that no registry and no pool has."""
-    return image([layer(file(f"{n}", os.urandom(100_000))) for n in range(LAYERS)])
 
 
 def blobs_of(content: Content) -> int:

@@ -235,9 +235,9 @@ async def test_failures_of_ssh_have_its_messages_and_status(there: Sshd) -> None
             "Host key verification failed.",
             "virtlayer: Cannot connect to forgotten: ssh failed.",
         ),
-        "stranger": (
+        "not-admitted": (
             "Permission denied (publickey).",
-            "virtlayer: Cannot connect to stranger: ",
+            "virtlayer: Cannot connect to not-admitted: ",
         ),
         "127.0.0.1:1": (
             "port 1: Connection refused",

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The example of a fleet with an RBD pool; tests/examples/test_fleet.py has it with directories."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.fleet import Counting, Fleet, Traffic, fleet
-from tests.support.images import Content, file, image, layer
+from tests.support.fleet import LAYERS, Counting, Fleet, Traffic, fleet, some_image
 
 POOL = "images"
 HOSTS = ("a", "b", "c")
-LAYERS = 3
 
 pytestmark = pytest.mark.root
 
@@ -32,11 +29,6 @@ def shared(running: Fleet, pool: CephPool) -> Iterator[str]:
     yield pool.name
     for host in running.hosts:
         host.stop_pool(POOL)
-
-
-def some_image() -> Content:
-    """An image that no registry and no pool has."""
-    return image([layer(file(f"{number}", os.urandom(100_000))) for number in range(LAYERS)])
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

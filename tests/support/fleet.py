@@ -13,6 +13,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.command import virtlayer
-from tests.support.images import Content
+from tests.support.images import Content, file, image, layer
 from tests.support.namespace_host import NamespaceHost, hosts
 from tests.support.registry import Registry, Request
 
@@ -30,6 +31,8 @@ _REGISTRY, _MIRROR = "registry.example", "mirror.example:5000"
 """Names in these files."""
 _TLS_LINES = 3
 """How many lines of the mirror's configuration are about TLS, which it has not here."""
+LAYERS = 3
+"""Of an image."""
 _QUIET = 0.3
 """Seconds without a new request after which a registry has had all of them."""
 
@@ -174,6 +177,11 @@ class Fleet:
             text = text.replace(location, f'location = "{host}"\ninsecure = true')
             text = text.replace(name, host)
         return text
+
+
+def some_image() -> Content:
+    """An image that no registry and no pool has."""
+    return image([layer(file(f"{number}", os.urandom(100_000))) for number in range(LAYERS)])
 
 
 @contextlib.contextmanager

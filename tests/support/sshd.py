@@ -49,7 +49,7 @@ Host asked
     Port {port}
     HostKeyAlias asked
     StrictHostKeyChecking ask
-Host stranger
+Host not-admitted
     HostName 127.0.0.1
     Port {port}
     HostKeyAlias there
@@ -59,7 +59,7 @@ Host restricted
     Port {port}
     HostKeyAlias there
     IdentityFile {directory}/bridge_key
-Host * !stranger !restricted
+Host * !not-admitted !restricted
     IdentityFile {directory}/user_key
 Host *
     IdentitiesOnly yes
@@ -78,7 +78,7 @@ class Sshd:
         process: The process.
         environment: For commands here: their ssh has the alias "there" for it, "forgotten" if its
             key is not known, "asked" if it asks about that, "restricted" with a key for
-            virtlayer only, and "stranger" for a user whom it does not admit.
+            virtlayer only, and "not-admitted" for a user whom it does not admit.
         directory: Keys and settings.
     """
 
