@@ -20,7 +20,7 @@ help:
 	@echo 'make check   formatting, lint, types, import rules, tests'
 	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
-	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; about an hour'
+	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; more than an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, an image pulled into a pool, and a machine'
 	@echo 'make bench   compares virtlayer with other tools; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make deb     Debian packages of the last commit, in build/deb'
