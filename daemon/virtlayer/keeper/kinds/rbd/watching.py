@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Notices that the process of an RBD pool no longer answers: it was stopped, or is defective.
 
-Each request to the cluster has a time limit in the process. What is not noticed there is here.
+The process itself ends requests to the cluster that take too long. This is for a process that
+cannot do that.
 """
 
 import asyncio
@@ -41,7 +42,9 @@ async def _watch(connection: Connection, pool: str) -> None:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.ask(rbd.PING, Nothing())
         except TimeoutError:
-            _log.error('The process of the pool "%s" does not answer. It is given up.', pool)
+            _log.error(
+                'The process of the pool "%s" does not answer. Its connection was closed.', pool
+            )
             connection.close()
             return
         except VirtlayerError:
