@@ -62,6 +62,19 @@ async def test_layers_and_a_volume_are_clones_of_each_other(
         assert ceph.rbd("trash", "ls", "--all", pool.name) == ""
 
 
+async def test_layer_is_placed_while_the_next_one_is_made(pool: CephPool) -> None:
+    async with rbd_process(pool) as process:
+        job = await Job.started(process)
+        await job.create("v1")
+        await job.flush("v1")
+        making = [job.create(f"v{number}", "v1") for number in range(2, 6)]
+        await asyncio.gather(*making[:2], job.place("v1", layer_name("a")), *making[2:])
+        for number in range(2, 6):
+            await job.flush(f"v{number}")
+            placed = await job.place(f"v{number}", layer_name(str(number)))
+            assert placed.image.parent == layer_name("a")
+
+
 async def test_layer_that_another_job_has_placed_is_used(pool: CephPool) -> None:
     async with rbd_process(pool) as one, rbd_process(pool) as two:
         jobs = [await Job.started(process) for process in (one, two)]

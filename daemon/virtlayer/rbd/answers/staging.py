@@ -42,19 +42,21 @@ async def _create(turn: Turn, request: messages.CreateImage) -> Nothing:
         if parent is None:
             await turn.cluster.run(create_image, images, name, request.size)
         else:
-            await turn.cluster.run(clone_image, images, parent, name, request.size)
+            # A job places a layer while it makes the next one.
+            async with parent.naming:
+                await turn.cluster.run(clone_image, images, parent.name, name, request.size)
     return Nothing()
 
 
-def _parent(staging: Staging, name: str) -> str:
-    if name in staging.images:
-        image = staging.images[name]
+def _parent(staging: Staging, name: str) -> StagedImage:
+    image = staging.images.get(name) or staging.placed.get(name)
+    if image is not None:
         if not image.is_flushed or staging.purpose is not Purpose.LAYERS:
             raise Internal(f'The image "{name}" is not a finished layer.')
-        return image.name
+        return image
     if not is_layer_volume(name):
         raise Internal(f'The image "{name}" is not a layer.')
-    return name
+    return StagedImage(name, is_flushed=True)
 
 
 async def _store(turn: Turn, request: messages.StoreFile) -> Nothing:
@@ -98,18 +100,22 @@ async def _place(turn: Turn, request: messages.PlaceImage) -> messages.Placed:
         image = staging.image(request.file)
         _check_name(staging, image, request.name)
         record = None if content is None else os.pread(content, RECORD_LIMIT, 0)
-        new = NewPlace(
-            unfinished=image.name,
-            name=request.name,
-            is_layer=staging.purpose is Purpose.LAYERS,
-            record_file=request.record,
-            record=record,
-        )
-        placing = turn.cluster.run(place_image, turn.cluster.images, staging.claim, new)
-        placed = await to_completion(placing)
-        if placed.ours:
-            del staging.images[request.file]
-            turn.holdings.placed.add(staging.claim, placed, request.record)
+        async with image.naming:
+            # It may have got a name meanwhile.
+            staging.image(request.file)
+            new = NewPlace(
+                unfinished=image.name,
+                name=request.name,
+                is_layer=staging.purpose is Purpose.LAYERS,
+                record_file=request.record,
+                record=record,
+            )
+            placing = turn.cluster.run(place_image, turn.cluster.images, staging.claim, new)
+            placed = await to_completion(placing)
+            if placed.ours:
+                staging.placed[request.file] = staging.images.pop(request.file)
+                image.name = request.name
+                turn.holdings.placed.add(staging.claim, placed, request.record)
     return placed
 
 

@@ -37,11 +37,13 @@ class StagedImage:
         name: Its name in the pool.
         is_flushed: Whether it is finished, and nobody may write to it any more.
         digest: The SHA-256 digest of a kernel or initrd; None for any other image.
+        naming: Held while it is renamed, and while a clone of it is made: both find it by its name.
     """
 
     name: str
     is_flushed: bool = False
     digest: str | None = None
+    naming: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Staging:
         claim: Its claim.
         purpose: What is made there.
         images: Its unfinished images, by their short names.
+        placed: Those that have got their names, of which clones can still be made.
         working: The requests that use it.
         is_closed: Whether no further request may use it.
     """
@@ -63,6 +66,7 @@ class Staging:
     claim: Claim
     purpose: Purpose
     images: dict[str, StagedImage] = field(default_factory=dict)
+    placed: dict[str, StagedImage] = field(default_factory=dict)
     working: set[asyncio.Task[object]] = field(default_factory=set)
     is_closed: bool = False
 
@@ -83,7 +87,8 @@ class Staging:
         Raises:
             Internal: There is one of that name, or there are too many.
         """
-        if file in self.images or len(self.images) >= IMAGES_LIMIT:
+        known = self.images.keys() | self.placed.keys()
+        if file in known or len(known) >= IMAGES_LIMIT:
             raise Internal(f'The staging place has an image "{file}", or too many images.')
         # A claim can have several staging places with images of the same short name.
         name = unfinished_name(self.claim.name, f"{self.number}-{file}")
