@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A stalled OSD is reported within a minute."""
+"""A cluster that is down or stalled is reported within a minute."""
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.rbd_images import Job
 from tests.support.rbd_process import rbd_process
+from tests.support.registry import free_port
 from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Purpose
@@ -37,3 +39,11 @@ async def test_stalled_osd_ends_what_writes(ceph: OneNodeCeph, pool: CephPool) -
                 begun = time.monotonic()
                 await job.end()
                 assert time.monotonic() - begun < 30
+
+
+async def test_cluster_that_is_down_is_reported(pool: CephPool) -> None:
+    async with rbd_process() as process:
+        begun = time.monotonic()
+        with pytest.raises(PoolUnavailable, match="does not answer"):
+            await process.open(replace(pool, port=free_port()))
+        assert time.monotonic() - begun < 60
