@@ -193,14 +193,18 @@ async def test_directory_with_an_id_map_can_be_where_others_may_enter(user: Pool
 
 @pytest.mark.root
 async def test_root_of_a_container_with_an_id_map_is_not_root_of_the_host(user: PoolUser) -> None:
-    script = "id >/out; cat /proc/self/uid_map >>/out; su worker -c 'id' >>/out; touch /root/new"
+    # libvirt does not start a container that ends before it has connected to it.
+    script = (
+        "id >/out; cat /proc/self/uid_map >>/out; su worker -c 'id' >>/out; touch /root/new; sleep 1"
+    )
+    commands = ("sh", "id", "cat", "su", "touch", "sleep")
     content = image(
         [
             layer(
                 *map(directory, ("bin", "etc", "tmp")),
                 directory("root", mode=0o700),
                 file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o4755),
-                *(symlink(f"bin/{name}", "busybox") for name in ("sh", "id", "cat", "su", "touch")),
+                *(symlink(f"bin/{name}", "busybox") for name in commands),
                 file("etc/passwd", b"root::0:0::/root:/bin/sh\nworker::1000:1000::/:/bin/sh\n"),
                 file("etc/group", b"root:x:0:\nworker:x:1000:\n"),
                 file("out", b""),
