@@ -195,7 +195,7 @@ async def test_directory_with_an_id_map_can_be_where_others_may_enter(user: Pool
 async def test_root_of_a_container_with_an_id_map_is_not_root_of_the_host(user: PoolUser) -> None:
     # libvirt does not start a container that ends before it has connected to it.
     script = (
-        "id >/out; cat /proc/self/uid_map >>/out; su worker -c 'id' >>/out; touch /root/new; sleep 1"
+        "id >/out; cat /proc/self/uid_map >>/out; su worker -c id >>/out; touch /root/new; sleep 1"
     )
     commands = ("sh", "id", "cat", "su", "touch", "sleep")
     content = image(

@@ -14,6 +14,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import some_image
 from tests.support.rbd_user import SIZE, RbdUser, rbd_user
 from tests.support.virtlayerd import Daemon
+from virtlayer.protocol.rbd_names import unfinished_name
 from virtlayer.sizes import MIB
 
 
@@ -53,6 +54,9 @@ async def test_volumes_are_small_clones_of_an_image(
     assert user.fingerprint("first", tmp_path)
     taken = await user.fail("create-volume", "demo", "web", user.pool)
     assert 'already has a volume "web"' in taken.stderr
+    for name, reason in (("web@1", '"@" separates'), (unfinished_name("0" * 32, "x"), "reserved")):
+        refused = await user.fail("create-volume", "demo", name, user.pool)
+        assert (refused.status, reason in refused.stderr) == (2, True)
 
 
 async def test_what_is_listed(user: RbdUser, registry: FaultyRegistry) -> None:

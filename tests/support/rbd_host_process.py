@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.ceph import CephPool
 from virtlayer.errors import VirtlayerError
 from virtlayer.protocol.claims import PoolLocked
+from virtlayer.protocol.rbd_names import unfinished_name
 from virtlayer.protocol.records import Stamp
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.claims import Claim
@@ -23,7 +24,6 @@ from virtlayer.rbd.process_entry import ProcessEntry, addresses_in
 from virtlayer.rbd.records import put_record, read_records
 from virtlayer.rbd.table import PoolTable
 from virtlayer.rbd.takeover import Takeover
-from virtlayer.rbd.unfinished import unfinished_name
 
 
 @contextlib.contextmanager

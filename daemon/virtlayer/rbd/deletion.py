@@ -11,11 +11,11 @@ from typing import Any
 
 from virtlayer.errors import InUse, VolumeNotFound
 from virtlayer.protocol.layer_names import is_layer_volume
+from virtlayer.protocol.rbd_names import unfinished_name
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT
 from virtlayer.rbd.removal import remove_image
-from virtlayer.rbd.unfinished import unfinished_name
 from virtlayer.rbd.users import users_of
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Names that this process gives within a pool; those of unfinished images are in ``unfinished``."""
+"""Names within a pool; ``protocol.rbd_names`` has those of unfinished images."""
 
 LAYER_SNAPSHOT = "virtlayer"
 """The snapshot of a layer, which images are cloned from."""

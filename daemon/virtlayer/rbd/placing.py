@@ -8,11 +8,11 @@ from typing import Any
 
 from virtlayer.errors import Internal, PoolUnavailable, VolumeExists
 from virtlayer.protocol.rbd import Placed
+from virtlayer.protocol.rbd_names import claim_of
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.claims import Claim
 from virtlayer.rbd.images import describe
 from virtlayer.rbd.new_records import NewRecord, layer_record, volume_record
-from virtlayer.rbd.unfinished import claim_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

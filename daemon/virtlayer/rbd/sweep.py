@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from virtlayer.errors import InUse
+from virtlayer.protocol.rbd_names import claim_of
 from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.failures import refused_by_cluster
 from virtlayer.rbd.live_claims import claim_in
 from virtlayer.rbd.removal import remove_image
 from virtlayer.rbd.takeover import Takeover
-from virtlayer.rbd.unfinished import claim_of
 
 _log = logging.getLogger(__name__)
 

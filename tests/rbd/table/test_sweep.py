@@ -5,12 +5,12 @@ from typing import Any
 
 from tests.rbd.table.conftest import MakeHost
 from tests.support.rbd_host_process import made_claim, taken_lock
+from virtlayer.protocol.rbd_names import unfinished_name
 from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.process_entry import ProcessEntry
 from virtlayer.rbd.sweep import sweep
 from virtlayer.rbd.table import PoolTable
-from virtlayer.rbd.unfinished import unfinished_name
 
 DEAD = "d" * 32
 ANOTHER = "e" * 32

@@ -14,13 +14,13 @@ from virtlayer.protocol import rbd as messages
 from virtlayer.protocol.answering import answer
 from virtlayer.protocol.calls import Nothing
 from virtlayer.protocol.descriptors import OwnedDescriptor
+from virtlayer.protocol.rbd_names import claim_of
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.boot_files import read_file
 from virtlayer.rbd.deletion import delete_image
 from virtlayer.rbd.headers import describe_by_headers
 from virtlayer.rbd.images import allocation, image_ids
 from virtlayer.rbd.records import delete_record
-from virtlayer.rbd.unfinished import claim_of
 from virtlayer.rbd.users import users_of
 
 _AT_A_TIME = 8

@@ -4,20 +4,20 @@
 import os
 
 from virtlayer.cancellation import to_completion
-from virtlayer.errors import Internal, InvalidArgument
+from virtlayer.errors import Internal
 from virtlayer.protocol import rbd as messages
 from virtlayer.protocol.answering import answer
 from virtlayer.protocol.boot_names import digest_in_name
 from virtlayer.protocol.calls import Nothing, Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.memory_files import received_content, received_contents
+from virtlayer.protocol.rbd_names import check_new_image
 from virtlayer.protocol.records import RECORD_LIMIT
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.answers.stagings import StagedImage, Staging
 from virtlayer.rbd.boot_files import BOOT_FILE_LIMIT, store_file
 from virtlayer.rbd.making import clone_image, create_image, finish_image, make_trash
 from virtlayer.rbd.placing import NewPlace, place_image
-from virtlayer.rbd.unfinished import claim_of
 
 _PURPOSES = (Purpose.LAYERS, Purpose.VOLUME, Purpose.BOOT)
 
@@ -127,11 +127,8 @@ def _check_name(staging: Staging, image: StagedImage, name: str) -> None:
             is_right = digest_in_name(name) == image.digest
         case _:
             is_right = not is_layer_volume(name) and digest_in_name(name) is None
-    if "@" in name:
-        raise InvalidArgument(
-            f'An RBD image cannot be called "{name}": "@" separates snapshots. Choose another name.'
-        )
-    if not (image.is_flushed and is_right) or claim_of(name) is not None:
+    check_new_image(name)
+    if not (image.is_flushed and is_right):
         raise Internal(f'The image cannot be called "{name}", or is not finished.')
 
 

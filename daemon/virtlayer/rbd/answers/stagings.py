@@ -12,11 +12,11 @@ from virtlayer.cancellation import settled
 from virtlayer.errors import Internal, NoSpace, VirtlayerError
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.calls import Purpose
+from virtlayer.protocol.rbd_names import unfinished_name
 from virtlayer.rbd.claims import Claim
 from virtlayer.rbd.cluster import Cluster
 from virtlayer.rbd.health import first_failure
 from virtlayer.rbd.making import remove_unfinished
-from virtlayer.rbd.unfinished import unfinished_name
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from virtlayer.cancellation import meanwhile
 from virtlayer.errors import ImageNotFound, VolumeExists
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Pool, Volume
+from virtlayer.protocol.rbd_names import check_new_image
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.catalog.catalog import CatalogImage
 from virtlayer.service.chain.writable import WritableRequest, build_writable
@@ -130,11 +131,14 @@ async def check_size(services: Services, request: CreateVolumeRequest) -> None:
 
 
 async def check_name_is_free(services: Services, pool: Pool, name: str) -> None:
-    """Check that no volume has a name.
+    """Check that a new volume can have a name.
 
     Raises:
+        InvalidArgument: Volumes in such a pool cannot be called so.
         VolumeExists: A volume has the name.
     """
+    if pool.is_rbd:
+        check_new_image(name)
     if await services.pools.volume(pool, name) is not None:
         raise _taken(pool, name)
 
