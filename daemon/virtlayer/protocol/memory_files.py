@@ -53,7 +53,7 @@ def received_contents(descriptors: Sequence[int], number: int, limit: int) -> Se
         Internal: There are more or less, or one is not a sealed memory file, or too large.
     """
     if len(descriptors) != number:
-        raise Internal(f"The service sent {len(descriptors)} contents instead of {number}.")
+        raise Internal(f"{len(descriptors)} contents came instead of {number}.")
     for descriptor in descriptors:
         _check_sealed(descriptor, limit)
     return descriptors
@@ -65,7 +65,7 @@ def _check_sealed(descriptor: int, limit: int) -> None:
     except OSError:
         seals = 0
     if seals & _SEALS != _SEALS:
-        raise Internal("The service sent something else than a sealed memory file.")
+        raise Internal("Something else than a sealed memory file came.")
     size = os.fstat(descriptor).st_size
     if size > limit:
-        raise Internal(f"The service sent {size} bytes; at most {limit} are allowed.")
+        raise Internal(f"{size} bytes came; at most {limit} are allowed.")
