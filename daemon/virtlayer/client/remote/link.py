@@ -65,7 +65,7 @@ async def linked(
                     async with meanwhile(relay.all_delivered()) as delivered:
                         both = [relaying, delivered]
                         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                except Exception as error:
+                except Exception as error:  # whatever failed first, the connection is the cause
                     if relay.is_over:
                         raise await _lost(relaying, ssh, host) from error
                     raise

@@ -157,7 +157,7 @@ async def _cause_found(program: Program) -> AsyncIterator[None]:
     """Report why a server has ended, instead of the failure of its client."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # of any client of the server; it is raised again
         patience = _NOTICE_SECONDS if isinstance(error, Internal) else _END_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
