@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from virtlayer import programs
+from virtlayer import programs, storage_daemon
 from virtlayer.errors import Internal
 from virtlayer.keeper.backing import backing_name
 from virtlayer.keeper.beneath import by_descriptor, opened
@@ -51,9 +51,6 @@ _PURPOSES = {
 }
 _DISK_READABLE = 0o444
 """For an inspector without rights; nobody else may enter the staging directory."""
-_QEMU_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
-"""qemu-storage-daemon allocates memory for each request. By default malloc(3) maps what is as large
-as a write, and the kernel clears it: a third of all that the program does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +194,7 @@ def _storage_daemon(
             *("--nbd-server", f"addr.type=fd,addr.str={server}"),
         ],
         pass_fds=[monitor, server],
-        env={"GLIBC_TUNABLES": _QEMU_MEMORY},
+        env=storage_daemon.ENVIRONMENT,
         cwd=Path(by_descriptor(place.directory)),
         identity=qemu_identity(place.readers),
         confinement=Confinement.WORKING_DIRECTORY,

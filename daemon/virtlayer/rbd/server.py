@@ -13,15 +13,12 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 
-from virtlayer import programs
+from virtlayer import programs, storage_daemon
 from virtlayer.errors import Internal
 from virtlayer.programs import RunningProgram
 from virtlayer.protocol.memory_files import new_memory_file
 from virtlayer.rbd.cluster import Cluster
 
-_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
-"""It allocates memory for each request. By default malloc(3) maps what is as large as a write, and
-the kernel clears it."""
 _NODE = "image"
 _KEY = "key"
 
@@ -57,7 +54,7 @@ async def serving(
                 *("--export", json.dumps({**export, "writable": writable})),
             ],
             pass_fds=descriptors,
-            env={"GLIBC_TUNABLES": _MEMORY},
+            env=storage_daemon.ENVIRONMENT,
         ) as program:
             # Only the program has them now.
             passed.close()
