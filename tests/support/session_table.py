@@ -5,15 +5,18 @@ import asyncio
 import contextlib
 import os
 import pwd
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 from tests.support.bus_daemon import session_bus
-from tests.support.job_watch import Watch, watching
+from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.images import file, image, layer
+from tests.support.job_watch import JOB, Watch, watching
 from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.process_table import Row, name_of, process_table
-from tests.support.processes import Process
+from tests.support.processes import Process, has_ended
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.keeper.users import QEMU_USER, WORKER_USER
 from virtlayer.sizes import MIB
@@ -91,6 +94,45 @@ async def session(host: LibvirtHost, directory: Path) -> AsyncIterator[tuple[Dae
             yield daemon, watch
         finally:
             await connecting.__aexit__(None, None, None)
+
+
+async def compare_pull(
+    host: LibvirtHost, directory: Path, pool: str, rows: Collection[str]
+) -> None:
+    """Compare the processes of a pull with their rows, and when each of them ends.
+
+    Args:
+        host: Its owner is the user of the session.
+        directory: For the session.
+        pool: A pool of the host.
+        rows: All rows that there are processes of.
+    """
+    seed = random.Random(14)  # noqa: S311 -- no secret
+    top = layer(file("top", seed.randbytes(2 * MIB)), compression="none")
+    content = image([layer(file("base", b"base\n")), top])
+    async with FaultyRegistry() as registry, session(host, directory) as (daemon, watch):
+        source = registry.store(content, "table:1")
+        registry.faults[content.layer_digests[-1]] = Fault.HANG_HALF_WAY
+        job = await watch.pull(source, pool)
+
+        def check_all_run() -> None:
+            assert set(processes_of(daemon)) == set(rows)
+
+        await eventually(check_all_run)
+        processes = processes_of(daemon)
+        for name in rows:
+            await compare(name, processes[name], host, keeper=processes["virtlayer-keeper"])
+        await watch.ask(job, JOB, "Cancel")
+        await watch.finished(job)
+        for name, pid in processes.items():
+            ends_with_job = TABLE[name].lifetime in ("a job", "a source")
+            assert has_ended(pid) == ends_with_job, name
+        daemon.process.kill()
+
+        def check_all_ended() -> None:
+            assert all(map(has_ended, processes.values()))
+
+        await eventually(check_all_ended)
 
 
 def processes_of(daemon: Daemon) -> dict[str, int]:
