@@ -10,7 +10,6 @@ from virtlayer.errors import Internal, VolumeNotFound
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.images import is_ours
 from virtlayer.rbd.names import LAYER_SNAPSHOT, MARK
-from virtlayer.rbd.removal import remove_image
 
 _ORDER = 22
 """The object size of an image without a parent, as a power of two: Ceph's usual 4 MiB. It is
@@ -95,19 +94,6 @@ def finish_image(images: Any, name: str, *, snapshot: bool) -> None:
             raise Internal(f'A client of the cluster still has the image "{name}" open.')
         if snapshot:
             image.create_snap(LAYER_SNAPSHOT)
-
-
-def remove_unfinished(images: Any, name: str) -> None:
-    """Remove an unfinished image, if nobody uses it; otherwise it is swept later."""
-    try:
-        with rbd.Image(images, name) as image:
-            if any(image.list_children2()):
-                return
-            if image.snap_exists(LAYER_SNAPSHOT):
-                image.remove_snap(LAYER_SNAPSHOT)
-        remove_image(images, name)
-    except (rbd.ImageNotFound, rbd.ImageBusy, rbd.ImageHasSnapshots):
-        pass
 
 
 def _size_of_parent(images: Any, name: str) -> int:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Removes an image that nothing uses, which can take minutes: object by object."""
+"""Removes images that nothing uses, which can take minutes: object by object."""
 
 import time
 from typing import Any
 
 from virtlayer.rbd.binding import rbd
+from virtlayer.rbd.names import LAYER_SNAPSHOT
 
 
 class Progress:
@@ -37,3 +38,37 @@ def remove_image(images: Any, name: str) -> None:
         rbd.Error: The cluster does not answer, or refuses it.
     """
     rbd.RBD().remove(images, name, on_progress=PROGRESS.made)
+
+
+def remove_unfinished(images: Any, name: str) -> bool:
+    """Remove an unfinished image, unless something uses it: clones, other snapshots, clients.
+
+    Args:
+        images: The pool's I/O context.
+        name: Its name.
+
+    Returns:
+        Whether it no longer exists.
+
+    Raises:
+        rbd.Error: The cluster does not answer, or refuses it.
+    """
+    try:
+        with rbd.Image(images, name) as image:
+            snapshots = [
+                snapshot["name"]
+                for snapshot in image.list_snaps()
+                if snapshot["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER
+            ]
+            # One of the watchers is this process.
+            has_clients = len(list(image.watchers_list())) > 1
+            if has_clients or any(image.list_children2()) or {*snapshots} - {LAYER_SNAPSHOT}:
+                return False
+            for snapshot in snapshots:
+                image.remove_snap(snapshot)
+        remove_image(images, name)
+    except rbd.ImageNotFound:
+        return True
+    except (rbd.ImageBusy, rbd.ImageHasSnapshots):
+        return False
+    return True

@@ -12,7 +12,7 @@ from virtlayer.rbd import keys
 from virtlayer.rbd.binding import rados, rbd
 from virtlayer.rbd.failures import refused_by_cluster
 from virtlayer.rbd.live_claims import claim_in
-from virtlayer.rbd.removal import remove_image
+from virtlayer.rbd.removal import remove_unfinished
 from virtlayer.rbd.takeover import Takeover
 
 _log = logging.getLogger(__name__)
@@ -87,19 +87,9 @@ def _remove(images: Any, names: Iterable[str], pool: str) -> set[str]:
 
 def _try_remove(images: Any, name: str, pool: str) -> bool:
     try:
-        with rbd.Image(images, name) as image:
-            # One of the watchers is this process.
-            if len(list(image.watchers_list())) > 1 or any(image.list_children2()):
-                return False
-            for snapshot in list(image.list_snaps()):
-                if snapshot["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER:
-                    image.remove_snap(snapshot["name"])
-        remove_image(images, name)
-    except rbd.ImageNotFound:
-        return True
+        return remove_unfinished(images, name)
     except rbd.Error as error:
         if error.errno in (errno.ETIMEDOUT, errno.ESHUTDOWN):
             raise refused_by_cluster(error, pool) from error
         _log.info("The unfinished image %s/%s is still in use: %s.", pool, name, error)
         return False
-    return True

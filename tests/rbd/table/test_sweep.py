@@ -65,6 +65,17 @@ def test_image_in_use_is_removed_later(images: Any, new_host: MakeHost) -> None:
     assert rbd.RBD().list(images) == []
 
 
+def test_image_with_a_snapshot_of_another_program_stays(images: Any, new_host: MakeHost) -> None:
+    name = create(images, unfinished_name(DEAD, "1"))
+    with rbd.Image(images, name) as image:
+        image.create_snap("backup")
+    assert sweep(new_host(), images) == 0
+    with rbd.Image(images, name) as image:
+        assert [snapshot["name"] for snapshot in image.list_snaps()] == ["backup"]
+        image.remove_snap("backup")
+    assert sweep(new_host(), images) == 1
+
+
 def test_image_that_another_host_deletes_stays(images: Any, new_host: MakeHost) -> None:
     lock = taken_lock(new_host())
     create(images, unfinished_name(lock.name, "deleted-1"))

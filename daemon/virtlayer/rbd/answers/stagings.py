@@ -16,7 +16,7 @@ from virtlayer.protocol.rbd_names import unfinished_name
 from virtlayer.rbd.claims import Claim
 from virtlayer.rbd.cluster import Cluster
 from virtlayer.rbd.health import first_failure
-from virtlayer.rbd.making import remove_unfinished
+from virtlayer.rbd.removal import remove_unfinished
 
 _log = logging.getLogger(__name__)
 
