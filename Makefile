@@ -18,6 +18,7 @@ COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -nam
 help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
+	@echo 'make cockpit the page for Cockpit, in cockpit/dist; needs the npm registry'
 	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
 	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; more than an hour'
@@ -65,14 +66,28 @@ $(COMPLETIONS) &: .venv/installed.stamp $(wildcard packaging/generate/*.py) \
 # The tests of a file are run by one process, one after the other.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
+# The build of a new page must not be mixed with files of an old one: build.mjs empties dist first.
+.PHONY: cockpit
+cockpit: cockpit/dist/index.html
+cockpit/dist/index.html: cockpit/node_modules/installed.stamp $(shell find cockpit/src cockpit/po cockpit/scripts -type f) \
+		cockpit/build.mjs cockpit/manifest.json
+	npm --prefix cockpit run --silent build
+
+cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian.stamp
+	npm --prefix cockpit ci --no-audit --no-fund
+	touch $@
+
 .PHONY: check
-check: dev
+check: dev cockpit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	MYPYPATH=examples/desktop $(BIN)/mypy examples
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	npm --prefix cockpit run --silent types
+	npm --prefix cockpit run --silent eslint
+	npm --prefix cockpit run --silent test
 	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: fuzz
@@ -126,6 +141,7 @@ acceptance: dev deb
 
 .PHONY: clean
 clean:
+	rm -rf cockpit/dist cockpit/build cockpit/node_modules
 	rm -rf .venv .venv-sanitize build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find daemon -name '*.so' -delete
 	rm -f daemon/virtlayer/guard daemon/virtlayer/confine daemon/virtlayer/guest/init

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/** The page: its heading, what is wrong with a service, the running pulls, and the tabs. */
+import {
+    Button,
+    Content,
+    Flex,
+    FlexItem,
+    Page,
+    PageSection,
+    Spinner,
+    Tab,
+    Tabs,
+    TabTitleText,
+} from "@patternfly/react-core";
+import { useEffect, useState } from "react";
+
+import { DialogsProvider, useDialogs } from "./dialogs.tsx";
+import { ImagesTab } from "./images/images-tab.tsx";
+import { PruneDialog } from "./images/prune-dialog.tsx";
+import { LayersTab } from "./layers/layers-tab.tsx";
+import { MachinesTab } from "./machines/machines-tab.tsx";
+import { ProblemNotices } from "./problems.tsx";
+import { PullDialog } from "./pull/pull-dialog.tsx";
+import { PullList } from "./pull/pull-list.tsx";
+import { ServicesProvider, useAllServices, useReadyServices, useServiceState } from "./services.tsx";
+import { _ } from "./translation.ts";
+
+export function Application() {
+    return (
+        <ServicesProvider>
+            <DialogsProvider>
+                <Frame />
+            </DialogsProvider>
+        </ServicesProvider>
+    );
+}
+
+function Frame() {
+    const ready = useReadyServices();
+    const dialogs = useDialogs();
+    const [system, session] = useAllServices();
+    if (system === undefined || session === undefined) throw new Error("there is no ServicesProvider");
+    const statuses = [useServiceState(system).status, useServiceState(session).status];
+    return (
+        <Page isContentFilled>
+            <PageSection>
+                <Flex>
+                    <FlexItem grow={{ default: "grow" }}>
+                        <Content component="h1">{_("Container images")}</Content>
+                    </FlexItem>
+                    {ready.length > 0 && (
+                        <FlexItem>
+                            <Button
+                                variant="secondary"
+                                onClick={() => {
+                                    dialogs.show(<PruneDialog />);
+                                }}
+                            >
+                                {_("Prune")}
+                            </Button>{" "}
+                            <Button
+                                onClick={() => {
+                                    dialogs.show(<PullDialog />);
+                                }}
+                            >
+                                {_("Pull image")}
+                            </Button>
+                        </FlexItem>
+                    )}
+                </Flex>
+            </PageSection>
+            <PageSection isFilled>
+                <ProblemNotices />
+                {ready.length === 0 && statuses.includes("connecting") && <Spinner aria-label={_("Connecting")} />}
+                {ready.length > 0 && (
+                    <>
+                        <PullList />
+                        <AllTabs />
+                    </>
+                )}
+            </PageSection>
+        </Page>
+    );
+}
+
+/** The first part of the page's address in Cockpit, such as #/layers. */
+function useTab(): [string, (tab: string) => void] {
+    const [tab, setTab] = useState(cockpit.location.path[0] ?? "images");
+    useEffect(() => {
+        const follow = () => {
+            setTab(cockpit.location.path[0] ?? "images");
+        };
+        cockpit.addEventListener("locationchanged", follow);
+        return () => {
+            cockpit.removeEventListener("locationchanged", follow);
+        };
+    }, []);
+    return [
+        tab,
+        (next) => {
+            cockpit.location.go([next]);
+        },
+    ];
+}
+
+function AllTabs() {
+    const [tab, setTab] = useTab();
+    return (
+        <Tabs
+            activeKey={tab}
+            onSelect={(_event, key) => {
+                setTab(String(key));
+            }}
+            mountOnEnter
+            unmountOnExit
+            aria-label={_("What is shown")}
+        >
+            <Tab eventKey="images" title={<TabTitleText>{_("Images")}</TabTitleText>}>
+                <ImagesTab />
+            </Tab>
+            <Tab eventKey="layers" title={<TabTitleText>{_("Layers")}</TabTitleText>}>
+                <LayersTab />
+            </Tab>
+            <Tab eventKey="machines" title={<TabTitleText>{_("Machines")}</TabTitleText>}>
+                <MachinesTab />
+            </Tab>
+        </Tabs>
+    );
+}

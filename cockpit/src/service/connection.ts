@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/** The connection with one virtlayerd, through Cockpit's bridge. */
+import { failureOf, type Problem } from "./failures.ts";
+import type { Where } from "./values.ts";
+
+export const NAME = "org.virtlayer1";
+const BUS = "org.freedesktop.DBus";
+
+export interface Connection {
+    readonly client: cockpit.DBusClient;
+    close(): void;
+}
+
+export interface Listener {
+    signal(path: string, member: string, args: unknown[]): void;
+    /** null if the service has exited, which it does when it is idle. */
+    owner(owner: string | null): void;
+}
+
+type Result = { readonly ok: true; readonly value: Connection } | { readonly ok: false; readonly problem: Problem };
+
+/**
+ * Starts the service if it does not run, and listens to it.
+ *
+ * The system's service is asked as root if the user has administrative access in Cockpit: Cockpit's bridge
+ * does not let polkit ask for a password.
+ */
+export async function connect(where: Where, listener: Listener): Promise<Result> {
+    const options: cockpit.DBusOptions = where === "system" ? { bus: where, superuser: "try" } : { bus: where };
+    const bus = cockpit.dbus(BUS, options);
+    try {
+        await bus.wait();
+    } catch (error) {
+        return { ok: false, problem: { kind: "no-bus", message: failureOf(error).message } };
+    }
+    const problem = await startService(bus);
+    bus.close();
+    if (problem !== undefined) return { ok: false, problem };
+
+    const client = cockpit.dbus(NAME, options);
+    try {
+        await client.wait();
+    } catch (error) {
+        return { ok: false, problem: { kind: "not-running", message: failureOf(error).message } };
+    }
+    client.subscribe({ path_namespace: "/org/virtlayer1" }, (path, _iface, member, args) => {
+        listener.signal(path, member, args);
+    });
+    client.addEventListener("owner", (_event, owner) => {
+        listener.owner(owner);
+    });
+    return {
+        ok: true,
+        value: {
+            client,
+            close: () => {
+                client.close();
+            },
+        },
+    };
+}
+
+/** Lets the bus start the service, which says more about a failure than Cockpit does. */
+async function startService(bus: cockpit.DBusClient): Promise<Problem | undefined> {
+    try {
+        const [runs] = await bus.call("/org/freedesktop/DBus", BUS, "NameHasOwner", [NAME], { type: "s" });
+        // dbus-daemon refuses this for a service that runs without an activation file.
+        if (runs !== true) await bus.call("/org/freedesktop/DBus", BUS, "StartServiceByName", [NAME, 0], { type: "su" });
+        return undefined;
+    } catch (error) {
+        const { kind, message } = failureOf(error);
+        if (kind === `${BUS}.Error.ServiceUnknown`) return { kind: "not-installed", message };
+        return { kind: "not-running", message };
+    }
+}

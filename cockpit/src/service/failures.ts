@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/** Why something failed: an error of virtlayerd, or a service that cannot be reached. */
+
+const PREFIX = "org.virtlayer1.Error.";
+
+/** A call that failed, or a job that did. */
+export class Failure extends Error {
+    /**
+     * @param kind the error's name after org.virtlayer1.Error., such as "NotAuthorized"; for other errors
+     *     the whole name on D-Bus, or the `problem` of Cockpit's channel.
+     * @param message what failed, why and what to do, in the service's words.
+     */
+    constructor(
+        readonly kind: string,
+        message: string,
+    ) {
+        super(message);
+        this.name = "Failure";
+    }
+}
+
+/** The kind of an error's name on D-Bus. */
+export function kindOf(name: string): string {
+    return name.startsWith(PREFIX) ? name.slice(PREFIX.length) : name;
+}
+
+/** What cockpit.dbus throws, as a Failure. */
+export function failureOf(error: unknown): Failure {
+    if (error instanceof Failure) return error;
+    if (typeof error === "object" && error !== null) {
+        const { name, problem, message } = error as Partial<cockpit.DBusError>;
+        if (problem) return new Failure(problem, message ?? problem);
+        return new Failure(kindOf(name ?? "unknown"), message ?? String(name));
+    }
+    return new Failure("unknown", String(error));
+}
+
+/** Why nothing can be shown of a service. */
+export type Problem =
+    /** The bus cannot be reached, as where a user has no session. */
+    | { readonly kind: "no-bus"; readonly message: string }
+    | { readonly kind: "not-installed"; readonly message: string }
+    /** It is installed, but the bus could not start it. */
+    | { readonly kind: "not-running"; readonly message: string }
+    | { readonly kind: "no-libvirt"; readonly message: string }
+    | { readonly kind: "not-permitted"; readonly message: string }
+    | { readonly kind: "other"; readonly message: string };
+
+/** The problem that a failed first call shows. */
+export function problemOf(error: unknown): Problem {
+    const { kind, message } = failureOf(error);
+    switch (kind) {
+        case "Libvirt":
+            return { kind: "no-libvirt", message };
+        case "NotAuthorized":
+        case "org.freedesktop.DBus.Error.AccessDenied":
+        case "access-denied":
+            return { kind: "not-permitted", message };
+        default:
+            return { kind: "other", message };
+    }
+}
