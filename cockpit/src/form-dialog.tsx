@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/** A dialog with fields and one button that does something; what fails is shown in it. */
+import {
+    Alert,
+    Button,
+    Form,
+    Modal,
+    ModalBody,
+    ModalFooter,
+    ModalHeader,
+    type ModalProps,
+} from "@patternfly/react-core";
+import { useId, useState, type FormEvent, type ReactNode } from "react";
+
+import { useDialogs } from "./dialogs.tsx";
+import { failureOf, type Failure } from "./service/failures.ts";
+import { _ } from "./translation.ts";
+
+interface Props {
+    readonly title: string;
+    readonly description?: ReactNode;
+    /** The text of the button. */
+    readonly submit: string;
+    readonly isDanger?: boolean;
+    /** Whether the fields are filled in so that it can be tried. */
+    readonly isValid?: boolean;
+    readonly variant?: ModalProps["variant"];
+    /** The dialog closes when this resolves; what it throws is shown. */
+    readonly onSubmit: () => Promise<void>;
+    readonly children?: ReactNode;
+}
+
+export function FormDialog(props: Props) {
+    const dialogs = useDialogs();
+    const form = useId();
+    const title = useId();
+    const [failure, setFailure] = useState<Failure | undefined>();
+    const [isBusy, setBusy] = useState(false);
+
+    const submit = async () => {
+        setBusy(true);
+        setFailure(undefined);
+        try {
+            await props.onSubmit();
+            dialogs.close();
+        } catch (error) {
+            setFailure(failureOf(error));
+            setBusy(false);
+        }
+    };
+
+    return (
+        <Modal isOpen variant={props.variant ?? "medium"} onClose={dialogs.close} aria-labelledby={title}>
+            <ModalHeader title={props.title} labelId={title} description={props.description} />
+            <ModalBody>
+                {failure !== undefined && <Alert variant="danger" isInline title={failure.message} />}
+                <Form
+                    id={form}
+                    onSubmit={(event: FormEvent) => {
+                        event.preventDefault();
+                        if (!isBusy && props.isValid !== false) void submit();
+                    }}
+                >
+                    {props.children}
+                </Form>
+            </ModalBody>
+            <ModalFooter>
+                <Button
+                    type="submit"
+                    form={form}
+                    variant={props.isDanger === true ? "danger" : "primary"}
+                    isLoading={isBusy}
+                    isDisabled={isBusy || props.isValid === false}
+                >
+                    {props.submit}
+                </Button>
+                <Button variant="link" onClick={dialogs.close}>
+                    {_("Cancel")}
+                </Button>
+            </ModalFooter>
+        </Modal>
+    );
+}
