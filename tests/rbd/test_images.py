@@ -3,10 +3,12 @@
 
 import asyncio
 import os
+import signal
 
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
+from tests.support.leftovers import children_of
 from tests.support.rbd_images import SIZE, Job, layer_name
 from tests.support.rbd_process import RbdProcess, rbd_process
 from virtlayer.errors import Internal, InUse, PoolUnsupported, VolumeNotFound
@@ -122,6 +124,24 @@ async def test_images_of_others_are_neither_deleted_nor_cloned(
         assert users.users == {layer_name("a"): ('the snapshot "mine"',)}
 
 
+async def test_layers_that_another_program_has_changed(ceph: OneNodeCeph, pool: CephPool) -> None:
+    async with rbd_process(pool) as process:
+        job = await Job.started(process)
+        await job.layer("a")
+        layer = f"{pool.name}/{layer_name('a')}"
+        ceph.rbd("resize", layer, "--size", "1G", "--no-progress")
+        # A clone is one of the snapshot, which has the former size.
+        await job.create("b", layer_name("a"))
+        await job.flush("b")
+        placed = await job.place("b", layer_name("b"))
+        assert (placed.image.parent, placed.image.size) == (layer_name("a"), SIZE)
+        with pytest.raises(Internal, match="cannot be a clone"):
+            await job.create("smaller", layer_name("a"), SIZE // 2)
+        ceph.rbd("snap", "rm", f"{layer}@virtlayer", "--no-progress", "--force")
+        with pytest.raises(VolumeNotFound):
+            await job.create("c", layer_name("a"))
+
+
 async def test_clone_in_a_pool_that_cannot_be_read_is_a_user(
     ceph: OneNodeCeph, pool: CephPool
 ) -> None:
@@ -164,6 +184,22 @@ async def test_open_image_is_in_use(ceph: OneNodeCeph, pool: CephPool) -> None:
         finally:
             writer.terminate()
             await writer.wait()
+
+
+async def test_volume_whose_server_was_killed_is_not_finished(pool: CephPool) -> None:
+    async with rbd_process(pool) as process:
+        job = await Job.started(process)
+        await job.layer("a")
+        job = await Job.started(process, Purpose.VOLUME)
+        await job.create("volume", layer_name("a"))
+        async with job.served("volume", ends=False) as server:
+            await server.io("write 0 64k")
+            [child] = children_of(process.pid)
+            os.kill(child, signal.SIGKILL)
+            await server.wait()
+        # The cluster may still have writes of it.
+        with pytest.raises(Internal, match="still has the image"):
+            await job.flush("volume")
 
 
 async def test_withdrawn_image_is_removed_with_its_record(

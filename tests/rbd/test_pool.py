@@ -13,6 +13,7 @@ from tests.support.rbd_process import rbd_process
 from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
+from virtlayer.protocol.names import VolumeName
 from virtlayer.rbd.images import describe
 from virtlayer.sizes import MIB
 
@@ -73,6 +74,9 @@ async def test_many_images_are_described_as_each_one(ceph: OneNodeCeph, pool: Ce
             # librbd may not open an image whose parent the user may not read.
             expected = [describe(images, name) for name in names if name != "foreign"]
         assert [image for image in found.images if image.name != "foreign"] == expected
+        for name, image in zip(names, found.images, strict=True):
+            alone = await process.ask(rbd.FIND_IMAGES, rbd.FindImages((VolumeName(name),)))
+            assert alone.images == (image,)
         parents = {image.name: image.parent for image in found.images}
         assert parents["clone"] == parents["larger"] == layer_name("b")
         assert parents["flat"] == parents["foreign"] == ""

@@ -1,23 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Describes images of a pool. The functions block."""
+"""Describes images of a pool, which librbd opens. The functions block."""
 
 from typing import Any
 
 from virtlayer.protocol.rbd import RbdImage
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.names import MARK
-
-
-def image_ids(images: Any) -> dict[str, str]:
-    """The ids of all images of a pool, by their names.
-
-    Args:
-        images: The pool's I/O context.
-
-    Raises:
-        rbd.Error: The cluster does not answer, or refuses it.
-    """
-    return {image["name"]: image["id"] for image in rbd.RBD().list2(images)}
 
 
 def describe(images: Any, name: str) -> RbdImage | None:

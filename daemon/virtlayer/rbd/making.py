@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Makes images in a pool, from an empty one or a clone to one with a name. The functions block.
 
-All of them raise ``rbd.Error`` if the cluster does not answer, or refuses it.
+All of them raise ``rbd.Error`` or ``rados.Error`` if the cluster does not answer, or refuses it.
 """
 
 from typing import Any
 
 from virtlayer.errors import Internal, VolumeNotFound
+from virtlayer.protocol.rbd import RbdImage
 from virtlayer.rbd.binding import rados, rbd
-from virtlayer.rbd.images import is_ours
-from virtlayer.rbd.names import LAYER_SNAPSHOT, MARK
+from virtlayer.rbd.headers import describe_one, mark
+from virtlayer.rbd.names import LAYER_SNAPSHOT
 
 _ORDER = 22
 """The object size of an image without a parent, as a power of two: Ceph's usual 4 MiB. It is
@@ -43,8 +44,7 @@ def create_image(images: Any, name: str, size: int) -> None:
         size: Its virtual size in bytes.
     """
     rbd.RBD().create(images, name, size, order=_ORDER, old_format=False, features=_features())
-    with rbd.Image(images, name) as image:
-        _mark(image)
+    _marked(images, name)
 
 
 def clone_image(images: Any, parent: str, name: str, size: int) -> None:
@@ -60,20 +60,25 @@ def clone_image(images: Any, parent: str, name: str, size: int) -> None:
         VolumeNotFound: The pool has no such parent that virtlayer has made.
         Internal: The parent is larger.
     """
-    parent_size = _size_of_parent(images, parent)
-    if size < parent_size:
-        raise Internal(f"An image of {size} bytes cannot be a clone of one of {parent_size} bytes.")
-    rbd.RBD().clone(
-        *(images, parent, LAYER_SNAPSHOT, images, name),
-        features=_features(),
-        order=_CLONE_ORDER,
-        # Otherwise that of the parent, which is larger than such an object.
-        stripe_unit=1 << _CLONE_ORDER,
-        stripe_count=1,
-    )
-    with rbd.Image(images, name) as image:
-        _mark(image)
-        if size > parent_size:
+    layer = describe_one(images, parent)
+    if layer is None or not layer.made:
+        raise _no_layer(parent)
+    try:
+        rbd.RBD().clone(
+            *(images, parent, LAYER_SNAPSHOT, images, name),
+            features=_features(),
+            order=_CLONE_ORDER,
+            # Otherwise that of the parent, which is larger than such an object.
+            stripe_unit=1 << _CLONE_ORDER,
+            stripe_count=1,
+        )
+    except rbd.ImageNotFound as error:
+        raise _no_layer(parent) from error
+    clone = _marked(images, name)
+    if clone.size > size:
+        raise Internal(f"An image of {size} bytes cannot be a clone of one of {clone.size} bytes.")
+    if clone.size < size:
+        with rbd.Image(images, name) as image:
             image.resize(size)
 
 
@@ -96,18 +101,17 @@ def finish_image(images: Any, name: str, *, snapshot: bool) -> None:
             image.create_snap(LAYER_SNAPSHOT)
 
 
-def _size_of_parent(images: Any, name: str) -> int:
-    try:
-        with rbd.Image(images, name, snapshot=LAYER_SNAPSHOT, read_only=True) as image:
-            if is_ours(image):
-                return int(image.size())
-    except rbd.ImageNotFound:
-        pass
-    raise VolumeNotFound(f'The pool has no layer "{name}" that was made by virtlayer.')
+def _no_layer(name: str) -> VolumeNotFound:
+    return VolumeNotFound(f'The pool has no layer "{name}" that was made by virtlayer.')
 
 
-def _mark(image: Any) -> None:
-    image.metadata_set(MARK, image.id())
+def _marked(images: Any, name: str) -> RbdImage:
+    """Mark an image that has just been made, as one of virtlayer."""
+    image = describe_one(images, name)
+    if image is None:
+        raise Internal(f'The image "{name}" was deleted meanwhile.')
+    mark(images, image.id)
+    return image
 
 
 def _features() -> int:

@@ -11,7 +11,7 @@ from virtlayer.protocol.rbd import Placed
 from virtlayer.protocol.rbd_names import claim_of
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.claims import Claim
-from virtlayer.rbd.images import describe
+from virtlayer.rbd.headers import describe_one
 from virtlayer.rbd.new_records import NewRecord, layer_record, volume_record
 
 
@@ -49,7 +49,7 @@ def place_image(images: Any, claim: Claim, new: NewPlace) -> Placed:
         rbd.Error: The cluster does not answer, or refuses it.
         VirtlayerError: The same.
     """
-    unfinished = describe(images, new.unfinished)
+    unfinished = describe_one(images, new.unfinished)
     if unfinished is None or claim_of(unfinished.parent) is not None:
         # Another job has placed its own image under the name of the parent.
         raise PoolUnavailable(
@@ -64,7 +64,7 @@ def place_image(images: Any, claim: Claim, new: NewPlace) -> Placed:
         except rbd.ImageExists:
             ours = False
             record.is_wanted = new.is_layer
-        image = describe(images, new.name)
+        image = describe_one(images, new.name)
         if image is None:
             raise Internal(f'The image "{new.name}" was deleted meanwhile.')
         if new.is_layer and not image.made:

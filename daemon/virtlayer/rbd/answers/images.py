@@ -18,8 +18,9 @@ from virtlayer.protocol.rbd_names import claim_of
 from virtlayer.rbd.answers.answer import Turn
 from virtlayer.rbd.boot_files import read_file
 from virtlayer.rbd.deletion import delete_image
+from virtlayer.rbd.directory import all_ids, ids_of
 from virtlayer.rbd.headers import describe_by_headers
-from virtlayer.rbd.images import allocation, image_ids
+from virtlayer.rbd.images import allocation
 from virtlayer.rbd.records import delete_record
 from virtlayer.rbd.users import users_of
 
@@ -31,9 +32,11 @@ _PART = 100
 
 async def _find(turn: Turn, request: messages.FindImages) -> messages.RbdImages:
     cluster = turn.cluster
-    ids = await cluster.run(image_ids, cluster.images)
-    wanted = ids if request.names is None else request.names
-    names = sorted(name for name in wanted if name in ids and claim_of(name) is None)
+    if request.names is None:
+        ids = await cluster.run(all_ids, cluster.images)
+    else:
+        ids = await cluster.run(ids_of, cluster.images, request.names)
+    names = sorted(name for name in ids if claim_of(name) is None)
     parts = await _each(
         itertools.batched(names, _PART, strict=False),
         lambda some: cluster.run(describe_by_headers, cluster.images, some, ids, cluster.pool_id),

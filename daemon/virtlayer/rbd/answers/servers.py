@@ -41,6 +41,7 @@ def _served(staging: Staging, request: messages.ServeImage) -> tuple[str, str | 
         image = staging.images[request.image]
         if request.writable and (image.is_flushed or staging.purpose is Purpose.BOOT):
             raise Internal(f'The image "{request.image}" is finished, or has no server.')
+        image.was_served |= request.writable
         return image.name, None
     if request.writable or not is_layer_volume(request.image):
         raise Internal(f'The image "{request.image}" cannot be served like this.')

@@ -79,6 +79,9 @@ async def _flush(turn: Turn, request: messages.StagedImage) -> Nothing:
             raise Internal(f'The image "{request.file}" is still being written.')
         # From now on, no server for it is started.
         image.is_flushed = True
+        if staging.purpose is Purpose.VOLUME and not image.was_served:
+            # No client has had it open, and it needs no snapshot.
+            return Nothing()
         try:
             await turn.cluster.run(
                 finish_image,

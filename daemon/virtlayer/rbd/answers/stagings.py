@@ -35,12 +35,14 @@ class StagedImage:
 
     Attributes:
         name: Its name in the pool.
+        was_served: Whether a server had it open for writing.
         is_flushed: Whether it is finished, and nobody may write to it any more.
         digest: The SHA-256 digest of a kernel or initrd; None for any other image.
         naming: Held while it is renamed, and while a clone of it is made: both find it by its name.
     """
 
     name: str
+    was_served: bool = False
     is_flushed: bool = False
     digest: str | None = None
     naming: asyncio.Lock = field(default_factory=asyncio.Lock)
