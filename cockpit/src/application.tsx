@@ -19,6 +19,7 @@ import { ImagesTab } from "./images/images-tab.tsx";
 import { PruneDialog } from "./images/prune-dialog.tsx";
 import { LayersTab } from "./layers/layers-tab.tsx";
 import { MachinesTab } from "./machines/machines-tab.tsx";
+import { NoticesProvider } from "./notices.tsx";
 import { ProblemNotices } from "./problems.tsx";
 import { PullDialog } from "./pull/pull-dialog.tsx";
 import { PullList } from "./pull/pull-list.tsx";
@@ -28,9 +29,11 @@ import { _ } from "./translation.ts";
 export function Application() {
     return (
         <ServicesProvider>
-            <DialogsProvider>
-                <Frame />
-            </DialogsProvider>
+            <NoticesProvider>
+                <DialogsProvider>
+                    <Frame />
+                </DialogsProvider>
+            </NoticesProvider>
         </ServicesProvider>
     );
 }
