@@ -24,8 +24,8 @@ help:
 	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; more than an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, an image pulled into a pool, and a machine'
 	@echo 'make bench   compares virtlayer with other tools; BENCH="--case big --runs 1" for a part of it'
-	@echo 'make deb     Debian packages of the last commit, in build/deb'
-	@echo 'make rpm     a source RPM of the last commit, in build/rpm'
+	@echo 'make deb     Debian packages of the last commit, in build/deb; after make cockpit'
+	@echo 'make rpm     a source RPM of the last commit, in build/rpm; after make cockpit'
 	@echo 'make acceptance   those Debian packages on a Debian system that boots; needs root'
 	@echo 'make clean   removes everything that make has built'
 
@@ -66,12 +66,10 @@ $(COMPLETIONS) &: .venv/installed.stamp $(wildcard packaging/generate/*.py) \
 # The tests of a file are run by one process, one after the other.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-# The build of a new page must not be mixed with files of an old one: build.mjs empties dist first.
+# Not by the age of files: that of a deleted source is not seen.
 .PHONY: cockpit
-cockpit: cockpit/dist/index.html
-cockpit/dist/index.html: cockpit/node_modules/installed.stamp $(shell find cockpit/src cockpit/po cockpit/scripts -type f) \
-		cockpit/build.mjs cockpit/manifest.json
-	npm --prefix cockpit run --silent build
+cockpit: cockpit/node_modules/installed.stamp
+	cockpit/scripts/hash-sources | cmp --quiet - cockpit/dist/.sources || npm --prefix cockpit run --silent build
 
 cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian.stamp
 	npm --prefix cockpit ci --no-audit --no-fund
@@ -136,7 +134,8 @@ rpm:
 	packaging/build-srpm
 
 .PHONY: acceptance
-acceptance: dev deb
+acceptance: dev cockpit
+	$(MAKE) deb
 	$(BIN)/pytest tests/acceptance
 
 .PHONY: clean

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Builds the page into dist/, or with --tests the tests into build/test/ for node's test runner.
 import { build } from "esbuild";
-import { cp, mkdir, readdir, rm } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 
+import { fontsOfCockpit } from "./scripts/fonts.mjs";
+import { writeLicences } from "./scripts/licenses.mjs";
 import { writeTranslations } from "./scripts/translations.mjs";
 
 const here = new URL("./", import.meta.url).pathname;
@@ -33,7 +36,7 @@ async function buildPage() {
     const dist = `${here}dist`;
     await rm(dist, { recursive: true, force: true });
     await mkdir(dist);
-    await build({
+    const { metafile } = await build({
         ...shared,
         format: "iife",
         entryPoints: { index: "src/index.tsx" },
@@ -41,13 +44,16 @@ async function buildPage() {
         minify: true,
         metafile: true,
         define: { "process.env.NODE_ENV": '"production"' },
-        loader: { ".woff2": "file", ".svg": "dataurl" },
-        assetNames: "fonts/[name]",
+        loader: { ".svg": "dataurl" },
+        plugins: [fontsOfCockpit],
         legalComments: "linked",
     });
     await cp(`${here}src/index.html`, `${dist}/index.html`);
     await cp(`${here}manifest.json`, `${dist}/manifest.json`);
     await writeTranslations(`${here}po`, dist);
+    await writeLicences(metafile, `${here}node_modules`, dist);
+    // The last step: it says that the build is complete, and of which sources.
+    await writeFile(`${dist}/.sources`, execFileSync(`${here}scripts/hash-sources`));
 }
 
 if (process.argv.includes("--tests")) {
