@@ -14,6 +14,7 @@ from tests.support.images import file, image, layer
 from tests.support.registry import Registry
 
 POOL = "/var/lib/libvirt/images"
+PACKAGES = ("cockpit-virtlayer", "virtlayer", "virtlayer-rbd", "virtlayerd")
 UNITS = ("virtlayerd.service", "virtlayer-keeper.service")
 # What changes on a running system anyway, and what apt and dpkg remember of every package.
 _EVERYBODYS = (
@@ -52,7 +53,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     source = registry.store(image([layer(file("a", b"a")), layer(file("b", b"b"))]), "package:1")
     # The libraries that it needs are no part of the question what it leaves behind.
     install(fresh)
-    apt(fresh, "purge", "virtlayer", "virtlayer-rbd", "virtlayerd")
+    apt(fresh, "purge", *PACKAGES)
     accounts = [fresh.run("getent", kind) for kind in ("passwd", "group")]
     before = files(fresh)
 
@@ -70,7 +71,7 @@ def test_upgrade_purge_and_reinstall(fresh: System, registry: Registry) -> None:
     assert "package:1" in fresh.run("virtlayer", "images")
     assert pull(fresh, source)["layers_reused"] == 2
 
-    apt(fresh, "purge", "virtlayer", "virtlayer-rbd", "virtlayerd")
+    apt(fresh, "purge", *PACKAGES)
     assert fresh.run("sh", "-c", f"sha256sum {POOL}/*") == sums
     assert left_by_jobs(fresh, POOL) == []
     assert files(fresh) - before == set()
