@@ -23,6 +23,7 @@ help:
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
 	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; more than an hour'
 	@echo 'make demo    a registry, a private libvirt and bus, an image pulled into a pool, and a machine'
+	@echo 'make recording   docs/run.svg, a recording of "virtlayer run" for the README'
 	@echo 'make bench   compares virtlayer with other tools; BENCH="--case big --runs 1" for a part of it'
 	@echo 'make deb     Debian packages of the last commit, in build/deb; after make cockpit'
 	@echo 'make rpm     a source RPM of the last commit, in build/rpm; after make cockpit'
@@ -120,6 +121,11 @@ soak: dev
 .PHONY: demo
 demo: dev
 	$(BIN)/python -m demo
+
+.PHONY: recording
+recording: dev
+	packaging/install-debian-packages packaging/debian-packages-delivery.txt
+	$(BIN)/python -m demo.recording
 
 .PHONY: bench
 bench: dev

@@ -13,16 +13,20 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.support.bus_daemon import system_bus
 
 DIST = Path(__file__).parent.parent.parent / "cockpit" / "dist"
 _PATIENCE = 20.0
-"""Seconds after which a cockpit-ws that does not listen fails the test."""
+"""Seconds after which a cockpit-ws that does not listen, or a process that stays, is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +34,26 @@ class Cockpit:
     """A running cockpit-ws.
 
     Attributes:
+        host: The start of every address that it serves, "http://127.0.0.1:PORT/".
         address: Of the page "Container images", without Cockpit's shell around it.
         shell: Of Cockpit's shell with the page in it.
     """
 
+    host: str
     address: str
     shell: str
 
 
 @contextlib.contextmanager
 def cockpit(directory: Path, environment: dict[str, str]) -> Iterator[Cockpit]:
-    """Run cockpit-ws for this user, without a login; it and its bridge have ended afterwards.
+    """Run cockpit-ws for this user, without a login.
+
+    It, its bridge and what that has started have ended afterwards. There is always a system bus:
+    the bridge of Cockpit 337 ends when it is asked a second time for a bus that does not exist.
 
     Args:
         directory: An empty one.
-        environment: Of the bridge: it names the buses.
+        environment: Of the bridge: it names the session bus, and a system bus if a test has one.
     """
     assert (DIST / "index.js").exists(), "the page is not built: run `make cockpit`"
     packages = directory / "share" / "cockpit"
@@ -58,46 +67,90 @@ def cockpit(directory: Path, environment: dict[str, str]) -> Iterator[Cockpit]:
         f"--port={port}",
         "--local-session=cockpit-bridge",
     )
-    with (directory / "cockpit.log").open("ab") as log:
+    environment = environment | {"XDG_DATA_DIRS": f"{directory}/share:/usr/share"}
+    with contextlib.ExitStack() as ending:
+        if "DBUS_SYSTEM_BUS_ADDRESS" not in environment:
+            bus = directory / "bus"
+            bus.mkdir()
+            address = ending.enter_context(system_bus(bus)).address
+            environment |= {"DBUS_SYSTEM_BUS_ADDRESS": address}
+        log = ending.enter_context((directory / "cockpit.log").open("ab"))
         process = subprocess.Popen(
             command,
-            env=environment | {"XDG_DATA_DIRS": f"{directory}/share:/usr/share"},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    try:
+        ending.callback(_assert_ended, f"XDG_DATA_DIRS={directory}/share:/usr/share")
+        ending.callback(_end, process)
         _wait_until_it_listens(port, process)
-        host = f"http://127.0.0.1:{port}"
-        yield Cockpit(f"{host}/cockpit/@localhost/virtlayer/index.html", f"{host}/virtlayer")
-    finally:
-        # The bridge is in its process group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        host = f"http://127.0.0.1:{port}/"
+        yield Cockpit(host, f"{host}cockpit/@localhost/virtlayer/index.html", f"{host}virtlayer")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # The bridge is in its process group; a console that it has started ends with its terminal.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
 
 
 @contextlib.contextmanager
 def browser() -> Iterator[Browser]:
-    """A headless Chromium that connects to nothing but what a test opens."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
+    """A headless Chromium that connects to nothing but what a test opens.
+
+    It stores everything in a directory of its own, which is removed when its processes have ended.
+    """
+    with tempfile.TemporaryDirectory(prefix="chromium-") as directory:
+        with pytest.MonkeyPatch.context() as environment:
+            for name in ("HOME", "TMPDIR"):
+                environment.setenv(name, directory)
+            starting = sync_playwright()
+            playwright = starting.start()
         try:
-            yield chromium
+            chromium = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium",
+                args=[
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--disable-quic",
+                    "--no-first-run",
+                    "--disable-background-networking",
+                    "--disable-component-update",
+                    "--disable-sync",
+                ],
+            )
+            try:
+                yield chromium
+            finally:
+                chromium.close()
         finally:
-            chromium.close()
+            playwright.stop()
+            _assert_ended(f"TMPDIR={directory}")
+
+
+def _assert_ended(variable: str) -> None:
+    """Fail if a process has this in its environment, "NAME=value", and does not end."""
+    deadline = time.monotonic() + _PATIENCE
+    while (left := _processes_with(variable)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left, f"processes: {left}"
+
+
+def _processes_with(variable: str) -> dict[int, str]:
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        # A process of another user is none of these; one that has just ended has no files.
+        with contextlib.suppress(OSError):
+            if variable.encode() in (process / "environ").read_bytes().split(b"\0"):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[int(process.name)] = command
+    return found
 
 
 def _free_port() -> int:

@@ -1,13 +1,28 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The connection with one virtlayerd, through Cockpit's bridge. */
-import { failureOf, type Problem } from "./failures.ts";
+import { failureOf, problemOf, type Problem } from "./failures.ts";
 import type { Where } from "./values.ts";
 
 export const NAME = "org.virtlayer1";
 const BUS = "org.freedesktop.DBus";
 
+export interface Call {
+    readonly path: string;
+    readonly iface: string;
+    readonly method: string;
+    readonly signature: string;
+    readonly args: unknown[];
+    /** In milliseconds; without it, the call waits for ever. */
+    readonly timeout?: number;
+}
+
 export interface Connection {
-    readonly client: cockpit.DBusClient;
+    /**
+     * Calls a method, which starts the service if it does not run; rejects with a Failure.
+     *
+     * @param use gets the reply before any signal that the service has sent after it.
+     */
+    call<Value>(call: Call, use: (reply: unknown[]) => Value): Promise<Value>;
     close(): void;
 }
 
@@ -15,6 +30,8 @@ export interface Listener {
     signal(path: string, member: string, args: unknown[]): void;
     /** null if the service has exited, which it does when it is idle. */
     owner(owner: string | null): void;
+    /** The connection is lost. */
+    closed(problem: Problem): void;
 }
 
 type Result = { readonly ok: true; readonly value: Connection } | { readonly ok: false; readonly problem: Problem };
@@ -43,17 +60,42 @@ export async function connect(where: Where, listener: Listener): Promise<Result>
     } catch (error) {
         return { ok: false, problem: { kind: "not-running", message: failureOf(error).message } };
     }
+    // The bridge adds the match before it makes the first call: no signal is lost between them.
     client.subscribe({ path_namespace: "/org/virtlayer1" }, (path, _iface, member, args) => {
         listener.signal(path, member, args);
     });
     client.addEventListener("owner", (_event, owner) => {
         listener.owner(owner);
     });
+    let isClosed = false;
+    client.addEventListener("close", (_event, { problem: kind, message }) => {
+        if (isClosed) return;
+        isClosed = true;
+        listener.closed(problemOf({ problem: kind ?? "disconnected", message: message ?? kind ?? "disconnected" }));
+    });
     return {
         ok: true,
         value: {
-            client,
+            call: ({ path, iface, method, signature, args, timeout }, use) =>
+                // Not with await: cockpit.js calls signal handlers before the code after an await, even if the
+                // signals came after the reply.
+                new Promise((resolve, reject) => {
+                    const options = timeout === undefined ? { type: signature } : { type: signature, timeout };
+                    client.call(path, iface, method, args, options).then(
+                        (reply) => {
+                            try {
+                                resolve(use(reply));
+                            } catch (error) {
+                                reject(failureOf(error));
+                            }
+                        },
+                        (error: unknown) => {
+                            reject(failureOf(error));
+                        },
+                    );
+                }),
             close: () => {
+                isClosed = true;
                 client.close();
             },
         },

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** Why something failed: an error of virtlayerd, or a service that cannot be reached. */
+import { Malformed } from "./parsing.ts";
 
 const PREFIX = "org.virtlayer1.Error.";
 
@@ -27,6 +28,7 @@ export function kindOf(name: string): string {
 /** What cockpit.dbus throws, as a Failure. */
 export function failureOf(error: unknown): Failure {
     if (error instanceof Failure) return error;
+    if (error instanceof Malformed) return new Failure("malformed", error.message);
     if (typeof error === "object" && error !== null) {
         const { name, problem, message } = error as Partial<cockpit.DBusError>;
         if (problem) return new Failure(problem, message ?? problem);
@@ -35,18 +37,22 @@ export function failureOf(error: unknown): Failure {
     return new Failure("unknown", String(error));
 }
 
-/** Why nothing can be shown of a service. */
-export type Problem =
-    /** The bus cannot be reached, as where a user has no session. */
-    | { readonly kind: "no-bus"; readonly message: string }
-    | { readonly kind: "not-installed"; readonly message: string }
-    /** It is installed, but the bus could not start it. */
-    | { readonly kind: "not-running"; readonly message: string }
-    | { readonly kind: "no-libvirt"; readonly message: string }
-    | { readonly kind: "not-permitted"; readonly message: string }
-    | { readonly kind: "other"; readonly message: string };
+/** Why nothing can be shown of a service, or not all. */
+export interface Problem {
+    readonly kind:
+        | "no-bus" // The bus cannot be reached, as where a user has no session.
+        | "not-installed"
+        | "not-running" // It is installed, but the bus could not start it.
+        | "no-libvirt"
+        | "not-permitted"
+        | "gone" // The service has exited, or has not answered in time.
+        | "disconnected" // Cockpit's own connection is lost; its shell says so.
+        | "malformed" // The service does not keep to its interface.
+        | "other";
+    readonly message: string;
+}
 
-/** The problem that a failed first call shows. */
+/** The problem that a failed look at a service shows. */
 export function problemOf(error: unknown): Problem {
     const { kind, message } = failureOf(error);
     switch (kind) {
@@ -56,7 +62,14 @@ export function problemOf(error: unknown): Problem {
         case "org.freedesktop.DBus.Error.AccessDenied":
         case "access-denied":
             return { kind: "not-permitted", message };
+        case "org.freedesktop.DBus.Error.ServiceUnknown":
+            return { kind: "not-installed", message };
+        case "org.freedesktop.DBus.Error.NoReply":
+            return { kind: "gone", message };
+        case "disconnected":
+        case "malformed":
+            return { kind, message };
         default:
-            return { kind: "other", message };
+            return { kind: kind.startsWith("org.freedesktop.DBus.Error.Spawn.") ? "not-running" : "other", message };
     }
 }

@@ -8,7 +8,10 @@ const JOB = "org.virtlayer1.Job";
 
 interface Known {
     readonly iface: string;
-    properties: parsing.Properties;
+    readonly properties: parsing.Properties;
+    /** undefined if the properties are malformed. */
+    readonly image: Image | undefined;
+    readonly job: Job | undefined;
 }
 
 export class Objects {
@@ -16,26 +19,28 @@ export class Objects {
     #images: readonly Image[] | undefined;
     #jobs: readonly Job[] | undefined;
 
-    /** From the reply of GetManagedObjects. */
-    static of(objects: unknown): Objects {
-        const all = new Objects();
-        for (const [path, interfaces] of Object.entries(objects as object)) all.added([path, interfaces]);
-        return all;
+    /** @param malformed gets what is wrong with an object; the object is left out, and the others are not. */
+    constructor(private readonly malformed: (error: parsing.Malformed) => void) {}
+
+    /** All of them anew, from the reply of GetManagedObjects. */
+    replaceAll(objects: unknown): void {
+        this.#known.clear();
+        this.#images = undefined;
+        this.#jobs = undefined;
+        for (const [path, interfaces] of parsing.entries(objects)) this.#add(path, interfaces);
     }
 
     /** By name and pool. The same array until one of them changes. */
     images(): readonly Image[] {
-        this.#images ??= this.#of(IMAGE)
-            .map(([path, properties]) => parsing.image(path, properties))
-            .sort((one, other) => one.name.localeCompare(other.name) || one.pool.localeCompare(other.pool));
+        this.#images ??= this.#all((known) => known.image).sort(
+            (one, other) => one.name.localeCompare(other.name) || one.pool.localeCompare(other.pool),
+        );
         return this.#images;
     }
 
     /** The oldest first. The same array until one of them changes. */
     jobs(): readonly Job[] {
-        this.#jobs ??= this.#of(JOB)
-            .map(([path, properties]) => parsing.job(path, properties))
-            .sort((one, other) => one.id - other.id);
+        this.#jobs ??= this.#all((known) => known.job).sort((one, other) => one.id - other.id);
         return this.#jobs;
     }
 
@@ -43,14 +48,26 @@ export class Objects {
         return this.#known.get(path)?.iface;
     }
 
-    /** InterfacesAdded. */
-    added(args: readonly unknown[]): void {
+    /** The pool of an image or a job; "" if that is not known. */
+    poolOf(path: string): string {
+        const known = this.#known.get(path);
+        return known?.image?.pool ?? known?.job?.pool ?? "";
+    }
+
+    imageAt(path: string): Image | undefined {
+        return this.#known.get(path)?.image;
+    }
+
+    /** Objects without properties that this user may read: a large reply of GetManagedObjects leaves some out. */
+    incomplete(): readonly string[] {
+        return [...this.#known].filter(([, known]) => isIncomplete(known)).map(([path]) => path);
+    }
+
+    /** InterfacesAdded; returns the path. */
+    added(args: readonly unknown[]): string {
         const path = parsing.text(args[0]);
-        for (const [iface, properties] of Object.entries(args[1] as object)) {
-            if (iface !== IMAGE && iface !== JOB) continue;
-            this.#known.set(path, { iface, properties: parsing.dictionary(properties) });
-            this.#forget(iface);
-        }
+        this.#add(path, args[1]);
+        return path;
     }
 
     /** InterfacesRemoved. */
@@ -63,9 +80,8 @@ export class Objects {
     /** PropertiesChanged; returns whether some have to be read because the signal has no values of them. */
     changed(path: string, args: readonly unknown[]): boolean {
         const known = this.#known.get(path);
-        if (known === undefined || known.iface !== args[0]) return false;
-        known.properties = { ...known.properties, ...parsing.dictionary(args[1]) };
-        this.#forget(known.iface);
+        if (known?.iface !== args[0] || known === undefined) return false;
+        this.#set(path, known.iface, { ...known.properties, ...parsing.dictionary(args[1]) });
         return parsing.array(args[2]).length > 0;
     }
 
@@ -74,22 +90,19 @@ export class Objects {
         const known = this.#known.get(path);
         if (known?.iface !== JOB) return;
         const [progress, stage, done, total] = args;
-        known.properties = {
+        this.#set(path, JOB, {
             ...known.properties,
             Progress: { t: "d", v: progress },
             Stage: { t: "s", v: stage },
             BytesDone: { t: "t", v: done },
             BytesTotal: { t: "t", v: total },
-        };
-        this.#forget(JOB);
+        });
     }
 
     /** All properties of an object, read anew. */
     replaced(path: string, properties: unknown): void {
-        const known = this.#known.get(path);
-        if (known === undefined) return;
-        known.properties = parsing.dictionary(properties);
-        this.#forget(known.iface);
+        const iface = this.interfaceOf(path);
+        if (iface !== undefined) this.#set(path, iface, parsing.dictionary(properties));
     }
 
     forgetJobs(): void {
@@ -97,12 +110,47 @@ export class Objects {
         this.#forget(JOB);
     }
 
-    #of(iface: string): [string, parsing.Properties][] {
-        return [...this.#known].filter(([, known]) => known.iface === iface).map(([path, known]) => [path, known.properties]);
+    #add(path: string, interfaces: unknown): void {
+        for (const [iface, properties] of parsing.entries(interfaces)) {
+            if (iface !== IMAGE && iface !== JOB) continue;
+            try {
+                this.#set(path, iface, parsing.dictionary(properties));
+            } catch (error) {
+                this.#refuse(error);
+            }
+        }
+    }
+
+    #set(path: string, iface: string, properties: parsing.Properties): void {
+        let image: Image | undefined;
+        let job: Job | undefined;
+        try {
+            if (iface === IMAGE) image = parsing.image(path, properties);
+            else job = parsing.job(path, properties);
+        } catch (error) {
+            this.#refuse(error);
+        }
+        this.#known.set(path, { iface, properties, image, job });
+        this.#forget(iface);
+    }
+
+    #refuse(error: unknown): void {
+        if (!(error instanceof parsing.Malformed)) throw error;
+        this.malformed(error);
+    }
+
+    #all<Value>(of: (known: Known) => Value | undefined): Value[] {
+        return [...this.#known.values()].map(of).filter((value) => value !== undefined);
     }
 
     #forget(iface: string | undefined): void {
         if (iface === IMAGE) this.#images = undefined;
         if (iface === JOB) this.#jobs = undefined;
     }
+}
+
+/** Who can read the source can read all private properties. */
+function isIncomplete({ iface, properties }: Known): boolean {
+    if (properties.Source === undefined) return false;
+    return iface === IMAGE ? properties.Layers === undefined : properties.Result === undefined;
 }

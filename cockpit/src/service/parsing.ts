@@ -18,33 +18,45 @@ import type {
 } from "./values.ts";
 
 /** The service has sent something of another type than its interface says. */
-export class Malformed extends Error {}
+export class Malformed extends Error {
+    /** @param expected such as "a string". */
+    constructor(expected: string, value: unknown) {
+        const sent = value === undefined ? "nothing" : JSON.stringify(value).slice(0, 100);
+        super(`The service sent ${sent} instead of ${expected}.`);
+        this.name = "Malformed";
+    }
+}
 
 export type Properties = Readonly<Record<string, cockpit.Variant | undefined>>;
 
 export function text(value: unknown): string {
-    if (typeof value !== "string") throw new Malformed(`not a string: ${JSON.stringify(value)}`);
+    if (typeof value !== "string") throw new Malformed("a string", value);
     return value;
 }
 
 export function number(value: unknown): number {
-    if (typeof value !== "number") throw new Malformed(`not a number: ${JSON.stringify(value)}`);
+    if (typeof value !== "number") throw new Malformed("a number", value);
     return value;
 }
 
 export function array(value: unknown): readonly unknown[] {
-    if (!Array.isArray(value)) throw new Malformed(`not an array: ${JSON.stringify(value)}`);
+    if (!Array.isArray(value)) throw new Malformed("an array", value);
     return value;
+}
+
+/** The keys and values of a dictionary. */
+export function entries(value: unknown): readonly [string, unknown][] {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+        throw new Malformed("a dictionary", value);
+    }
+    return Object.entries(value);
 }
 
 /** An a{sv}. */
 export function dictionary(value: unknown): Properties {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-        throw new Malformed(`not a dictionary: ${JSON.stringify(value)}`);
-    }
-    for (const item of Object.values(value)) {
+    for (const [, item] of entries(value)) {
         if (typeof item !== "object" || item === null || !("t" in item) || !("v" in item)) {
-            throw new Malformed(`not a variant: ${JSON.stringify(item)}`);
+            throw new Malformed("a variant", item);
         }
     }
     return value as Properties;
@@ -118,7 +130,7 @@ const JOB_STATES: readonly JobState[] = ["queued", "running", "done", "failed", 
 
 export function jobState(value: unknown): JobState {
     const state = JOB_STATES.find((known) => known === value);
-    if (state === undefined) throw new Malformed(`not the state of a job: ${JSON.stringify(value)}`);
+    if (state === undefined) throw new Malformed("the state of a job", value);
     return state;
 }
 

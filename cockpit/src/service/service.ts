@@ -4,35 +4,46 @@
  *
  * The service exits when it is idle. Its last state stays then, and the next call starts it again.
  */
-import { connect, NAME, type Connection } from "./connection.ts";
-import { failureOf, Failure, kindOf, problemOf } from "./failures.ts";
+import { connect, NAME, type Call, type Connection } from "./connection.ts";
+import { Failure, problemOf, type Problem } from "./failures.ts";
+import { Look, Slots } from "./looks.ts";
+import { MANAGER, Methods, ROOT } from "./methods.ts";
 import { Objects } from "./objects.ts";
 import * as parsing from "./parsing.ts";
 import { isOver, UNKNOWN, type Contents, type ServiceState } from "./state.ts";
-import type { Configured, Job, MachineDetails, Options, Outcome, Where } from "./values.ts";
+import type { Job, Where } from "./values.ts";
 
-const ROOT = "/org/virtlayer1";
-const MANAGER = "org.virtlayer1.Manager";
-const JOB = "org.virtlayer1.Job";
-/** Changes in a row are looked at once, after so many milliseconds. */
-const SETTLE = 300;
+export type { Started } from "./methods.ts";
 
-/** A job that a call has started. */
-export interface Started {
-    readonly path: string;
-    /** Resolves when it has ended, in whatever way; rejects with a Failure if that cannot be learned. */
-    ended(): Promise<Outcome>;
-}
+const PROPERTIES = "org.freedesktop.DBus.Properties";
+/** In milliseconds. A service that has not answered then cannot be used; a pool cannot be read. */
+const PATIENCE = 30_000;
+/** How many pools and objects are read at a time: fewer than the calls that a user may have in flight. */
+const AT_A_TIME = 4;
 
-export class Service {
+export class Service extends Methods {
     #state: ServiceState = UNKNOWN;
     #connection: Connection | undefined;
-    #objects = new Objects();
+    /** What an earlier connection or load brings is dropped. */
+    #attempt = 0;
+    #load = 0;
     readonly #listeners = new Set<() => void>();
-    readonly #due = new Set<"pools" | "machines" | "contents">();
-    #timer: ReturnType<typeof setTimeout> | undefined;
+    readonly #objects = new Objects((error) => {
+        this.#note(problemOf(error));
+    });
+    readonly #slots = new Slots(AT_A_TIME);
+    readonly #pools = new Look(() => this.#lookAtPools());
+    readonly #machines = new Look(() => this.#lookAtMachines());
+    /** By the name of the pool. */
+    readonly #contents = new Map<string, Look>();
+    /** The objects whose properties are being read. */
+    readonly #reading = new Set<string>();
+    /** The first that did not keep to the interface. */
+    #malformed: Problem | undefined;
 
-    constructor(readonly where: Where) {}
+    constructor(readonly where: Where) {
+        super();
+    }
 
     readonly subscribe = (listener: () => void): (() => void) => {
         this.#listeners.add(listener);
@@ -41,145 +52,83 @@ export class Service {
 
     readonly snapshot = (): ServiceState => this.#state;
 
-    /** Connects, again if it has failed before. */
+    /** Connects, again if it has failed before; reads everything again if it is connected. */
     async start(): Promise<void> {
-        this.stop();
-        this.#change({ ...UNKNOWN });
-        const connection = await connect(this.where, {
-            signal: (path, member, args) => {
-                this.#heard(path, member, args);
-            },
-            owner: (owner) => {
-                this.#ownerChanged(owner);
-            },
-        });
-        if (!connection.ok) {
-            this.#change({ ...UNKNOWN, status: "failed", problem: connection.problem });
+        if (this.#connection !== undefined && this.#state.status === "ready") {
+            this.#change({ problem: undefined });
+            await this.#loadAll();
             return;
         }
-        this.#connection = connection.value;
-        await this.#load();
+        this.stop();
+        this.#malformed = undefined;
+        const attempt = this.#attempt;
+        const isCurrent = () => attempt === this.#attempt;
+        this.#change(UNKNOWN);
+        const connection = await connect(this.where, {
+            signal: (path, member, args) => {
+                if (isCurrent()) this.#heard(path, member, args);
+            },
+            owner: (owner) => {
+                if (isCurrent()) this.#ownerChanged(owner);
+            },
+            closed: (problem) => {
+                if (isCurrent()) this.#closed(problem);
+            },
+        });
+        if (!isCurrent()) {
+            if (connection.ok) connection.value.close();
+        } else if (connection.ok) {
+            this.#connection = connection.value;
+            await this.#loadAll();
+        } else {
+            this.#change({ ...UNKNOWN, status: "failed", problem: connection.problem });
+        }
     }
 
     stop(): void {
-        clearTimeout(this.#timer);
-        this.#due.clear();
+        this.#attempt += 1;
+        this.#load += 1;
+        for (const look of [this.#pools, this.#machines, ...this.#contents.values()]) look.stop();
         this.#connection?.close();
         this.#connection = undefined;
     }
 
     /** Looks at what no signal tells: pools and machines that other programs have changed. */
     lookAgain(): void {
-        this.#plan("pools", "machines", "contents");
+        this.#pools.plan();
+        this.#machines.plan();
+        this.#planContents("");
     }
 
-    pull(source: string, pool: string, options: Options): Promise<Started> {
-        return this.#startJob("Pull", "ssa{sv}", source, pool, options);
+    /** Forgets a problem that its user has seen. */
+    dismissProblem(): void {
+        if (this.#state.status === "ready") this.#change({ problem: undefined });
     }
 
-    createVolume(pool: string, image: string, volume: string, options: Options): Promise<Started> {
-        return this.#startJob("CreateVolume", "sssa{sv}", pool, image, volume, options);
-    }
-
-    createDomain(pool: string, image: string, name: string, options: Options): Promise<Started> {
-        return this.#startJob("CreateDomain", "sssa{sv}", pool, image, name, options);
-    }
-
-    startDomain(name: string): Promise<Started> {
-        return this.#startJob("StartDomain", "sa{sv}", name, {});
-    }
-
-    stopDomain(name: string, options: Options = {}): Promise<Started> {
-        return this.#startJob("StopDomain", "sa{sv}", name, options);
-    }
-
-    removeDomain(name: string, options: Options = {}): Promise<Started> {
-        return this.#startJob("RemoveDomain", "sa{sv}", name, options);
-    }
-
-    removeImage(pool: string, image: string): Promise<Started> {
-        return this.#startJob("RemoveImage", "ssa{sv}", pool, image, {});
-    }
-
-    removeVolume(pool: string, volume: string): Promise<Started> {
-        return this.#startJob("RemoveVolume", "ssa{sv}", pool, volume, {});
-    }
-
-    prune(pool: string, options: Options = {}): Promise<Started> {
-        return this.#startJob("Prune", "sa{sv}", pool, options);
-    }
-
-    populate(options: Options = {}): Promise<Started> {
-        return this.#startJob("Populate", "a{sv}", options);
-    }
-
-    rescan(pool: string): Promise<Started> {
-        return this.#startJob("Rescan", "sa{sv}", pool, {});
-    }
-
-    async tagImage(pool: string, image: string, name: string, options: Options = {}): Promise<void> {
-        await this.#manager("TagImage", "sssa{sv}", pool, image, name, options);
-    }
-
-    async inspect(source: string, options: Options): Promise<Options> {
-        const [description] = await this.#manager("Inspect", "sa{sv}", source, options);
-        return parsing.options(description);
-    }
-
-    async describeMachine(name: string): Promise<MachineDetails> {
-        const [description] = await this.#manager("DescribeDomain", "s", name);
-        return parsing.machineDetails(description);
-    }
-
-    async configured(): Promise<readonly Configured[]> {
-        const [images] = await this.#manager("ListConfigured", "");
-        return parsing.array(images).map(parsing.configured);
-    }
-
-    /** Ends a job; resolves when it has ended. */
-    async cancel(job: string): Promise<void> {
-        await this.#call(job, JOB, "Cancel", "");
-    }
-
-    async #startJob(method: string, signature: string, ...args: unknown[]): Promise<Started> {
-        const [, path] = await this.#manager(method, signature, ...args);
-        const job = parsing.text(path);
-        return { path: job, ended: () => this.#ended(job) };
-    }
-
-    async #ended(job: string): Promise<Outcome> {
-        const [state, error, message, result] = await this.#call(job, JOB, "Wait", "");
-        return {
-            state: parsing.jobState(state),
-            error: kindOf(parsing.text(error)),
-            message: parsing.text(message),
-            result: parsing.options(result),
-        };
-    }
-
-    #manager(method: string, signature: string, ...args: unknown[]): Promise<unknown[]> {
-        return this.#call(ROOT, MANAGER, method, signature, ...args);
-    }
-
-    async #call(path: string, iface: string, method: string, signature: string, ...args: unknown[]): Promise<unknown[]> {
-        if (this.#connection === undefined) throw new Failure("disconnected", `${NAME} is not connected.`);
-        try {
-            return await this.#connection.client.call(path, iface, method, args, { type: signature });
-        } catch (error) {
-            throw failureOf(error);
+    protected ask<Value>(call: Call, use: (reply: unknown[]) => Value): Promise<Value> {
+        if (this.#connection === undefined) {
+            return Promise.reject(new Failure("disconnected", `The page is not connected to ${NAME}.`));
         }
+        return this.#connection.call(call, use);
     }
 
-    async #load(): Promise<void> {
+    /** Reads everything. A failure leaves what is known already. */
+    async #loadAll(): Promise<void> {
+        this.#load += 1;
+        const load = this.#load;
+        const isCurrent = () => load === this.#load;
+        const malformed = this.#malformed;
         try {
-            const [objects] = await this.#call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", "");
-            this.#objects = Objects.of(objects);
-            const [properties] = await this.#call(ROOT, "org.freedesktop.DBus.Properties", "GetAll", "s", MANAGER);
-            const { Version, LibvirtUri } = parsing.dictionary(properties);
-            const pools = await this.#pools();
-            const machines = await this.#machines();
+            await this.#askRoot("org.freedesktop.DBus.ObjectManager", "GetManagedObjects", "", [], ([objects]) => {
+                if (isCurrent()) this.#objects.replaceAll(objects);
+            });
+            const { Version, LibvirtUri } = await this.#askRoot(PROPERTIES, "GetAll", "s", [MANAGER], ([properties]) =>
+                parsing.dictionary(properties),
+            );
+            const pools = await this.listPools();
+            const machines = await this.listMachines();
+            if (!isCurrent()) return;
             this.#change({
-                ...this.#state,
                 version: parsing.text(Version?.v),
                 libvirtUri: parsing.text(LibvirtUri?.v),
                 images: this.#objects.images(),
@@ -187,99 +136,136 @@ export class Service {
                 pools,
                 machines,
                 status: "ready",
-                problem: undefined,
+                problem: this.#malformed === malformed ? undefined : this.#malformed,
             });
-            this.#plan("contents");
+            this.#planContents("");
+            for (const path of this.#objects.incomplete()) void this.#read(path);
         } catch (error) {
-            this.#change({ ...this.#state, status: "failed", problem: problemOf(error) });
+            if (!isCurrent()) return;
+            const status = this.#state.status === "ready" ? "ready" : "failed";
+            this.#change({ status, problem: problemOf(error) });
         }
     }
 
-    async #pools() {
-        const [pools] = await this.#manager("ListPools", "");
-        return parsing.array(pools).map(parsing.pool);
+    #askRoot<Value>(iface: string, method: string, signature: string, args: unknown[], use: (reply: unknown[]) => Value) {
+        return this.ask({ path: ROOT, iface, method, signature, args, timeout: PATIENCE }, use);
     }
 
-    async #machines() {
-        const [machines] = await this.#manager("ListDomains", "");
-        return parsing.array(machines).map(parsing.machine);
-    }
-
-    async #contents(): Promise<ReadonlyMap<string, Contents>> {
-        const contents = new Map<string, Contents>();
-        const names = new Set(this.#state.images.map((image) => image.pool));
-        for (const pool of this.#state.pools) if (pool.state === "running") names.add(pool.name);
-        for (const pool of names) {
-            try {
-                const [volumes] = await this.#manager("ListVolumes", "s", pool);
-                const [usage] = await this.#manager("DiskUsage", "s", pool);
-                contents.set(pool, {
-                    volumes: parsing.array(volumes).map(parsing.volume),
-                    usage: parsing.usage(usage),
-                });
-            } catch (error) {
-                // One pool that cannot be read must not hide the others.
-                console.debug(`virtlayer: cannot read pool ${pool}:`, failureOf(error).message);
-                contents.set(pool, { volumes: [], usage: undefined });
-            }
-        }
-        return contents;
-    }
-
-    /** Looks at these a little later, once for all changes until then. */
-    #plan(...what: ("pools" | "machines" | "contents")[]): void {
-        for (const one of what) this.#due.add(one);
-        clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => void this.#lookAtDue(), SETTLE);
-    }
-
-    async #lookAtDue(): Promise<void> {
-        const due = new Set(this.#due);
-        this.#due.clear();
-        if (this.#state.status !== "ready") return;
+    async #lookAtPools(): Promise<void> {
         try {
-            if (due.has("pools")) this.#change({ ...this.#state, pools: await this.#pools() });
-            if (due.has("machines")) this.#change({ ...this.#state, machines: await this.#machines() });
-            if (due.has("contents")) this.#change({ ...this.#state, contents: await this.#contents() });
+            const pools = await this.listPools();
+            const names = new Set(this.#poolNames(pools));
+            const contents = new Map([...this.#state.contents].filter(([name]) => names.has(name)));
+            const { problem } = this.#state;
+            this.#change({ pools, contents, problem: problem?.kind === "no-libvirt" ? undefined : problem });
         } catch (error) {
-            const problem = problemOf(error);
-            if (problem.kind === "no-libvirt") this.#change({ ...this.#state, status: "failed", problem });
+            this.#note(problemOf(error));
         }
+    }
+
+    async #lookAtMachines(): Promise<void> {
+        try {
+            this.#change({ machines: await this.listMachines() });
+        } catch (error) {
+            this.#note(problemOf(error));
+        }
+    }
+
+    /** Pools whose contents can be read, and those of images. */
+    #poolNames(pools = this.#state.pools): string[] {
+        const names = new Set(this.#state.images.map((image) => image.pool));
+        for (const pool of pools) if (pool.state === "running") names.add(pool.name);
+        return [...names];
+    }
+
+    /** @param pool "" for all pools. */
+    #planContents(pool: string): void {
+        if (this.#state.status !== "ready") return;
+        for (const name of pool === "" ? this.#poolNames() : [pool]) {
+            let look = this.#contents.get(name);
+            if (look === undefined) {
+                look = new Look(() => this.#lookAtPool(name));
+                this.#contents.set(name, look);
+            }
+            look.plan();
+        }
+    }
+
+    /** A pool that does not answer does not hinder the others, and is not asked again before it has answered. */
+    async #lookAtPool(name: string): Promise<void> {
+        const leave = await this.#slots.take();
+        const publish = (contents: Contents) => {
+            if (this.#state.status === "ready") this.#change({ contents: new Map(this.#state.contents).set(name, contents) });
+        };
+        const publishError = (error: unknown) => {
+            const { kind, message } = problemOf(error);
+            const volumes = this.#state.contents.get(name)?.volumes ?? [];
+            if (kind !== "gone") publish({ volumes, usage: undefined, error: message });
+        };
+        const patience = setTimeout(() => {
+            publishError(new Failure("timeout", `The pool "${name}" does not answer.`));
+            leave();
+        }, PATIENCE);
+        try {
+            publish({ volumes: await this.listVolumes(name), usage: await this.diskUsage(name) });
+        } catch (error) {
+            publishError(error);
+        }
+        clearTimeout(patience);
+        leave();
     }
 
     #ownerChanged(owner: string | null): void {
-        if (this.#connection === undefined) return;
         if (owner === null) {
             // It took its jobs along. What it has in its pools is still there.
             this.#objects.forgetJobs();
-            this.#change({ ...this.#state, jobs: [] });
+            this.#publishObjects();
         } else {
-            void this.#load();
+            void this.#loadAll();
         }
     }
 
+    #closed(problem: Problem): void {
+        this.stop();
+        // Cockpit's shell says that its connection is lost, and lets the user connect again.
+        if (problem.kind !== "disconnected") this.#change({ status: "failed", problem });
+    }
+
     #heard(path: string, member: string, args: unknown[]): void {
+        try {
+            this.#follow(path, member, args);
+        } catch (error) {
+            this.#note(problemOf(error));
+        }
+    }
+
+    #follow(path: string, member: string, args: unknown[]): void {
         switch (member) {
-            case "InterfacesAdded":
-                this.#objects.added(args);
+            case "InterfacesAdded": {
+                const added = this.#objects.added(args);
                 // A signal has no private properties.
-                void this.#readPrivate(parsing.text(args[0]));
+                void this.#read(added);
+                this.#contentsChanged(added);
                 break;
+            }
             case "InterfacesRemoved":
+                this.#contentsChanged(parsing.text(args[0]));
                 this.#objects.removed(args);
-                this.#plan("contents");
                 break;
             case "PropertiesChanged":
-                if (this.#objects.changed(path, args)) void this.#readPrivate(path);
+                if (this.#objects.changed(path, args)) void this.#read(path);
+                this.#contentsChanged(path);
                 break;
             case "ProgressChanged":
                 this.#objects.progressed(path, args);
                 break;
             case "JobFinished":
-                this.#plan("pools", "machines", "contents");
+                this.#pools.plan();
+                this.#machines.plan();
+                this.#planContents(this.#objects.poolOf(parsing.text(args[1])));
                 return;
             case "DomainChanged":
-                this.#plan("machines");
+                this.#machines.plan();
                 return;
             default:
                 return;
@@ -287,25 +273,51 @@ export class Service {
         this.#publishObjects();
     }
 
-    async #readPrivate(path: string): Promise<void> {
+    /** An image is there, changed or gone. */
+    #contentsChanged(path: string): void {
+        const pool = this.#objects.imageAt(path)?.pool;
+        if (pool !== undefined) this.#planContents(pool);
+    }
+
+    /** Reads all properties of an object, the private ones with them. */
+    async #read(path: string): Promise<void> {
         const iface = this.#objects.interfaceOf(path);
-        if (iface === undefined) return;
+        if (iface === undefined || this.#reading.has(path)) return;
+        this.#reading.add(path);
+        const leave = await this.#slots.take();
+        // From here on, a change is read once more.
+        this.#reading.delete(path);
+        const call = { path, iface: PROPERTIES, method: "GetAll", signature: "s", args: [iface], timeout: PATIENCE };
         try {
-            const [properties] = await this.#call(path, "org.freedesktop.DBus.Properties", "GetAll", "s", iface);
-            this.#objects.replaced(path, properties);
-            this.#publishObjects();
+            await this.ask(call, ([properties]) => {
+                this.#objects.replaced(path, properties);
+                this.#publishObjects();
+            });
         } catch (error) {
-            // It is gone already; InterfacesRemoved says so.
-            console.debug(`virtlayer: cannot read ${path}:`, failureOf(error).message);
+            const problem = problemOf(error);
+            if (problem.kind === "malformed") this.#note(problem);
+            // Otherwise it is gone already; InterfacesRemoved says so.
         }
+        leave();
     }
 
     #publishObjects(): void {
-        this.#change({ ...this.#state, images: this.#objects.images(), jobs: this.#objects.jobs() });
+        this.#change({ images: this.#objects.images(), jobs: this.#objects.jobs() });
     }
 
-    #change(state: ServiceState): void {
-        this.#state = state;
+    /** Something went wrong that leaves the page usable. */
+    #note(problem: Problem): void {
+        if (problem.kind === "gone" || problem.kind === "disconnected") return;
+        if (problem.kind === "malformed") {
+            // Once: a service that keeps sending nonsense would bring back a notice that was closed.
+            if (this.#malformed !== undefined) return;
+            this.#malformed = problem;
+        }
+        if (this.#state.status === "ready") this.#change({ problem });
+    }
+
+    #change(changes: Partial<ServiceState>): void {
+        this.#state = { ...this.#state, ...changes };
         for (const listener of this.#listeners) listener();
     }
 }

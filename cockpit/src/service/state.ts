@@ -8,11 +8,13 @@ export interface Contents {
     readonly volumes: readonly Volume[];
     /** undefined if it could not be read. */
     readonly usage: Usage | undefined;
+    /** Why it could not be read; `volumes` are then those of the last look that succeeded. */
+    readonly error?: string;
 }
 
 export interface ServiceState {
     readonly status: "connecting" | "ready" | "failed";
-    /** Set if `status` is "failed". */
+    /** Why `status` is "failed"; while it is "ready", what is wrong since the last look. */
     readonly problem: Problem | undefined;
     readonly version: string;
     readonly libvirtUri: string;
