@@ -88,6 +88,13 @@ declare namespace cockpit {
         name: string;
     }
 
+    /** One of the browser's storages; its keys have a prefix. Logging out clears it. */
+    interface AppStorage {
+        prefixedKey(key: string): string;
+        getItem(key: string): string | null;
+        setItem(key: string, value: string): void;
+    }
+
     interface Location {
         path: string[];
         options: Record<string, string | string[]>;
@@ -110,7 +117,8 @@ declare const cockpit: {
     jump(path: string, host?: string): void;
     language: string;
     location: cockpit.Location;
-    transport: { wait(callback: () => void): void };
+    localStorage: cockpit.AppStorage;
+    transport: { wait(callback: () => void): void; host: string };
     addEventListener(event: "locationchanged" | "visibilitychange", handler: () => void): void;
     removeEventListener(event: "locationchanged" | "visibilitychange", handler: () => void): void;
     hidden: boolean;

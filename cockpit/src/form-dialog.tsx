@@ -27,6 +27,8 @@ interface Props {
     readonly variant?: ModalProps["variant"];
     /** The dialog closes when this resolves; what it throws is shown. */
     readonly onSubmit: () => Promise<void>;
+    /** Shows a failure at the field that causes it; returns whether it did, so that it is not shown above. */
+    readonly onFailure?: (failure: Failure) => boolean;
     readonly children?: ReactNode;
 }
 
@@ -44,7 +46,8 @@ export function FormDialog(props: Props) {
             await props.onSubmit();
             dialogs.close();
         } catch (error) {
-            setFailure(failureOf(error));
+            const thrown = failureOf(error);
+            if (props.onFailure?.(thrown) !== true) setFailure(thrown);
             setBusy(false);
         }
     };

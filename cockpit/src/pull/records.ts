@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/**
+ * What the page remembers of the pulls of one service: what was asked for by those that run, and those that
+ * have failed. It outlives a reload of the page, and the jobs of the service, which end with the service.
+ */
+import { kindOf } from "../service/failures.ts";
+import type { Image, Job } from "../service/values.ts";
+import { plainRequest, type PullRequest } from "./request.ts";
+
+/** A pull that had not ended when it was seen last. */
+export interface RunningRecord {
+    /** The path of its job, which is unique until the service exits. */
+    readonly job: string;
+    readonly request: PullRequest;
+    /** The source in its full form; empty until the job was seen. */
+    readonly source: string;
+    /** When it was recorded, by this browser's clock. */
+    readonly recordedAt: number;
+    /** When its job left the queue, by the host's clock; 0 until that was seen. */
+    readonly startedAt: number;
+    /** Whether this browser has started it. */
+    readonly isOwn: boolean;
+}
+
+export interface FailedRecord {
+    readonly id: string;
+    readonly request: PullRequest;
+    /** The source in its full form, if it is known. */
+    readonly source: string;
+    /** The kind of a Failure, or INTERRUPTED. */
+    readonly error: string;
+    readonly message: string;
+}
+
+export interface Records {
+    readonly running: readonly RunningRecord[];
+    /** The oldest first. */
+    readonly failed: readonly FailedRecord[];
+    /** The ids of failures that must not be shown again while their jobs are still there. */
+    readonly dismissed: readonly string[];
+}
+
+export const NOTHING: Records = { running: [], failed: [], dismissed: [] };
+
+/** The error of a pull whose job has gone without a result. */
+export const INTERRUPTED = "Interrupted";
+/** The job of a call appears at about the same time as its reply: in so many milliseconds. */
+const APPEARS_WITHIN = 10_000;
+
+/** What the service has. */
+export interface Seen {
+    readonly jobs: readonly Job[];
+    readonly images: readonly Image[];
+}
+
+export interface Followed {
+    /** The same object if nothing has changed. */
+    readonly records: Records;
+    /** Pulls of this browser that are done since. */
+    readonly done: readonly Job[];
+}
+
+/** Compares the records with what the service has now. */
+export function follow(records: Records, seen: Seen, now: number): Followed {
+    const pulls = seen.jobs.filter(({ kind }) => kind === "pull");
+    const running: RunningRecord[] = [];
+    const failed = [...records.failed];
+    const dismissed = records.dismissed.filter((id) => pulls.some((job) => idOf(job) === id));
+    const done: Job[] = [];
+    const known = new Map<string, RunningRecord>();
+
+    for (const record of records.running) {
+        const job = pulls.find((one) => isOf(record, one));
+        if (job !== undefined) known.set(job.path, record);
+        else if (record.source === "" && now - record.recordedAt < APPEARS_WITHIN) running.push(record);
+        else if (!hasImage(seen.images, record)) failed.push(interrupted(record));
+    }
+    for (const job of pulls) {
+        const record = known.get(job.path);
+        switch (job.state) {
+            case "done":
+                if (record?.isOwn === true) done.push(job);
+                dismiss(failed, dismissed, (one) => isSameImage(one, job));
+                break;
+            case "cancelled":
+                break;
+            case "failed":
+                if (!isReadable(job)) {
+                    if (record !== undefined) running.push(record);
+                } else if (!dismissed.includes(idOf(job)) && !failed.some(({ id }) => id === idOf(job))) {
+                    failed.push(failureOf(job, record));
+                }
+                break;
+            default:
+                if (record !== undefined) running.push(updated(record, job));
+                // The source of another user's job is not readable.
+                else if (job.source !== "") running.push(recordOf(job, now));
+        }
+    }
+    const next = { running, failed, dismissed };
+    return { records: isSame(records, next) ? records : next, done };
+}
+
+/** The records without a failure. */
+export function withoutFailure(records: Records, id: string): Records {
+    const failed = [...records.failed];
+    const dismissed = [...records.dismissed];
+    dismiss(failed, dismissed, (one) => one.id === id);
+    return { ...records, failed, dismissed };
+}
+
+function dismiss(failed: FailedRecord[], dismissed: string[], which: (one: FailedRecord) => boolean): void {
+    for (const one of failed.filter(which)) {
+        failed.splice(failed.indexOf(one), 1);
+        if (!dismissed.includes(one.id)) dismissed.push(one.id);
+    }
+}
+
+/** A service that was started again counts its jobs from the beginning: a path alone does not tell which it is. */
+function isOf(record: RunningRecord, job: Job): boolean {
+    if (record.job !== job.path || record.request.pool !== job.pool) return false;
+    return record.source === "" || job.source === "" || record.source === job.source;
+}
+
+/** Whether a failed job has all that is shown; its private properties arrive a little later. */
+function isReadable(job: Job): boolean {
+    return job.source !== "" && job.message !== "" && job.finishedAt > 0;
+}
+
+/** Whether a failure is of the image that a later job has pulled. */
+function isSameImage(one: FailedRecord, job: Job): boolean {
+    const finishedAt = Number(one.id.split(" ").at(-1));
+    return one.source !== "" && one.source === job.source && one.request.pool === job.pool && job.finishedAt > finishedAt;
+}
+
+/** Whether the pull was done, although its job has gone. */
+function hasImage(images: readonly Image[], { source, request, startedAt }: RunningRecord): boolean {
+    return images.some((image) => image.pool === request.pool && image.source === source && image.pulledAt >= startedAt);
+}
+
+function updated(record: RunningRecord, { source, startedAt }: Job): RunningRecord {
+    return record.source === source && record.startedAt === startedAt ? record : { ...record, source, startedAt };
+}
+
+function idOf(job: Job): string {
+    return `${job.path} ${job.finishedAt}`;
+}
+
+function recordOf({ path, source, pool, startedAt }: Job, now: number): RunningRecord {
+    return { job: path, request: plainRequest(source, pool), source, recordedAt: now, startedAt, isOwn: false };
+}
+
+function failureOf(job: Job, record: RunningRecord | undefined): FailedRecord {
+    const { source, message } = job;
+    const request = record?.request ?? plainRequest(source, job.pool);
+    return { id: idOf(job), request, source, error: kindOf(job.error), message };
+}
+
+function interrupted({ job, request, source, recordedAt }: RunningRecord): FailedRecord {
+    return { id: `${job} ${recordedAt}`, request, source, error: INTERRUPTED, message: "" };
+}
+
+function isSame(one: Records, other: Records): boolean {
+    return (
+        areSame(one.running, other.running) && areSame(one.failed, other.failed) && areSame(one.dismissed, other.dismissed)
+    );
+}
+
+function areSame<Item>(one: readonly Item[], other: readonly Item[]): boolean {
+    return one.length === other.length && one.every((item, index) => item === other[index]);
+}
