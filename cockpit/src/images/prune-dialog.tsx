@@ -1,14 +1,97 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-import { Modal, ModalHeader } from "@patternfly/react-core";
+/** Deletes what nothing needs in a pool, after it has shown what that is. */
+import { Alert, Content, ExpandableSection, List, ListItem, Spinner } from "@patternfly/react-core";
+import { useEffect, useState } from "react";
 
-import { useDialogs } from "../dialogs.tsx";
-import { _ } from "../translation.ts";
+import { FormDialog } from "../form-dialog.tsx";
+import { bytes } from "../format/bytes.ts";
+import { useNotices } from "../notices.tsx";
+import { PoolField, placesOf, type Place } from "../pool-field.tsx";
+import { failureOf, type Failure } from "../service/failures.ts";
+import { successOf } from "../service/success.ts";
+import { useReadyServices } from "../services.tsx";
+import { _, fill, ngettext } from "../translation.ts";
+import { freedOf, type Freed } from "./freed.ts";
+
+/** What a dry run has said. */
+type Preview = { readonly freed: Freed } | { readonly failure: Failure };
 
 export function PruneDialog() {
-    const dialogs = useDialogs();
+    const [place, setPlace] = useState<Place | undefined>(placesOf(useReadyServices())[0]);
+    const preview = usePreview(place);
+    const notices = useNotices();
     return (
-        <Modal isOpen variant="medium" onClose={dialogs.close}>
-            <ModalHeader title={_("Prune")} />
-        </Modal>
+        <FormDialog
+            title={_("Delete what nothing needs")}
+            description={_("Layers that no image, machine or volume needs are deleted, and so are the kernels of removed machines.")}
+            submit={_("Prune")}
+            isDanger
+            isValid={preview !== undefined && "freed" in preview && preview.freed.volumes.length > 0}
+            onSubmit={async () => {
+                if (place === undefined) return;
+                const freed = freedOf(await successOf(place.service.prune(place.pool)));
+                notices.add({ variant: "success", title: doneText(freed) });
+            }}
+        >
+            <PoolField value={place} onChange={setPlace} />
+            <div aria-live="polite">{place === undefined ? _("No pool takes images.") : <PreviewText preview={preview} />}</div>
+        </FormDialog>
     );
+}
+
+/** What prune would delete there; undefined until that is known. */
+function usePreview(place: Place | undefined): Preview | undefined {
+    const service = place?.service;
+    const pool = place?.pool;
+    const [preview, setPreview] = useState<Preview | undefined>();
+    useEffect(() => {
+        let isCurrent = true;
+        setPreview(undefined);
+        if (service === undefined || pool === undefined) return;
+        const show = (next: Preview) => {
+            if (isCurrent) setPreview(next);
+        };
+        successOf(service.prune(pool, { "dry-run": { t: "b", v: true } })).then(
+            (result) => {
+                show({ freed: freedOf(result) });
+            },
+            (error: unknown) => {
+                show({ failure: failureOf(error) });
+            },
+        );
+        return () => {
+            isCurrent = false;
+        };
+    }, [service, pool]);
+    return preview;
+}
+
+function PreviewText({ preview }: { readonly preview: Preview | undefined }) {
+    if (preview === undefined) return <Spinner size="md" aria-label={_("Looking for what nothing needs")} />;
+    if ("failure" in preview) return <Alert variant="danger" isInline component="h2" title={preview.failure.message} />;
+    const { volumes, bytes: count } = preview.freed;
+    if (volumes.length === 0) return <Content component="p">{_("There is nothing to delete.")}</Content>;
+    return (
+        <>
+            <Content component="p">
+                {fill(
+                    _("$0 would be deleted, which frees $1."),
+                    ngettext("$0 volume", "$0 volumes", volumes.length),
+                    bytes(count, cockpit.language),
+                )}
+            </Content>
+            <ExpandableSection toggleText={_("List of volumes")} isIndented>
+                <List isPlain>
+                    {volumes.map((volume) => (
+                        <ListItem key={volume}>{volume}</ListItem>
+                    ))}
+                </List>
+            </ExpandableSection>
+        </>
+    );
+}
+
+function doneText({ volumes, bytes: count }: Freed): string {
+    const number = ngettext("$0 volume was deleted", "$0 volumes were deleted", volumes.length);
+    return fill(_("$0, which freed $1."), number, bytes(count, cockpit.language));
 }

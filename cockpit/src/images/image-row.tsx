@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/** An image in the table, with its details if it is expanded. */
+import { Flex, Label } from "@patternfly/react-core";
+import { ExpandableRowContent, Tbody, Td, Tr } from "@patternfly/react-table";
+import { memo } from "react";
+
+import { bytes } from "../format/bytes.ts";
+import { dateAndTime } from "../format/time.ts";
+import { _, fill, ngettext } from "../translation.ts";
+import { columnTitles } from "./columns.ts";
+import { Details } from "./details.tsx";
+import { RowActions } from "./row-actions.tsx";
+import type { Row } from "./rows.ts";
+import { namesOf } from "./users.ts";
+import { shortDigest, tagOf } from "./version.ts";
+
+interface Props {
+    readonly row: Row;
+    /** Of the row in the table. */
+    readonly index: number;
+    /** Its pool, with the service if both services work. */
+    readonly place: string;
+    readonly age: string;
+    readonly isExpanded: boolean;
+    readonly onToggle: (key: string) => void;
+}
+
+/** Of hundreds of rows, only those that change are drawn again. */
+export const ImageRow = memo(function ImageRow({ row, index, place, age, isExpanded, onToggle }: Props) {
+    const { service, image, usage } = row;
+    const { language } = cockpit;
+    const labels = columnTitles();
+    return (
+        <Tbody isExpanded={isExpanded}>
+            <Tr isContentExpanded={isExpanded}>
+                <Td
+                    expand={{
+                        rowIndex: index,
+                        isExpanded,
+                        onToggle: () => {
+                            onToggle(row.key);
+                        },
+                    }}
+                />
+                <Td dataLabel={labels.name} modifier="breakWord">
+                    <Flex columnGap={{ default: "columnGapSm" }}>
+                        {image.name}
+                        {image.broken !== "" && (
+                            <Label isCompact status="warning" title={image.broken}>
+                                {_("Broken")}
+                            </Label>
+                        )}
+                    </Flex>
+                </Td>
+                <Td dataLabel={labels.source} modifier="breakWord">
+                    {image.source}
+                </Td>
+                <Td dataLabel={_("Version")}>
+                    <Version row={row} />
+                </Td>
+                <Td dataLabel={labels.pool} modifier="breakWord">
+                    {place}
+                </Td>
+                <Td dataLabel={labels.own} modifier="nowrap">
+                    {usage !== undefined && bytes(usage.own, language)}
+                </Td>
+                <Td dataLabel={labels.shared} modifier="nowrap">
+                    {usage !== undefined && bytes(usage.shared, language)}
+                </Td>
+                <Td dataLabel={labels.age} modifier="nowrap">
+                    <time dateTime={new Date(image.pulledAt).toISOString()} title={dateAndTime(image.pulledAt, language)}>
+                        {age}
+                    </time>
+                </Td>
+                <Td dataLabel={labels.users} modifier="breakWord">
+                    {shortened(namesOf(row.users))}
+                </Td>
+                <Td isActionCell>
+                    <RowActions service={service} image={image} />
+                </Td>
+            </Tr>
+            {isExpanded && (
+                <Tr isExpanded>
+                    <Td colSpan={10}>
+                        <ExpandableRowContent>
+                            <Details row={row} />
+                        </ExpandableRowContent>
+                    </Td>
+                </Tr>
+            )}
+        </Tbody>
+    );
+});
+
+function Version({ row: { image } }: { readonly row: Row }) {
+    const former = image.formerVersions.length;
+    return (
+        <Flex columnGap={{ default: "columnGapSm" }} rowGap={{ default: "rowGapXs" }}>
+            {tagOf(image.source)}
+            <code title={image.digest}>{shortDigest(image.digest)}</code>
+            {former > 0 && <Label isCompact>{ngettext("$0 former version", "$0 former versions", former)}</Label>}
+        </Flex>
+    );
+}
+
+/** The first names; the details have all. */
+function shortened(names: readonly string[]): string {
+    const most = names.slice(0, 2).join(", ");
+    return names.length <= 2 ? most : fill(_("$0 and $1 more"), most, names.length - 2);
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/** The table of images: sorted, and with the details of expanded rows. */
+import { Table, Th, Thead, Tr } from "@patternfly/react-table";
+import { useCallback, useMemo, useState } from "react";
+
+import { relativeTime } from "../format/time.ts";
+import { _, fill } from "../translation.ts";
+import { columnTitles } from "./columns.ts";
+import { ImageRow } from "./image-row.tsx";
+import { useNow } from "./now.ts";
+import { sorted, type Column, type Order, type Row } from "./rows.ts";
+
+interface Props {
+    readonly rows: readonly Row[];
+    /** Whether the service of an image has to be told apart from the other one. */
+    readonly hasBothServices: boolean;
+}
+
+/** As the table has them; undefined is the version, which has no order. */
+const COLUMNS: readonly (Column | undefined)[] = ["name", "source", undefined, "pool", "own", "shared", "age", "users"];
+/** In percent. */
+const WIDTHS: Readonly<Record<Column, 10 | 15 | 20 | 25>> = {
+    name: 15,
+    source: 25,
+    pool: 10,
+    own: 10,
+    shared: 10,
+    age: 10,
+    users: 15,
+};
+
+export function ImageTable({ rows, hasBothServices }: Props) {
+    const [order, setOrder] = useState<Order>({ column: "name", direction: "asc" });
+    const [expanded, setExpanded] = useState<ReadonlySet<string>>(new Set());
+    const ordered = useMemo(() => sorted(rows, order), [rows, order]);
+    const now = useNow();
+    const titles = columnTitles();
+    const toggle = useCallback((key: string) => {
+        setExpanded((before) => {
+            const after = new Set(before);
+            if (!after.delete(key)) after.add(key);
+            return after;
+        });
+    }, []);
+    return (
+        <Table variant="compact" isExpandable gridBreakPoint="grid-lg" aria-label={_("Images")}>
+            <Thead>
+                <Tr>
+                    <Th screenReaderText={_("Details")} />
+                    {COLUMNS.map((column, columnIndex) =>
+                        column === undefined ? (
+                            <Th key="version">{_("Version")}</Th>
+                        ) : (
+                            <Th
+                                key={column}
+                                modifier="nowrap"
+                                width={WIDTHS[column]}
+                                sort={{
+                                    columnIndex,
+                                    sortBy: { index: COLUMNS.indexOf(order.column), direction: order.direction },
+                                    onSort: (_event, _index, direction) => {
+                                        setOrder({ column, direction });
+                                    },
+                                }}
+                            >
+                                {titles[column]}
+                            </Th>
+                        ),
+                    )}
+                    <Th screenReaderText={_("Actions")} />
+                </Tr>
+            </Thead>
+            {ordered.map((row, index) => (
+                <ImageRow
+                    key={row.key}
+                    row={row}
+                    index={index}
+                    place={hasBothServices ? placeOf(row) : row.image.pool}
+                    age={relativeTime(row.image.pulledAt, now, cockpit.language)}
+                    isExpanded={expanded.has(row.key)}
+                    onToggle={toggle}
+                />
+            ))}
+        </Table>
+    );
+}
+
+function placeOf({ service, image }: Row): string {
+    return service.where === "system" ? fill(_("$0 (system)"), image.pool) : fill(_("$0 (your session)"), image.pool);
+}

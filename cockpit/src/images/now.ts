@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+import { useEffect, useState } from "react";
+
+const MINUTE = 60_000;
+
+/** The time in milliseconds since 1970, of the last minute: what is told relative to it grows old. */
+export function useNow(): number {
+    const [now, setNow] = useState(Date.now);
+    useEffect(() => {
+        const timer = setInterval(() => {
+            if (!cockpit.hidden) setNow(Date.now());
+        }, MINUTE);
+        return () => {
+            clearInterval(timer);
+        };
+    }, []);
+    return now;
+}
