@@ -45,7 +45,7 @@ function Frame() {
     if (system === undefined || session === undefined) throw new Error("there is no ServicesProvider");
     const statuses = [useServiceState(system).status, useServiceState(session).status];
     return (
-        <Page isContentFilled>
+        <Page isContentFilled className="pf-m-no-sidebar">
             <PageSection>
                 <Flex>
                     <FlexItem grow={{ default: "grow" }}>
