@@ -7,6 +7,7 @@ import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { fontsOfCockpit } from "./scripts/fonts.mjs";
 import { writeLicences } from "./scripts/licenses.mjs";
 import { writeTranslations } from "./scripts/translations.mjs";
+import { xtermStyles } from "./scripts/xterm-styles.mjs";
 
 const here = new URL("./", import.meta.url).pathname;
 
@@ -45,7 +46,7 @@ async function buildPage() {
         metafile: true,
         define: { "process.env.NODE_ENV": '"production"' },
         loader: { ".svg": "dataurl" },
-        plugins: [fontsOfCockpit],
+        plugins: [fontsOfCockpit, xtermStyles(`${here}src/machines/terminal/style-element.ts`)],
         legalComments: "linked",
     });
     await cp(`${here}src/index.html`, `${dist}/index.html`);

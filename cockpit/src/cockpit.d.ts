@@ -115,6 +115,8 @@ declare const cockpit: {
     /** Replaces $0, $1, … */
     format(template: string, ...args: (string | number)[]): string;
     jump(path: string, host?: string): void;
+    /** Of the packages whose conditions are met, by name; from manifests.js. */
+    manifests: Readonly<Record<string, unknown>>;
     language: string;
     location: cockpit.Location;
     localStorage: cockpit.AppStorage;

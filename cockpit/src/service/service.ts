@@ -100,6 +100,11 @@ export class Service extends Methods {
         this.#planContents("");
     }
 
+    /** Looks at machines, which other programs can have started or stopped while the service was out. */
+    lookAtMachines(): void {
+        this.#machines.plan();
+    }
+
     /** Forgets a problem that its user has seen. */
     dismissProblem(): void {
         if (this.#state.status === "ready") this.#change({ problem: undefined });
