@@ -6,10 +6,16 @@
     async with FaultyRegistry() as registry:
         source = registry.store(image([...]), "demo:1")
         registry.faults[digest] = Fault.DIE_HALF_WAY
+
+    with faulty_registry() as (registry, release):     # in a test without an event loop
+        ...
 """
 
 import asyncio
+import contextlib
 import enum
+import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -143,6 +149,32 @@ class FaultyRegistry:
                     writer.write(bytes(64 * 1024))
                     await writer.drain()
         return False
+
+
+@contextlib.contextmanager
+def faulty_registry() -> Iterator[tuple[FaultyRegistry, Callable[[], None]]]:
+    """A registry in a thread, and a function that answers what hangs (``Fault.HANG``)."""
+    registry = FaultyRegistry()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(registry.__aenter__(), loop).result(_PATIENCE)
+        try:
+            yield registry, lambda: _release(registry, loop)
+        finally:
+            closing = registry.__aexit__(None, None, None)
+            asyncio.run_coroutine_threadsafe(closing, loop).result(_PATIENCE)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _release(registry: FaultyRegistry, loop: asyncio.AbstractEventLoop) -> None:
+    """Also answer at once what is asked for from now on."""
+    registry.faults.clear()
+    loop.call_soon_threadsafe(registry.release)
 
 
 async def _send(
