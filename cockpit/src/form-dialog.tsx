@@ -25,6 +25,8 @@ interface Props {
     /** Whether the fields are filled in so that it can be tried. */
     readonly isValid?: boolean;
     readonly variant?: ModalProps["variant"];
+    /** A selector of the element that has the focus at first; otherwise the button that closes the dialog. */
+    readonly focus?: string;
     /** The dialog closes when this resolves; what it throws is shown. */
     readonly onSubmit: () => Promise<void>;
     /** Shows a failure at the field that causes it; returns whether it did, so that it is not shown above. */
@@ -53,7 +55,13 @@ export function FormDialog(props: Props) {
     };
 
     return (
-        <Modal isOpen variant={props.variant ?? "medium"} onClose={dialogs.close} aria-labelledby={title}>
+        <Modal
+            isOpen
+            variant={props.variant ?? "medium"}
+            onClose={dialogs.close}
+            aria-labelledby={title}
+            {...(props.focus === undefined ? {} : { elementToFocus: props.focus })}
+        >
             <ModalHeader title={props.title} labelId={title} description={props.description} />
             <ModalBody>
                 {failure !== undefined && <Alert variant="danger" isInline title={failure.message} />}
