@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { follow, INTERRUPTED, NOTHING, withoutFailure, type Records, type Seen } from "../src/pull/records.ts";
+import { follow, INTERRUPTED, merged, NOTHING, withoutFailure, type Records, type Seen } from "../src/pull/records.ts";
 import { plainRequest } from "../src/pull/request.ts";
 import { fromText, toText } from "../src/pull/stored-records.ts";
 import { image, job } from "../src/service/parsing.ts";
@@ -139,6 +139,13 @@ test("progress changes no record", () => {
 test("jobs that do not pull, and pulls of other users, are not recorded", () => {
     const jobs = [aJob({ kind: "create-domain" }), aJob({ source: "" }), { ...FAILED, source: "", message: "" }];
     assert.equal(after(NOTHING, seen(jobs)), NOTHING);
+});
+
+test("a request of this tab is kept when another tab has seen its job, too", () => {
+    const theirs = after(NOTHING, seen([aJob(), { ...FAILED, path: "/org/virtlayer1/job/2" }]));
+    const { running, failed } = merged(STARTED, theirs);
+    assert.deepEqual(running, STARTED.running);
+    assert.deepEqual(failed, theirs.failed);
 });
 
 test("records that are stored are read as they were", () => {

@@ -11,7 +11,7 @@ import type { FailedRecord } from "./records.ts";
 import { failureText, nameOf } from "./words.ts";
 
 /** Errors that the same request meets again: the user has to change it. */
-const NEEDS_CHANGE = ["RegistryAuth", "ImageExists", "InvalidReference", "InvalidArgument", "PlatformNotFound"];
+const NEEDS_CHANGE = ["ImageExists", "InvalidReference", "InvalidArgument", "PlatformNotFound"];
 
 interface Props {
     readonly pulls: Pulls;
@@ -22,7 +22,8 @@ export function FailedPullItem({ pulls, failed }: Props) {
     const dialogs = useDialogs();
     const [isBusy, setBusy] = useState(false);
     const { request } = failed;
-    const needsDialog = request.hasCredentials || NEEDS_CHANGE.includes(failed.error);
+    const needsCredentials = request.hasCredentials || failed.error === "RegistryAuth";
+    const needsDialog = needsCredentials || NEEDS_CHANGE.includes(failed.error);
 
     const edit = () => {
         dialogs.show(
@@ -30,6 +31,7 @@ export function FailedPullItem({ pulls, failed }: Props) {
                 service={pulls.service}
                 request={request}
                 isExpanded={needsDialog}
+                needsCredentials={needsCredentials}
                 onStarted={() => {
                     pulls.dismiss(failed.id);
                 }}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The fields of the dialog "Pull image" that most pulls do not need. */
 import { Checkbox, FormGroup, FormHelperText, HelperText, HelperTextItem, TextInput } from "@patternfly/react-core";
-import { useId } from "react";
 
 import { _ } from "../translation.ts";
 import { isSize, type Fields } from "./form.ts";
@@ -10,12 +9,18 @@ import { SuggestionField } from "./suggestion-field.tsx";
 const PLATFORMS = ["linux/amd64", "linux/arm64"];
 
 interface Props {
+    /** The start of the ids of all inputs. */
+    readonly id: string;
     readonly fields: Fields;
     readonly onChange: (fields: Fields) => void;
 }
 
-export function OptionFields({ fields, onChange }: Props) {
-    const id = useId();
+/** The id of the field for the user, if all ids start so. */
+export function userFieldOf(id: string): string {
+    return `${id}-user`;
+}
+
+export function OptionFields({ id, fields, onChange }: Props) {
     return (
         <>
             <FormGroup>
@@ -38,8 +43,9 @@ export function OptionFields({ fields, onChange }: Props) {
                     }}
                 />
             </FormGroup>
-            <CredentialFields fields={fields} onChange={onChange} />
+            <CredentialFields id={id} fields={fields} onChange={onChange} />
             <SuggestionField
+                id={`${id}-platform`}
                 label={_("Platform")}
                 value={fields.platform}
                 suggestions={PLATFORMS}
@@ -48,19 +54,18 @@ export function OptionFields({ fields, onChange }: Props) {
                     onChange({ ...fields, platform });
                 }}
             />
-            <SizeField fields={fields} onChange={onChange} />
+            <SizeField id={`${id}-size`} fields={fields} onChange={onChange} />
         </>
     );
 }
 
-function CredentialFields({ fields, onChange }: Props) {
-    const id = useId();
+function CredentialFields({ id, fields, onChange }: Props) {
     const { credentials } = fields;
     return (
-        <>
-            <FormGroup label={_("User at the registry")} fieldId={`${id}-user`}>
+        <div className="virtlayer-credentials">
+            <FormGroup label={_("User at the registry")} fieldId={userFieldOf(id)}>
                 <TextInput
-                    id={`${id}-user`}
+                    id={userFieldOf(id)}
                     value={credentials.username}
                     autoComplete="off"
                     autoCapitalize="none"
@@ -87,12 +92,11 @@ function CredentialFields({ fields, onChange }: Props) {
                     </HelperText>
                 </FormHelperText>
             </FormGroup>
-        </>
+        </div>
     );
 }
 
-function SizeField({ fields, onChange }: Props) {
-    const id = useId();
+function SizeField({ id, fields, onChange }: Props) {
     const isValid = isSize(fields.size);
     return (
         <FormGroup label={_("Virtual size in GiB")} fieldId={id}>

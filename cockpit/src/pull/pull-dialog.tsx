@@ -10,7 +10,7 @@ import type { Service } from "../service/service.ts";
 import { useReadyServices } from "../services.tsx";
 import { _ } from "../translation.ts";
 import { EMPTY, fieldsOf, hasOptions, isComplete, requestOf, type Fields } from "./form.ts";
-import { OptionFields } from "./option-fields.tsx";
+import { OptionFields, userFieldOf } from "./option-fields.tsx";
 import { pullsOf } from "./pulls.ts";
 import type { PullRequest } from "./request.ts";
 import { isLocal, shortName } from "./short-name.ts";
@@ -24,11 +24,13 @@ interface Props {
     readonly service?: Service;
     /** Whether the part "Options" is open even if the request has none. */
     readonly isExpanded?: boolean;
+    /** Whether the user has to give credentials, again or for the first time. */
+    readonly needsCredentials?: boolean;
     /** Called when the service has accepted the pull. */
     readonly onStarted?: () => void;
 }
 
-export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = false, onStarted }: Props) {
+export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = false, needsCredentials = false, onStarted }: Props) {
     const id = useId();
     const places = placesOf(useReadyServices());
     const sources = useSources();
@@ -36,9 +38,10 @@ export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = f
     const [chosen, setChosen] = useState<Place | undefined>(
         request === undefined || service === undefined ? undefined : { service, pool: request.pool },
     );
-    const [isExpanded, setExpanded] = useState(isExpandedAtFirst || (request !== undefined && hasOptions(request)));
+    const [isExpanded, setExpanded] = useState(isExpandedAtFirst || needsCredentials || (request !== undefined && hasOptions(request)));
     const [problem, setProblem] = useState<string | undefined>();
-    const place = chosen ?? places[0];
+    // The pool of a request may be gone.
+    const place = places.find((one) => one.service === chosen?.service && one.pool === chosen.pool) ?? places[0];
 
     const pull = async () => {
         if (place === undefined) return;
@@ -60,8 +63,10 @@ export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = f
             isValid={place !== undefined && isComplete(fields)}
             onSubmit={pull}
             onFailure={showAtField}
+            focus={`[id="${needsCredentials ? userFieldOf(id) : `${id}-source`}"]`}
         >
             <SuggestionField
+                id={`${id}-source`}
                 label={_("Source")}
                 value={fields.source}
                 suggestions={sources}
@@ -103,7 +108,7 @@ export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = f
             >
                 {isExpanded && (
                     <div className="pf-v6-c-form">
-                        <OptionFields fields={fields} onChange={setFields} />
+                        <OptionFields id={id} fields={fields} onChange={setFields} />
                     </div>
                 )}
             </ExpandableSection>

@@ -5,7 +5,7 @@ import type { Service } from "../service/service.ts";
 import { isOver } from "../service/state.ts";
 import type { Job } from "../service/values.ts";
 import { bytesPerSecond, noted, secondsLeft, type Sample } from "./pace.ts";
-import { follow, NOTHING, withoutFailure, type FailedRecord, type Records } from "./records.ts";
+import { follow, merged, NOTHING, withoutFailure, type FailedRecord, type Records } from "./records.ts";
 import { NO_CREDENTIALS, optionsOf, type Credentials, type PullRequest } from "./request.ts";
 import { fromText, toText } from "./stored-records.ts";
 
@@ -99,7 +99,8 @@ export class Pulls {
         window.addEventListener("storage", (event) => {
             // Another tab has changed it.
             if (event.key !== stored && event.key !== null) return;
-            this.#records = fromText(event.newValue);
+            // It is not stored again, or two tabs would answer each other for ever.
+            this.#records = merged(this.#records, fromText(event.newValue));
             this.#follow();
         });
         this.#follow();

@@ -101,6 +101,16 @@ export function follow(records: Records, seen: Seen, now: number): Followed {
     return { records: isSame(records, next) ? records : next, done };
 }
 
+/**
+ * What another tab has stored, with the requests that only this tab knows: both see the job of a pull at about
+ * the same time, but only one has its options.
+ */
+export function merged(ours: Records, theirs: Records): Records {
+    const own = ours.running.filter(({ isOwn }) => isOwn);
+    const others = theirs.running.filter(({ job }) => !own.some((record) => record.job === job));
+    return { ...theirs, running: [...others, ...own] };
+}
+
 /** The records without a failure. */
 export function withoutFailure(records: Records, id: string): Records {
     const failed = [...records.failed];

@@ -21,20 +21,18 @@ export function RunningPullItem({ pulls, pull }: Props) {
         <ListItem>
             <Flex flexWrap={{ default: "nowrap" }} alignItems={{ default: "alignItemsCenter" }}>
                 <FlexItem flex={{ default: "flex_1" }} className="virtlayer-pull">
+                    <PullTitle name={name} source={job.source} pool={job.pool} />
                     <Progress
                         id={id}
                         size="sm"
                         measureLocation="outside"
-                        title={<PullTitle name={name} source={job.source} pool={job.pool} />}
                         aria-label={fill(_("Pull of $0"), name)}
                         aria-describedby={`${id}-details`}
                         value={Math.floor(job.progress * 100)}
-                        helperText={
-                            <span id={`${id}-details`} className="virtlayer-pull-details">
-                                {progressParts(pull).join(" · ")}
-                            </span>
-                        }
                     />
+                    <div id={`${id}-details`} className="virtlayer-pull-details">
+                        {progressParts(pull).join(" · ")}
+                    </div>
                 </FlexItem>
                 <FlexItem>
                     <CancelButton pulls={pulls} pull={pull} />
@@ -47,9 +45,12 @@ export function RunningPullItem({ pulls, pull }: Props) {
 /** The name of the image, and where it comes from and goes to. */
 function PullTitle({ name, source, pool }: { readonly name: string; readonly source: string; readonly pool: string }) {
     return (
-        <>
-            <strong>{name}</strong> <span className="virtlayer-pull-details">{source === "" ? pool : fill(_("from $0 into pool $1"), source, pool)}</span>
-        </>
+        <div>
+            <strong>{name}</strong>{" "}
+            <span className="virtlayer-pull-details">
+                {source === "" ? fill(_("into pool $0"), pool) : fill(_("from $0 into pool $1"), source, pool)}
+            </span>
+        </div>
     );
 }
 

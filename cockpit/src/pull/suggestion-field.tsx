@@ -4,6 +4,8 @@ import { FormGroup, FormHelperText, HelperText, HelperTextItem, TextInput } from
 import { useId } from "react";
 
 interface Props {
+    /** Of the input. */
+    readonly id: string;
     readonly label: string;
     readonly value: string;
     readonly onChange: (value: string) => void;
@@ -16,10 +18,9 @@ interface Props {
 }
 
 export function SuggestionField(props: Props) {
-    const id = useId();
     const list = useId();
     const help = useId();
-    const { problem } = props;
+    const { id, problem } = props;
     return (
         <FormGroup label={props.label} fieldId={id} isRequired={props.isRequired === true}>
             <TextInput
