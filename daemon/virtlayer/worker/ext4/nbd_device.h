@@ -11,7 +11,7 @@
 #define PAGE_SIZE 4096u
 #define READ_AHEAD_PAGES 16u /* one qcow2 cluster of 64 KiB: qemu reads no less */
 #define READ_AHEAD (READ_AHEAD_PAGES * PAGE_SIZE)
-#define RUN_COUNT 8u
+#define RUN_COUNT 4u
 
 struct page {
     uint64_t number;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RUN_SIZE (512u * 1024u) /* clusters; a run ends at a multiple of it */
+#define RUN_SIZE (4096u * 1024u) /* an object of RBD; a run ends at a multiple of it */
 
 struct landing {
     struct device *device;
