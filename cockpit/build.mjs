@@ -6,6 +6,7 @@ import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 
 import { fontsOfCockpit } from "./scripts/fonts.mjs";
 import { writeLicences } from "./scripts/licenses.mjs";
+import { buildWithUsedStyles } from "./scripts/styles.mjs";
 import { writeTranslations } from "./scripts/translations.mjs";
 import { xtermStyles } from "./scripts/xterm-styles.mjs";
 
@@ -37,13 +38,12 @@ async function buildPage() {
     const dist = `${here}dist`;
     await rm(dist, { recursive: true, force: true });
     await mkdir(dist);
-    const { metafile } = await build({
+    const { metafile } = await buildWithUsedStyles({
         ...shared,
         format: "iife",
         entryPoints: { index: "src/index.tsx" },
         outdir: "dist",
         minify: true,
-        metafile: true,
         define: { "process.env.NODE_ENV": '"production"' },
         loader: { ".svg": "dataurl" },
         plugins: [fontsOfCockpit, xtermStyles(`${here}src/machines/terminal/style-element.ts`)],

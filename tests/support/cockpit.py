@@ -67,7 +67,11 @@ def cockpit(directory: Path, environment: dict[str, str]) -> Iterator[Cockpit]:
         f"--port={port}",
         "--local-session=cockpit-bridge",
     )
-    environment = environment | {"XDG_DATA_DIRS": f"{directory}/share:/usr/share"}
+    environment = environment | {
+        "XDG_DATA_DIRS": f"{directory}/share:/usr/share",
+        # Otherwise the bridge starts an agent, which looks only every ten seconds whether it ends.
+        "SSH_AUTH_SOCK": "",
+    }
     with contextlib.ExitStack() as ending:
         if "DBUS_SYSTEM_BUS_ADDRESS" not in environment:
             bus = directory / "bus"
