@@ -51,7 +51,7 @@ async function buildPage() {
     });
     await cp(`${here}src/index.html`, `${dist}/index.html`);
     await cp(`${here}manifest.json`, `${dist}/manifest.json`);
-    await writeTranslations(`${here}po`, dist);
+    await writeTranslations(`${here}po`, `${here}manifest.json`, dist);
     await writeLicences(metafile, `${here}node_modules`, dist);
     // The last step: it says that the build is complete, and of which sources.
     await writeFile(`${dist}/.sources`, execFileSync(`${here}scripts/hash-sources`));
