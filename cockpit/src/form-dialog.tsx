@@ -10,9 +10,10 @@ import {
     ModalHeader,
     type ModalProps,
 } from "@patternfly/react-core";
-import { useId, useState, type FormEvent, type ReactNode } from "react";
+import { useEffect, useId, useRef, useState, type FormEvent, type ReactNode } from "react";
 
 import { useDialogs } from "./dialogs.tsx";
+import { useNotices } from "./notices.tsx";
 import { failureOf, type Failure } from "./service/failures.ts";
 import { _ } from "./translation.ts";
 
@@ -36,19 +37,32 @@ interface Props {
 
 export function FormDialog(props: Props) {
     const dialogs = useDialogs();
+    const notices = useNotices();
     const form = useId();
     const title = useId();
     const [failure, setFailure] = useState<Failure | undefined>();
     const [isBusy, setBusy] = useState(false);
+    // The user may close the dialog while it waits, and open another one.
+    const isOpen = useRef(false);
+    useEffect(() => {
+        isOpen.current = true;
+        return () => {
+            isOpen.current = false;
+        };
+    }, []);
 
     const submit = async () => {
         setBusy(true);
         setFailure(undefined);
         try {
             await props.onSubmit();
-            dialogs.close();
+            if (isOpen.current) dialogs.close();
         } catch (error) {
             const thrown = failureOf(error);
+            if (!isOpen.current) {
+                notices.add({ variant: "danger", title: thrown.message });
+                return;
+            }
             if (props.onFailure?.(thrown) !== true) setFailure(thrown);
             setBusy(false);
         }
