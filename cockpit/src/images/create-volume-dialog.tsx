@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** Creates a writable volume of an image. */
-import { Checkbox, FormGroup, FormHelperText, HelperText, HelperTextItem, TextArea, TextInput } from "@patternfly/react-core";
-import { useId, useState, type ReactNode } from "react";
+import { Checkbox, ExpandableSection, FormGroup, TextInput } from "@patternfly/react-core";
+import { useId, useState } from "react";
 
 import { FormDialog } from "../form-dialog.tsx";
 import { bytes } from "../format/bytes.ts";
@@ -10,6 +10,8 @@ import type { Service } from "../service/service.ts";
 import { successOf } from "../service/success.ts";
 import type { Image } from "../service/values.ts";
 import { _, fill } from "../translation.ts";
+import { Help } from "./help.tsx";
+import { SystemFields } from "./system-fields.tsx";
 import { defaultName, isSizeValid, optionsOf, type VolumeForm } from "./volume-form.ts";
 
 interface Props {
@@ -28,6 +30,7 @@ export function CreateVolumeDialog({ service, image }: Props) {
     const set = (change: Partial<VolumeForm>) => {
         setForm((before) => ({ ...before, ...change }));
     };
+    const [isCustomized, setCustomized] = useState(false);
     const hasValidSize = isSizeValid(form, image.size);
     const least = bytes(image.size, cockpit.language);
     return (
@@ -80,54 +83,15 @@ export function CreateVolumeDialog({ service, image }: Props) {
                     set({ growFilesystem });
                 }}
             />
-            <FormGroup label={_("Host name")} fieldId={`${id}-hostname`}>
-                <TextInput
-                    id={`${id}-hostname`}
-                    value={form.hostname}
-                    onChange={(_event, hostname) => {
-                        set({ hostname });
-                    }}
-                />
-            </FormGroup>
-            <FormGroup label={_("Password of root")} fieldId={`${id}-password`}>
-                <TextInput
-                    id={`${id}-password`}
-                    type="password"
-                    autoComplete="new-password"
-                    value={form.rootPassword}
-                    onChange={(_event, rootPassword) => {
-                        set({ rootPassword });
-                    }}
-                />
-                <Help>{_("Empty: as in the image. Only a hash of it is stored, in the volume.")}</Help>
-            </FormGroup>
-            <FormGroup label={_("SSH keys of root")} fieldId={`${id}-keys`}>
-                <TextArea
-                    id={`${id}-keys`}
-                    resizeOrientation="vertical"
-                    value={form.sshKeys}
-                    onChange={(_event, sshKeys) => {
-                        set({ sshKeys });
-                    }}
-                />
-                <Help>{_("Public keys, one in a line")}</Help>
-            </FormGroup>
+            <ExpandableSection
+                toggleText={_("Customize the system in it")}
+                isExpanded={isCustomized}
+                onToggle={(_event, isExpanded) => {
+                    setCustomized(isExpanded);
+                }}
+            >
+                {isCustomized && <SystemFields form={form} onChange={set} />}
+            </ExpandableSection>
         </FormDialog>
-    );
-}
-
-interface HelpProps {
-    readonly id?: string;
-    readonly isError?: boolean;
-    readonly children: ReactNode;
-}
-
-function Help({ id, isError, children }: HelpProps) {
-    return (
-        <FormHelperText>
-            <HelperText {...(id !== undefined && { id })}>
-                <HelperTextItem variant={isError === true ? "error" : "default"}>{children}</HelperTextItem>
-            </HelperText>
-        </FormHelperText>
     );
 }

@@ -2,7 +2,7 @@
 /** An image in the table, with its details if it is expanded. */
 import { Flex, Label } from "@patternfly/react-core";
 import { ExpandableRowContent, Tbody, Td, Tr } from "@patternfly/react-table";
-import { memo } from "react";
+import { Fragment, memo, useId, useState } from "react";
 
 import { bytes } from "../format/bytes.ts";
 import { dateAndTime } from "../format/time.ts";
@@ -16,17 +16,18 @@ import { shortDigest, tagOf } from "./version.ts";
 
 interface Props {
     readonly row: Row;
-    /** Of the row in the table. */
-    readonly index: number;
     /** Its pool, with the service if both services work. */
     readonly place: string;
     readonly age: string;
-    readonly isExpanded: boolean;
-    readonly onToggle: (key: string) => void;
 }
 
-/** Of hundreds of rows, only those that change are drawn again. */
-export const ImageRow = memo(function ImageRow({ row, index, place, age, isExpanded, onToggle }: Props) {
+/**
+ * Of hundreds of rows, only those that change are drawn again. That is why each row knows itself whether
+ * it is expanded.
+ */
+export const ImageRow = memo(function ImageRow({ row, place, age }: Props) {
+    const [isExpanded, setExpanded] = useState(false);
+    const toggle = useId();
     const { service, image, usage } = row;
     const { language } = cockpit;
     const labels = columnTitles();
@@ -35,10 +36,11 @@ export const ImageRow = memo(function ImageRow({ row, index, place, age, isExpan
             <Tr isContentExpanded={isExpanded}>
                 <Td
                     expand={{
-                        rowIndex: index,
+                        expandId: toggle,
+                        rowIndex: 0,
                         isExpanded,
                         onToggle: () => {
-                            onToggle(row.key);
+                            setExpanded(!isExpanded);
                         },
                     }}
                 />
@@ -53,7 +55,7 @@ export const ImageRow = memo(function ImageRow({ row, index, place, age, isExpan
                     </Flex>
                 </Td>
                 <Td dataLabel={labels.source} modifier="breakWord">
-                    {image.source}
+                    <Breakable text={image.source} />
                 </Td>
                 <Td dataLabel={_("Version")}>
                     <Version row={row} />
@@ -91,6 +93,18 @@ export const ImageRow = memo(function ImageRow({ row, index, place, age, isExpan
         </Tbody>
     );
 });
+
+/** A reference that is broken into lines at its slashes. */
+function Breakable({ text }: { readonly text: string }) {
+    const parts = text.split(/(?<=\/)(?!\/)/);
+    return parts.map((part, index) => (
+        // The parts of a reference have no other identity than their place.
+        <Fragment key={`${index} ${part}`}>
+            {index > 0 && <wbr />}
+            {part}
+        </Fragment>
+    ));
+}
 
 function Version({ row: { image } }: { readonly row: Row }) {
     const former = image.formerVersions.length;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/** The table of images: sorted, and with the details of expanded rows. */
+/** The table of images, which can be sorted. */
 import { Table, Th, Thead, Tr } from "@patternfly/react-table";
-import { useCallback, useMemo, useState } from "react";
+import { useMemo, useState } from "react";
 
 import { relativeTime } from "../format/time.ts";
 import { _, fill } from "../translation.ts";
@@ -31,17 +31,9 @@ const WIDTHS: Readonly<Record<Column, 10 | 15 | 20 | 25>> = {
 
 export function ImageTable({ rows, hasBothServices }: Props) {
     const [order, setOrder] = useState<Order>({ column: "name", direction: "asc" });
-    const [expanded, setExpanded] = useState<ReadonlySet<string>>(new Set());
     const ordered = useMemo(() => sorted(rows, order), [rows, order]);
     const now = useNow();
     const titles = columnTitles();
-    const toggle = useCallback((key: string) => {
-        setExpanded((before) => {
-            const after = new Set(before);
-            if (!after.delete(key)) after.add(key);
-            return after;
-        });
-    }, []);
     return (
         <Table variant="compact" isExpandable gridBreakPoint="grid-lg" aria-label={_("Images")}>
             <Thead>
@@ -70,15 +62,12 @@ export function ImageTable({ rows, hasBothServices }: Props) {
                     <Th screenReaderText={_("Actions")} />
                 </Tr>
             </Thead>
-            {ordered.map((row, index) => (
+            {ordered.map((row) => (
                 <ImageRow
                     key={row.key}
                     row={row}
-                    index={index}
                     place={hasBothServices ? placeOf(row) : row.image.pool}
                     age={relativeTime(row.image.pulledAt, now, cockpit.language)}
-                    isExpanded={expanded.has(row.key)}
-                    onToggle={toggle}
                 />
             ))}
         </Table>

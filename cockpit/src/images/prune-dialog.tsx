@@ -22,8 +22,8 @@ export function PruneDialog() {
     const notices = useNotices();
     return (
         <FormDialog
-            title={_("Delete what nothing needs")}
-            description={_("Layers that no image, machine or volume needs are deleted, and so are the kernels of removed machines.")}
+            title={_("Delete unused layers")}
+            description={_("Layers that no image, machine or volume needs are deleted, and kernels that no machine boots.")}
             submit={_("Prune")}
             isDanger
             isValid={preview !== undefined && "freed" in preview && preview.freed.volumes.length > 0}
@@ -34,7 +34,7 @@ export function PruneDialog() {
             }}
         >
             <PoolField value={place} onChange={setPlace} />
-            <div aria-live="polite">{place === undefined ? _("No pool takes images.") : <PreviewText preview={preview} />}</div>
+            <div aria-live="polite">{place === undefined ? _("No storage pool takes images.") : <PreviewText preview={preview} />}</div>
         </FormDialog>
     );
 }
@@ -67,18 +67,14 @@ function usePreview(place: Place | undefined): Preview | undefined {
 }
 
 function PreviewText({ preview }: { readonly preview: Preview | undefined }) {
-    if (preview === undefined) return <Spinner size="md" aria-label={_("Looking for what nothing needs")} />;
+    if (preview === undefined) return <Spinner size="md" aria-label={_("Looking for unused layers")} />;
     if ("failure" in preview) return <Alert variant="danger" isInline component="h2" title={preview.failure.message} />;
     const { volumes, bytes: count } = preview.freed;
     if (volumes.length === 0) return <Content component="p">{_("There is nothing to delete.")}</Content>;
     return (
         <>
             <Content component="p">
-                {fill(
-                    _("$0 would be deleted, which frees $1."),
-                    ngettext("$0 volume", "$0 volumes", volumes.length),
-                    bytes(count, cockpit.language),
-                )}
+                {withSize(ngettext("$0 volume would be deleted", "$0 volumes would be deleted", volumes.length), count)}
             </Content>
             <ExpandableSection toggleText={_("List of volumes")} isIndented>
                 <List isPlain>
@@ -92,6 +88,9 @@ function PreviewText({ preview }: { readonly preview: Preview | undefined }) {
 }
 
 function doneText({ volumes, bytes: count }: Freed): string {
-    const number = ngettext("$0 volume was deleted", "$0 volumes were deleted", volumes.length);
-    return fill(_("$0, which freed $1."), number, bytes(count, cockpit.language));
+    return withSize(ngettext("$0 volume was deleted", "$0 volumes were deleted", volumes.length), count);
+}
+
+function withSize(text: string, count: number): string {
+    return fill(_("$0: $1"), text, bytes(count, cockpit.language));
 }

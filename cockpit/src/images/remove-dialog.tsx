@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** Removes an image, after it has said what is deleted and what stays. */
-import { Alert, List, ListItem, Content } from "@patternfly/react-core";
+import {
+    Alert,
+    Content,
+    DescriptionList,
+    DescriptionListDescription,
+    DescriptionListGroup,
+    DescriptionListTerm,
+    List,
+    ListItem,
+} from "@patternfly/react-core";
+import type { ReactNode } from "react";
 
 import { FormDialog } from "../form-dialog.tsx";
 import { bytes } from "../format/bytes.ts";
@@ -26,7 +36,7 @@ export function RemoveDialog({ service, image }: Props) {
     return (
         <FormDialog
             title={fill(_("Remove $0?"), image.name)}
-            description={fill(_("From the pool $0"), image.pool)}
+            description={fill(_("In the pool $0"), image.pool)}
             submit={_("Remove")}
             isDanger
             onSubmit={async () => {
@@ -36,7 +46,7 @@ export function RemoveDialog({ service, image }: Props) {
         >
             {users.length > 0 && removal.deleted.length > 0 && (
                 <Alert variant="warning" isInline component="h2" title={_("This image is in use")}>
-                    {fill(_("Used by $0. An image is not removed while something needs its layers: remove these first."), users.join(", "))}
+                    {fill(_("It is used by $0. Remove them first: an image whose layers are needed cannot be removed."), users.join(", "))}
                 </Alert>
             )}
             {image.layers.length > 0 ? <Effects removal={removal} users={users} /> : <Content component="p">{unknownEffects()}</Content>}
@@ -54,45 +64,52 @@ interface EffectsProps {
 }
 
 function Effects({ removal: { deleted, kept, bytes: freed, formerVersions }, users }: EffectsProps) {
-    const size = (count: number) => bytes(count, cockpit.language);
+    const ofKept = kept.reduce((sum, layer) => sum + layer.bytes, 0);
     return (
-        <>
-            <div>
-                <Content component="h2">{_("Deleted")}</Content>
-                <List>
-                    {deleted.length > 0 ? (
-                        <ListItem>
-                            {ngettext("$0 layer that only this image has", "$0 layers that only this image has", deleted.length)}
-                            {`: ${size(freed)}`}
-                        </ListItem>
-                    ) : (
-                        <ListItem>{_("Only the name: other images have all layers, too.")}</ListItem>
-                    )}
-                    {formerVersions.length > 0 && (
-                        <ListItem>
-                            {ngettext(
-                                "$0 former version, with the layers that nothing uses",
-                                "$0 former versions, with the layers that nothing uses",
-                                formerVersions.length,
-                            )}
-                        </ListItem>
-                    )}
-                </List>
-            </div>
-            {(kept.length > 0 || users.length > 0) && (
-                <div>
-                    <Content component="h2">{_("Kept")}</Content>
-                    <List>
-                        {kept.length > 0 && (
-                            <ListItem>
-                                {ngettext("$0 layer that other images need", "$0 layers that other images need", kept.length)}
-                                {`: ${size(kept.reduce((sum, layer) => sum + layer.bytes, 0))}`}
-                            </ListItem>
+        <DescriptionList>
+            <Group term={_("Deleted")}>
+                {deleted.length > 0 ? (
+                    <ListItem>
+                        {withSize(ngettext("$0 layer that only this image has", "$0 layers that only this image has", deleted.length), freed)}
+                    </ListItem>
+                ) : (
+                    <ListItem>{_("Only the name: other images need all layers, too.")}</ListItem>
+                )}
+                {formerVersions.length > 0 && (
+                    <ListItem>
+                        {ngettext(
+                            "$0 former version, with the layers that nothing else needs",
+                            "$0 former versions, with the layers that nothing else needs",
+                            formerVersions.length,
                         )}
-                        {users.length > 0 && <ListItem>{fill(_("Machines and volumes: $0"), users.join(", "))}</ListItem>}
-                    </List>
-                </div>
+                    </ListItem>
+                )}
+            </Group>
+            {(kept.length > 0 || users.length > 0) && (
+                <Group term={_("Kept")}>
+                    {kept.length > 0 && (
+                        <ListItem>
+                            {withSize(ngettext("$0 layer that other images need", "$0 layers that other images need", kept.length), ofKept)}
+                        </ListItem>
+                    )}
+                    {users.length > 0 && <ListItem>{fill(_("Machines and volumes: $0"), users.join(", "))}</ListItem>}
+                </Group>
             )}
-        </>
+        </DescriptionList>
+    );
+}
+
+function withSize(text: string, count: number): string {
+    return fill(_("$0: $1"), text, bytes(count, cockpit.language));
+}
+
+function Group({ term, children }: { readonly term: string; readonly children: ReactNode }) {
+    return (
+        <DescriptionListGroup>
+            <DescriptionListTerm>{term}</DescriptionListTerm>
+            <DescriptionListDescription>
+                <List>{children}</List>
+            </DescriptionListDescription>
+        </DescriptionListGroup>
     );
 }
