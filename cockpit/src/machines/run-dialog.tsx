@@ -3,11 +3,11 @@
 import "./machines.css";
 
 import { Alert, Button, Checkbox, ExpandableSection, Form, Modal, ModalBody, ModalFooter, ModalHeader } from "@patternfly/react-core";
-import { useId, useState, type FormEvent } from "react";
+import { useEffect, useId, useRef, useState, type FormEvent } from "react";
 
 import { useDialogs } from "../dialogs.tsx";
 import { useNotices } from "../notices.tsx";
-import { failureOf } from "../service/failures.ts";
+import { failureOf, type Failure } from "../service/failures.ts";
 import type { Service } from "../service/service.ts";
 import type { Image } from "../service/values.ts";
 import { useServiceState } from "../services.tsx";
@@ -65,11 +65,7 @@ export function RunDialog({ service, image }: Props) {
                 description={_("Creates a machine with a volume of its own, and starts it.")}
             />
             <ModalBody>
-                {failure !== undefined && (
-                    <Alert variant="danger" isInline title={_("The machine was not created")}>
-                        <span className="machine-message">{failure.message}</span>
-                    </Alert>
-                )}
+                {failure !== undefined && <FailureNotice failure={failure} />}
                 {run.kind === "running" ? (
                     <RunProgress service={service} job={run.job} />
                 ) : (
@@ -140,5 +136,20 @@ export function RunDialog({ service, image }: Props) {
                 )}
             </ModalFooter>
         </Modal>
+    );
+}
+
+/** It has the focus, because what had it has gone. */
+function FailureNotice({ failure }: { readonly failure: Failure }) {
+    const place = useRef<HTMLDivElement>(null);
+    useEffect(() => {
+        place.current?.focus();
+    }, [failure]);
+    return (
+        <div ref={place} tabIndex={-1}>
+            <Alert variant="danger" variantLabel={_("Error:")} isInline component="p" role="alert" title={_("The machine was not created")}>
+                <span className="machine-message">{failure.message}</span>
+            </Alert>
+        </div>
     );
 }

@@ -29,13 +29,22 @@ export interface Connection {
 
 export function connectScreen(screen: Screen, where: Where, machine: string, listener: Listener): Connection {
     let current: cockpit.Channel<Uint8Array> | undefined;
+    let hasConsole = false;
     let closed = false;
     let typing: readonly IDisposable[] = [];
 
-    const follow = (channel: cockpit.Channel<Uint8Array>, next: (problem: string | undefined) => void) => {
+    const follow = (
+        channel: cockpit.Channel<Uint8Array>,
+        began: (first: Uint8Array) => void,
+        next: (problem: string | undefined) => void,
+    ) => {
         current = channel;
+        let hasBegun = false;
         channel.addEventListener("message", (_event, bytes) => {
-            if (!closed) screen.terminal.write(bytes);
+            if (closed) return;
+            if (!hasBegun) began(bytes);
+            hasBegun = true;
+            screen.write(bytes);
         });
         channel.addEventListener("close", (_event, { problem }) => {
             // The terminal writes later: what follows has to wait for it.
@@ -54,13 +63,11 @@ export function connectScreen(screen: Screen, where: Where, machine: string, lis
             binary: true,
             ...rightsOf(where),
         });
-        channel.addEventListener("message", (_event, bytes) => {
-            // A terminal in the machine ends lines with both characters, a program without one does not.
-            if (hasLineEnds(bytes)) screen.terminal.options.convertEol = false;
-        });
-        follow(channel, () => {
-            openConsole();
-        });
+        // A terminal in the machine ends lines with both characters, a program without one does not.
+        const began = (first: Uint8Array) => {
+            if (hasLineEnds(first)) screen.terminal.options.convertEol = false;
+        };
+        follow(channel, began, openConsole);
     };
 
     const openConsole = () => {
@@ -73,15 +80,13 @@ export function connectScreen(screen: Screen, where: Where, machine: string, lis
             binary: true,
             ...rightsOf(where),
         });
+        hasConsole = true;
         // The command says that it is connected. Before that, its terminal would echo what is typed.
-        let isOpen = false;
-        channel.addEventListener("message", () => {
-            if (isOpen || closed) return;
-            isOpen = true;
+        const connected = () => {
             typing = typingInto(screen, channel);
             listener.opened();
-        });
-        follow(channel, (problem) => {
+        };
+        follow(channel, connected, (problem) => {
             close();
             listener.ended(problem);
         });
@@ -98,7 +103,7 @@ export function connectScreen(screen: Screen, where: Where, machine: string, lis
     showLogs();
     return {
         resize: (size) => {
-            current?.control({ window: { rows: size.rows, cols: size.cols } });
+            if (hasConsole && !closed) current?.control({ window: { rows: size.rows, cols: size.cols } });
         },
         close,
     };

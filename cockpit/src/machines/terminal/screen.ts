@@ -9,6 +9,8 @@ import { _ } from "../../translation.ts";
 
 const SCROLLBACK = 5000;
 const LINK = 8;
+/** Bytes that wait to be drawn. A machine can write faster than they are; xterm.js fails at 50 MB. */
+const WAITING = 4_000_000;
 /** The key that leaves the terminal, which takes all others: with Ctrl. */
 const LEAVING_KEY = "F6";
 
@@ -19,6 +21,8 @@ export interface Size {
 
 export interface Screen {
     readonly terminal: Terminal;
+    /** Draws what a machine writes, or some of it if that is too much. */
+    readonly write: (bytes: Uint8Array) => void;
     readonly size: () => Size;
     readonly dispose: () => void;
 }
@@ -59,8 +63,17 @@ export function openScreen(element: HTMLElement, onResize: (size: Size) => void,
         fit.fit();
     });
     observer.observe(element);
+    let waiting = 0;
+    const write = (bytes: Uint8Array) => {
+        if (waiting > WAITING) return;
+        waiting += bytes.length;
+        terminal.write(bytes, () => {
+            waiting -= bytes.length;
+        });
+    };
     return {
         terminal,
+        write,
         size: () => ({ rows: terminal.rows, cols: terminal.cols }),
         dispose: () => {
             observer.disconnect();
