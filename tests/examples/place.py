@@ -9,7 +9,8 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +68,23 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(directory: Path) -> Iterator[Place]:
+def place(
+    directory: Path,
+    *,
+    new_host: Callable[[], AbstractContextManager[LibvirtHost]] = private_host,
+) -> Iterator[Place]:
     """A session with an empty pool ``default``; nothing of it is left.
 
     Args:
         directory: An empty one.
+        new_host: Runs its libvirtd; ``machine_host`` runs one whose machines have logs.
     """
     home = directory / "home"
     for name in ("bus", "home"):
         (directory / name).mkdir()
     with (
         Registry(directory / "registry") as registry,
-        private_host() as host,
+        new_host() as host,
         session_bus(directory / "bus") as bus,
         virtlayerd(host, bus, home) as daemon,
     ):
