@@ -49,7 +49,9 @@ function Frame() {
             <PageSection>
                 <Flex>
                     <FlexItem grow={{ default: "grow" }}>
-                        <Content component="h1">{_("Container images")}</Content>
+                        <Content component="h1" tabIndex={-1}>
+                            {_("Container images")}
+                        </Content>
                     </FlexItem>
                     {ready.length > 0 && (
                         <FlexItem>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** At most one dialog is open; any component can open it. */
-import { createContext, useContext, useMemo, useState, type ReactNode } from "react";
+import { createContext, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+
+import { currentOpener, focusOn } from "./focus.ts";
 
 interface Dialogs {
     /** Shows a dialog in place of the one that is open. */
@@ -16,9 +18,12 @@ export function useDialogs(): Dialogs {
 
 export function DialogsProvider({ children }: { readonly children: ReactNode }) {
     const [dialog, setDialog] = useState<ReactNode>(null);
+    const opener = useRef<{ readonly element: HTMLElement | undefined } | undefined>();
     const dialogs = useMemo(
         () => ({
             show: (next: ReactNode) => {
+                // A dialog may open another one: the focus returns to what has opened the first.
+                opener.current ??= { element: currentOpener() };
                 setDialog(next);
             },
             close: () => {
@@ -27,6 +32,11 @@ export function DialogsProvider({ children }: { readonly children: ReactNode }) 
         }),
         [],
     );
+    useEffect(() => {
+        if (dialog !== null || opener.current === undefined) return;
+        focusOn(opener.current.element);
+        opener.current = undefined;
+    }, [dialog]);
     return (
         <Current.Provider value={dialogs}>
             {children}

@@ -26,7 +26,7 @@ interface Props {
     /** Whether the fields are filled in so that it can be tried. */
     readonly isValid?: boolean;
     readonly variant?: ModalProps["variant"];
-    /** A selector of the element that has the focus at first; otherwise the button that closes the dialog. */
+    /** A selector of the element that has the focus at first; otherwise the first field. */
     readonly focus?: string;
     /** The dialog closes when this resolves; what it throws is shown. */
     readonly onSubmit: () => Promise<void>;
@@ -40,6 +40,7 @@ export function FormDialog(props: Props) {
     const notices = useNotices();
     const form = useId();
     const title = useId();
+    const dialog = useId();
     const [failure, setFailure] = useState<Failure | undefined>();
     const [isBusy, setBusy] = useState(false);
     // The user may close the dialog while it waits, and open another one.
@@ -71,10 +72,11 @@ export function FormDialog(props: Props) {
     return (
         <Modal
             isOpen
+            id={dialog}
             variant={props.variant ?? "medium"}
             onClose={dialogs.close}
             aria-labelledby={title}
-            {...(props.focus === undefined ? {} : { elementToFocus: props.focus })}
+            elementToFocus={props.focus ?? firstIn(dialog)}
         >
             <ModalHeader title={props.title} labelId={title} description={props.description} />
             <ModalBody>
@@ -105,4 +107,10 @@ export function FormDialog(props: Props) {
             </ModalFooter>
         </Modal>
     );
+}
+
+/** Selects the first field, or "Cancel" if there are none: Enter must not delete what nobody has confirmed. */
+function firstIn(dialog: string): string {
+    const field = "form :is(input, select, textarea):not(:disabled)";
+    return `[id="${dialog}"] :is(${field}, footer .pf-m-link)`;
 }

@@ -29,6 +29,7 @@ export function RowActions({ service, image }: Props) {
             onSelect={() => {
                 setOpen(false);
             }}
+            shouldFocusFirstItemOnOpen
             popperProps={{ position: "end" }}
             toggle={(toggle: Ref<MenuToggleElement>) => (
                 <MenuToggle

@@ -47,6 +47,7 @@ export function FailedPullItem({ pulls, failed }: Props) {
     return (
         <ListItem>
             <Alert
+                role="alert"
                 variant="danger"
                 isInline
                 component="h2"
