@@ -165,7 +165,8 @@ const Item = memo(function Item({ item, scale, mark, isCurrent, isSelected, onPo
             {hasLabel && (
                 <>
                     <Icon node={node} />
-                    <span className="layers-label">{label(node)}</span>
+                    {/* The space is for the text that users of speech control say. */}
+                    <span className="layers-label">{label(node)}</span>{" "}
                     <span className="layers-remark">{remark(node)}</span>
                 </>
             )}
