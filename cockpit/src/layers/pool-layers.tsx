@@ -66,7 +66,11 @@ export function PoolLayers({ service, state, pool, selector }: Props) {
         if (zoomed !== undefined) zoomTo(undefined);
     }, [zoomed, zoomTo]);
 
-    const shown = nodes.get(pointed ?? focused ?? "");
+    // An item that a search hides or a change removes is neither left by the pointer nor blurred.
+    const shown = useMemo(() => {
+        const placed = new Set(layout.items.map(({ node }) => node.key));
+        return nodes.get([pointed, focused].find((key) => key !== undefined && placed.has(key)) ?? "");
+    }, [layout, nodes, pointed, focused]);
     const removal = useMemo(() => (shown?.kind === "image" ? removalOf(shown.image, state) : undefined), [shown, state]);
     const marks = useMemo(() => {
         if (removal === undefined) return undefined;
