@@ -4,11 +4,12 @@ import { Button, Content, DescriptionList, DescriptionListDescription, Descripti
 import type { ReactNode } from "react";
 
 import type { Removal } from "../images/removal.ts";
+import { stateText } from "../machines/texts.ts";
 import type { Service } from "../service/service.ts";
 import type { ServiceState } from "../service/state.ts";
 import { _, fill } from "../translation.ts";
 import { ImageDetails } from "./image-details.tsx";
-import { carriedText, kindText, shortName, size, some, stateText } from "./names.ts";
+import { carriedText, kindText, shortName, size, some } from "./names.ts";
 import type { LayerNode, MachineNode, TreeNode, VolumeNode } from "./tree.ts";
 
 interface Props {
@@ -123,7 +124,7 @@ function MachineDetails({ node: { machine, volume } }: { readonly node: MachineN
             </Title>
             <Facts
                 facts={[
-                    [_("State"), stateText(machine.state)],
+                    [_("State"), stateText(machine.state).text],
                     [_("Image"), machine.image],
                     [_("Volume"), volume === undefined ? "" : fill(_("$0, $1"), volume.name, size(volume.size))],
                 ]}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** What items of the chart are called, for eyes and for screen readers. */
 import { bytes } from "../format/bytes.ts";
+import { stateText } from "../machines/texts.ts";
 import { _, fill, ngettext } from "../translation.ts";
 import type { Placed } from "./layout.ts";
 import type { LayerNode } from "./tree.ts";
@@ -48,7 +49,7 @@ export function remark(node: Node): string {
         case "volume":
             return node.volume.kind === "directory" ? "" : size(node.volume.size);
         case "machine":
-            return stateText(node.machine.state);
+            return stateText(node.machine.state).text;
         case "group":
         case "rest":
             return "";
@@ -72,7 +73,7 @@ export function spokenName(node: Node): string {
         case "volume":
             return `${kindText(node.volume.kind)} ${node.volume.name}, ${size(node.volume.size)}`;
         case "machine":
-            return `${fill(_("machine $0"), node.machine.name)}, ${stateText(node.machine.state)}`;
+            return `${fill(_("machine $0"), node.machine.name)}, ${stateText(node.machine.state).text}`;
         case "group":
         case "rest":
             return label(node);
@@ -99,25 +100,6 @@ export function kindText(kind: string): string {
             return _("disk");
         default:
             return _("volume");
-    }
-}
-
-export function stateText(state: string): string {
-    switch (state) {
-        case "created":
-            return _("not started yet");
-        case "running":
-            return _("running");
-        case "paused":
-            return _("paused");
-        case "stopping":
-            return _("stopping");
-        case "stopped":
-            return _("stopped");
-        case "crashed":
-            return _("crashed");
-        default:
-            return state;
     }
 }
 

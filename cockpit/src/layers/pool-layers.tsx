@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The layers of a pool: search, chart, and details of what is pointed at. */
-import { Breadcrumb, BreadcrumbItem, SearchInput } from "@patternfly/react-core";
+import { Alert, Breadcrumb, BreadcrumbItem, SearchInput } from "@patternfly/react-core";
 import { useCallback, useMemo, useRef, useState, type ReactNode } from "react";
 
 import { removalOf } from "../images/removal.ts";
@@ -84,6 +84,7 @@ export function PoolLayers({ service, state, pool, selector }: Props) {
         return marks.get(node.volume) ?? "other";
     };
 
+    const error = state.contents.get(pool)?.error;
     return (
         <>
             <div className="layers-bar">
@@ -103,6 +104,13 @@ export function PoolLayers({ service, state, pool, selector }: Props) {
                 />
                 <Legend />
             </div>
+            {error !== undefined && (
+                <Alert
+                    variant="warning"
+                    isInline
+                    title={fill(_("The pool cannot be read. What is shown may be out of date: $0"), error)}
+                />
+            )}
             {base?.kind === "layer" && <Way base={base} onLeave={onEscape} />}
             <div className="layers">
                 {layout.items.length === 0 ? (
