@@ -3,6 +3,7 @@
 import {
     Button,
     Content,
+    EmptyState,
     Flex,
     FlexItem,
     Page,
@@ -20,7 +21,7 @@ import { PruneDialog } from "./images/prune-dialog.tsx";
 import { LayersTab } from "./layers/layers-tab.tsx";
 import { MachinesTab } from "./machines/machines-tab.tsx";
 import { NoticesProvider } from "./notices.tsx";
-import { ProblemNotices } from "./problems.tsx";
+import { NoService, ProblemNotices } from "./problems.tsx";
 import { PullDialog } from "./pull/pull-dialog.tsx";
 import { PullList } from "./pull/pull-list.tsx";
 import { ServicesProvider, useAllServices, useReadyServices, useServiceState } from "./services.tsx";
@@ -75,10 +76,10 @@ function Frame() {
                 </Flex>
             </PageSection>
             <PageSection isFilled>
-                <ProblemNotices />
-                {ready.length === 0 && statuses.includes("connecting") && <Spinner aria-label={_("Connecting")} />}
+                {ready.length === 0 && (statuses.includes("connecting") ? <Connecting /> : <NoService />)}
                 {ready.length > 0 && (
                     <>
+                        <ProblemNotices />
                         <PullList />
                         <AllTabs />
                     </>
@@ -86,6 +87,10 @@ function Frame() {
             </PageSection>
         </Page>
     );
+}
+
+function Connecting() {
+    return <EmptyState icon={Spinner} headingLevel="h2" titleText={_("Connecting to virtlayerd")} />;
 }
 
 /** The first part of the page's address in Cockpit, such as #/layers. */

@@ -80,6 +80,7 @@ declare namespace cockpit {
         allowed: boolean | null;
         user: User | null;
         addEventListener(event: "changed", handler: () => void): void;
+        removeEventListener(event: "changed", handler: () => void): void;
         close(): void;
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** A dialog with fields and one button that does something; what fails is shown in it. */
 import {
-    Alert,
     Button,
     Form,
     Modal,
@@ -13,6 +12,7 @@ import {
 import { useEffect, useId, useRef, useState, type FormEvent, type ReactNode } from "react";
 
 import { useDialogs } from "./dialogs.tsx";
+import { FailureAlert } from "./failure-alert.tsx";
 import { useNotices } from "./notices.tsx";
 import { failureOf, type Failure } from "./service/failures.ts";
 import { _ } from "./translation.ts";
@@ -80,7 +80,7 @@ export function FormDialog(props: Props) {
         >
             <ModalHeader title={props.title} labelId={title} description={props.description} />
             <ModalBody>
-                {failure !== undefined && <Alert variant="danger" isInline title={failure.message} />}
+                {failure !== undefined && <FailureAlert failure={failure} />}
                 <Form
                     id={form}
                     onSubmit={(event: FormEvent) => {

@@ -30,7 +30,7 @@ export class FakeBus {
 
     /** Makes this the bus of the page. */
     install(): void {
-        Object.assign(globalThis, { cockpit: { dbus: () => this.#client() } });
+        Object.assign(globalThis, { cockpit: { dbus: () => this.#client(), spawn: () => Promise.resolve("") } });
     }
 
     signal(path: string, member: string, ...args: unknown[]): void {

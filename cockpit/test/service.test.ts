@@ -143,6 +143,18 @@ test("many jobs that end are looked at once, and only in their pool", async (con
     assert.ok(bus.count("ListVolumes one") <= 3, `${bus.count("ListVolumes one")}`);
 });
 
+test("a look that is planned when the service exits does not start it again", async (context) => {
+    withTimers(context);
+    const bus = new FakeBus();
+    const service = await started(bus);
+    await pass(context, 300);
+    service.lookAgain();
+    bus.owner(null);
+    const before = bus.calls.length;
+    await pass(context, 60_000);
+    assert.equal(bus.calls.length, before);
+});
+
 test("a service that does not keep to its interface breaks nothing, and is reported once", async () => {
     const bus = new FakeBus();
     bus.replies.set("GetManagedObjects", () => [
@@ -150,20 +162,22 @@ test("a service that does not keep to its interface breaks nothing, and is repor
     ]);
     const service = await started(bus);
     assert.deepEqual(service.snapshot().images.map(({ name }) => name), ["debian:13"]);
-    assert.equal(service.snapshot().problem?.kind, "malformed");
-    service.dismissProblem();
+    const { problem } = service.snapshot();
+    assert.equal(problem?.kind, "malformed");
     for (const args of [[], [7], [IMAGE], [IMAGE, null], [IMAGE, { "org.virtlayer1.Image": [] }], ["", { "org.virtlayer1.Job": {} }]]) {
         for (const member of ["InterfacesAdded", "InterfacesRemoved", "PropertiesChanged", "ProgressChanged", "JobFinished"]) {
             bus.signal(IMAGE, member, ...args);
         }
     }
     await setImmediate();
-    assert.deepEqual([service.snapshot().status, service.snapshot().problem], ["ready", undefined]);
+    assert.equal(service.snapshot().status, "ready");
+    assert.equal(service.snapshot().problem, problem);
 });
 
 test("the problem of a first load says what is missing", async () => {
     for (const [name, kind] of [
         ["org.virtlayer1.Error.Libvirt", "no-libvirt"],
+        ["org.virtlayer1.Error.PoolUnavailable", "no-libvirt"],
         ["org.freedesktop.DBus.Error.AccessDenied", "not-permitted"],
         ["org.freedesktop.DBus.Error.NoReply", "gone"],
         ["org.example.Error", "other"],

@@ -56,6 +56,7 @@ _SYSTEM_CONFIG = """\
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus"/>
   </policy>
+  {servicedirs}
   {policies}
   <!-- Tests also start the service as root; our policy lets user virtlayer own its name. -->
   <policy user="root">
@@ -131,16 +132,22 @@ def session_bus(
 
 
 @contextlib.contextmanager
-def system_bus(directory: Path, *, others: Sequence[str] = ()) -> Iterator[Bus]:
+def system_bus(
+    directory: Path, *, services: Path | None = None, others: Sequence[str] = ()
+) -> Iterator[Bus]:
     """Run a bus like the system's, with the policy that this project ships.
 
     Args:
         directory: An empty one that every user may enter.
+        services: A directory of activation files; what they start runs as whoever runs the bus.
         others: Further policies, by the names of their files in the system's folder.
     """
+    servicedirs = f"<servicedir>{escape(str(services))}</servicedir>" if services else ""
     files = [_POLICY, *(_SHIPPED_BY_SYSTEM / name for name in others)]
     policies = "\n".join(f"<include>{escape(str(path))}</include>" for path in files)
-    with _running(directory, _SYSTEM_CONFIG, session=False, policies=policies) as bus:
+    with _running(
+        directory, _SYSTEM_CONFIG, session=False, servicedirs=servicedirs, policies=policies
+    ) as bus:
         yield bus
 
 

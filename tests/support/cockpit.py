@@ -10,6 +10,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.bus_daemon import system_bus
+from tests.support.ordinary_user import as_user
 
 DIST = Path(__file__).parent.parent.parent / "cockpit" / "dist"
 _PATIENCE = 20.0
@@ -45,8 +47,10 @@ class Cockpit:
 
 
 @contextlib.contextmanager
-def cockpit(directory: Path, environment: dict[str, str]) -> Iterator[Cockpit]:
-    """Run cockpit-ws for this user, without a login.
+def cockpit(
+    directory: Path, environment: dict[str, str], *, uid: int | None = None
+) -> Iterator[Cockpit]:
+    """Run cockpit-ws for a user, without a login.
 
     It, its bridge and what that has started have ended afterwards. There is always a system bus:
     the bridge of Cockpit 337 ends when it is asked a second time for a bus that does not exist.
@@ -54,11 +58,15 @@ def cockpit(directory: Path, environment: dict[str, str]) -> Iterator[Cockpit]:
     Args:
         directory: An empty one.
         environment: Of the bridge: it names the session bus, and a system bus if a test has one.
+        uid: The user, by default who runs the tests; another one can read the directory.
     """
     assert (DIST / "index.js").exists(), "the page is not built: run `make cockpit`"
     packages = directory / "share" / "cockpit"
     packages.mkdir(parents=True)
-    packages.joinpath("virtlayer").symlink_to(DIST)
+    if uid is None:
+        packages.joinpath("virtlayer").symlink_to(DIST)
+    else:
+        shutil.copytree(DIST, packages / "virtlayer")
     port = _free_port()
     command = (
         "/usr/lib/cockpit/cockpit-ws",
@@ -80,7 +88,7 @@ def cockpit(directory: Path, environment: dict[str, str]) -> Iterator[Cockpit]:
             environment |= {"DBUS_SYSTEM_BUS_ADDRESS": address}
         log = ending.enter_context((directory / "cockpit.log").open("ab"))
         process = subprocess.Popen(
-            command,
+            command if uid is None else as_user(uid, *command),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -44,6 +44,10 @@ type Result = { readonly ok: true; readonly value: Connection } | { readonly ok:
  */
 export async function connect(where: Where, listener: Listener): Promise<Result> {
     const options: cockpit.DBusOptions = where === "system" ? { bus: where, superuser: "try" } : { bus: where };
+    if (where === "session") {
+        const problem = await findSessionBus();
+        if (problem !== undefined) return { ok: false, problem };
+    }
     const bus = cockpit.dbus(BUS, options);
     try {
         await bus.wait();
@@ -100,6 +104,19 @@ export async function connect(where: Where, listener: Listener): Promise<Result>
             },
         },
     };
+}
+
+/**
+ * Looks whether the user has a session bus. Cockpit's bridge (337) does not survive it to be asked twice for one
+ * that does not exist.
+ */
+async function findSessionBus(): Promise<Problem | undefined> {
+    try {
+        await cockpit.spawn(["busctl", "--user", "call", BUS, "/org/freedesktop/DBus", BUS, "GetId"], { err: "message" });
+        return undefined;
+    } catch (error) {
+        return { kind: "no-bus", message: failureOf(error).message };
+    }
 }
 
 /** Lets the bus start the service, which says more about a failure than Cockpit does. */

@@ -57,6 +57,7 @@ export function problemOf(error: unknown): Problem {
     const { kind, message } = failureOf(error);
     switch (kind) {
         case "Libvirt":
+        case "PoolUnavailable": // What it is called if libvirt cannot be connected to.
             return { kind: "no-libvirt", message };
         case "NotAuthorized":
         case "org.freedesktop.DBus.Error.AccessDenied":
@@ -69,7 +70,14 @@ export function problemOf(error: unknown): Problem {
         case "disconnected":
         case "malformed":
             return { kind, message };
+        case "org.freedesktop.DBus.Error.TimedOut":
+            return { kind: "not-running", message };
         default:
-            return { kind: kind.startsWith("org.freedesktop.DBus.Error.Spawn.") ? "not-running" : "other", message };
+            return { kind: isOfActivation(kind) ? "not-running" : "other", message };
     }
+}
+
+/** What the bus, or systemd for it, answers to a call when it cannot start the service. */
+function isOfActivation(kind: string): boolean {
+    return kind.startsWith("org.freedesktop.DBus.Error.Spawn.") || kind.startsWith("org.freedesktop.systemd1.");
 }

@@ -29,6 +29,7 @@ export class Look {
         clearTimeout(this.#timer);
         this.#timer = undefined;
         this.#isPlanned = false;
+        this.#pause = SETTLE;
     }
 
     async #look(): Promise<void> {

@@ -88,7 +88,7 @@ export class Service extends Methods {
     stop(): void {
         this.#attempt += 1;
         this.#load += 1;
-        for (const look of [this.#pools, this.#machines, ...this.#contents.values()]) look.stop();
+        this.#stopLooks();
         this.#connection?.close();
         this.#connection = undefined;
     }
@@ -103,11 +103,6 @@ export class Service extends Methods {
     /** Looks at machines, which other programs can have started or stopped while the service was out. */
     lookAtMachines(): void {
         this.#machines.plan();
-    }
-
-    /** Forgets a problem that its user has seen. */
-    dismissProblem(): void {
-        if (this.#state.status === "ready") this.#change({ problem: undefined });
     }
 
     protected ask<Value>(call: Call, use: (reply: unknown[]) => Value): Promise<Value> {
@@ -220,9 +215,14 @@ export class Service extends Methods {
         leave();
     }
 
+    #stopLooks(): void {
+        for (const look of [this.#pools, this.#machines, ...this.#contents.values()]) look.stop();
+    }
+
     #ownerChanged(owner: string | null): void {
         if (owner === null) {
-            // It took its jobs along. What it has in its pools is still there.
+            // It took its jobs along. What it has in its pools is still there; a look would start it again.
+            this.#stopLooks();
             this.#objects.forgetJobs();
             this.#publishObjects();
         } else {
