@@ -38,7 +38,8 @@ export function useMachines(): readonly Known[] {
             const found = await service.describeMachine(machine.name);
             setDetails((before) => new Map(before).set(keyOf(service, machine), found));
         } catch (error) {
-            // It was removed meanwhile, and the list of machines will say so.
+            // It was removed meanwhile, which the list of machines will say, or is read again at the next change.
+            states.current.delete(keyOf(service, machine));
             console.debug(`virtlayer: cannot describe ${machine.name}:`, failureOf(error).message);
         }
     }, []);

@@ -43,7 +43,7 @@ export function MachinesTab() {
                     <ToolbarItem>
                         <SearchInput
                             aria-label={_("Search machines")}
-                            placeholder={_("Name, image, pool or address")}
+                            placeholder={_("Name, image or pool")}
                             value={search}
                             onChange={(_event, value) => {
                                 setSearch(value);

@@ -26,16 +26,18 @@ export function RemoveMachineDialog({ known: { service, machine, details } }: { 
                 await successOf(service.removeDomain(machine.name, runs ? { force: { t: "b", v: true } } : {}));
             }}
         >
-            <Content component="p">
-                {isContainer
-                    ? fill(_("This deletes the container and its logs. Its directory $0 in the pool $1 stays."), details.volume, machine.pool)
-                    : fill(
-                          _("This deletes the machine, its configuration and logs, and its volume $0 in the pool $1 with everything that the machine has written."),
-                          details?.volume ?? "",
-                          machine.pool,
-                      )}
+            <Content>
+                <Content component="p">
+                    {isContainer
+                        ? fill(_("This deletes the container and its logs. Its directory $0 in the pool $1 stays."), details.volume, machine.pool)
+                        : fill(
+                              _("This deletes the machine, its configuration and logs, and its volume $0 in the pool $1 with everything that the machine has written."),
+                              details?.volume ?? "",
+                              machine.pool,
+                          )}
+                </Content>
+                {machine.image !== "" && <Content component="p">{fill(_("The image $0 and its layers stay."), machine.image)}</Content>}
             </Content>
-            {machine.image !== "" && <Content component="p">{fill(_("The image $0 and its layers stay."), machine.image)}</Content>}
             {runs && (
                 <Checkbox
                     id={id}

@@ -146,7 +146,7 @@ function FailureNotice({ failure }: { readonly failure: Failure }) {
         place.current?.focus();
     }, [failure]);
     return (
-        <div ref={place} tabIndex={-1}>
+        <div ref={place} tabIndex={-1} className="machine-failure">
             <Alert variant="danger" variantLabel={_("Error:")} isInline component="p" role="alert" title={_("The machine was not created")}>
                 <span className="machine-message">{failure.message}</span>
             </Alert>

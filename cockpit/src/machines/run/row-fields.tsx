@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The rows of published ports and of variables. */
-import { Alert, FlexItem, FormSelect, FormSelectOption, TextInput } from "@patternfly/react-core";
+import { FlexItem, FormSelect, FormSelectOption, TextInput } from "@patternfly/react-core";
 
 import { _, fill } from "../../translation.ts";
 import { isPort, isVariable, NEW_PORT, NEW_VARIABLE } from "./form.ts";
@@ -13,6 +13,11 @@ export function PortRows({ form, problems, onChange }: FieldsProps) {
             title={_("Published ports")}
             description={_("Ports of the host that lead to the machine. Without an address, at all IPv4 addresses of the host.")}
             add={_("Publish port")}
+            problem={
+                problems.has("network-of-ports")
+                    ? _("This network cannot have published ports. Select another network, or remove the ports.")
+                    : undefined
+            }
             rows={form.ports}
             empty={NEW_PORT}
             onChange={(ports) => {
@@ -46,7 +51,7 @@ export function PortRows({ form, problems, onChange }: FieldsProps) {
                             change({ machine });
                         }}
                     />
-                    <FlexItem>
+                    <FlexItem flex={{ default: "flexNone" }}>
                         <FormSelect
                             aria-label={fill(_("Protocol $0"), number)}
                             value={row.protocol}
@@ -58,9 +63,6 @@ export function PortRows({ form, problems, onChange }: FieldsProps) {
                             <FormSelectOption value="udp" label="UDP" />
                         </FormSelect>
                     </FlexItem>
-                    {problems.has("network-of-ports") && number === 1 && (
-                        <Alert variant="danger" isInline isPlain title={_("Only the network for published ports can have them.")} />
-                    )}
                 </>
             )}
         />

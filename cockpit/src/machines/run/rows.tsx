@@ -9,6 +9,8 @@ import { _, fill } from "../../translation.ts";
 interface Props<Row> {
     readonly title: string;
     readonly description: string;
+    /** What is wrong with all rows; undefined if nothing is. */
+    readonly problem?: string | undefined;
     readonly add: string;
     readonly rows: readonly Row[];
     readonly empty: Row;
@@ -17,7 +19,7 @@ interface Props<Row> {
     readonly fields: (row: Row, change: (part: Partial<Row>) => void, number: number) => ReactNode;
 }
 
-export function Rows<Row>({ title, description, add, rows, empty, onChange, fields }: Props<Row>) {
+export function Rows<Row>({ title, description, problem, add, rows, empty, onChange, fields }: Props<Row>) {
     const id = useId();
     return (
         <FormGroup role="group" label={title} fieldId={id} isStack>
@@ -46,6 +48,11 @@ export function Rows<Row>({ title, description, add, rows, empty, onChange, fiel
                     </FlexItem>
                 </Flex>
             ))}
+            {problem !== undefined && (
+                <HelperText isLiveRegion>
+                    <HelperTextItem variant="error">{problem}</HelperTextItem>
+                </HelperText>
+            )}
             <div>
                 <Button
                     variant="link"

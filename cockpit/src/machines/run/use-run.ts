@@ -42,7 +42,7 @@ export function useRun(service: Service, image: Image, onDone: (name: string) =>
             const machine = result.name === undefined ? name : text(result.name.v);
             const notes = result.notes === undefined ? [] : array(result.notes.v).map(text);
             notices.add({
-                variant: notes.length > 0 ? "warning" : "success",
+                variant: notes.length > 0 ? "info" : "success",
                 title: fill(_("The machine $0 was created"), machine),
                 body: notes.join(" "),
             });

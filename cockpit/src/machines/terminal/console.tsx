@@ -22,6 +22,8 @@ export function Console({ service, machine }: Props) {
     const button = useRef<HTMLButtonElement>(null);
     const screen = useRef<Screen>();
     const connection = useRef<Connection>();
+    // Not when the machine is started later: the user may be elsewhere then.
+    const takesFocus = useRef(isRunning);
     const [status, setStatus] = useState<Status>("never");
     const [attempt, setAttempt] = useState(0);
     const hint = useId();
@@ -45,7 +47,8 @@ export function Console({ service, machine }: Props) {
         connection.current = connectScreen(screen.current, service.where, machine.name, {
             opened: () => {
                 setStatus("connected");
-                terminal.focus();
+                if (takesFocus.current) terminal.focus();
+                takesFocus.current = false;
             },
             ended: (problem) => {
                 end(problem === "not-found" ? "no-command" : "ended");
@@ -67,6 +70,7 @@ export function Console({ service, machine }: Props) {
             connection.current?.close();
             end("ended");
         } else if (isRunning && status !== "connecting") {
+            takesFocus.current = true;
             setAttempt((before) => before + 1);
         }
     };
