@@ -18,7 +18,7 @@ COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -nam
 help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
 	@echo 'make check   formatting, lint, types, import rules, tests'
-	@echo 'make cockpit the page for Cockpit, in cockpit/dist; needs the npm registry'
+	@echo 'make cockpit   the page for Cockpit, in cockpit/dist; installs npm, and needs its registry'
 	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make sanitize   the C code under the address and undefined behaviour sanitizers'
 	@echo 'make soak    tests that find rare faults: kills, load, hosts that share a pool, fuzzing; more than an hour'
@@ -72,7 +72,12 @@ PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-
 cockpit: cockpit/node_modules/installed.stamp
 	cockpit/scripts/hash-sources | cmp --quiet - cockpit/dist/.sources || npm --prefix cockpit run --silent build
 
-cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian.stamp
+.venv/debian-cockpit.stamp: packaging/debian-packages-cockpit.txt packaging/install-debian-packages
+	packaging/install-debian-packages $<
+	mkdir -p .venv
+	touch $@
+
+cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian-cockpit.stamp
 	npm --prefix cockpit ci --no-audit --no-fund
 	touch $@
 
