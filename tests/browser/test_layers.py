@@ -11,25 +11,24 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.examples.place import Place
 from tests.support.cockpit import Cockpit
+from tests.support.filled_pool import fill
 from tests.support.images import file, image, layer
 from tests.support.opened_page import opened
 
-MANY = 60
-TAG_MANY = """async count => {
-    const service = cockpit.dbus("org.virtlayer1", { bus: "session" });
-    for (let number = 1; number <= count; number += 1) {
-        const args = ["default", "alone:1", `copy-${number}:1`, {}];
-        const type = "sssa{sv}";
-        await service.call(
-            "/org/virtlayer1", "org.virtlayer1.Manager", "TagImage", args, { type });
-    }
-    service.close();
-}"""
+MANY = {
+    f"team-{number % 6}/app-{number}:1": [
+        (f"base-{number % 3}", 900_000),
+        (f"libraries-{number % 6}", 700_000),
+        (f"app-{number}", 300_000 + 2_000 * number),
+    ]
+    for number in range(300)
+}
+"""Six groups of 50 images, and a pool for them."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def images(session: Place) -> None:
-    """Two images that share a base, and one alone."""
+    """Two images that share a base, and one alone; and a pool with many."""
     base = layer(file("usr/lib/base", os.urandom(3_000_000)))
     for name, content in {
         "shop": [base, layer(file("srv/shop", os.urandom(1_900_000)))],
@@ -38,6 +37,8 @@ def images(session: Place) -> None:
     }.items():
         session.registry.store(image(content), f"library/{name}:1")
         session.run("virtlayer", "--user", "pull", f"docker://docker.io/library/{name}:1")
+    fill(session.host.pool_directory("many"), MANY)
+    session.host.start_pool("many")
 
 
 @pytest.fixture
@@ -122,13 +123,23 @@ def test_a_volume_is_on_its_image_and_prevents_its_removal(layers: Page, session
     session.run("virtlayer", "--user", "remove-volume", "data.qcow2")
 
 
-def test_many_images_are_found_and_opened(layers: Page) -> None:
-    layers.evaluate(TAG_MANY, MANY)
-    rest = item(layers, r"^and 41 more$")
-    rest.click()
-    expect(item(layers, "^image copy")).to_have_count(60)
-    layers.get_by_label("Find an image by name").fill("copy-59")
+def test_300_images_are_grouped_opened_and_found(layers: Page, session: Place) -> None:
+    layers.get_by_label("Pool", exact=True).select_option("Pool many")
+    expect(item(layers, "shared by 100 images")).to_have_count(3)
+    expect(item(layers, "shared by 50 images")).to_have_count(6)
+    expect(item(layers, "^image")).to_have_count(6 * 20)
+    rest = item(layers, "^and 30 more$")
+    expect(rest).to_have_count(6)
+    rest.first.click()
+    expect(item(layers, "^image")).to_have_count(7 * 20 + 10)
+    expect(rest).to_have_count(5)
+
+    layers.get_by_label("Find an image by name").fill("app-299")
     expect(item(layers, "^image")).to_have_count(1)
-    expect(layers.get_by_text("1 of 62")).to_be_visible()
-    item(layers, "image copy-59").hover()
-    expect(layers.get_by_text("Its removal would free nothing")).to_be_visible()
+    expect(layers.get_by_text("1 of 300")).to_be_visible()
+    item(layers, "^image").hover()
+    expect(layers.get_by_text("and 44 more")).to_be_visible()
+    text = layers.get_by_text("Its removal would free").text_content()
+    remove = ("virtlayer", "--user", "--json", "remove", "team-5/app-299:1", "many")
+    removed = json.loads(session.run(*remove).stdout)
+    assert text == f"Its removal would free {size(removed['bytes_freed'])}: 1 layer."

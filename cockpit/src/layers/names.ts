@@ -25,7 +25,7 @@ export function shortName({ diffIds, volume }: LayerNode): string {
 export function label(node: Node): string {
     switch (node.kind) {
         case "layer":
-            return node.former.length > 0 ? formerText(node) : shortName(node);
+            return node.former.length > 0 && node.images.length === 0 ? formerText(node) : shortName(node);
         case "image":
             return node.image.name;
         case "volume":
@@ -43,7 +43,7 @@ export function label(node: Node): string {
 export function remark(node: Node): string {
     switch (node.kind) {
         case "layer":
-            return size(node.bytes);
+            return node.isMissing ? _("missing") : size(node.bytes);
         case "image":
             return node.image.broken === "" ? size(node.bytes) : _("broken");
         case "volume":
@@ -56,28 +56,33 @@ export function remark(node: Node): string {
     }
 }
 
-/** What a screen reader calls a node. */
+/** What a screen reader calls a node: it contains what is drawn, so that users of speech control can say that. */
 export function spokenName(node: Node): string {
     switch (node.kind) {
         case "layer":
-            return [fill(_("layer $0"), shortName(node)), node.isMissing ? _("missing") : size(node.bytes), carriedText(node)].join(", ");
+            return layerName(node);
         case "image":
-            return [
-                fill(_("image $0"), node.image.name),
-                node.image.broken === "" ? "" : _("broken"),
-                size(node.bytes),
-                ngettext("$0 layer", "$0 layers", node.layers),
-            ]
-                .filter((part) => part !== "")
-                .join(", ");
+            return parts(fill(_("image $0"), node.image.name), remark(node), ngettext("$0 layer", "$0 layers", node.layers));
         case "volume":
-            return `${kindText(node.volume.kind)} ${node.volume.name}, ${size(node.volume.size)}`;
+            return parts(`${kindText(node.volume.kind)} ${node.volume.name}`, remark(node));
         case "machine":
-            return `${fill(_("machine $0"), node.machine.name)}, ${stateText(node.machine.state).text}`;
+            return parts(fill(_("machine $0"), node.machine.name), remark(node));
         case "group":
         case "rest":
             return label(node);
     }
+}
+
+function layerName(node: LayerNode): string {
+    const name = fill(_("layer $0"), shortName(node));
+    const taken = node.isMissing ? _("missing") : size(node.bytes);
+    return node.former.length > 0 && node.images.length === 0
+        ? parts(name, formerText(node), taken)
+        : parts(name, taken, carriedText(node));
+}
+
+function parts(...all: readonly string[]): string {
+    return all.filter((part) => part !== "").join(", ");
 }
 
 /** Which images have a layer, in a few words. */
