@@ -48,3 +48,13 @@ test("a kept former version of another image keeps its layers", () => {
     const replaced = anImage("site:2", ["other"], { formerVersions: [{ ...former, kept: false }] });
     assert.deepEqual(removalOf(image, aState([image, replaced])).kept, []);
 });
+
+test("a volume that has several layers counts once", () => {
+    const image = anImage("web:1", ["base", "base", "top"]);
+    const removal = removalOf(image, aState([image], { default: [aVolume("base", "layer", 1000), aVolume("top", "layer", 30)] }));
+    assert.deepEqual(
+        removal.deleted.map(({ volume }) => volume),
+        ["top", "base"],
+    );
+    assert.equal(removal.bytes, 1030);
+});

@@ -5,6 +5,7 @@ import type { FormerVersion, Image } from "../service/values.ts";
 
 export interface LayerVolume {
     readonly volume: string;
+    /** Of the topmost layer in it. */
     readonly diffId: string;
     /** What it takes of the pool; 0 if that is unknown. */
     readonly bytes: number;
@@ -31,9 +32,9 @@ export function removalOf(image: Image, state: ServiceState): Removal {
     const needed = neededByOthers(image, state.images);
     const volumes = state.contents.get(image.pool)?.volumes ?? [];
     const sizes = new Map(volumes.map((volume) => [volume.name, volume.size]));
-    const layers = image.layers
-        .map(({ volume, diffId }) => ({ volume, diffId, bytes: sizes.get(volume) ?? 0 }))
-        .reverse();
+    // A volume that has several layers is deleted, and takes its space, once.
+    const tops = new Map(image.layers.map(({ volume, diffId }) => [volume, diffId]));
+    const layers = [...tops].map(([volume, diffId]) => ({ volume, diffId, bytes: sizes.get(volume) ?? 0 })).reverse();
     const deleted = layers.filter(({ volume }) => !needed.has(volume));
     return {
         deleted,
