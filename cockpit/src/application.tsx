@@ -13,7 +13,7 @@ import {
     Tabs,
     TabTitleText,
 } from "@patternfly/react-core";
-import { useEffect, useState } from "react";
+import { memo, useEffect, useState } from "react";
 
 import { DialogsProvider, useDialogs } from "./dialogs.tsx";
 import { ImagesTab } from "./images/images-tab.tsx";
@@ -113,7 +113,8 @@ function useTab(): [string, (tab: string) => void] {
     ];
 }
 
-function AllTabs() {
+/** Drawn again when a tab is chosen, not when a service changes: measuring the tabs is slow. */
+const AllTabs = memo(function AllTabs() {
     const [tab, setTab] = useTab();
     return (
         <Tabs
@@ -136,4 +137,4 @@ function AllTabs() {
             </Tab>
         </Tabs>
     );
-}
+});

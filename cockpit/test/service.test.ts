@@ -212,3 +212,21 @@ test("a lost connection of Cockpit keeps the page, and any other ends the servic
     bus.close("terminated");
     assert.equal(service.snapshot().status, "failed");
 });
+
+test("progress that arrives in a row is shown once", async (context) => {
+    withTimers(context);
+    const bus = new FakeBus();
+    bus.replies.set("GetManagedObjects", () => [{ [JOB]: job(1, "running") }]);
+    const service = await started(bus);
+    // The first look at the contents of pools is over.
+    await pass(context, 300);
+    let changes = 0;
+    service.subscribe(() => {
+        changes += 1;
+    });
+    for (const done of [1, 2, 3]) bus.signal(JOB, "ProgressChanged", done / 10, "downloading", done, 10);
+    assert.equal(changes, 0);
+    await pass(context, 300);
+    assert.equal(changes, 1);
+    assert.equal(service.snapshot().jobs[0]?.bytesDone, 3);
+});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The table of images, which can be sorted. */
 import { Table, Th, Thead, Tr } from "@patternfly/react-table";
-import { useMemo, useState } from "react";
+import { memo, useMemo, useState } from "react";
 
 import { relativeTime } from "../format/time.ts";
 import { _, fill } from "../translation.ts";
@@ -29,7 +29,8 @@ const WIDTHS: Readonly<Record<Column, 10 | 15 | 20 | 25>> = {
     users: 15,
 };
 
-export function ImageTable({ rows, hasBothServices }: Props) {
+/** Drawn again when its rows change, which they do not while only jobs make progress. */
+export const ImageTable = memo(function ImageTable({ rows, hasBothServices }: Props) {
     const [order, setOrder] = useState<Order>({ column: "name", direction: "asc" });
     const ordered = useMemo(() => sorted(rows, order), [rows, order]);
     const now = useNow();
@@ -72,7 +73,7 @@ export function ImageTable({ rows, hasBothServices }: Props) {
             ))}
         </Table>
     );
-}
+});
 
 function placeOf({ service, image }: Row): string {
     return service.where === "system" ? fill(_("$0 (system)"), image.pool) : fill(_("$0 (your session)"), image.pool);

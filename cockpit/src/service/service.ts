@@ -34,6 +34,11 @@ export class Service extends Methods {
     readonly #slots = new Slots(AT_A_TIME);
     readonly #pools = new Look(() => this.#lookAtPools());
     readonly #machines = new Look(() => this.#lookAtMachines());
+    /** Progress arrives ten times a second and job; the page is not drawn as often. */
+    readonly #progress = new Look(() => {
+        this.#publishObjects();
+        return Promise.resolve();
+    });
     /** By the name of the pool. */
     readonly #contents = new Map<string, Look>();
     /** The objects whose properties are being read. */
@@ -216,7 +221,7 @@ export class Service extends Methods {
     }
 
     #stopLooks(): void {
-        for (const look of [this.#pools, this.#machines, ...this.#contents.values()]) look.stop();
+        for (const look of [this.#pools, this.#machines, this.#progress, ...this.#contents.values()]) look.stop();
     }
 
     #ownerChanged(owner: string | null): void {
@@ -263,7 +268,8 @@ export class Service extends Methods {
                 break;
             case "ProgressChanged":
                 this.#objects.progressed(path, args);
-                break;
+                this.#progress.plan();
+                return;
             case "JobFinished":
                 this.#pools.plan();
                 this.#machines.plan();
