@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { follow, INTERRUPTED, merged, NOTHING, withoutFailure, type Records, type Seen } from "../src/pull/records.ts";
+import { follow, INTERRUPTED, merged, NOTHING, withoutFailure, withoutPull, type Records, type Seen } from "../src/pull/records.ts";
 import { plainRequest } from "../src/pull/request.ts";
 import { fromText, toText } from "../src/pull/stored-records.ts";
 import { image, job } from "../src/service/parsing.ts";
@@ -42,6 +42,7 @@ const STARTED: Records = {
             source: "",
             recordedAt: NOW,
             startedAt: 0,
+            cancelledAt: 0,
             isOwn: true,
         },
     ],
@@ -93,10 +94,22 @@ test("a pull of this browser that is done is reported once", () => {
     assert.deepEqual(follow(first.records, seen([done]), NOW).done, []);
 });
 
-test("a pull that was started elsewhere, or was cancelled, is not reported", () => {
+test("a pull that was started elsewhere is not reported", () => {
     const running = after(NOTHING, seen([aJob()]));
     assert.deepEqual(follow(running, seen([aJob({ state: "done" })]), NOW).done, []);
-    assert.deepEqual(follow(STARTED, seen([aJob({ state: "cancelled" })]), NOW), { records: NOTHING, done: [] });
+});
+
+test("a pull that is cancelled has not failed", () => {
+    const cancelled = after(STARTED, seen([aJob()]), seen([aJob({ state: "cancelled" })]));
+    assert.deepEqual(cancelled.failed, []);
+    assert.deepEqual(withoutPull(cancelled, PATH), NOTHING);
+    // Its job goes after some minutes.
+    assert.deepEqual(follow(cancelled, seen([]), NOW + 300_000).records, NOTHING);
+});
+
+test("a pull that a service cancels before it exits has failed", () => {
+    const cancelled = after(STARTED, seen([aJob()]), seen([aJob({ state: "cancelled" })]));
+    assert.equal(follow(cancelled, seen([]), NOW + 500).records.failed[0]?.error, INTERRUPTED);
 });
 
 test("a later pull of the same image removes its failure", () => {

@@ -156,7 +156,7 @@ def test_pulls_survive_the_end_of_the_service(page: Page, session: Place) -> Non
         registry.faults[blob(slow, 0)] = Fault.HANG
         pull(page, registry.store(slow, "slow:1"), verify=False)
         expect(bar(page, "slow:1")).to_be_visible()
-        session.daemon.process.kill()
+        session.daemon.process.terminate()
         session.daemon.process.wait()
         expect(failure(page, "slow:1")).to_contain_text("virtlayerd stopped before")
         expect(failure(page, "absent:1")).to_be_visible()

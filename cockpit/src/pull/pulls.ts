@@ -5,7 +5,7 @@ import type { Service } from "../service/service.ts";
 import { isOver } from "../service/state.ts";
 import type { Job } from "../service/values.ts";
 import { bytesPerSecond, noted, secondsLeft, type Sample } from "./pace.ts";
-import { follow, merged, NOTHING, withoutFailure, type FailedRecord, type Records } from "./records.ts";
+import { follow, merged, NOTHING, withoutFailure, withoutPull, type FailedRecord, type Records } from "./records.ts";
 import { NO_CREDENTIALS, optionsOf, type Credentials, type PullRequest } from "./request.ts";
 import { fromText, toText } from "./stored-records.ts";
 
@@ -61,9 +61,9 @@ export class Pulls {
     async start(request: PullRequest, credentials: Credentials): Promise<void> {
         await this.#opened;
         const { path } = await this.service.pull(request.source, request.pool, optionsOf(request, credentials));
-        const record = { job: path, request, source: "", recordedAt: Date.now(), startedAt: 0, isOwn: true };
-        const others = this.#records.running.filter(({ job }) => job !== path);
-        this.#keep({ ...this.#records, running: [...others, record] });
+        const record = { job: path, request, source: "", recordedAt: Date.now(), startedAt: 0, cancelledAt: 0, isOwn: true };
+        const others = withoutPull(this.#records, path);
+        this.#keep({ ...others, running: [...others.running, record] });
         this.#follow();
     }
 
@@ -88,6 +88,7 @@ export class Pulls {
 
     async cancel(job: Job): Promise<void> {
         await this.service.cancel(job.path);
+        this.#keep(withoutPull(this.#records, job.path));
     }
 
     /** The storage that Cockpit clears when the user logs out. */

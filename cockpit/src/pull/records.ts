@@ -18,6 +18,8 @@ export interface RunningRecord {
     readonly recordedAt: number;
     /** When its job left the queue, by the host's clock; 0 until that was seen. */
     readonly startedAt: number;
+    /** When its job was seen to be cancelled, by this browser's clock; 0 if it was not. */
+    readonly cancelledAt: number;
     /** Whether this browser has started it. */
     readonly isOwn: boolean;
 }
@@ -46,6 +48,8 @@ export const NOTHING: Records = { running: [], failed: [], dismissed: [] };
 export const INTERRUPTED = "Interrupted";
 /** The job of a call appears at about the same time as its reply: in so many milliseconds. */
 const APPEARS_WITHIN = 10_000;
+/** A service that is stopped, as for an update, cancels its jobs, and exits within so many milliseconds. */
+const EXITS_WITHIN = 10_000;
 
 /** What the service has. */
 export interface Seen {
@@ -73,7 +77,7 @@ export function follow(records: Records, seen: Seen, now: number): Followed {
         const job = pulls.find((one) => isOf(record, one));
         if (job !== undefined) known.set(job.path, record);
         else if (record.source === "" && now - record.recordedAt < APPEARS_WITHIN) running.push(record);
-        else if (!hasImage(seen.images, record)) failed.push(interrupted(record));
+        else if (wasInterrupted(record, now) && !hasImage(seen.images, record)) failed.push(interrupted(record));
     }
     for (const job of pulls) {
         const record = known.get(job.path);
@@ -83,6 +87,9 @@ export function follow(records: Records, seen: Seen, now: number): Followed {
                 dismiss(failed, dismissed, (one) => isSameImage(one, job));
                 break;
             case "cancelled":
+                if (record !== undefined && wasInterrupted(record, now)) {
+                    running.push(record.cancelledAt > 0 ? record : { ...record, cancelledAt: now });
+                }
                 break;
             case "failed":
                 if (!isReadable(job)) {
@@ -109,6 +116,11 @@ export function merged(ours: Records, theirs: Records): Records {
     const own = ours.running.filter(({ isOwn }) => isOwn);
     const others = theirs.running.filter(({ job }) => !own.some((record) => record.job === job));
     return { ...theirs, running: [...others, ...own] };
+}
+
+/** The records without a pull that the user has cancelled. */
+export function withoutPull(records: Records, path: string): Records {
+    return { ...records, running: records.running.filter(({ job }) => job !== path) };
 }
 
 /** The records without a failure. */
@@ -143,6 +155,11 @@ function isSameImage(one: FailedRecord, job: Job): boolean {
     return one.source !== "" && one.source === job.source && one.request.pool === job.pool && job.finishedAt > finishedAt;
 }
 
+/** Whether a job that is gone was ended by the end of the service: if it was cancelled, then just before. */
+function wasInterrupted({ cancelledAt }: RunningRecord, now: number): boolean {
+    return cancelledAt === 0 || now - cancelledAt < EXITS_WITHIN;
+}
+
 /** Whether the pull was done, although its job has gone. */
 function hasImage(images: readonly Image[], { source, request, startedAt }: RunningRecord): boolean {
     return images.some((image) => image.pool === request.pool && image.source === source && image.pulledAt >= startedAt);
@@ -157,7 +174,7 @@ function idOf(job: Job): string {
 }
 
 function recordOf({ path, source, pool, startedAt }: Job, now: number): RunningRecord {
-    return { job: path, request: plainRequest(source, pool), source, recordedAt: now, startedAt, isOwn: false };
+    return { job: path, request: plainRequest(source, pool), source, recordedAt: now, startedAt, cancelledAt: 0, isOwn: false };
 }
 
 function failureOf(job: Job, record: RunningRecord | undefined): FailedRecord {

@@ -43,13 +43,14 @@ export function fromText(text: string | null): Records {
 }
 
 function runningRecord(value: unknown): RunningRecord {
-    const { job, request, source, recordedAt, startedAt, isOwn } = fieldsOf(value);
+    const { job, request, source, recordedAt, startedAt, cancelledAt, isOwn } = fieldsOf(value);
     return {
         job: textOf(job),
         request: requestOf(request),
         source: textOf(source),
         recordedAt: numberOf(recordedAt),
         startedAt: numberOf(startedAt),
+        cancelledAt: numberOf(cancelledAt),
         isOwn: booleanOf(isOwn),
     };
 }
