@@ -48,6 +48,7 @@ class FaultyRegistry:
         self.requested: list[str] = []
         self._answers: dict[str, tuple[str, bytes]] = {}
         self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.StreamWriter] = set()
         self._closing = asyncio.Event()
         self._released = asyncio.Event()
 
@@ -82,7 +83,9 @@ class FaultyRegistry:
         self._closing.set()
         self.release()
         self._server.close()
-        self._server.close_clients()
+        # Server.close_clients() is new in Python 3.13.
+        for client in self._clients:
+            client.close()
         await self._server.wait_closed()
 
     def store(self, content: Content, name: str) -> str:
@@ -100,6 +103,7 @@ class FaultyRegistry:
         return f"docker://{self.host}/{name}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
         try:
             while line := await reader.readline():
                 if not line.endswith(b"HTTP/1.1\r\n"):
@@ -112,6 +116,7 @@ class FaultyRegistry:
         except ConnectionError:
             pass  # skopeo was killed, which is what some tests are about
         finally:
+            self._clients.discard(writer)
             writer.close()
 
     async def _answer(self, path: str, writer: asyncio.StreamWriter) -> bool:

@@ -42,7 +42,7 @@ class HeaderReader:
         headers: list[ImageHeader] = []
         try:
             async with asyncio.timeout(_SECONDS):
-                for batch in itertools.batched(files, BATCH, strict=False):
+                for batch in itertools.batched(files, BATCH):
                     headers += await self._read(batch)
         except TimeoutError as error:
             raise HeadersUnreadable(f"it took longer than {_SECONDS:.0f} s") from error

@@ -81,7 +81,7 @@ def decoded_text(value: bytes, offset: int = 0) -> bytes:
 
 def _texts(images: Any, prefix: str, names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for some in itertools.batched(names, _KEYS_AT_A_TIME, strict=False):
+    for some in itertools.batched(names, _KEYS_AT_A_TIME):
         for key, value in _values(images, tuple(f"{prefix}{name}" for name in some)):
             found[key.removeprefix(prefix)] = decoded_text(value).decode()
     return found

@@ -38,7 +38,7 @@ async def _find(turn: Turn, request: messages.FindImages) -> messages.RbdImages:
         ids = await cluster.run(ids_of, cluster.images, request.names)
     names = sorted(name for name in ids if claim_of(name) is None)
     parts = await _each(
-        itertools.batched(names, _PART, strict=False),
+        itertools.batched(names, _PART),
         lambda some: cluster.run(describe_by_headers, cluster.images, some, ids, cluster.pool_id),
     )
     found = tuple(itertools.chain.from_iterable(parts))

@@ -131,7 +131,7 @@ def _layout(size: int, numbers: list[int], name: bytes = b"") -> Layout:
         raise BadMap("the sparse map has an offset without a length")
     segments = []
     end = 0
-    for offset, length in itertools.batched(numbers, 2, strict=True):
+    for offset, length in itertools.batched(numbers, 2):
         if offset < end or length < 0:
             raise BadMap("the sparse map's segments overlap or go backwards")
         end = offset + length

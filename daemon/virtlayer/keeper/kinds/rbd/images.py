@@ -32,7 +32,7 @@ async def find_images(
     found: list[rbd.RbdImage] = []
     # No image of ours begins with a dot.
     wanted = [name for name in names if not name.startswith(".")]
-    for some in itertools.batched(wanted, _AT_A_TIME, strict=False):
+    for some in itertools.batched(wanted, _AT_A_TIME):
         found += (await process.ask(rbd.FIND_IMAGES, rbd.FindImages(some, measure))).images
     return found
 

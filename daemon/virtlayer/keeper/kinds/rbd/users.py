@@ -95,7 +95,7 @@ async def rbd_users(
         if backing is not None and is_layer and layers is not None and volume.name not in layers:
             # The process leaves out the layers of all hosts.
             users.setdefault(backing, []).append(f'the volume "{volume.name}" in "{pool.name}"')
-    for some in itertools.batched(volumes.keys() & set(of), _AT_A_TIME, strict=False):
+    for some in itertools.batched(volumes.keys() & set(of), _AT_A_TIME):
         found = await process.ask(rbd.USERS, rbd.ImageNames(some))
         for name, more in found.users.items():
             users.setdefault(name, []).extend(more)
