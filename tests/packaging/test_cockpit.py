@@ -22,54 +22,54 @@ await licencesOf(["some"], process.argv[1]);
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _page() -> None:
-    assert (DIST / ".sources").exists(), "the page is not built: run `make cockpit`"
+def build(directory: Path, *, umask: int) -> dict[str, bytes]:
+    """Build the page from a copy of its sources; return its files."""
+    copied = shutil.copytree(
+        COCKPIT, directory, ignore=shutil.ignore_patterns("node_modules", "dist", "build")
+    )
+    (copied / "node_modules").symlink_to(COCKPIT / "node_modules")
+    subprocess.run(["node", "build.mjs"], cwd=copied, umask=umask, check=True)
+    return {path.name: path.read_bytes() for path in (copied / "dist").iterdir()}
 
 
-def bundled() -> dict[str, str]:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of the page."""
+    return build(tmp_path_factory.mktemp("page") / "cockpit", umask=0o022)
+
+
+def bundled(page: dict[str, bytes]) -> dict[str, str]:
     """The npm packages in the page, and their versions."""
-    text = (DIST / "LICENSES").read_text()
+    text = page["LICENSES"].decode()
     return dict(re.findall(r"^=== (\S+) (\S+) \(", text, re.MULTILINE))
 
 
-def copy_of_sources(directory: Path) -> Path:
-    copied = shutil.copytree(
-        COCKPIT,
-        directory / "cockpit",
-        ignore=shutil.ignore_patterns("node_modules", "dist", "build"),
-    )
-    (copied / "node_modules").symlink_to(COCKPIT / "node_modules")
-    return copied
+def test_the_same_sources_give_the_same_bytes_in_another_directory(
+    page: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert build(tmp_path / "some" / "other", umask=0o077) == page
 
 
-def test_the_same_sources_give_the_same_bytes_in_another_directory(tmp_path: Path) -> None:
-    copied = copy_of_sources(tmp_path)
-    subprocess.run(["node", "build.mjs"], cwd=copied, umask=0o077, check=True)
-    built = {path.name: path.read_bytes() for path in (copied / "dist").iterdir()}
-    assert built == {path.name: path.read_bytes() for path in DIST.iterdir()}
-
-
-def test_the_page_names_no_font_that_cockpit_does_not_serve() -> None:
-    fonts = set(re.findall(r"url\(([^)]*woff[^)]*)\)", (DIST / "index.css").read_text()))
+def test_the_page_names_no_font_that_cockpit_does_not_serve(page: dict[str, bytes]) -> None:
+    fonts = set(re.findall(r"url\(([^)]*woff[^)]*)\)", page["index.css"].decode()))
     assert fonts
     for font in fonts:
         assert Path("/usr/share/cockpit", font.removeprefix("../../")).is_file(), font
 
 
-def test_debian_and_the_spec_name_all_npm_packages() -> None:
+def test_debian_and_the_spec_name_all_npm_packages(page: dict[str, bytes]) -> None:
     copyright_text = (PACKAGING / "debian" / "copyright").read_text()
     spec = (PACKAGING / "rpm" / "virtlayer.spec").read_text()
-    assert {"react", "@patternfly/react-core"} <= bundled().keys()
-    for name, version in bundled().items():
+    assert {"react", "@patternfly/react-core"} <= bundled(page).keys()
+    for name, version in bundled(page).items():
         assert re.search(rf"^  (.* )?{name}(,|$)", copyright_text, re.MULTILINE), name
         assert f"bundled(npm({name})) = {version}\n" in spec, name
 
 
-def test_debian_names_all_copyright_holders() -> None:
+def test_debian_names_all_copyright_holders(page: dict[str, bytes]) -> None:
     copyright_text = (PACKAGING / "debian" / "copyright").read_text()
     holders = re.findall(
-        r"^Copyright (?:\(c\) )?(?!and )(.*)$", (DIST / "LICENSES").read_text(), re.MULTILINE
+        r"^Copyright (?:\(c\) )?(?!and )(.*)$", page["LICENSES"].decode(), re.MULTILINE
     )
     for holder in holders:
         # The years of several packages are one range there.
@@ -99,12 +99,13 @@ def test_the_build_stops_at_a_licence_that_is_not_known(
 
 
 def test_all_files_of_the_page_are_installed(installed: Path) -> None:
-    page = installed / "usr/share/cockpit/virtlayer"
+    assert (DIST / ".sources").exists(), "the page is not built: run `make cockpit`"
+    directory = installed / "usr/share/cockpit/virtlayer"
     files = {
         path.name.removesuffix(".gz"): gzip.decompress(path.read_bytes())
         if path.suffix == ".gz"
         else path.read_bytes()
-        for path in page.iterdir()
+        for path in directory.iterdir()
     }
     # Their texts are in the copyright file of the package.
     built = {path.name for path in DIST.iterdir()} - {".sources", "LICENSES"}
