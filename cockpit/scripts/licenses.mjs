@@ -30,7 +30,7 @@ export function packagesOf(metafile) {
 async function licenceText(directory) {
     const names = (await readdir(directory)).filter((name) => /^licen[cs]e(\.(txt|md))?$/i.test(name));
     if (names.length !== 1) throw new Error(`${directory} has no file with its licence: add it to TEXT_IN`);
-    return (await readFile(`${directory}/${names[0]}`, "utf8")).trim();
+    return (await readFile(`${directory}/${names[0]}`, "utf8")).replaceAll("\r\n", "\n").trim();
 }
 
 /** The text of LICENSES, for packages below the directory `modules`. */
