@@ -33,3 +33,19 @@ def outcome_of(before: CatalogImage | None, after: CatalogImage, *, layers_built
     if (before.digest, before.volume) != (after.digest, after.volume):
         return Outcome.UPDATED
     return Outcome.REPAIRED if layers_built else Outcome.UNCHANGED
+
+
+def is_built_again(before: CatalogImage | None, after: CatalogImage) -> bool:
+    """Whether a pull of the same version gave it other volumes.
+
+    Settings for the size of volumes and the length of chains do that, and so does a virtlayer that
+    names or writes layers in another way: 0.2 does not use those of 0.1.
+
+    Args:
+        before: The image that had the name when the job began; None if there was none.
+        after: The image that has the name now.
+    """
+    return before is not None and (
+        (before.source, before.digest) == (after.source, after.digest)
+        and before.volume != after.volume
+    )

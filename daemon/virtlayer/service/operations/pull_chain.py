@@ -36,7 +36,7 @@ from virtlayer.service.operations.create_volume import check_name_is_free, creat
 from virtlayer.service.operations.image_records import put_image
 from virtlayer.service.operations.layer_records import record_layer
 from virtlayer.service.operations.new_volume import NewVolume
-from virtlayer.service.operations.outcome import Outcome, outcome_of
+from virtlayer.service.operations.outcome import Outcome, is_built_again, outcome_of
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sharing import SharedPlanning
 from virtlayer.service.records.values import ImageLayer, PulledImage
@@ -276,6 +276,15 @@ class _Pull:
             request.replacing,
             keep=request.keep,
         )
+        if is_built_again(prepared.before, record):
+            _log.info(
+                "Job %d has built layers of %s again: those it had were made by another version of "
+                "virtlayer or with other settings. They stay until nothing uses them and Prune "
+                "deletes them.",
+                self._job.id,
+                record.name,
+                extra=self._fields(),
+            )
         made = chain.volumes[-1]
         if request.volume is not None:
             made = await create_on(services, claim, record, request.volume, self._job)
