@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.rows import actions_of
 from tests.examples.place import SOURCE, Place, place
+from tests.support.axe import axe
 from tests.support.kernel import debian_kernel
 from tests.support.machine_host import machine_host
 
@@ -30,7 +32,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def run_dialog(page: Page) -> Locator:
     """Open the dialog "Run" for the image, with what is fast enough without KVM."""
     page.get_by_role("tab", name="Images").click()
-    page.get_by_role("button", name="Actions").click()
+    actions_of(page, "debian:13").click()
     page.get_by_role("menuitem", name="Run").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Memory").fill("128")
@@ -101,6 +103,7 @@ def test_a_machine_is_run_used_stopped_started_and_removed(page: Page, session: 
     expect(green).to_have_css("color", "rgb(1, 200, 3)")
     page.keyboard.press("Control+F6")
     expect(leave).to_be_focused()
+    axe(page)
 
     page.get_by_role("tab", name="Logs").click()
     log = page.get_by_role("log", name="Output of the machine")
@@ -108,6 +111,7 @@ def test_a_machine_is_run_used_stopped_started_and_removed(page: Page, session: 
     page.get_by_role("button", name="Kernel log").click()
     expect(log).to_contain_text("a message of the kernel")
     expect(log).not_to_contain_text("[forty two](")
+    axe(page)
     page.get_by_role("tab", name="Details").click()
     expect(page.get_by_role("tabpanel").get_by_text("web.qcow2")).to_be_visible()
 

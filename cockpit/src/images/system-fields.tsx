@@ -5,11 +5,11 @@ import { useId } from "react";
 
 import { _ } from "../translation.ts";
 import { Help } from "./help.tsx";
-import type { VolumeForm } from "./volume-form.ts";
+import type { SystemForm } from "./volume-form.ts";
 
 interface Props {
-    readonly form: VolumeForm;
-    readonly onChange: (change: Partial<VolumeForm>) => void;
+    readonly form: SystemForm;
+    readonly onChange: (change: Partial<SystemForm>) => void;
 }
 
 export function SystemFields({ form, onChange }: Props) {

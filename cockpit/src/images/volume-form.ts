@@ -5,15 +5,19 @@ import type { Options } from "../service/values.ts";
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
-export interface VolumeForm {
-    readonly name: string;
-    /** In GiB; empty for that of the image. */
-    readonly size: string;
-    readonly growFilesystem: boolean;
+/** The system in a new volume. */
+export interface SystemForm {
     readonly hostname: string;
     readonly rootPassword: string;
     /** One in a line. */
     readonly sshKeys: string;
+}
+
+export interface VolumeForm extends SystemForm {
+    readonly name: string;
+    /** In GiB; empty for that of the image. */
+    readonly size: string;
+    readonly growFilesystem: boolean;
 }
 
 /** A name for a volume of an image that no volume of the pool has. */
@@ -44,6 +48,12 @@ export function optionsOf(form: VolumeForm): Options {
     const size = sizeOf(form);
     if (size !== undefined) options.size = { t: "t", v: size };
     if (size !== undefined && form.growFilesystem) options["grow-filesystem"] = { t: "b", v: true };
+    return { ...options, ...systemOptions(form) };
+}
+
+/** The options for the system, of CreateVolume and CreateDomain. */
+export function systemOptions(form: SystemForm): Options {
+    const options: Record<string, cockpit.Variant> = {};
     const hostname = form.hostname.trim();
     if (hostname !== "") options.hostname = { t: "s", v: hostname };
     if (form.rootPassword !== "") options["root-password"] = { t: "s", v: form.rootPassword };

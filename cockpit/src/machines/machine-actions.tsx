@@ -31,6 +31,7 @@ export function MachineActions({ known, isBusy, onView }: Props) {
         <Dropdown
             isOpen={isOpen}
             onOpenChange={setOpen}
+            shouldFocusFirstItemOnOpen
             onSelect={() => {
                 setOpen(false);
             }}

@@ -58,7 +58,14 @@ export function RunDialog({ service, image }: Props) {
     };
 
     return (
-        <Modal isOpen variant="medium" onClose={dialogs.close} aria-labelledby={`${id}-title`}>
+        <Modal
+            isOpen
+            id={`${id}-dialog`}
+            variant="medium"
+            onClose={dialogs.close}
+            aria-labelledby={`${id}-title`}
+            elementToFocus={`[id="${id}-dialog"] form input`}
+        >
             <ModalHeader
                 title={fill(_("Run $0"), image.name)}
                 labelId={`${id}-title`}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The fields of the dialog "Run", as they are typed, and the options of CreateDomain that they mean. */
+import { systemOptions, type SystemForm } from "../../images/volume-form.ts";
 import type { Options } from "../../service/values.ts";
 import { Unfinished, wordsOf } from "./words.ts";
 
@@ -22,7 +23,7 @@ export interface VariableRow {
     readonly value: string;
 }
 
-export interface RunForm {
+export interface RunForm extends SystemForm {
     /** Empty for a name from the image. */
     readonly name: string;
     /** In MiB. */
@@ -41,10 +42,6 @@ export interface RunForm {
     readonly autostart: boolean;
     /** In GiB; empty for the size of the image. */
     readonly volumeSize: string;
-    readonly hostname: string;
-    readonly rootPassword: string;
-    /** One a line. */
-    readonly sshKeys: string;
     readonly kernel: string;
     readonly kernelVersion: string;
 }
@@ -141,17 +138,13 @@ export function optionsOf(form: RunForm): Options {
     if (form.ephemeral) options.ephemeral = { t: "b", v: true };
     if (form.autostart) options.autostart = { t: "b", v: true };
     if (form.volumeSize.trim() !== "") options["volume-size"] = { t: "t", v: Number(form.volumeSize) * GIB };
-    const keys = form.sshKeys.split("\n").map((key) => key.trim()).filter((key) => key !== "");
-    if (keys.length > 0) options["ssh-authorized-keys"] = { t: "as", v: keys };
-    if (form.rootPassword !== "") options["root-password"] = { t: "s", v: form.rootPassword };
     for (const [name, value] of [
-        ["hostname", form.hostname],
         ["kernel", form.kernel],
         ["kernel-version", form.kernelVersion],
     ] as const) {
         if (value.trim() !== "") options[name] = { t: "s", v: value.trim() };
     }
-    return options;
+    return { ...options, ...systemOptions(form) };
 }
 
 function filledPorts(form: RunForm): readonly PortRow[] {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The fields below "Options". */
-import { FormGroup, Grid, GridItem, TextArea } from "@patternfly/react-core";
-import { useId } from "react";
+import { Grid, GridItem } from "@patternfly/react-core";
 
+import { SystemFields } from "../../images/system-fields.tsx";
 import type { Service } from "../../service/service.ts";
 import { _ } from "../../translation.ts";
 import { Field } from "./field.tsx";
@@ -15,7 +15,6 @@ interface Props extends FieldsProps {
 
 export function MoreFields({ service, ...props }: Props) {
     const { form, problems, onChange } = props;
-    const id = useId();
     return (
         <>
             <VariableRows {...props} />
@@ -30,16 +29,6 @@ export function MoreFields({ service, ...props }: Props) {
                         problem={problems.has("volume-size") ? _("A whole number from 1 to 64512.") : undefined}
                         onChange={(volumeSize) => {
                             onChange({ volumeSize });
-                        }}
-                    />
-                </GridItem>
-                <GridItem>
-                    <Field
-                        label={_("Host name")}
-                        value={form.hostname}
-                        placeholder={_("That of the image")}
-                        onChange={(hostname) => {
-                            onChange({ hostname });
                         }}
                     />
                 </GridItem>
@@ -68,30 +57,8 @@ export function MoreFields({ service, ...props }: Props) {
                         }}
                     />
                 </GridItem>
-                <GridItem>
-                    <Field
-                        label={_("Password of root")}
-                        type="password"
-                        value={form.rootPassword}
-                        onChange={(rootPassword) => {
-                            onChange({ rootPassword });
-                        }}
-                    />
-                </GridItem>
             </Grid>
-            <FormGroup label={_("SSH keys of root")} fieldId={id}>
-                <TextArea
-                    id={id}
-                    value={form.sshKeys}
-                    rows={2}
-                    resizeOrientation="vertical"
-                    placeholder={_("Public keys, one a line")}
-                    spellCheck={false}
-                    onChange={(_event, sshKeys) => {
-                        onChange({ sshKeys });
-                    }}
-                />
-            </FormGroup>
+            <SystemFields form={form} onChange={onChange} />
         </>
     );
 }
