@@ -21,6 +21,7 @@ export function AddNameDialog({ service, image }: Props) {
             title={fill(_("Add a name to $0"), image.name)}
             description={_("Both names share all layers. Nothing is downloaded.")}
             submit={_("Add")}
+            focus={`[id="${id}"]`}
             isValid={name.trim() !== ""}
             onSubmit={() => service.tagImage(image.pool, image.name, name.trim())}
         >

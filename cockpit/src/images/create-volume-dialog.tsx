@@ -38,6 +38,7 @@ export function CreateVolumeDialog({ service, image }: Props) {
             title={fill(_("Create a volume of $0"), image.name)}
             description={_("A writable volume that is backed by the layers of the image. Only changes take space.")}
             submit={_("Create")}
+            focus={`[id="${id}-name"]`}
             isValid={form.name.trim() !== "" && hasValidSize}
             onSubmit={async () => {
                 const { path } = await successOf(service.createVolume(image.pool, image.name, form.name.trim(), optionsOf(form)));

@@ -38,8 +38,9 @@ export function Details({ row: { service, image, users } }: { readonly row: Row 
             <StackItem>
                 <DescriptionList
                     isCompact
+                    isHorizontal
                     aria-label={_("Details")}
-                    columnModifier={{ default: "1Col", lg: "2Col" }}
+                    horizontalTermWidthModifier={{ default: "22ch" }}
                 >
                     <Item term={_("Digest")} value={image.digest} />
                     <Item term={_("Image ID")} value={image.imageId} />

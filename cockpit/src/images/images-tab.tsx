@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The images of all pools, of both services. */
+import "./images.css";
+
 import { SearchInput, Toolbar, ToolbarContent, ToolbarItem } from "@patternfly/react-core";
 import { useMemo, useState } from "react";
 
@@ -26,7 +28,7 @@ export function ImagesTab() {
     }
     return (
         <>
-            <Toolbar>
+            <Toolbar className="images-toolbar">
                 <ToolbarContent>
                     <ToolbarItem>
                         <SearchInput

@@ -46,7 +46,7 @@ export function RemoveDialog({ service, image }: Props) {
         >
             {users.length > 0 && removal.deleted.length > 0 && (
                 <Alert variant="warning" isInline component="h2" title={_("This image is in use")}>
-                    {fill(_("It is used by $0. Remove them first: an image whose layers are needed cannot be removed."), users.join(", "))}
+                    {fill(_("It is used by $0. An image cannot be removed as long as machines or volumes need its layers."), users.join(", "))}
                 </Alert>
             )}
             {image.layers.length > 0 ? <Effects removal={removal} users={users} /> : <Content component="p">{unknownEffects()}</Content>}

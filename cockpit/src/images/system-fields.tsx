@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The fields for the system in a new volume. */
-import { FormGroup, TextArea, TextInput } from "@patternfly/react-core";
+import { FormGroup, Stack, TextArea, TextInput } from "@patternfly/react-core";
 import { useId } from "react";
 
 import { _ } from "../translation.ts";
@@ -15,7 +15,7 @@ interface Props {
 export function SystemFields({ form, onChange }: Props) {
     const id = useId();
     return (
-        <>
+        <Stack hasGutter>
             <FormGroup label={_("Hostname")} fieldId={`${id}-hostname`}>
                 <TextInput
                     id={`${id}-hostname`}
@@ -48,6 +48,6 @@ export function SystemFields({ form, onChange }: Props) {
                 />
                 <Help>{_("Public keys, one in a line")}</Help>
             </FormGroup>
-        </>
+        </Stack>
     );
 }
