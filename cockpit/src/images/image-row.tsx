@@ -57,7 +57,7 @@ export const ImageRow = memo(function ImageRow({ row, place, age }: Props) {
                 <Td dataLabel={labels.source} modifier="breakWord">
                     <Breakable text={image.source} />
                 </Td>
-                <Td dataLabel={_("Version")}>
+                <Td dataLabel={_("Version")} modifier="breakWord">
                     <Version row={row} />
                 </Td>
                 <Td dataLabel={labels.pool} modifier="breakWord">
@@ -111,7 +111,7 @@ function Version({ row: { image } }: { readonly row: Row }) {
     return (
         <Flex columnGap={{ default: "columnGapSm" }} rowGap={{ default: "rowGapXs" }}>
             {tagOf(image.source)}
-            <code title={image.digest}>{shortDigest(image.digest)}</code>
+            <code className="virtlayer-digest" title={image.digest}>{shortDigest(image.digest)}</code>
             {former > 0 && <Label isCompact>{ngettext("$0 former version", "$0 former versions", former)}</Label>}
         </Flex>
     );

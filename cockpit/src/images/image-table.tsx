@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The table of images, which can be sorted. */
-import { Table, Th, Thead, Tr } from "@patternfly/react-table";
+import { Table, Th, Thead, Tr, type ThProps } from "@patternfly/react-table";
 import { memo, useMemo, useState } from "react";
 
 import { relativeTime } from "../format/time.ts";
@@ -18,16 +18,8 @@ interface Props {
 
 /** As the table has them; undefined is the version, which has no order. */
 const COLUMNS: readonly (Column | undefined)[] = ["name", "source", undefined, "pool", "own", "shared", "age", "users"];
-/** In percent. */
-const WIDTHS: Readonly<Record<Column, 10 | 15 | 20 | 25>> = {
-    name: 15,
-    source: 25,
-    pool: 10,
-    own: 10,
-    shared: 10,
-    age: 10,
-    users: 15,
-};
+/** In percent; the other columns are as wide as what they contain. */
+const WIDTHS: Readonly<Partial<Record<Column, 15 | 20 | 30>>> = { name: 20, source: 30, users: 15 };
 
 /** Drawn again when its rows change, which they do not while only jobs make progress. */
 export const ImageTable = memo(function ImageTable({ rows, hasBothServices }: Props) {
@@ -39,15 +31,17 @@ export const ImageTable = memo(function ImageTable({ rows, hasBothServices }: Pr
         <Table variant="compact" isExpandable gridBreakPoint="grid-lg" aria-label={_("Images")}>
             <Thead>
                 <Tr>
-                    <Th screenReaderText={_("Details")} />
+                    <Th modifier="fitContent" screenReaderText={_("Details")} />
                     {COLUMNS.map((column, columnIndex) =>
                         column === undefined ? (
-                            <Th key="version">{_("Version")}</Th>
+                            <Th key="version" width={15}>
+                                {_("Version")}
+                            </Th>
                         ) : (
                             <Th
                                 key={column}
                                 modifier="nowrap"
-                                width={WIDTHS[column]}
+                                {...widthOf(column)}
                                 sort={{
                                     columnIndex,
                                     sortBy: { index: COLUMNS.indexOf(order.column), direction: order.direction },
@@ -74,6 +68,11 @@ export const ImageTable = memo(function ImageTable({ rows, hasBothServices }: Pr
         </Table>
     );
 });
+
+function widthOf(column: Column): Partial<ThProps> {
+    const width = WIDTHS[column];
+    return width === undefined ? {} : { width };
+}
 
 function placeOf({ service, image }: Row): string {
     return service.where === "system" ? fill(_("$0 (system)"), image.pool) : fill(_("$0 (your session)"), image.pool);
