@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The pictures of docs/cockpit.md: what a session shows that has images and machines.
 
-``SCREENSHOTS=docs .venv/bin/pytest -n0 tests/browser/test_pictures.py`` draws those in docs/ anew.
+``.venv/bin/python -m tests.browser.pictures`` draws them anew, in a minute.
 """
 
 import random
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.examples.place import SOURCE, Place
-from tests.support.cockpit import Cockpit
+from tests.examples.place import REPOSITORY, SOURCE, Place, place
+from tests.support.cockpit import Cockpit, browser, cockpit
 from tests.support.images import LayerContent, file, image, layer
 from tests.support.kernel import debian_kernel
+from tests.support.machine_host import machine_host
 from tests.support.opened_page import opened
 
-PICTURES = ("images", "pull", "layers", "machines", "dark")
+DOCS = REPOSITORY / "docs"
 _MIB = 1 << 20
 
 
@@ -42,7 +44,7 @@ def fill(session: Place) -> None:
 
 
 def draw(chromium: Browser, web: Cockpit, directory: Path) -> None:
-    """Write cockpit-NAME.png of every name in PICTURES."""
+    """Write cockpit-NAME.png for each tab, the dialog for pulls, and the dark theme."""
     with _page(chromium, web) as page:
         expect(page.get_by_text("worker:2026.11").first).to_be_visible()
         _take(page, directory, "images")
@@ -85,3 +87,25 @@ def _run_machine(session: Place, name: str) -> None:
     kernel = debian_kernel()
     command = ["virtlayer", "--user", "run", "--detach", "--name", name, "--memory", "128M"]
     session.run(*command, "--kernel", str(kernel.image), SOURCE, "sleep", "infinity")
+
+
+def main() -> None:
+    """Draw all pictures."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        place(_folder(directory, "session"), new_host=machine_host) as session,
+        cockpit(_folder(directory, "cockpit"), session.environment) as web,
+        browser() as chromium,
+    ):
+        fill(session)
+        draw(chromium, web, DOCS)
+
+
+def _folder(directory: str, name: str) -> Path:
+    folder = Path(directory, name)
+    folder.mkdir()
+    return folder
+
+
+if __name__ == "__main__":
+    main()
