@@ -46,7 +46,8 @@ def fill(session: Place) -> None:
 def draw(chromium: Browser, web: Cockpit, directory: Path) -> None:
     """Write cockpit-NAME.png for each tab, the dialog for pulls, and the dark theme."""
     with _page(chromium, web) as page:
-        expect(page.get_by_text("worker:2026.11").first).to_be_visible()
+        rows = page.get_by_role("row")
+        expect(rows.filter(has_text="worker:2026.11").filter(has_text="MiB")).to_be_visible()
         _take(page, directory, "images")
         page.get_by_role("button", name="Pull image").click()
         dialog = page.get_by_role("dialog")
