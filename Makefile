@@ -146,7 +146,7 @@ rpm:
 
 .PHONY: acceptance
 acceptance: dev cockpit
-	$(MAKE) deb
+	$(MAKE) deb rpm
 	$(BIN)/pytest tests/acceptance
 
 .PHONY: clean
