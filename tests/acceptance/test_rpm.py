@@ -75,7 +75,7 @@ def files_of_rpm(path: Path) -> dict[str, str]:
     query = r"[%{FILEMODES:perms} %{FILENAMES}\n]"
     lines = output("rpm", "-qp", "--nosignature", "--qf", query, path).splitlines()
     found = (line.split(" ", 1) for line in lines if not line.startswith("d"))
-    return {plain(name): mode for mode, name in found if not _OTHERS.match(name)}
+    return {plain(name): mode_of(name, mode) for mode, name in found if not _OTHERS.match(name)}
 
 
 def files_of_deb(name: str) -> dict[str, str]:
@@ -85,8 +85,13 @@ def files_of_deb(name: str) -> dict[str, str]:
         mode, _, _, _, _, file = line.split(maxsplit=5)
         file = file.removeprefix(".").split(" -> ")[0]
         if not mode.startswith("d") and not _OTHERS.match(file):
-            found[plain(file)] = mode
+            found[plain(file)] = mode_of(file, mode)
     return found
+
+
+def mode_of(path: str, mode: str) -> str:
+    """A mode, of a library without the right to execute it: only Debian takes that away."""
+    return mode.replace("x", "-") if path.endswith(".so") else mode
 
 
 def plain(path: str) -> str:
