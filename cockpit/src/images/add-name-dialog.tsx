@@ -25,9 +25,10 @@ export function AddNameDialog({ service, image }: Props) {
             isValid={name.trim() !== ""}
             onSubmit={() => service.tagImage(image.pool, image.name, name.trim())}
         >
-            <FormGroup label={_("Name")} fieldId={id} isRequired>
+            <FormGroup label={_("Name")} fieldId={id}>
                 <TextInput
                     id={id}
+                    isRequired
                     value={name}
                     onChange={(_event, value) => {
                         setName(value);

@@ -49,7 +49,7 @@ export function CreateVolumeDialog({ service, image }: Props) {
                 });
             }}
         >
-            <FormGroup label={_("Name")} fieldId={`${id}-name`} isRequired>
+            <FormGroup label={_("Name")} fieldId={`${id}-name`}>
                 <TextInput
                     id={`${id}-name`}
                     isRequired

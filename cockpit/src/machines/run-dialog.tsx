@@ -34,13 +34,14 @@ export function RunDialog({ service, image }: Props) {
     const notices = useNotices();
     const id = useId();
     const [form, setForm] = useState<RunForm>(DEFAULTS);
-    const [isExpanded, setExpanded] = useState(false);
+    const [isOpened, setOpened] = useState(false);
     const machines = useServiceState(service).machines;
     const { run, start } = useRun(service, image, (name) => {
         dialogs.close();
         goToMachine({ where: service.where, name, view: form.terminal || form.input ? "console" : "logs" });
     });
     const failure = run.kind === "form" ? run.failure : undefined;
+    const isExpanded = isOpened || (failure !== undefined && OF_OPTIONS.includes(failure.kind));
     const change = (part: Partial<RunForm>) => {
         setForm((before) => ({ ...before, ...part }));
     };
@@ -103,14 +104,16 @@ export function RunDialog({ service, image }: Props) {
                         />
                         <ExpandableSection
                             toggleText={_("Options")}
-                            isExpanded={isExpanded || (failure !== undefined && OF_OPTIONS.includes(failure.kind))}
+                            isExpanded={isExpanded}
                             onToggle={(_event, expanded) => {
-                                setExpanded(expanded);
+                                setOpened(expanded);
                             }}
                         >
-                            <div className="machine-options">
-                                <MoreFields {...fields} service={service} />
-                            </div>
+                            {isExpanded && (
+                                <div className="machine-options">
+                                    <MoreFields {...fields} service={service} />
+                                </div>
+                            )}
                         </ExpandableSection>
                     </Form>
                 )}

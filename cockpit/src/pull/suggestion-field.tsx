@@ -22,7 +22,7 @@ export function SuggestionField(props: Props) {
     const help = useId();
     const { id, problem } = props;
     return (
-        <FormGroup label={props.label} fieldId={id} isRequired={props.isRequired === true}>
+        <FormGroup label={props.label} fieldId={id}>
             <TextInput
                 id={id}
                 value={props.value}
