@@ -43,6 +43,9 @@ export function problemsOf(texts, bytes) {
             problems.push(...wrong.map((one) => `other placeholders than "${text.replace("\0", " | ")}": ${one}`));
         }
     }
+    // The parser takes the last of several translations; gettext's own tools refuse them.
+    const ids = [...bytes.toString().matchAll(/^msgid "(.+)"$/gm)].map(([, id]) => id);
+    problems.push(...ids.filter((id, index) => ids.indexOf(id) !== index).map((id) => `translated twice: ${id}`));
     for (const id of translated.keys()) {
         if (!texts.includes(id)) problems.push(`not in the page: ${id.replace("\0", " | ")}`);
     }

@@ -37,6 +37,11 @@ test("missing, empty and superfluous translations are found", () => {
     ]);
 });
 
+test("a text that is translated twice is found", () => {
+    const entry = 'msgid "One"\nmsgstr "Eins"';
+    assert.deepEqual(problemsOf(["One"], po(entry, entry)), ["translated twice: One"]);
+});
+
 test("other placeholders than those of the text are found", () => {
     const entry = 'msgid "$0 of $1"\nmsgstr "$0 von $2"';
     assert.deepEqual(problemsOf(["$0 of $1"], po(entry)), ['other placeholders than "$0 of $1": $0 von $2']);
