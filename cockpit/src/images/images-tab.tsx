@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The images of all pools, of both services. */
-import "./images.css";
-
 import { SearchInput, Toolbar, ToolbarContent, ToolbarItem } from "@patternfly/react-core";
 import { useMemo, useState } from "react";
 
@@ -28,7 +26,7 @@ export function ImagesTab() {
     }
     return (
         <>
-            <Toolbar className="images-toolbar">
+            <Toolbar>
                 <ToolbarContent>
                     <ToolbarItem>
                         <SearchInput
