@@ -18,6 +18,9 @@ import { memo, useEffect, useState } from "react";
 import { DialogsProvider, useDialogs } from "./dialogs.tsx";
 import { ImagesTab } from "./images/images-tab.tsx";
 import { PruneDialog } from "./images/prune-dialog.tsx";
+import { ConfiguredImages } from "./jobs/configured-images.tsx";
+import { JobList } from "./jobs/job-list.tsx";
+import { JobsTitle } from "./jobs/jobs-title.tsx";
 import { LayersTab } from "./layers/layers-tab.tsx";
 import { MachinesTab } from "./machines/machines-tab.tsx";
 import { NoticesProvider } from "./notices.tsx";
@@ -134,6 +137,12 @@ const AllTabs = memo(function AllTabs() {
             </Tab>
             <Tab eventKey="machines" title={<TabTitleText>{_("Machines")}</TabTitleText>}>
                 <MachinesTab />
+            </Tab>
+            <Tab eventKey="configured" title={<TabTitleText>{_("Configured")}</TabTitleText>}>
+                <ConfiguredImages />
+            </Tab>
+            <Tab eventKey="jobs" title={<JobsTitle />}>
+                <JobList />
             </Tab>
         </Tabs>
     );

@@ -12,6 +12,7 @@ import type {
     MachineDetails,
     Options,
     Pool,
+    PopulateOutcome,
     Port,
     Usage,
     Volume,
@@ -256,4 +257,18 @@ export function configured(value: unknown): Configured {
         error: textOf(description, "error"),
         message: textOf(description, "message"),
     };
+}
+
+/** From the result of a populate: what it has done with each image. */
+export function populated(result: Options): readonly PopulateOutcome[] {
+    return arrayOf(result, "images").map((value) => {
+        const description = dictionary(value);
+        return {
+            file: textOf(description, "file"),
+            name: textOf(description, "name"),
+            outcome: textOf(description, "outcome"),
+            error: textOf(description, "error"),
+            message: textOf(description, "message"),
+        };
+    });
 }

@@ -173,5 +173,15 @@ export interface Configured {
     readonly message: string;
 }
 
+/** What an update of the configured images has done with one of them. */
+export interface PopulateOutcome {
+    readonly file: string;
+    readonly name: string;
+    /** "new", "updated", "replaced", "repaired", "unchanged", "not-due" or "failed". */
+    readonly outcome: string;
+    readonly error: string;
+    readonly message: string;
+}
+
 /** Options of a call, or a result: an a{sv}. */
 export type Options = Readonly<Record<string, cockpit.Variant>>;
