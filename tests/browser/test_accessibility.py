@@ -53,7 +53,7 @@ def test_images_and_their_dialogs(themed: Page) -> None:
     axe(themed)
 
 
-@pytest.mark.parametrize("tab", ["Layers", "Machines"])
+@pytest.mark.parametrize("tab", ["Layers", "Machines", "Configured", "Jobs"])
 def test_other_tabs(themed: Page, tab: str) -> None:
     themed.get_by_role("tab", name=tab).click()
     expect(themed.get_by_role("tabpanel", name=tab)).not_to_be_empty()
