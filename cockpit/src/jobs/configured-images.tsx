@@ -97,11 +97,11 @@ function ImageTable({ images, title }: { readonly images: readonly Configured[];
             <Thead>
                 <Tr>
                     <Th>{_("Name")}</Th>
-                    <Th>{_("Pool")}</Th>
+                    <Th width={10}>{_("Pool")}</Th>
                     <Th>{_("Source")}</Th>
-                    <Th>{_("Last update")}</Th>
-                    <Th>{_("Next update")}</Th>
-                    <Th>{_("Former versions")}</Th>
+                    <Th width={30}>{_("Last update")}</Th>
+                    <Th modifier="wrap">{_("Next update")}</Th>
+                    <Th modifier="wrap">{_("Former versions")}</Th>
                 </Tr>
             </Thead>
             <Tbody>
