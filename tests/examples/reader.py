@@ -5,8 +5,8 @@
 the shell did. The reader has a new home, a session bus, and ``qemu:///session``: an ordinary user's
 own, or root's, which is that of the system. ``docker.io`` is a registry on loopback.
 
-Before another document than README.md, the reader does what that says first: start the service from
-the clone, and define a pool.
+Before another document than first-steps.md, the reader does what that says first: start the service
+from the clone, and define a pool.
 
 ``reading()`` is the command line that runs this in a mount namespace that has a kernel with its
 modules, and whose /dev has no KVM, which is not usable everywhere.
@@ -31,9 +31,9 @@ from tests.support.registry import Registry
 from tests.support.soak import FACTOR
 from tests.support.terminal import run_on_terminal
 
-_README = REPOSITORY / "README.md"
+_FIRST_STEPS = REPOSITORY / "docs" / "first-steps.md"
 _SETUP_BLOCKS = 2
-"""How many blocks of README.md a reader needs for any other document."""
+"""How many blocks of first-steps.md a reader needs for any other document."""
 _PATIENCE = 200
 """Seconds for all commands of a document."""
 _PROMPT, _ANSWER = "the shell of the machine", "exit"
@@ -89,8 +89,8 @@ def is_run(block: Block) -> bool:
 def main(kind: str, document: Path) -> int:
     """Read a document; return the exit status of the shell."""
     commands = _commands(document)
-    if document != _README:
-        commands = [*_commands(_README)[:_SETUP_BLOCKS], *commands]
+    if document != _FIRST_STEPS:
+        commands = [*_commands(_FIRST_STEPS)[:_SETUP_BLOCKS], *commands]
     script = "\n".join(commands)
     with (
         tempfile.TemporaryDirectory(prefix="reader-") as scratch,
