@@ -24,6 +24,7 @@ import { JobsTitle } from "./jobs/jobs-title.tsx";
 import { LayersTab } from "./layers/layers-tab.tsx";
 import { MachinesTab } from "./machines/machines-tab.tsx";
 import { NoticesProvider } from "./notices.tsx";
+import { Part } from "./part.tsx";
 import { NoService, ProblemNotices } from "./problems.tsx";
 import { PullDialog } from "./pull/pull-dialog.tsx";
 import { PullList } from "./pull/pull-list.tsx";
@@ -32,13 +33,15 @@ import { _ } from "./translation.ts";
 
 export function Application() {
     return (
-        <ServicesProvider>
-            <NoticesProvider>
-                <DialogsProvider>
-                    <Frame />
-                </DialogsProvider>
-            </NoticesProvider>
-        </ServicesProvider>
+        <Part>
+            <ServicesProvider>
+                <NoticesProvider>
+                    <DialogsProvider>
+                        <Frame />
+                    </DialogsProvider>
+                </NoticesProvider>
+            </ServicesProvider>
+        </Part>
     );
 }
 
@@ -82,8 +85,12 @@ function Frame() {
                 {ready.length === 0 && (statuses.includes("connecting") ? <Connecting /> : <NoService />)}
                 {ready.length > 0 && (
                     <>
-                        <ProblemNotices />
-                        <PullList />
+                        <Part>
+                            <ProblemNotices />
+                        </Part>
+                        <Part>
+                            <PullList />
+                        </Part>
                         <AllTabs />
                     </>
                 )}
@@ -96,12 +103,19 @@ function Connecting() {
     return <EmptyState icon={Spinner} headingLevel="h2" titleText={_("Connecting to virtlayerd")} />;
 }
 
-/** The first part of the page's address in Cockpit, such as #/layers. */
+const TABS = ["images", "layers", "machines", "configured", "jobs"];
+
+/** The tab of the page's address in Cockpit, such as #/layers; another address can be a mistake. */
+function tabOfLocation(): string {
+    const [first = ""] = cockpit.location.path;
+    return TABS.includes(first) ? first : "images";
+}
+
 function useTab(): [string, (tab: string) => void] {
-    const [tab, setTab] = useState(cockpit.location.path[0] ?? "images");
+    const [tab, setTab] = useState(tabOfLocation);
     useEffect(() => {
         const follow = () => {
-            setTab(cockpit.location.path[0] ?? "images");
+            setTab(tabOfLocation());
         };
         cockpit.addEventListener("locationchanged", follow);
         return () => {
@@ -130,19 +144,29 @@ const AllTabs = memo(function AllTabs() {
             aria-label={_("What is shown")}
         >
             <Tab eventKey="images" title={<TabTitleText>{_("Images")}</TabTitleText>}>
-                <ImagesTab />
+                <Part>
+                    <ImagesTab />
+                </Part>
             </Tab>
             <Tab eventKey="layers" title={<TabTitleText>{_("Layers")}</TabTitleText>}>
-                <LayersTab />
+                <Part>
+                    <LayersTab />
+                </Part>
             </Tab>
             <Tab eventKey="machines" title={<TabTitleText>{_("Machines")}</TabTitleText>}>
-                <MachinesTab />
+                <Part>
+                    <MachinesTab />
+                </Part>
             </Tab>
             <Tab eventKey="configured" title={<TabTitleText>{_("Configured")}</TabTitleText>}>
-                <ConfiguredImages />
+                <Part>
+                    <ConfiguredImages />
+                </Part>
             </Tab>
             <Tab eventKey="jobs" title={<JobsTitle />}>
-                <JobList />
+                <Part>
+                    <JobList />
+                </Part>
             </Tab>
         </Tabs>
     );

@@ -3,6 +3,8 @@
 import { createContext, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 
 import { currentOpener, focusOn } from "./focus.ts";
+import { useNotices } from "./notices.tsx";
+import { Part, partFailed } from "./part.tsx";
 
 interface Dialogs {
     /** Shows a dialog in place of the one that is open. */
@@ -17,6 +19,7 @@ export function useDialogs(): Dialogs {
 }
 
 export function DialogsProvider({ children }: { readonly children: ReactNode }) {
+    const notices = useNotices();
     const [dialog, setDialog] = useState<ReactNode>(null);
     const opener = useRef<{ readonly element: HTMLElement | undefined } | undefined>();
     const dialogs = useMemo(
@@ -40,7 +43,16 @@ export function DialogsProvider({ children }: { readonly children: ReactNode }) 
     return (
         <Current.Provider value={dialogs}>
             {children}
-            {dialog}
+            {dialog !== null && (
+                <Part
+                    onFailure={(error) => {
+                        setDialog(null);
+                        notices.add({ variant: "danger", title: partFailed(), body: error.message });
+                    }}
+                >
+                    {dialog}
+                </Part>
+            )}
         </Current.Provider>
     );
 }

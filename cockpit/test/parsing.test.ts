@@ -19,3 +19,10 @@ test("an image whose private properties are hidden has empty ones", () => {
 test("a property of another type is refused", () => {
     assert.throws(() => parsing.image("/org/virtlayer1/image/1", { Name: { t: "u", v: 1 } }), parsing.Malformed);
 });
+
+test("a time is one that a Date can have", () => {
+    for (const time of [2 ** 64 - 1, -(2 ** 63)]) {
+        const { pulledAt } = parsing.image("/org/virtlayer1/image/1", { PulledAt: { t: "t", v: time } });
+        assert.doesNotThrow(() => new Date(pulledAt).toISOString());
+    }
+});

@@ -30,8 +30,8 @@ export function Details({ row: { service, image, users } }: { readonly row: Row 
         <Stack hasGutter>
             {image.broken !== "" && (
                 <StackItem>
-                    <Alert variant="warning" isInline component="h3" title={_("This image is broken")}>
-                        {image.broken}
+                    <Alert variant="warning" variantLabel={_("Warning:")} isInline component="h3" title={_("This image is broken")}>
+                        <p>{image.broken}</p>
                     </Alert>
                 </StackItem>
             )}
@@ -73,7 +73,7 @@ function Item({ term, value }: { readonly term: string; readonly value: ReactNod
     return (
         <DescriptionListGroup>
             <DescriptionListTerm>{term}</DescriptionListTerm>
-            <DescriptionListDescription>{value}</DescriptionListDescription>
+            <DescriptionListDescription className="long-text">{value}</DescriptionListDescription>
         </DescriptionListGroup>
     );
 }

@@ -82,9 +82,12 @@ function arrayOf(properties: Properties, name: string): readonly unknown[] {
     return value === undefined ? [] : array(value.v);
 }
 
+/** The last time that a Date can be. */
+const END_OF_TIME = 8.64e15;
+
 /** Microseconds since 1970 as milliseconds. */
 function milliseconds(microseconds: number): number {
-    return Math.round(microseconds / 1000);
+    return Math.min(Math.max(0, Math.round(microseconds / 1000)), END_OF_TIME);
 }
 
 function layer(value: unknown): Layer {
