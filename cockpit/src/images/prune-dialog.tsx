@@ -68,7 +68,7 @@ function usePreview(place: Place | undefined): Preview | undefined {
 
 function PreviewText({ preview }: { readonly preview: Preview | undefined }) {
     if (preview === undefined) return <Spinner size="md" aria-label={_("Looking for unused layers")} />;
-    if ("failure" in preview) return <Alert variant="danger" isInline component="h2" title={preview.failure.message} />;
+    if ("failure" in preview) return <Alert variant="danger" variantLabel={_("Error:")} isInline component="h2" title={preview.failure.message} />;
     const { volumes, bytes: count } = preview.freed;
     if (volumes.length === 0) return <Content component="p">{_("There is nothing to delete.")}</Content>;
     return (

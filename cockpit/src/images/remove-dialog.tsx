@@ -45,7 +45,7 @@ export function RemoveDialog({ service, image }: Props) {
             }}
         >
             {users.length > 0 && removal.deleted.length > 0 && (
-                <Alert variant="warning" isInline component="h2" title={_("This image is in use")}>
+                <Alert variant="warning" variantLabel={_("Warning:")} isInline component="h2" title={_("This image is in use")}>
                     {fill(_("It is used by $0. An image cannot be removed as long as machines or volumes need its layers."), users.join(", "))}
                 </Alert>
             )}

@@ -28,7 +28,7 @@ export function ImageDetails({ service, node, nodes, removal }: Props) {
             <Title headingLevel="h2" size="lg">
                 {image.name}
             </Title>
-            {image.broken !== "" && <Alert variant="warning" isInline isPlain title={image.broken} />}
+            {image.broken !== "" && <Alert variant="warning" variantLabel={_("Warning:")} isInline isPlain title={image.broken} />}
             <div aria-live="polite">
                 {image.layers.length === 0 ? (
                     <Content component="p">{_("You cannot see its layers. Turn on administrative access in Cockpit.")}</Content>

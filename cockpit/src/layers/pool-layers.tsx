@@ -107,6 +107,7 @@ export function PoolLayers({ service, state, pool, selector }: Props) {
             {error !== undefined && (
                 <Alert
                     variant="warning"
+                    variantLabel={_("Warning:")}
                     isInline
                     title={fill(_("The pool cannot be read. What is shown may be out of date: $0"), error)}
                 />

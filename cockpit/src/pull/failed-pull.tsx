@@ -49,6 +49,7 @@ export function FailedPullItem({ pulls, failed }: Props) {
             <Alert
                 role="alert"
                 variant="danger"
+                variantLabel={_("Error:")}
                 isInline
                 component="h2"
                 title={fill(_("The pull of $0 into pool $1 has failed"), nameOf(failed), request.pool)}

@@ -82,6 +82,7 @@ export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = f
             {place?.service.where === "system" && isLocal(fields.source) && (
                 <Alert
                     variant="info"
+                    variantLabel={_("Information:")}
                     isInline
                     title={_("The browser cannot send a local archive to the system's service. Use the command “virtlayer pull”.")}
                 />

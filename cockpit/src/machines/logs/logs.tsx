@@ -58,7 +58,7 @@ export function Logs({ service, machine, hasKernelLog }: Props) {
                     />
                 </ToggleGroup>
             )}
-            {shown.problem !== undefined && <Alert variant="warning" isInline title={problemText(shown.problem)} />}
+            {shown.problem !== undefined && <Alert variant="warning" variantLabel={_("Warning:")} isInline title={problemText(shown.problem)} />}
             {shown.dropped && <p>{_("Earlier lines are not shown.")}</p>}
             {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- the keyboard scrolls it */}
             <pre ref={place} className="machine-log" role="log" aria-label={_("Output of the machine")} tabIndex={0}
