@@ -38,7 +38,7 @@ def test_a_python_without_the_packages_installs_nothing(tmp_path: Path) -> None:
 
 def test_no_file_for_the_system_is_forgotten(installed: Path) -> None:
     contents = {path.read_bytes() for path in installed.rglob("*") if path.is_file()}
-    for folder in ("dbus", "systemd", "packaging/polkit"):
+    for folder in ("dbus", "systemd", "packaging/apparmor", "packaging/polkit"):
         for path in (CHECKOUT / folder).rglob("*"):
             if path.is_file():
                 assert path.read_bytes() in contents, path
