@@ -23,7 +23,7 @@ function remedyOf(failure: Failure, isLimited: boolean): string {
             return _("virtlayerd has exited before it answered. Check what it has done, and try again.");
         case "not-installed":
         case "not-running":
-            return _("virtlayerd does not run, and cannot be started. “journalctl -u virtlayerd” shows the reason.");
+            return _("virtlayerd does not run, and cannot be started. \"journalctl -u virtlayerd\" shows the reason.");
         default:
             return "";
     }

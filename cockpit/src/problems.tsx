@@ -144,7 +144,7 @@ function Notice({ variant, title, onClose, actionLinks, children }: NoticeProps)
             isInline
             component="h2"
             title={title}
-            actionClose={<AlertActionCloseButton aria-label={fill(_("Close “$0”"), title)} onClose={onClose} />}
+            actionClose={<AlertActionCloseButton aria-label={fill(_("Close \"$0\""), title)} onClose={onClose} />}
             actionLinks={actionLinks}
         >
             {children}

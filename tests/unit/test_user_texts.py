@@ -45,7 +45,8 @@ PRODUCT = repository_files("daemon/**.py", "examples/**.py")
 def test_no_file_has_typographic_quotes() -> None:
     wrong = [
         f"{path.relative_to(CHECKOUT)}:{number}"
-        for path in repository_files()
+        # A translation has the quotes of its language.
+        for path in repository_files(":!cockpit/po")
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if any(quote in line for quote in TYPOGRAPHIC_QUOTES)
     ]

@@ -84,7 +84,7 @@ export function PullDialog({ request, service, isExpanded: isExpandedAtFirst = f
                     variant="info"
                     variantLabel={_("Information:")}
                     isInline
-                    title={_("The browser cannot send a local archive to the system's service. Use the command “virtlayer pull”.")}
+                    title={_("The browser cannot send a local archive to the system's service. Use the command \"virtlayer pull\".")}
                 />
             )}
             <PoolField value={place} onChange={setChosen} />
