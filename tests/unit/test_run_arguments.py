@@ -46,6 +46,16 @@ def test_all_words_after_the_image_are_the_command(words: list[str], command: li
     assert not arguments.rm
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--", "run", "debian:13", "ls"], ["run", "--", "--", "debian:13", "ls"]],
+)
+def test_words_that_end_the_options_are_no_command_and_no_image(words: list[str]) -> None:
+    arguments = build_parser().parse_args(words)
+
+    assert (arguments.source, arguments.words) == ("debian:13", ["ls"])
+
+
 def test_short_options_can_be_combined() -> None:
     arguments = parsed("-dit", "-p8080:80", "-m2G", "-eA=1", "-u1000:100", "-w/srv", "i")
 

@@ -63,6 +63,15 @@ class Parser(argparse.ArgumentParser):
             self.error(self._unknown(unknown[0]))
         return found, unknown
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Return the values of words of the command line. argparse calls this."""
+        if action.nargs == argparse.PARSER:
+            # Some releases of Python 3.12 and 3.13 leave the "--" that ends the options. No command
+            # or image has this name.
+            while arg_strings[0] == "--" and len(arg_strings) > 1:
+                arg_strings = arg_strings[1:]
+        return super()._get_values(action, arg_strings)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Check a value that must be one of a few. argparse calls this."""
         if action.choices is None or value in action.choices:

@@ -89,10 +89,13 @@ class Catalog(Database):
             pool: The pool of the image; None for any.
         """
         statement = (
-            "SELECT config FROM image WHERE image_id = ?1 AND (?2 IS NULL OR pool = ?2) LIMIT 1"
+            "SELECT config FROM image WHERE image_id = :image_id"
+            " AND (:pool IS NULL OR pool = :pool) LIMIT 1"
         )
         row = await self.run(
-            lambda connection: connection.execute(statement, (image_id, pool)).fetchone()
+            lambda connection: connection.execute(
+                statement, {"image_id": image_id, "pool": pool}
+            ).fetchone()
         )
         return None if row is None else str(row[0])
 

@@ -89,7 +89,8 @@ def select(
     """Return the images of one pool or all pools, or the image of a name, by pool and name."""
     statement = (
         f"SELECT id, pool, {_IDENTITY}, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
-        " WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2) ORDER BY pool, name"
+        " WHERE (:pool IS NULL OR pool = :pool) AND (:name IS NULL OR name = :name)"
+        " ORDER BY pool, name"
     )
     # Many images can have the same manifest and source: their users are read once.
     users = functools.cache(functools.partial(pullers.select, connection))
@@ -97,7 +98,7 @@ def select(
         _image(
             connection, dict(zip(("id", "pool", "identity", *_COLUMNS), row, strict=True)), users
         )
-        for row in connection.execute(statement, (pool, name)).fetchall()
+        for row in connection.execute(statement, {"pool": pool, "name": name}).fetchall()
     )
 
 

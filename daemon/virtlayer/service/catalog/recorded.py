@@ -74,12 +74,12 @@ class Recorded:
     async def stamps(self, pool: str) -> Mapping[str, Stamp]:
         """Return the stamps of the files of a pool that the catalog has read, by name."""
         statement = (
-            "SELECT file, stamp FROM record WHERE pool = ?1 AND file IS NOT NULL"
-            " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = ?1"
+            "SELECT file, stamp FROM record WHERE pool = :pool AND file IS NOT NULL"
+            " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = :pool"
         )
         return await self._database.run(
             lambda connection: {
-                file: _stamp(text) for file, text in connection.execute(statement, (pool,))
+                file: _stamp(text) for file, text in connection.execute(statement, {"pool": pool})
             }
         )
 
@@ -104,12 +104,12 @@ class Recorded:
             The stamp of the file that the catalog knew; if it is not ``before``, nothing was done.
         """
         statement = (
-            "SELECT stamp FROM record WHERE pool = ?1 AND file = ?2"
-            " UNION ALL SELECT stamp FROM bad_record WHERE pool = ?1 AND file = ?2"
+            "SELECT stamp FROM record WHERE pool = :pool AND file = :file"
+            " UNION ALL SELECT stamp FROM bad_record WHERE pool = :pool AND file = :file"
         )
 
         def replace(connection: sqlite3.Connection) -> Stamp | None:
-            row = connection.execute(statement, (pool, change.file)).fetchone()
+            row = connection.execute(statement, {"pool": pool, "file": change.file}).fetchone()
             known = None if row is None else _stamp(row[0])
             if known == before:
                 _put(connection, pool, [change])

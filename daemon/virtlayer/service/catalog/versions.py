@@ -64,7 +64,7 @@ def select(
     """Return the former versions of one name or all, in one pool or all; the newest first."""
     statement = (
         "SELECT id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept"
-        " FROM version WHERE (?1 IS NULL OR pool = ?1) AND (?2 IS NULL OR name = ?2)"
+        " FROM version WHERE (:pool IS NULL OR pool = :pool) AND (:name IS NULL OR name = :name)"
         " ORDER BY pool, name, position"
     )
     users = functools.cache(functools.partial(pullers.select, connection))
@@ -82,7 +82,7 @@ def select(
             kept=bool(row[9]),
             pulled_by=users(row[1], row[4], row[3]),
         )
-        for row in connection.execute(statement, (pool, name)).fetchall()
+        for row in connection.execute(statement, {"pool": pool, "name": name}).fetchall()
     )
 
 

@@ -119,8 +119,9 @@ def _select(
     name: str | None = None,
 ) -> tuple[CatalogVolume, ...]:
     statement = (
-        f"SELECT {_COLUMNS} FROM origin WHERE pool = ?1 AND (?2 IS NULL OR kind = ?2)"  # noqa: S608 -- ours
-        " AND (?3 IS NULL OR name = ?3) ORDER BY name, kind"
+        f"SELECT {_COLUMNS} FROM origin WHERE pool = :pool"  # noqa: S608 -- ours
+        " AND (:kind IS NULL OR kind = :kind) AND (:name IS NULL OR name = :name)"
+        " ORDER BY name, kind"
     )
     return tuple(
         CatalogVolume(
@@ -138,5 +139,7 @@ def _select(
             inode=None if row[11] is None else int(row[11]),
             pulled_by=pullers.select(connection, row[10], row[4], row[3]),
         )
-        for row in connection.execute(statement, (pool, kind, name)).fetchall()
+        for row in connection.execute(
+            statement, {"pool": pool, "kind": kind, "name": name}
+        ).fetchall()
     )
