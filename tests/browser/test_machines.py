@@ -126,7 +126,9 @@ def test_a_machine_is_run_used_stopped_started_and_removed(page: Page, session: 
     expect(elsewhere).to_be_visible()
     page.get_by_role("menuitem", name="Console").click()
 
-    # The console shows what was written before, and goes on.
+    # The console shows what was written before, and goes on; the address says what is shown.
+    expect(screen).to_contain_text("[forty two](")
+    page.reload()
     expect(screen).to_contain_text("[forty two](")
     act(page, "Stop")
     expect(cell(page, "State")).to_have_text("Stopped")

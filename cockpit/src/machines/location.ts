@@ -18,6 +18,12 @@ export function goToMachine({ where, name, view }: Shown): void {
     cockpit.location.go(["machines"], { service: where, machine: name, view });
 }
 
+/** Keeps in the address what is shown of machines now, for a reload of the page. */
+export function keepMachine(shown: Shown | undefined): void {
+    const options = shown === undefined ? {} : { service: shown.where, machine: shown.name, view: shown.view };
+    cockpit.location.replace(["machines"], options);
+}
+
 /** undefined if the address names no machine. */
 export function machineOf(options: cockpit.Location["options"]): Shown | undefined {
     const { service, machine, view } = options;

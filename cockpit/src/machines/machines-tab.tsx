@@ -19,7 +19,7 @@ import { useCallback, useState } from "react";
 
 import { useReadyServices } from "../services.tsx";
 import { _ } from "../translation.ts";
-import { useMachineOfLocation, type Shown, type View } from "./location.ts";
+import { keepMachine, useMachineOfLocation, type Shown, type View } from "./location.ts";
 import { keyOf, useMachines, type Known } from "./look.ts";
 import { MachineRow } from "./machine-row.tsx";
 import { matches } from "./search.ts";
@@ -84,6 +84,7 @@ export function MachinesTab() {
                                 view={views.get(key)}
                                 onView={(view) => {
                                     setViews((before) => changed(before, key, view));
+                                    keepMachine(view === undefined ? undefined : { where: service.where, name: machine.name, view });
                                 }}
                             />
                         );
