@@ -85,7 +85,7 @@ function State({ job }: { readonly job: Job }) {
             return (
                 <>
                     <Label status="danger">{text}</Label>
-                    <div>{job.message || job.error}</div>
+                    <div className="long-text">{job.message || job.error}</div>
                 </>
             );
         case "done":
