@@ -5,12 +5,15 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import tarfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import images
+from tests.support.directory_user import as_nobody, users_directory
 from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.leftovers import children, nothing_left
 from tests.support.registry import Registry, free_port
@@ -25,8 +28,10 @@ from virtlayer.errors import (
     RegistryUnavailable,
     VirtlayerError,
 )
+from virtlayer.service.source.failures import failure
 from virtlayer.service.source.policy import SignaturePolicy
 from virtlayer.service.source.proxy import check_protocol
+from virtlayer.service.source.reference import parse_reference
 
 LAYER = images.layer(images.file("data", os.urandom(3_000_000)))
 CONTENT = images.image([LAYER])
@@ -260,3 +265,23 @@ async def test_a_damaged_layout(tmp_path: Path, sources: Sources, damage: bytes)
     (layout / "blobs" / LAYER.digest.replace(":", "/")).write_bytes(damage)
     with pytest.raises(DigestMismatch):
         await sources.blobs(f"oci:{layout}:1")
+
+
+def test_archive_without_directories_is_refused_with_what_to_do() -> None:
+    with users_directory() as place:
+        layout = images.write_layout(place / "layout", {"1": CONTENT})
+        archive = place / "archive.tar"
+        with tarfile.open(archive, "w") as tar:
+            for path in layout.rglob("*"):
+                if path.is_file():
+                    tar.add(path, path.relative_to(layout))
+        name = f"oci-archive:{archive}:1"
+        command = as_nobody("skopeo", f"--tmpdir={place}", "inspect", "--raw", name)
+        ended = subprocess.run(command, check=False, capture_output=True, text=True)
+        error = failure(parse_reference(name), ended.stderr)
+    assert (ended.returncode, type(error)) == (1, MalformedLayer), ended.stderr
+    assert error.message == (
+        f"{name}: the archive has files without their directories, which skopeo can unpack only as "
+        'root. Create it again from the directory of the image, with "tar --create --file=ARCHIVE '
+        '--directory=DIRECTORY .".'
+    )

@@ -35,6 +35,9 @@ _FILE = re.compile(
 )
 """A file that skopeo cannot read, with the reason of the system call."""
 
+_MISSING_DIRECTORY = re.compile(r"\bchown /[^:]*: operation not permitted")
+"""skopeo creates a directory that an archive does not have for root, which needs privileges."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
@@ -131,6 +134,12 @@ def failure(reference: Reference, text: str, user: str | None = None) -> Virtlay
     problem = _problem(text)
     if reference.local_path is not None and (match := _FILE.search(problem)):
         return _unreadable(reference, match["path"], match["reason"])
+    if reference.local_path is not None and _MISSING_DIRECTORY.search(problem):
+        return MalformedLayer(
+            f"{reference}: the archive has files without their directories, which skopeo can "
+            "unpack only as root. Create it again from the directory of the image, with "
+            '"tar --create --file=ARCHIVE --directory=DIRECTORY .".'
+        )
     for cause in _CAUSES:
         if cause.pattern.search(problem):
             advice = cause.advice or _login_advice(reference, user)
