@@ -161,6 +161,13 @@ test("a request of this tab is kept when another tab has seen its job, too", () 
     assert.deepEqual(failed, theirs.failed);
 });
 
+test("a failure that another tab has stored without its request gets it", () => {
+    const theirs = after(NOTHING, seen([FAILED]));
+    const { failed, running } = after(merged(STARTED, theirs), seen([FAILED]));
+    assert.deepEqual(running, []);
+    assert.deepEqual(failed.map(({ request }) => request.name), ["d"]);
+});
+
 test("records that are stored are read as they were", () => {
     const records = after(STARTED, seen([FAILED, aJob({ path: "/org/virtlayer1/job/2", source: "docker://a/b:1" })]));
     assert.deepEqual(fromText(toText(records)), records);

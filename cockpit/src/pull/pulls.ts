@@ -32,6 +32,8 @@ export class Pulls {
     #key: string | undefined;
     #samples = new Map<string, readonly Sample[]>();
     #measuring: ReturnType<typeof setInterval> | undefined;
+    /** How many pulls have no reply yet. */
+    #starting = 0;
     #state: PullsState = { running: [], failed: [] };
     readonly #opened: Promise<void>;
     readonly #listeners = new Set<() => void>();
@@ -60,11 +62,17 @@ export class Pulls {
     /** Starts a pull; rejects with a Failure if the service refuses it. */
     async start(request: PullRequest, credentials: Credentials): Promise<void> {
         await this.#opened;
-        const { path } = await this.service.pull(request.source, request.pool, optionsOf(request, credentials));
-        const record = { job: path, request, source: "", recordedAt: Date.now(), startedAt: 0, cancelledAt: 0, isOwn: true };
-        const others = withoutPull(this.#records, path);
-        this.#keep({ ...others, running: [...others.running, record] });
-        this.#follow();
+        // The job is seen before the reply that tells its path, and may have failed by then.
+        this.#starting += 1;
+        try {
+            const { path } = await this.service.pull(request.source, request.pool, optionsOf(request, credentials));
+            const record = { job: path, request, source: "", recordedAt: Date.now(), startedAt: 0, cancelledAt: 0, isOwn: true };
+            const others = withoutPull(this.#records, path);
+            this.#keep({ ...others, running: [...others.running, record] });
+        } finally {
+            this.#starting -= 1;
+            this.#follow();
+        }
     }
 
     /** Starts a failed pull again with the same request; if the service refuses it, the failure says why. */
@@ -110,7 +118,7 @@ export class Pulls {
     #follow(): void {
         const { status, jobs, images } = this.service.snapshot();
         if (this.#key !== undefined && status === "ready") {
-            const { records, done } = follow(this.#records, { jobs, images }, Date.now());
+            const { records, done } = follow(this.#records, { jobs, images, isStarting: this.#starting > 0 }, Date.now());
             this.#keep(records);
             this.#done = [...this.#done, ...done];
         }

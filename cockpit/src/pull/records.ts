@@ -55,6 +55,8 @@ const EXITS_WITHIN = 10_000;
 export interface Seen {
     readonly jobs: readonly Job[];
     readonly images: readonly Image[];
+    /** Whether a pull of this browser has no reply yet: any job may be that of this pull. */
+    readonly isStarting?: boolean;
 }
 
 export interface Followed {
@@ -92,10 +94,10 @@ export function follow(records: Records, seen: Seen, now: number): Followed {
                 }
                 break;
             case "failed":
-                if (!isReadable(job)) {
+                if (!isReadable(job) || (seen.isStarting === true && record?.isOwn !== true)) {
                     if (record !== undefined) running.push(record);
-                } else if (!dismissed.includes(idOf(job)) && !failed.some(({ id }) => id === idOf(job))) {
-                    failed.push(failureOf(job, record));
+                } else if (!dismissed.includes(idOf(job))) {
+                    note(failed, failureOf(job, record), record?.isOwn === true);
                 }
                 break;
             default:
@@ -129,6 +131,13 @@ export function withoutFailure(records: Records, id: string): Records {
     const dismissed = [...records.dismissed];
     dismiss(failed, dismissed, (one) => one.id === id);
     return { ...records, failed, dismissed };
+}
+
+/** Adds a failure. Another tab may have done so without the request, which only the tab that made it knows. */
+function note(failed: FailedRecord[], failure: FailedRecord, isOwn: boolean): void {
+    const index = failed.findIndex(({ id }) => id === failure.id);
+    if (index < 0) failed.push(failure);
+    else if (isOwn) failed[index] = failure;
 }
 
 function dismiss(failed: FailedRecord[], dismissed: string[], which: (one: FailedRecord) => boolean): void {

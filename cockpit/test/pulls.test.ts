@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+
+import { Pulls } from "../src/pull/pulls.ts";
+import { NO_CREDENTIALS, plainRequest } from "../src/pull/request.ts";
+import { Service } from "../src/service/service.ts";
+import { busError, FakeBus, job, variant } from "./fake-bus.ts";
+
+const JOB = "/org/virtlayer1/job/1";
+const SOURCE = "docker://host/private:1";
+const REQUEST = { ...plainRequest("docker://host/private:1", "default"), tlsVerify: false, hasCredentials: true };
+const CALL = `Pull ${SOURCE} default`;
+
+/** A page whose service leaves the call of a pull without a reply. */
+async function opened(bus: FakeBus): Promise<Pulls> {
+    bus.replies.set("Pull", () => undefined);
+    bus.install();
+    Object.assign(globalThis, { window: new EventTarget() });
+    Object.assign(cockpit, {
+        user: () => Promise.resolve({ id: 0 }),
+        transport: { host: "localhost" },
+        localStorage: { getItem: () => null, setItem: () => undefined, prefixedKey: (key: string) => key },
+    });
+    const service = new Service("session");
+    await service.start();
+    return new Pulls(service);
+}
+
+/** The signals of a job that starts and ends, with its private properties. */
+function run(bus: FakeBus, end: Record<string, cockpit.Variant>): void {
+    const properties = { Source: variant("s", SOURCE), Pool: variant("s", "default"), Result: variant("a{sv}", {}) };
+    bus.signal("/org/virtlayer1", "InterfacesAdded", JOB, job(1, "running", properties));
+    bus.signal(JOB, "PropertiesChanged", "org.virtlayer1.Job", { ...end, FinishedAt: variant("t", 1_700_000_000_000_000) }, []);
+}
+
+const FAILURE = {
+    State: variant("s", "failed"),
+    Error: variant("s", "org.virtlayer1.Error.RegistryAuth"),
+    Message: variant("s", "The registry refuses the password."),
+};
+
+test("a pull that fails before the reply of its call keeps its request", async () => {
+    const bus = new FakeBus();
+    const pulls = await opened(bus);
+    const start = pulls.start(REQUEST, NO_CREDENTIALS);
+    await setImmediate();
+    run(bus, FAILURE);
+    await setImmediate();
+    assert.deepEqual(pulls.snapshot().failed, []);
+
+    bus.answer(CALL, [1, JOB]);
+    await start;
+    assert.deepEqual(pulls.snapshot().failed.map(({ request }) => request), [REQUEST]);
+});
+
+test("a pull that is done before the reply of its call is reported", async () => {
+    const bus = new FakeBus();
+    const pulls = await opened(bus);
+    const start = pulls.start(REQUEST, NO_CREDENTIALS);
+    await setImmediate();
+    run(bus, { State: variant("s", "done") });
+    bus.answer(CALL, [1, JOB]);
+    await start;
+    assert.deepEqual(pulls.takeDone().map(({ path }) => path), [JOB]);
+});
+
+test("a failure of another client is shown after a call that is refused", async () => {
+    const bus = new FakeBus();
+    const pulls = await opened(bus);
+    const start = pulls.start(REQUEST, NO_CREDENTIALS);
+    await setImmediate();
+    run(bus, FAILURE);
+    bus.answer(CALL, busError("org.virtlayer1.Error.ImageExists"));
+    await assert.rejects(start);
+    assert.deepEqual(pulls.snapshot().failed.map(({ request }) => request), [plainRequest(SOURCE, "default")]);
+});
