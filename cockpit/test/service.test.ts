@@ -43,6 +43,26 @@ test("a signal that follows the reply of the first load is not lost", async () =
     assert.deepEqual(service.snapshot().images.map(({ name }) => name), ["debian:13"]);
 });
 
+test("signals that are newer than the reply of the first load, but arrive before it, are kept", async () => {
+    const bus = new FakeBus();
+    bus.replies.set("GetManagedObjects", () => undefined);
+    bus.replies.set("GetAll org.virtlayer1.Image", () => [image("new")["org.virtlayer1.Image"]]);
+    bus.replies.set("GetAll org.virtlayer1.Job", () => [job(1, "failed")["org.virtlayer1.Job"]]);
+    bus.install();
+    const service = new Service("session");
+    const ready = service.start();
+    await setImmediate();
+    bus.signal(ROOT, "InterfacesAdded", JOB, job(1, "running"));
+    bus.signal(JOB, "PropertiesChanged", "org.virtlayer1.Job", { State: variant("s", "failed") }, []);
+    bus.signal(IMAGE, "PropertiesChanged", "org.virtlayer1.Image", { Name: variant("s", "new") }, []);
+    bus.signal(ROOT, "InterfacesRemoved", "/org/virtlayer1/image/2", ["org.virtlayer1.Image"]);
+    bus.answer("GetManagedObjects", [{ [IMAGE]: image("old"), "/org/virtlayer1/image/2": image("removed") }]);
+    await ready;
+    await setImmediate();
+    assert.deepEqual(service.snapshot().jobs.map(({ state }) => state), ["failed"]);
+    assert.deepEqual(service.snapshot().images.map(({ name }) => name), ["new"]);
+});
+
 test("private properties of a new image are read", async () => {
     const bus = new FakeBus();
     const service = await started(bus);

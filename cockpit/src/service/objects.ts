@@ -14,6 +14,22 @@ interface Known {
     readonly job: Job | undefined;
 }
 
+/** The objects of signals. */
+export class Signalled {
+    readonly changed = new Set<string>();
+    readonly removed = new Set<string>();
+
+    change(path: string): void {
+        this.changed.add(path);
+        this.removed.delete(path);
+    }
+
+    remove(path: string): void {
+        this.removed.add(path);
+        this.changed.delete(path);
+    }
+}
+
 export class Objects {
     readonly #known = new Map<string, Known>();
     #images: readonly Image[] | undefined;
@@ -22,12 +38,18 @@ export class Objects {
     /** @param malformed gets what is wrong with an object; the object is left out, and the others are not. */
     constructor(private readonly malformed: (error: parsing.Malformed) => void) {}
 
-    /** All of them anew, from the reply of GetManagedObjects. */
-    replaceAll(objects: unknown): void {
-        this.#known.clear();
+    /**
+     * All of them anew, from the reply of GetManagedObjects, which can be older than signals before it.
+     *
+     * @param signalled what signals have told since the call: these objects stay as they are known.
+     */
+    replaceAll(objects: unknown, signalled: Signalled): void {
+        for (const path of this.#known.keys()) if (!signalled.changed.has(path)) this.#known.delete(path);
         this.#images = undefined;
         this.#jobs = undefined;
-        for (const [path, interfaces] of parsing.entries(objects)) this.#add(path, interfaces);
+        for (const [path, interfaces] of parsing.entries(objects)) {
+            if (!this.#known.has(path) && !signalled.removed.has(path)) this.#add(path, interfaces);
+        }
     }
 
     /** By name and pool. The same array until one of them changes. */

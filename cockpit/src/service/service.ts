@@ -8,7 +8,7 @@ import { connect, NAME, type Call, type Connection } from "./connection.ts";
 import { Failure, problemOf, type Problem } from "./failures.ts";
 import { Look, Slots } from "./looks.ts";
 import { MANAGER, Methods, ROOT } from "./methods.ts";
-import { Objects } from "./objects.ts";
+import { Objects, Signalled } from "./objects.ts";
 import * as parsing from "./parsing.ts";
 import { isOver, UNKNOWN, type Contents, type ServiceState } from "./state.ts";
 import type { Job, Where } from "./values.ts";
@@ -41,6 +41,8 @@ export class Service extends Methods {
     });
     /** By the name of the pool. */
     readonly #contents = new Map<string, Look>();
+    /** What signals tell while everything is read. */
+    #signalled: Signalled | undefined;
     /** The objects whose properties are being read. */
     readonly #reading = new Set<string>();
     /** The first that did not keep to the interface. */
@@ -123,9 +125,11 @@ export class Service extends Methods {
         const load = this.#load;
         const isCurrent = () => load === this.#load;
         const malformed = this.#malformed;
+        const signalled = new Signalled();
+        this.#signalled = signalled;
         try {
             await this.#askRoot("org.freedesktop.DBus.ObjectManager", "GetManagedObjects", "", [], ([objects]) => {
-                if (isCurrent()) this.#objects.replaceAll(objects);
+                if (isCurrent()) this.#objects.replaceAll(objects, signalled);
             });
             const { Version, LibvirtUri } = await this.#askRoot(PROPERTIES, "GetAll", "s", [MANAGER], ([properties]) =>
                 parsing.dictionary(properties),
@@ -133,6 +137,7 @@ export class Service extends Methods {
             const pools = await this.listPools();
             const machines = await this.listMachines();
             if (!isCurrent()) return;
+            this.#signalled = undefined;
             this.#change({
                 version: parsing.text(Version?.v),
                 libvirtUri: parsing.text(LibvirtUri?.v),
@@ -144,7 +149,7 @@ export class Service extends Methods {
                 problem: this.#malformed === malformed ? undefined : this.#malformed,
             });
             this.#planContents("");
-            for (const path of this.#objects.incomplete()) void this.#read(path);
+            for (const path of new Set([...this.#objects.incomplete(), ...signalled.changed])) void this.#read(path);
         } catch (error) {
             if (!isCurrent()) return;
             const status = this.#state.status === "ready" ? "ready" : "failed";
@@ -253,16 +258,19 @@ export class Service extends Methods {
         switch (member) {
             case "InterfacesAdded": {
                 const added = this.#objects.added(args);
+                this.#signalled?.change(added);
                 // A signal has no private properties.
                 void this.#read(added);
                 this.#contentsChanged(added);
                 break;
             }
             case "InterfacesRemoved":
+                this.#signalled?.remove(parsing.text(args[0]));
                 this.#contentsChanged(parsing.text(args[0]));
                 this.#objects.removed(args);
                 break;
             case "PropertiesChanged":
+                this.#signalled?.change(path);
                 if (this.#objects.changed(path, args)) void this.#read(path);
                 this.#contentsChanged(path);
                 break;
