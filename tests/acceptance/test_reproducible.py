@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.soak import in_soak
+
 _CHECKOUT = Path(__file__).parent.parent.parent
 _DIST = Path("cockpit") / "dist"
 
@@ -33,6 +35,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone
 
 
+@in_soak
 @pytest.mark.parametrize(
     ("pattern", "count"), [("rpm/*.tar.gz", 1), ("rpm/*.rpm", 1), ("deb/*.deb", 5)]
 )

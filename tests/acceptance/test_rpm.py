@@ -14,9 +14,11 @@ import pytest
 _CHECKOUT = Path(__file__).parent.parent.parent
 _MACROS = Path(__file__).parent / "fedora.macros"
 _NAMES = ("cockpit-virtlayer", "virtlayer", "virtlayer-rbd", "virtlayerd")
-# Documents, what only one of the two keeps, and what pip and Debian's Python helper call metadata.
+# Documents, what only one of the two keeps, what pip and Debian's Python helper call metadata, and
+# profiles of AppArmor, which Fedora does not have.
 _OTHERS = re.compile(
-    r"/usr/share/(doc|licenses|lintian)/|/usr/lib/python3/.*(\.(dist|egg)-info/|/__pycache__/)"
+    r"/usr/share/(doc|licenses|lintian)/|/etc/apparmor\.d/"
+    r"|/usr/lib/python3/.*(\.(dist|egg)-info/|/__pycache__/)"
 )
 # Where the distributions have the same.
 _PLACES = {

@@ -10,5 +10,5 @@ import pytest
 
 FACTOR = int(os.environ.get("SOAK", "1"))
 
-in_soak = pytest.mark.skipif(FACTOR == 1, reason="boots a machine: for make soak")
-"""Marks a test of which `make check` has another one: it boots six machines at most."""
+in_soak = pytest.mark.skipif(FACTOR == 1, reason="takes minutes: for make soak")
+"""Marks a test for which the gate has no time. It boots six machines at most."""
