@@ -124,7 +124,8 @@ def test_images_stay_when_the_service_exits_and_the_next_action_starts_it_again(
         end_service(both.system, signal.SIGKILL)
         expect(image).to_be_visible()
         start_pull(page, both.registry, "third:1")
-        expect(page.get_by_text("third:1").first).to_be_visible()
+        # The image, not the pull: the service must have nothing to do when it is ended.
+        expect(page.get_by_role("row").filter(has_text="third:1")).to_be_visible()
 
 
 def test_ordinary_user_sees_images_and_is_told_who_may_change_them(
