@@ -159,7 +159,7 @@ function FailureNotice({ failure }: { readonly failure: Failure }) {
         <div ref={place} tabIndex={-1} className="machine-failure">
             <Alert variant="danger" variantLabel={_("Error:")} isInline component="p" role="alert" title={_("The machine was not created")}>
                 <p className="machine-message">{failure.message}</p>
-                {OF_OPTIONS.includes(failure.kind) && <p>{_("The kernel is chosen below “Options”.")}</p>}
+                {OF_OPTIONS.includes(failure.kind) && <p>{_('The kernel is chosen below "Options".')}</p>}
             </Alert>
         </div>
     );
