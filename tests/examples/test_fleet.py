@@ -134,8 +134,8 @@ async def test_mirror_downloads_an_image_once_for_all_hosts(
     assert sum(one["layers_built"] for one in populated) == builders * LAYERS
     mirrored = of_mirror.traffic()
     assert mirrored.blobs == builders * (LAYERS + 1)
-    # A host asks again if the mirror answers with an error while it is asked by all at once.
-    assert len(HOSTS) <= mirrored.manifests <= 2 * len(HOSTS)
+    # In one run under load, the mirror sent one more; why is not known. The registry sent one.
+    assert len(HOSTS) <= mirrored.manifests <= len(HOSTS) + 1
     # docker-registry 2.8 downloads a blob twice: for its client, and for itself.
     traffic = of_registry.traffic()
     assert traffic.manifests == 1
