@@ -11,7 +11,7 @@ export function currentOpener(): HTMLElement | undefined {
     return opener instanceof HTMLElement ? opener : undefined;
 }
 
-/** Gives the focus to an element, or to the page's heading if the element has gone. */
+/** Gives the focus to an element, or to the page's heading if the element is no longer in the page. */
 export function focusOn(element: HTMLElement | undefined): void {
     const isThere = element !== undefined && element !== document.body && element.isConnected;
     const target = isThere ? element : document.querySelector("h1");

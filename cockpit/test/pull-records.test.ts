@@ -125,7 +125,7 @@ test("a pull whose service was killed has failed", () => {
     assert.equal(records.failed[0].request.name, "d");
 });
 
-test("a pull whose job has gone after it was done has not failed", () => {
+test("a pull that was done has not failed when its job no longer exists", () => {
     const running = after(STARTED, seen([aJob()]));
     assert.deepEqual(after(running, seen([], [anImage()])), NOTHING);
     assert.equal(after(running, seen([], [anImage({ pulledAt: NOW - 1 })])).failed.length, 1);

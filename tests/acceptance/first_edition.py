@@ -18,6 +18,7 @@ def first_edition() -> list[Path]:
     known = subprocess.run(
         ["git", "cat-file", "-e", f"{COMMIT}^{{commit}}"], cwd=_CHECKOUT, check=False
     )
+    # A shallow clone cannot build it. The gate's clone has the history.
     if known.returncode != 0:
         pytest.skip(f"this clone has no history: it lacks {COMMIT}, the first edition")
     directory = kept(f"packages-{COMMIT}", _make)

@@ -99,7 +99,7 @@ def test_upgrade_downgrade_and_purge(old: System, registry: Registry) -> None:
     assert "OF_THE_ADMINISTRATOR=kept" in old.unit("virtlayerd.service", "Environment")
     assert old.attempt("systemctl", "is-enabled", "virtlayer-populate.timer").status != 0
     assert old.run("cat", "/etc/virtlayer/virtlayerd.toml") == _SETTINGS
-    # The service does not run as root any more.
+    # The service no longer runs as root.
     assert old.unit("virtlayerd.service", "User") == "virtlayer"
     assert old.run("stat", "--format=%U %a", "/var/lib/virtlayer").split() == ["root", "755"]
     assert old.run("systemctl", "--failed", "--no-legend") == ""

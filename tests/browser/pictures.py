@@ -81,7 +81,7 @@ def _take(page: Page, directory: Path, name: str) -> None:
 
 
 def _layer(name: str, mebibytes: int) -> LayerContent:
-    return layer(file(name, random.Random(name).randbytes(mebibytes * _MIB)))  # noqa: S311
+    return layer(file(name, random.Random(name).randbytes(mebibytes * _MIB)))  # noqa: S311 -- no secret
 
 
 def _run_machine(session: Place, name: str) -> None:

@@ -69,7 +69,8 @@ def test_an_image_is_pulled_and_removed_by_keys(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(removal).not_to_be_visible()
     expect(actions).not_to_be_visible()
-    # What had the focus has gone: the next Tab begins at the heading, not at the top of Cockpit.
+    # The element that had the focus no longer exists: the next Tab begins at the heading, not at
+    # the top of Cockpit.
     expect(page.get_by_role("heading", name="Container images")).to_be_focused()
 
 

@@ -139,7 +139,7 @@ def system_bus(
 
     Args:
         directory: An empty one that every user may enter.
-        services: A directory of activation files; what they start runs as whoever runs the bus.
+        services: A directory of activation files; services run as the user of the bus.
         others: Further policies, by the names of their files in the system's folder.
     """
     servicedirs = f"<servicedir>{escape(str(services))}</servicedir>" if services else ""

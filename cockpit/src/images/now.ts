@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 
 const MINUTE = 60_000;
 
-/** The time in milliseconds since 1970, of the last minute: what is told relative to it grows old. */
+/** The time in milliseconds since 1970, which changes once a minute, so that relative times stay correct. */
 export function useNow(): number {
     const [now, setNow] = useState(Date.now);
     useEffect(() => {

@@ -110,7 +110,7 @@ export function kindText(kind: string): string {
 
 /** Some names, and how many more there are. */
 export function some(names: readonly string[], most: number): string {
-    // One name more takes no more space than "and 1 more".
+    // "and 1 more" would take as much space as the name.
     const shown = names.length <= most + 1 ? names : names.slice(0, most);
     const text = shown.join(", ");
     const rest = names.length - shown.length;

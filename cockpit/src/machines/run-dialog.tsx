@@ -26,7 +26,7 @@ interface Props {
     readonly image: Image;
 }
 
-/** Failures that a field below "Options" can mend. */
+/** Errors that the user can correct by a field below "Options". */
 const OF_OPTIONS = ["NoKernel", "AmbiguousKernel"];
 
 export function RunDialog({ service, image }: Props) {
@@ -149,7 +149,7 @@ export function RunDialog({ service, image }: Props) {
     );
 }
 
-/** It has the focus, because what had it has gone. */
+/** It gets the focus, because the element that had it is no longer in the page. */
 function FailureNotice({ failure }: { readonly failure: Failure }) {
     const place = useRef<HTMLDivElement>(null);
     useEffect(() => {

@@ -44,7 +44,7 @@ export interface Records {
 
 export const NOTHING: Records = { running: [], failed: [], dismissed: [] };
 
-/** The error of a pull whose job has gone without a result. */
+/** The error of a pull whose job no longer exists, and whose result is not known. */
 export const INTERRUPTED = "Interrupted";
 /** The job of a call appears at about the same time as its reply: in so many milliseconds. */
 const APPEARS_WITHIN = 10_000;
@@ -169,7 +169,7 @@ function wasInterrupted({ cancelledAt }: RunningRecord, now: number): boolean {
     return cancelledAt === 0 || now - cancelledAt < EXITS_WITHIN;
 }
 
-/** Whether the pull was done, although its job has gone. */
+/** Whether the pull was done, although its job no longer exists. */
 function hasImage(images: readonly Image[], { source, request, startedAt }: RunningRecord): boolean {
     return images.some((image) => image.pool === request.pool && image.source === source && image.pulledAt >= startedAt);
 }

@@ -29,7 +29,7 @@ export function Console({ service, machine }: Props) {
     const hint = useId();
 
     const end = (how: Status) => {
-        // The terminal takes no more keys: the keyboard must not be lost in it.
+        // The terminal ignores keys now, so the focus must not stay in it.
         if (place.current?.contains(document.activeElement) === true) button.current?.focus();
         setStatus(how);
     };

@@ -66,7 +66,7 @@ class Volumes:
 def insert(connection: sqlite3.Connection, pool: str, record: VolumeRecord) -> None:
     """Add a volume that the catalog does not have."""
     connection.execute(
-        f"INSERT INTO origin ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608 -- ours
+        f"INSERT INTO origin ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608 -- a constant
         (
             record.kind,
             record.name,
@@ -119,7 +119,7 @@ def _select(
     name: str | None = None,
 ) -> tuple[CatalogVolume, ...]:
     statement = (
-        f"SELECT {_COLUMNS} FROM origin WHERE pool = :pool"  # noqa: S608 -- ours
+        f"SELECT {_COLUMNS} FROM origin WHERE pool = :pool"  # noqa: S608 -- a constant
         " AND (:kind IS NULL OR kind = :kind) AND (:name IS NULL OR name = :name)"
         " ORDER BY name, kind"
     )
