@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs a program on a terminal, and types answers when it asks."""
 
-import contextlib
+import errno
 import os
 import pty
 import select
@@ -38,11 +38,15 @@ def run_on_terminal(
             stdout=theirs,
             stderr=theirs,
         ) as process,
-        # Closed before the program is waited for, which ends it if it has not ended.
+        # Closed before a program that has not ended is waited for, which ends it.
         os.fdopen(ours, "rb+", buffering=0) as terminal,
     ):
         os.close(theirs)
+        deadline = time.monotonic() + patience
         printed = converse(terminal.fileno(), answers, patience)
+        # Some programs close the terminal before they exit, as ln(1) does. Until they have exited,
+        # they would get SIGHUP.
+        process.wait(max(deadline - time.monotonic(), 0))
     return subprocess.CompletedProcess(command, process.returncode, printed.decode())
 
 
@@ -64,19 +68,23 @@ def converse(
     waiting = deque(answers)
     asked = 0
     deadline = time.monotonic() + patience
-    # EIO: no process has the other end.
-    with contextlib.suppress(OSError):
-        while chunk := _read(descriptor, deadline, printed):
-            printed += chunk
-            look(printed)
-            while waiting and (found := printed.find(waiting[0][0].encode(), asked)) >= 0:
-                question, answer = waiting.popleft()
-                asked = found + len(question)
-                os.write(descriptor, f"{answer}\n".encode())
+    while chunk := _read(descriptor, deadline, printed):
+        printed += chunk
+        look(printed)
+        while waiting and (found := printed.find(waiting[0][0].encode(), asked)) >= 0:
+            question, answer = waiting.popleft()
+            asked = found + len(question)
+            os.write(descriptor, f"{answer}\n".encode())
     return printed
 
 
 def _read(descriptor: int, deadline: float, before: bytes) -> bytes:
+    """Return what the next read gives; nothing when no process has the other end."""
     readable, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
     assert readable, f"no end after:\n{before.decode(errors='replace')}"
-    return os.read(descriptor, 65536)
+    try:
+        return os.read(descriptor, 65536)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
