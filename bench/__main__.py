@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from tests.support.registry import Registry
 
 from bench import places
-from bench.cases import CASES, Outcome, Setting
+from bench.cases import CASES
+from bench.cases.case import Outcome, Setting
 from bench.inputs import Inputs
 from bench.machine import machine_facts
 from bench.measure import Arena
@@ -46,7 +47,7 @@ def _measured(cases: Sequence[str], runs: int) -> Report:
             for name in cases:
                 print(f"{name}: {CASES[name].__doc__}", flush=True)
                 try:
-                    outcomes[name] = CASES[name](setting)
+                    outcomes[name] = CASES[name].measured(setting)
                 except WrongTree as wrong:
                     refused[name] = str(wrong)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

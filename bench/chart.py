@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape
 
-from bench.cases import OURS
+from bench.cases.case import OURS
 from bench.measure import Series
 from bench.report import Report
 from bench.rows import Row

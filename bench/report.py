@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cases import Outcome
+from bench.cases.case import Outcome
 from bench.rows import Row
 
 _HEADER = ("case", "against", "virtlayer", "the other", "ratio", "at most", "")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from bench import measure, places
 from bench.archive import Layer
-from bench.cases import Outcome
+from bench.cases.case import Outcome
 from bench.chart import chart
 from bench.inputs import Image, Inputs
 from bench.measure import Arena, Series

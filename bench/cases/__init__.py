@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The cases of the benchmark, and the targets that were set for them before they were measured."""
+
+from bench.cases import big, fat, layered, machines, many, rbd, steps, together, volume
+from bench.cases.case import Case
+
+CASES: dict[str, Case] = {
+    "big": big,
+    "fat": fat,
+    "layered": layered,
+    "steps": steps,
+    "many": many,
+    "together": together,
+    "volume": volume,
+    "machines": machines,
+    "rbd": rbd,
+}

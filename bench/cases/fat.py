@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One file of 4 GiB that cannot be compressed."""
+
+from bench.cases.case import OURS, Outcome, Setting
+from bench.contestants import Cold
+from bench.peers.limit import Limit
+from bench.rows import Figures, Row, memory, times
+
+
+def measured(setting: Setting) -> Outcome:
+    """Let the contestants compete."""
+    inputs = setting.arena.inputs
+    image, small = inputs.image("fat"), inputs.image("fat-512m")
+    eighth = f"{OURS}, 512 MiB"
+    series = setting.arena.compete(
+        {
+            OURS: (Cold(setting.machine, setting.kept), image),
+            Limit.title: (Limit(inputs, setting.kept), image),
+            eighth: (Cold(setting.machine), small),
+        }
+    )
+    ours, limit = series[OURS], series[Limit.title]
+    per_byte = [
+        Figures(tuple(seconds / one.unpacked * 1e9 for seconds in series[name].seconds), "s")
+        for name, one in ((OURS, image), (eighth, small))
+    ]
+    return Outcome(
+        (
+            Row("fat, cold", Limit.title, 1.3, times(ours), times(limit)),
+            Row("fat, time per GB of 4 GiB", "of 512 MiB", None, *per_byte),
+            Row("worker, peak RSS on fat", "", 100e6, memory(ours, "workers")),
+        ),
+        series,
+    )
