@@ -119,8 +119,6 @@ soak: dev
 		tests/machines/soak_containers.py
 	SOAK=10 $(BIN)/pytest tests/rbd/table/soak_leases.py
 	SOAK=3 $(BIN)/pytest tests/rbd/soak_two_hosts.py
-	$(MAKE) cockpit deb rpm
-	SOAK=2 $(BIN)/pytest tests/acceptance/test_reproducible.py
 	$(BIN)/pytest tests/rbd/soak_machines.py
 	$(BIN)/pytest tests/rbd/soak_service.py
 	$(BIN)/pytest tests/rbd/soak_stalled.py
