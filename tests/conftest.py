@@ -47,11 +47,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def settled() -> Iterator[None]:
     """Fail a test that leaves a process, a descriptor, a lock or an unfinished file in a pool.
 
-    A pool that a failed test leaves is stopped: other tests list all pools.
+    A test during which a libvirtd crashes fails as well. A pool that a failed test leaves is
+    stopped: other tests list all pools.
     """
     with contextlib.ExitStack() as stack:
         for host in running_hosts:
             stack.enter_context(host.no_pool_left())
+            stack.callback(host.assert_running)
         stack.callback(assert_no_staging_left)
         with nothing_left():
             yield

@@ -17,6 +17,7 @@ Neither needs a variable in the environment of its clients: the URI names the so
 import contextlib
 import os
 import pwd
+import re
 import select
 import shutil
 import signal
@@ -34,6 +35,8 @@ from tests.support.without_kvm import without_kvm
 
 _PATIENCE = 20.0
 """Seconds after which a libvirtd that does not answer fails the test."""
+
+_CRASH = re.compile(r"segfault|traps:|type=1701|Killed process")
 
 _PRIVATE = (
     "/etc/libvirt",
@@ -166,8 +169,19 @@ class LibvirtHost:
     def virsh(self, *arguments: str) -> str:
         """Run a virsh command against this libvirtd, and return what it prints."""
         done = self._call_virsh(*arguments)
-        assert done.returncode == 0, f"virsh {' '.join(arguments)}: {done.stderr}"
+        if done.returncode != 0:
+            self.assert_running()
+            raise AssertionError(f"virsh {' '.join(arguments)}: {done.stderr}")
         return done.stdout.strip()
+
+    def assert_running(self) -> None:
+        """Fail if libvirtd has ended without being asked to, and say all that is known of it."""
+        status = None if self._process is None else self._process.poll()
+        if status is not None:
+            raise AssertionError(
+                f"libvirtd {self.pid} has ended with status {status}. Its log:\n{self.log()}\n"
+                f"What the kernel says of crashes:\n{_crashes()}"
+            )
 
     def pool_directory(self, name: str) -> Path:
         """Make a directory for a pool, which libvirtd and the machines' users can reach."""
@@ -357,6 +371,12 @@ def running_host[H: LibvirtHost](make: Callable[[Path], H]) -> Iterator[H]:
             host.close()
     finally:
         shutil.rmtree(directory)
+
+
+def _crashes() -> str:
+    """The kernel's last messages about killed processes, of which only root can read any."""
+    messages = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout
+    return "\n".join([line for line in messages.splitlines() if _CRASH.search(line)][-10:])
 
 
 def _end(pid: int) -> None:
