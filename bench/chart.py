@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The comparison as a picture: bars in SVG, which needs no library to draw or to show."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
 from bench.cases.case import OURS
@@ -9,10 +9,14 @@ from bench.measure import Series
 from bench.report import Report
 from bench.rows import Row
 
-_WIDTH, _MARGIN, _LABELS, _VALUES = 960, 20, 380, 160
+_WIDTH, _MARGIN, _LABELS, _VALUES = 1040, 20, 440, 160
 _BARS = _WIDTH - _LABELS - _VALUES - _MARGIN
 """How long the longest bar is."""
 _BAR, _STEP = 16, 24
+_LETTERS = 66
+"""How many of a label have room."""
+_LONGEST = 2.5
+"""The part of a target at which bars end."""
 _INK, _OWN, _OTHER, _MISSED = "#1f2328", "#1a7f37", "#9db2c9", "#cf222e"
 _TITLES = {
     "big": "one layer of 750 MB, 45,000 entries: seconds from the registry to the disk",
@@ -89,11 +93,14 @@ def chart(report: Report) -> str:
     """Draw the seconds of all contestants, then every ratio as a part of its target."""
     canvas = _Canvas()
     for case, title in _TITLES.items():
-        if case in report.outcomes:
+        if case in report and report[case].outcome.series:
             canvas.heading(f"{case}: {title}")
-            _draw_seconds(canvas, report.outcomes[case].series)
+            _draw_seconds(canvas, report[case].outcome.series)
     canvas.heading("measured, as a part of what was set as the most (dashed)")
-    _draw_targets(canvas, [row for row in report.rows() if row.target is not None])
+    for case, measured in report.items():
+        if rows := [row for row in measured.outcome.rows if row.target is not None]:
+            canvas.heading(case)
+            _draw_targets(canvas, rows)
     return canvas.drawn()
 
 
@@ -106,15 +113,21 @@ def _draw_seconds(canvas: _Canvas, series: Mapping[str, Series]) -> None:
 
 
 def _draw_targets(canvas: _Canvas, rows: list[Row]) -> None:
-    shares = [row.measured / row.target for row in rows if row.target is not None]
-    longest = min(max(2.0, *shares), 4)
-    canvas.mark(1 / longest, len(rows) * _STEP - 4)
-    for row, label, share in zip(rows, _labels(rows), shares, strict=True):
-        text = f"{row.shown(row.measured)} of {row.shown(row.target)}"
-        canvas.bar(label, min(share, longest) / longest, _OWN if row.met else _MISSED, text)
-
-
-def _labels(rows: list[Row]) -> Iterator[str]:
+    canvas.mark(1 / _LONGEST, len(rows) * _STEP - 4)
     for row in rows:
-        against = row.against.replace("skopeo copy + ", "").replace("qemu-img convert", "convert")
-        yield f"{row.case} / {against}" if against else row.case
+        share = _share(row)
+        text = f"{row.shown(row.measured)} of {row.shown(row.target)}"
+        canvas.bar(_label(row), share / _LONGEST, _OWN if row.met else _MISSED, text)
+
+
+def _share(row: Row) -> float:
+    """Return which part of its target a row has, as far as the picture shows it."""
+    if not row.target:
+        return _LONGEST if row.measured else 0
+    return min(row.measured / row.target, _LONGEST)
+
+
+def _label(row: Row) -> str:
+    against = row.against.replace("skopeo copy + ", "").replace("qemu-img convert", "convert")
+    label = f"{row.what} / {against}" if against else row.what
+    return label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…"

@@ -31,9 +31,13 @@ def machine_facts() -> dict[str, str]:
         "kernel": platform.release(),
         "file system": run("stat", "--file-system", "--format=%T", CACHE).strip(),
         "python": platform.python_version(),
-        "commit": run("git", "-C", REPOSITORY, "describe", "--always", "--dirty").strip(),
     }
     return facts | {name: _version(*command) for name, command in _VERSIONS.items()}
+
+
+def commit() -> str:
+    """What is measured."""
+    return run("git", "-C", REPOSITORY, "describe", "--always", "--dirty").strip()
 
 
 def _version(*command: str) -> str:

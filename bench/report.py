@@ -1,85 +1,86 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The result as a table for people and as JSON for programs."""
+"""The result as a table, for a terminal and for the documentation."""
 
-import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.cases.case import Outcome
 from bench.rows import Row
 
-_HEADER = ("case", "against", "virtlayer", "the other", "ratio", "at most", "")
+_HEADER = ("case", "what", "against", "virtlayer", "the other", "ratio", "at most", "")
+_LEGEND = "Figures are minimum / median / maximum of interleaved runs; a ratio is one of medians."
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Everything that a run of the benchmark found.
+class CaseReport:
+    """What was found in one case.
 
     Attributes:
-        date: ISO 8601.
+        date: When it began, ISO 8601.
+        commit: What was measured.
         machine: Facts by name.
         runs: How often each contestant did each work.
-        outcomes: By case.
-        refused: Why a case has no figures, by case.
+        minutes: How long all of it took.
+        outcome: The figures.
+        refused: Why there are none; empty if there are.
     """
 
     date: str
+    commit: str
     machine: Mapping[str, str]
     runs: int
-    outcomes: Mapping[str, Outcome]
-    refused: Mapping[str, str]
+    minutes: float
+    outcome: Outcome
+    refused: str = ""
 
-    def rows(self) -> list[Row]:
-        """All lines, case after case."""
-        return [row for outcome in self.outcomes.values() for row in outcome.rows]
 
-    def text(self) -> str:
-        """The table, columns aligned."""
-        cells = [_HEADER, *map(_cells, self.rows())]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return "\n".join(
-            [
-                *(_line(row, widths) for row in cells),
-                "Figures are minimum / median / maximum; a ratio is one of medians.",
-                *(f"{case}: no figures. {reason}" for case, reason in self.refused.items()),
-                *(f"{name}: {fact}" for name, fact in self.machine.items()),
-            ]
-        )
+type Report = Mapping[str, CaseReport]
+"""All that is known, by case."""
 
-    def markdown(self) -> str:
-        """The table for the documentation."""
-        rows = [_HEADER, ("---",) * len(_HEADER), *map(_cells, self.rows())]
-        facts = ", ".join(f"{name} {fact}" for name, fact in self.machine.items())
-        return "\n".join(
-            [
-                *(f"| {' | '.join(row)} |" for row in rows),
-                "",
-                f"Figures are minimum / median / maximum of {self.runs} interleaved runs.",
-                f"A ratio is one of medians. Measured on {self.date[:10]}: {facts}.",
-            ]
-        )
 
-    def write_json(self, path: Path) -> None:
-        """Write everything, with a line of ratio, target and verdict for each row."""
-        content = dataclasses.asdict(self)
-        content["verdicts"] = [
-            {
-                "case": row.case,
-                "against": row.against,
-                "measured": row.measured,
-                "target": row.target,
-                "met": row.met,
-            }
-            for row in self.rows()
+def text(report: Report) -> str:
+    """The table for a terminal, columns aligned."""
+    lines = [_HEADER, *_lines(report)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        [
+            *(_aligned(line, widths) for line in lines),
+            _LEGEND,
+            *_refusals(report, whole=True),
+            *(f"{cases}: {how}" for how, cases in _grouped(report, _how).items()),
         ]
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    )
+
+
+def markdown(report: Report) -> str:
+    """The table for the documentation."""
+    lines = [_HEADER, ("---",) * len(_HEADER), *_lines(report)]
+    machines = _grouped(report, _machine)
+    return "\n".join(
+        [
+            *(f"| {' | '.join(line)} |" for line in lines),
+            "",
+            _LEGEND,
+            "",
+            *(f"- {refusal}" for refusal in _refusals(report, whole=False)),
+            *(f"- {cases}: {how}" for how, cases in _grouped(report, _how).items()),
+            *(
+                f"- The machine{f' of {cases}' if len(machines) > 1 else ''}: {machine}"
+                for machine, cases in machines.items()
+            ),
+        ]
+    )
+
+
+def _lines(report: Report) -> Iterator[tuple[str, ...]]:
+    for case, measured in report.items():
+        for row in measured.outcome.rows:
+            yield case, *_cells(row)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row.case,
+        row.what,
         row.against or "—",
         str(row.ours),
         str(row.theirs) if row.theirs else "—",
@@ -89,6 +90,30 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded: Iterator[str] = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+def _refusals(report: Report, *, whole: bool) -> Iterator[str]:
+    for case, measured in report.items():
+        if measured.refused:
+            reason = measured.refused if whole else measured.refused.splitlines()[0]
+            yield f"{case}: no figures. {reason}"
+
+
+def _grouped(report: Report, about: Callable[[CaseReport], str]) -> dict[str, str]:
+    """Return what is said about cases, with the cases of which it is true."""
+    groups: dict[str, list[str]] = {}
+    for case, measured in report.items():
+        groups.setdefault(about(measured), []).append(case)
+    return {said: ", ".join(cases) for said, cases in groups.items()}
+
+
+def _how(measured: CaseReport) -> str:
+    runs = f"{measured.runs} run{'s' if measured.runs > 1 else ''}"
+    return f"{runs} on {measured.date[:10]}, commit {measured.commit}"
+
+
+def _machine(measured: CaseReport) -> str:
+    return ", ".join(f"{name} {fact}" for name, fact in measured.machine.items())
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    padded: Iterator[str] = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
     return "  ".join(padded).rstrip()

@@ -7,8 +7,18 @@ from typing import Literal
 
 from bench.measure import Series
 
-type Unit = Literal["s", "ms", "µs", "MB"]
-_FACTOR: dict[Unit, float] = {"s": 1, "ms": 1e3, "µs": 1e6, "MB": 1e-6}
+type Unit = Literal["s", "ms", "µs", "MB", "KB", "number", "exponent"]
+_SHOWN: dict[Unit, tuple[float, int, str]] = {
+    "s": (1, 2, " s"),
+    "ms": (1e3, 1, " ms"),
+    "µs": (1e6, 1, " µs"),
+    "MB": (1e-6, 0, " MB"),
+    "KB": (1e-3, 1, " KB"),
+    "number": (1, 0, ""),
+    # Of a growth: 1 if a thing takes twice as long when there is twice as much.
+    "exponent": (1, 2, ""),
+}
+"""A factor, the digits behind the point, and what comes after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +26,7 @@ class Figures:
     """Values of one kind.
 
     Attributes:
-        values: Seconds or bytes, one for each run.
+        values: Seconds, bytes or numbers, one for each run.
         unit: How they are shown.
     """
 
@@ -25,15 +35,17 @@ class Figures:
 
     @property
     def median(self) -> float:
-        """Seconds or bytes."""
+        """Seconds, bytes or a number."""
         return statistics.median(self.values)
+
+    def shown(self, *values: float) -> str:
+        """Values of this kind, in the unit."""
+        factor, digits, suffix = _SHOWN[self.unit]
+        return " / ".join(f"{value * factor:.{digits}f}" for value in values) + suffix
 
     def __str__(self) -> str:
         """Minimum, median and maximum, in the unit."""
-        factor = _FACTOR[self.unit]
-        three = (min(self.values), self.median, max(self.values))
-        digits = 2 if self.unit == "s" else 0 if self.unit == "MB" else 1
-        return " / ".join(f"{value * factor:.{digits}f}" for value in three) + f" {self.unit}"
+        return self.shown(min(self.values), self.median, max(self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +53,15 @@ class Row:
     """One thing that is measured.
 
     Attributes:
-        case: What virtlayer does.
+        what: What virtlayer does.
         against: What it is compared with; with nothing, the target is an amount.
-        target: The most that the ratio may be, or the most bytes; None if none was set.
+        target: The most that the ratio may be, or the most in the unit's base (seconds, bytes);
+            None if none was set.
         ours: virtlayer's figures.
         theirs: Those of what it is compared with.
     """
 
-    case: str
+    what: str
     against: str
     target: float | None
     ours: Figures
@@ -70,9 +83,7 @@ class Row:
         """A ratio or an amount."""
         if amount is None:
             return "—"
-        if self.theirs is not None:
-            return f"{amount:.2f}"
-        return f"{amount / 1e6:.0f} MB" if self.ours.unit == "MB" else f"{amount * 1e3:.0f} ms"
+        return self.ours.shown(amount) if self.theirs is None else f"{amount:.2f}"
 
 
 def times(series: Series, unit: Unit = "s") -> Figures:

@@ -27,12 +27,12 @@ def measured(setting: Setting) -> Outcome:
     ours = series[OURS]
     targets = {Umoci.title: 0.25, Loop.title: 0.33, Podman.title: 0.5, Limit.title: 1.3}
     rows = [
-        Row("big, cold", title, target, times(ours), times(series[title]))
+        Row("cold", title, target, times(ours), times(series[title]))
         for title, target in targets.items()
     ]
     loop = series[Loop.title]
     rows += [
-        Row("big, size of the volumes", "converted qcow2", 1.0, sizes(ours), sizes(loop)),
-        Row("daemon, peak RSS in the pull of big", "", 60e6, memory(ours, "daemon")),
+        Row("size of the volumes", "converted qcow2", 1.0, sizes(ours), sizes(loop)),
+        Row("service, peak RSS", "", 60e6, memory(ours, "daemon")),
     ]
     return Outcome(tuple(rows), series)

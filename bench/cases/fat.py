@@ -26,9 +26,9 @@ def measured(setting: Setting) -> Outcome:
     ]
     return Outcome(
         (
-            Row("fat, cold", Limit.title, 1.3, times(ours), times(limit)),
-            Row("fat, time per GB of 4 GiB", "of 512 MiB", None, *per_byte),
-            Row("worker, peak RSS on fat", "", 100e6, memory(ours, "workers")),
+            Row("cold", Limit.title, 1.3, times(ours), times(limit)),
+            Row("time per GB of 4 GiB", "of 512 MiB", None, *per_byte),
+            Row("worker, peak RSS", "", 100e6, memory(ours, "workers")),
         ),
         series,
     )

@@ -25,12 +25,10 @@ def measured(setting: Setting) -> Outcome:
     inspections = Figures(series[unchanged].parts["inspect"], "ms")
     return Outcome(
         (
-            Row("layered, cold", Umoci.title, 0.25, cold, times(series[Umoci.title])),
+            Row("cold", Umoci.title, 0.25, cold, times(series[Umoci.title])),
+            Row("all but the last layer there", "cold", 0.05, times(series[sharing]), cold),
             Row(
-                "layered, all but the last layer there", "cold", 0.05, times(series[sharing]), cold
-            ),
-            Row(
-                *("layered, nothing changed", "skopeo inspect --raw", 2),
+                *("nothing changed", "skopeo inspect --raw", 2),
                 *(times(series[unchanged], "ms"), inspections),
             ),
         ),

@@ -22,10 +22,10 @@ def measured(setting: Setting) -> Outcome:
     return Outcome(
         (
             Row(
-                *("many, time per entry of 200k", "of 25k", 1.1),
+                *("time per entry of 200k", "of 25k", 1.1),
                 *(per_entry[most], per_entry[fewest]),
             ),
-            Row("worker, peak RSS on many", "", 200e6, memory(series[most], "workers")),
+            Row("worker, peak RSS", "", 200e6, memory(series[most], "workers")),
         ),
         series,
     )

@@ -16,7 +16,7 @@ def measured(setting: Setting) -> Outcome:
     )
     alone, *more = (times(one) for one in series.values())
     rows = [
-        Row(f"many-25k, {name}", numbers[1], None, figures, alone)
+        Row(name, numbers[1], None, figures, alone)
         for name, figures in zip(list(numbers.values())[1:], more, strict=True)
     ]
     return Outcome(tuple(rows), series)

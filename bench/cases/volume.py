@@ -19,7 +19,7 @@ def measured(setting: Setting) -> Outcome:
     return Outcome(
         (
             Row("CreateVolume", Overlay.title, 3, times(ours, "ms"), times(overlay, "ms")),
-            Row("daemon, idle RSS", "", 45e6, memory(ours, "idle")),
+            Row("service, idle RSS", "", 45e6, memory(ours, "idle")),
         ),
         series,
     )
