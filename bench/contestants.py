@@ -4,16 +4,21 @@
 import contextlib
 import dataclasses
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.commands import run, stopwatch
 from bench.inputs import Image
+from bench.memory import keepers_of, resident
 from bench.ours import Ended, Machine
 from bench.result import Finished
 from bench.volumes import volume_tree
 
 _TIMES = 7
+_IDLE_SECONDS = 1
+_IDLE_PATIENCE = 10.0
+_LOOK_SECONDS = 0.05
 
 
 class Cold:
@@ -104,6 +109,33 @@ class NewVolume:
             yield dataclasses.replace(
                 _with_median(pull, seconds, idle=[float(idle)]), tree=lambda: volume_tree(volume)
             )
+
+
+class GoneWhenIdle:
+    """Ends when it is idle; the time is from a pull's end until all its processes are gone.
+
+    How many are left after a while is in the parts, as ``left``.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    @contextlib.contextmanager
+    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
+        """Pull an image, and wait."""
+        settings = "[jobs]\nkeep-seconds = 0\n"
+        with self._machine.installed(
+            directory, settings=settings, idle_seconds=_IDLE_SECONDS
+        ) as installation:
+            pull = installation.pull(image)
+            service = installation.daemon.process
+            processes = {service.pid, *keepers_of(service.pid), *installation.daemon.programs}
+            deadline = time.monotonic() + _IDLE_PATIENCE
+            with stopwatch() as watch:
+                while any(map(resident, processes)) and time.monotonic() < deadline:
+                    time.sleep(_LOOK_SECONDS)
+            left = len([pid for pid in processes if resident(pid)])
+            yield dataclasses.replace(pull.finished(), seconds=watch.seconds, parts={"left": left})
 
 
 class Together:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Peak memory of the daemon and of its layer workers (proc_pid_status(5), VmRSS and VmHWM)."""
+"""Peak memory of the service, its keeper and its workers (proc_pid_status(5), VmRSS and VmHWM)."""
 
 import contextlib
 import re
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.support.leftovers import children_of, is_keeper
 
 _WORKER = b"virtlayer.worker.ext4.worker"
 _INTERVAL = 0.1
@@ -23,7 +25,7 @@ class MemoryWatch:
 
     def __init__(self, daemon: int) -> None:
         self._daemon = daemon
-        self._daemon_peak = self._workers_peak = 0
+        self._daemon_peak = self._keeper_peak = self._workers_peak = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look_again_and_again)
 
@@ -42,8 +44,12 @@ class MemoryWatch:
         self._look()
 
     def peaks(self) -> dict[str, float]:
-        """Bytes: the daemon's peak, and that of all its workers together."""
-        return {"daemon": self._daemon_peak, "workers": self._workers_peak}
+        """Bytes: the daemon's peak, its keeper's, and that of all its workers together."""
+        return {
+            "daemon": self._daemon_peak,
+            "keeper": self._keeper_peak,
+            "workers": self._workers_peak,
+        }
 
     def _look_again_and_again(self) -> None:
         while not self._ended.wait(_INTERVAL):
@@ -51,8 +57,14 @@ class MemoryWatch:
 
     def _look(self) -> None:
         self._daemon_peak = max(self._daemon_peak, resident(self._daemon))
+        self._keeper_peak = max(self._keeper_peak, *map(resident, keepers_of(self._daemon)), 0)
         workers = sum(resident(pid, "VmHWM") for pid in _descendants(self._daemon) if _works(pid))
         self._workers_peak = max(self._workers_peak, workers)
+
+
+def keepers_of(daemon: int) -> list[int]:
+    """The keeper that a daemon has started, if it runs."""
+    return [pid for pid in children_of(daemon) if is_keeper(pid)]
 
 
 def resident(pid: int, field: str = "VmRSS") -> int:

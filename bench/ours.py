@@ -23,8 +23,6 @@ from bench.volumes import volume_tree
 from virtlayer.client.bus.answers import StartedJob
 from virtlayer.client.bus.caller import Client
 
-_SETTINGS = "[service]\nidle-timeout = 0\n"
-
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -36,7 +34,7 @@ class Machine:
 
     @contextlib.contextmanager
     def installed(
-        self, directory: Path, *, pools: int = 1, settings: str = ""
+        self, directory: Path, *, pools: int = 1, settings: str = "", idle_seconds: int = 0
     ) -> Iterator["Installation"]:
         """A daemon that was just started, with empty pools and nothing in its cache.
 
@@ -44,13 +42,14 @@ class Machine:
             directory: An empty one.
             pools: How many.
             settings: Further text of its virtlayerd.toml.
+            idle_seconds: After which it ends if nobody asks for anything; 0 for never.
         """
         home = directory / "virtlayerd"
         home.mkdir()
         with contextlib.ExitStack() as started:
             names = [f"bench-{number}" for number in range(pools)]
             paths = {name: started.enter_context(self._pool(name, directory)) for name in names}
-            settings = f"{_SETTINGS}{settings}"
+            settings = f"[service]\nidle-timeout = {idle_seconds}\n{settings}"
             with virtlayerd(self.host, self.bus, home, settings=settings) as daemon:
                 yield Installation(daemon, paths, self.inputs)
 

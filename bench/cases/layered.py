@@ -25,7 +25,7 @@ def measured(setting: Setting) -> Outcome:
     inspections = Figures(series[unchanged].parts["inspect"], "ms")
     return Outcome(
         (
-            Row("cold", Umoci.title, 0.25, cold, times(series[Umoci.title])),
+            Row("cold", Umoci.title, 0.15, cold, times(series[Umoci.title])),
             Row("all but the last layer there", "cold", 0.05, times(series[sharing]), cold),
             Row(
                 *("nothing changed", "skopeo inspect --raw", 2),
