@@ -9,7 +9,8 @@
         assert ceph.rbd("ls", pool.name) == ""
 
 A start takes about 8 s, a pool 2 s. The OSD's store survives a kill. Without a manager, Ceph does
-not tell how much space there is.
+not tell how much space there is. With ``OneNodeCeph(link=link)``, all clients reach it over a
+``SlowLink``.
 """
 
 import contextlib
@@ -31,24 +32,28 @@ from typing import Self
 
 from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.slow_link import SlowLink
 
 _PATIENCE = 120.0
 """Seconds after which a cluster that does not become ready fails the test."""
 _STORE_SIZE = 20 * 1024**3
 """Bytes of the OSD's store, a sparse file."""
 
+_FAR = "127.0.0.2"
+"""The address of a cluster behind a link: the maps tell it, with the ports of 127.0.0.1."""
+
 # Debian's default of "osd class dir" is relative and wrong. The short intervals make a start and
 # each change of the maps faster; the benchmark of a new OSD takes seconds.
 _CONFIGURATION = """\
 [global]
 fsid = {fsid}
-mon host = [v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]
+mon host = [v2:{address}:{v2},v1:{address}:{v1}]
 mon initial members = a
 auth cluster required = cephx
 auth service required = cephx
 auth client required = cephx
 auth allow insecure global id reclaim = false
-public addr = 127.0.0.1
+public addr = {address}
 run dir = {directory}
 admin socket = {directory}/$name.asok
 log file = {directory}/$name.log
@@ -76,11 +81,19 @@ paxos min wait = 0.01
 keyring = {directory}/admin.keyring
 """
 
+# Monitor and OSD announce the address of the link, and listen on another one.
+_BEHIND_LINK = """\
+[mon]
+public bind addr = v2:127.0.0.1:{v2}
+[osd]
+public bind addr = 127.0.0.1
+"""
+
 _POOL = """\
 <pool type='rbd'>
   <name>{libvirt_name}</name>
   <source>
-    <host name='127.0.0.1' port='{port}'/>
+    <host name='{address}' port='{port}'/>
     <name>{name}</name>
     <auth type='ceph' username='{user}'><secret uuid='{secret}'/></auth>
   </source>
@@ -103,13 +116,15 @@ class CephPool:
         name: Its name.
         user: The cephx user, without ``client.``.
         key: The user's key, in base64.
-        port: The monitor's port on 127.0.0.1.
+        port: The monitor's port.
+        address: The monitor's address.
     """
 
     name: str
     user: str
     key: str
     port: int
+    address: str = "127.0.0.1"
 
     def pool_xml(self, libvirt_name: str, secret: str) -> str:
         """The description of the pool for libvirt, by its name there and the secret's UUID."""
@@ -117,6 +132,7 @@ class CephPool:
             libvirt_name=libvirt_name,
             name=self.name,
             user=self.user,
+            address=self.address,
             port=self.port,
             secret=secret,
         )
@@ -164,19 +180,25 @@ class CephPool:
 class OneNodeCeph:
     """``with OneNodeCeph() as ceph:`` — started on free ports; ends with the test's process.
 
+    Args:
+        link: What its clients reach it over; None for loopback itself.
+
     Attributes:
         directory: Everything of the cluster is below it.
         configuration: The ceph.conf of its administrator.
         fsid: The cluster's id.
-        port: The monitor's port on 127.0.0.1 for clients: the one of messenger v2.
+        address: The address that monitor and OSD announce.
+        port: The monitor's port there for clients: the one of messenger v2.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, link: SlowLink | None = None) -> None:
         # Admin sockets have a path of at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="vl-ceph-"))
         self.configuration = self.directory / "ceph.conf"
         self.fsid = str(uuid.uuid4())
+        self.address = "127.0.0.1" if link is None else _FAR
         self.port, self._v1_port = _free_ports()
+        self._link = link
         self._osd_uuid = str(uuid.uuid4())
         self._monitor: subprocess.Popen[bytes] | None = None
         self._osd: subprocess.Popen[bytes] | None = None
@@ -185,8 +207,11 @@ class OneNodeCeph:
     def __enter__(self) -> Self:
         try:
             self._make_monitor()
+            # Also for the OSD: it finds the monitor by the address that this announces.
+            self._reach(self.port, self._v1_port)
             self._make_osd()
             self._start_osd()
+            self._reach(*self._osd_ports)
             # So that a clone needs no protected snapshot.
             self.ceph("osd", "set-require-min-compat-client", "mimic", "--yes-i-really-mean-it")
         except BaseException:
@@ -229,10 +254,8 @@ class OneNodeCeph:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports on 127.0.0.1 that clients of the cluster connect to."""
-        [osd] = json.loads(self.ceph("osd", "dump", "--format", "json"))["osds"]
-        of_osd = (address["addr"] for address in osd["public_addrs"]["addrvec"])
-        return (self.port, self._v1_port, *(int(one.rpartition(":")[2]) for one in of_osd))
+        """The ports that clients of the cluster connect to."""
+        return (self.port, self._v1_port, *self._osd_ports)
 
     def images(self, pool: str) -> list[str]:
         """The names of all images of a pool, sorted."""
@@ -256,7 +279,7 @@ class OneNodeCeph:
         """
         caps = ["mon", mon, *(["osd", osd] if osd else [])]
         made = self.ceph("auth", "get-or-create", f"client.{name}", *caps, "--format", "json")
-        return CephPool(pool, name, json.loads(made)[0]["key"], self.port)
+        return CephPool(pool, name, json.loads(made)[0]["key"], self.port, self.address)
 
     def another_key(self) -> str:
         """A valid key that no user has."""
@@ -318,6 +341,18 @@ class OneNodeCeph:
             self._set_full(0.95)
             self._wait_for_full(expected=False)
 
+    @property
+    def _osd_ports(self) -> list[int]:
+        [osd] = json.loads(self.ceph("osd", "dump", "--format", "json"))["osds"]
+        addresses = (one["addr"] for one in osd["public_addrs"]["addrvec"])
+        return [int(address.rpartition(":")[2]) for address in addresses]
+
+    def _reach(self, *ports: int) -> None:
+        """Let clients reach ports of 127.0.0.1 at the address that is announced."""
+        if self._link is not None:
+            for port in ports:
+                self._link.forward("127.0.0.1", port, near=self.address, near_port=port)
+
     def _set_full(self, ratio: float) -> None:
         # A smaller ratio must not be above a larger one.
         names = ("nearfull", "backfillfull", "full")
@@ -336,10 +371,12 @@ class OneNodeCeph:
 
     def _make_monitor(self) -> None:
         directory = self.directory
+        text = _CONFIGURATION if self._link is None else _CONFIGURATION + _BEHIND_LINK
         self.configuration.write_text(
-            _CONFIGURATION.format(
+            text.format(
                 fsid=self.fsid,
                 directory=directory,
+                address=self.address,
                 v1=self._v1_port,
                 v2=self.port,
                 store_size=_STORE_SIZE,
@@ -350,7 +387,7 @@ class OneNodeCeph:
         self._run(keys, "--create-keyring", admin, "--gen-key", "-n", "client.admin", *everything)
         self._run(keys, "-C", initial, "--gen-key", "-n", "mon.", *everything)
         self._run(keys, initial, "--import-keyring", admin)
-        addresses = f"[v2:127.0.0.1:{self.port},v1:127.0.0.1:{self._v1_port}]"
+        addresses = f"[v2:{self.address}:{self.port},v1:{self.address}:{self._v1_port}]"
         self._run(
             *("monmaptool", "--create", "--addv", "a", addresses),
             *("--fsid", self.fsid, "monmap"),

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The network with a round-trip time, which tests and the benchmark use."""
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.slow_link import SlowLink
+
+_ROUND_TRIP = 0.1
+_CONTENT = random.Random(1).randbytes(32 * 1024**2)  # noqa: S311 -- the same every time
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    """Sends back what it receives, until the other side has sent everything; its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                while data := connection.recv(1024**2):
+                    connection.sendall(data)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield int(listening.getsockname()[1])
+    listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    listening.close()
+
+
+def _asked(connection: socket.socket) -> float:
+    begun = time.monotonic()
+    connection.sendall(b"?")
+    assert connection.recv(10) == b"?"
+    return time.monotonic() - begun
+
+
+def test_an_answer_takes_a_round_trip_and_the_first_one_two(server: int) -> None:
+    with (
+        SlowLink(_ROUND_TRIP) as link,
+        socket.create_connection(("127.0.0.1", link.forward("127.0.0.1", server))) as connection,
+    ):
+        assert _asked(connection) >= 2 * _ROUND_TRIP
+        # The machine may be busy for a moment.
+        assert _ROUND_TRIP <= min(_asked(connection) for _ in range(3)) < 2 * _ROUND_TRIP
+        link.round_trip = 0.0
+        assert min(_asked(connection) for _ in range(3)) < _ROUND_TRIP
+
+
+def test_bytes_arrive_unchanged_and_do_not_wait_for_each_other(server: int) -> None:
+    with (
+        SlowLink(_ROUND_TRIP) as link,
+        socket.create_connection(("127.0.0.1", link.forward("127.0.0.1", server))) as connection,
+    ):
+        begun = time.monotonic()
+
+        def send() -> None:
+            connection.sendall(_CONTENT)
+            connection.shutdown(socket.SHUT_WR)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        with connection.makefile("rb") as file:
+            received = file.read()
+        sending.join()
+        # One piece of 256 KiB at a time would take 128 round trips.
+        assert time.monotonic() - begun < 60 * _ROUND_TRIP
+        assert received == _CONTENT
+
+
+def test_a_client_learns_that_the_server_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = int(listening.getsockname()[1])
+    with (
+        SlowLink() as link,
+        socket.create_connection(("127.0.0.1", link.forward("127.0.0.1", port))) as connection,
+    ):
+        assert connection.recv(10) == b""
