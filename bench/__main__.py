@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tests.support.registry import Registry
 
@@ -23,6 +23,8 @@ from bench.publish import publish, refuse_changes
 from bench.report import CaseReport, text
 from bench.trees import WrongTree
 
+_LARGEST_POOL = 5_000
+
 
 def main() -> int:
     """Run what was asked for; the exit status is 1 if a case has no figures."""
@@ -32,7 +34,7 @@ def main() -> int:
     if arguments.publish:
         refuse_changes()
     report: dict[str, CaseReport] = {}
-    for name, measured in _measured(arguments.case or list(CASES), arguments.runs):
+    for name, measured in _measured(arguments):
         print(f"{name}: {measured.minutes:.1f} minutes", flush=True)
         report[name] = measured
         # At once: a later case, or the end of this run, does not take these figures away.
@@ -43,28 +45,36 @@ def main() -> int:
     return 1 if any(measured.refused for measured in report.values()) else 0
 
 
-def _measured(cases: Sequence[str], runs: int) -> Iterator[tuple[str, CaseReport]]:
+def _measured(arguments: argparse.Namespace) -> Iterator[tuple[str, CaseReport]]:
     # Before the figures of the first case change the documentation.
     measured, machine = commit(), machine_facts()
     with Registry(places.REGISTRY) as registry:
         inputs = Inputs(registry)
-        for name in cases:
+        for name in arguments.case or CASES:
             print(f"{name}: {CASES[name].__doc__}", flush=True)
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             with stopwatch() as watch:
-                outcome, refused = _outcome(CASES[name], inputs, runs)
+                outcome, refused = _outcome(
+                    CASES[name], inputs, arguments.runs, arguments.largest_pool
+                )
             minutes = round(watch.seconds / 60, 1)
-            yield name, CaseReport(now, measured, machine, runs, minutes, outcome, refused)
+            yield (
+                name,
+                CaseReport(now, measured, machine, arguments.runs, minutes, outcome, refused),
+            )
 
 
-def _outcome(case: Case, inputs: Inputs, runs: int) -> tuple[Outcome, str]:
+def _outcome(
+    case: Case, inputs: Inputs, runs: int, largest_pool: int = _LARGEST_POOL
+) -> tuple[Outcome, str]:
     """Run a case on a machine of its own; return why it has no figures, too."""
     try:
         with places.scratch("machine") as directory:
             (directory / "kept").mkdir()
             (directory / "bus").mkdir()
             with started_machine(inputs, directory / "bus") as machine:
-                setting = Setting(Arena(inputs, runs), machine, directory / "kept")
+                arena, kept = Arena(inputs, runs), directory / "kept"
+                setting = Setting(arena, machine, kept, largest_pool)
                 return case.measured(setting), ""
     except WrongTree as wrong:
         return Outcome((), {}), str(wrong)
@@ -80,6 +90,12 @@ def _parse_arguments() -> argparse.Namespace:
         "--case", choices=CASES, action="append", help="only this one; can be given several times"
     )
     parser.add_argument("--runs", type=int, default=3, help="of every contestant (default: 3)")
+    parser.add_argument(
+        "--largest-pool",
+        type=int,
+        default=_LARGEST_POOL,
+        help="leave out larger ones in the case growth (default: %(default)s images)",
+    )
     parser.add_argument(
         "--publish",
         action="store_true",

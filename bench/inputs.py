@@ -33,6 +33,10 @@ MACHINES = {"machine": 0, "machine-1g": 1024**3}
 """Bytes that two images of machines have in addition to a shell."""
 FAT = {"fat-512m": 512 * 1024**2, "fat": 4 * 1024**3}
 SMALL_LAYERS = 18
+SMALL = 100
+"""The number of the first layer of an image that shares none with others."""
+CONFIGURED = 200
+"""Images with a base and a small layer each, which are kept up to date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Inputs:
             **{f"steps-{count}": partial(self._steps, count) for count in STEPS},
             **{name: partial(self._shell, size) for name, size in MACHINES.items()},
             "machine-kernel": self._kernel,
+            "small": lambda: [self._step(SMALL), self._step(SMALL + 1)],
+            **{f"configured-{one}": partial(self._configured, one) for one in range(CONFIGURED)},
         }
 
     def image(self, name: str) -> Image:
@@ -167,6 +173,9 @@ class Inputs:
 
     def _steps(self, count: int) -> list[Layer]:
         return [self._step(number) for number in range(count + 1)]
+
+    def _configured(self, number: int) -> list[Layer]:
+        return [self._step(0), self._step(1_000 + number)]
 
     def _step(self, number: int) -> Layer:
         content = random.Random(number).randbytes(10_000)  # noqa: S311 -- the same every time

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The cases of the benchmark, and the targets that were set for them before they were measured."""
 
-from bench.cases import big, fat, layered, machines, many, rbd, steps, together, volume
+from bench.cases import big, fat, growth, layered, machines, many, rbd, steps, together, volume
 from bench.cases.case import Case
 
 CASES: dict[str, Case] = {
@@ -14,4 +14,5 @@ CASES: dict[str, Case] = {
     "volume": volume,
     "machines": machines,
     "rbd": rbd,
+    "growth": growth,
 }

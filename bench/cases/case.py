@@ -29,11 +29,13 @@ class Setting:
         arena: Where it is run.
         machine: With libvirtd and a bus.
         kept: A directory for volumes that outlive the pull that made them.
+        largest_pool: The most images of a pool.
     """
 
     arena: Arena
     machine: Machine
     kept: Path
+    largest_pool: int
 
 
 class Case(Protocol):
