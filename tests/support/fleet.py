@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +33,8 @@ _TLS_LINES = 3
 """How many lines of the mirror's configuration are about TLS, which it has not here."""
 LAYERS = 3
 """Of an image."""
+FURTHER = LAYERS - 1
+"""How many further connections a host opens at most while it downloads an image."""
 _QUIET = 0.3
 """Seconds without a new request after which a registry has had all of them."""
 
@@ -72,25 +74,32 @@ class Traffic:
 
     Attributes:
         looks: Requests by HEAD, whose answers have no body.
-        manifests: Manifests that it sent.
+        manifests: Manifests that it sent for a tag.
         blobs: Blobs that it sent: configs and layers.
         size: Bytes of these manifests and blobs.
+        further: Manifests that it sent for a digest. A host asks for one on each further
+            connection, which it opens if it has waited for a layer while another one is sent. So
+            their number depends on the load, and is not compared.
     """
 
     looks: int
     manifests: int
     blobs: int
     size: int
+    further: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Self:
         """The sums of these requests."""
         sent = [request for request in requests if request.method == "GET"]
+        further = [request for request in sent if "/manifests/sha256:" in request.path]
+        first = [request for request in sent if request not in further]
         return cls(
             looks=sum(request.method == "HEAD" for request in requests),
-            manifests=sum("/manifests/" in request.path for request in sent),
-            blobs=sum("/blobs/" in request.path for request in sent),
-            size=sum(request.size for request in sent),
+            manifests=sum("/manifests/" in request.path for request in first),
+            blobs=sum("/blobs/" in request.path for request in first),
+            size=sum(request.size for request in first),
+            further=len(further),
         )
 
 
