@@ -16,7 +16,7 @@ from virtlayer.errors import RegistryUnavailable
 from virtlayer.service.blobs.announcement import announced
 from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.worker.archive.stream import LayerStream
-from virtlayer.worker.blob_reader import GrowingBlobReader
+from virtlayer.worker.blob_reader import GrowingBlobReader, RecentBytes
 from virtlayer.worker.problems import BrokenStream
 
 CONTENT = os.urandom(3_000_000)
@@ -30,8 +30,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def read_all(descriptor: int, announcements: int) -> bytes:
-    blob, content = GrowingBlobReader(descriptor, announcements), b""
+def read_all(descriptor: int, announcements: int, recent: RecentBytes | None = None) -> bytes:
+    blob, content = GrowingBlobReader(descriptor, announcements, recent), b""
     while piece := blob.read(100_000):
         content += piece
     assert blob.consumed == len(content)

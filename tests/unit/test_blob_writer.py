@@ -2,6 +2,7 @@
 """Huge blobs go past the page cache: the same bytes, on every file system, read meanwhile."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
@@ -15,12 +16,15 @@ from tests.support.leftovers import nothing_left
 from tests.support.small_filesystem import small_filesystem
 from tests.unit.test_announcement import read_all
 from tests.unit.test_blob_cache import Source, assert_a_failing_disk_is_told, files, layer_of
-from virtlayer.errors import DigestMismatch
+from virtlayer.errors import DigestMismatch, Internal
+from virtlayer.protocol.recent_bytes import PIECE, PIECES, SIZE
 from virtlayer.service.blobs import writer as blob_writer
 from virtlayer.service.blobs.announcement import announced
 from virtlayer.service.blobs.cache import BlobCache
+from virtlayer.service.blobs.growing_blob import GrowingBlob
+from virtlayer.service.blobs.recent_bytes import RecentBytes as SharedBytes
 from virtlayer.sizes import MIB
-from virtlayer.worker.blob_reader import BlobReader
+from virtlayer.worker.blob_reader import BlobReader, RecentBytes
 
 SIZES = (4095, 4096, 8 * 4096, 3 * MIB + 5, 5 * MIB)
 
@@ -36,6 +40,11 @@ def is_direct(descriptor: int) -> bool:
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
 
 
+def shared_memory(blob: GrowingBlob) -> list[SharedBytes]:
+    # A function, because its answer changes while the test waits.
+    return [] if blob.recent is None else [blob.recent]
+
+
 async def read_meanwhile(
     directory: Path, content: bytes, *, keep: bool = True
 ) -> tuple[bytes, bool]:
@@ -47,7 +56,8 @@ async def read_meanwhile(
         ) as blob,
         announced(blob) as announcements,
     ):
-        read = await asyncio.to_thread(read_all, blob.descriptor, announcements)
+        recent = None if blob.recent is None else RecentBytes(blob.recent.descriptor)
+        read = await asyncio.to_thread(read_all, blob.descriptor, announcements, recent)
         await blob.verified()
         return read, is_direct(blob.descriptor)
 
@@ -90,8 +100,15 @@ async def test_memory_is_as_good_as_a_disk(tmp_path: Path, size: int) -> None:
 async def test_a_disk_that_wants_another_alignment_is_written_through_the_cache(
     tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # To a disk with blocks of 512 bytes, 1000 is what 4096 is to one with larger blocks.
-    monkeypatch.setattr(blob_writer, "_ALIGNMENT", 1000)
+    write = os.write
+
+    def write_by_larger_blocks(descriptor: int, data: memoryview) -> int:
+        if is_direct(descriptor):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return write(descriptor, data)
+
+    # A disk with blocks that are larger than a piece.
+    monkeypatch.setattr(os, "write", write_by_larger_blocks)
     content = os.urandom(size)
     assert await read_meanwhile(tmp_path, content) == (content, False)
 
@@ -147,3 +164,56 @@ def test_smaller_ones_stay_in_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(blob_writer, "_HUGE", 2 * MIB)
     content = os.urandom(2 * MIB - 1)
     assert asyncio.run(read_meanwhile(tmp_path, content)) == (content, False)
+
+
+async def test_a_slow_worker_reads_from_the_file_what_left_the_memory(tmp_path: Path) -> None:
+    content = os.urandom(3 * SIZE + 5)
+    cache = BlobCache(tmp_path, 1024 * MIB)
+    async with cache.fetch(
+        layer_of(content), Source(content), User(), keep=True, on_bytes=lambda _: None
+    ) as blob:
+        [shared] = shared_memory(blob)
+        recent = RecentBytes(shared.descriptor)
+        del shared
+        await blob.verified()
+        assert not shared_memory(blob), "the service keeps the memory"
+        async with announced(blob) as announcements:
+            read = await asyncio.to_thread(read_all, blob.descriptor, announcements, recent)
+    assert read == content
+
+
+async def test_nothing_is_written_after_a_write_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def fail(_descriptor: int, data: memoryview) -> int:
+        written.append(len(data))
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", fail)
+    content = os.urandom(2 * SIZE)
+    cache = BlobCache(tmp_path, 1024 * MIB)
+    async with cache.fetch(
+        layer_of(content), Source(content), User(), keep=True, on_bytes=lambda _: None
+    ) as blob:
+        with pytest.raises(Internal, match="Input/output error"):
+            await blob.verified()
+    assert len(written) == 1
+
+
+def test_bytes_are_lost_one_piece_before_they_are_overwritten() -> None:
+    with nothing_left():
+        shared = SharedBytes()
+        recent = RecentBytes(shared.descriptor)
+        for number in range(PIECES - 1):
+            shared.piece(number)[:] = bytes([number]) * PIECE
+        assert recent.read(5, 10) == bytes(10)
+        assert recent.read((PIECES - 1) * PIECE - 5, 10) == bytes([PIECES - 2] * 5 + [0] * 5)
+        shared.piece(PIECES - 1)
+        assert recent.read(PIECE - 1, 10) == b""
+        assert recent.read(PIECE, 10) == bytes([1] * 10)
+        shared.piece(PIECES)[:] = bytes([99]) * PIECE
+        assert recent.read(2 * PIECE - 1, 1) == b""
+        assert recent.read(PIECES * PIECE, SIZE)[:1] == bytes([99])
+        del shared, recent

@@ -7,6 +7,8 @@ import mmap
 import os
 import socket
 
+from virtlayer.protocol.recent_bytes import LENGTH, SIZE
+
 _BUFFER_SIZE = 1024 * 1024
 _ALIGNMENT = 4096
 """The alignment of offsets and lengths where the file is read past the page cache."""
@@ -30,17 +32,37 @@ class BlobReader:
     def read(self, size: int = -1, /) -> bytes:
         """Some more bytes, at most that many; nothing at the end."""
         if not self._unread:
-            self._unread = self._buffer[: self._read_into(self._buffer)]
+            self._unread = self._next()
         piece = bytes(self._unread[:size])
         self._unread = self._unread[size:]
         self.consumed += len(piece)
         return piece
 
-    def _read_into(self, buffer: memoryview) -> int:
-        return os.readv(self._descriptor, [buffer])
+    def _next(self) -> memoryview:
+        return self._buffer[: os.readv(self._descriptor, [self._buffer])]
 
     def stop(self) -> None:
         """Let a read in another thread find that there is no more, instead of waiting for it."""
+
+
+class RecentBytes:
+    """The last bytes of a blob, in memory that its download shares.
+
+    Args:
+        descriptor: The memory; stays the caller's to close.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        memory = memoryview(mmap.mmap(descriptor, LENGTH, prot=mmap.PROT_READ))
+        self._ring = memory[:SIZE]
+        self._lost = memory[SIZE : SIZE + 8].cast("Q")
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Some bytes of the blob, at most that many; nothing if they are no longer in memory."""
+        start = offset % SIZE
+        # The end of the ring is the end of a slice.
+        piece = bytes(self._ring[start : start + size]) if offset >= self._lost[0] else b""
+        return piece if offset >= self._lost[0] else b""
 
 
 class GrowingBlobReader(BlobReader):
@@ -50,28 +72,45 @@ class GrowingBlobReader(BlobReader):
         descriptor: Its file, at its beginning.
         announcements: A socket that announces how many bytes can be read, see
             ``service/blobs/announcement.py``; stays the caller's to close.
+        recent: The memory with its last bytes, if its download shares that.
     """
 
-    def __init__(self, descriptor: int, announcements: int) -> None:
+    def __init__(
+        self, descriptor: int, announcements: int, recent: RecentBytes | None = None
+    ) -> None:
         super().__init__(descriptor)
         self._announcements = announcements
+        self._recent = recent
         self._readable = 0
-        self._fetched = 0
 
-    def _read_into(self, buffer: memoryview) -> int:
-        while self._fetched == self._readable:
+    def read(self, size: int = -1, /) -> bytes:
+        """Some more bytes, at most that many; nothing at the end."""
+        if self._recent is None or self._unread or not self._is_more():
+            return super().read(size)
+        left = self._readable - self.consumed
+        piece = self._recent.read(self.consumed, min(size, left) if size >= 0 else left)
+        self.consumed += len(piece)
+        return piece or super().read(size)
+
+    def _next(self) -> memoryview:
+        if not self._is_more():
+            return self._buffer[:0]
+        # The bytes before it are read again, because it may be anywhere in a block.
+        start = self.consumed - self.consumed % _ALIGNMENT
+        length = min(self._readable - start, len(self._buffer))
+        os.lseek(self._descriptor, start, os.SEEK_SET)
+        fetched = os.readv(self._descriptor, [self._buffer[: length + -length % _ALIGNMENT]])
+        # The bytes after it were not announced, so they may still change.
+        return self._buffer[self.consumed - start : min(fetched, length)]
+
+    def _is_more(self) -> bool:
+        """Wait until more can be read; False if there is no more."""
+        while self.consumed == self._readable:
             announcement = os.read(self._announcements, 8)
             if not announcement:
-                return 0
+                return False
             self._readable = int.from_bytes(announcement, "little")
-        length = min(self._readable - self._fetched, len(buffer))
-        fetched = super()._read_into(buffer[: length + -length % _ALIGNMENT])
-        if fetched > length:
-            # These bytes were not announced, so they may still change.
-            os.lseek(self._descriptor, length - fetched, os.SEEK_CUR)
-            fetched = length
-        self._fetched += fetched
-        return fetched
+        return True
 
     def stop(self) -> None:
         """Let a read in another thread find that there is no more, instead of waiting for it."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from virtlayer.worker.refusal import CpuLimitReached, Refused
 
 _MESSAGE_LIMIT = 128 * 1024
-_DESCRIPTORS_LIMIT = 3
+_DESCRIPTORS_LIMIT = 4
 
 type Answer = Callable[[dict[str, Any], list[int], socket.socket], dict[str, Any]]
 """Performs a request, and returns the reply. It removes the descriptors that it closes itself from

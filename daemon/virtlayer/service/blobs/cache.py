@@ -27,6 +27,8 @@ from pathlib import Path
 from virtlayer.service.blobs.download import BlobUser, Download, OpenStream
 from virtlayer.service.blobs.file_digest import digest_of_file
 from virtlayer.service.blobs.growing_blob import GrowingBlob
+from virtlayer.service.blobs.recent_bytes import RecentBytes
+from virtlayer.service.blobs.writer import is_huge
 from virtlayer.service.source.digest import ALGORITHMS
 from virtlayer.service.source.image import Layer
 
@@ -108,7 +110,7 @@ class BlobCache:
             tempfile.TemporaryFile(dir=self.directory, buffering=0) as file,
             _read_only(file.fileno()) as descriptor,
         ):
-            growing = GrowingBlob(descriptor)
+            growing = _empty_blob(descriptor, download.layer)
             write = functools.partial(download.run, file.fileno(), growing)
             async with growing.written(write) as blob:
                 yield blob
@@ -140,7 +142,7 @@ class BlobCache:
             self._publish(partial, descriptor, download)
 
         with _read_only(partial) as descriptor:
-            growing = GrowingBlob(descriptor)
+            growing = _empty_blob(descriptor, download.layer)
             async with growing.written(write) as blob:
                 yield blob
 
@@ -234,6 +236,10 @@ class BlobCache:
                 if descriptor is not None:
                     path.unlink()
                     excess -= size
+
+
+def _empty_blob(descriptor: int, layer: Layer) -> GrowingBlob:
+    return GrowingBlob(descriptor, RecentBytes() if is_huge(layer) else None)
 
 
 def _identity(descriptor: int, layer: Layer) -> tuple[str, int, int]:

@@ -92,13 +92,13 @@ class Download:
 
     async def _write(self, stream: Stream, file: int, blob: GrowingBlob) -> None:
         hashed = not stream.is_compared
-        writer = BlobWriter(file, blob.descriptor, self.layer, hashed=hashed)
+        writer = BlobWriter(file, blob.descriptor, self.layer, hashed=hashed, recent=blob.recent)
         counted = 0
         try:
             while await stream.receive(writer):
-                self.on_bytes(writer.written - counted)
-                blob.grow(writer.written - counted)
-                counted = writer.written
+                self.on_bytes(writer.readable - counted)
+                blob.grow(writer.readable - counted)
+                counted = writer.readable
             writer.check()
         finally:
             await writer.finish()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
 from virtlayer.cancellation import meanwhile
+from virtlayer.service.blobs.recent_bytes import RecentBytes
 
 
 class GrowingBlob:
@@ -14,10 +15,12 @@ class GrowingBlob:
 
     Args:
         descriptor: The descriptor of the file, for reading, at offset 0.
+        recent: The memory with its last bytes, if its writer shares it; freed after the download.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, recent: RecentBytes | None = None) -> None:
         self.descriptor = descriptor
+        self.recent = recent
         self._readable = 0
         self._verified: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed = asyncio.Event()
@@ -91,6 +94,7 @@ class GrowingBlob:
             self._verified.set_result(None)
         finally:
             self._verified.cancel()
+            self.recent = None
             self._wake()
 
     def _wake(self) -> None:

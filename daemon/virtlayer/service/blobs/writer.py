@@ -11,21 +11,26 @@ import errno
 import fcntl
 import mmap
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from virtlayer.cancellation import settled
 from virtlayer.errors import DigestMismatch
+from virtlayer.protocol.recent_bytes import PIECES
+from virtlayer.service.blobs.recent_bytes import RecentBytes
 from virtlayer.service.source.digest import hasher
 from virtlayer.service.source.image import Layer
 from virtlayer.sizes import GIB, MIB
 
 _HUGE = GIB
 """The minimum size for direct I/O; smaller blobs are read from the cache before memory is short."""
-_ALIGNMENT = 4096
-"""The alignment of offsets, lengths and memory for reads and writes, except at the end of the file.
-If a disk needs a larger alignment, the first write fails, and direct I/O is disabled."""
 _BUFFER_SIZE = MIB
+
+
+def is_huge(layer: Layer) -> bool:
+    """Return whether the blob of a layer bypasses the page cache, where it is possible."""
+    return layer.size >= _HUGE
 
 
 class _WritingThread:
@@ -38,32 +43,36 @@ class _WritingThread:
     def __init__(self, write: Callable[[memoryview], None]) -> None:
         self._write = write
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="blob")
-        self._last: Future[None] | None = None
+        self._writes: deque[Future[None]] = deque()
+        self._has_failed = False
 
     def begin(self, data: memoryview) -> None:
-        """Begin to write a buffer, after the previous write has ended.
+        """Write a buffer after those of earlier calls."""
+        self._writes.append(self._executor.submit(self._write_next, data))
+
+    def wait(self, most: int) -> None:
+        """Wait until at most that many writes have not ended.
 
         Raises:
-            OSError: The previous write failed.
+            OSError: A write failed.
         """
-        self.wait()
-        self._last = self._executor.submit(self._write, data)
-
-    def wait(self) -> None:
-        """Wait until the current write has ended.
-
-        Raises:
-            OSError: The write failed.
-        """
-        if self._last is not None:
-            self._last.result()
-            self._last = None
+        while self._writes and (len(self._writes) > most or self._writes[0].done()):
+            self._writes.popleft().result()
 
     async def finish(self) -> None:
-        """Wait until no write is running, and ignore its result."""
-        if self._last is not None:
-            await settled(asyncio.wrap_future(self._last))
+        """Wait until no write is running, and ignore the results."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for write in self._writes:
+            if not write.cancelled():
+                await settled(asyncio.wrap_future(write))
         self._executor.shutdown()
+
+    def _write_next(self, data: memoryview) -> None:
+        if self._has_failed:
+            return  # It would be written to the place of other bytes.
+        self._has_failed = True
+        self._write(data)
+        self._has_failed = False
 
 
 class BlobWriter:
@@ -74,22 +83,36 @@ class BlobWriter:
         reader: The same file for readers during the download.
         layer: The layer of the expected blob.
         hashed: Whether the writer verifies the digest.
+        recent: The memory that readers share; None for a blob that is not huge.
     """
 
-    def __init__(self, descriptor: int, reader: int, layer: Layer, *, hashed: bool) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        reader: int,
+        layer: Layer,
+        *,
+        hashed: bool,
+        recent: RecentBytes | None,
+    ) -> None:
         self._descriptor = descriptor
         self._reader = reader
         self._layer = layer
         self._hashing = hasher(layer.digest) if hashed else None
-        self._direct = layer.size >= _HUGE and _set_direct(descriptor) and _set_direct(reader)
-        # A separate mapping is aligned to a page.
-        self._buffer = memoryview(mmap.mmap(-1, min(layer.size + 1, _BUFFER_SIZE)))
+        self._direct = recent is not None and _set_direct(descriptor) and _set_direct(reader)
+        self._recent = recent
+        self._pieces = 0
+        self._thread: _WritingThread | None = None
+        # A separate mapping is aligned to a page, as direct I/O requires it.
+        if recent is None:
+            self._buffer = memoryview(mmap.mmap(-1, min(layer.size + 1, _BUFFER_SIZE)))
+        else:
+            self._buffer = recent.piece(0)
+            self._thread = _WritingThread(self._write_all)
         self._held = 0
-        self._other = memoryview(mmap.mmap(-1, _BUFFER_SIZE)) if self._direct else self._buffer
-        self._thread = _WritingThread(self._write_all) if self._direct else None
         self._begun = 0
-        self.written = 0
-        """The number of bytes that are in the file."""
+        self.readable = 0
+        """The number of bytes that are in the file, or in the shared memory."""
 
     def buffer(self) -> memoryview:
         """Return memory for the next bytes; it is never empty."""
@@ -100,7 +123,7 @@ class BlobWriter:
 
         Raises:
             DigestMismatch: The data is longer than the blob.
-            OSError: The bytes cannot be written.
+            OSError: Bytes cannot be written.
         """
         arrived = self._buffer[self._held : self._held + length]
         self._held += length
@@ -109,12 +132,13 @@ class BlobWriter:
             raise _mismatch(self._layer)
         if self._hashing is not None:
             self._hashing.update(arrived)
-        if self._thread is None:
+        if self._thread is None or self._recent is None:
             self._write_now()
-        elif missing:
-            self._write_in_thread(self._thread)
-        else:
+        elif not missing:
             self._write_end(self._thread)
+        elif self._held == len(self._buffer):
+            self._write_in_thread(self._thread, self._recent)
+        self.readable = self._begun + self._held
 
     async def finish(self) -> None:
         """Wait until no write is running, even after an error."""
@@ -127,7 +151,7 @@ class BlobWriter:
         Raises:
             DigestMismatch: The data does not match the blob.
         """
-        if self.written != self._layer.size or (
+        if self._begun != self._layer.size or (
             self._hashing is not None
             and f"{self._hashing.name}:{self._hashing.hexdigest()}" != self._layer.digest
         ):
@@ -136,23 +160,21 @@ class BlobWriter:
     def _write_now(self) -> None:
         self._write_all(self._buffer[: self._held])
         self._begun += self._held
-        self.written = self._begun
         self._held = 0
 
-    def _write_in_thread(self, thread: _WritingThread) -> None:
-        """Begin to write a full buffer, while the other buffer takes the next bytes."""
-        if self._held < len(self._buffer):
-            return
-        length = self._held - self._held % _ALIGNMENT
-        thread.begin(self._buffer[:length])
-        self.written, self._begun = self._begun, self._begun + length
-        self._other[: self._held - length] = self._buffer[length : self._held]
-        self._buffer, self._other = self._other, self._buffer
-        self._held -= length
+    def _write_in_thread(self, thread: _WritingThread, recent: RecentBytes) -> None:
+        """Begin to write a full piece, while the next one is received."""
+        thread.begin(self._buffer)
+        self._begun += len(self._buffer)
+        self._pieces += 1
+        # What readers no longer find in the memory must be in the file.
+        thread.wait(PIECES - 2)
+        self._buffer = recent.piece(self._pieces)
+        self._held = 0
 
     def _write_end(self, thread: _WritingThread) -> None:
-        thread.wait()
-        # The end of the file need not be aligned, and fits into a buffer.
+        thread.wait(0)
+        # The end of the file need not be aligned.
         self._stop_direct()
         self._write_now()
 

@@ -2,7 +2,8 @@
 """The daemon's end of the layer worker, which writes ext4 into volumes.
 
 A request has the fields of ``LayerRequest`` and carries the descriptors of the blob, of its
-announcements and, with the first layer of a volume, of the NBD connection.
+announcements, of the memory with its last bytes if its download shares that, and, with the first
+layer of a volume, of the NBD connection.
 """
 
 import socket
@@ -86,18 +87,21 @@ class LayerWorker(Worker):
             NoSpace: The layer does not fit into the file system, or the file system into the pool.
             Internal: The worker ended or sent an invalid reply.
         """
+        recent = request.blob.recent
         message = {
             "diff_id": request.diff_id,
             "format_size": request.format_size,
             "base": request.base,
             "result": request.result,
             "continues": request.nbd is None,
+            "recent": recent is not None,
             "last": request.last,
             "limits": self.limits,
         }
+        memory = [] if recent is None else [recent.descriptor]
         connection = [] if request.nbd is None else [request.nbd.fileno()]
         async with announced(request.blob) as announcements:
-            descriptors = [request.blob.descriptor, announcements, *connection]
+            descriptors = [request.blob.descriptor, announcements, *memory, *connection]
             done = await self.ask(message, descriptors, request.description, on_bytes)
         match done:
             case {

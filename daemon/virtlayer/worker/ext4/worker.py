@@ -2,7 +2,8 @@
 """The sandboxed process that applies layers to file systems.
 
 It starts with one descriptor, a socket to the daemon as its standard input. A request comes with
-a connection to the NBD server of the volume and the blob, which may still be arriving.
+a connection to the NBD server of the volume and the blob, which may still be arriving, and maybe
+with memory that has its last bytes.
 ``service.workers.layer`` is the service's end and describes the messages.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from virtlayer.worker.apply import LayerApplication, path_in_question
 from virtlayer.worker.archive.archive import Archive, Entry
-from virtlayer.worker.blob_reader import BlobReader, GrowingBlobReader
+from virtlayer.worker.blob_reader import BlobReader, GrowingBlobReader, RecentBytes
 from virtlayer.worker.disk.search import is_disk
 from virtlayer.worker.ext4.filesystem import Ext4Filesystem
 from virtlayer.worker.ext4.refusal import STOPS, refusal
@@ -39,7 +40,9 @@ def _answer(
     kept: KeptFilesystem, request: dict[str, Any], descriptors: list[int], control: socket.socket
 ) -> dict[str, Any]:
     device = None if request["continues"] else socket.socket(fileno=descriptors.pop())
-    blob = GrowingBlobReader(*descriptors)
+    file, announcements, *more = descriptors
+    recent = RecentBytes(*more) if request["recent"] else None
+    blob = GrowingBlobReader(file, announcements, recent)
     return _apply(kept, request, blob, device, LayerReading(request, control))
 
 
