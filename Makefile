@@ -43,7 +43,7 @@ dev: .venv/installed.stamp .venv/ceph.stamp $(ACTIVATION) $(COMPLETIONS)
 # Build isolation would fetch setuptools anew whenever a line of C changes.
 .venv/installed.stamp: pyproject.toml $(COMPILED) .venv/debian.stamp
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet 'setuptools>=78' 'cffi>=1.17'
+	$(BIN)/pip install --quiet 'setuptools>=69' 'cffi>=1.16'
 	STRICT=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
 

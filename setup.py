@@ -52,6 +52,8 @@ class BuildCompiled(build_ext):
 
 
 setup(
+    # Not in pyproject.toml, where setuptools wants a table before version 77 and a text after it.
+    license="LGPL-2.1-or-later",
     cmdclass={"build_ext": BuildCompiled},
     ext_modules=[
         Extension(
