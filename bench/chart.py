@@ -9,11 +9,11 @@ from bench.measure import Series
 from bench.report import Report
 from bench.rows import Row
 
-_WIDTH, _MARGIN, _LABELS, _VALUES = 1040, 20, 440, 160
+_WIDTH, _MARGIN, _LABELS, _VALUES = 1120, 20, 520, 160
 _BARS = _WIDTH - _LABELS - _VALUES - _MARGIN
 """How long the longest bar is."""
 _BAR, _STEP = 16, 24
-_LETTERS = 66
+_LETTERS = 70
 """How many of a label have room."""
 _LONGEST = 2.5
 """The part of a target at which bars end."""
