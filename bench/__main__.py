@@ -60,7 +60,7 @@ def _measured(arguments: argparse.Namespace) -> Iterator[tuple[str, CaseReport]]
             minutes = round(watch.seconds / 60, 1)
             yield (
                 name,
-                CaseReport(now, measured, machine, arguments.runs, minutes, outcome, refused),
+                CaseReport(now, measured, machine, minutes, outcome, refused),
             )
 
 

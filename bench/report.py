@@ -19,7 +19,6 @@ class CaseReport:
         date: When it began, ISO 8601.
         commit: What was measured.
         machine: Facts by name.
-        runs: How often each contestant did each work.
         minutes: How long all of it took.
         outcome: The figures.
         refused: Why there are none; empty if there are.
@@ -28,7 +27,6 @@ class CaseReport:
     date: str
     commit: str
     machine: Mapping[str, str]
-    runs: int
     minutes: float
     outcome: Outcome
     refused: str = ""
@@ -106,7 +104,10 @@ def _grouped(report: Report, about: Callable[[CaseReport], str]) -> dict[str, st
 
 
 def _how(measured: CaseReport) -> str:
-    runs = f"{measured.runs} run{'s' if measured.runs > 1 else ''}"
+    # A case can have fewer runs of what takes long, or counts what is the same in every run.
+    numbers = {len(series.seconds) for series in measured.outcome.series.values()} or {0}
+    runs = " to ".join(map(str, sorted({min(numbers), max(numbers)})))
+    runs += " run" if numbers == {1} else " runs"
     return f"{runs} on {measured.date[:10]}, commit {measured.commit}"
 
 

@@ -85,8 +85,11 @@ def test_a_missed_target_is_shown_as_missed() -> None:
 
 
 def _case_report(rows: tuple[Row, ...], refused: str = "", runs: int = 3) -> CaseReport:
-    outcome = Outcome(rows, {"virtlayer": Series((2.0,), 1, {"idle": (1.0,)})} if rows else {})
-    return CaseReport("2026-01-01", "abc", {"processor": "one"}, runs, 1.5, outcome, refused)
+    series = {
+        f"{number} runs": Series((2.0,) * number, 1, {"idle": (1.0,)}) for number in {runs, 3}
+    }
+    outcome = Outcome(rows, series if rows else {})
+    return CaseReport("2026-01-01", "abc", {"processor": "one"}, 1.5, outcome, refused)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_a_case_is_published_beside_the_others(
     assert known == {"fat": others["fat"], "big": _case_report((row,), runs=1)}
     lines = page.read_text().splitlines()
     assert [lines[0], lines[-1]] == ["before", "after"]
-    assert "- big: 1 run on 2026-01-01, commit abc" in lines
+    assert "- big: 1 to 3 runs on 2026-01-01, commit abc" in lines
     assert "- fat: 3 runs on 2026-01-01, commit abc" in lines
     assert "- The machine: processor one" in lines
 
