@@ -17,7 +17,7 @@ from tests.support.small_filesystem import small_filesystem
 from tests.unit.test_announcement import read_all
 from tests.unit.test_blob_cache import Source, assert_a_failing_disk_is_told, files, layer_of
 from virtlayer.errors import DigestMismatch, Internal
-from virtlayer.protocol.recent_bytes import PIECE, PIECES, SIZE
+from virtlayer.protocol.recent_bytes import SIZE
 from virtlayer.service.blobs import writer as blob_writer
 from virtlayer.service.blobs.announcement import announced
 from virtlayer.service.blobs.cache import BlobCache
@@ -200,20 +200,3 @@ async def test_nothing_is_written_after_a_write_that_failed(
         with pytest.raises(Internal, match="Input/output error"):
             await blob.verified()
     assert len(written) == 1
-
-
-def test_bytes_are_lost_one_piece_before_they_are_overwritten() -> None:
-    with nothing_left():
-        shared = SharedBytes()
-        recent = RecentBytes(shared.descriptor)
-        for number in range(PIECES - 1):
-            shared.piece(number)[:] = bytes([number]) * PIECE
-        assert recent.read(5, 10) == bytes(10)
-        assert recent.read((PIECES - 1) * PIECE - 5, 10) == bytes([PIECES - 2] * 5 + [0] * 5)
-        shared.piece(PIECES - 1)
-        assert recent.read(PIECE - 1, 10) == b""
-        assert recent.read(PIECE, 10) == bytes([1] * 10)
-        shared.piece(PIECES)[:] = bytes([99]) * PIECE
-        assert recent.read(2 * PIECE - 1, 1) == b""
-        assert recent.read(PIECES * PIECE, SIZE)[:1] == bytes([99])
-        del shared, recent

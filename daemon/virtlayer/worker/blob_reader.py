@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import socket
+from collections.abc import Iterator
 
-from virtlayer.protocol.recent_bytes import LENGTH, SIZE
+from virtlayer.protocol.recent_bytes import LENGTH, PIECE, SIZE
 
 _BUFFER_SIZE = 1024 * 1024
 _ALIGNMENT = 4096
@@ -81,11 +83,15 @@ class GrowingBlobReader(BlobReader):
         super().__init__(descriptor)
         self._announcements = announcements
         self._recent = recent
-        self._readable = 0
+        self._readable = self._answered = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Some more bytes, at most that many; nothing at the end."""
-        if self._recent is None or self._unread or not self._is_more():
+        if self._recent is None:
+            return super().read(size)
+        if self.consumed - self._answered >= PIECE:
+            self._answer()
+        if self._unread or not self._is_more():
             return super().read(size)
         left = self._readable - self.consumed
         piece = self._recent.read(self.consumed, min(size, left) if size >= 0 else left)
@@ -109,13 +115,24 @@ class GrowingBlobReader(BlobReader):
             announcement = os.read(self._announcements, 8)
             if not announcement:
                 return False
-            self._readable = int.from_bytes(announcement, "little")
+            self._readable = max(self._readable, int.from_bytes(announcement, "little"))
         return True
+
+    def _answer(self) -> None:
+        """Tell the service how much was read. It may have ended the download, or not listen."""
+        self._answered = self.consumed
+        with self._socket() as announcements, contextlib.suppress(OSError):
+            announcements.send(self.consumed.to_bytes(8, "little"), socket.MSG_DONTWAIT)
+
+    @contextlib.contextmanager
+    def _socket(self) -> Iterator[socket.socket]:
+        announcements = socket.socket(fileno=self._announcements)
+        try:
+            yield announcements
+        finally:
+            announcements.detach()
 
     def stop(self) -> None:
         """Let a read in another thread find that there is no more, instead of waiting for it."""
-        announcements = socket.socket(fileno=self._announcements)
-        try:
+        with self._socket() as announcements:
             announcements.shutdown(socket.SHUT_RD)
-        finally:
-            announcements.detach()

@@ -2,8 +2,9 @@
 """Announces to a worker how much of a blob it can read, while the rest is downloaded.
 
 The worker gets one end of a socket. Each packet contains the number of readable bytes as an 8-byte
-little-endian integer. After the last packet, the blob is complete or its download has failed; the
-worker does not need to know which.
+little-endian integer, which may be smaller than an earlier one. After the last packet, the blob is
+complete or its download has failed; the worker does not need to know which. If the download shares
+memory, the worker answers with the number of bytes that it has read, after each piece.
 """
 
 import asyncio
@@ -26,8 +27,10 @@ async def announced(blob: GrowingBlob) -> AsyncIterator[int]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.setblocking(False)
-        async with meanwhile(_announce(blob, ours)):
-            yield theirs.fileno()
+        recent = blob.recent
+        with contextlib.nullcontext() if recent is None else recent.followed(ours):
+            async with meanwhile(_announce(blob, ours)):
+                yield theirs.fileno()
 
 
 async def _announce(blob: GrowingBlob, worker: socket.socket) -> None:
