@@ -45,6 +45,11 @@ def shared_memory(blob: GrowingBlob) -> list[SharedBytes]:
     return [] if blob.recent is None else [blob.recent]
 
 
+def memory_files() -> set[str]:
+    links = (path for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return {str(path.readlink()) for path in links if "memfd" in str(path.readlink())}
+
+
 async def read_meanwhile(
     directory: Path, content: bytes, *, keep: bool = True
 ) -> tuple[bytes, bool]:
@@ -197,6 +202,7 @@ async def test_nothing_is_written_after_a_write_that_failed(
     async with cache.fetch(
         layer_of(content), Source(content), User(), keep=True, on_bytes=lambda _: None
     ) as blob:
-        with pytest.raises(Internal, match="Input/output error"):
+        with pytest.raises(Internal, match="Input/output error") as failure:
             await blob.verified()
+        assert memory_files() == set(), f"kept by {failure.value}"
     assert len(written) == 1

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
@@ -88,6 +89,8 @@ class GrowingBlob:
             await write()
         # Any error: otherwise waiters would block forever.
         except Exception as error:
+            # What keeps the error would keep the shared memory, too.
+            _clear_frames(error)
             self._verified.set_exception(error)
             self._verified.exception()  # mark as retrieved, even without a waiter
         else:
@@ -100,3 +103,10 @@ class GrowingBlob:
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Forget the local variables of functions that an error and its causes have left."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -143,7 +143,8 @@ class BlobWriter:
     async def finish(self) -> None:
         """Wait until no write is running, even after an error."""
         if self._thread is not None:
-            await self._thread.finish()
+            thread, self._thread = self._thread, None  # It refers to this object, too.
+            await thread.finish()
 
     def check(self) -> None:
         """Check that all bytes were written, and verify the digest if ``hashed`` is set.
