@@ -92,6 +92,27 @@ test("properties that a large reply leaves out are read, a few objects at a time
     assert.deepEqual(service.snapshot().images.map((one) => one.layers.length), [1, 1, 1, 1, 1, 1]);
 });
 
+test("a failure to read a new image is shown", async () => {
+    const bus = new FakeBus();
+    const service = await started(bus);
+    bus.replies.set("GetAll org.virtlayer1.Image", () => busError("org.virtlayer1.Error.Busy", "Too many calls."));
+    bus.signal(ROOT, "InterfacesAdded", IMAGE, image("debian:13"));
+    await setImmediate();
+    assert.deepEqual([service.snapshot().problem?.message, service.snapshot().images.length], ["Too many calls.", 1]);
+});
+
+test("an image that is removed before it was read is no failure", async () => {
+    const bus = new FakeBus();
+    const service = await started(bus);
+    bus.replies.set("GetAll org.virtlayer1.Image", () => undefined);
+    bus.signal(ROOT, "InterfacesAdded", IMAGE, image("debian:13"));
+    await setImmediate();
+    bus.signal(ROOT, "InterfacesRemoved", IMAGE, ["org.virtlayer1.Image"]);
+    bus.answer("GetAll org.virtlayer1.Image", busError("org.freedesktop.DBus.Error.UnknownObject"));
+    await setImmediate();
+    assert.equal(service.snapshot().problem, undefined);
+});
+
 test("an image of others, whose private properties are hidden, is not read again and again", async () => {
     const bus = new FakeBus();
     bus.replies.set("GetManagedObjects", () => [{ [IMAGE]: image("debian:13") }]);

@@ -313,9 +313,8 @@ export class Service extends Methods {
                 this.#publishObjects();
             });
         } catch (error) {
-            const problem = problemOf(error);
-            if (problem.kind === "malformed") this.#note(problem);
-            // Otherwise it is gone already; InterfacesRemoved says so.
+            // InterfacesRemoved comes before the error of a call to what it is about.
+            if (this.#objects.interfaceOf(path) !== undefined) this.#note(problemOf(error));
         }
         leave();
     }
