@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { follow, INTERRUPTED, merged, NOTHING, withoutFailure, withoutPull, type Records, type Seen } from "../src/pull/records.ts";
+import { follow, hasMore, INTERRUPTED, merged, NOTHING, withoutFailure, withoutPull, type Records, type Seen } from "../src/pull/records.ts";
 import { plainRequest } from "../src/pull/request.ts";
 import { fromText, toText } from "../src/pull/stored-records.ts";
 import { image, job } from "../src/service/parsing.ts";
@@ -166,6 +166,46 @@ test("a failure that another tab has stored without its request gets it", () => 
     const { failed, running } = after(merged(STARTED, theirs), seen([FAILED]));
     assert.deepEqual(running, []);
     assert.deepEqual(failed.map(({ request }) => request.name), ["d"]);
+});
+
+test("what another tab has stored before it knew of a failure does not take its request away", () => {
+    const ours = after(STARTED, seen([aJob()]), seen([FAILED]));
+    const theirs = after(NOTHING, seen([aJob()]));
+    const both = merged(ours, theirs);
+    assert.deepEqual(both.failed, ours.failed);
+    assert.ok(hasMore(both, theirs));
+    assert.deepEqual(after(both, seen([FAILED])), ours);
+});
+
+test("a failure that another tab has stored without its request keeps that of this tab", () => {
+    const ours = after(STARTED, seen([aJob()]), seen([FAILED]));
+    const theirs = after(NOTHING, seen([FAILED]));
+    const both = merged(ours, theirs);
+    assert.deepEqual(both.failed, ours.failed);
+    assert.ok(hasMore(both, theirs));
+    // The other tab takes it, and does not answer.
+    const answer = merged(theirs, both);
+    assert.deepEqual(answer, both);
+    assert.ok(!hasMore(answer, both));
+});
+
+test("a request that another tab has stored without its options is stored again, but not one that is over", () => {
+    const theirs = after(NOTHING, seen([aJob()]));
+    assert.ok(hasMore(merged(STARTED, theirs), theirs));
+    assert.ok(!hasMore(merged(STARTED, NOTHING), NOTHING));
+});
+
+test("a failure that is dismissed in one of two tabs does not come back", () => {
+    const failed = after(NOTHING, seen([FAILED]));
+    const dismissed = withoutFailure(failed, failed.failed[0]?.id ?? "");
+    for (const both of [merged(failed, dismissed), merged(dismissed, failed)]) assert.deepEqual(both, dismissed);
+});
+
+test("tabs with more failures than are stored do not answer each other for ever", () => {
+    const jobs = Array.from({ length: 30 }, (_, index) => ({ ...FAILED, path: `/job/${index}` }));
+    const ours = after(NOTHING, seen(jobs));
+    const theirs = fromText(toText(ours));
+    assert.ok(!hasMore(merged(ours, theirs), theirs));
 });
 
 test("records that are stored are read as they were", () => {

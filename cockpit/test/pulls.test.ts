@@ -5,6 +5,7 @@ import { setImmediate } from "node:timers/promises";
 
 import { Pulls } from "../src/pull/pulls.ts";
 import { NO_CREDENTIALS, plainRequest } from "../src/pull/request.ts";
+import { fromText } from "../src/pull/stored-records.ts";
 import { Service } from "../src/service/service.ts";
 import { busError, FakeBus, job, variant } from "./fake-bus.ts";
 
@@ -76,3 +77,27 @@ test("a failure of another client is shown after a call that is refused", async 
     await assert.rejects(start);
     assert.deepEqual(pulls.snapshot().failed.map(({ request }) => request), [plainRequest(SOURCE, "default")]);
 });
+
+test("what another tab has stored without the options of a request is stored again with them, once", async () => {
+    const bus = new FakeBus();
+    const pulls = await opened(bus);
+    const stored: string[] = [];
+    Object.assign(cockpit.localStorage, { setItem: (_key: string, text: string) => stored.push(text) });
+    const start = pulls.start(REQUEST, NO_CREDENTIALS);
+    await setImmediate();
+    bus.answer(CALL, [1, JOB]);
+    await start;
+    const record = { job: JOB, request: plainRequest(SOURCE, "default"), source: SOURCE, recordedAt: Date.now() };
+    const running = [{ ...record, startedAt: 0, cancelledAt: 0, isOwn: false }];
+    const other = JSON.stringify({ version: 1, running, failed: [], dismissed: [] });
+    store(other);
+    assert.deepEqual(fromText(stored.at(-1) ?? null).running.map(({ request }) => request), [REQUEST]);
+    const times = stored.length;
+    store(stored.at(-1) ?? "");
+    assert.equal(stored.length, times);
+});
+
+/** Lets another tab store records. */
+function store(newValue: string): void {
+    window.dispatchEvent(Object.assign(new Event("storage"), { key: "virtlayer:pulls:localhost:0:session", newValue }));
+}

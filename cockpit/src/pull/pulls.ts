@@ -5,7 +5,7 @@ import type { Service } from "../service/service.ts";
 import { isOver } from "../service/state.ts";
 import type { Job } from "../service/values.ts";
 import { bytesPerSecond, noted, secondsLeft, type Sample } from "./pace.ts";
-import { follow, merged, NOTHING, withoutFailure, withoutPull, type FailedRecord, type Records } from "./records.ts";
+import { follow, hasMore, merged, NOTHING, withoutFailure, withoutPull, type FailedRecord, type Records } from "./records.ts";
 import { NO_CREDENTIALS, optionsOf, type Credentials, type PullRequest } from "./request.ts";
 import { fromText, toText } from "./stored-records.ts";
 
@@ -108,8 +108,12 @@ export class Pulls {
         window.addEventListener("storage", (event) => {
             // Another tab has changed it.
             if (event.key !== stored && event.key !== null) return;
-            // It is not stored again, or two tabs would answer each other for ever.
-            this.#records = merged(this.#records, fromText(event.newValue));
+            const theirs = fromText(event.newValue);
+            const both = merged(this.#records, theirs);
+            // Otherwise it is not stored again, or two tabs would answer each other for ever. There is nothing after
+            // a logout, and for a page of another version.
+            if (theirs !== NOTHING && hasMore(both, theirs)) this.#keep(both);
+            else this.#records = both;
             this.#follow();
         });
         this.#follow();

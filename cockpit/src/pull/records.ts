@@ -44,6 +44,8 @@ export interface Records {
 
 export const NOTHING: Records = { running: [], failed: [], dismissed: [] };
 
+/** So many of each are stored. */
+export const AT_MOST = 20;
 /** The error of a pull whose job no longer exists, and whose result is not known. */
 export const INTERRUPTED = "Interrupted";
 /** The job of a call appears at about the same time as its reply: in so many milliseconds. */
@@ -111,13 +113,34 @@ export function follow(records: Records, seen: Seen, now: number): Followed {
 }
 
 /**
- * What another tab has stored, with the requests that only this tab knows: both see the job of a pull at about
- * the same time, but only one has its options.
+ * What another tab has stored, with what only this tab knows. Both see the job of a pull at about the same time,
+ * but only one has its options; and one may have stored something before it saw what the other has stored.
  */
 export function merged(ours: Records, theirs: Records): Records {
     const own = ours.running.filter(({ isOwn }) => isOwn);
     const others = theirs.running.filter(({ job }) => !own.some((record) => record.job === job));
-    return { ...theirs, running: [...others, ...own] };
+    const dismissed = [...new Set([...theirs.dismissed, ...ours.dismissed])];
+    const known = new Map(ours.failed.map((one) => [one.id, one]));
+    const failed = theirs.failed.map((one) => {
+        const same = known.get(one.id);
+        return same !== undefined && isPlain(one) && !isPlain(same) ? same : one;
+    });
+    for (const id of [...dismissed, ...theirs.failed.map((one) => one.id)]) known.delete(id);
+    const missing = [...known.values()].slice(0, Math.max(AT_MOST - failed.length, 0));
+    return {
+        running: [...others, ...own],
+        failed: [...failed.filter(({ id }) => !dismissed.includes(id)), ...missing],
+        dismissed,
+    };
+}
+
+/**
+ * Whether merged records have something that is not in what another tab has stored: a request that was stored
+ * without its options, or a failure. A pull that the other tab no longer has is over.
+ */
+export function hasMore({ running, failed }: Records, theirs: Records): boolean {
+    const plain = new Set(theirs.running.filter(({ isOwn }) => !isOwn).map(({ job }) => job));
+    return running.some(({ job, isOwn }) => isOwn && plain.has(job)) || failed.some((one) => !theirs.failed.includes(one));
 }
 
 /** The records without a pull that the user has cancelled. */
@@ -156,6 +179,11 @@ function isOf(record: RunningRecord, job: Job): boolean {
 /** Whether a failed job has all that is shown; its private properties arrive a little later. */
 function isReadable(job: Job): boolean {
     return job.source !== "" && job.message !== "" && job.finishedAt > 0;
+}
+
+/** Whether a failure was recorded by a tab that did not know what was asked for. */
+function isPlain({ request }: FailedRecord): boolean {
+    return areSame(Object.values(request), Object.values(plainRequest(request.source, request.pool)));
 }
 
 /** Whether a failure is of the image that a later job has pulled. */

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /** The records of pulls as text for the browser's storage, which may be damaged or come from another version. */
 import type { FailedRecord, Records, RunningRecord } from "./records.ts";
-import { NOTHING } from "./records.ts";
+import { AT_MOST, NOTHING } from "./records.ts";
 import type { PullRequest } from "./request.ts";
 
 /** Of the format: another one is not read. */
 const VERSION = 1;
-/** Older ones are dropped. */
-const AT_MOST = 20;
 const LONGEST = 8192;
 
 /** Something that is not what this page has written. */
@@ -15,6 +13,7 @@ class Damaged extends Error {}
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** Of more records than are stored, the oldest are dropped. */
 export function toText(records: Records): string {
     const kept = {
         version: VERSION,
