@@ -18,12 +18,12 @@ for directory in /run /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/
 done
 mkdir -p /run/libvirt /var/lib/libvirt/lxc /var/log/libvirt/lxc
 printf 'auth_unix_rw = "none"\\nauth_unix_ro = "none"\\n' >/etc/libvirt/libvirtd.conf
-libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid 2>/run/log &
+libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirtd.pid &
 export LIBVIRT_DEFAULT_URI=lxc:///system
-until virsh uri >/dev/null 2>&1; do kill -0 $! && sleep 0.02; done
+until virsh uri >/dev/null 2>&1; do kill -0 $! || exit 1; sleep 0.02; done
 virsh define "$1"
-virsh start "$2" || { cat /run/log /var/log/libvirt/lxc/*; exit 1; }
-until [ "$(virsh domstate "$2")" = "shut off" ]; do sleep 0.02; done
+virsh start "$2" || { cat /var/log/libvirt/lxc/*; exit 1; }
+until [ "$(virsh domstate "$2" | tee /dev/stderr)" = "shut off" ]; do sleep 0.02; done
 """
 
 
@@ -35,12 +35,16 @@ def run_container(description: Path, name: str) -> None:
         name: The domain's name.
     """
     unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    done = subprocess.run(
-        [*unshare, "sh", "-euc", _SCRIPT, "sh", str(description), name],
-        capture_output=True,
+    with subprocess.Popen(
+        [*unshare, "sh", "-euxc", _SCRIPT, "sh", str(description), name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=_SECONDS,
         cwd="/",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+    assert process.returncode == 0, f"status {process.returncode} after:\n{output[-4000:]}"
