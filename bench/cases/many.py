@@ -18,7 +18,7 @@ def measured(setting: Setting) -> Outcome:
         )
         for name in MANY
     }
-    fewest, *_, most = MANY
+    fewest, most = MANY
     return Outcome(
         (
             Row(
