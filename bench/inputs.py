@@ -29,8 +29,8 @@ BASE_PACKAGES = ("base-files", "bash", "coreutils", "apt")
 MANY = {f"many-{count // 1000}k": count for count in (25_000, 200_000)}
 STEPS = (1, 11)
 """How many layers of 10 KB the two images have whose difference tells what one of them costs."""
-MACHINES = {"machine": 0, "machine-1g": 1024**3}
-"""Bytes that two images of machines have in addition to a shell."""
+MACHINES = {"machine-10mb": 8_000_000, "machine-1gb": 10**9, "machine-5gb": 5 * 10**9}
+"""Bytes that the images of machines have in addition to a shell of 2 MB."""
 FAT = {"fat-512m": 512 * 1024**2, "fat": 4 * 1024**3}
 SMALL_LAYERS = 18
 SMALL = 100
@@ -85,7 +85,7 @@ class Inputs:
             "layered-next": partial(self._layered, "another"),
             **{name: partial(self._many, count) for name, count in MANY.items()},
             **{f"steps-{count}": partial(self._steps, count) for count in STEPS},
-            **{name: partial(self._shell, size) for name, size in MACHINES.items()},
+            **{name: partial(self._shell, name, size) for name, size in MACHINES.items()},
             "machine-kernel": self._kernel,
             "small": lambda: [self._step(SMALL), self._step(SMALL + 1)],
             **{f"configured-{one}": partial(self._configured, one) for one in range(CONFIGURED)},
@@ -137,10 +137,11 @@ class Inputs:
             pending.writer.add_random_file("fat", size)
         return [pending.finished()]
 
-    def _shell(self, size: int) -> list[Layer]:
+    def _shell(self, line: str, size: int) -> list[Layer]:
         with new_layer(self._registry, level=0) as pending:
             _add_parents(pending, "bin/sh")
             pending.writer.add_program("bin/sh", Path("/bin/busybox").read_bytes())
+            pending.writer.add_file("line", f"{line}\n".encode())
             pending.writer.add_random_file("more", size)
         return [pending.finished()]
 

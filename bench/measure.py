@@ -62,8 +62,14 @@ class Arena:
         self.runs = runs
         self._oracle = Oracle()
 
-    def compete(self, entrants: Mapping[str, tuple[Contestant, Image]]) -> dict[str, Series]:
+    def compete(
+        self, entrants: Mapping[str, tuple[Contestant, Image]], *, warmed: bool = True
+    ) -> dict[str, Series]:
         """Let everybody do their work, A B C A B C …, and look at every output.
+
+        Args:
+            entrants: By their names.
+            warmed: Whether the blobs of the images are read before, for those who read them.
 
         Raises:
             WrongTree: An output is not what the oracle says.
@@ -74,7 +80,8 @@ class Arena:
                 with scratch("run") as directory:
                     # What others have left to be written is not this one's to wait for.
                     sync(directory)
-                    warm(*self.inputs.blobs(image))
+                    if warmed:
+                        warm(*self.inputs.blobs(image))
                     with contestant(image, directory) as finished:
                         self._verify(name, image, finished)
                         series[name] = series[name].and_then(finished)

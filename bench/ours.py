@@ -107,6 +107,11 @@ class Installation:
         start = partial(_create_volume, pool=pool, image=name, volume=volume)
         return asyncio.run(self._timed(path, start)), path / volume
 
+    def remove_volume(self, volume: str) -> None:
+        """Remove a volume of the first pool."""
+        pool, path = next(iter(self.pools.items()))
+        asyncio.run(self._timed(path, partial(_remove_volume, pool=pool, volume=volume)))
+
     def idle_memory(self) -> int:
         """Resident bytes of the daemon before it has done anything."""
         time.sleep(1)
@@ -134,6 +139,10 @@ class Installation:
 
 async def _create_volume(client: Client, *, pool: str, image: str, volume: str) -> StartedJob:
     return await client.start("CreateVolume", "sssa{sv}", pool, image, volume)
+
+
+async def _remove_volume(client: Client, *, pool: str, volume: str) -> StartedJob:
+    return await client.start("RemoveVolume", "ssa{sv}", pool, volume)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 """What a contestant leaves when it is done: a time, a size, and a tree to look at."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,3 +37,9 @@ type Contestant = Callable[[Image, Path], AbstractContextManager[Finished]]
 def at(directory: Path) -> Callable[[], AbstractContextManager[Path]]:
     """A tree that simply is a directory."""
     return lambda: contextlib.nullcontext(directory)
+
+
+def finished_with(seconds: Sequence[float], **parts: Sequence[float]) -> Finished:
+    """The medians of several times and parts, without an output to compare."""
+    medians = {name: statistics.median(values) for name, values in parts.items()}
+    return Finished(statistics.median(seconds), 0, None, medians)
