@@ -13,7 +13,7 @@ from virtlayer.keeper.domains.console import open_console
 from virtlayer.keeper.domains.control import control
 from virtlayer.keeper.domains.define import define_domain
 from virtlayer.keeper.domains.input import connect_input
-from virtlayer.keeper.domains.listing import all_domains, named_domain
+from virtlayer.keeper.domains.listing import named_domain
 from virtlayer.keeper.domains.local_files import rbd_machine
 from virtlayer.keeper.domains.ports import open_log
 from virtlayer.keeper.domains.probe import probe_kvm
@@ -73,10 +73,12 @@ async def _list(turn: Turn, request: ListDomains) -> Domains:
         await events.watch()
     # Taken first: a change during the listing gives another number.
     generation = events.generation
+    # Without a change that libvirt reports, there is time to find others.
+    anew = request.since in (None, generation)
     found: list[KnownDomain] = []
     for driver in await drivers(turn.hypervisor):
         if request.name is None:
-            found += await driver.call(all_domains)
+            found += await turn.domains.known.list(driver, anew=anew)
         else:
             found += await driver.call(named_domain, request.name)
     return Domains(generation=generation, domains=tuple(found))

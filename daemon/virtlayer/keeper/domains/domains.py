@@ -6,6 +6,7 @@ from pathlib import Path
 
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.events import DomainEvents
+from virtlayer.keeper.domains.known_domains import KnownDomains
 from virtlayer.keeper.domains.kvm import Kvm
 from virtlayer.keeper.domains.relay import Relays
 
@@ -19,6 +20,7 @@ class Domains:
 
     Attributes:
         hypervisor: The connection to libvirt.
+        known: Those of ours, as they were read last.
         events: The changes of its domains.
         kvm: Whether KVM runs guests.
         relays: The open ports of domains.
@@ -28,7 +30,8 @@ class Domains:
 
     def __init__(self, hypervisor: Hypervisor, runtime: Path | None) -> None:
         self.hypervisor = hypervisor
-        self.events = DomainEvents(hypervisor)
+        self.known = KnownDomains()
+        self.events = DomainEvents(hypervisor, self.known.changed)
         self.kvm = Kvm(runtime)
         self.relays = Relays()
         self.defining = asyncio.Lock()

@@ -32,13 +32,16 @@ class DomainEvents:
 
     Args:
         hypervisor: The connection to libvirt.
+        on_change: Called with the UUID of every domain that has changed; with None if the
+            connection was lost, so that any may have.
 
     Attributes:
         generation: Another number after every change. It does not begin with 0: the service may
             know a number of an earlier process.
     """
 
-    def __init__(self, hypervisor: Hypervisor) -> None:
+    def __init__(self, hypervisor: Hypervisor, on_change: Callable[[str | None], None]) -> None:
+        self._on_change = on_change
         self.generation = time.time_ns() // 1_000_000 % _NUMBERS
         self._hypervisor = hypervisor
         self._watched: dict[str, tuple[Connection, int]] = {}
@@ -110,17 +113,18 @@ class DomainEvents:
         _tell(loop, self._lost)
 
     def _accept(self, uuid: str, event: Event) -> None:
-        self._grow()
+        self._grow(uuid)
         for queue in self._followers.get(uuid, ()):
             queue.put_nowait(event)
 
     def _lost(self) -> None:
-        self._grow()
+        self._grow(None)
         for queues in self._followers.values():
             for queue in queues:
                 queue.put_nowait(None)
 
-    def _grow(self) -> None:
+    def _grow(self, changed: str | None) -> None:
+        self._on_change(changed)
         self.generation = (self.generation + 1) % _NUMBERS
         self._changed.set()
         self._changed.clear()

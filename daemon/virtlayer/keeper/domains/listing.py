@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Lists the domains that virtlayer has made; the functions are for ``Hypervisor.call``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,12 +32,23 @@ class OwnDomain:
     is_persistent: bool
 
 
-def all_domains(connection: Connection) -> list[KnownDomain]:
-    """Return all domains of ours."""
-    # One that ends or is removed meanwhile is not listed.
-    domains = connection.listAllDomains()
-    known = [_present(partial(_listed, domain, with_addresses=False)) for domain in domains]
-    return [one for one in known if one is not None]
+def read_domains(
+    connection: Connection, known: Mapping[str, KnownDomain | None]
+) -> dict[str, KnownDomain | None]:
+    """Return all domains by UUID; None for one that is not of ours, or ends meanwhile.
+
+    Args:
+        connection: The connection to libvirt.
+        known: Those that are not read again.
+    """
+    found: dict[str, KnownDomain | None] = {}
+    for domain in connection.listAllDomains():
+        uuid = domain.UUIDString()
+        if uuid in known:
+            found[uuid] = known[uuid]
+        else:
+            found[uuid] = _present(partial(_listed, domain, with_addresses=False))
+    return found
 
 
 def named_domain(connection: Connection, name: str) -> list[KnownDomain]:
