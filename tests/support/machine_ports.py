@@ -59,7 +59,7 @@ class MachinePorts:
     def log(self, port: Port) -> LogFile:
         return LogFile(self.directory / str(port))
 
-    async def list(self) -> ListedDomains:
+    async def list(self, _since: int | None = None) -> ListedDomains:
         if self.state is None:
             return ListedDomains(generation=1, domains=())
         return ListedDomains(generation=1, domains=(replace(self.machine, state=self.state),))

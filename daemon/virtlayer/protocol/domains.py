@@ -193,13 +193,18 @@ class State(StrEnum):
     CREATED = "created"  # transient, paused, never resumed
 
 
+NO_GENERATION = 0
+"""A number that no list of domains has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListDomains:
     """Domains with our metadata.
 
     Attributes:
         since: The generation of the last answer: the answer comes when something differs, or after
-            a minute. None for an answer now.
+            a minute. None for an answer now. NO_GENERATION for an answer now about states: what
+            libvirt does not report when it changes may be older.
         name: Only this one, with its addresses; None for all, without addresses.
     """
 

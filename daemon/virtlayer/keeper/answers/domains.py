@@ -91,7 +91,11 @@ async def _control(turn: Turn, request: ControlDomain) -> Controlled:
         return Controlled(state=None)
     if request.action is Control.START:
         await _prepare_start(turn, request.uuid)
-    return Controlled(state=await control(turn.domains, request.uuid, request.action))
+    try:
+        return Controlled(state=await control(turn.domains, request.uuid, request.action))
+    finally:
+        # The event may come after this answer.
+        turn.domains.known.changed(request.uuid)
 
 
 async def _prepare_start(turn: Turn, uuid: str) -> None:

@@ -122,7 +122,7 @@ class Domains:
 
         Args:
             since: The generation of an earlier list: the reply comes when something differs, or
-                after a minute. None for a reply now.
+                after a minute. None for a reply now; NO_GENERATION for one about states.
         """
         return await self._link.ask(calls.LIST_DOMAINS, ListDomains(since=since, name=None))
 

@@ -4,7 +4,7 @@
 from collections.abc import AsyncIterator
 
 from virtlayer.errors import DomainNotFound
-from virtlayer.protocol.domains import KnownDomain, State
+from virtlayer.protocol.domains import NO_GENERATION, KnownDomain, State
 from virtlayer.protocol.names import DomainName
 from virtlayer.service.operations.services import Services
 
@@ -36,7 +36,7 @@ async def pool_name_of(services: Services, domain: KnownDomain) -> str:
 
 async def states_of(services: Services, uuid: str) -> AsyncIterator[State | None]:
     """Yield the state of a machine now and when domains change; None if it does not exist."""
-    since = None
+    since = NO_GENERATION
     while True:
         found = await services.keeper.domains.list(since)
         since = found.generation
