@@ -7,7 +7,7 @@ from virtlayer.errors import DomainExists, Internal, Unsupported
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.domains.architecture import host_architecture
 from virtlayer.keeper.domains.domains import Domains
-from virtlayer.keeper.domains.host import Capabilities, capabilities, check_size
+from virtlayer.keeper.domains.host import Capabilities, HostCapabilities, check_size
 from virtlayer.keeper.domains.kvm import ChosenType, chosen_type
 from virtlayer.keeper.domains.listing import has_domain, has_name
 from virtlayer.keeper.domains.networks import chosen_network, container_network
@@ -59,13 +59,13 @@ async def check_domain(domains: Domains, request: DefineDomain) -> DomainDefined
     driver = await driver_for(domains, request)
     for one in await drivers(domains.hypervisor):
         await one.call(_check_new, request, one.uri)
-    known = await driver.call(_known, request, driver.uri)
+    known = await driver.call(_known, domains.capabilities, request, driver.uri)
     if request.type is DomainType.LXC:
         chosen = ChosenType(DomainType.LXC)
     else:
         offered = known.kvm is not None
         chosen = chosen_type(request.type, offered=offered, verdict=domains.kvm.verdict())
-    await driver.call(_check_host, request, known, chosen)
+    await driver.call(_check_host, domains.capabilities, request, known, chosen)
     return DomainDefined(
         type=chosen.type,
         kvm_known=chosen.kvm_known,
@@ -157,19 +157,25 @@ def _check_new(connection: Connection, request: DefineDomain, uri: str) -> None:
         )
 
 
-def _known(connection: Connection, request: DefineDomain, uri: str) -> _Known:
+def _known(
+    connection: Connection, capabilities: HostCapabilities, request: DefineDomain, uri: str
+) -> _Known:
     if request.type is DomainType.LXC:
         return _Known(container_network(connection, uri, request.network), None)
     network = chosen_network(connection, uri, request.network)
     if request.type is DomainType.QEMU:
         return _Known(network, None)
-    return _Known(network, capabilities(connection, host_architecture(), DomainType.KVM))
+    return _Known(network, capabilities.of(connection, DomainType.KVM))
 
 
 def _check_host(
-    connection: Connection, request: DefineDomain, known: _Known, chosen: ChosenType
+    connection: Connection,
+    capabilities: HostCapabilities,
+    request: DefineDomain,
+    known: _Known,
+    chosen: ChosenType,
 ) -> None:
-    found = _capabilities(connection, known, chosen)
+    found = _capabilities(connection, capabilities, known, chosen)
     if found is None:
         name = host_architecture().name
         raise Unsupported(
@@ -179,9 +185,11 @@ def _check_host(
     check_size(connection, found, memory=request.memory, processors=request.processors)
 
 
-def _capabilities(connection: Connection, known: _Known, chosen: ChosenType) -> Capabilities | None:
+def _capabilities(
+    connection: Connection, capabilities: HostCapabilities, known: _Known, chosen: ChosenType
+) -> Capabilities | None:
     if chosen.type is DomainType.LXC:
         return Capabilities(_CONTAINER_PROCESSORS)
     if chosen.type is DomainType.KVM:
         return known.kvm
-    return capabilities(connection, host_architecture(), chosen.type)
+    return capabilities.of(connection, chosen.type)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.domains.events import DomainEvents
+from virtlayer.keeper.domains.host import HostCapabilities
 from virtlayer.keeper.domains.known_domains import KnownDomains
 from virtlayer.keeper.domains.kvm import Kvm
 from virtlayer.keeper.domains.relay import Relays
@@ -22,6 +23,7 @@ class Domains:
         hypervisor: The connection to libvirt.
         known: Those of ours, as they were read last.
         events: The changes of its domains.
+        capabilities: What this host can run.
         kvm: Whether KVM runs guests.
         relays: The open ports of domains.
         defining: Held while a domain is defined: nothing is defined between its checks and it.
@@ -32,6 +34,7 @@ class Domains:
         self.hypervisor = hypervisor
         self.known = KnownDomains()
         self.events = DomainEvents(hypervisor, self.known.changed)
+        self.capabilities = HostCapabilities()
         self.kvm = Kvm(runtime)
         self.relays = Relays()
         self.defining = asyncio.Lock()

@@ -4,16 +4,19 @@
 The format is libvirt's (https://libvirt.org/formatdomaincaps.html).
 """
 
+import time
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from virtlayer.errors import InvalidArgument
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection
-from virtlayer.keeper.domains.architecture import Architecture
+from virtlayer.keeper.domains.architecture import Architecture, host_architecture
 from virtlayer.protocol.domains import DomainType
 from virtlayer.sizes import MIB, human_size
 
+_KNOWN_SECONDS = 10.0
+"""How long a description is used: QEMU can be installed or removed."""
 _MIB_AT = 1
 """Where libvirt's answer about the host has its memory, in MiB (virNodeInfo)."""
 
@@ -29,10 +32,28 @@ class Capabilities:
     processors: int
 
 
-def capabilities(
+class HostCapabilities:
+    """What this host can run, as libvirt has described it a moment ago.
+
+    libvirt's description has 40 KB, and a machine is checked twice.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[DomainType, tuple[float, Capabilities | None]] = {}
+
+    def of(self, connection: Connection, kind: DomainType) -> Capabilities | None:
+        """Return what a type of machine can have; None if libvirt does not offer the type."""
+        now = time.monotonic()
+        read_at, known = self._known.get(kind, (-_KNOWN_SECONDS, None))
+        if now - read_at >= _KNOWN_SECONDS:
+            known = _capabilities(connection, host_architecture(), kind)
+            self._known[kind] = now, known
+        return known
+
+
+def _capabilities(
     connection: Connection, architecture: Architecture, kind: DomainType
 ) -> Capabilities | None:
-    """Describe what a type of machine can have; None if libvirt does not offer the type."""
     try:
         text = connection.getDomainCapabilities(
             None, architecture.name, architecture.machine, kind.value, 0
