@@ -102,8 +102,7 @@ class _Creation:
                 pulled = await pull_by_policy(services, pool, request.pull, policy, self._job)
                 if pulled is not None and pulled.container_disk:
                     raise container_disk(pulled.name)
-            await services.records.synchronize(pool)
-            image = await self._image(pool)
+            image = await self._image_to_claim(pool)
             volume = image.name if self._is_container else volume_of(pool, self._name(checked))
             async with services.claims.claimed(pool, [volume, _claimed(image)]) as claim:
                 return await self._made(checked, claim, await self._claimed_image(claim, image))
@@ -177,6 +176,13 @@ class _Creation:
         return await machine_image(
             self._services, pool, self._request.image, container=self._is_container
         )
+
+    async def _image_to_claim(self, pool: Pool) -> MachineImage:
+        """Return the image as the catalog has it, which may be older than the pool."""
+        with contextlib.suppress(VirtlayerError):
+            return await self._image(pool)
+        await self._services.records.synchronize(pool)
+        return await self._image(pool)
 
     async def _claimed_image(self, claim: Claim, before: MachineImage) -> MachineImage:
         """Return the image, which any host may have removed or replaced before the claim."""
