@@ -33,9 +33,6 @@ from virtlayer.sizes import KIB
 OLDEST_PROTOCOL = (0, 2, 6)
 _PACKET_LIMIT = 256 * KIB
 _DESCRIPTORS_LIMIT = 8
-_FEW_PROCESSORS = 2
-"""With so few, skopeo uses one: the others work for the layers that it downloads. With more, it may
-decrypt in one thread and hash in another one."""
 
 
 class ProxyFailed(Exception):
@@ -54,11 +51,6 @@ class Proxy:
         self._image: object = None
         self._turn = asyncio.Lock()
         self._out_of_step = False
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        return self._program.pid
 
     def bytes_moved(self) -> int:
         """How many bytes the proxy has read and written so far."""
@@ -224,8 +216,6 @@ async def started_proxy(
         command += [f"--sockfd={theirs.fileno()}", *source_flags]
         descriptors = [theirs.fileno()]
         env = {} if temporary is None else {"TMPDIR": str(temporary)}
-        if len(os.sched_getaffinity(0)) <= _FEW_PROCESSORS:
-            env["GOMAXPROCS"] = "1"
         async with running(command, pass_fds=descriptors, env=env, launcher=launcher) as program:
             theirs.close()
             proxy = Proxy(ours, program)
