@@ -26,17 +26,30 @@ RECIPE = 1
 
 BIG_PACKAGES = ("python3", "python3-pip", "gcc", "g++", "git", "nodejs", "npm", "vim")
 BASE_PACKAGES = ("base-files", "bash", "coreutils", "apt")
+APP_PACKAGES = ("python3", "vim")
+UPDATED_PACKAGES = ("libssl3t64", "zlib1g")
+"""Of the base of ``RELEASES``, in the last of them."""
+RELEASES = ("release", "release-next", "release-rebuilt")
+"""An image of three layers, one with another last layer, and one whose base was built again."""
 MANY = {f"many-{count // 1000}k": count for count in (25_000, 200_000)}
 STEPS = (1, 11)
 """How many layers of 10 KB the two images have whose difference tells what one of them costs."""
 MACHINES = {"machine-10mb": 8_000_000, "machine-1gb": 10**9, "machine-5gb": 5 * 10**9}
 """Bytes that the images of machines have in addition to a shell of 2 MB."""
+ALIKE = tuple(f"alike-{number}" for number in range(1, 5))
+"""Images of one kind that share no blob."""
+TINY = {f"tiny-{number:02}": round(10_000 * 100 ** (number / 49)) for number in range(50)}
+"""Bytes in fifty images, from 10 KB to 1 MB."""
 FAT = {"fat-512m": 512 * 1024**2, "fat": 4 * 1024**3}
 SMALL_LAYERS = 18
 SMALL = 100
 """The number of the first layer of an image that shares none with others."""
 CONFIGURED = 200
 """Images with a base and a small layer each, which are kept up to date."""
+LEVEL = 3
+"""How hard layers of packages are compressed."""
+_ALIKE_FILES = 25_000
+_TINY_FILES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +97,19 @@ class Inputs:
             "layered": partial(self._layered, ""),
             "layered-next": partial(self._layered, "another"),
             **{name: partial(self._many, count) for name, count in MANY.items()},
+            **{
+                name: partial(self._many, _ALIKE_FILES, seed=number)
+                for number, name in enumerate(ALIKE)
+            },
+            **{name: partial(self._tiny, name, size) for name, size in TINY.items()},
             **{f"steps-{count}": partial(self._steps, count) for count in STEPS},
             **{name: partial(self._shell, name, size) for name, size in MACHINES.items()},
             "machine-kernel": self._kernel,
             "small": lambda: [self._step(SMALL), self._step(SMALL + 1)],
             **{f"configured-{one}": partial(self._configured, one) for one in range(CONFIGURED)},
+            "release": partial(self._release, "1", "1"),
+            "release-next": partial(self._release, "1", "2"),
+            "release-rebuilt": partial(self._release, "2", "2"),
         }
 
     def image(self, name: str) -> Image:
@@ -126,7 +147,7 @@ class Inputs:
         return made
 
     def _big(self) -> list[Layer]:
-        with new_layer(self._registry, level=3) as pending:
+        with new_layer(self._registry, level=LEVEL) as pending:
             files = add_packages(pending.writer, download(BIG_PACKAGES))
         (places.CACHE / "big-files.json").write_text(json.dumps(files))
         return [pending.finished()]
@@ -158,8 +179,9 @@ class Inputs:
                 pending.writer.add_file(name, names[name].read_bytes())
         return [pending.finished()]
 
-    def _many(self, count: int) -> list[Layer]:
-        chance = random.Random(count)  # noqa: S311 -- the same files every time
+    def _many(self, count: int, seed: int | None = None) -> list[Layer]:
+        seed = count if seed is None else seed
+        chance = random.Random(seed)  # noqa: S311 -- the same files every time
         text = chance.randbytes(40_000).hex().encode()
         with new_layer(self._registry) as pending:
             pending.writer.add_directory(".")
@@ -170,6 +192,15 @@ class Inputs:
                 start = chance.randrange(40_000)
                 content = text[start : start + chance.randrange(4_000)]
                 pending.writer.add_file(f"{directory}/{number:06}.txt", content)
+        return [pending.finished()]
+
+    def _tiny(self, name: str, size: int) -> list[Layer]:
+        chance = random.Random(name)  # noqa: S311 -- the same files every time
+        with new_layer(self._registry) as pending:
+            _add_parents(pending, "srv/x")
+            for number in range(_TINY_FILES):
+                content = chance.randbytes(size // _TINY_FILES)
+                pending.writer.add_file(f"srv/{name}-{number}", content)
         return [pending.finished()]
 
     def _steps(self, count: int) -> list[Layer]:
@@ -185,8 +216,30 @@ class Inputs:
             pending.writer.add_file(f"step-{number}", content)
         return pending.finished()
 
+    def _release(self, build: str, version: str) -> list[Layer]:
+        """A base, packages and a small layer.
+
+        Args:
+            build: Every layer of another build has other archives; the base has updates.
+            version: Of the small layer.
+        """
+        updated = UPDATED_PACKAGES if build != "1" else ()
+        with new_layer(self._registry, level=LEVEL) as base:
+            add_packages(base.writer, download(BASE_PACKAGES), updated=updated)
+        with new_layer(self._registry, level=LEVEL) as app:
+            add_packages(app.writer, download(APP_PACKAGES))
+            # No name twice: then it can be compressed as zstd:chunked.
+            app.writer.add_directory("build")
+            app.writer.add_file("build/app", build.encode())
+        with new_layer(self._registry) as last:
+            _add_parents(last, "srv/x", "build/x")
+            last.writer.add_file("build/last", build.encode())
+            chance = random.Random(version)  # noqa: S311 -- the same every time
+            last.writer.add_file("srv/program", chance.randbytes(1_000_000))
+        return [pending.finished() for pending in (base, app, last)]
+
     def _layered(self, variant: str) -> list[Layer]:
-        with new_layer(self._registry, level=3) as pending:
+        with new_layer(self._registry, level=LEVEL) as pending:
             add_packages(pending.writer, download(BASE_PACKAGES))
         big = self.image("big").layers
         files = json.loads((places.CACHE / "big-files.json").read_text())

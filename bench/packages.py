@@ -4,12 +4,16 @@
 import contextlib
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from bench import places
 from bench.archive import LayerWriter
 from bench.commands import run
+
+_OTHER_BYTES = bytes(reversed(range(256)))
+"""Another byte for each."""
 
 
 def download(packages: Sequence[str]) -> list[Path]:
@@ -41,8 +45,16 @@ def download(packages: Sequence[str]) -> list[Path]:
     return sorted(directory.glob("*.deb"))
 
 
-def add_packages(layer: LayerWriter, packages: Sequence[Path]) -> list[str]:
+def add_packages(
+    layer: LayerWriter, packages: Sequence[Path], *, updated: Collection[str] = ()
+) -> list[str]:
     """Add the files of packages to a layer, every name once.
+
+    Args:
+        layer: The layer.
+        packages: Their files.
+        updated: Names of packages whose files get other content of the same size, which can be
+            compressed as well.
 
     Returns:
         The names of the regular files.
@@ -50,6 +62,7 @@ def add_packages(layer: LayerWriter, packages: Sequence[Path]) -> list[str]:
     seen: set[str] = set()
     files: list[str] = []
     for package in packages:
+        is_updated = package.name.partition("_")[0] in updated
         with _members(package) as archive:
             for member in archive:
                 member.name = member.name.removeprefix("./")
@@ -58,7 +71,10 @@ def add_packages(layer: LayerWriter, packages: Sequence[Path]) -> list[str]:
                 if member.name in seen:
                     continue
                 seen.add(member.name)
-                layer.add(member, archive.extractfile(member) if member.isreg() else None)
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None and is_updated:
+                    content = BytesIO(content.read().translate(_OTHER_BYTES))
+                layer.add(member, content)
                 if member.isreg():
                     files.append(member.name)
     return files
