@@ -93,3 +93,5 @@ class Arena:
             with finished.tree() as root:
                 reference = self.inputs.reference(image)
                 self._oracle.check(name, image, reference, root, ignoring=finished.ignoring)
+        for other, result in finished.further:
+            self._verify(name, other, result)

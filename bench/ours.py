@@ -20,7 +20,7 @@ from bench.inputs import Image, Inputs
 from bench.memory import MemoryWatch, resident
 from bench.result import Finished
 from bench.volumes import volume_tree
-from virtlayer.client.bus.answers import StartedJob
+from virtlayer.client.bus.answers import Outcome, StartedJob
 from virtlayer.client.bus.caller import Client
 
 
@@ -101,6 +101,23 @@ class Installation:
         """Pull an image into all pools at the same time, and let each pull download it."""
         return asyncio.run(self._pull(image, list(self.pools), cache=False))
 
+    async def pulled(
+        self, client: Client, source: str, *, pool: str | None = None, cache: bool = True
+    ) -> Ended:
+        """Pull an image as one of several jobs; nobody looks at the memory meanwhile.
+
+        Args:
+            client: Waits for no other job.
+            source: The image.
+            pool: A pool; None for the first one.
+            cache: Whether its blobs are kept.
+        """
+        pool = pool or next(iter(self.pools))
+        options = {"tls-verify": False, "cache": cache}
+        with stopwatch() as watch:
+            outcome = await client.wait(await client.pull(source, pool, options), lambda _: None)
+        return Ended(watch.seconds, _volumes(self.pools[pool], outcome), {})
+
     def create_volume(self, image: Image, volume: str) -> tuple[Ended, Path]:
         """Make a writable volume on an image in the first pool."""
         name, (pool, path) = image.repository.rpartition("/")[2], next(iter(self.pools.items()))
@@ -131,10 +148,14 @@ class Installation:
         async with Client.connected(session=True) as client:
             with MemoryWatch(self.daemon.process.pid) as memory, stopwatch() as watch:
                 outcome = await client.wait(await start(client), lambda _: None)
-        outcome.raise_for_failure()
-        names = outcome.result.get("volumes", [])
-        assert isinstance(names, list)
-        return Ended(watch.seconds, tuple(pool / str(name) for name in names), memory.peaks())
+        return Ended(watch.seconds, _volumes(pool, outcome), memory.peaks())
+
+
+def _volumes(pool: Path, outcome: Outcome) -> tuple[Path, ...]:
+    outcome.raise_for_failure()
+    names = outcome.result.get("volumes", [])
+    assert isinstance(names, list)
+    return tuple(pool / str(name) for name in names)
 
 
 async def _create_volume(client: Client, *, pool: str, image: str, volume: str) -> StartedJob:

@@ -21,6 +21,7 @@ class Finished:
         tree: Shows the result as a directory; None for a contestant that makes no tree.
         parts: Further figures by name: seconds of parts, bytes of memory.
         ignoring: Paths that the contestant gives other metadata than the image, always.
+        further: Results of other images in the same run, whose trees are looked at as well.
     """
 
     seconds: float
@@ -28,6 +29,7 @@ class Finished:
     tree: Callable[[], AbstractContextManager[Path]] | None
     parts: Mapping[str, float] = field(default_factory=dict)
     ignoring: tuple[bytes, ...] = ()
+    further: tuple[tuple[Image, "Finished"], ...] = ()
 
 
 type Contestant = Callable[[Image, Path], AbstractContextManager[Finished]]

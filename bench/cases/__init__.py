@@ -1,7 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The cases of the benchmark, and the targets that were set for them before they were measured."""
 
-from bench.cases import big, fat, growth, layered, machines, many, rbd, steps, together, volume
+from bench.cases import (
+    big,
+    fairness,
+    fat,
+    growth,
+    layered,
+    machines,
+    many,
+    rbd,
+    steps,
+    together,
+    volume,
+)
 from bench.cases.case import Case
 
 CASES: dict[str, Case] = {
@@ -11,6 +23,7 @@ CASES: dict[str, Case] = {
     "steps": steps,
     "many": many,
     "together": together,
+    "fairness": fairness,
     "volume": volume,
     "machines": machines,
     "rbd": rbd,
