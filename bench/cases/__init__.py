@@ -2,6 +2,7 @@
 """The cases of the benchmark, and the targets that were set for them before they were measured."""
 
 from bench.cases import (
+    bandwidth,
     big,
     fairness,
     fat,
@@ -24,6 +25,7 @@ CASES: dict[str, Case] = {
     "many": many,
     "together": together,
     "fairness": fairness,
+    "bandwidth": bandwidth,
     "volume": volume,
     "machines": machines,
     "rbd": rbd,

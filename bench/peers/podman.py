@@ -10,7 +10,7 @@ from bench.commands import disk_usage, run, stopwatch, sync
 from bench.inputs import Image, Inputs
 from bench.result import Finished
 
-_OWN = (b"",)
+OWN = (b"",)
 """podman's root directory has always mode 0555 and the time of the pull."""
 
 
@@ -29,29 +29,42 @@ class Podman:
         reference = self._inputs.reference(image).removeprefix("docker://")
         try:
             with stopwatch() as watch:
-                _podman(directory, "pull", "--tls-verify=false", reference)
+                podman(directory, "pull", "--tls-verify=false", reference)
                 sync(directory)
             yield Finished(
                 watch.seconds,
                 disk_usage(storage),
-                lambda: _tree(directory, reference),
-                ignoring=_OWN,
+                lambda: podman_tree(directory, reference),
+                ignoring=OWN,
             )
         finally:
-            # podman mounts its own directory over itself, and leaves it so.
-            if os.path.ismount(storage / "overlay"):
-                run("umount", storage / "overlay")
+            end_podman(directory)
 
 
 @contextlib.contextmanager
-def _tree(directory: Path, reference: str) -> Iterator[Path]:
+def podman_tree(directory: Path, reference: str) -> Iterator[Path]:
+    """Mount an image that was pulled."""
     try:
-        yield Path(_podman(directory, "image", "mount", reference).strip())
+        yield Path(podman(directory, "image", "mount", reference).strip())
     finally:
-        _podman(directory, "image", "unmount", "--all")
+        podman(directory, "image", "unmount", "--all")
 
 
-def _podman(directory: Path, *arguments: str) -> str:
+def end_podman(directory: Path) -> None:
+    """Leave nothing mounted: podman mounts its own directory over itself, and leaves it so."""
+    if os.path.ismount(directory / "storage/overlay"):
+        run("umount", directory / "storage/overlay")
+
+
+def podman(directory: Path, *arguments: str, settings: Path | None = None) -> str:
+    """Run podman with a store of its own.
+
+    Args:
+        directory: The store is below it.
+        arguments: The command.
+        settings: A storage.conf; None for the machine's.
+    """
+    environment = {} if settings is None else {"CONTAINERS_STORAGE_CONF": str(settings)}
     return run(
         "podman",
         f"--root={directory}/storage",
@@ -60,5 +73,5 @@ def _podman(directory: Path, *arguments: str) -> str:
         *("--events-backend=none", "--cgroup-manager=cgroupfs"),
         *arguments,
         # Downloads go to the file system that the result is on.
-        env={"TMPDIR": str(directory)},
+        env={"TMPDIR": str(directory), **environment},
     )
