@@ -18,7 +18,9 @@ from bench.rows import Figures, Row
 _PODMAN = "podman pull"
 _CHUNKED = ", zstd:chunked"
 _ANOTHER_POOL = f"{OURS}, into another pool"
-_AS_MUCH = 1.0
+_AS_MUCH = 1.01
+"""Each further skopeo that virtlayer starts for a download opens the image, so it asks for the
+manifest again."""
 
 
 def measured(setting: Setting) -> Outcome:
@@ -40,7 +42,7 @@ def measured(setting: Setting) -> Outcome:
         smallest = registry.without_layers(former)
     rows = [row for what in updates for row in _rows(what, series)]
     again, needed = _bytes(series[_ANOTHER_POOL]), Figures((smallest,), "KB")
-    rows.append(Row("into another pool", "manifest and config", _AS_MUCH, again, needed))
+    rows.append(Row("into another pool", "manifest and config", 1, again, needed))
     return Outcome(tuple(rows), series)
 
 
