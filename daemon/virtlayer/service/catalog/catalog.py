@@ -12,7 +12,7 @@ from pathlib import Path
 
 from virtlayer.service.catalog import images, versions
 from virtlayer.service.catalog.boots import Boots
-from virtlayer.service.catalog.database import Database
+from virtlayer.service.catalog.database import Database, where
 from virtlayer.service.catalog.images import CatalogImage
 from virtlayer.service.catalog.layers import Layers
 from virtlayer.service.catalog.owners import Owners
@@ -88,10 +88,7 @@ class Catalog(Database):
             image_id: The digest.
             pool: The pool of the image; None for any.
         """
-        statement = (
-            "SELECT config FROM image WHERE image_id = :image_id"
-            " AND (:pool IS NULL OR pool = :pool) LIMIT 1"
-        )
+        statement = f"SELECT config FROM image {where(image_id=image_id, pool=pool)} LIMIT 1"  # noqa: S608
         row = await self.run(
             lambda connection: connection.execute(
                 statement, {"image_id": image_id, "pool": pool}

@@ -129,6 +129,19 @@ class Database:
         )
 
 
+def where(**values: str | None) -> str:
+    """Return the condition that columns have values; None stands for any value.
+
+    Only the columns with a value are compared: SQLite uses no index for
+    ``:name IS NULL OR name = :name``, and would read every row for one.
+
+    Args:
+        values: The values by the names of the columns; the placeholders have the same names.
+    """
+    compared = [f"{column} = :{column}" for column, value in values.items() if value is not None]
+    return f"WHERE {' AND '.join(compared)}" if compared else ""
+
+
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")

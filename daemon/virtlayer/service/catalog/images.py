@@ -10,6 +10,7 @@ from typing import Any
 
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.catalog import owners, pullers, versions
+from virtlayer.service.catalog.database import where
 from virtlayer.service.records.values import (
     FormerVersion,
     ImageLayer,
@@ -89,8 +90,7 @@ def select(
     """Return the images of one pool or all pools, or the image of a name, by pool and name."""
     statement = (
         f"SELECT id, pool, {_IDENTITY}, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
-        " WHERE (:pool IS NULL OR pool = :pool) AND (:name IS NULL OR name = :name)"
-        " ORDER BY pool, name"
+        f" {where(pool=pool, name=name)} ORDER BY pool, name"
     )
     # Many images can have the same manifest and source: their users are read once.
     users = functools.cache(functools.partial(pullers.select, connection))

@@ -83,7 +83,10 @@ def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
 
 def forget_unused_blobs(connection: sqlite3.Connection) -> None:
     """Delete the confirmations of blobs from which no volume is built."""
-    connection.execute("DELETE FROM confirmed WHERE blob NOT IN (SELECT blob FROM built_layer)")
+    connection.execute(
+        "DELETE FROM confirmed"
+        " WHERE NOT EXISTS (SELECT 1 FROM built_layer WHERE built_layer.blob = confirmed.blob)"
+    )
 
 
 def select(connection: sqlite3.Connection, pool: str, name: str) -> LayerRecord | None:

@@ -249,5 +249,6 @@ MIGRATIONS = (
         PRIMARY KEY (pool, name)
     ) STRICT;
     """,
+    "CREATE INDEX image_by_image_id ON image (image_id);",
 )
 """Released scripts are never changed."""

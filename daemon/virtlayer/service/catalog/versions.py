@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.catalog import pullers
+from virtlayer.service.catalog.database import where
 from virtlayer.service.records.values import FormerVersion
 
 
@@ -63,9 +64,8 @@ def select(
 ) -> tuple[Version, ...]:
     """Return the former versions of one name or all, in one pool or all; the newest first."""
     statement = (
-        "SELECT id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept"
-        " FROM version WHERE (:pool IS NULL OR pool = :pool) AND (:name IS NULL OR name = :name)"
-        " ORDER BY pool, name, position"
+        "SELECT id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept"  # noqa: S608 -- a constant
+        f" FROM version {where(pool=pool, name=name)} ORDER BY pool, name, position"
     )
     users = functools.cache(functools.partial(pullers.select, connection))
     return tuple(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from virtlayer.protocol.codec import decode, encode
 from virtlayer.protocol.records import RecordKind
 from virtlayer.service.catalog import pullers
-from virtlayer.service.catalog.database import Database
+from virtlayer.service.catalog.database import Database, where
 from virtlayer.service.records.values import Machine, VolumeRecord
 
 _COLUMNS = "kind, name, image, source, digest, config, top, disk, id_base, machine, pool, inode"
@@ -119,9 +119,8 @@ def _select(
     name: str | None = None,
 ) -> tuple[CatalogVolume, ...]:
     statement = (
-        f"SELECT {_COLUMNS} FROM origin WHERE pool = :pool"  # noqa: S608 -- a constant
-        " AND (:kind IS NULL OR kind = :kind) AND (:name IS NULL OR name = :name)"
-        " ORDER BY name, kind"
+        f"SELECT {_COLUMNS} FROM origin"  # noqa: S608 -- a constant
+        f" {where(pool=pool, kind=kind, name=name)} ORDER BY name, kind"
     )
     return tuple(
         CatalogVolume(

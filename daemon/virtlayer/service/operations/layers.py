@@ -164,9 +164,9 @@ async def delete_layers(
     """
     await to_completion(_delete(services, lock, doomed))
     needed = layers.needed()
-    for image in layers.images:
+    for name in sorted({version.name for version in layers.versions}):
         await services.records.change_image(
-            lock, image.name, lambda record: _without_versions(record, doomed, needed)
+            lock, name, lambda record: _without_versions(record, doomed, needed)
         )
     return would_free(layers, doomed)
 
