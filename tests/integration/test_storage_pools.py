@@ -6,13 +6,16 @@ import subprocess
 import threading
 from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.slow_creation import slow_creation
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, PoolUnsupported
+from virtlayer.keeper import described_volumes
 from virtlayer.keeper import pools as pools_module
+from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
 from virtlayer.keeper.kinds.directory.kind import DirectoryKind
 from virtlayer.keeper.pools import Pools
@@ -197,3 +200,36 @@ async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(
         creation.go_on()
         await asyncio.gather(refresh, creating)
     assert await pools.volume(pool, "new") is not None
+
+
+async def test_layer_that_stays_the_same_is_described_once(
+    pools: Pools, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[str] = []
+    original = libvirt.virStorageVol.XMLDesc
+
+    def describe(volume: Any) -> Any:
+        described.append(volume.name())
+        return original(volume)
+
+    async def asked(*, refresh: bool = True) -> list[str]:
+        described.clear()
+        volumes = {one.name: one for one in await pools.all_volumes(pool, refresh=refresh)}
+        assert volumes.keys() >= {layer, "web.qcow2"}
+        assert volumes[layer].backing_path == backing
+        return sorted(name for name in described if name in {layer, "web.qcow2"})
+
+    monkeypatch.setattr(libvirt.virStorageVol, "XMLDesc", describe)
+    layer, backing = f"layer-{'0' * 64}.qcow2", None
+    make_qcow2(pool.path / layer)
+    make_qcow2(pool.path / "web.qcow2", backing=layer)
+    # A file that has just changed could change again in the same tick of the clock.
+    assert await asked() == await asked() == [layer, "web.qcow2"]
+    monkeypatch.setattr(described_volumes, "_SETTLED_NS", 0)
+    assert await asked(refresh=False) == [layer, "web.qcow2"]
+    assert await asked() == [layer, "web.qcow2"]
+    assert await asked() == await asked(refresh=False) == ["web.qcow2"]
+    (pool.path / layer).unlink()
+    backing = pool.path / "web.qcow2"
+    make_qcow2(pool.path / layer, backing=str(backing))
+    assert await asked() == [layer, "web.qcow2"]

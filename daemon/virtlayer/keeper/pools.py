@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Set
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, VirtlayerError
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
+from virtlayer.keeper.described_volumes import DescribedVolumes
 from virtlayer.keeper.failures import says_busy
 from virtlayer.keeper.qemu_group import qemu_group
 from virtlayer.keeper.xml import parse_pool, parse_volume
@@ -40,6 +41,7 @@ class Pools:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
         self._refreshes: dict[str, _Refreshes] = {}
+        self._described = DescribedVolumes(hypervisor)
         self._busy: dict[str, Pool] = {}
         self.placements = 0
         """How often something was placed in any pool, on any connection of the service."""
@@ -132,6 +134,21 @@ class Pools:
         """
         refreshes = self._refreshes.setdefault(pool.uuid, _Refreshes(self._hypervisor, pool))
         return await refreshes.request(frozenset(names))
+
+    async def all_volumes(self, pool: Pool, *, refresh: bool) -> list[Volume]:
+        """Describe every volume of an active pool.
+
+        Args:
+            pool: The pool.
+            refresh: Whether to refresh it before; otherwise as libvirt saw it last.
+
+        Raises:
+            VirtlayerError: As ``refresh``.
+        """
+        started_at = time.time_ns()
+        if refresh:
+            await self.refresh(pool)
+        return await self._described.all(pool, started_at if refresh else None)
 
     async def qemu_group(self) -> int | None:
         """The gid of QEMU's processes, which read layers (``qemu_group.qemu_group``)."""

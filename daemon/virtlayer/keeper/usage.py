@@ -85,9 +85,8 @@ async def _look_at(
         # Its volumes are no files, and for each description, libvirt would ask the cluster.
         return
     pool = _pool_of_files(known)
-    texts = await _refreshed(hypervisor, pools, known, pool) if known.active else None
-    if texts is not None:
-        volumes = [parse_volume(text) for text in texts]
+    volumes = await _refreshed(hypervisor, pools, known, pool) if known.active else None
+    if volumes is not None:
         are_files = pool is not None
         await survey.add_volumes(known.name, volumes, are_files=are_files, layers=layers)
     elif pool is not None:
@@ -96,12 +95,12 @@ async def _look_at(
 
 async def _refreshed(
     hypervisor: Hypervisor, pools: Pools, known: _KnownPool, pool: Pool | None
-) -> list[str] | None:
-    """The descriptions of a pool's volumes after a refresh; None if it is no longer active."""
+) -> list[Volume] | None:
+    """The volumes of a pool of files after a refresh; None if it is no longer active."""
     try:
         if pool is not None:
-            await pools.refresh(pool)
-        return await hypervisor.call(_descriptions, known.uuid)
+            return await pools.all_volumes(pool, refresh=True)
+        return [parse_volume(text) for text in await hypervisor.call(_descriptions, known.uuid)]
     except (PoolInactive, PoolNotFound):
         return None
     except VirtlayerError as error:
@@ -118,16 +117,6 @@ def _pool_of_files(known: _KnownPool) -> Pool | None:
         return parse_pool(known.description)
     except PoolUnsupported:
         return None
-
-
-async def volumes_in(hypervisor: Hypervisor, pool: Pool) -> list[Volume]:
-    """Every volume of an active pool, as libvirt saw it last.
-
-    Raises:
-        PoolNotFound: The pool no longer exists.
-        PoolInactive: The pool is not active.
-    """
-    return [parse_volume(text) for text in await hypervisor.call(_descriptions, pool.uuid)]
 
 
 @dataclass(frozen=True, slots=True)

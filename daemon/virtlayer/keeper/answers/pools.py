@@ -3,7 +3,7 @@
 
 import asyncio
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from virtlayer.errors import InUse, PoolNotFound, VirtlayerError
 from virtlayer.keeper.answers.answer import Turn
@@ -17,7 +17,7 @@ from virtlayer.keeper.xml import parse_pool
 from virtlayer.protocol import calls
 from virtlayer.protocol.answering import answer
 from virtlayer.protocol.layer_names import is_layer_volume
-from virtlayer.protocol.pools import Pool, Usage, Volume
+from virtlayer.protocol.pools import Pool, Usage
 
 _SURVEY_SECONDS = 10.0
 """How long a deletion may rely on an earlier survey: the service decides in between."""
@@ -103,24 +103,24 @@ async def _delete(turn: Turn, request: calls.Delete) -> calls.Deleted:
 
 async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock) -> calls.Deleted:
     claimed = lock.claimed()
-    usage, volumes = None, dict[str, Volume]()
+    usage, overlays = None, _Overlays({})
     deleted: list[str] = []
-    layers = tuple(name for name in names if is_layer_volume(name))
+    layers = tuple(filter(is_layer_volume, names))
     for name in names:
         try:
             check_unclaimed(pool, name, claimed)
-            if name in layers:
+            if is_layer_volume(name):
                 # Deleting many volumes takes long, and the earlier survey becomes outdated.
                 recent = await _recent_usage(turn, pool, layers, lock)
                 if recent is not usage:
-                    usage, volumes = recent, dict(recent.volumes)
-                _check_unused(pool, name, usage, volumes)
+                    usage, overlays = recent, _overlays(pool, recent)
+                _check_unused(pool, name, usage, overlays)
             else:
                 await _check_unused_now(turn, pool, name)
             await turn.kinds.of(pool).delete(lock, name)
         except VirtlayerError as error:
             return calls.Deleted(tuple(deleted), error.name, error.message)
-        volumes.pop(name, None)
+        overlays.discard(name)
         deleted.append(name)
     return calls.Deleted(tuple(deleted), "", "")
 
@@ -147,7 +147,7 @@ async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
     Unlike a layer, it cannot be built again.
     """
     usage = await turn.kinds.of(pool).users(pool, None, of=(name,))
-    _check_unused(pool, name, usage, usage.volumes)
+    _check_unused(pool, name, usage, _overlays(pool, usage))
 
 
 async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
@@ -158,7 +158,7 @@ async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
         VirtlayerError: libvirt cannot look at the pool.
     """
     usage = await turn.kinds.of(pool).users(pool, (name,), of=(name,))
-    _check_unused(pool, name, usage, usage.volumes)
+    _check_unused(pool, name, usage, _overlays(pool, usage))
 
 
 def check_unclaimed(pool: Pool, name: str, claimed: Collection[str]) -> None:
@@ -192,13 +192,37 @@ async def _recent_usage(turn: Turn, pool: Pool, layers: tuple[str, ...], lock: L
     return await _survey(turn, pool, layers)
 
 
-def _check_unused(pool: Pool, name: str, usage: Usage, volumes: Collection[str]) -> None:
+class _Overlays:
+    """Which volumes of a pool are directly based on each other.
+
+    Args:
+        bases: For each volume that is based on another one of the pool, the name of that.
+    """
+
+    def __init__(self, bases: Mapping[str, str]) -> None:
+        self._bases = bases
+        self._overlays: dict[str, set[str]] = {}
+        for name, base in bases.items():
+            self._overlays.setdefault(base, set()).add(name)
+
+    def of(self, name: str) -> list[str]:
+        """Return the volumes that are based on a volume."""
+        return sorted(self._overlays.get(name, ()))
+
+    def discard(self, name: str) -> None:
+        """Leave out a volume that was deleted."""
+        if name in self._bases:
+            self._overlays[self._bases[name]].discard(name)
+
+
+def _overlays(pool: Pool, usage: Usage) -> _Overlays:
+    backing = {name: volume.backing_in(pool) for name, volume in usage.volumes.items()}
+    return _Overlays({name: base for name, base in backing.items() if base is not None})
+
+
+def _check_unused(pool: Pool, name: str, usage: Usage, overlays: _Overlays) -> None:
     users = [*usage.users.get(name, ())]
-    users += [
-        f'the volume "{other.name}" in "{pool.name}"'
-        for other in usage.volumes.values()
-        if other.name in volumes and other.backing_path == pool.path / name
-    ]
+    users += [f'the volume "{other}" in "{pool.name}"' for other in overlays.of(name)]
     if users:
         raise InUse(
             f'The volume {name} in the pool "{pool.name}" is used by {users[0]}. Delete or change '

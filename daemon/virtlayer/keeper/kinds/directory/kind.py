@@ -38,7 +38,7 @@ from virtlayer.keeper.kinds.kind import Claim, Lock, Workplace
 from virtlayer.keeper.kinds.machine_storage import FileDisk, MachineStorage
 from virtlayer.keeper.kinds.placed import Placed
 from virtlayer.keeper.pools import Pools
-from virtlayer.keeper.usage import usage_of, volumes_in
+from virtlayer.keeper.usage import usage_of
 from virtlayer.keeper.users import qemu_uid
 from virtlayer.protocol.calls import ExpectedVolume, FileStamp, Purpose
 from virtlayer.protocol.layer_names import is_layer_volume
@@ -91,9 +91,7 @@ class DirectoryKind:
 
     async def all_volumes(self, pool: Pool, *, refresh: bool) -> Sequence[Volume]:
         """Describe every volume of an active pool, as libvirt does."""
-        if refresh:
-            await self._pools.refresh(pool)
-        return await volumes_in(self._hypervisor, pool)
+        return await self._pools.all_volumes(pool, refresh=refresh)
 
     async def users(
         self, pool: Pool, layers: Collection[str] | None, *, of: Collection[str]
