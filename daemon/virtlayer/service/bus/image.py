@@ -2,10 +2,11 @@
 """``org.virtlayer1.Image``: the images of the catalog as objects."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from virtlayer.cancellation import to_completion
 from virtlayer.dbus import names
 from virtlayer.errors import VirtlayerError
 from virtlayer.service.bus.call import Call
@@ -63,6 +64,10 @@ class ImageObject(Interface):
         self._shown = shown
         after = self._values()
         self.announce(*(name for name, value in after.items() if value != before[name]))
+
+    def set_broken(self, broken: str) -> None:
+        """Set the problem of its layers; "" if none is known."""
+        self.update(dataclasses.replace(self._shown, broken=broken))
 
     def _values(self) -> dict[str, object]:
         """Return the values of the properties, by the names of the functions that read them."""
@@ -174,33 +179,27 @@ class ImageObjects:
         """Held so that an older list does not replace a newer one."""
 
     async def refresh(self) -> None:
-        """Update the objects from the catalog."""
+        """Update the objects of the images that have changed in the catalog."""
+        # The catalog names a change once.
+        await to_completion(self._refresh())
+
+    async def _refresh(self) -> None:
         async with self._refreshing:
-            self._show(await self._images())
+            changed = await self._catalog.changed()
+            for number in changed.gone & self._objects.keys():
+                del self._objects[number]
+                self._exporter.unexport(names.image_path(number))
+            for record in changed.images:
+                broken = self._broken.get(record.pool, {}).get(record.name, "")
+                self._show(Shown(record, changed.former[record.id], broken))
 
-    def _show(self, images: Mapping[int, Shown]) -> None:
-        for number in self._objects.keys() - images.keys():
-            del self._objects[number]
-            self._exporter.unexport(names.image_path(number))
-        for number, shown in images.items():
-            if number in self._objects:
-                self._objects[number].update(shown)
-            else:
-                self._objects[number] = ImageObject(shown)
-                self._exporter.export(names.image_path(number), self._objects[number])
-
-    async def _images(self) -> dict[int, Shown]:
-        former: dict[tuple[str, str], list[Version]] = defaultdict(list)
-        for version in await self._catalog.versions():
-            former[version.pool, version.name].append(version)
-        return {
-            record.id: Shown(
-                record,
-                tuple(former[record.pool, record.name]),
-                self._broken.get(record.pool, {}).get(record.name, ""),
-            )
-            for record in await self._catalog.list()
-        }
+    def _show(self, shown: Shown) -> None:
+        number = shown.record.id
+        if number in self._objects:
+            self._objects[number].update(shown)
+        else:
+            self._objects[number] = ImageObject(shown)
+            self._exporter.export(names.image_path(number), self._objects[number])
 
     async def look(self, pool: str) -> None:
         """Check the layers of the images of a pool; of every pool for an empty name."""
@@ -223,7 +222,9 @@ class ImageObjects:
             broken = {}
         if broken != self._broken.get(pool, {}):
             self._broken[pool] = broken
-            await self.refresh()
+            for image in self._objects.values():
+                if image.record.pool == pool:
+                    image.set_broken(broken.get(image.record.name, ""))
 
     def records(self, pool: str) -> list[CatalogImage]:
         """Return the images of a pool; of every pool for an empty name."""

@@ -7,13 +7,14 @@ only: its own downloads and verifications, and when it last looked for newer ima
 """
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtlayer.service.catalog import images, versions
+from virtlayer.service.catalog import changed_images, images, versions
 from virtlayer.service.catalog.boots import Boots
 from virtlayer.service.catalog.database import Database, where
-from virtlayer.service.catalog.images import CatalogImage
+from virtlayer.service.catalog.images import CatalogImage, ImageVolumes
 from virtlayer.service.catalog.layers import Layers
 from virtlayer.service.catalog.owners import Owners
 from virtlayer.service.catalog.pullers import Pullers
@@ -22,7 +23,15 @@ from virtlayer.service.catalog.schema import MIGRATIONS
 from virtlayer.service.catalog.versions import Version
 from virtlayer.service.catalog.volumes import CatalogVolume, Volumes
 
-__all__ = ["Catalog", "CatalogImage", "CatalogVolume", "Version", "Visit"]
+__all__ = [
+    "Catalog",
+    "CatalogImage",
+    "CatalogVolume",
+    "ChangedImages",
+    "ImageVolumes",
+    "Version",
+    "Visit",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,21 @@ class Visit:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedImages:
+    """Images that have changed.
+
+    Attributes:
+        gone: The ids of those that the catalog no longer has.
+        images: The others, by pool and name.
+        former: The former versions of their names, by the ids of the images.
+    """
+
+    gone: frozenset[int]
+    images: tuple[CatalogImage, ...]
+    former: Mapping[int, tuple[Version, ...]]
+
+
 class Catalog(Database):
     """The catalog in one file; every change is a transaction.
 
@@ -60,7 +84,7 @@ class Catalog(Database):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, MIGRATIONS)
+        super().__init__(path, MIGRATIONS, changed_images.PREPARATION)
         self.records = Recorded(self)
         self.layers = Layers(self)
         self.volumes = Volumes(self)
@@ -77,9 +101,27 @@ class Catalog(Database):
         """The images of a pool, or of all, by pool and name."""
         return await self.run(lambda connection: images.select(connection, pool))
 
-    async def versions(self, pool: str | None = None) -> tuple[Version, ...]:
-        """The former versions of the names in a pool, or in all; the newest of a name first."""
-        return await self.run(lambda connection: versions.select(connection, pool))
+    async def changed(self) -> ChangedImages:
+        """Return the images that have changed since the last call, or since the catalog was opened.
+
+        The first call returns all.
+        """
+
+        def take(connection: sqlite3.Connection) -> ChangedImages:
+            ids = changed_images.take(connection)
+            found = images.select_ids(connection, ids)
+            former = {one.id: versions.select(connection, one.pool, one.name) for one in found}
+            return ChangedImages(ids - former.keys(), found, former)
+
+        return await self.run(take)
+
+    async def image_volumes(self, pool: str) -> tuple[ImageVolumes, ...]:
+        """The volumes of the images of a pool, by name."""
+        return await self.run(lambda connection: images.select_volumes(connection, pool))
+
+    async def versions(self, pool: str, name: str | None = None) -> tuple[Version, ...]:
+        """The former versions of one name or all names in a pool; the newest of a name first."""
+        return await self.run(lambda connection: versions.select(connection, pool, name))
 
     async def config(self, image_id: str, pool: str | None = None) -> str | None:
         """The text of the config that has this digest; None if no image has it.

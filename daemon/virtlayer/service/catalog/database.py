@@ -23,11 +23,15 @@ class Database:
         path: The file; created with its directory if it is missing.
         migrations: Script n migrates a file of version n to version n + 1. Released scripts are
             never changed.
+        preparation: Statements for the new connection, such as of temporary tables.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, migrations: Sequence[str], preparation: Sequence[str] = ()
+    ) -> None:
         self._path = path
         self._migrations = migrations
+        self._preparation = preparation
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
@@ -87,6 +91,8 @@ class Database:
                 connection.execute("PRAGMA foreign_keys = ON")
                 with _transaction(connection):
                     self._migrate(connection)
+                    for statement in self._preparation:
+                        connection.execute(statement)
             except BaseException:
                 connection.close()
                 raise

@@ -3,8 +3,9 @@
 
 import dataclasses
 import functools
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,19 @@ _IDENTITY = (
     "(SELECT identity FROM volume"
     " WHERE volume.pool = image.pool AND volume.name = image.volume) AS identity"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVolumes:
+    """The volumes of an image.
+
+    Attributes:
+        name: The name of the image in its pool.
+        volumes: The names of its volumes, base first.
+    """
+
+    name: str
+    volumes: tuple[str, ...]
 
 
 def insert(connection: sqlite3.Connection, pool: str, record: ImageRecord) -> None:
@@ -88,9 +102,40 @@ def select(
     connection: sqlite3.Connection, pool: str | None = None, name: str | None = None
 ) -> tuple[CatalogImage, ...]:
     """Return the images of one pool or all pools, or the image of a name, by pool and name."""
+    return _select(connection, where(pool=pool, name=name), {"pool": pool, "name": name})
+
+
+def select_ids(connection: sqlite3.Connection, ids: Iterable[int]) -> tuple[CatalogImage, ...]:
+    """Return the images with these ids, by pool and name; unknown ids are left out."""
+    return _select(
+        connection,
+        "WHERE id IN (SELECT value FROM json_each(:ids))",
+        {"ids": json.dumps(sorted(ids))},
+    )
+
+
+def select_volumes(connection: sqlite3.Connection, pool: str) -> tuple[ImageVolumes, ...]:
+    """Return the volumes of the images of a pool, by name."""
+    statement = (
+        "SELECT name, layer.volume, image.volume FROM image JOIN layer ON layer.image = image.id"
+        " WHERE pool = ? ORDER BY name, position"
+    )
+    found: dict[str, dict[str, None]] = {}
+    tops: dict[str, str] = {}
+    for name, volume, top in connection.execute(statement, (pool,)):
+        found.setdefault(name, {})[volume] = None
+        tops[name] = top
+    return tuple(
+        ImageVolumes(name, tuple(volumes | {tops[name]: None})) for name, volumes in found.items()
+    )
+
+
+def _select(
+    connection: sqlite3.Connection, condition: str, values: Mapping[str, str | None]
+) -> tuple[CatalogImage, ...]:
     statement = (
         f"SELECT id, pool, {_IDENTITY}, {', '.join(_COLUMNS)} FROM image"  # noqa: S608 -- ours
-        f" {where(pool=pool, name=name)} ORDER BY pool, name"
+        f" {condition} ORDER BY pool, name"
     )
     # Many images can have the same manifest and source: their users are read once.
     users = functools.cache(functools.partial(pullers.select, connection))
@@ -98,7 +143,7 @@ def select(
         _image(
             connection, dict(zip(("id", "pool", "identity", *_COLUMNS), row, strict=True)), users
         )
-        for row in connection.execute(statement, {"pool": pool, "name": name}).fetchall()
+        for row in connection.execute(statement, values).fetchall()
     )
 
 

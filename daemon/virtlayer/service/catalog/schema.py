@@ -249,6 +249,9 @@ MIGRATIONS = (
         PRIMARY KEY (pool, name)
     ) STRICT;
     """,
-    "CREATE INDEX image_by_image_id ON image (image_id);",
+    """
+    CREATE INDEX image_by_image_id ON image (image_id);
+    CREATE INDEX image_by_volume ON image (pool, volume);
+    """,
 )
 """Released scripts are never changed."""

@@ -60,9 +60,9 @@ def delete(connection: sqlite3.Connection, pool: str, name: str) -> None:
 
 
 def select(
-    connection: sqlite3.Connection, pool: str | None, name: str | None = None
+    connection: sqlite3.Connection, pool: str, name: str | None = None
 ) -> tuple[Version, ...]:
-    """Return the former versions of one name or all, in one pool or all; the newest first."""
+    """Return the former versions of one name or all in a pool; the newest first."""
     statement = (
         "SELECT id, pool, name, source, digest, config, volume, pulled_at, replaced_at, kept"  # noqa: S608 -- a constant
         f" FROM version {where(pool=pool, name=name)} ORDER BY pool, name, position"

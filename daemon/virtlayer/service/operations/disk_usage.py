@@ -80,7 +80,7 @@ async def disk_usage(services: Services, pool_name: PoolName) -> DiskUsage:
         pool=pool,
         known=known & present.keys(),
         usage=Usage(volumes=present, users={}),
-        images=await services.catalog.list(pool.name),
+        images=await services.catalog.image_volumes(pool.name),
         versions=await services.catalog.versions(pool.name),
     )
     needed = layers.needed() | layers.with_backing(present.keys() - known)

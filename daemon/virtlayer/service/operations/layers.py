@@ -17,7 +17,7 @@ from virtlayer.cancellation import to_completion
 from virtlayer.protocol.layer_names import is_layer_volume
 from virtlayer.protocol.pools import Pool, Usage
 from virtlayer.protocol.records import RecordKind
-from virtlayer.service.catalog.catalog import CatalogImage, Version
+from virtlayer.service.catalog.catalog import ImageVolumes, Version
 from virtlayer.service.keeper.claims import PoolLock
 from virtlayer.service.operations.services import Services
 from virtlayer.service.records.former_versions import without
@@ -47,14 +47,14 @@ class PoolLayers:
         pool: The pool.
         known: The names of the layer volumes that the catalog has.
         usage: The volumes of the pool, and their users.
-        images: The images of the pool.
+        images: The volumes of the images of the pool.
         versions: The former versions of their names.
     """
 
     pool: Pool
     known: frozenset[str]
     usage: Usage
-    images: tuple[CatalogImage, ...]
+    images: tuple[ImageVolumes, ...]
     versions: tuple[Version, ...]
 
     def needed(self, *, but_for: str | None = None) -> set[str]:
@@ -142,7 +142,7 @@ async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:
         pool=pool,
         known=known,
         usage=await services.pools.usage(pool, known),
-        images=await services.catalog.list(pool.name),
+        images=await services.catalog.image_volumes(pool.name),
         versions=await services.catalog.versions(pool.name),
     )
 

@@ -80,7 +80,7 @@ async def rescan(services: Services, request: RescanRequest, _job: Job) -> Resca
 async def _forgotten(services: Services, pool: PoolName) -> Rescanned | None:
     """Forget a pool that libvirt does not have; None if the catalog does not have it, either."""
     layers = await services.catalog.layers.names(pool)
-    images = await services.catalog.list(pool)
+    images = await services.catalog.image_volumes(pool)
     if not layers and not images:
         return None
     await services.records.forget(pool)
@@ -118,7 +118,7 @@ async def _compared(services: Services, lock: PoolLock, layers: Collection[str])
         await records.delete(lock, RecordKind.LAYER, name)
     images_lost = []
     needed = set(claimed)
-    for image in await services.catalog.list(pool):
+    for image in await services.catalog.image_volumes(pool):
         if claimed.union(layers).issuperset(image.volumes):
             needed.update(image.volumes)
         else:

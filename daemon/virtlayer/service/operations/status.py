@@ -54,7 +54,7 @@ async def _status(services: Services, image: ConfiguredImage) -> ImageStatus:
     plain = ImageStatus(file=image.file, pool=image.pool, name=image.name, source=image.source)
     if isinstance(image.request, VirtlayerError):
         return replace(plain, error=image.request.name, message=image.request.message)
-    versions = await services.catalog.versions(image.pool)
+    versions = await services.catalog.versions(image.pool, image.name)
     plain = replace(plain, versions=sum(version.name == image.name for version in versions))
     if record := await services.catalog.get(image.pool, image.name):
         plain = replace(plain, digest=record.digest, pulled_at=record.pulled_at)
