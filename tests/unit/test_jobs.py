@@ -521,18 +521,25 @@ async def test_bytes_count_half_when_downloaded_and_half_when_applied() -> None:
 
 
 async def test_parts_of_a_job_count_the_same_whatever_they_weigh() -> None:
-    progress = Progress(lambda _names: None, lambda: None)
-    progress.begin_part(0, 4)
-    progress.set_total(1000, 2)
-    progress.add_downloaded(1000)
-    assert progress.fraction == 0.125
-    progress.add_applied(400)  # and then it fails
-    progress.begin_part(1, 4)
+    changes: list[frozenset[str]] = []
+    progress = Progress(changes.append, lambda: None)
+    first, second = progress.part(4), progress.part(4)
+    first.set_total(1000, 2)
+    second.set_total(10, 1)
+    assert (progress.bytes_total, progress.layers_total) == (1010, 3)
+    first.add_downloaded(1000)
+    first.add_applied(400)  # and then it fails
+    first.finish(success=False)
+    assert (progress.bytes_done, progress.fraction) == (1000, 0.7 / 4)
+    first.finish(success=True)
     assert progress.fraction == 0.25
-    progress.begin_part(2, 4)
-    progress.set_total(10, 1)
-    assert (progress.bytes_done, progress.bytes_total, progress.layers_total) == (1000, 1010, 3)
-    progress.add_downloaded(10)
-    progress.add_applied(10)
-    assert progress.fraction == 0.75
+    second.layer("sha256:a", 10).add_downloaded(10)
+    second.set_stage(Stage.APPLYING)
+    second.add_applied(10)
+    second.layer_done()
+    second.finish(success=True)
+    assert (progress.bytes_done, progress.layers_done, progress.fraction) == (1010, 1, 0.5)
+    assert [one.downloaded for one in progress.layers] == [10]
+    assert progress.stage is Stage.APPLYING
+    assert changes.count(frozenset({"stage"})) == 1
     progress.finish(success=True)

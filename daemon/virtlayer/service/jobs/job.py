@@ -2,6 +2,7 @@
 """One job: its kind, its progress, its result."""
 
 import asyncio
+import copy
 from enum import StrEnum
 from typing import Protocol
 
@@ -131,6 +132,16 @@ class Job:
     def layers(self) -> tuple[LayerProgress, ...]:
         """The layers whose download or use has begun."""
         return self.report.layers
+
+    def part(self, number: int) -> "Job":
+        """Return this job with the figures of one of several pieces of its work.
+
+        Args:
+            number: How many there are.
+        """
+        part = copy.copy(self)
+        part.report = self.report.part(number)
+        return part
 
     async def wait(self) -> None:
         """Wait until it has ended."""

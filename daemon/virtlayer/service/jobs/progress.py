@@ -70,14 +70,14 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A piece of the job's work, and the figures when it began."""
+class _Figures:
+    """The figures of a part at one moment."""
 
-    index: int
-    number: int
-    bytes_before: int
-    layers_before: int
-    moved_before: int
+    fraction: float = 0.0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    layers_done: int = 0
+    layers_total: int = 0
 
 
 class LayerProgress:
@@ -131,7 +131,6 @@ class Progress:
         self.layers_total = 0
         self._layers: dict[str, LayerProgress] = {}
         self._bytes_applied = 0
-        self._part = _Part(0, 1, 0, 0, 0)
         self._changed = changed
         self._throttle = Throttle(progressed)
 
@@ -142,27 +141,53 @@ class Progress:
             self._changed(frozenset({"stage"}))
             self._throttle.request()
 
-    def begin_part(self, index: int, number: int) -> None:
-        """Begin the next of several pieces of work, each with its own total.
+    def part(self, number: int) -> "Progress":
+        """Begin one of several pieces of work; its figures count in these.
 
         Args:
-            index: Which one, from 0.
             number: How many there are; each counts the same in ``fraction``.
         """
-        moved = self.bytes_done + self._bytes_applied
-        self._part = _Part(index, number, self.bytes_total, self.layers_total, moved)
-        self.fraction = max(self.fraction, min(index / number, _ALMOST))
-        self._throttle.request()
+        part: Progress
+        counted = _Figures()
+
+        def count(names: frozenset[str]) -> None:
+            nonlocal counted
+            present = part._figures()
+            self._add(counted, present, number)
+            counted = present
+            if "stage" in names:
+                self.set_stage(part.stage)
+            if names - {"stage"}:
+                self._changed(names - {"stage"})
+            self._throttle.request()
+
+        part = Progress(count, lambda: count(frozenset()))
+        part._layers = self._layers
+        return part
+
+    def _figures(self) -> "_Figures":
+        return _Figures(
+            self.fraction, self.bytes_done, self.bytes_total, self.layers_done, self.layers_total
+        )
+
+    def _add(self, before: "_Figures", after: "_Figures", number: int) -> None:
+        """Count what a part has done since it was counted last."""
+        fraction = self.fraction + (after.fraction - before.fraction) / number
+        self.fraction = max(self.fraction, min(fraction, _ALMOST))
+        self.bytes_done += after.bytes_done - before.bytes_done
+        self.bytes_total += after.bytes_total - before.bytes_total
+        self.layers_done += after.layers_done - before.layers_done
+        self.layers_total += after.layers_total - before.layers_total
 
     def set_total(self, size: int, layers: int) -> None:
-        """Set the total amount of work, of this part if there are parts.
+        """Set the total amount of work.
 
         Args:
             size: Compressed bytes of all layers that must be downloaded or built.
             layers: How many layers that are.
         """
-        self.bytes_total = self._part.bytes_before + size
-        self.layers_total = self._part.layers_before + layers
+        self.bytes_total = size
+        self.layers_total = layers
         self._changed(frozenset({"bytes_total", "layers_total"}))
         self._throttle.request()
 
@@ -204,9 +229,7 @@ class Progress:
         self._throttle.flush()
 
     def _moved(self) -> None:
-        part = self._part
-        if size := self.bytes_total - part.bytes_before:
-            moved = self.bytes_done + self._bytes_applied - part.moved_before
-            fraction = (part.index + min(moved / (2 * size), 1)) / part.number
-            self.fraction = max(self.fraction, min(fraction, _ALMOST))
+        if self.bytes_total:
+            moved = self.bytes_done + self._bytes_applied
+            self.fraction = max(self.fraction, min(moved / (2 * self.bytes_total), _ALMOST))
         self._throttle.request()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Updates the configured images, one after the other, and deletes old versions.
+"""Updates the configured images, a few at a time, and deletes old versions.
 
 An unchanged image needs one request for its manifest and one for its config. A changed image is
 pulled, and its name is then assigned to the new image in one transaction. Machines keep using the
@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtlayer.cancellation import first_failure
 from virtlayer.errors import VirtlayerError
 from virtlayer.service.catalog.catalog import Visit
 from virtlayer.service.jobs.engine import defect
@@ -82,11 +83,23 @@ class Populated:
 async def populate(services: Services, request: PopulateRequest, job: Job) -> Populated:
     """Update every configured image. One that fails does not stop the others."""
     images = await asyncio.to_thread(configured_images, session=services.session)
-    done = []
-    for index, image in enumerate(images):
-        job.report.begin_part(index, len(images))
-        done.append(await _brought_up_to_date(services, image, request, job))
-    return Populated(tuple(done))
+    # No more than separate jobs may: an image that has changed takes as much.
+    turns = asyncio.Semaphore(services.settings.jobs.running_limit)
+
+    async def update(image: ConfiguredImage) -> PopulatedImage:
+        async with turns:
+            part = job.part(len(images))
+            try:
+                return await _brought_up_to_date(services, image, request, part)
+            finally:
+                part.report.finish(success=True)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            updates = [group.create_task(update(image)) for image in images]
+    except BaseExceptionGroup as errors:
+        raise first_failure(errors) from errors
+    return Populated(tuple(one.result() for one in updates))
 
 
 async def _brought_up_to_date(
@@ -142,7 +155,7 @@ async def _pulled(
 
 async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[str, ...], str, str]:
     """Delete the layers that only expired versions have; the volumes, or error and message."""
-    versions = await services.catalog.versions(image.pool)
+    versions = await services.catalog.versions(image.pool, image.name)
     if all(version.kept or version.name != image.name for version in versions):
         return (), "", ""
     try:
