@@ -85,7 +85,7 @@ _RIGHT: dict[Message, dict[str, Any]] = {
     Message.CLAIM: {**_POOL, "claim": None, "names": [_LAYER], "build": ["0" * 64]},
     Message.LOCK: _POOL,
     Message.RELEASE: {"number": 1, "failed": False},
-    Message.LIST_RECORDS: {**_POOL, "since": None},
+    Message.LIST_RECORDS: {**_POOL, "since": None, "known": None},
     Message.READ_RECORDS: {**_POOL, "files": [_RECORD]},
     Message.PUT_RECORD: {
         **_POOL,
@@ -138,6 +138,7 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     ),
     (Message.RELEASE, "number"): _NO_NUMBERS,
     (Message.LIST_RECORDS, "since"): _NO_STAMPS,
+    (Message.LIST_RECORDS, "known"): (1, "0" * 63, "x" * 64, ["0" * 64]),
     (Message.READ_RECORDS, "files"): (_RECORD, *([name] for name in _NO_RECORDS)),
     (Message.PUT_RECORD, "kind"): ("", "claim", "../x", 1, None),
     (Message.PUT_RECORD, "name"): ("", ".", "..", "a\nb", "a\0b", "x" * 256, "\ud800", 7, None),

@@ -8,6 +8,7 @@ import pytest
 
 from virtlayer.keeper.kinds.directory.records import list_records
 from virtlayer.protocol.pools import Pool
+from virtlayer.protocol.records import list_digest
 
 _FILE = f"{'0' * 64}.json"
 
@@ -57,3 +58,14 @@ def test_a_list_just_after_a_change_has_to_be_repeated(
     changed = (pool.path / ".virtlayer").stat().st_ctime_ns
     monkeypatch.setattr(time, "time_ns", lambda: changed + seconds * 1_000_000_000)
     assert list_records(pool, None).stamp is None
+
+
+def test_a_list_that_is_known_is_not_repeated(pool: Pool) -> None:
+    whole = list_records(pool, None)
+    known = list_digest((one.file, str(one.stamp)) for one in whole.records)
+    same = list_records(pool, None, known)
+    assert (same.present, same.unchanged, same.records) == (True, True, ())
+    _replace(pool)
+    changed = list_records(pool, None, known)
+    assert not changed.unchanged
+    assert [one.file for one in changed.records] == [_FILE]

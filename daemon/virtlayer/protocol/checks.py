@@ -84,6 +84,7 @@ RecordName = Annotated[str, _is_record_name]
 """The name of the subject of a record; names of images have slashes."""
 RecordFile = Annotated[str, _is_record_file]
 """Of the file of a record; ``records.record_file`` gives it."""
+Sha256 = Annotated[str, _is_sha256]
 BuildKey = Annotated[str, _is_sha256]
 """A key that is the same for two jobs that would build the same layer."""
 StampNumber = Annotated[int, at_most(2**64)]

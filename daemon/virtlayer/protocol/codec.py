@@ -17,12 +17,16 @@ from typing import Any
 from virtlayer.protocol.packets import Malformed
 
 type _Reader = Callable[[Any], object]
+_PLAIN = frozenset({type(None), bool, int, str})
 
 
 def encode(value: object) -> Any:
     """Convert a value to JSON types."""
+    # First, because a reply can have a hundred thousand of them.
+    if type(value) in _PLAIN:
+        return value
     match value:
-        case None | bool() | int() | str():
+        case int() | str():
             return value
         case Path():
             return str(value)
@@ -32,8 +36,14 @@ def encode(value: object) -> Any:
             return [encode(one) for one in sorted(value)]
         case Mapping():
             return {key: encode(one) for key, one in value.items()}
-    assert dataclasses.is_dataclass(value), f"{type(value)} cannot be sent"
-    return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    kind: Any = type(value)
+    return {name: encode(getattr(value, name)) for name in _names(kind)}
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    assert dataclasses.is_dataclass(kind), f"{kind} cannot be sent"
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def decode[T](kind: type[T], data: object) -> T:

@@ -6,10 +6,18 @@ knows only what it is about, which gives the file its name, and how large it may
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from virtlayer.protocol.checks import Number, RecordFile, RecordName, StampNumber, Uuid
+from virtlayer.protocol.checks import (
+    Number,
+    RecordFile,
+    RecordName,
+    Sha256,
+    StampNumber,
+    Uuid,
+)
 from virtlayer.sizes import MIB
 
 RECORD_LIMIT = 24 * MIB
@@ -54,6 +62,20 @@ class Stamp:
     changed: StampNumber
     size: StampNumber
 
+    def __str__(self) -> str:
+        """The three numbers."""
+        return f"{self.inode} {self.changed} {self.size}"
+
+
+def list_digest(records: Iterable[tuple[str, str]]) -> str:
+    """Return the digest of a list of records: 64 hexadecimal digits.
+
+    Args:
+        records: The names of the files, and their stamps as text, in any order.
+    """
+    lines = "\n".join(sorted(f"{file} {stamp}" for file, stamp in records))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class ListRecords:
@@ -63,10 +85,12 @@ class ListRecords:
         pool: The pool.
         since: The stamp that an earlier list had. If no record was added, deleted or replaced since
             then, they are not listed. A record that is edited in place may not be noticed.
+        known: The digest of the list that the service has; the same list is not repeated.
     """
 
     pool: Uuid
     since: Stamp | None
+    known: Sha256 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +107,8 @@ class RecordList:
 
     Attributes:
         present: Whether the pool has ``.virtlayer``.
-        unchanged: Whether they are those of the list with the stamp of the request; then there are
-            none here.
+        unchanged: Whether they are those of the list with the stamp or the digest of the request;
+            then there are none here.
         stamp: For the next request; None if the last change was so recent that the next one could
             have the same stamp: the next list has to be a whole one.
         records: The records.

@@ -20,7 +20,7 @@ from virtlayer.protocol.records import (
 
 async def _list(turn: Turn, request: ListRecords) -> RecordList:
     pool = await active_pool_of(turn, request.pool)
-    return await turn.kinds.of(pool).list_records(pool, request.since)
+    return await turn.kinds.of(pool).list_records(pool, request.since, request.known)
 
 
 async def _read(turn: Turn, request: ReadRecords) -> RecordContents:

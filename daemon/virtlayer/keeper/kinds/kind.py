@@ -221,7 +221,9 @@ class PoolKind(Protocol):
     async def sweep(self, pool: Pool) -> int:
         """Remove the files of jobs that no longer run, on any host; return the number of jobs."""
 
-    async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
+    async def list_records(
+        self, pool: Pool, since: Stamp | None, known: str | None = None
+    ) -> RecordList:
         """List the records of a pool; see ``ListRecords``."""
 
     async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:

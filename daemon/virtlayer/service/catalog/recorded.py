@@ -2,10 +2,10 @@
 """The records of the pools that are in the catalog, with the stamps of their files."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from virtlayer.protocol.records import RecordKind, Stamp, record_file
+from virtlayer.protocol.records import RecordKind, Stamp, list_digest, record_file
 from virtlayer.service.catalog import boots, images, layers, owners, pullers, volumes
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.records.values import (
@@ -70,18 +70,32 @@ class Recorded:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._digests: dict[str, str] = {}
+        """Of the lists of pools, as long as they do not change; used under the catalog's lock."""
 
     async def stamps(self, pool: str) -> Mapping[str, Stamp]:
         """Return the stamps of the files of a pool that the catalog has read, by name."""
-        statement = (
-            "SELECT file, stamp FROM record WHERE pool = :pool AND file IS NOT NULL"
-            " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = :pool"
-        )
-        return await self._database.run(
-            lambda connection: {
-                file: _stamp(text) for file, text in connection.execute(statement, {"pool": pool})
-            }
-        )
+        rows = await self._database.run(lambda connection: _stamps(connection, pool))
+        return {file: _stamp(text) for file, text in rows}
+
+    async def digest(self, pool: str) -> str:
+        """Return the digest of the list of these files (``records.list_digest``)."""
+
+        def digest(connection: sqlite3.Connection) -> str:
+            if pool not in self._digests:
+                self._digests[pool] = list_digest(_stamps(connection, pool))
+            return self._digests[pool]
+
+        return await self._database.run(digest)
+
+    async def _change[T](self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function that changes records."""
+
+        def change(connection: sqlite3.Connection) -> T:
+            self._digests.clear()
+            return function(connection)
+
+        return await self._database.run(change)
 
     async def put(self, pool: str, changes: Iterable[Seen | Bad | Gone]) -> None:
         """Update the catalog from the records of a pool.
@@ -90,7 +104,7 @@ class Recorded:
             pool: The name of the pool.
             changes: The records that are new, changed or deleted.
         """
-        await self._database.run(lambda connection: _put(connection, pool, changes))
+        await self._change(lambda connection: _put(connection, pool, changes))
 
     async def replace(self, pool: str, before: Stamp | None, change: Seen | Gone) -> Stamp | None:
         """Copy a new record into the catalog, unless another change has been read meanwhile.
@@ -115,7 +129,7 @@ class Recorded:
                 _put(connection, pool, [change])
             return known
 
-        return await self._database.run(replace)
+        return await self._change(replace)
 
     async def get(
         self, pool: str, kind: RecordKind, name: str
@@ -160,7 +174,7 @@ class Recorded:
         def forget(connection: sqlite3.Connection) -> None:
             _forget(connection, pool, connection.execute(statement, (pool,)).fetchall())
 
-        await self._database.run(forget)
+        await self._change(forget)
 
     async def pools(self) -> frozenset[str]:
         """Return the names of the pools that are in the catalog."""
@@ -177,7 +191,15 @@ class Recorded:
             _forget(connection, pool, connection.execute(statement, (pool,)).fetchall())
             connection.execute("DELETE FROM bad_record WHERE pool = ?", (pool,))
 
-        await self._database.run(forget)
+        await self._change(forget)
+
+
+def _stamps(connection: sqlite3.Connection, pool: str) -> list[tuple[str, str]]:
+    statement = (
+        "SELECT file, stamp FROM record WHERE pool = :pool AND file IS NOT NULL"
+        " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = :pool"
+    )
+    return connection.execute(statement, {"pool": pool}).fetchall()
 
 
 def _put(connection: sqlite3.Connection, pool: str, changes: Iterable[Seen | Bad | Gone]) -> None:
@@ -281,7 +303,7 @@ def _forget_rest(
 
 def _text(stamp: Stamp) -> str:
     # As text: an inode may be larger than SQLite's integers.
-    return f"{stamp.inode} {stamp.changed} {stamp.size}"
+    return str(stamp)
 
 
 def _stamp(text: str) -> Stamp:

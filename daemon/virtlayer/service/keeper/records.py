@@ -65,7 +65,9 @@ class Records:
     def __init__(self, link: KeeperLink) -> None:
         self._link = link
 
-    async def list(self, pool: Pool, since: Stamp | None = None) -> RecordList:
+    async def list(
+        self, pool: Pool, since: Stamp | None = None, known: str | None = None
+    ) -> RecordList:
         """List the files of a pool's records.
 
         Args:
@@ -73,12 +75,14 @@ class Records:
             since: The stamp of an earlier list. If no file was added, removed or replaced since
                 then, the reply says so and lists nothing. A record that was edited in place is
                 detected only without this stamp.
+            known: The digest of a list (``protocol.records.list_digest``). If the pool has the
+                same list, the reply says so and lists nothing.
 
         Raises:
             PoolUnsupported: ``.virtlayer`` in the pool is not a directory for records.
             VirtlayerError: The pool cannot be used.
         """
-        return await self._link.ask(calls.LIST_RECORDS, ListRecords(pool.uuid, since))
+        return await self._link.ask(calls.LIST_RECORDS, ListRecords(pool.uuid, since, known))
 
     async def read(self, pool: Pool, files: Iterable[str]) -> Mapping[str, RecordFile]:
         """Read records.

@@ -275,8 +275,10 @@ class PoolRecords:
     async def _read_changes(self, pool: Pool, *, thoroughly: bool) -> None:
         key = (pool.uuid, pool.name)
         since = None if thoroughly else self._seen.get(key)
-        listed = await self._keeper.records.list(pool, since)
+        known_list = await self._catalog.records.digest(pool.name)
+        listed = await self._keeper.records.list(pool, since, known_list)
         if listed.unchanged:
+            self._seen[key] = listed.stamp
             return
         known = await self._catalog.records.stamps(pool.name)
         found = {one.file: one.stamp for one in listed.records}

@@ -125,9 +125,11 @@ class DirectoryKind:
         """Remove the files of jobs that no longer run."""
         return await sweep(pool, frozenset({os.geteuid(), qemu_uid() or os.geteuid()}))
 
-    async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
+    async def list_records(
+        self, pool: Pool, since: Stamp | None, known: str | None = None
+    ) -> RecordList:
         """List the records of a pool."""
-        return await _in_thread(pool, lambda: list_records(pool, since))
+        return await _in_thread(pool, lambda: list_records(pool, since, known))
 
     async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:
         """Read records."""

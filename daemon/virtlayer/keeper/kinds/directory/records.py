@@ -38,6 +38,7 @@ from virtlayer.protocol.records import (
     RecordList,
     RecordPut,
     Stamp,
+    list_digest,
 )
 from virtlayer.sizes import MIB
 
@@ -107,12 +108,13 @@ class NewRecord:
             os.unlink(self.file, dir_fd=self.own.descriptor)
 
 
-def list_records(pool: Pool, since: Stamp | None) -> RecordList:
+def list_records(pool: Pool, since: Stamp | None, known: str | None = None) -> RecordList:
     """List the records of a pool.
 
     Args:
         pool: The pool.
         since: The stamp of an earlier list.
+        known: The digest of a list (``records.list_digest``).
 
     Raises:
         PoolUnsupported: ``.virtlayer`` is something else, or has too many records.
@@ -128,11 +130,13 @@ def list_records(pool: Pool, since: Stamp | None) -> RecordList:
         # The time of the directory first, its content after: a later change has another stamp.
         is_settled = abs(time.time_ns() - stamp.changed) > _SETTLED_SECONDS * 1e9
         records = _listed(own)
+    # Otherwise a list of thousands would be sent after each change of the service itself.
+    unchanged = known == list_digest((one.file, str(one.stamp)) for one in records)
     return RecordList(
         present=True,
-        unchanged=False,
+        unchanged=unchanged,
         stamp=stamp if is_settled else None,
-        records=tuple(records),
+        records=() if unchanged else tuple(records),
     )
 
 

@@ -122,8 +122,11 @@ class RbdKind:
         """Remove what jobs left that no longer run."""
         return (await self._ask(pool, rbd.SWEEP, Nothing())).number
 
-    async def list_records(self, pool: Pool, since: Stamp | None) -> RecordList:
+    async def list_records(
+        self, pool: Pool, since: Stamp | None, known: str | None = None
+    ) -> RecordList:
         """List the records of a pool."""
+        del known  # The stamp tells each change of the table from the next one.
         return await self._ask(pool, rbd.LIST_RECORDS, rbd.ListRecords(since))
 
     async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:
