@@ -128,14 +128,13 @@ async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:
 
     Args:
         services: The daemon's parts.
-        lock: Of the pool.
+        lock: Of the pool, whose records were synchronized since it was taken.
 
     Raises:
         InUse: The users cannot be determined, for example because a record is invalid.
         VirtlayerError: libvirt cannot look at the pool.
     """
     pool = lock.pool
-    await services.records.synchronize_locked(lock)
     await services.records.refuse_bad(pool)
     known = await services.catalog.layers.names(pool.name)
     return PoolLayers(
@@ -193,8 +192,7 @@ async def delete_records_of_nothing(services: Services, lock: PoolLock, layers: 
 async def _delete(services: Services, lock: PoolLock, doomed: tuple[str, ...]) -> None:
     pool = lock.pool
     deletion = await services.pools.delete(lock, doomed)
-    # Their records are deleted, too.
-    await services.records.synchronize_locked(lock)
+    await services.records.forget_layers(pool, deletion.names)
     for name in deletion.names:
         _log.info(
             'Deleted the layer volume %s in the pool "%s".',

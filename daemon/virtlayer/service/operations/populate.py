@@ -161,6 +161,7 @@ async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[st
     try:
         pool = await services.pools.get(image.pool)
         async with services.claims.locked(pool) as lock:
+            await services.records.synchronize_locked(lock)
             layers = await look_at_layers(services, lock)
             expired = {
                 volume

@@ -58,6 +58,8 @@ async def prune(services: Services, request: PruneRequest, _job: Job) -> Freed:
             return await _would_free(services, lock, abandoned)
         # First, because their volumes need layers.
         freed = await sweep_locked(services, lock, abandoned)
+        if freed:
+            await services.records.synchronize_locked(lock)
         layers = await look_at_layers(services, lock)
         boots = await unused_boot_volumes(services, lock, layers)
         doomed = layers.removable(layers.known, layers.needed() | lock.claimed)

@@ -221,6 +221,12 @@ class PoolRecords:
         """
         await self._refuse_bad(pool)
 
+    async def forget_layers(self, pool: Pool, names: Iterable[str]) -> None:
+        """Forget the copies of the records of layers, which were deleted with their volumes."""
+        gone = [Gone(record_file(RecordKind.LAYER, name)) for name in names]
+        async with self._lock(pool):
+            await self._catalog.records.put(pool.name, gone)
+
     async def forget(self, pool: str) -> None:
         """Forget the copies of the records of a pool that libvirt does not have."""
         await self._catalog.records.forget_pool(pool)

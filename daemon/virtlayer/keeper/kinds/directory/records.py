@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import starmap
 
 from virtlayer.errors import PoolUnsupported
 from virtlayer.keeper.beneath import (
@@ -129,14 +130,14 @@ def list_records(pool: Pool, since: Stamp | None, known: str | None = None) -> R
             return RecordList(present=True, unchanged=True, stamp=stamp, records=())
         # The time of the directory first, its content after: a later change has another stamp.
         is_settled = abs(time.time_ns() - stamp.changed) > _SETTLED_SECONDS * 1e9
-        records = _listed(own)
+        records = [(name, _stamp(info)) for name, info in _listed(own)]
     # Otherwise a list of thousands would be sent after each change of the service itself.
-    unchanged = known == list_digest((one.file, str(one.stamp)) for one in records)
+    unchanged = known == list_digest((name, str(one)) for name, one in records)
     return RecordList(
         present=True,
         unchanged=unchanged,
         stamp=stamp if is_settled else None,
-        records=() if unchanged else tuple(records),
+        records=() if unchanged else tuple(starmap(ListedRecord, records)),
     )
 
 
@@ -244,15 +245,15 @@ def new_record(own: OwnDirectory, holder: str, content: int) -> str:
     return name
 
 
-def _listed(own: OwnDirectory) -> list[ListedRecord]:
+def _listed(own: OwnDirectory) -> list[tuple[str, os.stat_result]]:
+    """The names of the records, and what the file system says about them."""
     records = []
     with os.scandir(own.descriptor) as entries:
         for entry in entries:
             if not _RECORD.fullmatch(entry.name):
                 continue
-            stamp = _stamp_of(own.descriptor, entry.name)
-            if stamp is not None:
-                records.append(ListedRecord(entry.name, stamp))
+            with contextlib.suppress(FileNotFoundError):
+                records.append((entry.name, entry.stat(follow_symlinks=False)))
             if len(records) > RECORDS_LIMIT:
                 raise PoolUnsupported(
                     f'The pool "{own.pool.name}" has more than {RECORDS_LIMIT} records in '
