@@ -2,7 +2,7 @@
 /*
  * System calls that Python does not have: openat2(2), which opens a name without following a link,
  * syncfs(2), fstatfs(2), and statx(2), which asks a server for what this host may have cached, and
- * tells when a file was made.
+ * tells when a file was made. And libvirt's event loop, without a return to Python for each event.
  */
 
 #define _GNU_SOURCE
@@ -10,10 +10,12 @@
 #define Py_LIMITED_API 0x030d0000
 
 #include <Python.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -159,6 +161,33 @@ static PyObject *is_nfs(PyObject *module, PyObject *argument)
     return PyBool_FromLong(type == NFS_SUPER_MAGIC);
 }
 
+/*
+ * Turns libvirt's event loop until that fails. Each call of libvirt by another thread wakes this
+ * one several times; from Python, it would contend with that thread for the interpreter each time.
+ */
+static PyObject *run_libvirt_events(PyObject *module, PyObject *unused)
+{
+    void *library = dlopen("libvirt.so.0", RTLD_NOW | RTLD_NOLOAD);
+    void *symbol = library != NULL ? dlsym(library, "virEventRunDefaultImpl") : NULL;
+    int (*turn)(void);
+
+    (void)module;
+    (void)unused;
+    if (symbol == NULL) {
+        if (library != NULL)
+            dlclose(library);
+        PyErr_SetString(PyExc_OSError, "libvirt's library is not loaded");
+        return NULL;
+    }
+    memcpy(&turn, &symbol, sizeof(turn));
+    Py_BEGIN_ALLOW_THREADS
+    while (turn() == 0)
+        ;
+    Py_END_ALLOW_THREADS
+    dlclose(library);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     { "inode_and_birth", inode_and_birth, METH_VARARGS,
       "The inode of a name in a directory, and when it was made (nanoseconds; 0 if unknown).\n"
@@ -170,6 +199,8 @@ static PyMethodDef methods[] = {
       "Ask the server of a network file system about a descriptor's file, whatever is cached." },
     { "open_beneath", open_beneath, METH_VARARGS,
       "Open a name in a directory (descriptor, name, flags, mode); see the module beneath." },
+    { "run_libvirt_events", run_libvirt_events, METH_NOARGS,
+      "Turn the event loop of libvirt, which must be loaded, until that fails." },
     { "sync_filesystem", sync_filesystem, METH_O,
       "Wait until all that was written to a descriptor's file system is on disk." },
     { 0 },
@@ -180,7 +211,7 @@ static struct PyModuleDef_Slot slots[] = { { 0 } };
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "virtlayer.keeper.calls",
-    .m_doc = "System calls that Python does not have.",
+    .m_doc = "System calls that Python does not have, and libvirt's event loop.",
     .m_methods = methods,
     .m_slots = slots,
 };

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from virtlayer.errors import Libvirt, PoolUnavailable
 from virtlayer.keeper.binding import libvirt
+from virtlayer.keeper.calls import run_libvirt_events
 from virtlayer.keeper.failures import LibvirtError, translated, undecodable
 from virtlayer.protocol.virsh import virsh
 
@@ -263,10 +264,8 @@ def _run_event_loop() -> None:
 
 def _turn() -> None:
     while True:
-        try:
-            libvirt.virEventRunDefaultImpl()
-        except libvirt.libvirtError:
-            time.sleep(1)  # It may fail again immediately: do not loop without a pause.
+        run_libvirt_events()
+        time.sleep(1)  # It has failed, and may fail again immediately: do not loop without a pause.
 
 
 def _ignore(_context: object, _error: object) -> None:
