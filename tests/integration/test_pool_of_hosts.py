@@ -283,3 +283,17 @@ async def test_image_that_another_host_has_removed_is_not_found(
     outcome = await a.outcome(await a.create_volume("demo", "machine.qcow2"))
     assert outcome.error == "ImageNotFound"
     assert pool.layers == set()
+
+
+async def test_volume_is_created_on_the_image_that_another_host_has_just_put_in_its_place(
+    pool: PoolOfHosts, registry: FaultyRegistry
+) -> None:
+    a, b = pool.clients
+    await a.done(await a.pull(registry.store(image([BASE]), "demo:1"), "demo"))
+    await listed(b, {"demo"})
+    pulled = await b.done(await b.pull(registry.store(image([MIDDLE]), "other:1"), "demo"))
+    await b.done(await b.prune())
+    created = await a.done(await a.create_volume("demo", "machine.qcow2"))
+    assert pulled["volume"] in pool.chain(created["volume"])
+    assert pool.layers == {pulled["volume"]}
+    assert pool.unfinished == []

@@ -32,13 +32,13 @@ from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.applier import WorkerOnDemand
 from virtlayer.service.operations.belonging import Belonging, belonging_of
-from virtlayer.service.operations.create_volume import check_name_is_free, create_on
 from virtlayer.service.operations.image_records import put_image
 from virtlayer.service.operations.layer_records import record_layer
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.outcome import Outcome, is_built_again, outcome_of
 from virtlayer.service.operations.services import Services
 from virtlayer.service.operations.sharing import SharedPlanning
+from virtlayer.service.operations.volume_on_image import check_name_is_free, create_on
 from virtlayer.service.records.values import ImageLayer, PulledImage
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.container_disk import says_container_disk

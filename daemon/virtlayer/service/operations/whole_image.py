@@ -20,10 +20,10 @@ from virtlayer.service.blobs.growing_blob import GrowingBlob
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.keeper.claims import Claim
 from virtlayer.service.operations.belonging import Belonging, belonging_of
-from virtlayer.service.operations.create_volume import check_name_is_free
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.placing import RecordedPlacing
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.volume_on_image import check_name_is_free
 from virtlayer.service.records.values import VolumeRecord
 from virtlayer.service.source.access import Access
 from virtlayer.service.source.image import Image, Layer

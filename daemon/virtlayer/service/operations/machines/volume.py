@@ -17,13 +17,13 @@ from virtlayer.service.chain.writable import WritableRequest, build_writable
 from virtlayer.service.jobs.job import Job
 from virtlayer.service.jobs.progress import Stage
 from virtlayer.service.keeper.claims import Claim
-from virtlayer.service.operations.create_volume import check_name_is_free, created_on
 from virtlayer.service.operations.customizer import CustomizerOnDemand
 from virtlayer.service.operations.machines.image import MachineImage
 from virtlayer.service.operations.machines.ownership import release_directory
 from virtlayer.service.operations.new_volume import NewVolume
 from virtlayer.service.operations.placing import RecordedPlacing
 from virtlayer.service.operations.services import Services
+from virtlayer.service.operations.volume_on_image import check_name_is_free, created_on
 from virtlayer.service.records.values import Machine, VolumeRecord
 
 
