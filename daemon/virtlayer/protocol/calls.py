@@ -308,11 +308,13 @@ class Placed:
     Attributes:
         name: Its name.
         ours: False if there was one of that name before.
+        inode: The number of what was placed, as in ``FileStamp``.
         record: The stamp of its record; None if none came with it, or if one was there before.
     """
 
     name: VolumeName
     ours: bool
+    inode: int
     record: Stamp | None
 
 

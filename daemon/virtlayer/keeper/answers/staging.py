@@ -86,7 +86,8 @@ async def _place(turn: Turn, request: calls.Place) -> calls.Placed:
     if request.build is not None:
         claim.end_build(request.build)
     stamp = None if placed.record is None else placed.record.stamp
-    return calls.Placed(request.name, placed.ours, stamp)
+    _, inode = placed.identity
+    return calls.Placed(request.name, placed.ours, inode, stamp)
 
 
 async def _register(turn: Turn, request: calls.Register) -> calls.Volumes:

@@ -106,13 +106,16 @@ class Recorded:
         """
         await self._change(lambda connection: _put(connection, pool, changes))
 
-    async def replace(self, pool: str, before: Stamp | None, change: Seen | Gone) -> Stamp | None:
+    async def replace(
+        self, pool: str, before: Stamp | None, change: Seen | Gone, inode: int | None = None
+    ) -> Stamp | None:
         """Copy a new record into the catalog, unless another change has been read meanwhile.
 
         Args:
             pool: The name of the pool.
             before: The stamp of the file that the record has replaced; None if there was none.
             change: The record.
+            inode: The inode of its volume; None if it is not a volume, or not known.
 
         Returns:
             The stamp of the file that the catalog knew; if it is not ``before``, nothing was done.
@@ -127,6 +130,8 @@ class Recorded:
             known = None if row is None else _stamp(row[0])
             if known == before:
                 _put(connection, pool, [change])
+            if isinstance(change, Seen) and inode is not None:
+                volumes.note_inodes(connection, pool, {change.record.name: inode})
             return known
 
         return await self._change(replace)

@@ -58,9 +58,13 @@ class Volumes:
 
     async def note_inodes(self, pool: str, inodes: Mapping[str, int]) -> None:
         """Store the inodes of volumes whose records were just read, by name."""
-        statement = "UPDATE origin SET inode = ? WHERE pool = ? AND name = ? AND inode IS NULL"
-        rows = [(str(inode), pool, name) for name, inode in inodes.items()]
-        await self._database.run(lambda connection: connection.executemany(statement, rows))
+        await self._database.run(lambda connection: note_inodes(connection, pool, inodes))
+
+
+def note_inodes(connection: sqlite3.Connection, pool: str, inodes: Mapping[str, int]) -> None:
+    """Store the inodes of volumes that have none in the catalog."""
+    statement = "UPDATE origin SET inode = ? WHERE pool = ? AND name = ? AND inode IS NULL"
+    connection.executemany(statement, [(str(inode), pool, name) for name, inode in inodes.items()])
 
 
 def insert(connection: sqlite3.Connection, pool: str, record: VolumeRecord) -> None:

@@ -92,7 +92,7 @@ class RecordedPlacing:
         if not placed.ours:
             raise self._taken()
         on_placed()
-        copying = self._records.copy_placed(self._pool, self._record, placed.record)
+        copying = self._records.copy_placed(self._pool, self._record, placed)
         async with meanwhile(copying) as copied:
             volume = await staging.register_volume(placed, backing=backing, formats=formats)
             await copied

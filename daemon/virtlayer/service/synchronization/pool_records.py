@@ -13,6 +13,7 @@ from typing import Protocol
 
 from virtlayer import journal
 from virtlayer.errors import Internal, InUse
+from virtlayer.protocol.calls import Placed
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import VOLUME_KINDS, RecordKind, Stamp, record_file
 from virtlayer.service.catalog.catalog import Catalog
@@ -169,15 +170,16 @@ class PoolRecords:
         """
         return await asyncio.to_thread(_composed, record)
 
-    async def copy_placed(self, pool: Pool, record: Record, stamp: Stamp | None) -> None:
+    async def copy_placed(self, pool: Pool, record: VolumeRecord, placed: Placed) -> None:
         """Copy a record that was placed together with its volume into the catalog.
 
         Args:
             pool: The pool.
             record: The record.
-            stamp: The stamp of its file; None if the file was deleted at once.
+            placed: The volume, and the stamp of the record's file.
         """
-        await self._copy(pool, record.kind, record.name, record, None, stamp)
+        inode = placed.inode
+        await self._copy(pool, record.kind, record.name, record, None, placed.record, inode)
 
     async def delete(self, holder: Claim | PoolLock, kind: RecordKind, name: str) -> None:
         """Delete a record, if there is one; see ``put``."""
@@ -257,16 +259,18 @@ class PoolRecords:
         record: Record | None,
         before: Stamp | None,
         after: Stamp | None,
+        inode: int | None = None,
     ) -> None:
-        """Copy a written record into the catalog."""
+        """Copy a written record into the catalog; the inode is that of its volume, if known."""
         file = record_file(kind, name)
         async with self._lock(pool):
             seen = None if record is None or after is None else Seen(record, after)
-            known = await self._catalog.records.replace(pool.name, before, seen or Gone(file))
+            change = seen or Gone(file)
+            known = await self._catalog.records.replace(pool.name, before, change, inode)
             if known not in (before, after):
                 # Another change, possibly a later one, has been read meanwhile.
                 await self._read_changes(pool, thoroughly=True)
-        if kind in VOLUME_KINDS:
+        if inode is None and kind in VOLUME_KINDS:
             await self._note_inodes(pool, [name])
 
     async def _refuse_bad(self, pool: Pool, files: Iterable[str] | None = None) -> None:
