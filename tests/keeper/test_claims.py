@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.keeper.conftest import TestPool
-from tests.keeper.requests import claim_of, delete, write
+from tests.keeper.requests import claim_of, delete, directory_of, write
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import names_in
 from tests.support.raw_keeper import RawKeeper, Reply, raw_keeper
@@ -98,6 +98,33 @@ def test_new_files_in_a_pool_are_private_to_the_keepers_user(
     modes = {path.name: path.stat().st_mode & 0o7777 for path in (own, *own.iterdir())}
     assert modes == {".virtlayer": 0o711, "lock": 0o600, "claims": 0o700}
     assert [path.stat().st_mode & 0o777 for path in (own / "claims").iterdir()] == [0o600]
+
+
+def test_a_claim_comes_with_a_staging_directory(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    request: dict[str, Any] = {
+        "pool_name": pool.name,
+        "names": [_ONE, "guest"],
+        "purpose": "volume",
+    }
+    with kept(keeper.ask("begin", **request)) as number:
+        assert claimed(other, pool) == {_ONE, "guest"}
+        assert directory_of(pool).is_dir()
+        keeper.get("release", number=number, failed=False)
+    assert claimed(other, pool) == set()
+    assert list((pool.path / ".virtlayer" / "staging").iterdir()) == []
+
+
+def test_no_claim_stays_without_its_staging_directory(
+    keeper: RawKeeper, other: RawKeeper, pool: TestPool
+) -> None:
+    other.get("release", number=other.get("lock", pool=pool.uuid)["lock"], failed=False)
+    (pool.path / ".virtlayer" / "staging").write_text("in the way")
+    request: dict[str, Any] = {"pool_name": pool.name, "names": [_ONE], "purpose": "volume"}
+    reply = keeper.ask("begin", **request)
+    assert (reply.error, reply.descriptors) == ("PoolUnsupported", ())
+    assert claimed(other, pool) == set()
 
 
 def test_a_claim_waits_for_a_lock_and_is_not_forgotten(

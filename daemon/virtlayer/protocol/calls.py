@@ -234,6 +234,36 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """What a job that makes a volume begins with: ``NamedPool``, ``ClaimVolumes`` and ``Stage``.
+
+    Attributes:
+        pool_name: The name of the pool.
+        names: The volumes of a new claim.
+        purpose: What is made in the staging directory.
+    """
+
+    pool_name: PoolName
+    names: tuple[VolumeName, ...]
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The pool, the number of the claim, whose lock's descriptor comes with it, and the directory.
+
+    Attributes:
+        pool: The pool.
+        claim: The number of the claim.
+        staged: The staging directory.
+    """
+
+    pool: Pool
+    claim: Number
+    staged: Staged
+
+
+@dataclass(frozen=True, slots=True)
 class CreateOverlay:
     """An empty overlay to be made in a staging directory.
 
@@ -387,6 +417,7 @@ USERS = Call(Message.USERS, Layers, Usage)
 DELETE = Call(Message.DELETE, Delete, Deleted)
 SWEEP = Call(Message.SWEEP, KnownPool, Swept)
 CLAIM = Call(Message.CLAIM, ClaimVolumes, Claimed)
+BEGIN = Call(Message.BEGIN, Begin, Begun)
 LOCK = Call(Message.LOCK, KnownPool, Locked)
 RELEASE = Call(Message.RELEASE, Release, Nothing)
 LIST_RECORDS = Call(Message.LIST_RECORDS, ListRecords, RecordList)

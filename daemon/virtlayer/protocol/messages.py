@@ -23,6 +23,7 @@ class Message(StrEnum):
     SWEEP = "sweep"  # remove what jobs left in a pool that no longer run, on any host
 
     CLAIM = "claim"  # volumes that a job counts on, and layers that it builds; its lock
+    BEGIN = "begin"  # find a pool by its name, claim volumes, and make a staging directory
     LOCK = "lock"  # the lock of a pool, and what is claimed there
     RELEASE = "release"  # end a claim, a lock, or a staging directory with the programs in it
     LIST_RECORDS = "list-records"  # which records a pool has, if any changed

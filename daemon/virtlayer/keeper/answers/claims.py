@@ -3,7 +3,8 @@
 
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.answers.answer import Turn
-from virtlayer.keeper.answers.pools import active_pool_of, pool_of
+from virtlayer.keeper.answers.pools import active_pool_of, found_pool, pool_of
+from virtlayer.keeper.answers.staging import staged
 from virtlayer.keeper.kinds.kind import Claim
 from virtlayer.protocol import calls
 from virtlayer.protocol.answering import answer
@@ -33,6 +34,20 @@ async def _new_claim(turn: Turn, pool: Pool, request: ClaimVolumes) -> Claimed:
     return Claimed(turn.holdings.add_claim(claim), busy)
 
 
+async def _begin(turn: Turn, request: calls.Begin) -> calls.Begun:
+    pool = await found_pool(turn, request.pool_name)
+    with turn.holdings.claiming():
+        claim = await turn.kinds.of(pool).claim(pool, request.names)
+        number = turn.holdings.add_claim(claim)
+    try:
+        place = await staged(turn, pool, number, request.purpose)
+        turn.reply_descriptors.append(claim.copy_descriptor())
+    except BaseException:
+        await to_completion(turn.holdings.release(number, failed=False))
+        raise
+    return calls.Begun(pool, number, place)
+
+
 async def _busy(claim: Claim, request: ClaimVolumes) -> tuple[str, ...]:
     """Try to take the right to build layers; return the keys of those that are being built."""
     return tuple(sorted(await claim.try_build(request.build))) if request.build else ()
@@ -53,6 +68,7 @@ async def _release(turn: Turn, request: Release) -> calls.Nothing:
 
 ANSWERS = (
     answer(calls.CLAIM, _claim),
+    answer(calls.BEGIN, _begin),
     answer(calls.LOCK, _lock),
     answer(calls.RELEASE, _release),
 )

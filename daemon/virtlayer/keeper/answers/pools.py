@@ -36,6 +36,13 @@ async def pool_of(turn: Turn, uuid: str) -> Pool:
     return known[uuid]
 
 
+async def found_pool(turn: Turn, name: str) -> Pool:
+    """Look up an active pool by its name; see ``Pools.get``."""
+    pool = await turn.pools.get(name)
+    turn.holdings.pools[pool.uuid] = pool
+    return pool
+
+
 async def active_pool_of(turn: Turn, uuid: str) -> Pool:
     """The pool that a request is about, as libvirt describes it now.
 
@@ -63,9 +70,7 @@ async def _list_pools(turn: Turn, _request: calls.Nothing) -> calls.PoolStates:
 
 
 async def _find_pool(turn: Turn, request: calls.NamedPool) -> Pool:
-    pool = await turn.pools.get(request.name)
-    turn.holdings.pools[pool.uuid] = pool
-    return pool
+    return await found_pool(turn, request.name)
 
 
 async def _find_volumes(turn: Turn, request: calls.FindVolumes) -> calls.Volumes:

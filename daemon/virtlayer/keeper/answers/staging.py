@@ -30,13 +30,27 @@ from virtlayer.protocol.records import RECORD_LIMIT
 
 
 async def _stage(turn: Turn, request: calls.Stage) -> calls.Staged:
+    pool = await active_pool_of(turn, request.pool)
+    return await staged(turn, pool, request.claim, request.purpose)
+
+
+async def staged(turn: Turn, pool: Pool, number: int, purpose: Purpose) -> calls.Staged:
+    """Make a staging directory.
+
+    Args:
+        turn: The request.
+        pool: The pool, which is active.
+        number: The number of the claim that it belongs to.
+        purpose: What is made there.
+
+    Raises:
+        VirtlayerError: There is no such claim, or it cannot be made.
+    """
     with turn.holdings.making_staging():
-        pool = await active_pool_of(turn, request.pool)
-        claim = turn.holdings.claim(request.claim, pool)
+        claim = turn.holdings.claim(number, pool)
         async with AsyncExitStack() as life:
-            stage = turn.kinds.of(pool).stage(claim, request.purpose)
-            place = await life.enter_async_context(stage)
-            staging = Staging(pool, request.claim, request.purpose, place, life.pop_all())
+            place = await life.enter_async_context(turn.kinds.of(pool).stage(claim, purpose))
+            staging = Staging(pool, number, purpose, place, life.pop_all())
         return calls.Staged(turn.holdings.add_staging(staging), place.direct)
 
 

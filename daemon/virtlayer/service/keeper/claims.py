@@ -18,6 +18,7 @@ from virtlayer.cancellation import settled, to_completion
 from virtlayer.errors import InUse, PoolUnavailable, VirtlayerError
 from virtlayer.protocol import calls
 from virtlayer.protocol.asking import Connection
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.claims import ClaimVolumes, Locked, PoolLocked, Release
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.keeper.connection import KeeperLink
@@ -36,12 +37,23 @@ class Claim:
     """
 
     def __init__(
-        self, pool: Pool, connection: Connection, number: int, names: Iterable[str]
+        self,
+        pool: Pool,
+        connection: Connection,
+        number: int,
+        names: Iterable[str],
+        staged: calls.Staged | None = None,
     ) -> None:
         self.pool = pool
         self.connection = connection
         self.number = number
         self._names = set(names)
+        self._staged = staged
+
+    def take_staged(self) -> calls.Staged | None:
+        """Take the staging directory that was made with the claim, which is removed with it."""
+        staged, self._staged = self._staged, None
+        return staged
 
     async def add(self, names: Iterable[str]) -> None:
         """Claim further volumes.
@@ -116,11 +128,34 @@ class Claims:
             VirtlayerError: The pool cannot be used.
         """
         request = ClaimVolumes(pool.uuid, None, tuple(set(names)), ())
-        async with self._held(pool, calls.CLAIM, request, lambda claimed: claimed.claim) as (
+        async with self._held(calls.CLAIM, request, lambda claimed: (pool, claimed.claim)) as (
             connection,
             claimed,
         ):
             yield Claim(pool, connection, claimed.claim, request.names)
+
+    @contextlib.asynccontextmanager
+    async def begun(
+        self, pool: str, names: Iterable[str], purpose: Purpose
+    ) -> AsyncIterator[Claim]:
+        """Claim volumes in a pool, and make a staging directory there, with one request.
+
+        Args:
+            pool: The name of the pool.
+            names: The names of the volumes.
+            purpose: What the staging directory is for: the first of the claim.
+
+        Raises:
+            PoolNotFound: There is no such pool; the message lists the existing pools.
+            PoolInactive: It is not started.
+            VirtlayerError: See ``claimed`` and ``staging_directory``.
+        """
+        request = calls.Begin(pool, tuple(set(names)), purpose)
+        async with self._held(calls.BEGIN, request, lambda begun: (begun.pool, begun.claim)) as (
+            connection,
+            begun,
+        ):
+            yield Claim(begun.pool, connection, begun.claim, request.names, begun.staged)
 
     @contextlib.asynccontextmanager
     async def locked(self, pool: Pool) -> AsyncIterator[PoolLock]:
@@ -132,7 +167,7 @@ class Claims:
             VirtlayerError: The pool cannot be used.
         """
         request = calls.KnownPool(pool.uuid)
-        async with self._held(pool, calls.LOCK, request, lambda locked: locked.lock) as (
+        async with self._held(calls.LOCK, request, lambda locked: (pool, locked.lock)) as (
             connection,
             locked,
         ):
@@ -140,17 +175,23 @@ class Claims:
 
     @contextlib.asynccontextmanager
     async def _held[Q, R](
-        self, pool: Pool, call: calls.Call[Q, R], request: Q, number_of: Callable[[R], int]
+        self, call: calls.Call[Q, R], request: Q, object_of: Callable[[R], tuple[Pool, int]]
     ) -> AsyncIterator[tuple[Connection, R]]:
-        """Hold the object that a call creates in the keeper until the context ends."""
+        """Hold the object that a call creates in the keeper until the context ends.
+
+        Args:
+            call: The call.
+            request: What it gets.
+            object_of: Returns the pool and the number of the object.
+        """
         connection = await self._link.connection()
-        numbers: list[int] = []
+        objects: list[tuple[Pool, int]] = []
         with contextlib.ExitStack() as descriptors:
 
             async def ask() -> R:
                 reply, received = await connection.ask_with(call, request, ())
                 # This also runs if the waiting task was cancelled; the object is then released.
-                numbers.append(number_of(reply))
+                objects.append(object_of(reply))
                 for descriptor in received:
                     descriptors.callback(os.close, descriptor)
                 return reply
@@ -158,16 +199,16 @@ class Claims:
             try:
                 yield connection, await until_unlocked(ask)
             finally:
-                if numbers:
-                    releasing = self._released(pool, connection, numbers[0], descriptors)
+                if objects:
+                    releasing = self._released(*objects[0], connection, descriptors)
                     # The job has done its work, even if it is cancelled now.
                     await settled(asyncio.ensure_future(releasing))
 
     async def _released(
         self,
         pool: Pool,
-        connection: Connection,
         number: int,
+        connection: Connection,
         descriptors: contextlib.ExitStack,
     ) -> None:
         with contextlib.suppress(PoolUnavailable):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Makes a writable volume on an image that a pool has; see ``volume_on_image``."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtlayer.cancellation import meanwhile
 from virtlayer.errors import ImageNotFound, VirtlayerError
+from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.names import ImageName, PoolName
 from virtlayer.protocol.pools import Volume
 from virtlayer.service.catalog.catalog import CatalogImage
@@ -60,18 +62,28 @@ async def create_volume(
         InvalidArgument: The image does not allow the requested volume.
         VirtlayerError: It failed; the class says why. Nothing is left then.
     """
-    async with meanwhile(services.catalog.get(request.pool, request.image)) as looking_up:
-        pool = await services.pools.get(request.pool)
-        await services.sweeper.visit(pool)
-        record = await looking_up
-    names: list[str] = [request.volume.name]
-    if record is not None:
-        names.append(record.volume)
-    async with services.claims.claimed(pool, names) as claim:
-        if record is None:
-            record = await _present_image(services, claim, request)
-        image, volume = await _created(services, claim, request, record, job)
+    image = await services.catalog.get(request.pool, request.image)
+    async with _claimed(services, request, image) as claim:
+        if image is None:
+            image = await _present_image(services, claim, request)
+        image, volume = await _created(services, claim, request, image, job)
     return CreatedVolume(image=image.id, volume=volume.name, path=volume.path, size=volume.capacity)
+
+
+@contextlib.asynccontextmanager
+async def _claimed(
+    services: Services, request: CreateVolumeRequest, image: CatalogImage | None
+) -> AsyncIterator[Claim]:
+    """Claim the new volume, and the volume of the image if the catalog has the image."""
+    name = request.volume.name
+    if image is None:
+        pool = await services.pools.get(request.pool)
+        claiming = services.claims.claimed(pool, [name])
+    else:
+        claiming = services.claims.begun(request.pool, [name, image.volume], Purpose.VOLUME)
+    async with claiming as claim:
+        await services.sweeper.visit(claim.pool)
+        yield claim
 
 
 class _ImageChanged(Exception):
