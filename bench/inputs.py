@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tests.support.images import image
 from tests.support.kernel import debian_kernel
 from tests.support.registry import Registry
+from tests.support.slow_link import SlowLink
 
 from bench import places
 from bench.archive import Layer, PendingLayer, new_layer
@@ -34,6 +35,8 @@ RELEASES = ("release", "release-next", "release-rebuilt")
 MANY = {f"many-{count // 1000}k": count for count in (25_000, 200_000)}
 STEPS = (1, 11)
 """How many layers of 10 KB the two images have whose difference tells what one of them costs."""
+RBD_STEPS = (1, 5)
+"""The same for RBD pools, in which a chain has at most six layers."""
 MACHINES = {"machine-10mb": 8_000_000, "machine-1gb": 10**9, "machine-5gb": 5 * 10**9}
 """Bytes that the images of machines have in addition to a shell of 2 MB."""
 ALIKE = tuple(f"alike-{number}" for number in range(1, 5))
@@ -87,10 +90,12 @@ class Inputs:
 
     Args:
         registry: Whose storage has the images.
+        host: Where clients reach it; None for its own address.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, host: str | None = None) -> None:
         self._registry = registry
+        self._host = host
         self._makers: dict[str, Callable[[], Sequence[Layer]]] = {
             "big": self._big,
             **{name: partial(self._fat, size) for name, size in FAT.items()},
@@ -102,7 +107,7 @@ class Inputs:
                 for number, name in enumerate(ALIKE)
             },
             **{name: partial(self._tiny, name, size) for name, size in TINY.items()},
-            **{f"steps-{count}": partial(self._steps, count) for count in STEPS},
+            **{f"steps-{count}": partial(self._steps, count) for count in {*STEPS, *RBD_STEPS}},
             **{name: partial(self._shell, name, size) for name, size in MACHINES.items()},
             "machine-kernel": self._kernel,
             "small": lambda: [self._step(SMALL), self._step(SMALL + 1)],
@@ -111,6 +116,11 @@ class Inputs:
             "release-next": partial(self._release, "1", "2"),
             "release-rebuilt": partial(self._release, "2", "2"),
         }
+
+    def over(self, link: SlowLink) -> "Inputs":
+        """The same, for clients that reach the registry over a link."""
+        port = link.forward("127.0.0.1", self._registry.port)
+        return Inputs(self._registry, f"127.0.0.1:{port}")
 
     def image(self, name: str) -> Image:
         """The image of that name."""
@@ -128,6 +138,8 @@ class Inputs:
 
     def reference(self, image: Image) -> str:
         """Where skopeo and virtlayer find it; the registry must run."""
+        if self._host is not None:
+            return f"docker://{self._host}/{image.repository}"
         return self._registry.reference(image.repository)
 
     def blobs(self, image: Image) -> list[Path]:

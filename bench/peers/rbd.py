@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""rbd(8): imports a raw file, after a loop mount and tar too, and clones a snapshot."""
+"""rbd(8): imports a raw file, after a loop mount and tar too; clones a snapshot; adds a layer."""
 
 import contextlib
 import statistics
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.commands import stopwatch
 from bench.inputs import Image
 from bench.peers.loop import new_file_system
-from bench.rbd import SIZE, Cluster
+from bench.rbd.cluster import SIZE, Cluster
 from bench.result import Finished
 
 _TIMES = 7
+_LAYERS = 5
+_SNAPSHOT = "layer"
 
 
 class Import:
@@ -62,6 +65,39 @@ class LoopAndImport:
             yield Finished(watch.seconds, 0, lambda: cluster.tree(place))
 
 
+class Layer:
+    """A clone with a write of 10 KB and a snapshot; the time is the median of several.
+
+    Each is a clone of the one before. ``rbd import-diff`` writes and makes the snapshot.
+
+    Args:
+        cluster: Where it runs.
+    """
+
+    title = "rbd clone + rbd import-diff"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    @contextlib.contextmanager
+    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+        """Make layers."""
+        diff = directory / "diff"
+        diff.write_bytes(_diff(bytes(range(250)) * 40))
+        with self._cluster.pool() as made:
+            pool, rbd = made.name, self._cluster.ceph.rbd
+            rbd("create", "--size", f"{SIZE}B", f"{pool}/layer-0")
+            rbd("snap", "create", "--no-progress", f"{pool}/layer-0@{_SNAPSHOT}")
+            seconds = []
+            for number in range(_LAYERS):
+                below, new = f"{pool}/layer-{number}@{_SNAPSHOT}", f"{pool}/layer-{number + 1}"
+                with stopwatch() as watch:
+                    rbd("clone", below, new)
+                    rbd("import-diff", "--no-progress", str(diff), new)
+                seconds.append(watch.seconds)
+            yield Finished(statistics.median(seconds), 0, None)
+
+
 class Clone:
     """``rbd clone`` of a snapshot; the time is the median of several.
 
@@ -87,3 +123,21 @@ class Clone:
                     rbd("clone", f"{pool}/base@snapshot", f"{pool}/volume-{number}")
                 seconds.append(watch.seconds)
             yield Finished(statistics.median(seconds), 0, None)
+
+
+def _diff(content: bytes) -> bytes:
+    """The bytes at the beginning of an image, and a snapshot after them, as rbd export-diff has it.
+
+    Args:
+        content: The bytes.
+    """
+    name = _SNAPSHOT.encode()
+    return b"".join(
+        (
+            b"rbd diff v1\n",
+            *(b"t", struct.pack("<I", len(name)), name),
+            *(b"s", struct.pack("<Q", SIZE)),
+            *(b"w", struct.pack("<QQ", 0, len(content)), content),
+            b"e",
+        )
+    )

@@ -1,95 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""virtlayer on hosts that share an RBD pool of a Ceph cluster of one node."""
+"""virtlayer with an RBD pool: pulls on one host, on two, and on a second one; volumes."""
 
 import asyncio
 import contextlib
 import statistics
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.namespace_host import NamespaceHost, hosts
-from tests.support.pool_of_hosts import POOL, PoolClient
-from tests.support.trees import mounted
+from tests.support.namespace_host import NamespaceHost
+from tests.support.pool_of_hosts import PoolClient
 
-from bench.commands import stopwatch
-from bench.inputs import Image, Inputs
-from bench.places import scratch
+from bench.commands import run, stopwatch
+from bench.inputs import Image
+from bench.rbd.cluster import Cluster
 from bench.result import Finished
 
 _TIMES = 7
-SIZE = 1024**3
-"""Of the file systems, in bytes: rbd import reads the holes of a file, too, 2 s for each GiB."""
-_SETTINGS = f"[service]\nidle-timeout = 0\n[storage]\nvirtual-size = {SIZE}\n"
+_TIMES_ON_NEW_HOST = 3
 _NAME = "image"
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """The cluster, and hosts with libvirt, a bus and virtlayerd.
-
-    Attributes:
-        ceph: The cluster.
-        hosts: The hosts.
-        inputs: The images.
-        kept: A directory for a raw file with the content of the image that was pulled last.
-    """
-
-    ceph: OneNodeCeph
-    hosts: tuple[NamespaceHost, ...]
-    inputs: Inputs
-    kept: Path
-
-    @contextlib.contextmanager
-    def pool(self) -> Iterator[CephPool]:
-        """An empty pool of the cluster; what it has had is deleted afterwards."""
-        pool = self.ceph.pool()
-        try:
-            yield pool
-        finally:
-            sure = "--yes-i-really-really-mean-it"
-            self.ceph.ceph("osd", "pool", "delete", pool.name, pool.name, sure)
-
-    @contextlib.contextmanager
-    def clients(self, number: int) -> Iterator[tuple[str, list[NamespaceHost]]]:
-        """An empty pool, and hosts that share it, whose virtlayerd has just started with no cache.
-
-        Args:
-            number: How many hosts.
-        """
-        running = list(self.hosts[:number])
-        with self.pool() as pool:
-            for host in running:
-                host.kill_daemon()
-                host.forget()
-                pool.define_in(host, POOL)
-            with ThreadPoolExecutor() as threads:
-                list(threads.map(NamespaceHost.start_daemon, running))
-            try:
-                yield pool.name, running
-            finally:
-                for host in running:
-                    host.stop_pool(POOL)
-
-    @contextlib.contextmanager
-    def tree(self, image: str) -> Iterator[Path]:
-        """The file system on an RBD image, mounted by the kernel.
-
-        Args:
-            image: ``pool/image``.
-        """
-        with scratch("look") as directory:
-            raw = directory / "raw"
-            self.ceph.rbd("export", "--no-progress", image, str(raw))
-            with mounted(raw, directory / "mnt") as root:
-                yield root
-
-    @property
-    def raw(self) -> Path:
-        """A raw file with the content of the image that was pulled last."""
-        return self.kept / "rbd.raw"
 
 
 class ColdPull:
@@ -118,6 +46,44 @@ class ColdPull:
                 cluster.raw.unlink(missing_ok=True)
                 cluster.ceph.rbd("export", "--no-progress", place, str(cluster.raw))
             yield Finished(seconds, 0, lambda: cluster.tree(place))
+
+
+class SecondHost:
+    """A pull on a host that has never seen the image, of which another one has built all layers.
+
+    The time is the median of several; one ``skopeo inspect`` before each is in the parts.
+
+    Args:
+        cluster: Where it runs.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    @contextlib.contextmanager
+    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+        """Pull an image on one host, and then on the other one."""
+        cluster = self._cluster
+        source = cluster.inputs.reference(image)
+        with cluster.clients(2) as (pool, [first, second]):
+            _, volume = asyncio.run(_pull_on_all([first], source))
+            pulls, inspections = [], []
+            for _ in range(_TIMES_ON_NEW_HOST):
+                second.kill_daemon()
+                second.forget()
+                second.start_daemon()
+                with stopwatch() as inspection:
+                    run("skopeo", "inspect", "--tls-verify=false", "--no-tags", source)
+                inspections.append(inspection.seconds)
+                seconds, found = asyncio.run(_pull_on_all([second], source))
+                assert found == volume, "the second host has built the image again"
+                pulls.append(seconds)
+            yield Finished(
+                statistics.median(pulls),
+                0,
+                lambda: cluster.tree(f"{pool}/{volume}"),
+                {"inspect": statistics.median(inspections)},
+            )
 
 
 class NewClone:
@@ -169,15 +135,3 @@ async def _create_volumes(host: NamespaceHost, source: str) -> list[float]:
         return seconds
     finally:
         await client.close()
-
-
-@contextlib.contextmanager
-def started_cluster(inputs: Inputs, kept: Path) -> Iterator[Cluster]:
-    """Run a cluster and two hosts.
-
-    Args:
-        inputs: The images.
-        kept: A directory for a raw file.
-    """
-    with OneNodeCeph() as ceph, hosts("a", "b", settings=_SETTINGS) as running:
-        yield Cluster(ceph, running, inputs, kept)
