@@ -13,7 +13,7 @@ from typing import Any
 
 from virtlayer.rbd.binding import rados, rbd
 
-_DIRECTORY = "rbd_directory"
+DIRECTORY = "rbd_directory"
 _NAME = "name_"
 _ID = "id_"
 _LENGTH = struct.Struct("<I")
@@ -91,7 +91,7 @@ def _values(images: Any, keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
     with rados.ReadOpCtx() as reading:
         pairs, _ = images.get_omap_vals_by_keys(reading, keys)
         try:
-            images.operate_read_op(reading, _DIRECTORY)
+            images.operate_read_op(reading, DIRECTORY)
         except rados.ObjectNotFound:
             # The pool has never had an image.
             return []

@@ -3,16 +3,17 @@
 
 import contextlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from virtlayer.errors import Internal, PoolUnavailable, VolumeExists
-from virtlayer.protocol.rbd import Placed
+from virtlayer.protocol.rbd import Placed, RbdImage
 from virtlayer.protocol.rbd_names import claim_of
 from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.claims import Claim
 from virtlayer.rbd.headers import describe_one
 from virtlayer.rbd.new_records import NewRecord, layer_record, volume_record
+from virtlayer.rbd.renaming import rename_closed_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +61,26 @@ def place_image(images: Any, claim: Claim, new: NewPlace) -> Placed:
         claim.check()
         try:
             with claim.lease.certain():
-                rbd.RBD().rename(images, new.unfinished, new.name)
+                rename_closed_image(images, unfinished.id, new.unfinished, new.name)
+            image = replace(unfinished, name=new.name)
         except rbd.ImageExists:
             ours = False
             record.is_wanted = new.is_layer
-        image = describe_one(images, new.name)
-        if image is None:
-            raise Internal(f'The image "{new.name}" was deleted meanwhile.')
-        if new.is_layer and not image.made:
-            raise VolumeExists(
-                f'An image "{new.name}" was created in the pool "{images.name}" by another '
-                "program. Delete it and try again."
-            )
+            image = _former(images, new)
     return Placed(image, ours, record.stamp if record.is_wanted else None)
+
+
+def _former(images: Any, new: NewPlace) -> RbdImage:
+    """The image that has the name already."""
+    image = describe_one(images, new.name)
+    if image is None:
+        raise Internal(f'The image "{new.name}" was deleted meanwhile.')
+    if new.is_layer and not image.made:
+        raise VolumeExists(
+            f'An image "{new.name}" was created in the pool "{images.name}" by another program. '
+            "Delete it and try again."
+        )
+    return image
 
 
 def _record(claim: Claim, new: NewPlace) -> AbstractContextManager[NewRecord]:
