@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-from virtlayer.protocol.domains import NO_GENERATION, KnownDomain, State
+from virtlayer.protocol.domains import KnownDomain, State
 from virtlayer.service.keeper.domains import Domains
 
 _ENDED = (State.STOPPED, State.CRASHED, None)
@@ -68,7 +68,8 @@ class MachineStates:
         Raises:
             VirtlayerError: The keeper cannot be asked.
         """
-        listed = await self._domains.list(NO_GENERATION)
+        # Anew: another program may be starting it, which libvirt reports when it has done so.
+        listed = await self._domains.list()
         state.set(next((one.state for one in listed.domains if one.uuid == uuid), None))
 
     def machine_changed(self, machine: KnownDomain, state: State | None) -> None:
