@@ -94,6 +94,8 @@ def test_a_machine_is_run_used_stopped_started_and_removed(page: Page, session: 
     expect(cell(page, "State")).to_have_text("Running")
     leave = page.get_by_role("button", name="Disconnect")
     expect(leave).to_be_visible()
+    terminal = page.get_by_role("textbox", name="Terminal")
+    expect(terminal).to_be_focused()
     # Colours of these kinds are style sheets and style attributes in xterm.js.
     page.keyboard.type('printf "\\033[31m[$ANSWER]\\033[38;2;1;200;3m(\\033[m"; stty size\n')
     page.keyboard.type("echo '<0>a message of the kernel' >/dev/kmsg\n")
@@ -139,8 +141,9 @@ def test_a_machine_is_run_used_stopped_started_and_removed(page: Page, session: 
     expect(cell(page, "State")).to_have_text("Running", timeout=BOOT)
     expect(cell(page, "Exit status")).to_have_text("")
     expect(leave).to_be_visible()
-    page.get_by_role("textbox", name="Terminal").press_sequentially("exit\n")
-    expect(cell(page, "Exit status")).to_have_text("0")
+    terminal.press_sequentially("exit\n")
+    # The machine reads it when it has booted.
+    expect(cell(page, "Exit status")).to_have_text("0", timeout=BOOT)
 
     act(page, "Remove")
     expect(dialog).to_contain_text("web.qcow2")
