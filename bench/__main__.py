@@ -80,8 +80,17 @@ def _outcome(
         return Outcome((), {}), str(wrong)
     # A program that failed, or virtlayer; the other cases can be measured all the same.
     except (Exception, SystemExit) as error:
+        if _is_of_an_interrupt(error):
+            raise KeyboardInterrupt from error
         traceback.print_exc()
         return Outcome((), {}), f"{type(error).__name__}: {error}"
+
+
+def _is_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether an error came up while an interrupt ended the case, and libvirtd with it."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -164,3 +164,18 @@ def test_a_case_that_fails_leaves_the_others_alone(
         Outcome((), {}),
         "SystemExit: umoci: exit status 1",
     )
+
+
+def test_an_interrupt_ends_all_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "CACHE", tmp_path)
+    monkeypatch.setattr(__main__, "started_machine", lambda *_: contextlib.nullcontext())
+
+    class Interrupted:
+        def measured(self, _setting: Setting) -> Outcome:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise AssertionError("libvirtd has ended, too")
+
+    with pytest.raises(KeyboardInterrupt):
+        __main__._outcome(Interrupted(), Inputs(Registry(tmp_path)), 1)
