@@ -138,37 +138,6 @@ class GoneWhenIdle:
             yield dataclasses.replace(pull.finished(), seconds=watch.seconds, parts={"left": left})
 
 
-class Together:
-    """Several pulls of an image at the same time, each into a pool of its own.
-
-    Args:
-        machine: Where it runs.
-        number: How many.
-    """
-
-    def __init__(self, machine: Machine, number: int) -> None:
-        self._machine = machine
-        self._number = number
-
-    @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
-        """Pull an image; the time is that of the last pull to end."""
-        with self._machine.installed(directory, pools=self._number) as installation:
-            pulls = installation.pull_together(image)
-            last = max(pulls, key=lambda pull: pull.seconds)
-            for other in pulls:
-                assert _same_content(other.volumes, last.volumes), (
-                    "pools with the same image differ"
-                )
-            yield last.finished()
-
-
-def _same_content(one: Sequence[Path], other: Sequence[Path]) -> bool:
-    return len(one) == len(other) and all(
-        run("qemu-img", "compare", left, right) for left, right in zip(one, other, strict=True)
-    )
-
-
 def _with_median(pull: Ended, seconds: list[float], **parts: list[float]) -> Finished:
     finished = pull.finished()
     medians = {name: statistics.median(values) for name, values in parts.items()}

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -94,12 +94,11 @@ class Installation:
 
     def pull(self, image: Image) -> Ended:
         """Pull an image into the first pool."""
-        [ended, *_] = asyncio.run(self._pull(image, list(self.pools)[:1]))
-        return ended
-
-    def pull_together(self, image: Image) -> list[Ended]:
-        """Pull an image into all pools at the same time, and let each pull download it."""
-        return asyncio.run(self._pull(image, list(self.pools), cache=False))
+        pool, path = next(iter(self.pools.items()))
+        options = {"tls-verify": False, "cache": True}
+        source = self.inputs.reference(image)
+        pull = partial(Client.pull, source=source, pool=pool, options=options)
+        return asyncio.run(self._timed(path, pull))
 
     async def pulled(
         self, client: Client, source: str, *, pool: str | None = None, cache: bool = True
@@ -133,16 +132,6 @@ class Installation:
         """Resident bytes of the daemon before it has done anything."""
         time.sleep(1)
         return resident(self.daemon.process.pid)
-
-    async def _pull(self, image: Image, pools: Sequence[str], *, cache: bool = True) -> list[Ended]:
-        options = {"tls-verify": False, "cache": cache}
-        source = self.inputs.reference(image)
-        pulls = {
-            name: partial(Client.pull, source=source, pool=name, options=options) for name in pools
-        }
-        return await asyncio.gather(
-            *(self._timed(self.pools[name], pull) for name, pull in pulls.items())
-        )
 
     async def _timed(self, pool: Path, start: Callable[[Client], Awaitable[StartedJob]]) -> Ended:
         async with Client.connected(session=True) as client:

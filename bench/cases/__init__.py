@@ -14,7 +14,6 @@ from bench.cases import (
     rbd,
     rbd_latency,
     steps,
-    together,
     volume,
 )
 from bench.cases.case import Case
@@ -25,7 +24,6 @@ CASES: dict[str, Case] = {
     "layered": layered,
     "steps": steps,
     "many": many,
-    "together": together,
     "fairness": fairness,
     "bandwidth": bandwidth,
     "volume": volume,
