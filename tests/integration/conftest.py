@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bus_daemon import session_bus
 from tests.support.faulty_registry import FaultyRegistry
 from tests.support.keeper import LocalPrograms, running_keeper
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.service_parts import service_parts
+from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
 from virtlayer.protocol.pools import Pool
@@ -19,6 +21,7 @@ from virtlayer.service.keeper.keeper import Keeper
 from virtlayer.service.operations.services import Services
 from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
+from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
 
@@ -28,6 +31,18 @@ def host() -> Iterator[LibvirtHost]:
     """One libvirtd for all tests that leave it as it is."""
     with private_host() as host:
         yield host
+
+
+@pytest.fixture(scope="module")
+def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """The virtlayerd of a module, on a bus of its own; some have one with other settings."""
+    home = tmp_path_factory.mktemp("virtlayerd")
+    settings = f"[storage]\nvirtual-size = {64 * MIB}\n"
+    with (
+        session_bus(tmp_path_factory.mktemp("bus")) as bus,
+        virtlayerd(host, bus, home, settings=settings) as running,
+    ):
+        yield running
 
 
 @pytest.fixture

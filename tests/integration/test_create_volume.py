@@ -16,7 +16,6 @@ import pytest
 from dbus_next.signature import Variant
 
 from tests.integration.test_command import watched_processes
-from tests.support.bus_daemon import session_bus
 from tests.support.command import Ended, virtlayer, virtlayer_on_terminal
 from tests.support.images import Content, directory, file, hardlink, image, layer
 from tests.support.job_watch import MANAGER, ROOT, watching
@@ -25,7 +24,7 @@ from tests.support.machine import booted
 from tests.support.privileges import call_as_root
 from tests.support.registry import Registry
 from tests.support.trees import mounted
-from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.virtlayerd import Daemon
 from tests.support.volumes import assert_sound
 from virtlayer.dbus.connection import BusError
 from virtlayer.sizes import MIB
@@ -43,20 +42,6 @@ _INIT = """\
 /bin/busybox setsid /bin/busybox getty -L 115200 ttyS0 vt100
 poweroff -f
 """
-
-
-@pytest.fixture(scope="module")
-def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with (
-        session_bus(tmp_path_factory.mktemp("bus")) as bus,
-        virtlayerd(
-            host,
-            bus,
-            tmp_path_factory.mktemp("virtlayerd"),
-            settings=f"[storage]\nvirtual-size = {SIZE}\n",
-        ) as running,
-    ):
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,14 @@ from typing import Any
 import pytest
 
 from tests.integration.test_command import watched_processes
-from tests.support.bus_daemon import session_bus
 from tests.support.command import Ended, virtlayer
 from tests.support.images import Content, file, image, layer
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.privileges import call_as_root
 from tests.support.registry import Registry
 from tests.support.trees import mounted
-from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.virtlayerd import Daemon
 from tests.support.volumes import assert_sound
-from virtlayer.sizes import MIB
 
 _ID = "0123456789abcdef0123456789abcdef\n"
 _KEY = "etc/ssh/ssh_host_ed25519_key"
@@ -90,20 +88,6 @@ class Place:
         return [
             record["identity"] for record in self.layer_records.values() if record["name"] == top
         ]
-
-
-@pytest.fixture(scope="module")
-def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with (
-        session_bus(tmp_path_factory.mktemp("bus")) as bus,
-        virtlayerd(
-            host,
-            bus,
-            tmp_path_factory.mktemp("virtlayerd"),
-            settings=f"[storage]\nvirtual-size = {64 * MIB}\n",
-        ) as running,
-    ):
-        yield running
 
 
 @pytest.fixture(scope="module")

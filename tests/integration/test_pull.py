@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from dbus_next.signature import Variant
 
-from tests.support.bus_daemon import session_bus
 from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.images import (
     Content,
@@ -30,23 +29,12 @@ from tests.support.job_watch import IMAGE, JOB, MANAGER, ROOT, SERVICE, Watch, w
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import paths_in
 from tests.support.registry import Registry
-from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.virtlayerd import Daemon
 from virtlayer.dbus.connection import BusError
 from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
 PASSWORD = "swordfish-3fq8"
-
-
-@pytest.fixture(scope="module")
-def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    home = tmp_path_factory.mktemp("virtlayerd")
-    settings = "[storage]\nvirtual-size = 67108864\n"
-    with (
-        session_bus(tmp_path_factory.mktemp("bus")) as bus,
-        virtlayerd(host, bus, home, settings=settings) as running,
-    ):
-        yield running
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from dbus_next.signature import Variant
 
-from tests.support.bus_daemon import session_bus
 from tests.support.faulty_registry import FaultyRegistry
 from tests.support.images import (
     Content,
@@ -25,22 +24,11 @@ from tests.support.images import (
 )
 from tests.support.job_watch import Watch, watching
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.virtlayerd import Daemon
 
 _numbers = itertools.count(1)
 HOST = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 FOREIGN = "arm64" if HOST == "amd64" else "amd64"
-
-
-@pytest.fixture(scope="module")
-def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    home = tmp_path_factory.mktemp("virtlayerd")
-    settings = "[storage]\nvirtual-size = 67108864\n"
-    with (
-        session_bus(tmp_path_factory.mktemp("bus")) as bus,
-        virtlayerd(host, bus, home, settings=settings) as running,
-    ):
-        yield running
 
 
 @pytest.fixture

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bus_daemon import session_bus
 from tests.support.command import COMMAND, Ended, started, virtlayer, virtlayer_on_terminal
 from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.images import Content, directory, file, image, layer, whiteout, write_layout
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.sshd import Sshd, sshd
-from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.virtlayerd import Daemon
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.host import ThisHost
 from virtlayer.client.remote.frames import GREETING
@@ -31,16 +30,6 @@ from virtlayer.sizes import GIB, MIB
 
 THERE = ("--user", "--host=there")
 PASSWORD = "swordfish-7hk3"
-
-
-@pytest.fixture(scope="module")
-def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    home = tmp_path_factory.mktemp("virtlayerd")
-    with (
-        session_bus(tmp_path_factory.mktemp("bus")) as bus,
-        virtlayerd(host, bus, home, settings="[storage]\nvirtual-size = 67108864\n") as running,
-    ):
-        yield running
 
 
 @pytest.fixture(scope="module")
