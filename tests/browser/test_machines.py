@@ -98,8 +98,9 @@ def test_a_machine_is_run_used_stopped_started_and_removed(page: Page, session: 
     expect(terminal).to_be_focused()
     # Colours of these kinds are style sheets and style attributes in xterm.js.
     page.keyboard.type('printf "\\033[31m[$ANSWER]\\033[38;2;1;200;3m(\\033[m"; stty size\n')
-    page.keyboard.type("echo '<0>a message of the kernel' >/dev/kmsg\n")
     expect(screen).to_contain_text(re.compile(r"\[forty two\]\(2[0-9] \d+"))
+    # The terminal shows what is typed meanwhile within the output.
+    page.keyboard.type("echo '<0>a message of the kernel' >/dev/kmsg\n")
     red, green = screen.get_by_text("[forty two]"), screen.get_by_text("(", exact=True)
     assert red.evaluate("one => getComputedStyle(one).color") != "rgb(245, 245, 245)"
     expect(green).to_have_css("color", "rgb(1, 200, 3)")
