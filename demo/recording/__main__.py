@@ -28,8 +28,9 @@ from demo.showing import BIN, show
 
 _PICTURE = Path(__file__).resolve().parents[2] / "docs" / "run.svg"
 _TITLE = (
-    "A terminal: virtlayer run -it debian:13 pulls the image and gives a shell in a new machine,"
-    " which has a kernel of its own; after exit, virtlayer images shows the image in the pool."
+    "A terminal: virtlayer --user run --rm -it docker://docker.io/library/debian:13 pulls the image"
+    " and gives a shell in a new machine, which has a kernel of its own; after exit,"
+    " virtlayer images shows the image in the pool."
 )
 _PATIENCE = 180.0
 """Seconds for a pull, or until an emulated machine has started."""

@@ -51,7 +51,10 @@ def animation(frames: list[Frame], title: str) -> str:
             "<style>",
             f"text{{font:14px {_FONTS};white-space:pre;fill:{_COLOURS['default']}}}",
             f".b{{font-weight:bold}}.c{{fill:{_COLOURS['default']};opacity:.6}}",
-            f".strip{{animation:play {length:.2f}s step-end infinite}}",
+            # Where nothing moves, in print or as the reader wants it, the last frame is shown.
+            f".strip{{transform:translateY({-(len(frames) - 1) * height:g}px)}}",
+            "@media(prefers-reduced-motion:no-preference){",
+            f".strip{{animation:play {length:.2f}s step-end infinite}}}}",
             f"@keyframes play{{{''.join(steps)}}}",
             "</style>",
             f'<rect width="{width:g}" height="{height:g}" rx="8" fill="#1e1e1e"/>',
