@@ -29,7 +29,7 @@ def machine_facts() -> dict[str, str]:
         "processor": f"{os.cpu_count()} of {cpu[1] if cpu else platform.machine()}",
         "memory": f"{int(memory[1]) / 1024**2:.0f} GiB",
         "kernel": platform.release(),
-        "file system": run("stat", "--file-system", "--format=%T", CACHE).strip(),
+        "file system": run("findmnt", "--noheadings", "--output=FSTYPE", "--target", CACHE).strip(),
         "python": platform.python_version(),
     }
     return facts | {name: _version(*command) for name, command in _VERSIONS.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.cases.case import Outcome
 from bench.rows import Row
 
-_HEADER = ("case", "what", "against", "virtlayer", "the other", "ratio", "at most", "")
+_HEADER = ("case", "what", "against", "virtlayer", "the other", "ratio", "target", "result")
 _LEGEND = "Figures are minimum / median / maximum of interleaved runs; a ratio is one of medians."
 
 

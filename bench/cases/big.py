@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One layer of 750 MB and 45,000 entries."""
+"""One layer of 750 MB and 46,000 entries."""
 
 from bench.cases.case import OURS, Outcome, Setting
 from bench.contestants import Cold

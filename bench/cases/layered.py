@@ -12,7 +12,7 @@ def measured(setting: Setting) -> Outcome:
     """Let the contestants compete."""
     inputs = setting.arena.inputs
     first, second = inputs.image("layered"), inputs.image("layered-next")
-    sharing, unchanged = "virtlayer, second image", "virtlayer, nothing changed"
+    sharing, unchanged = "virtlayer, only the last layer new", "virtlayer, nothing changed"
     series = setting.arena.compete(
         {
             OURS: (Cold(setting.machine), second),
