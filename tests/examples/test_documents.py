@@ -39,15 +39,15 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert missing == []
 
 
-def test_readme_names_every_folder() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_contributors_find_every_folder() -> None:
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     folders = {
         path.name
         for path in REPOSITORY.iterdir()
         if path.is_dir() and not path.name.startswith((".", "build", "__"))
     }
 
-    assert {name for name in folders if f"| `{name}/" not in readme} == set()
+    assert {name for name in folders if f"| `{name}/" not in page} == set()
 
 
 @pytest.mark.parametrize("folder", ["docs", "docs/decisions"])
