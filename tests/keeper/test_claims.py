@@ -27,7 +27,7 @@ _KEY, _OTHER_KEY = "a" * 64, "b" * 64
 _OF_A_POOL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("claim", {"claim": None, "names": [_ONE], "build": []}),
     ("lock", {}),
-    ("list-records", {"since": None}),
+    ("list-records", {"since": None, "known": None}),
     ("read-records", {"files": [f"{'0' * 64}.json"]}),
 )
 _LOCKER = """
@@ -135,7 +135,7 @@ def test_a_claim_waits_for_a_lock_and_is_not_forgotten(
     other.send({"id": 100, "ask": "claim", "with": request})
     # Each of these answers would come after the claim's, if that did not have to wait.
     for _ in range(3):
-        other.get("list-records", pool=pool.uuid, since=None)
+        other.get("list-records", pool=pool.uuid, since=None, known=None)
     keeper.get("release", number=lock, failed=False)
     reply = json.loads(other.connection.recv(65536))
     assert reply["id"] == 100
@@ -155,7 +155,7 @@ def test_a_lock_that_another_process_has_is_waited_for_a_while(
         in other.ask("release", number=lock, failed=False).text
     )
     # Requests that need no lock still work.
-    assert other.ask("list-records", pool=pool.uuid, since=None).error == ""
+    assert other.ask("list-records", pool=pool.uuid, since=None, known=None).error == ""
     keeper.get("release", number=lock, failed=False)
     assert claimed(other, pool) == set()
 

@@ -338,7 +338,8 @@ class Placed:
     Attributes:
         name: Its name.
         ours: False if there was one of that name before.
-        inode: The number of what was placed, as in ``FileStamp``.
+        inode: The number of the new file or directory, as in ``FileStamp``; of no use if it is not
+            ``ours``.
         record: The stamp of its record; None if none came with it, or if one was there before.
     """
 
