@@ -35,9 +35,15 @@ def machine_facts() -> dict[str, str]:
     return facts | {name: _version(*command) for name, command in _VERSIONS.items()}
 
 
+def changes() -> str:
+    """What is measured and in no commit, as git prints it; the documents do not count."""
+    return run("git", "-C", REPOSITORY, "status", "--porcelain", "--", ".", ":!docs")
+
+
 def commit() -> str:
     """What is measured."""
-    return run("git", "-C", REPOSITORY, "describe", "--always", "--dirty").strip()
+    last = run("git", "-C", REPOSITORY, "describe", "--always").strip()
+    return f"{last}-dirty" if changes() else last
 
 
 def _version(*command: str) -> str:

@@ -6,8 +6,8 @@ import re
 from bench import record
 from bench.cases import CASES
 from bench.chart import chart
-from bench.commands import run
-from bench.places import DOCUMENTATION, REPOSITORY
+from bench.machine import changes
+from bench.places import DOCUMENTATION
 from bench.report import CaseReport, markdown
 
 _PLACE = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
@@ -19,11 +19,10 @@ def refuse_changes() -> None:
     Raises:
         SystemExit: There are changes outside the documentation.
     """
-    changes = run("git", "-C", REPOSITORY, "status", "--porcelain", "--", ".", ":!docs")
-    if changes:
+    if found := changes():
         raise SystemExit(
             "Figures are published with the commit that was measured, and these changes are in"
-            f" none. Commit them first.\n{changes}"
+            f" none. Commit them first.\n{found}"
         )
 
 
