@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``python -m virtlayer.keeper`` is ``virtlayer-keeper``."""
 
-from virtlayer.keeper.main import main
+import sys
+
+# asyncio loads OpenSSL if it finds it: 1 MB of memory, in a process that has no network.
+sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+
+from virtlayer.keeper.main import main  # noqa: E402 -- it imports asyncio
 
 if __name__ == "__main__":
     main()
