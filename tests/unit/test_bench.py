@@ -139,7 +139,7 @@ def test_the_published_figures_can_be_read() -> None:
 def test_changes_in_no_commit_are_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.publish.REPOSITORY", tmp_path)
+    monkeypatch.setattr("bench.machine.REPOSITORY", tmp_path)
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/performance.md").write_text("figures of the case before")
