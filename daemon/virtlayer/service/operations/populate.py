@@ -83,7 +83,7 @@ class Populated:
 async def populate(services: Services, request: PopulateRequest, job: Job) -> Populated:
     """Update every configured image. One that fails does not stop the others."""
     images = await asyncio.to_thread(configured_images, session=services.session)
-    # No more than separate jobs may: an image that has changed takes as much.
+    # As many as jobs may run: an image that has changed is pulled, as by a job of its own.
     turns = asyncio.Semaphore(services.settings.jobs.running_limit)
 
     async def update(image: ConfiguredImage) -> PopulatedImage:
@@ -156,7 +156,7 @@ async def _pulled(
 async def _expired(services: Services, image: ConfiguredImage) -> tuple[tuple[str, ...], str, str]:
     """Delete the layers that only expired versions have; the volumes, or error and message."""
     versions = await services.catalog.versions(image.pool, image.name)
-    if all(version.kept or version.name != image.name for version in versions):
+    if all(version.kept for version in versions):
         return (), "", ""
     try:
         pool = await services.pools.get(image.pool)

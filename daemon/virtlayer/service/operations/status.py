@@ -55,7 +55,7 @@ async def _status(services: Services, image: ConfiguredImage) -> ImageStatus:
     if isinstance(image.request, VirtlayerError):
         return replace(plain, error=image.request.name, message=image.request.message)
     versions = await services.catalog.versions(image.pool, image.name)
-    plain = replace(plain, versions=sum(version.name == image.name for version in versions))
+    plain = replace(plain, versions=len(versions))
     if record := await services.catalog.get(image.pool, image.name):
         plain = replace(plain, digest=record.digest, pulled_at=record.pulled_at)
     if visit := await services.catalog.visit(image.pool, image.name):
