@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.pool_content import OWN
+
 from virtlayer.protocol.records import record_file
 from virtlayer.service.chain.identity import volume_id, volume_name
 from virtlayer.service.records.json_files import compose, parse
 from virtlayer.service.records.values import ImageRecord, LayerRecord, Record
 
-OWN = ".virtlayer"
 _PULLED_AT = 1_795_000_000_000_000
 
 

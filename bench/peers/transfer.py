@@ -66,7 +66,7 @@ class _Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # It ends when nobody can ask any more.
+        # It ends with its connection.
         self._connection.close()
         self._process.wait()
 
@@ -92,6 +92,6 @@ class _Proxy:
 
 
 def _discard(pipe: int) -> None:
-    with open(pipe, "rb") as stream, open(os.devnull, "wb") as nothing:  # noqa: PTH123
+    with open(pipe, "rb") as stream, open(os.devnull, "wb") as nothing:  # noqa: PTH123 -- a descriptor
         while os.splice(stream.fileno(), nothing.fileno(), _PIECE):
             pass

@@ -3,7 +3,8 @@
 
 import sys
 
-# asyncio loads OpenSSL if it finds it: 1 MB of memory, in a process that has no network.
+# asyncio loads OpenSSL if it finds it: 1 MB of memory, in a process that has no network. None means
+# to Python that there is no such module, which the type of this dictionary does not say.
 sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
 from virtlayer.keeper.main import main  # noqa: E402 -- it imports asyncio

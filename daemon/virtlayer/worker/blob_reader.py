@@ -44,7 +44,7 @@ class BlobReader:
         return self._buffer[: os.readv(self._descriptor, [self._buffer])]
 
     def stop(self) -> None:
-        """Let a read in another thread find that there is no more, instead of waiting for it."""
+        """Let a read in another thread end as at the end of the blob, instead of waiting."""
 
 
 class RecentBytes:
@@ -110,7 +110,7 @@ class GrowingBlobReader(BlobReader):
         return self._buffer[self.consumed - start : min(fetched, length)]
 
     def _is_more(self) -> bool:
-        """Wait until more can be read; False if there is no more."""
+        """Wait until further bytes can be read; False at the end of the blob."""
         while self.consumed == self._readable:
             announcement = os.read(self._announcements, 8)
             if not announcement:
@@ -133,6 +133,6 @@ class GrowingBlobReader(BlobReader):
             announcements.detach()
 
     def stop(self) -> None:
-        """Let a read in another thread find that there is no more, instead of waiting for it."""
+        """Let a read in another thread end as at the end of the blob, instead of waiting."""
         with self._socket() as announcements:
             announcements.shutdown(socket.SHUT_RD)

@@ -18,6 +18,7 @@ _NEAR = 16 * SIZE
 _PATIENCE = 0.05
 """Seconds without progress of a reader after which it is left behind."""
 _MOST_PATIENCE = 0.5
+"""Seconds after which a reader that makes progress is left behind, too."""
 
 
 class RecentBytes:
@@ -56,8 +57,9 @@ class RecentBytes:
     def piece(self, number: int) -> memoryview:
         """Return memory for the next piece of the blob; what was there before is lost.
 
-        A reader is told about the pieces before, sooner than the event loop does it. If it is not
-        far behind, it is waited for, because it would read from the disk what is lost.
+        The reader is told that it can read the pieces before this one; the event loop would tell
+        it later. A reader that is not far behind is waited for: what is lost here, it would have to
+        read from the disk.
 
         Args:
             number: Counts the pieces. Those up to ``number - PIECES + 1`` must be in the file.

@@ -130,7 +130,7 @@ class Catalog(Database):
             image_id: The digest.
             pool: The pool of the image; None for any.
         """
-        statement = f"SELECT config FROM image {where(image_id=image_id, pool=pool)} LIMIT 1"  # noqa: S608
+        statement = f"SELECT config FROM image {where(image_id=image_id, pool=pool)} LIMIT 1"  # noqa: S608 -- our words
         row = await self.run(
             lambda connection: connection.execute(
                 statement, {"image_id": image_id, "pool": pool}
