@@ -10,24 +10,17 @@ from xml.etree import ElementTree
 from bench.commands import stopwatch
 from bench.inputs import Image
 from bench.machines.calls import create, remove
-from bench.machines.place import Place
+from bench.machines.place import AtPlace
 from bench.result import Finished, finished_with
 
 _TIMES = 10
 _MODEL = "m"
 
 
-class NotStarted:
-    """CreateDomain with ``start`` false; the time is the median of several.
-
-    Args:
-        place: Where they are made.
-    """
+class NotStarted(AtPlace):
+    """CreateDomain with ``start`` false; the time is the median of several."""
 
     title = "CreateDomain without start"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
@@ -41,17 +34,10 @@ class NotStarted:
         yield finished_with(times)
 
 
-class VolumeAndDefine:
-    """CreateVolume, and ``virsh define`` of a machine's XML with that volume.
-
-    Args:
-        place: Where they are made.
-    """
+class VolumeAndDefine(AtPlace):
+    """CreateVolume, and ``virsh define`` of a machine's XML with that volume."""
 
     title = "CreateVolume and virsh define"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:

@@ -15,7 +15,7 @@ from bench.commands import stopwatch
 from bench.inputs import Image
 from bench.machines.calls import COMMAND, create, first_line, name_of, remove, uptime_in
 from bench.machines.output import output_of, wait_for_line
-from bench.machines.place import Place
+from bench.machines.place import AtPlace, Place
 from bench.result import Finished, finished_with
 
 _TIMES = 2
@@ -23,17 +23,11 @@ _NAME = "m"
 _PROGRAM = Path(sys.executable).parent / "virtlayer"
 
 
-class FirstLine:
+class FirstLine(AtPlace):
     """From the call of CreateDomain to the first line of the machine's program.
 
     The parts have the time until its kernel runs from StartDomain, as ``start``.
-
-    Args:
-        place: Where it is made.
     """
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
@@ -51,7 +45,7 @@ class FirstLine:
         )
 
 
-class FirstLineOfVirsh:
+class FirstLineOfVirsh(AtPlace):
     """``virsh create`` of the XML that virtlayer has defined, until the first line.
 
     Each time it is another machine, with a new volume, which virtlayer makes before and removes
@@ -65,7 +59,7 @@ class FirstLineOfVirsh:
     title = "virsh create of the same XML"
 
     def __init__(self, place: Place, command: str = "create") -> None:
-        self._place = place
+        super().__init__(place)
         self._command = command
 
     @contextlib.contextmanager
@@ -116,17 +110,10 @@ class _Started:
     uptime: float
 
 
-class Command:
-    """``virtlayer run --rm``, from its start to the first line that it prints.
-
-    Args:
-        place: Where the machine is made.
-    """
+class Command(AtPlace):
+    """``virtlayer run --rm``, from its start to the first line that it prints."""
 
     title = "virtlayer run --rm, to the first line"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:

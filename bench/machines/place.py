@@ -75,6 +75,17 @@ class Place:
         return files | {f"machine {name}" for name in machines}
 
 
+class AtPlace:
+    """The beginning of a contestant.
+
+    Args:
+        place: Where it makes machines.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+
 @contextlib.contextmanager
 def prepared(machine: Machine, images: Sequence[Image], directory: Path) -> Iterator[Place]:
     """Pull the images, and run a machine of each: the boot files are there for all later ones.

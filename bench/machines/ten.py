@@ -13,7 +13,7 @@ from bench.commands import stopwatch
 from bench.inputs import Image
 from bench.machines.calls import SMALL, create, followed, remove, uptime_in
 from bench.machines.output import output_of, wait_for_line
-from bench.machines.place import Place
+from bench.machines.place import AtPlace
 from bench.memory import keepers_of, resident
 from bench.result import Finished, finished_with
 from virtlayer.client.bus.caller import Client
@@ -21,17 +21,10 @@ from virtlayer.client.bus.caller import Client
 _NAMES = tuple(f"ten-{number}" for number in range(10))
 
 
-class InSequence:
-    """Ten CreateDomain with ``start`` false, one after the other.
-
-    Args:
-        place: Where they are made.
-    """
+class InSequence(AtPlace):
+    """Ten CreateDomain with ``start`` false, one after the other."""
 
     title = "one after the other"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
@@ -40,17 +33,10 @@ class InSequence:
             yield finished_with([self._place.asked(partial(_one_by_one, image=image))])
 
 
-class AtOnce:
-    """Ten CreateDomain with ``start`` false at the same time, each of a client of its own.
-
-    Args:
-        place: Where they are made.
-    """
+class AtOnce(AtPlace):
+    """Ten CreateDomain with ``start`` false at the same time, each of a client of its own."""
 
     title = "ten CreateDomain without start at once"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
@@ -59,19 +45,13 @@ class AtOnce:
             yield finished_with([asyncio.run(_at_once(image))])
 
 
-class FirstLines:
+class FirstLines(AtPlace):
     """Ten CreateDomain and StartDomain at the same time, until all have their first line.
 
     The parts have the memory of the service and of its keeper with the ten open streams.
-
-    Args:
-        place: Where they are made.
     """
 
     title = "ten machines of one image at once, the last one's first line"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
@@ -81,17 +61,10 @@ class FirstLines:
             yield asyncio.run(_all_followed(image, service))
 
 
-class FirstLinesOfVirsh:
-    """Ten ``virsh create`` at the same time, until all have their first line.
-
-    Args:
-        place: Where they are made.
-    """
+class FirstLinesOfVirsh(AtPlace):
+    """Ten ``virsh create`` at the same time, until all have their first line."""
 
     title = "ten virsh create of the same XML at once"
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     @contextlib.contextmanager
     def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
