@@ -20,50 +20,28 @@ _HEAD_START = 0.3
 """Seconds: the large pull is at work then, not still asking the registry."""
 
 
-class InSequence:
-    """Pulls of several images, each of which begins when the one before has ended.
+class Several:
+    """Pulls of several images into one pool; the time is that of all.
 
     Args:
         machine: Where it runs.
         more: The other images.
+        at_once: Whether they begin at the same time, and not each when the one before has ended.
     """
 
-    title = "four pulls in sequence"
-
-    def __init__(self, machine: Machine, more: Sequence[Image]) -> None:
+    def __init__(self, machine: Machine, more: Sequence[Image], *, at_once: bool) -> None:
         self._machine = machine
         self._more = more
+        self._at_once = at_once
 
     @contextlib.contextmanager
     def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
-        """Pull all images; the time is that of all."""
+        """Pull all images."""
         images = [image, *self._more]
         with self._machine.installed(directory) as installation:
-            pulls = [asyncio.run(_pulled(installation, one)) for one in images]
-            yield _all_of(images, pulls, sum(pull.seconds for pull in pulls))
-
-
-class AtOnce:
-    """Pulls of several images that begin at the same time, into one pool.
-
-    Args:
-        machine: Where it runs.
-        more: The other images.
-    """
-
-    title = "four pulls at once"
-
-    def __init__(self, machine: Machine, more: Sequence[Image]) -> None:
-        self._machine = machine
-        self._more = more
-
-    @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
-        """Pull all images; the time is that of all."""
-        images = [image, *self._more]
-        with self._machine.installed(directory) as installation:
-            pulls = asyncio.run(_pulled_at_once(installation, images))
-            yield _all_of(images, pulls, max(pull.seconds for pull in pulls))
+            pulls = asyncio.run(_pulled_all(installation, images, at_once=self._at_once))
+            seconds = (pull.seconds for pull in pulls)
+            yield _all_of(images, pulls, max(seconds) if self._at_once else sum(seconds))
 
 
 class Tiny:
@@ -97,9 +75,7 @@ class Tiny:
 
     async def _pull(self, installation: Installation, images: Sequence[Image]) -> list[Ended]:
         async with self._load(installation):
-            if self._at_once:
-                return await _pulled_at_once(installation, images)
-            return [await _pulled(installation, image) for image in images]
+            return await _pulled_all(installation, images, at_once=self._at_once)
 
     @contextlib.asynccontextmanager
     async def _load(self, installation: Installation) -> AsyncIterator[None]:
@@ -119,6 +95,14 @@ class Tiny:
 async def _pull_on_and_on(installation: Installation, image: Image) -> None:
     for pool in itertools.islice(installation.pools, 1, None):
         await _pulled(installation, image, pool=pool, cache=False)
+
+
+async def _pulled_all(
+    installation: Installation, images: Sequence[Image], *, at_once: bool
+) -> list[Ended]:
+    if at_once:
+        return await _pulled_at_once(installation, images)
+    return [await _pulled(installation, image) for image in images]
 
 
 async def _pulled_at_once(installation: Installation, images: Sequence[Image]) -> list[Ended]:

@@ -2,11 +2,12 @@
 """Pulls at the same time: four of one kind, and fifty small ones beside large ones."""
 
 from bench.cases.case import Outcome, Setting
-from bench.fairness import AtOnce, InSequence, Tiny
+from bench.fairness import Several, Tiny
 from bench.inputs import ALIKE, TINY
 from bench.rows import Row, times
 
 _LARGE = "big"
+_AT_ONCE, _IN_SEQUENCE = "four pulls at once", "four pulls in sequence"
 
 
 def measured(setting: Setting) -> Outcome:
@@ -18,8 +19,8 @@ def measured(setting: Setting) -> Outcome:
     ways = {"one after the other": False, "started at once": True}
     series = setting.arena.compete(
         {
-            AtOnce.title: (AtOnce(machine, others), first),
-            InSequence.title: (InSequence(machine, others), first),
+            _AT_ONCE: (Several(machine, others, at_once=True), first),
+            _IN_SEQUENCE: (Several(machine, others, at_once=False), first),
             **{
                 f"fifty small pulls {way}, {where}": (
                     Tiny(machine, more, beside=load, at_once=at_once),
@@ -30,8 +31,8 @@ def measured(setting: Setting) -> Outcome:
             },
         }
     )
-    at_once, in_sequence = series[AtOnce.title], series[InSequence.title]
-    rows = [Row(AtOnce.title, InSequence.title, 1.1, times(at_once), times(in_sequence))]
+    at_once, in_sequence = series[_AT_ONCE], series[_IN_SEQUENCE]
+    rows = [Row(_AT_ONCE, _IN_SEQUENCE, 1.1, times(at_once), times(in_sequence))]
     for way in ways:
         what = f"fifty small pulls {way}, "
         alone, beside = (times(series[f"{what}{where}"], "ms") for where in loads)
