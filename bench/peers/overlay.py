@@ -19,7 +19,7 @@ class Overlay:
     title = "qemu-img create of an overlay"
 
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, _image: Image, directory: Path) -> Iterator[Finished]:
         """Create overlays."""
         base = directory / "base.qcow2"
         run("qemu-img", "create", "-q", "-f", "qcow2", base, "16G")

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.commands import stopwatch
 from bench.inputs import Image
 from bench.peers.loop import new_file_system
-from bench.rbd.cluster import SIZE, Cluster
+from bench.rbd.cluster import SIZE, OnCluster
 from bench.result import Finished
 
 _TIMES = 7
@@ -18,20 +18,13 @@ _LAYERS = 5
 _SNAPSHOT = "layer"
 
 
-class Import:
-    """``rbd import`` of the bytes that virtlayer has written.
-
-    Args:
-        cluster: Where it runs.
-    """
+class Import(OnCluster):
+    """``rbd import`` of the bytes that virtlayer has written."""
 
     title = "rbd import of the same bytes"
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, _image: Image, _directory: Path) -> Iterator[Finished]:
         """Import an image."""
         cluster = self._cluster
         with cluster.pool() as pool:
@@ -41,17 +34,10 @@ class Import:
             yield Finished(watch.seconds, 0, lambda: cluster.tree(place))
 
 
-class LoopAndImport:
-    """What a script would do; it takes part with images of one layer.
-
-    Args:
-        cluster: Where it runs.
-    """
+class LoopAndImport(OnCluster):
+    """What a script would do; it takes part with images of one layer."""
 
     title = "skopeo copy + loop mount + tar + rbd import"
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
 
     @contextlib.contextmanager
     def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:
@@ -65,22 +51,16 @@ class LoopAndImport:
             yield Finished(watch.seconds, 0, lambda: cluster.tree(place))
 
 
-class Layer:
+class Layer(OnCluster):
     """A clone with a write of 10 KB and a snapshot; the time is the median of several.
 
     Each is a clone of the one before. ``rbd import-diff`` writes and makes the snapshot.
-
-    Args:
-        cluster: Where it runs.
     """
 
     title = "rbd clone + rbd import-diff"
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, _image: Image, directory: Path) -> Iterator[Finished]:
         """Make layers."""
         diff = directory / "diff"
         diff.write_bytes(_diff(bytes(range(250)) * 40))
@@ -98,20 +78,13 @@ class Layer:
             yield Finished(statistics.median(seconds), 0, None)
 
 
-class Clone:
-    """``rbd clone`` of a snapshot; the time is the median of several.
-
-    Args:
-        cluster: Where it runs.
-    """
+class Clone(OnCluster):
+    """``rbd clone`` of a snapshot; the time is the median of several."""
 
     title = "rbd clone"
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, _image: Image, _directory: Path) -> Iterator[Finished]:
         """Clone an image."""
         with self._cluster.pool() as made:
             pool, rbd = made.name, self._cluster.ceph.rbd

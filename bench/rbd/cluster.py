@@ -87,6 +87,17 @@ class Cluster:
         return self.kept / "rbd.raw"
 
 
+class OnCluster:
+    """The beginning of a contestant.
+
+    Args:
+        cluster: Where it runs.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+
 @contextlib.contextmanager
 def started_cluster(
     inputs: Inputs, kept: Path, *, link: SlowLink | None = None

@@ -12,7 +12,7 @@ from tests.support.pool_of_hosts import PoolClient
 
 from bench.commands import run, stopwatch
 from bench.inputs import Image
-from bench.rbd.cluster import Cluster
+from bench.rbd.cluster import Cluster, OnCluster
 from bench.result import Finished
 
 _TIMES = 7
@@ -20,7 +20,7 @@ _TIMES_ON_NEW_HOST = 3
 _NAME = "image"
 
 
-class ColdPull:
+class ColdPull(OnCluster):
     """A pull with nothing there yet.
 
     Args:
@@ -30,12 +30,12 @@ class ColdPull:
     """
 
     def __init__(self, cluster: Cluster, *, hosts: int = 1, kept: bool = False) -> None:
-        self._cluster = cluster
+        super().__init__(cluster)
         self._hosts = hosts
         self._kept = kept
 
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
         """Pull an image; the time is that of the last host to end."""
         cluster = self._cluster
         with cluster.clients(self._hosts) as (pool, hosts):
@@ -48,20 +48,14 @@ class ColdPull:
             yield Finished(seconds, 0, lambda: cluster.tree(place))
 
 
-class SecondHost:
+class SecondHost(OnCluster):
     """A pull on a host that has never seen the image, of which another one has built all layers.
 
     The time is the median of several; one ``skopeo inspect`` before each is in the parts.
-
-    Args:
-        cluster: Where it runs.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
         """Pull an image on one host, and then on the other one."""
         cluster = self._cluster
         source = cluster.inputs.reference(image)
@@ -86,18 +80,11 @@ class SecondHost:
             )
 
 
-class NewClone:
-    """CreateVolume on an image in an RBD pool; the time is the median of several.
-
-    Args:
-        cluster: Where it runs.
-    """
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+class NewClone(OnCluster):
+    """CreateVolume on an image in an RBD pool; the time is the median of several."""
 
     @contextlib.contextmanager
-    def __call__(self, image: Image, directory: Path) -> Iterator[Finished]:  # noqa: ARG002 -- as all
+    def __call__(self, image: Image, _directory: Path) -> Iterator[Finished]:
         """Create volumes."""
         cluster = self._cluster
         with cluster.clients(1) as (pool, [host]):
