@@ -10,6 +10,10 @@ from dbus_next.message import Message
 
 from tests.bus.service import IFACE, NAME, ROOT, Broken, Small, no_reply, pair
 from tests.support.bus_daemon import Bus
+from virtlayer.service.bus.call import Call, StandardError
+from virtlayer.service.bus.objects import ObjectTree
+from virtlayer.service.bus.standard import Properties
+from virtlayer.service.bus.visibility import SeesAll, Viewer, Visibility
 
 pytestmark = pytest.mark.usefixtures("descriptors")
 
@@ -236,6 +240,22 @@ async def test_a_hundred_objects_come_and_go(bus: Bus) -> None:
         assert await both.value("GetManagedObjects", interface=MANAGER) == {}
         gone = await both.error("Echo", "s", ["x"], path=f"{ROOT}/thing/1")
         assert gone == "org.freedesktop.DBus.Error.UnknownObject"
+
+
+async def test_object_that_is_removed_while_its_properties_are_read_is_unknown() -> None:
+    tree = ObjectTree()
+
+    async def remove(_call: Call) -> Viewer:
+        tree.remove(ROOT)
+        return SeesAll()
+
+    properties = Properties(tree, ROOT, Visibility(remove, signals_are_private=True))
+    tree.add(ROOT, {IFACE: Small(), PROPERTIES: properties})
+    call = Call(Message(path=ROOT, interface=PROPERTIES, member="GetAll"))
+    with pytest.raises(StandardError, match=rf"^No object {ROOT}\.$") as failed:
+        await properties.get_all(call, IFACE)
+    # The command takes this error for an object that was removed after it was listed.
+    assert failed.value.name == "org.freedesktop.DBus.Error.UnknownObject"
 
 
 async def test_removed_object_sends_no_signals(bus: Bus) -> None:

@@ -135,7 +135,10 @@ class Properties(Interface):
             self.properties_changed(interface.interface, changed, hidden)
 
     def _named(self, name: str) -> Iterator[Interface]:
-        interfaces = self._tree.get(self._path) or {}
+        interfaces = self._tree.get(self._path)
+        if interfaces is None:
+            # It was removed while the call waited.
+            raise StandardError("UnknownObject", f"No object {self._path}.")
         if name and name not in interfaces:
             raise StandardError("UnknownInterface", f'{self._path} has no interface "{name}".')
         return (one for one in interfaces.values() if name in {"", one.interface})
