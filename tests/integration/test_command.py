@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,9 +126,20 @@ async def test_password_is_not_visible(
     ]
 
 
+def all_processes() -> set[int]:
+    """Those of the machine."""
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+
+
 @contextlib.asynccontextmanager
-async def watched_processes() -> AsyncIterator[set[bytes]]:
-    """Collect what every process of the machine shows of itself: arguments and environment."""
+async def watched_processes(
+    processes: Callable[[], Iterable[int]] = all_processes,
+) -> AsyncIterator[set[bytes]]:
+    """Collect what processes show of themselves: arguments and environment.
+
+    Args:
+        processes: Their numbers at a moment; by default those of all processes of the machine.
+    """
     seen: set[bytes] = set()
 
     async def watch() -> None:
@@ -137,11 +148,10 @@ async def watched_processes() -> AsyncIterator[set[bytes]]:
             await asyncio.sleep(0.005)
 
     def look() -> None:
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                for name in ("cmdline", "environ"):
-                    with contextlib.suppress(OSError):
-                        seen.add((entry / name).read_bytes())
+        for pid in processes():
+            for name in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):
+                    seen.add(Path(f"/proc/{pid}/{name}").read_bytes())
 
     watching = asyncio.create_task(watch())
     try:

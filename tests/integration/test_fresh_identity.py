@@ -70,7 +70,8 @@ class Place:
 
     async def starts_customizer(self, image_name: str, volume: str, *options: str) -> bool:
         """Create a volume; return whether a worker was started for it."""
-        async with watched_processes() as seen:
+        # Not those of the machine: another test may customize something.
+        async with watched_processes(lambda: self.daemon.programs) as seen:
             await self.create(image_name, volume, *options)
         return any(_CUSTOMIZERS in one for one in seen)
 
