@@ -34,12 +34,14 @@ NO_POOL = "00000000-0000-0000-0000-000000000000"
 MACHINE = METADATA.format(image="demo", digest="", pool=NO_POOL, volume="web.qcow2")
 LIVE = Record(RecordKind.LIVE).encoded()
 STOPPED = Record(RecordKind.ENDED, b"stopped").encoded()
-SETTINGS = "[service]\nidle-timeout = 1\n"
+IDLE = 5.0
+"""Seconds; longer than it takes until the first call, also where the machine is busy."""
+SETTINGS = f"[service]\nidle-timeout = {IDLE:.0f}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client of a service that exits when it is idle for a second."""
+    """A client of a service that exits when it is idle for some seconds."""
 
     daemon: Daemon
     client: Client
@@ -77,8 +79,7 @@ async def test_service_does_not_exit_while_a_stream_is_open(caller: Caller) -> N
     process = caller.daemon.process
     with await caller.client.open_streams("web", follow=True) as stream:
         assert await received(stream, len(LIVE)) == LIVE
-        # More than the idle timeout.
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(IDLE + 1.5)
         assert process.poll() is None
     assert await asyncio.to_thread(process.wait, PATIENCE) == 0
 

@@ -443,7 +443,7 @@ async def test_stop_of_the_service_is_explained(host: Host) -> None:
 async def test_console_is_open_only_while_somebody_types(
     own_init: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virtlayer.service.machines.streams.input_port._TYPING_SECONDS", 0.1)
+    monkeypatch.setattr("virtlayer.service.machines.streams.input_port._TYPING_SECONDS", 0.5)
     reader = await own_init.open(TYPE)
     assert await reader.next(2) == [Record(RecordKind.TERMINAL, b"booting\n"), LIVE]
     await reader.send(Record(RecordKind.WINDOW_SIZE, struct.pack("<HH", 24, 80)))

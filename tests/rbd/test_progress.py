@@ -32,6 +32,6 @@ def _work(seconds: float, parts: int) -> str:
 
 
 async def test_call_may_take_long_while_it_makes_progress(opened: Cluster) -> None:
-    assert await opened.run(_work, 2.5, 10) == "done"
+    assert await opened.run(_work, 2.5, 50) == "done"
     with pytest.raises(NoAnswer):
         await opened.run(_work, 2.5, 1)
