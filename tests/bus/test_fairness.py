@@ -2,7 +2,9 @@
 """Many costly calls of one user do not delay the calls of another one."""
 
 import asyncio
+import os
 import pwd
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from virtlayer.service.records.values import ImageLayer
 from virtlayer.settings import QuotaSettings
 
 pytestmark = pytest.mark.root
+BUS = "org.freedesktop.DBus"
 PEER = "org.freedesktop.DBus.Peer"
 ALLOW = "polkit.addRule(function (action) { return polkit.Result.YES; });\n"
 MANY_KEYS = {"ssh-authorized-keys": Variant("as", ["ssh-rsa AAAA"] * 30_000)}
@@ -62,16 +65,23 @@ async def test_another_user_is_answered_before_all_costly_calls_are(
     await fill(tmp_path / "state", pwd.getpwnam("nobody").pw_uid)
     async with (
         polkitd(system, ALLOW),
-        virtlayerd(system, tmp_path, missing_pools=[UNKNOWN_POOL]),
+        virtlayerd(system, tmp_path, missing_pools=[UNKNOWN_POOL]) as daemon,
         user(system, "nobody") as nobody,
         user(system, "games") as games,
     ):
         for one in (nobody, games):
             await one.ask("Ping", interface=PEER)
+        # When the service goes on, all calls have been made.
+        os.kill(daemon.process.pid, signal.SIGSTOP)
         calls = [asyncio.ensure_future(COSTLY[what](nobody)) for _ in range(QuotaSettings().calls)]
-        # They are on their way when the other call is made.
         await asyncio.sleep(0)
-        answer = await games.call("Ping", interface=PEER)
+        other = asyncio.ensure_future(games.call("Ping", interface=PEER))
+        await asyncio.sleep(0)
+        for one in (nobody, games):
+            # The bus reads what a connection sends in its order.
+            await one.connection.ask(BUS, "/org/freedesktop/DBus", BUS, "GetId")
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        answer = await other
         answers = await asyncio.gather(*calls)
         # The service numbers its messages in the order in which it makes them.
         assert answer.serial < max(one.serial for one in answers)

@@ -2,6 +2,7 @@
 """The daemon as a process: how it starts, what it answers, how it ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -313,21 +314,26 @@ async def test_status_is_reported_to_systemd(bus: Bus, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         path = str(tmp_path / "notify")
         listener.bind(path)
-        listener.settimeout(20)
+        listener.setblocking(False)
         env = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"}
         heard: list[str] = []
+
+        def hear() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.append(listener.recv(4096).decode())
+
+        # From the beginning: the socket holds ten messages, and who sends the next one waits.
+        asyncio.get_running_loop().add_reader(listener, hear)
         async with virtlayerd(bus, tmp_path, env=env) as daemon:
             await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
-            while heard.count("WATCHDOG=1") < 2 or "STATUS=1 running, 0 waiting" not in heard:
-                heard.append((await asyncio.to_thread(listener.recv, 4096)).decode())
+            async with asyncio.timeout(60):
+                while heard.count("WATCHDOG=1") < 2 or "STATUS=1 running, 0 waiting" not in heard:
+                    await asyncio.sleep(0.01)
             daemon.process.terminate()
             assert (await daemon.wait())[0] == 0
-        listener.setblocking(False)
-        while True:
-            try:
-                heard.append(listener.recv(4096).decode())
-            except BlockingIOError:
-                break
+        asyncio.get_running_loop().remove_reader(listener)
+        hear()
     assert heard[0] == "READY=1\nSTATUS=Idle"
     assert heard.count("WATCHDOG=1") >= 2
     assert "STATUS=0 running, 1 waiting" in heard

@@ -20,6 +20,7 @@ from tests.support.bus_daemon import session_bus
 from tests.support.command import COMMAND, virtlayer
 from tests.support.containers import run_container
 from tests.support.directory_user import users_directory
+from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.images import (
     Content,
     Entry,
@@ -311,13 +312,18 @@ async def test_invalid_options_are_refused(
 
 
 async def test_a_cancelled_pull_leaves_no_directory(user: PoolUser) -> None:
-    many = image([layer(*(file(f"{number:05}", b"x" * 200) for number in range(20_000)))])
+    many = layer(*(file(f"{number:05}", b"x" * 200) for number in range(5000)))
+    last = layer(file("last"))
     staging = user.path / ".virtlayer" / "staging"
     user.path.chmod(0o700)
-    started = await user.run(*_pull(user, _stored(user, many), "--format=dir", "--no-wait"))
-    while not [*staging.glob("*/root/0*")]:
-        await asyncio.sleep(0.01)
-    await user.run("cancel", str(started["id"]))
+    async with FaultyRegistry() as slow:
+        source = slow.store(image([many, last]), "many:1")
+        # Otherwise the pull could have ended when it is cancelled.
+        slow.faults[last.digest] = Fault.HANG
+        started = await user.run(*_pull(user, source, "--format=dir", "--no-wait"))
+        while not [*staging.glob("*/root/0*")]:
+            await asyncio.sleep(0.01)
+        await user.run("cancel", str(started["id"]))
     while left_by_jobs(user.path):
         await asyncio.sleep(0.01)
     assert user.volumes == []

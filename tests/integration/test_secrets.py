@@ -9,7 +9,7 @@ import os
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,29 +45,38 @@ class Snoop:
     def __init__(self, *places: Path) -> None:
         self._places = places
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        # Two, because skopeo's file may be there for a shorter time than all processes take.
+        looks = (self._look_at_processes, self._look_at_files)
+        self._threads = [threading.Thread(target=self._run, args=(look,)) for look in looks]
         self.shown: set[str] = set()
         self.files: set[Path] = set()
         self.open_files: set[Path] = set()
 
     def __enter__(self) -> "Snoop":
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _run(self, look: Callable[[], None]) -> None:
         while not self._stop.is_set():
-            for process in Path("/proc").glob("[0-9]*"):
-                for name in ("cmdline", "environ"):
-                    if has_secret(process / name):
-                        self.shown.add((process / name).read_text(errors="replace"))
-            for place in self._places:
-                for path in place.rglob("*"):
-                    if has_secret(path):
-                        self._note(path)
+            look()
+
+    def _look_at_processes(self) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            for name in ("cmdline", "environ"):
+                if has_secret(process / name):
+                    self.shown.add((process / name).read_text(errors="replace"))
+
+    def _look_at_files(self) -> None:
+        for place in self._places:
+            for path in place.rglob("*"):
+                if has_secret(path):
+                    self._note(path)
 
     def _note(self, path: Path) -> None:
         self.files.add(path)

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import stat
 import subprocess
@@ -222,7 +223,9 @@ async def test_a_cancellation_leaves_all_of_a_volume_or_nothing(
     host: LibvirtHost, pools: Pools, pool: Pool
 ) -> None:
     kept = 0
-    for turns in range(12):
+    for turns in itertools.count():
+        if turns >= 12 and kept:
+            break
         async with staging_in(pools, pool) as staging:
             staged = stage(staging, "base.qcow2")
             task = asyncio.create_task(commit(pools, pool, staging, staged, expected_backing=None))
@@ -236,7 +239,6 @@ async def test_a_cancellation_leaves_all_of_a_volume_or_nothing(
             assert names == ["base.qcow2"]
             assert stat.S_IMODE((pool.path / "base.qcow2").stat().st_mode) == 0o440
             (pool.path / "base.qcow2").unlink()
-    assert kept > 0
 
 
 async def test_all_is_on_disk_before_the_name_is_there(
