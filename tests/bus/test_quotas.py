@@ -18,6 +18,7 @@ from tests.bus.users import MANAGER, ROOT, SERVICE, user
 from tests.support import images
 from tests.support.bus_daemon import Bus, system_bus
 from tests.support.faulty_registry import FaultyRegistry
+from tests.support.leftovers import children_of
 
 pytestmark = pytest.mark.root
 ALLOW = (
@@ -75,10 +76,9 @@ async def silent() -> AsyncIterator[SilentRegistry]:
 def programs(daemon: Daemon, name: str) -> int:
     """How many programs of that name the daemon runs."""
     found = 0
-    for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            with contextlib.suppress(OSError):
-                found += Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == name.encode()
+    for pid in children_of(daemon.process.pid):
+        with contextlib.suppress(OSError):
+            found += Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == name.encode()
     return found
 
 

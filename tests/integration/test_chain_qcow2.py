@@ -111,9 +111,11 @@ def open_files(pid: int) -> dict[str, int]:
     """The regular files that a process has open, and the flags of open(2)."""
     found = {}
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        if (target := entry.readlink()).is_file():
-            flags = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text().splitlines()[1]
-            found[target.name] = int(flags.split()[1], 8)
+        # It closes descriptors meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if (target := entry.readlink()).is_file():
+                flags = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text().splitlines()[1]
+                found[target.name] = int(flags.split()[1], 8)
     return found
 
 
