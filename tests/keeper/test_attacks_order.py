@@ -4,6 +4,7 @@
 import json
 import os
 import select
+import signal
 import socket
 import stat
 import time
@@ -34,8 +35,10 @@ def _at_once(
     keeper: RawKeeper, *requests: tuple[str, dict[str, Any], list[int]]
 ) -> list[dict[str, Any]]:
     """Send requests before any is answered; the answers, in the order of the requests."""
+    os.kill(keeper.process.pid, signal.SIGSTOP)
     for number, (message, content, descriptors) in enumerate(requests):
         keeper.send({"id": number, "ask": message, "with": content}, descriptors)
+    os.kill(keeper.process.pid, signal.SIGCONT)
     replies = {}
     for _ in requests:
         packet, received, _, _ = socket.recv_fds(keeper.connection, 2**20, 16)
@@ -205,6 +208,11 @@ def test_a_staging_directory_is_discarded_while_an_overlay_is_created(
     assert children_of(keeper.process.pid) == set()
 
 
+def has_answered(keeper: RawKeeper) -> bool:
+    """Whether there is an answer to be received."""
+    return bool(select.select([keeper.connection], [], [], 0)[0])
+
+
 def test_an_overlay_that_is_being_created_ends_with_the_connection(
     host: LibvirtHost, pool: TestPool
 ) -> None:
@@ -213,7 +221,8 @@ def test_an_overlay_that_is_being_created_ends_with_the_connection(
         staging = staged(other, pool, "volume")
         request = {"staging": staging, **_OVERLAY}
         other.send({"id": 1, "ask": "create-overlay", "with": request})
-        while not children_of(other.process.pid):
+        # It may have been created before the program is seen.
+        while not (children_of(other.process.pid) or has_answered(other)):
             time.sleep(0.001)
         other.connection.close()
         assert other.ended()[0] == 0
