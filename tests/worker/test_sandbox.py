@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.images import file, layer
 from tests.support.keeper import LocalPrograms
+from tests.support.processes import has_ended
 from tests.support.volumes import SIZE, apply_layer, build_volume
 from virtlayer import programs
 from virtlayer.errors import Internal, LayerTooLarge
@@ -162,8 +163,8 @@ async def test_worker_dies_with_its_parent() -> None:
         while _status(pid)["Seccomp"] != ["2"]:
             await asyncio.sleep(0.01)
         os.kill(parent.pid, signal.SIGKILL)
-        async with asyncio.timeout(5):
-            while Path(f"/proc/{pid}").exists() and _status(pid)["State"][0] != "Z":
+        async with asyncio.timeout(60):
+            while not has_ended(pid):
                 await asyncio.sleep(0.01)
 
 
