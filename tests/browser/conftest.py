@@ -12,7 +12,7 @@ from tests.support.cockpit import Cockpit, browser, cockpit
 from tests.support.opened_page import opened, write_evidence
 
 # Milliseconds for what is to appear: other tests run at the same time.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -186,6 +186,6 @@ async def until_owned(client: Connection, owned: bool = True) -> None:
     rule = f"type='signal',sender='{bus}',member='NameOwnerChanged',arg0='{SERVICE}'"
     await client.ask(bus, "/org/freedesktop/DBus", bus, "AddMatch", "s", [rule])
     while await has_owner(client) != owned:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await changed.wait()
         changed.clear()

@@ -56,7 +56,7 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[int]:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while "org.freedesktop.PolicyKit1" not in await asyncio.to_thread(
                     bus.busctl, "list", "--acquired"
                 ):

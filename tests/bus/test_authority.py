@@ -335,7 +335,7 @@ async def test_prompt_delays_no_other_caller(system: Bus, tmp_path: Path) -> Non
         )
         assert process.stdin is not None
         process.stdin.write(b"\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await agent.asked.wait()
         assert agent.action == "org.virtlayer1.pull"
         assert "docker://x.test/y" in agent.message

@@ -113,7 +113,7 @@ async def test_descriptors_of_an_excessive_call_are_closed(bus: Bus, tmp_path: P
             await raw.send(bytes(variants), [file.fileno()] * 16)
             assert (await raw.reply_to(7))[0] == INVALID
         # They are closed in a thread.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(list(descriptors.iterdir())) != before:
                 await asyncio.sleep(0.01)
 

@@ -23,7 +23,7 @@ from window import Window
 
 _LOOK_EVERY = 20
 """Milliseconds."""
-_PATIENCE = 30
+_PATIENCE = 60
 """Seconds after which what the story waits for fails it."""
 
 Condition = Callable[[], object]

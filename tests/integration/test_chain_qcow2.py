@@ -316,7 +316,7 @@ async def test_daemon_stops_while_its_caller_continues(directory: Path) -> None:
         await write(images, image, 8 * MIB, b"\1" * MIB)
         as_finished = (directory / image.name).read_bytes()
         images.let_go()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while children() - before:
                 await asyncio.sleep(0.005)
         assert (directory / image.name).read_bytes() == as_finished

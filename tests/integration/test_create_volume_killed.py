@@ -24,7 +24,7 @@ VOLUME = "guest.qcow2"
 
 def kill_when_there(daemon: Daemon, path: Path) -> None:
     """Kill the daemon as soon as there is a file."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         pass
     daemon.process.kill()

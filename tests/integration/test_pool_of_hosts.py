@@ -35,7 +35,7 @@ def clients(pool: PoolOfHosts) -> tuple[PoolClient, ...]:
     return pool.clients
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(seconds):
         while not condition():

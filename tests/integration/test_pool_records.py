@@ -135,7 +135,7 @@ async def images_of(user: PoolUser) -> list[dict[str, Any]]:
 
 async def until_listed(user: PoolUser, *names: str) -> None:
     """Wait until a virtlayerd lists these images and no others, which nobody tells it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while [one["name"] for one in await images_of(user)] != list(names):
             await asyncio.sleep(0.2)
 

@@ -271,7 +271,7 @@ async def test_a_layer_that_a_running_pull_counts_on_stays(
     source = slow_registry.store(image(layers), "slow:1")
     slow_registry.faults[layers[1].digest] = Fault.HANG
     job = await user.run("pull", source, user.pool, "--tls-verify=false", "--no-wait")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not any(layers[1].digest in path for path in slow_registry.requested):
             await asyncio.sleep(0.01)
     assert (await user.run("prune", user.pool))["deleted_volumes"] == [old]

@@ -142,12 +142,12 @@ async def test_refreshes_coalesce(
     def slow_refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
         calls.append(pool.uuid)
         started.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return real_refresh(connection, pool, names)
 
     monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
     first = asyncio.create_task(pools.refresh(pool))
-    await asyncio.to_thread(started.wait, 10)
+    await asyncio.to_thread(started.wait, 60)
     # The file that these are about may have come after the first one looked.
     rest = [asyncio.create_task(pools.refresh(pool)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -166,12 +166,12 @@ async def test_requests_that_share_a_refresh_get_their_own_volumes(
 
     def slow_refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
         started.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return real_refresh(connection, pool, names)
 
     monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
     first = asyncio.create_task(pools.refreshed_volumes(pool, ["late"]))
-    await asyncio.to_thread(started.wait, 10)
+    await asyncio.to_thread(started.wait, 60)
     names = [["one"], ["two", "none"], ["one", "two"]]
     rest = [asyncio.create_task(pools.refreshed_volumes(pool, some)) for some in names]
     await asyncio.sleep(0)

@@ -22,7 +22,7 @@ from tests.support.raw_keeper import RawService
 
 pytestmark = pytest.mark.root  # as the keeper of the system is
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 # The id of the process is known only to itself.
 _START = 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@" 3<&0 0</dev/null'
 _CONNECT = """

@@ -44,7 +44,7 @@ async def states(watch: Watch, name: str) -> list[str]:
 
 async def until(watch: Watch, name: str, state: str) -> None:
     """Wait until the last state of a machine that was signalled is this one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await states(watch, name))[-1:] != [state]:
             await asyncio.sleep(0.02)
 

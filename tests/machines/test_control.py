@@ -78,7 +78,7 @@ async def states(who: User, name: str) -> list[str]:
 
 async def until(who: User, name: str, state: str) -> None:
     """Wait until a state of a machine is signalled."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while state not in await states(who, name):
             await asyncio.sleep(0.02)
 

@@ -16,7 +16,7 @@ from virtlayer.protocol.domains import Port
 from virtlayer.service.keeper.domains import OpenedLog
 from virtlayer.service.machines.streams.log_follower import LogFollower
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 GAP = b"<gap>"
 
 

@@ -29,7 +29,7 @@ from virtlayer.errors import (
 )
 from virtlayer.protocol.streams import Record, RecordKind
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 NO_POOL = "00000000-0000-0000-0000-000000000000"
 MACHINE = METADATA.format(image="demo", digest="", pool=NO_POOL, volume="web.qcow2")
 LIVE = Record(RecordKind.LIVE).encoded()

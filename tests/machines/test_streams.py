@@ -28,7 +28,7 @@ from virtlayer.service.machines.streams.sink import PATIENCE as READER_PATIENCE
 from virtlayer.service.machines.streams.stream import StreamRequest
 from virtlayer.service.machines.streams.streams import Streams
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 UID = 1000
 LIVE = Record(RecordKind.LIVE)
 LOST = Record(RecordKind.LOST)

@@ -31,7 +31,7 @@ from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
 from virtlayer.protocol.pools import Pool
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.bus.daemon import PROGRAM, environment
 from tests.support.bus_daemon import Bus, session_bus, system_bus
 
 SERVICE = "org.virtlayer1"
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 """Seconds after which a service that does not exit fails the test."""
 
 

@@ -27,7 +27,7 @@ from tests.support.bus_daemon import system_bus
 from tests.support.ordinary_user import as_user
 
 DIST = Path(__file__).parent.parent.parent / "cockpit" / "dist"
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 """Seconds after which a cockpit-ws that does not listen, or a process that stays, is a failure."""
 
 

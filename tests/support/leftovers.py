@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support import libvirt_host
 from tests.support.pool_content import left_by_jobs
 
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 """Seconds for what ends by itself, such as the threads of a closed connection."""
 
 _shared: set[int] = set()

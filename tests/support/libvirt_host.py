@@ -33,7 +33,7 @@ from tests.support.ordinary_user import as_user
 from tests.support.pool_content import OWN
 from tests.support.without_kvm import without_kvm
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 """Seconds after which a libvirtd that does not answer fails the test."""
 
 _CRASH = re.compile(r"segfault|traps:|type=1701|Killed process")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.support.libvirt_host import LibvirtHost, running_host
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 # libvirt 11.3 starts no container where both versions of cgroups are mounted.
 _WITHOUT_BOTH_CGROUPS = """

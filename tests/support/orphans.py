@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.leftovers import children
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 """Seconds for processes that are being killed to end."""
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.support.keeper import NO_LIBVIRT
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 """Seconds after which a keeper that does not answer fails the test."""
 
 

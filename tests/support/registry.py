@@ -26,7 +26,7 @@ from typing import Self
 
 from tests.support.images import Content
 
-START_SECONDS = 20
+START_SECONDS = 60
 _ACCESS = re.compile(
     r'^127\.0\.0\.1 - - \[[^]]*\] "(?P<method>[A-Z]+) (?P<path>/v2/[^ ]+) HTTP/[0-9.]+"'
     r" [0-9]+ (?P<size>[0-9]+) ",

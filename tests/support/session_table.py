@@ -22,7 +22,7 @@ from virtlayer.keeper.users import QEMU_USER, WORKER_USER
 from virtlayer.sizes import MIB
 
 TABLE = process_table()
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for what another process does soon."""
 _SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
 

@@ -18,7 +18,7 @@ class SlowCreation:
 
     async def has_begun(self) -> None:
         """Wait until libvirtd has started to create the volume."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self._running.exists():
                 await asyncio.sleep(0.01)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.support.command import COMMAND
 
 _SSHD = "/usr/sbin/sshd"
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 """Seconds after which an sshd that does not listen fails the test."""
 _SETTINGS = """\
 Port {port}

@@ -21,7 +21,7 @@ from tests.support.leftovers import programs_of
 from tests.support.libvirt_host import LibvirtHost
 
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 """Seconds after which a daemon that is not on the bus fails the test."""
 
 

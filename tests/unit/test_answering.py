@@ -12,7 +12,7 @@ from virtlayer.protocol.answering import Answer, Answers, Requests, Turn, answer
 from virtlayer.protocol.asking import Connection
 
 _STALLED = str(uuid.uuid4())
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 async def test_pool_that_does_not_answer_delays_no_lists_of_others() -> None:

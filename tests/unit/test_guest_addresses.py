@@ -12,7 +12,7 @@ from virtlayer.keeper.domains.addresses import addresses_of
 from virtlayer.keeper.domains.description import Found, parse_domain
 
 _AGENT = 1
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _XML = """
 <domain>
   <metadata>

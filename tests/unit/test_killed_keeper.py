@@ -53,7 +53,7 @@ async def test_program_is_waited_for_after_one_of_those_who_kill_it_was_cancelle
         os.close(sending)
         os.kill(sleeping.pid, signal.SIGKILL)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await readable.wait()
                 await asyncio.gather(second, third)
         finally:
@@ -74,7 +74,7 @@ async def test_program_that_was_killed_is_not_waited_for_when_the_keeper_ends_la
         # The reply to the second request, and the end of the keeper, at the same time.
         theirs.send(b'{"id":2,"done":{"status":-9,"stderr":""}}')
         theirs.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             outcomes = await asyncio.gather(*ending, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [PoolUnavailable, type(None)]
 
@@ -87,6 +87,6 @@ async def test_requests_that_could_not_be_sent_before_the_keeper_ended_report_th
         ]
         await asyncio.sleep(0.1)
         theirs.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {PoolUnavailable}

@@ -47,7 +47,7 @@ async def test_worker_stops_while_the_caller_continues() -> None:
     async with OnDemand(process.running()) as demand:
         await demand.worker()
         demand.let_go()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while process.events != ["started", "gone"]:
                 await asyncio.sleep(0.001)
 

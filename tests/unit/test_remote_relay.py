@@ -32,7 +32,7 @@ from virtlayer.dbus import names
 from virtlayer.errors import HostUnavailable
 from virtlayer.sizes import MIB
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 BUS = {"destination": names.BUS_SERVICE, "interface": names.BUS_SERVICE}
 CREDIT = struct.Struct(">I")
 

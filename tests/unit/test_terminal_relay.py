@@ -24,7 +24,7 @@ from virtlayer.client.terminal.relay import relay
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.streams import INPUT, Record, RecordKind, RecordParser
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 STOPPED = Record(RecordKind.ENDED, b"stopped")
 SEVEN = Record(RecordKind.EXIT, b"\7")
 
