@@ -24,7 +24,7 @@ LIMIT = 1_000_000
 type Giving = Callable[[bytes], contextlib.AbstractContextManager[int]]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passed_descriptor, "_SECONDS", 0.2)
 
@@ -114,6 +114,7 @@ def named_pipe_without_end(directory: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
+@pytest.mark.usefixtures("short_deadline")
 @pytest.mark.parametrize("kind", ["pipe", "socket", "named pipe"])
 async def test_descriptor_without_end_of_file_is_refused(kind: str, tmp_path: Path) -> None:
     made: dict[str, Callable[[], contextlib.AbstractContextManager[int]]] = {

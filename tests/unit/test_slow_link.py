@@ -52,9 +52,9 @@ def test_an_answer_takes_a_round_trip_and_the_first_one_two(server: int) -> None
     ):
         assert _asked(connection) >= 2 * _ROUND_TRIP
         # The machine may be busy for a moment.
-        assert _ROUND_TRIP <= min(_asked(connection) for _ in range(3)) < 2 * _ROUND_TRIP
+        assert _ROUND_TRIP <= min(_asked(connection) for _ in range(10)) < 2 * _ROUND_TRIP
         link.round_trip = 0.0
-        assert min(_asked(connection) for _ in range(3)) < _ROUND_TRIP
+        assert min(_asked(connection) for _ in range(10)) < _ROUND_TRIP
 
 
 def test_bytes_arrive_unchanged_and_do_not_wait_for_each_other(server: int) -> None:
