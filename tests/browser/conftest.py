@@ -45,8 +45,9 @@ def web(session: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """One for all files: every page has a profile of its own."""
     with browser() as running:
         yield running
 

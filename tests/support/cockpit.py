@@ -123,7 +123,7 @@ def browser() -> Iterator[Browser]:
             playwright = starting.start()
         try:
             chromium = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium",
+                executable_path="/usr/bin/chromium-headless-shell",
                 args=[
                     "--no-sandbox",
                     "--disable-gpu",
