@@ -105,9 +105,10 @@ sanitize: dev
 .PHONY: soak
 soak: dev
 	$(BIN)/python -m tests.worker.fuzz 20
-	SOAK=50 $(BIN)/pytest tests/integration/test_kill.py
+	SOAK=125 $(BIN)/pytest tests/integration/test_kill.py
+	SOAK=25 $(BIN)/pytest tests/integration/test_keeper_killed.py
 	SOAK=20 $(BIN)/pytest tests/integration/test_load.py
-	SOAK=12 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
+	SOAK=36 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
 	SOAK=2 $(BIN)/pytest tests/examples/test_documents.py tests/integration/test_command_run.py \
 		tests/machines/test_commands.py
 	SOAK=20 $(BIN)/pytest tests/keeper/domains/test_states.py

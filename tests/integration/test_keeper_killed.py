@@ -16,10 +16,11 @@ from tests.support.leftovers import children_of, is_keeper
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import names_in
 from tests.support.registry import Registry
+from tests.support.soak import FACTOR
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.sizes import MIB
 
-KILLS = 30
+KILLS = 8 * FACTOR
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
 POOL = "keeper-killed"
 

@@ -24,7 +24,7 @@ from tests.support.virtlayerd import Daemon, virtlayerd
 from tests.support.volumes import assert_sound, fingerprint, tree_of
 from virtlayer.sizes import MIB
 
-KILLS = 20 * FACTOR
+KILLS = 8 * FACTOR
 SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
 POOL = "killed"
 

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.root
 
 _log = logging.getLogger(__name__)
 
-SEED = int(os.environ.get("SEED", "15"))
-STEPS = 45 * FACTOR
+SEED = int(os.environ.get("SEED", "24"))
+STEPS = 15 * FACTOR
 """Of each client."""
 NAMES = ("one", "two", "three", "four")
 KINDS = {
