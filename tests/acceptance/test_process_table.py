@@ -49,8 +49,10 @@ print(json.dumps([[words.decode(), status] for (_, words), status in seen.items(
 def seen(system: System, registry: Registry) -> list[tuple[str, Status]]:
     """The processes of pulls in each format: the names of their rows, and their rights."""
     seed = random.Random(15)  # noqa: S311 -- no secret
-    files = [file("disk/large.img", seed.randbytes(48 * MIB)), file("tree", seed.randbytes(MIB))]
-    layers = [layer(one, compression="none") for one in files]
+    disk = layer(file("disk/large.img", seed.randbytes(48 * MIB)), compression="none")
+    # A worker gives up rights before its first byte: the more it does then, the surer it is seen.
+    files = [file(f"tree-{number}", seed.randbytes(1024)) for number in range(20_000)]
+    layers = [disk, layer(*files, compression="none")]
     source = registry.store(image(layers), "table:1")
     pull = ["virtlayer", "pull", source, f"--username={USER}", "--password-stdin"]
     define_closed_pool(system)
