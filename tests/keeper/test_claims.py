@@ -332,7 +332,13 @@ def test_claim_numbers_of_other_pools_are_refused(
         for there in (7, number):
             reply = keeper.ask("claim", pool=second, claim=there, names=[_TWO], build=[])
             assert "No claim in that pool" in reply.text
-            content = {"kind": "image", "name": "a", "expected": None, "holder": there}
+            content = {
+                "kind": "image",
+                "name": "a",
+                "expected": None,
+                "holder": there,
+                "durable": True,
+            }
             reply = keeper.ask("put-record", (), pool=second, **content)
             assert "No claim in that pool" in reply.text
         assert (

@@ -39,9 +39,8 @@ def record(keeper: RawKeeper, pool: TestPool, kind: str, name: str) -> None:
     content = os.memfd_create("record", os.MFD_ALLOW_SEALING)
     os.write(content, b"{}")
     fcntl.fcntl(content, fcntl.F_ADD_SEALS, 0xF)
-    reply = keeper.ask(
-        "put-record", [content], pool=pool.uuid, kind=kind, name=name, expected=None, holder=lock
-    )
+    request = {"kind": kind, "name": name, "expected": None, "holder": lock, "durable": True}
+    reply = keeper.ask("put-record", [content], pool=pool.uuid, **request)
     os.close(content)
     assert reply.error == "", reply
     keeper.get("release", number=lock, failed=False)

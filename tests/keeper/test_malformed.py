@@ -94,6 +94,7 @@ _RIGHT: dict[Message, dict[str, Any]] = {
         "name": "docker.io/library/debian:13",
         "expected": _STAMP,
         "holder": 1,
+        "durable": True,
     },
     Message.STAGE: {**_POOL, "claim": 1, "purpose": "layers"},
     Message.CREATE_OVERLAY: {
@@ -148,6 +149,7 @@ _WRONG: dict[tuple[Message, str], tuple[object, ...]] = {
     (Message.PUT_RECORD, "name"): ("", ".", "..", "a\nb", "a\0b", "x" * 256, "\ud800", 7, None),
     (Message.PUT_RECORD, "expected"): _NO_STAMPS,
     (Message.PUT_RECORD, "holder"): _NO_NUMBERS,
+    (Message.PUT_RECORD, "durable"): (0, "no", None),
     (Message.STAGE, "claim"): _NO_NUMBERS,
     (Message.STAGE, "purpose"): ("", "anything", 1, None),
     (Message.RELEASE, "failed"): (0, "no", None),

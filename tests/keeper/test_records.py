@@ -50,7 +50,13 @@ def put(
     keeper: RawKeeper, pool: TestPool, holder: int, name: str, content: bytes | None, expected: Any
 ) -> Any:
     """Write or delete the record of an image."""
-    request = {"kind": "image", "name": name, "expected": expected, "holder": holder}
+    request = {
+        "kind": "image",
+        "name": name,
+        "expected": expected,
+        "holder": holder,
+        "durable": True,
+    }
     with sealed(content or b"") as descriptor:
         descriptors = () if content is None else (descriptor,)
         return keeper.get("put-record", descriptors, pool=pool.uuid, **request)
@@ -117,7 +123,7 @@ def test_the_lock_of_the_pool_is_enough_to_write(keeper: RawKeeper, pool: TestPo
     lock = keeper.get("lock", pool=pool.uuid)["lock"]
     assert not put(keeper, pool, lock, "a", b"1", None)["changed"]
     keeper.get("release", number=lock, failed=False)
-    request = {"kind": "image", "name": "a", "expected": None, "holder": lock}
+    request = {"kind": "image", "name": "a", "expected": None, "holder": lock, "durable": True}
     assert "No claim" in keeper.ask("put-record", pool=pool.uuid, **request).text
 
 
@@ -191,7 +197,7 @@ def test_an_answer_holds_as_many_records_as_fit(
 
 
 def _refused(keeper: RawKeeper, pool: TestPool, holder: int, *descriptors: int) -> Reply:
-    request = {"kind": "image", "name": "a", "expected": None, "holder": holder}
+    request = {"kind": "image", "name": "a", "expected": None, "holder": holder, "durable": True}
     reply = keeper.ask("put-record", descriptors, pool=pool.uuid, **request)
     assert reply.error == "Internal", reply
     assert not (pool.path / ".virtlayer" / file_of("image", "a")).exists()
@@ -222,7 +228,13 @@ def test_a_record_is_bounded(keeper: RawKeeper, pool: TestPool, holder: int) -> 
     with sealed(bytes(RECORD_LIMIT + 1)) as large:
         assert "at most" in _refused(keeper, pool, holder, large).text
     with sealed(bytes(RECORD_LIMIT)) as fits:
-        request = {"kind": "image", "name": "a", "expected": None, "holder": holder}
+        request = {
+            "kind": "image",
+            "name": "a",
+            "expected": None,
+            "holder": holder,
+            "durable": True,
+        }
         assert not keeper.get("put-record", [fits], pool=pool.uuid, **request)["changed"]
 
 
@@ -239,7 +251,13 @@ def test_the_record_of_a_layer_is_deleted_with_it(
 ) -> None:
     layer = pool.layer("1")
     with sealed(b"{}") as content:
-        request = {"kind": "layer", "name": layer, "expected": None, "holder": holder}
+        request = {
+            "kind": "layer",
+            "name": layer,
+            "expected": None,
+            "holder": holder,
+            "durable": True,
+        }
         keeper.get("put-record", [content], pool=pool.uuid, **request)
     assert len(listed(keeper, pool)["records"]) == 1
     assert delete(keeper, pool, layer)["names"] == [layer]
@@ -342,7 +360,13 @@ def test_record_of_a_later_volume_is_not_withdrawn(
 ) -> None:
     _place(keeper, pool, holder, "guest", b"{}", "volume")
     [(record, _)] = read(keeper, pool, file_of("volume", "guest"))
-    request = {"kind": "volume", "name": "guest", "expected": record["stamp"], "holder": holder}
+    request = {
+        "kind": "volume",
+        "name": "guest",
+        "expected": record["stamp"],
+        "holder": holder,
+        "durable": True,
+    }
     with sealed(b"later") as content:
         assert not keeper.get("put-record", [content], pool=pool.uuid, **request)["changed"]
     keeper.get("withdraw", pool=pool.uuid, name="guest")

@@ -241,12 +241,12 @@ async def test_record_is_placed_read_changed_and_deleted(
     [found] = (await kind.list_records(images, None)).records
     assert (found.file, found.stamp) == (file, made.record.stamp)
     assert await contents(kind, images, file) == b'{"made": 1}'
-    put = await kind.put_record(claim, file, made.record.stamp, sealed(b"2"))
+    put = await kind.put_record(claim, file, made.record.stamp, sealed(b"2"), durable=True)
     assert (put.changed, await contents(kind, images, file)) == (False, b"2")
     lock = await kind.lock(images)
     assert lock.claimed() == {BASE, TOP, "web"}
     assert lock.claimed(but_for=claim.name) == frozenset()
-    assert (await kind.put_record(lock, file, put.stamp, None)).stamp is None
+    assert (await kind.put_record(lock, file, put.stamp, None, durable=True)).stamp is None
     await lock.release()
     assert (await kind.list_records(images, None)).records == ()
 

@@ -163,6 +163,8 @@ class PutRecord:
         name: The name of that.
         expected: The stamp of the record that there must be; None if there must be none.
         holder: The number of a claim or of a lock of that pool.
+        durable: Whether the change must survive a power failure from the reply on. If not, the
+            record from before may come back; either is whole.
     """
 
     pool: Uuid
@@ -170,6 +172,7 @@ class PutRecord:
     name: RecordName
     expected: Stamp | None
     holder: Number
+    durable: bool
 
 
 @dataclass(frozen=True, slots=True)

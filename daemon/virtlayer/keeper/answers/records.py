@@ -32,15 +32,16 @@ async def _read(turn: Turn, request: ReadRecords) -> RecordContents:
 
 async def _put(turn: Turn, request: PutRecord) -> RecordPut:
     content = received_content(turn.descriptors, RECORD_LIMIT)
+    expected, durable = request.expected, request.durable
     # The pool was active when the claim or lock was made; the directory of that one is used.
     pool = await pool_of(turn, request.pool)
     kind, file = turn.kinds.of(pool), record_file(request.kind, request.name)
     if not turn.holdings.has_lock(request.holder):
         claim = turn.holdings.claim(request.holder, pool)
-        return await kind.put_record(claim, file, request.expected, content)
+        return await kind.put_record(claim, file, expected, content, durable=durable)
     lock = turn.holdings.lock(request.holder, pool)
     async with lock.in_use:
-        return await kind.put_record(lock, file, request.expected, content)
+        return await kind.put_record(lock, file, expected, content, durable=durable)
 
 
 ANSWERS = (

@@ -230,7 +230,13 @@ class PoolKind(Protocol):
         """Read records; what was found, and a descriptor of the contents, which is the caller's."""
 
     async def put_record(
-        self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
+        self,
+        holder: Claim | Lock,
+        file: str,
+        expected: Stamp | None,
+        content: int | None,
+        *,
+        durable: bool,
     ) -> RecordPut:
         """Write or delete a record, if it is the expected one; see ``PutRecord``.
 
@@ -239,6 +245,7 @@ class PoolKind(Protocol):
             file: The name of the record's file.
             expected: The stamp of the record that there must be; None if there must be none.
             content: A descriptor of a sealed memory file; None to delete the record.
+            durable: See ``PutRecord``.
         """
 
     def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:

@@ -122,8 +122,9 @@ class Records:
         *,
         expected: Stamp | None,
         holder: Claim | PoolLock,
+        durable: bool = True,
     ) -> Stamp | None:
-        """Write or delete a record; the change is on disk when this returns.
+        """Write or delete a record.
 
         Args:
             pool: The pool.
@@ -132,6 +133,8 @@ class Records:
             content: The new content; None to delete the record.
             expected: The stamp that the present record must have; None if there must be none.
             holder: A claim or the lock of the pool.
+            durable: Whether the change must be on disk when this returns. If not, a power failure
+                may bring back the present record; either is whole.
 
         Returns:
             The stamp of the new record; None if there is none.
@@ -142,7 +145,7 @@ class Records:
             NoSpace: The pool is full.
             VirtlayerError: The pool cannot be used.
         """
-        request = PutRecord(pool.uuid, kind, name, expected, holder.number)
+        request = PutRecord(pool.uuid, kind, name, expected, holder.number, durable)
 
         async def put() -> RecordPut:
             with sealed(content) as descriptors:

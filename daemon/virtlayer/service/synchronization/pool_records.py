@@ -7,6 +7,7 @@ repeated.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -201,7 +202,10 @@ class PoolRecords:
             try:
                 content = None if after is None else await self.composed(after)
                 new = await self._keeper.records.put(
-                    pool, kind, name, content, expected=stamp, holder=holder
+                    *(pool, kind, name, content),
+                    expected=stamp,
+                    holder=holder,
+                    durable=not _is_confirmed(before, after),
                 )
             except RecordChanged:
                 async with self._lock(pool):
@@ -345,6 +349,16 @@ def _of_kind[R: Record](
         return change(before)
 
     return changed
+
+
+def _is_confirmed(before: Record | None, after: Record | None) -> bool:
+    """Return whether a pull has found nothing new, and changes nothing but its own time.
+
+    A power failure may take away that time: the image and all that is said about it are the same.
+    """
+    if not isinstance(before, ImageRecord) or not isinstance(after, ImageRecord):
+        return False
+    return dataclasses.replace(before, pulled_at=after.pulled_at) == after
 
 
 def _composed(record: Record) -> bytes:

@@ -21,13 +21,12 @@ from virtlayer.keeper.kinds.directory.domain_files import (
     remove_domain_files,
     write_domain_files,
 )
-from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
-from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock, under_lock
+from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock
+from virtlayer.keeper.kinds.directory.record_putting import put_record
 from virtlayer.keeper.kinds.directory.records import (
     delete_record,
     list_records,
-    put_record,
     read_records,
 )
 from virtlayer.keeper.kinds.directory.registration import register_volumes, withdraw_volume
@@ -51,9 +50,6 @@ from virtlayer.protocol.records import (
     Stamp,
     record_file,
 )
-
-_NO_CLAIM = "lock"
-"""The holder's name for a record that is written with the pool's lock: no claim has it."""
 
 
 class DirectoryKind:
@@ -137,22 +133,17 @@ class DirectoryKind:
         return found, os.dup(contents)
 
     async def put_record(
-        self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
+        self,
+        holder: Claim | Lock,
+        file: str,
+        expected: Stamp | None,
+        content: int | None,
+        *,
+        durable: bool,
     ) -> RecordPut:
         """Write or delete a record."""
-        if isinstance(holder, DirectoryLock):
-            own = holder.own
-            put = to_completion(
-                _in_thread(own.pool, lambda: put_record(own, _NO_CLAIM, file, expected, content))
-            )
-            return await put
-        claim = _own_claim(holder)
-        name = claim.name
-
-        def put_under_lock(own: OwnDirectory) -> RecordPut:
-            return put_record(own, name, file, expected, content)
-
-        return await under_lock(claim.own, put_under_lock)
+        own_holder = holder if isinstance(holder, DirectoryLock) else _own_claim(holder)
+        return await put_record(own_holder, file, expected, content, durable=durable)
 
     def stage(self, claim: Claim, purpose: Purpose) -> AbstractAsyncContextManager[Workplace]:
         """Have a staging directory for as long as the context lasts."""

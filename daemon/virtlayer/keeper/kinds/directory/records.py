@@ -37,7 +37,6 @@ from virtlayer.protocol.records import (
     ReadRecord,
     RecordContents,
     RecordList,
-    RecordPut,
     Stamp,
     list_digest,
 )
@@ -84,7 +83,7 @@ class NewRecord:
             return None
         finally:
             os.unlink(new, dir_fd=directory)
-        return _stamp_of(directory, self.file)
+        return stamp_of(directory, self.file)
 
     def replace(self) -> Stamp | None:
         """Write it, and replace an existing one; the caller has the pool's lock.
@@ -101,7 +100,7 @@ class NewRecord:
         except OSError:
             os.unlink(new, dir_fd=directory)
             raise
-        return _stamp_of(directory, self.file)
+        return stamp_of(directory, self.file)
 
     def remove(self) -> None:
         """Remove it, if that is possible."""
@@ -169,36 +168,6 @@ def read_records(pool: Pool, files: Iterable[str]) -> tuple[RecordContents, Owne
     return RecordContents(tuple(found)), contents
 
 
-def put_record(
-    own: OwnDirectory, holder: str, file: str, expected: Stamp | None, content: int | None
-) -> RecordPut:
-    """Write or delete a record; the caller has the pool's lock.
-
-    Args:
-        own: ``.virtlayer`` of the pool.
-        holder: The name of the caller's claim, or a name that no claim has.
-        file: The name of the record's file.
-        expected: The stamp of the record that there must be; None if there must be none.
-        content: A descriptor of a sealed memory file; None to delete the record.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    directory = own.descriptor
-    ask_server(directory)
-    found = _stamp_of(directory, file)
-    if found != expected:
-        return RecordPut(changed=True, stamp=found)
-    if content is None:
-        if found is not None:
-            os.unlink(file, dir_fd=directory)
-            os.fsync(directory)
-        return RecordPut(changed=False, stamp=None)
-    stamp = NewRecord(own, holder, file, content).replace()
-    os.fsync(directory)
-    return RecordPut(changed=False, stamp=stamp)
-
-
 def delete_record(pool: Pool, file: str, only: Stamp | None = None) -> None:
     """Delete the record of something that no longer exists, if that is possible.
 
@@ -212,7 +181,7 @@ def delete_record(pool: Pool, file: str, only: Stamp | None = None) -> None:
         contextlib.suppress(OSError, PoolUnsupported),
         existing_own_directory(pool) as own,
     ):
-        if own is not None and only in (None, _stamp_of(own.descriptor, file)):
+        if own is not None and only in (None, stamp_of(own.descriptor, file)):
             os.unlink(file, dir_fd=own.descriptor)
             os.fsync(own.descriptor)
 
@@ -245,6 +214,14 @@ def new_record(own: OwnDirectory, holder: str, content: int) -> str:
     return name
 
 
+def stamp_of(directory: int, name: str) -> Stamp | None:
+    """Return the stamp of a record; None if there is none."""
+    try:
+        return _stamp(os.stat(name, dir_fd=directory, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
 def _listed(own: OwnDirectory) -> list[tuple[str, os.stat_result]]:
     """The names of the records, and what the file system says about them."""
     records = []
@@ -269,7 +246,7 @@ def _read(own: OwnDirectory, name: str, contents: int, room: int) -> ReadRecord 
     except FileNotFoundError:
         return ReadRecord(None, 0, "")
     except OSError as error:
-        return ReadRecord(_stamp_of(own.descriptor, name), 0, _problem(error))
+        return ReadRecord(stamp_of(own.descriptor, name), 0, _problem(error))
     with opened(file):
         info = os.fstat(file)
         stamp = _stamp(info)
@@ -295,13 +272,6 @@ def _read(own: OwnDirectory, name: str, contents: int, room: int) -> ReadRecord 
 def _problem(error: OSError) -> str:
     text = error.strerror or str(error)
     return text if isinstance(error, NotRegular) else f"it cannot be read ({text})"
-
-
-def _stamp_of(directory: int, name: str) -> Stamp | None:
-    try:
-        return _stamp(os.stat(name, dir_fd=directory, follow_symlinks=False))
-    except FileNotFoundError:
-        return None
 
 
 def _stamp(info: os.stat_result) -> Stamp:

@@ -136,9 +136,16 @@ class RbdKind:
         return found, received_records(descriptors)
 
     async def put_record(
-        self, holder: Claim | Lock, file: str, expected: Stamp | None, content: int | None
+        self,
+        holder: Claim | Lock,
+        file: str,
+        expected: Stamp | None,
+        content: int | None,
+        *,
+        durable: bool,
     ) -> RecordPut:
         """Write or delete a record."""
+        del durable  # The cluster has everything on disk when it replies.
         held = own_lock(holder) if isinstance(holder, RbdLock) else own_claim(holder)
         request = rbd.PutRecord(file, expected, held.number)
         descriptors = [] if content is None else [content]
