@@ -33,6 +33,10 @@ from virtlayer.sizes import KIB
 OLDEST_PROTOCOL = (0, 2, 6)
 _PACKET_LIMIT = 256 * KIB
 _DESCRIPTORS_LIMIT = 8
+_GARBAGE_PERCENT = "400"
+"""How far the heap of skopeo's Go runtime may grow before it is collected (GOGC). With the default
+of 100 it is collected at 4 MiB, while skopeo starts: a sixth of the processor time of a proxy that
+reads one manifest. With 400, it is first collected at 16 MiB."""
 
 
 class ProxyFailed(Exception):
@@ -215,7 +219,9 @@ async def started_proxy(
         command = ["skopeo", *global_flags, "experimental-image-proxy"]
         command += [f"--sockfd={theirs.fileno()}", *source_flags]
         descriptors = [theirs.fileno()]
-        env = {} if temporary is None else {"TMPDIR": str(temporary)}
+        env = {"GOGC": _GARBAGE_PERCENT}
+        if temporary is not None:
+            env["TMPDIR"] = str(temporary)
         async with running(command, pass_fds=descriptors, env=env, launcher=launcher) as program:
             theirs.close()
             proxy = Proxy(ours, program)
