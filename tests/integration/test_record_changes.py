@@ -85,6 +85,20 @@ async def test_deletion_of_a_record_is_seen_by_the_other_service(
         assert await services.catalog.list() == ()
 
 
+async def test_pool_that_libvirt_has_again_is_read_again(
+    two: tuple[Services, Services], pool: Pool
+) -> None:
+    one, _ = two
+    await pulled_by(one, pool, 1)
+    while (await one.keeper.records.list(pool)).stamp is None:
+        await asyncio.sleep(0.05)
+    await one.records.synchronize(pool)
+    await one.records.forget(pool.name)
+    assert await one.catalog.list() == ()
+    await one.records.synchronize(pool)
+    assert len(await one.catalog.list()) == 1
+
+
 @pytest.mark.parametrize("operation", ["prune", "rescan"])
 async def test_records_of_nothing_are_deleted_if_no_job_claims_them(
     two: tuple[Services, Services], pool: Pool, operation: str

@@ -236,6 +236,8 @@ class PoolRecords:
     async def forget(self, pool: str) -> None:
         """Forget the copies of the records of a pool that libvirt does not have."""
         await self._catalog.records.forget_pool(pool)
+        # libvirt may have the same pool again later, with the same records.
+        self._seen = {key: stamp for key, stamp in self._seen.items() if key[1] != pool}
         self._tell(pool)
 
     async def _older(self, pool: Pool) -> tuple[Record, ...]:
