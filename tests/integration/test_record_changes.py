@@ -85,17 +85,33 @@ async def test_deletion_of_a_record_is_seen_by_the_other_service(
         assert await services.catalog.list() == ()
 
 
+async def test_change_after_a_sufficient_read_is_not_lost(
+    two: tuple[Services, Services], pool: Pool
+) -> None:
+    one, other = two
+    began = asyncio.get_running_loop().time()
+    await one.records.synchronize(pool, since=began)
+    await pulled_by(other, pool, 1)
+    await one.records.synchronize(pool, since=began)
+    assert await one.catalog.list() == ()
+    await pulled_by(one, pool, 2)
+    image = await one.catalog.get(pool.name, "demo")
+    assert image is not None
+    assert image.pulled_by == {1, 2}
+
+
 async def test_pool_that_libvirt_has_again_is_read_again(
     two: tuple[Services, Services], pool: Pool
 ) -> None:
     one, _ = two
+    began = asyncio.get_running_loop().time()
     await pulled_by(one, pool, 1)
     while (await one.keeper.records.list(pool)).stamp is None:
         await asyncio.sleep(0.05)
     await one.records.synchronize(pool)
     await one.records.forget(pool.name)
     assert await one.catalog.list() == ()
-    await one.records.synchronize(pool)
+    await one.records.synchronize(pool, since=began)
     assert len(await one.catalog.list()) == 1
 
 

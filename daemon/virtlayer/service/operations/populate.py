@@ -81,7 +81,12 @@ class Populated:
 
 
 async def populate(services: Services, request: PopulateRequest, job: Job) -> Populated:
-    """Update every configured image. One that fails does not stop the others."""
+    """Update every configured image. One that fails does not stop the others.
+
+    The records of a pool are read once. To read them for each image would take time that grows
+    with the square of the number of images.
+    """
+    began = asyncio.get_running_loop().time()
     images = await asyncio.to_thread(configured_images, session=services.session)
     # As many as jobs may run: an image that has changed is pulled, as by a job of its own.
     turns = asyncio.Semaphore(services.settings.jobs.running_limit)
@@ -90,7 +95,7 @@ async def populate(services: Services, request: PopulateRequest, job: Job) -> Po
         async with turns:
             part = job.part(len(images))
             try:
-                return await _brought_up_to_date(services, image, request, part)
+                return await _brought_up_to_date(services, image, request, part, began)
             finally:
                 part.report.finish(success=True)
 
@@ -103,14 +108,14 @@ async def populate(services: Services, request: PopulateRequest, job: Job) -> Po
 
 
 async def _brought_up_to_date(
-    services: Services, image: ConfiguredImage, request: PopulateRequest, job: Job
+    services: Services, image: ConfiguredImage, request: PopulateRequest, job: Job, began: float
 ) -> PopulatedImage:
     if isinstance(image.request, VirtlayerError):
         return _failed(image, image.request)
     if request.due and not await _is_due(services, image):
         return _told(image, Outcome.NOT_DUE)
     try:
-        populated = await _pulled(services, image, image.request, job)
+        populated = await _pulled(services, image, image.request, job, began)
     except VirtlayerError as error:
         populated = _failed(image, error)
     except Exception:  # an internal error with one image must not stop the others
@@ -137,10 +142,11 @@ async def _is_due(services: Services, image: ConfiguredImage) -> bool:
 
 
 async def _pulled(
-    services: Services, image: ConfiguredImage, request: PullRequest, job: Job
+    services: Services, image: ConfiguredImage, request: PullRequest, job: Job, began: float
 ) -> PopulatedImage:
     access = request.access.or_authfile(services.settings.registries.authfile)
-    result = await pull(services, dataclasses.replace(request, access=access), job)
+    request = dataclasses.replace(request, access=access)
+    result = await pull(services, request, job, records_since=began)
     removed, error, message = await _expired(services, image)
     return dataclasses.replace(
         _told(image, result.outcome),

@@ -9,6 +9,7 @@ likely has layers to apply, so the layer worker starts at the same time, too.
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -131,15 +132,24 @@ class PullResult:
     container_disk: bool
 
 
-async def pull(services: Services, request: PullRequest, job: Job) -> PullResult:
+async def pull(
+    services: Services, request: PullRequest, job: Job, *, records_since: float = math.inf
+) -> PullResult:
     """Pull an image into a pool. Layers that the pool has are neither downloaded nor built.
 
     Layers with other owners are downloaded nevertheless, but not built (``belonging``).
 
+    Args:
+        services: The daemon's parts.
+        request: The image and the pool.
+        job: The job.
+        records_since: How old the knowledge of the pool's records may be; see
+            ``PoolRecords.synchronize``.
+
     Raises:
         VirtlayerError: It failed; the class says why. Finished volumes and blobs are kept.
     """
-    return await _Pull(services, request, job).run()
+    return await _Pull(services, request, job, records_since).run()
 
 
 def check_volume_size(settings: Settings, request: PullRequest) -> None:
@@ -169,8 +179,11 @@ class _Prepared:
 
 
 class _Pull:
-    def __init__(self, services: Services, request: PullRequest, job: Job) -> None:
+    def __init__(
+        self, services: Services, request: PullRequest, job: Job, records_since: float
+    ) -> None:
         self._services = services
+        self._records_since = records_since
         self._request = request
         self._job = job
         self._name = request.image_name
@@ -210,7 +223,7 @@ class _Pull:
         await services.sweeper.visit(pool)
         if request.volume is not None:
             await check_name_is_free(services, pool, request.volume.name)
-        await services.records.synchronize(pool)
+        await services.records.synchronize(pool, since=self._records_since)
         record = await services.catalog.get(pool.name, self._name)
         names = () if record is None else record.volumes
         claiming = services.claims.claimed(pool, names)

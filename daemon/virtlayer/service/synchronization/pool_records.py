@@ -9,7 +9,9 @@ repeated.
 import asyncio
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from virtlayer import journal
@@ -48,6 +50,19 @@ class Listener(Protocol):
         """Schedule the reaction to a change; the catalog is already updated."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A read of the records of a pool.
+
+    Attributes:
+        began: When it began, by the loop's clock.
+        stamp: The stamp of the list; None if the next list has to be a whole one.
+    """
+
+    began: float
+    stamp: Stamp | None
+
+
 class PoolRecords:
     """The records of the pools.
 
@@ -60,7 +75,8 @@ class PoolRecords:
         self._keeper = keeper
         self._catalog = catalog
         self._locks: dict[str, asyncio.Lock] = {}
-        self._seen: dict[tuple[str, str], Stamp | None] = {}
+        self._reads: dict[tuple[str, str], _Read] = {}
+        """The last complete read of each pool."""
         self._listeners: list[Listener] = []
         self._written: set[str] = set()
         """The pools without unwritten data of an older catalog."""
@@ -69,16 +85,23 @@ class PoolRecords:
         """Report changes in the contents of pools to a listener from now on."""
         self._listeners.append(listener)
 
-    async def synchronize(self, pool: Pool) -> None:
+    async def synchronize(self, pool: Pool, *, since: float = math.inf) -> None:
         """Update the catalog from the records of a pool.
 
         A record that was edited in place, instead of being replaced, may not be detected.
+
+        Args:
+            pool: The pool.
+            since: A read that began at this time of the loop's clock, or later, is sufficient. What
+                other hosts have changed after it is then detected when a record is written.
 
         Raises:
             VirtlayerError: The pool cannot be read.
         """
         async with self._lock(pool):
-            await self._read_changes(pool, thoroughly=False)
+            last = self._reads.get(_key(pool))
+            if last is None or last.began < since:
+                await self._read_changes(pool, thoroughly=False)
         if older := await self._older(pool):
             async with self._keeper.claims.claimed(pool, older_volumes(older)) as claim:
                 await write_older_catalog(self._keeper, self, self._catalog, claim, older)
@@ -237,7 +260,7 @@ class PoolRecords:
         """Forget the copies of the records of a pool that libvirt does not have."""
         await self._catalog.records.forget_pool(pool)
         # libvirt may have the same pool again later, with the same records.
-        self._seen = {key: stamp for key, stamp in self._seen.items() if key[1] != pool}
+        self._reads = {key: read for key, read in self._reads.items() if key[1] != pool}
         self._tell(pool)
 
     async def _older(self, pool: Pool) -> tuple[Record, ...]:
@@ -289,12 +312,13 @@ class PoolRecords:
                 )
 
     async def _read_changes(self, pool: Pool, *, thoroughly: bool) -> None:
-        key = (pool.uuid, pool.name)
-        since = None if thoroughly else self._seen.get(key)
+        key, began = _key(pool), asyncio.get_running_loop().time()
+        last = None if thoroughly else self._reads.get(key)
+        since = None if last is None else last.stamp
         known_list = await self._catalog.records.digest(pool.name)
         listed = await self._keeper.records.list(pool, since, known_list)
         if listed.unchanged:
-            self._seen[key] = listed.stamp
+            self._reads[key] = _Read(began, listed.stamp)
             return
         known = await self._catalog.records.stamps(pool.name)
         found = {one.file: one.stamp for one in listed.records}
@@ -306,7 +330,7 @@ class PoolRecords:
             await self._take_over(pool, files, read)
         if gone:
             await self._catalog.records.put(pool.name, gone)
-        self._seen[key] = listed.stamp
+        self._reads[key] = _Read(began, listed.stamp)
         if changed or gone:
             self._tell(pool.name)
 
@@ -341,6 +365,10 @@ class PoolRecords:
     def _tell(self, pool: str) -> None:
         for listener in self._listeners:
             listener.records_changed(pool)
+
+
+def _key(pool: Pool) -> tuple[str, str]:
+    return pool.uuid, pool.name
 
 
 def _of_kind[R: Record](
