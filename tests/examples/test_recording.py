@@ -14,9 +14,9 @@ from tests.examples.place import REPOSITORY
 
 def test_what_is_typed_and_printed_is_in_the_picture() -> None:
     with Session(dict(os.environ)) as session:
-        session.read_until(Session.PROMPT, 10)
+        session.read_until(Session.PROMPT, 60)
         session.type("echo '<&'$((40 + 2))")
-        session.read_until("<&42", 10)
+        session.read_until("<&42", 60)
 
     drawn = animation(frames(session.printed), "a shell")
 

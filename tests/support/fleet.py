@@ -35,7 +35,7 @@ LAYERS = 3
 """Of an image."""
 FURTHER = LAYERS - 1
 """How many further connections a host opens at most while it downloads an image."""
-_QUIET = 0.3
+_QUIET = 0.6
 """Seconds without a new request after which a registry has had all of them."""
 
 
@@ -112,17 +112,22 @@ class Counting:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._before = len(registry.answered())
+        self._before = 0
+        self._before = len(self._settled())
 
     def traffic(self) -> Traffic:
-        """All requests since then; a mirror can still be asking for some."""
+        """All requests since then."""
+        return Traffic.of(self._settled())
+
+    def _settled(self) -> list[Request]:
+        """The requests when no more come: a mirror can still be asking for some."""
         found = self._requests()
         until = time.monotonic() + _QUIET
         while time.monotonic() < until:
             time.sleep(_QUIET / 10)
             if len(now := self._requests()) > len(found):
                 found, until = now, time.monotonic() + _QUIET
-        return Traffic.of(found)
+        return found
 
     def _requests(self) -> list[Request]:
         return self._registry.answered()[self._before :]
