@@ -12,10 +12,11 @@ import pytest
 from tests.support.boot_images import debian_files
 from tests.support.bus_daemon import session_bus
 from tests.support.command import Ended, started, virtlayer, virtlayer_on_terminal
+from tests.support.free_ports import free_port
 from tests.support.images import Content, directory, file, image, layer, symlink
 from tests.support.machine_host import machine_host
 from tests.support.pool_user import PoolUser, pool_user
-from tests.support.registry import Registry, free_port
+from tests.support.registry import Registry
 from tests.support.soak import in_soak
 from tests.support.sshd import sshd
 from tests.support.virtlayerd import virtlayerd

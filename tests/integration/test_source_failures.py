@@ -15,8 +15,9 @@ import pytest
 from tests.support import images
 from tests.support.directory_user import as_nobody, users_directory
 from tests.support.faulty_registry import Fault, FaultyRegistry
+from tests.support.free_ports import free_port
 from tests.support.leftovers import children, nothing_left
-from tests.support.registry import Registry, free_port
+from tests.support.registry import Registry
 from tests.support.sources import Sources, blob_of, read_some, read_to_end
 from virtlayer import programs
 from virtlayer.errors import (

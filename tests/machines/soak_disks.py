@@ -9,9 +9,9 @@ from dbus_next.signature import Variant
 
 from tests.support.booted_machines import machine_user, ssh_key
 from tests.support.cloud_disk import cloud_disk
+from tests.support.free_ports import free_port
 from tests.support.images import directory, file, image, layer
 from tests.support.libvirt_host import LibvirtHost
-from tests.support.registry import free_port
 from virtlayer.sizes import MIB
 
 _USER_DATA = b"#cloud-config\nruncmd:\n - echo written by user-data >/root/user-data\n"

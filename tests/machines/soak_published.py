@@ -17,10 +17,10 @@ from tests.support.booted_machines import (
     host_kernel,
     machine_user,
 )
+from tests.support.free_ports import free_port
 from tests.support.images import Entry, directory, file, image, layer, symlink
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.machine_host import machine_host
-from tests.support.registry import free_port
 from virtlayer.sizes import MIB
 
 _PROGRAMS = ("sh", "httpd", "wget", "cat", "hostname", "sleep")

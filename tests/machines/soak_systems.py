@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.booted_machines import SshKey, machine_user, ssh_key
+from tests.support.free_ports import free_port
 from tests.support.images import Content, image, layer
 from tests.support.kernel import debian_kernel
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.mmdebstrap import debian_archive, documented
-from tests.support.registry import free_port
 from virtlayer.sizes import GIB
 
 _FACTS = "hostname; systemctl is-system-running --wait; ls /etc/ssh"

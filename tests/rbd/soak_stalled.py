@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
+from tests.support.free_ports import free_port
 from tests.support.rbd_images import Job
 from tests.support.rbd_process import rbd_process
-from tests.support.registry import free_port
 from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Purpose

@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -30,6 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.free_ports import free_port
 from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.slow_link import SlowLink
@@ -197,7 +197,7 @@ class OneNodeCeph:
         self.configuration = self.directory / "ceph.conf"
         self.fsid = str(uuid.uuid4())
         self.address = "127.0.0.1" if link is None else _FAR
-        self.port, self._v1_port = _free_ports()
+        self.port, self._v1_port = free_port(), free_port()
         self._link = link
         self._osd_uuid = str(uuid.uuid4())
         self._monitor: subprocess.Popen[bytes] | None = None
@@ -442,10 +442,3 @@ class OneNodeCeph:
         )
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
         return done.stdout
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]

@@ -24,6 +24,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.bus_daemon import system_bus
+from tests.support.free_ports import free_port
 from tests.support.ordinary_user import as_user
 
 DIST = Path(__file__).parent.parent.parent / "cockpit" / "dist"
@@ -67,7 +68,7 @@ def cockpit(
         packages.joinpath("virtlayer").symlink_to(DIST)
     else:
         shutil.copytree(DIST, packages / "virtlayer")
-    port = _free_port()
+    port = free_port()
     command = (
         "/usr/lib/cockpit/cockpit-ws",
         "--no-tls",
@@ -163,13 +164,6 @@ def _processes_with(variable: str) -> dict[int, str]:
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found[int(process.name)] = command
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

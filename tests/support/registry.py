@@ -15,7 +15,6 @@ import hashlib
 import http.client
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.free_ports import free_port
 from tests.support.images import Content
 
 START_SECONDS = 60
@@ -274,13 +274,6 @@ class Registry:
         )
         self.cert_dir.mkdir()
         shutil.copy(authority / "ca.crt", self.cert_dir / "ca.crt")
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _openssl(*arguments: str) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.command import COMMAND
+from tests.support.free_ports import free_port
 
 _SSHD = "/usr/sbin/sshd"
 _PATIENCE = 60.0
@@ -125,8 +126,7 @@ def sshd(
     (directory / "restricted_keys").write_text(
         f'restrict,command="virtlayer --user --bridge" {public}'
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     given = {"PATH": f"{COMMAND.parent}:/usr/bin:/bin"} | dict(variables)
     (directory / "sshd_config").write_text(
         _SETTINGS.format(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.keeper.domains.requests import Machines, any_uuid
+from tests.support.free_ports import free_port
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.raw_keeper import Reply, raw_keeper
 from virtlayer.errors import InUse, InvalidArgument
@@ -145,8 +146,7 @@ def test_open_console_ends_with_the_keeper(host: LibvirtHost, machines: Machines
 
 
 def test_port_of_the_host_leads_to_a_machine(machines: Machines) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        host = taken.getsockname()[1]
+    host = free_port()
     published = {"address": "127.0.0.1", "host": host, "guest": 80, "transport": "tcp"}
     network = {"kind": "default", "name": "", "ports": [published]}
     own = machines.made(name="server", network=network, ephemeral=True)
