@@ -19,7 +19,7 @@ from virtlayer.rbd.binding import rbd
 from virtlayer.rbd.lease_locks import LeaseLocks
 from virtlayer.rbd.table import PoolTable
 
-_SIZE = 2**28
+_SIZE = 2**31
 _RECORD = "0" * 64 + ".json"
 _PATIENCE = 60.0
 
