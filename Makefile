@@ -83,16 +83,24 @@ cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian-coc
 
 .PHONY: check
 check: dev cockpit
+	$(MAKE) --jobs=2 --output-sync=target check-python check-page
+	$(BIN)/pytest $(PARALLEL)
+
+# What checks the Python code, and what checks the page: each is busy on one processor.
+.PHONY: check-python
+check-python:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	MYPYPATH=examples/desktop $(BIN)/mypy examples
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+
+.PHONY: check-page
+check-page:
 	npm --prefix cockpit run --silent types
 	npm --prefix cockpit run --silent eslint
 	npm --prefix cockpit run --silent test
-	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: fuzz
 fuzz: dev
