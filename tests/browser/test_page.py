@@ -85,6 +85,7 @@ def test_a_part_that_fails_leaves_the_others(chromium: Browser, web: Cockpit) ->
     page.get_by_role("tab", name="Layers").click()
     expect(page.get_by_role("tree")).to_be_visible()
     page.get_by_role("tab", name="Images").click()
+    expect(failed).to_be_visible()
     page.evaluate("() => { Intl.RelativeTimeFormat = class { format() { return 'now'; } }; }")
     page.get_by_role("button", name="Show it again").click()
     expect(page.get_by_text("debian:13").first).to_be_visible()
