@@ -78,6 +78,16 @@ class Recorded:
         rows = await self._database.run(lambda connection: _stamps(connection, pool))
         return {file: _stamp(text) for file, text in rows}
 
+    async def stamps_of(self, pool: str, files: Iterable[str]) -> Mapping[str, Stamp]:
+        """Return the stamps of those of these files that the catalog has read, by name."""
+        names = tuple(files)
+
+        def read(connection: sqlite3.Connection) -> dict[str, Stamp]:
+            found = ((file, _known_stamp(connection, pool, file)) for file in names)
+            return {file: stamp for file, stamp in found if stamp is not None}
+
+        return await self._database.run(read)
+
     async def digest(self, pool: str) -> str:
         """Return the digest of the list of these files (``records.list_digest``)."""
 
@@ -120,14 +130,9 @@ class Recorded:
         Returns:
             The stamp of the file that the catalog knew; if it is not ``before``, nothing was done.
         """
-        statement = (
-            "SELECT stamp FROM record WHERE pool = :pool AND file = :file"
-            " UNION ALL SELECT stamp FROM bad_record WHERE pool = :pool AND file = :file"
-        )
 
         def replace(connection: sqlite3.Connection) -> Stamp | None:
-            row = connection.execute(statement, {"pool": pool, "file": change.file}).fetchone()
-            known = None if row is None else _stamp(row[0])
+            known = _known_stamp(connection, pool, change.file)
             if known == before:
                 _put(connection, pool, [change])
             if isinstance(change, Seen) and inode is not None:
@@ -205,6 +210,15 @@ def _stamps(connection: sqlite3.Connection, pool: str) -> list[tuple[str, str]]:
         " UNION ALL SELECT file, stamp FROM bad_record WHERE pool = :pool"
     )
     return connection.execute(statement, {"pool": pool}).fetchall()
+
+
+def _known_stamp(connection: sqlite3.Connection, pool: str, file: str) -> Stamp | None:
+    statement = (
+        "SELECT stamp FROM record WHERE pool = :pool AND file = :file"
+        " UNION ALL SELECT stamp FROM bad_record WHERE pool = :pool AND file = :file"
+    )
+    row = connection.execute(statement, {"pool": pool, "file": file}).fetchone()
+    return None if row is None else _stamp(row[0])
 
 
 def _put(connection: sqlite3.Connection, pool: str, changes: Iterable[Seen | Bad | Gone]) -> None:

@@ -271,8 +271,7 @@ class _Pull:
             planning = SharedPlanning(services, belonging, claim, self._size)
             plan = await planning.plan(image.layers)
             await claim.add(_names(plan))
-            # Another host may have deleted layers, with their records, until they were claimed.
-            await services.records.synchronize(pool)
+            await services.records.synchronize_layers(claim, _names(plan))
         if chain is None or await belonging.unproven(plan):
             await self._check_replacing(plan, image)
             chain = await self._built(claim, plan, source, belonging, worker)

@@ -106,6 +106,30 @@ class PoolRecords:
             async with self._keeper.claims.claimed(pool, older_volumes(older)) as claim:
                 await write_older_catalog(self._keeper, self, self._catalog, claim, older)
 
+    async def synchronize_layers(self, claim: Claim, names: Iterable[str]) -> None:
+        """Update the catalog from the records of layers that were claimed since ``synchronize``.
+
+        Another host may have deleted these layers, with their records, until they were claimed.
+        Other records are not listed again: a pool can have thousands.
+
+        Args:
+            claim: The claim.
+            names: The names of the layers.
+
+        Raises:
+            VirtlayerError: The pool cannot be read.
+        """
+        pool = claim.pool
+        files = [record_file(RecordKind.LAYER, name) for name in names]
+        async with self._lock(pool):
+            read = await self._keeper.records.read(pool, files)
+            known = await self._catalog.records.stamps_of(pool.name, files)
+            found = {file: one.stamp for file, one in read.items()}
+            changed = [file for file in files if known.get(file) != found.get(file)]
+            if changed:
+                await self._take_over(pool, changed, read)
+                self._tell(pool.name)
+
     async def synchronize_locked(self, lock: PoolLock) -> None:
         """Keep the catalog equal to the records of a locked pool, as long as it is locked.
 
