@@ -21,7 +21,7 @@ from virtlayer.keeper.beneath import (
     open_regular,
     opened,
 )
-from virtlayer.keeper.calls import ask_server
+from virtlayer.keeper.calls import ask_server, list_files
 from virtlayer.keeper.kinds.directory.own_directory import (
     OwnDirectory,
     existing_own_directory,
@@ -129,7 +129,7 @@ def list_records(pool: Pool, since: Stamp | None, known: str | None = None) -> R
             return RecordList(present=True, unchanged=True, stamp=stamp, records=())
         # The time of the directory first, its content after: a later change has another stamp.
         is_settled = abs(time.time_ns() - stamp.changed) > _SETTLED_SECONDS * 1e9
-        records = [(name, _stamp(info)) for name, info in _listed(own)]
+        records = _listed(own)
     # Otherwise a list of thousands would be sent after each change of the service itself.
     unchanged = known == list_digest((name, str(one)) for name, one in records)
     return RecordList(
@@ -152,12 +152,14 @@ def read_records(pool: Pool, files: Iterable[str]) -> tuple[RecordContents, Owne
 
     Raises:
         PoolUnsupported: ``.virtlayer`` is something else.
-        OSError: There can be no memory file.
+        OSError: There can be no memory file, or the server does not answer.
     """
     found: list[ReadRecord] = []
     contents = new_memory_file()
     with existing_own_directory(pool) as own:
         room = READ_LIMIT
+        if own is not None:
+            ask_server(own.descriptor)
         for file in files:
             record = _read(own, file, contents, room) if own else ReadRecord(None, 0, "")
             if record is None:
@@ -222,21 +224,20 @@ def stamp_of(directory: int, name: str) -> Stamp | None:
         return None
 
 
-def _listed(own: OwnDirectory) -> list[tuple[str, os.stat_result]]:
-    """The names of the records, and what the file system says about them."""
-    records = []
-    with os.scandir(own.descriptor) as entries:
-        for entry in entries:
-            if not _RECORD.fullmatch(entry.name):
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                records.append((entry.name, entry.stat(follow_symlinks=False)))
-            if len(records) > RECORDS_LIMIT:
-                raise PoolUnsupported(
-                    f'The pool "{own.pool.name}" has more than {RECORDS_LIMIT} records in '
-                    f"{own.path}. Use several pools."
-                )
-    return records
+def _listed(own: OwnDirectory) -> list[tuple[str, Stamp]]:
+    """The names of the records, and their stamps."""
+    # One call for all: a pool has thousands, and each pull lists them.
+    found = list_files(own.descriptor, ".json", RECORDS_LIMIT + 1)
+    if len(found) > RECORDS_LIMIT:
+        raise PoolUnsupported(
+            f'The pool "{own.pool.name}" has more than {RECORDS_LIMIT} records in {own.path}. Use '
+            "several pools."
+        )
+    return [
+        (name, Stamp(inode, changed, size))
+        for name, inode, changed, size in found
+        if _RECORD.fullmatch(name)
+    ]
 
 
 def _read(own: OwnDirectory, name: str, contents: int, room: int) -> ReadRecord | None:
