@@ -6,9 +6,9 @@ never written again. So the description of a layer is kept, and used as long as 
 one and has not changed.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from virtlayer.keeper.binding import libvirt
 from virtlayer.keeper.connection import Connection, Hypervisor
@@ -82,12 +82,13 @@ def _is_settled(state: _State, refreshed_at: int | None) -> bool:
 
 
 def _found(connection: Connection, pool: Pool, known: Mapping[str, _State]) -> list[_Found]:
+    directory = str(pool.path)
     listed = connection.storagePoolLookupByUUIDString(pool.uuid).listAllVolumes()
     found = []
     for volume in listed:
         name = volume.name()
         # First: a change in between gives the file another state than the one that is kept.
-        state = _state(pool.path / name) if is_layer_volume(name) else None
+        state = _state(f"{directory}/{name}") if is_layer_volume(name) else None
         if state is not None and known.get(name) == state:
             found.append(_Found(name, state, None))
             continue
@@ -99,9 +100,9 @@ def _found(connection: Connection, pool: Pool, known: Mapping[str, _State]) -> l
     return found
 
 
-def _state(path: Path) -> _State | None:
+def _state(path: str) -> _State | None:
     try:
-        info = path.lstat()
+        info = os.lstat(path)
     except OSError:
         return None
     return info.st_dev, info.st_ino, info.st_ctime_ns, info.st_size

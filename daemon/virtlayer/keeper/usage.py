@@ -59,6 +59,9 @@ async def usage_of(
             survey.add_disk(disk)
         users = await survey.users()
     volumes = survey.volumes.get(pool.name, {})
+    if not users:
+        # Otherwise thousands of files would be looked at to find which of them are used.
+        return Usage(volumes, {})
     own = await asyncio.to_thread(
         lambda: {name: _file(volume.path) for name, volume in volumes.items()}
     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Storage pools and volumes, as the keeper describes them to the service."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,11 @@ class Volume:
 
         The name comes from a header, which can contain any text.
         """
-        path = self.backing_path
-        return path.name if path is not None and path.parent == pool.path else None
+        if self.backing_path is None:
+            return None
+        # Not by the paths' own methods, which take ten times as long: a pool has thousands.
+        directory, name = os.path.split(str(self.backing_path))
+        return name if directory == str(pool.path) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,8 +162,9 @@ async def delete_layers(
         VirtlayerError: libvirt cannot delete one of them; the volumes before it are deleted.
     """
     await to_completion(_delete(services, lock, doomed))
-    needed = layers.needed()
-    for name in sorted({version.name for version in layers.versions}):
+    names = sorted({version.name for version in layers.versions})
+    needed = layers.needed() if names else set()
+    for name in names:
         await services.records.change_image(
             lock, name, lambda record: _without_versions(record, doomed, needed)
         )
