@@ -2,15 +2,20 @@
 """What an operation does once for all of a pool, and not more often: counted, not timed."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from tests.support.faulty_registry import FaultyRegistry
 from tests.support.images import file, image, layer
 from tests.support.records import image_record, layer_record
-from tests.support.service_parts import pulled
+from tests.support.service_parts import pulled, some_job
+from virtlayer.protocol.asking import Connection
+from virtlayer.protocol.messages import Message
+from virtlayer.protocol.names import parse_image_name, parse_pool_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind, record_file
+from virtlayer.service.operations.remove import RemoveRequest, remove
 from virtlayer.service.operations.services import Services
 
 
@@ -20,32 +25,51 @@ async def _change(services: Services, pool: Pool) -> None:
         await services.records.put(claim, image_record(name="other"))
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[Message]:
+    """The messages to the keeper, counted."""
+    counted: Counter[Message] = Counter()
+    ask = Connection.ask_with
+
+    async def count(connection: Connection, call: Any, *arguments: Any) -> Any:
+        counted[call.message] += 1
+        return await ask(connection, call, *arguments)
+
+    monkeypatch.setattr(Connection, "ask_with", count)
+    return counted
+
+
 async def test_pull_lists_all_records_once(
-    services: Services, pool: Pool, registry: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
+    services: Services, pool: Pool, registry: FaultyRegistry, asked: Counter[Message]
 ) -> None:
-    asked: Counter[str] = Counter()
-    records = services.keeper.records
-
-    def count(name: str) -> None:
-        method = getattr(records, name)
-
-        async def counted(*arguments: object) -> object:
-            asked[name] += 1
-            return await method(*arguments)
-
-        monkeypatch.setattr(records, name, counted)
-
     layers = [layer(file(name, name.encode())) for name in ("base", "top")]
     source = registry.store(image(layers), "counted:1")
     await _change(services, pool)
-    count("list")
-    count("read")
+    asked.clear()
     first = await pulled(services, source, pool.name)
-    assert (first.layers_built, asked["list"]) == (2, 1)
+    assert (first.layers_built, first.layers_reused) == (2, 0)
+    assert (asked[Message.LIST_RECORDS], asked[Message.REGISTER]) == (1, 1)
     await _change(services, pool)
     asked.clear()
     again = await pulled(services, source, pool.name)
-    assert (again.layers_built, asked) == (0, {"list": 1})
+    assert (again.layers_built, again.layers_reused) == (0, 2)
+    assert (asked[Message.LIST_RECORDS], asked[Message.READ_RECORDS]) == (1, 0)
+
+
+async def test_removal_looks_at_the_pool_once(
+    services: Services, pool: Pool, registry: FaultyRegistry, asked: Counter[Message]
+) -> None:
+    layers = [layer(file(name, name.encode())) for name in ("base", "top")]
+    source = registry.store(image(layers), "counted:1")
+    name = parse_image_name((await pulled(services, source, pool.name)).name)
+    asked.clear()
+    request = RemoveRequest(pool=parse_pool_name(pool.name), image=name)
+    freed = await remove(services, request, some_job())
+    assert len(freed.volumes) == 2
+    # Each of these is about all volumes or all records.
+    of_all = (Message.LIST_RECORDS, Message.USERS, Message.DELETE)
+    assert {message: asked[message] for message in of_all} == dict.fromkeys(of_all, 1)
+    assert asked[Message.READ_RECORDS] == asked[Message.FIND_VOLUMES] == 0
 
 
 async def test_layer_that_was_deleted_until_it_was_claimed_is_not_known(

@@ -59,14 +59,15 @@ async def usage_of(
             survey.add_disk(disk)
         users = await survey.users()
     volumes = survey.volumes.get(pool.name, {})
+    chains = {name: volume.in_chain(pool) for name, volume in volumes.items()}
     if not users:
         # Otherwise thousands of files would be looked at to find which of them are used.
-        return Usage(volumes, {})
+        return Usage(chains, {})
     own = await asyncio.to_thread(
         lambda: {name: _file(volume.path) for name, volume in volumes.items()}
     )
     used = {name: sorted(users.get(file, ())) for name, file in own.items() if file is not None}
-    return Usage(volumes, {name: tuple(found) for name, found in used.items() if found})
+    return Usage(chains, {name: tuple(found) for name, found in used.items() if found})
 
 
 @dataclass(frozen=True, slots=True)

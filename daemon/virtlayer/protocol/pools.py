@@ -97,6 +97,24 @@ class Volume:
         directory, name = os.path.split(str(self.backing_path))
         return name if directory == str(pool.path) else None
 
+    def in_chain(self, pool: Pool) -> "ChainVolume":
+        """Return what a deletion in this pool needs to know of it."""
+        return ChainVolume(self.allocation, self.backing_in(pool))
+
+
+@dataclass(frozen=True, slots=True)
+class ChainVolume:
+    """A volume of a pool, as far as a deletion needs to know it; a pool can have thousands.
+
+    Attributes:
+        allocation: The space that it uses in the pool, in bytes.
+        backing: The volume of the pool that it is based on; None if of none there. The name comes
+            from a header, which can contain any text.
+    """
+
+    allocation: int
+    backing: str | None
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -107,7 +125,7 @@ class Usage:
         users: The user of a volume, in words, for each volume that is in use.
     """
 
-    volumes: Mapping[str, Volume]
+    volumes: Mapping[str, ChainVolume]
     users: Mapping[str, tuple[str, ...]]
 
 

@@ -118,7 +118,7 @@ async def _delete_all(turn: Turn, pool: Pool, names: tuple[str, ...], lock: Lock
                 # Deleting many volumes takes long, and the earlier survey becomes outdated.
                 recent = await _recent_usage(turn, pool, layers, lock)
                 if recent is not usage:
-                    usage, overlays = recent, _overlays(pool, recent)
+                    usage, overlays = recent, _overlays(recent)
                 _check_unused(pool, name, usage, overlays)
             else:
                 await _check_unused_now(turn, pool, name)
@@ -152,7 +152,7 @@ async def _check_unused_now(turn: Turn, pool: Pool, name: str) -> None:
     Unlike a layer, it cannot be built again.
     """
     usage = await turn.kinds.of(pool).users(pool, None, of=(name,))
-    _check_unused(pool, name, usage, _overlays(pool, usage))
+    _check_unused(pool, name, usage, _overlays(usage))
 
 
 async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
@@ -163,7 +163,7 @@ async def check_layer_unused(turn: Turn, pool: Pool, name: str) -> None:
         VirtlayerError: libvirt cannot look at the pool.
     """
     usage = await turn.kinds.of(pool).users(pool, (name,), of=(name,))
-    _check_unused(pool, name, usage, _overlays(pool, usage))
+    _check_unused(pool, name, usage, _overlays(usage))
 
 
 def check_unclaimed(pool: Pool, name: str, claimed: Collection[str]) -> None:
@@ -220,9 +220,9 @@ class _Overlays:
             self._overlays[self._bases[name]].discard(name)
 
 
-def _overlays(pool: Pool, usage: Usage) -> _Overlays:
-    backing = {name: volume.backing_in(pool) for name, volume in usage.volumes.items()}
-    return _Overlays({name: base for name, base in backing.items() if base is not None})
+def _overlays(usage: Usage) -> _Overlays:
+    volumes = usage.volumes.items()
+    return _Overlays({name: one.backing for name, one in volumes if one.backing is not None})
 
 
 def _check_unused(pool: Pool, name: str, usage: Usage, overlays: _Overlays) -> None:

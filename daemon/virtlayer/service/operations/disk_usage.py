@@ -76,10 +76,11 @@ async def disk_usage(services: Services, pool_name: PoolName) -> DiskUsage:
     state = await _state(services, pool)
     present = {volume.name: volume for volume in await services.pools.all_volumes(pool)}
     known = await services.catalog.layers.names(pool.name)
+    chains = {name: volume.in_chain(pool) for name, volume in present.items()}
     layers = PoolLayers(
         pool=pool,
         known=known & present.keys(),
-        usage=Usage(volumes=present, users={}),
+        usage=Usage(volumes=chains, users={}),
         images=await services.catalog.image_volumes(pool.name),
         versions=await services.catalog.versions(pool.name),
     )

@@ -120,7 +120,7 @@ class PoolLayers:
     def _backing(self, name: str) -> str | None:
         """The volume of the pool that a volume is directly based on."""
         volume = self.usage.volumes.get(name)
-        return None if volume is None else volume.backing_in(self.pool)
+        return None if volume is None else volume.backing
 
 
 async def look_at_layers(services: Services, lock: PoolLock) -> PoolLayers:

@@ -107,7 +107,8 @@ async def rbd_users(
         _domains(is_ours, pools, descriptions), local_boot_users(directory, pool, descriptions)
     ):
         users.setdefault(name, []).append(user)
-    return Usage(volumes, {name: tuple(sorted(set(found))) for name, found in users.items()})
+    chains = {name: volume.in_chain(pool) for name, volume in volumes.items()}
+    return Usage(chains, {name: tuple(sorted(set(found))) for name, found in users.items()})
 
 
 def _domains(
