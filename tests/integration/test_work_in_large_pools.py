@@ -2,6 +2,7 @@
 """What an operation does once for all of a pool, and not more often: counted, not timed."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from virtlayer.protocol.messages import Message
 from virtlayer.protocol.names import parse_image_name, parse_pool_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind, record_file
+from virtlayer.service.keeper import claims as claims_module
 from virtlayer.service.operations.remove import RemoveRequest, remove
+from virtlayer.service.operations.rescan import RescanRequest, rescan
 from virtlayer.service.operations.services import Services
 
 
@@ -70,6 +73,33 @@ async def test_removal_looks_at_the_pool_once(
     of_all = (Message.LIST_RECORDS, Message.USERS, Message.DELETE)
     assert {message: asked[message] for message in of_all} == dict.fromkeys(of_all, 1)
     assert asked[Message.READ_RECORDS] == asked[Message.FIND_VOLUMES] == 0
+
+
+class _Claimed(frozenset[str]):
+    """What is claimed, which counts how often it is combined with all layers of the pool."""
+
+    unions = 0
+
+    def union(self, *others: Iterable[object]) -> frozenset[Any]:
+        _Claimed.unions += 1
+        return super().union(*others)
+
+
+async def test_rescan_combines_all_layers_with_the_claimed_ones_once(
+    services: Services, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CountingLock(claims_module.PoolLock):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.claimed = _Claimed(self.claimed)
+
+    names = tuple(f"image-{number}" for number in range(5))
+    async with services.claims.claimed(pool, []) as claim:
+        for name in names:
+            await services.records.put(claim, image_record(name=name))
+    monkeypatch.setattr(claims_module, "PoolLock", CountingLock)
+    found = await rescan(services, RescanRequest(pool=parse_pool_name(pool.name)), some_job())
+    assert (found.images_lost, _Claimed.unions) == (names, 1)
 
 
 async def test_layer_that_was_deleted_until_it_was_claimed_is_not_known(

@@ -117,9 +117,11 @@ async def _compared(services: Services, lock: PoolLock, layers: Collection[str])
     for name in lost:
         await records.delete(lock, RecordKind.LAYER, name)
     images_lost = []
+    # Once: for each of thousands of images, it would take quadratic time.
+    there = claimed.union(layers)
     needed = set(claimed)
     for image in await services.catalog.image_volumes(pool):
-        if claimed.union(layers).issuperset(image.volumes):
+        if there.issuperset(image.volumes):
             needed.update(image.volumes)
         else:
             await records.delete(lock, RecordKind.IMAGE, image.name)
