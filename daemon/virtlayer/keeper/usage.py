@@ -11,7 +11,7 @@ Files are compared by device and inode, because a directory can have several pat
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,16 +34,15 @@ from virtlayer.keeper.xml import RBD_KIND, parse_pool, parse_pool_kind, parse_vo
 from virtlayer.protocol.pools import Pool, Usage, Volume
 
 
-async def usage_of(
-    hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Collection[str]
-) -> Usage:
+async def usage_of(hypervisor: Hypervisor, pools: Pools, pool: Pool, layers: Set[str]) -> Usage:
     """Find everything that may need a volume of a pool.
 
     Args:
         hypervisor: The connection.
         pools: Its pools.
         pool: The pool.
-        layers: The names of its own layers, which are not counted as users of other volumes.
+        layers: The names of its own layers, which are not counted as users of other volumes. A set:
+            each volume is looked for in it, and there can be thousands of both.
 
     Raises:
         InUse: The chain of an image cannot be read.
@@ -53,7 +52,7 @@ async def usage_of(
     async with header_reader() as reader:
         survey = _Survey(reader)
         for known in await hypervisor.call(_known_pools):
-            own_layers = layers if known.uuid == pool.uuid else ()
+            own_layers: Set[str] = layers if known.uuid == pool.uuid else frozenset()
             await _look_at(survey, hypervisor, pools, known, own_layers)
         for disk in await all_disks(hypervisor):
             survey.add_disk(disk)
@@ -83,7 +82,7 @@ async def _look_at(
     hypervisor: Hypervisor,
     pools: Pools,
     known: _KnownPool,
-    layers: Collection[str],
+    layers: Set[str],
 ) -> None:
     if parse_pool_kind(known.description) == RBD_KIND:
         # Its volumes are no files, and for each description, libvirt would ask the cluster.
@@ -142,7 +141,7 @@ class _Survey:
         self._users: list[_User] = []
 
     async def add_volumes(
-        self, pool: str, volumes: list[Volume], *, are_files: bool, layers: Collection[str]
+        self, pool: str, volumes: list[Volume], *, are_files: bool, layers: Set[str]
     ) -> None:
         """Add the volumes of an active pool.
 

@@ -96,8 +96,8 @@ class DirectoryKind:
         del of  # Those of all are found at once.
         if layers is None:
             names = await _in_thread(pool, lambda: _names_in(pool))
-            layers = tuple(filter(is_layer_volume, names))
-        return await usage_of(self._hypervisor, self._pools, pool, layers)
+            layers = frozenset(filter(is_layer_volume, names))
+        return await usage_of(self._hypervisor, self._pools, pool, frozenset(layers))
 
     async def delete(self, lock: Lock, name: str) -> None:
         """Delete a volume that virtlayer has made, and its record."""

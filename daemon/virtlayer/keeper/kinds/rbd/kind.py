@@ -100,7 +100,8 @@ class RbdKind:
         self, pool: Pool, layers: Collection[str] | None, *, of: Collection[str]
     ) -> Usage:
         """The users of images."""
-        return await rbd_users(self._hypervisor, self._processes, pool, layers, of)
+        own = None if layers is None else frozenset(layers)
+        return await rbd_users(self._hypervisor, self._processes, pool, own, of)
 
     async def delete(self, lock: Lock, name: str) -> None:
         """Delete an image that virtlayer has made, and its record."""

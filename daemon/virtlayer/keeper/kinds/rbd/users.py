@@ -10,7 +10,7 @@ Machines boot local copies of kernels and initrds, which are counted as well.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,7 +67,7 @@ async def rbd_users(
     hypervisor: Hypervisor,
     processes: RbdProcesses,
     pool: Pool,
-    layers: Collection[str] | None,
+    layers: Set[str] | None,
     of: Collection[str],
 ) -> Usage:
     """Find the users of images.
