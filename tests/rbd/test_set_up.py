@@ -39,8 +39,9 @@ def environment(
 ) -> Iterator[dict[str, str]]:
     """Of an administrator of the host and the cluster, whose docker.io is a registry of the test.
 
-    Afterwards, the host has no pool and no secret.
+    Afterwards, the host has neither their pool nor their secret. Other tests leave theirs.
     """
+    before = _secrets(host)
     with Registry(tmp_path / "registry") as registry:
         registry.store(debian(), "library/debian:13")
         serve_as_docker_io(daemon.directory, registry)
@@ -51,8 +52,12 @@ def environment(
         }
     host.virsh("pool-destroy", _POOL)
     host.virsh("pool-undefine", _POOL)
-    [secret] = host.virsh("secret-list").splitlines()[2:]
-    host.virsh("secret-undefine", secret.split()[0])
+    [secret] = _secrets(host) - before
+    host.virsh("secret-undefine", secret)
+
+
+def _secrets(host: LibvirtHost) -> set[str]:
+    return {line.split()[0] for line in host.virsh("secret-list").splitlines()[2:]}
 
 
 def test_commands_set_up_a_pool(
