@@ -38,6 +38,9 @@ _PATIENCE = 60.0
 
 _CRASH = re.compile(r"segfault|traps:|type=1701|Killed process")
 
+_LIBRBD_THREAD = 'comm="io_context_pool"'
+_POOL_NAME = re.compile(r"<pool[^>]*>\s*<name>([^<]*)</name>")
+
 _PRIVATE = (
     "/etc/libvirt",
     "/run/libvirt",
@@ -183,6 +186,18 @@ class LibvirtHost:
                 f"What the kernel says of crashes:\n{_crashes()}"
             )
 
+    def abort(self) -> str | None:
+        """What is known of libvirtd, if it has aborted in a thread of librbd, as far as is known.
+
+        The kernel names the thread, if it may be asked.
+        """
+        if self._process is None or self._process.poll() != -signal.SIGABRT:
+            return None
+        lines = [line for line in _crashes().splitlines() if f" pid={self.pid} " in line]
+        if any(_LIBRBD_THREAD not in line for line in lines):
+            return None
+        return "\n".join([f"libvirtd {self.pid} has aborted. Its log:", self.log(), *lines])
+
     def pool_directory(self, name: str) -> Path:
         """Make a directory for a pool, which libvirtd and the machines' users can reach."""
         self._make_directory(self.directory / "pools", 0o755)
@@ -205,13 +220,13 @@ class LibvirtHost:
         self.define_pool_xml(
             f"<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>"
         )
-        self._pools.add(name)
 
     def define_pool_xml(self, xml: str) -> None:
         """Define a pool of any type by its XML, and leave it inactive."""
         description = self.directory / "pool.xml"
         description.write_text(xml)
         self.virsh("pool-define", str(description))
+        self._pools.update(_POOL_NAME.findall(xml))
 
     def stop_pool(self, name: str) -> None:
         """Stop a pool and forget it; its files stay."""
