@@ -30,6 +30,7 @@ from tests.support.command import COMMAND, Ended
 from tests.support.images import file, image, layer, write_layout
 from tests.support.ordinary_user import as_user
 from tests.support.privileges import as_root
+from tests.support.stopping import stop
 from virtlayer.dbus.connection import Connection
 from virtlayer.errors import NotAuthorized
 from virtlayer.service.bus.authority import Action, SystemAuthority
@@ -359,7 +360,7 @@ async def test_hanging_polkit_delays_only_calls_that_need_it_and_for_a_limited_t
         authority = SystemAuthority(service, Callers(service))
         call = Call(Message(path="/", member="Pull", sender=str(nobody.connection.unique_name)))
         await authority.authorize(call, Action.PULL, {})
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         # Not before: polkitd can take longer for an answer where a machine is busy.
         monkeypatch.setattr("virtlayer.service.bus.authority._ANSWER_SECONDS", 0.2)
         try:

@@ -17,6 +17,7 @@ from tests.bus.polkit import open_directory, polkitd
 from tests.bus.users import ROOT, User, user
 from tests.support.bus_daemon import Bus, system_bus
 from tests.support.records import digest, image_record, layer_name, remember
+from tests.support.stopping import stop
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.records.values import ImageLayer
 from virtlayer.settings import QuotaSettings
@@ -72,7 +73,7 @@ async def test_another_user_is_answered_before_all_costly_calls_are(
         for one in (nobody, games):
             await one.ask("Ping", interface=PEER)
         # When the service goes on, all calls have been made.
-        os.kill(daemon.process.pid, signal.SIGSTOP)
+        stop(daemon.process.pid)
         calls = [asyncio.ensure_future(COSTLY[what](nobody)) for _ in range(QuotaSettings().calls)]
         await asyncio.sleep(0)
         other = asyncio.ensure_future(games.call("Ping", interface=PEER))

@@ -17,6 +17,7 @@ import pytest
 from tests.support.keeper import local_staging
 from tests.support.leftovers import children, nothing_left
 from tests.support.small_filesystem import memory_filesystem, small_filesystem
+from tests.support.stopping import stop
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.calls import Purpose
@@ -386,7 +387,7 @@ async def test_hanging_daemon_is_reported(directory: Path, monkeypatch: pytest.M
     async with images_at(directory) as images:
         image = await images.create(64 * MIB, None)
         (daemon,) = children() - before
-        os.kill(daemon, signal.SIGSTOP)
+        stop(daemon)
         monkeypatch.setattr(qmp, "QEMU_SECONDS", 0.1)
         with pytest.raises(
             Internal, match="qemu-storage-daemon did not answer the command blockdev-reopen within"

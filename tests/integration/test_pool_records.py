@@ -21,6 +21,7 @@ from tests.support.job_watch import IMAGE, MANAGER, ROOT, plain, watching
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.pool_user import PoolUser, pool_user, some_image
 from tests.support.registry import Registry
+from tests.support.stopping import stop
 from tests.support.virtlayerd import virtlayerd
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.schema import MIGRATIONS
@@ -258,7 +259,7 @@ async def test_service_starts_while_libvirt_does_not_answer(
         await user.pull(some_image("base"), "web")
         daemon.process.terminate()
         daemon.process.wait()
-        os.kill(mortal.pid, signal.SIGSTOP)
+        stop(mortal.pid)
         try:
             with virtlayerd(mortal, bus, home, settings=SETTINGS) as again:
                 user = replace(user, daemon=again)

@@ -14,6 +14,7 @@ import pytest
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
+from tests.support.stopping import stop
 from virtlayer.errors import (
     Libvirt,
     NoSpace,
@@ -128,7 +129,7 @@ async def test_a_libvirtd_that_does_not_answer_times_out(
     monkeypatch.setattr(connection, "_RECONNECT_SECONDS", 0)
     async with Hypervisor(mortal_host.uri) as hypervisor:
         await hypervisor.call(pool_names)
-        os.kill(mortal_host.pid, signal.SIGSTOP)
+        stop(mortal_host.pid)
         call = asyncio.create_task(hypervisor.call(pool_names))
         await asyncio.sleep(0)
         # The connection is lost; the one that replaces it is not answered before this.

@@ -28,6 +28,7 @@ from tests.support.pull_in_work import (
 )
 from tests.support.slow_creation import slow_creation
 from tests.support.small_filesystem import small_filesystem
+from tests.support.stopping import stop
 from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.sizes import MIB
 
@@ -248,7 +249,7 @@ async def test_hanging_libvirtd_does_not_delay_the_exit(
         async with watching(bus.address) as watch:
             path = await watch.pull(registry.store(content, "hang:1"), "default")
             await watch.reaches(path, LayersDone=1, Stage="downloading")
-            os.kill(mortal.pid, signal.SIGSTOP)
+            stop(mortal.pid)
             await cancelled_within_a_second(watch, path)
             await watch.pull(registry.store(content, "hang:1"), "default")
             await asyncio.sleep(0.2)

@@ -19,6 +19,7 @@ from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import unfinished_in
 from tests.support.raw_keeper import RawKeeper, raw_keeper
+from tests.support.stopping import stop
 from virtlayer.keeper.answers.holdings import PROGRAMS_LIMIT, Holdings
 from virtlayer.keeper.beneath import open_directory
 from virtlayer.protocol.descriptors import OwnedDescriptor
@@ -35,7 +36,7 @@ def _at_once(
     keeper: RawKeeper, *requests: tuple[str, dict[str, Any], list[int]]
 ) -> list[dict[str, Any]]:
     """Send requests before any is answered; the answers, in the order of the requests."""
-    os.kill(keeper.process.pid, signal.SIGSTOP)
+    stop(keeper.process.pid)
     for number, (message, content, descriptors) in enumerate(requests):
         keeper.send({"id": number, "ask": message, "with": content}, descriptors)
     os.kill(keeper.process.pid, signal.SIGCONT)

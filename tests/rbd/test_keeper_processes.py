@@ -18,6 +18,7 @@ from tests.support.leftovers import children_of, shared_by_tests
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import raw_keeper
 from tests.support.rbd_process import sealed
+from tests.support.stopping import stop
 from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.rbd import process as process_module
@@ -142,7 +143,7 @@ async def test_stopped_process_is_given_up(
     monkeypatch.setattr(process_module, "_END_SECONDS", 0.1)
     process = await keeping.process(images)
     [stopped] = process_ids()
-    os.kill(stopped, signal.SIGSTOP)
+    stop(stopped)
     async with asyncio.timeout(_PATIENCE):
         with pytest.raises(PoolUnavailable, match="stopped"):
             await process.ask(rbd.SPACE, Nothing())

@@ -33,6 +33,7 @@ from tests.support.free_ports import free_port
 from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.slow_link import SlowLink
+from tests.support.stopping import stop
 
 _PATIENCE = 120.0
 """Seconds after which a cluster that does not become ready fails the test."""
@@ -312,7 +313,7 @@ class OneNodeCeph:
     def stalled(self) -> Iterator[None]:
         """Let the OSD answer nothing within the context."""
         assert self._osd is not None, "the OSD does not run"
-        self._osd.send_signal(signal.SIGSTOP)
+        stop(self._osd.pid)
         try:
             yield
         finally:

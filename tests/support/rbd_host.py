@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from tests.support.ceph import CephPool
+from tests.support.stopping import stop
 from virtlayer.protocol.records import Stamp
 
 
@@ -138,7 +139,7 @@ class RbdHost:
 
     def stop(self) -> None:
         """Stop it (SIGSTOP)."""
-        self._running.send_signal(signal.SIGSTOP)
+        stop(self._running.pid)
 
     def go_on(self) -> None:
         """Let it run again."""

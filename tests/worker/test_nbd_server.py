@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leftovers import children
+from tests.support.stopping import stop
 from tests.support.volumes import SIZE, format_volume, served
 from virtlayer.worker.ext4.filesystem import ROOT, Ext4Filesystem
 from virtlayer.worker.ext4.library import Ext4Error, ServerHangs
@@ -51,7 +52,7 @@ async def _stoppable(volume: Path) -> AsyncIterator[tuple[socket.socket, Callabl
     async with served(volume) as connection:
         (server,) = children() - before
         try:
-            yield connection, lambda: os.kill(server, signal.SIGSTOP)
+            yield connection, lambda: stop(server)
         finally:
             os.kill(server, signal.SIGCONT)
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.images import Compression, file, layer
 from tests.support.keeper import LocalPrograms
 from tests.support.leftovers import nothing_left
+from tests.support.stopping import stop
 from tests.support.volumes import open_blob
 from virtlayer.errors import Internal, LayerTooLarge, MalformedLayer
 from virtlayer.service.workers.unpacking import UnpackingWorker
@@ -50,7 +51,7 @@ async def test_output_beyond_the_limit_is_refused() -> None:
 async def test_process_that_does_not_go_on_is_given_up() -> None:
     with nothing_left(), open_blob(layer(DATA).blob) as blob:
         async with UnpackingWorker.started(LocalPrograms(), LayerSettings()) as worker:
-            os.kill(worker.pid, signal.SIGSTOP)
+            stop(worker.pid)
             with pytest.raises(Internal, match="gave no data for 0 s"):
                 await worker.digest(blob, "sha256", "the blob", patience=0.1)
 

@@ -17,6 +17,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.raw_keeper import raw_keeper
 from tests.support.soak import FACTOR
+from tests.support.stopping import stop
 from virtlayer.protocol.host_id import host_id
 
 
@@ -171,7 +172,7 @@ def test_killed_keeper_leaves_all_or_nothing(
         killed.get("find-pool", name=machines.pool.name)
         request["claim"] = claim_of(killed, machines.pool)
         if after == "files":
-            os.kill(host.pid, signal.SIGSTOP)
+            stop(host.pid)
         try:
             with contents(b"a seed") as descriptors:
                 killed.send({"id": 9, "ask": "define-domain", "with": request}, descriptors)
