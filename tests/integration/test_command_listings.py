@@ -18,7 +18,7 @@ from tests.support.images import image
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import PoolUser, pool_user, some_image, some_layers
 from tests.support.registry import Registry
-from tests.support.virtlayerd import virtlayerd
+from tests.support.virtlayerd import Daemon, virtlayerd
 from virtlayer.client.keys import KEYS
 
 WIDTHS = (80, 200)
@@ -34,7 +34,15 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def user(host: LibvirtHost, registry: Registry, tmp_path: Path) -> Iterator[PoolUser]:
+def user(daemon: Daemon, registry: Registry, host: LibvirtHost) -> Iterator[PoolUser]:
+    """A user with a pool; the service is the module's, and knows jobs and pools of other tests."""
+    with pool_user(daemon, registry, host) as running:
+        yield running
+
+
+@pytest.fixture
+def first_user(host: LibvirtHost, registry: Registry, tmp_path: Path) -> Iterator[PoolUser]:
+    """A user with a pool and a service of their own, which has done nothing yet."""
     directory = tmp_path / "bus"
     directory.mkdir()
     with (
@@ -78,22 +86,24 @@ def check_document(document: object) -> None:
                 check_document(value)
 
 
-async def test_images_are_listed_with_their_details(user: PoolUser) -> None:
+async def test_images_are_listed_with_their_details(first_user: PoolUser) -> None:
     content = some_image("base", "top")
-    await user.pull(content, "demo")
-    [row] = await user.run("images", user.pool)
+    await first_user.pull(content, "demo")
+    [row] = await first_user.run("images", first_user.pool)
     check_document(row)
-    assert (row["name"], row["pool"], row["digest"]) == ("demo", user.pool, content.digest)
+    assert (row["name"], row["pool"], row["digest"]) == ("demo", first_user.pool, content.digest)
     assert (row["os"], row["architecture"]) == ("linux", "amd64")
     assert row["virtual_size"] == 64 * 2**20
-    [header, line] = (await user.tell("images", user.pool)).splitlines()
+    [header, line] = (await first_user.tell("images", first_user.pool)).splitlines()
     assert header.split() == ["NAME", "POOL", "DIGEST", "ARCH", "SIZE", "SHARED", "AGE"]
-    assert line.split()[:4] == ["demo", user.pool, content.digest[7:19], "amd64"]
-    assert await user.tell("ls", "-q") == "demo\n"
-    told = await user.tell("images", "--format", "{{.name}} {{.digest}}", "--filter", "name=d*")
+    assert line.split()[:4] == ["demo", first_user.pool, content.digest[7:19], "amd64"]
+    assert await first_user.tell("ls", "-q") == "demo\n"
+    told = await first_user.tell(
+        "images", "--format", "{{.name}} {{.digest}}", "--filter", "name=d*"
+    )
     assert told == f"demo {content.digest}\n"
-    assert await user.tell("images", "--filter", "name=x") == "No images.\n"
-    assert json.loads(await user.tell("images", "--format", "json")) == [row]
+    assert await first_user.tell("images", "--filter", "name=x") == "No images.\n"
+    assert json.loads(await first_user.tell("images", "--format", "json")) == [row]
 
 
 async def test_image_sizes_show_shared_bytes(user: PoolUser) -> None:
@@ -105,27 +115,27 @@ async def test_image_sizes_show_shared_bytes(user: PoolUser) -> None:
         assert 0 < row["shared_size"] < row["size"] == row["own_size"] + row["shared_size"]
 
 
-async def test_volumes_are_listed_and_removed(user: PoolUser) -> None:
-    layers = await user.pull(some_image("base"), "demo")
-    await user.run("create-volume", "demo", "web.qcow2", user.pool)
-    rows = await user.run("volumes")
+async def test_volumes_are_listed_and_removed(first_user: PoolUser) -> None:
+    layers = await first_user.pull(some_image("base"), "demo")
+    await first_user.run("create-volume", "demo", "web.qcow2", first_user.pool)
+    rows = await first_user.run("volumes")
     check_document(rows)
     assert [(row["name"], row["kind"], row["image"], row["format"]) for row in rows] == [
         ("web.qcow2", "volume", "demo", "qcow2")
     ]
-    everything = await user.tell("volumes", user.pool, "--all", "-q")
+    everything = await first_user.tell("volumes", first_user.pool, "--all", "-q")
     assert sorted(everything.split()) == sorted([*layers, "web.qcow2"])
-    [header, line] = (await user.tell("volumes", user.pool)).splitlines()
+    [header, line] = (await first_user.tell("volumes", first_user.pool)).splitlines()
     assert header.split() == ["NAME", "POOL", "KIND", "FORMAT", "SIZE", "IMAGE"]
-    assert line.split()[:4] == ["web.qcow2", user.pool, "volume", "qcow2"]
-    told = await user.tell("remove-volume", "web.qcow2", user.pool)
+    assert line.split()[:4] == ["web.qcow2", first_user.pool, "volume", "qcow2"]
+    told = await first_user.tell("remove-volume", "web.qcow2", first_user.pool)
     assert told == "Removed web.qcow2.\n"
-    assert user.volumes == layers
-    assert await user.tell("volumes", user.pool) == "No volumes.\n"
+    assert first_user.volumes == layers
+    assert await first_user.tell("volumes", first_user.pool) == "No volumes.\n"
     for name in ("web.qcow2", layers[0]):
-        ended = await user.fail("remove-volume", name, user.pool)
+        ended = await first_user.fail("remove-volume", name, first_user.pool)
         assert ended.status in {2, 3}, ended.stderr
-    assert user.volumes == layers
+    assert first_user.volumes == layers
 
 
 async def test_a_removed_volume_is_named_in_json(user: PoolUser) -> None:
@@ -245,10 +255,10 @@ async def test_a_failed_job_keeps_its_reason(user: PoolUser) -> None:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-async def test_a_table_of_jobs_cuts_no_error(user: PoolUser, columns: int) -> None:
-    number = await failed_job(user)
-    [row] = await user.run("jobs")
-    lines = await shown(user, "jobs", columns=columns)
+async def test_a_table_of_jobs_cuts_no_error(first_user: PoolUser, columns: int) -> None:
+    number = await failed_job(first_user)
+    [row] = await first_user.run("jobs")
+    lines = await shown(first_user, "jobs", columns=columns)
     assert lines[0].split() == ["ID", "KIND", "STATE", "DONE", "POOL", "USER", "AGE", "SUBJECT"]
     message = f"Job {number} failed: {row['message']}"
     assert message in lines
@@ -259,17 +269,17 @@ async def test_a_table_of_jobs_cuts_no_error(user: PoolUser, columns: int) -> No
     assert "".join(line[start:] for line in table[1:]) == row["subject"]
 
 
-async def test_a_job_that_is_done_shows_its_result(user: PoolUser) -> None:
-    volumes = await user.pull(some_image("base"), "demo")
-    [number] = (await user.tell("jobs", "-q")).split()
-    found = await user.run("job", "show", number)
+async def test_a_job_that_is_done_shows_its_result(first_user: PoolUser) -> None:
+    volumes = await first_user.pull(some_image("base"), "demo")
+    [number] = (await first_user.tell("jobs", "-q")).split()
+    found = await first_user.run("job", "show", number)
     check_document(found)
     assert found["result"]["volumes"] == volumes
-    assert await user.run("job", "wait", number) == found["result"]
-    text = await user.tell("job", "show", number)
+    assert await first_user.run("job", "wait", number) == found["result"]
+    text = await first_user.tell("job", "show", number)
     assert "   layers built: 1\n" in text
     assert re.search(r"bytes downloaded: \d+ B\n", text)
-    assert await user.tell("job", "wait", number) == f"Job {number} (pull) is done.\n"
+    assert await first_user.tell("job", "wait", number) == f"Job {number} (pull) is done.\n"
 
 
 @pytest.mark.parametrize("command", [["job", "show"], ["job", "wait"], ["cancel"]])
@@ -288,71 +298,76 @@ async def slow_source() -> AsyncIterator[str]:
         yield source
 
 
-async def test_ctrl_c_ends_the_waiting_and_not_the_job(user: PoolUser, slow_source: str) -> None:
-    pull = ("pull", "--no-wait", slow_source, user.pool, "--tls-verify=false")
-    number = (await user.tell(*pull)).strip()
+async def test_ctrl_c_ends_the_waiting_and_not_the_job(
+    first_user: PoolUser, slow_source: str
+) -> None:
+    pull = ("pull", "--no-wait", slow_source, first_user.pool, "--tls-verify=false")
+    number = (await first_user.tell(*pull)).strip()
     wait = ("--user", "--json", "job", "wait", number)
-    async with started(*wait, env=user.daemon.environment) as waiting:
+    async with started(*wait, env=first_user.daemon.environment) as waiting:
         assert waiting.stderr is not None
         await waiting.stderr.readline()
         waiting.send_signal(2)
         await waiting.communicate()
         assert waiting.returncode == 130
-    [row] = await user.run("jobs")
+    [row] = await first_user.run("jobs")
     assert row["state"] == "running"
-    assert await user.tell("cancel", number) == f"Job {number} was cancelled.\n"
-    assert await user.tell("jobs", "-q", "--filter", "state=running") == ""
-    ended = await user.fail("job", "wait", number)
+    assert await first_user.tell("cancel", number) == f"Job {number} was cancelled.\n"
+    assert await first_user.tell("jobs", "-q", "--filter", "state=running") == ""
+    ended = await first_user.fail("job", "wait", number)
     assert ended.status == 130
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
 async def test_the_status_of_configured_images_cuts_no_message(
-    user: PoolUser, columns: int
+    first_user: PoolUser, columns: int
 ) -> None:
-    assert await user.tell("status") == "No images are configured. See virtlayer-images(5).\n"
-    directory = Path(user.daemon.environment["XDG_CONFIG_HOME"]) / "virtlayer" / "images.d"
+    assert await first_user.tell("status") == "No images are configured. See virtlayer-images(5).\n"
+    directory = Path(first_user.daemon.environment["XDG_CONFIG_HOME"]) / "virtlayer" / "images.d"
     directory.mkdir(parents=True)
-    source = f"docker://{user.registry.host}/a-repository-that-does-not-exist:1"
+    source = f"docker://{first_user.registry.host}/a-repository-that-does-not-exist:1"
     (directory / "missing.toml").write_text(f'source = "{source}"\n')
-    await user.fail("populate")
-    [row] = await user.run("status")
+    await first_user.fail("populate")
+    [row] = await first_user.run("status")
     check_document(row)
     assert row["error"]
-    lines = await shown(user, "status", columns=columns)
+    lines = await shown(first_user, "status", columns=columns)
     assert f"{row['name']}: {row['message']}" in lines
     assert any(re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", one) for one in lines)
     table = [line for line in lines if not line.startswith(row["name"] + ":")]
     assert max(map(len, table)) <= columns
 
 
-async def test_an_invalid_file_of_an_image_is_named_once(user: PoolUser) -> None:
-    directory = Path(user.daemon.environment["XDG_CONFIG_HOME"]) / "virtlayer" / "images.d"
+async def test_an_invalid_file_of_an_image_is_named_once(first_user: PoolUser) -> None:
+    directory = Path(first_user.daemon.environment["XDG_CONFIG_HOME"]) / "virtlayer" / "images.d"
     directory.mkdir(parents=True)
     invalid = directory / "invalid.toml"
     invalid.write_text("sauce = 1\n")
-    [row] = await user.run("status")
+    [row] = await first_user.run("status")
     check_document(row)
     assert (row["name"], row["pool"], row["source"]) == (str(invalid), None, None)
-    ended = await user.fail("populate")
-    for text in (await user.tell("status"), ended.stdout):
+    ended = await first_user.fail("populate")
+    for text in (await first_user.tell("status"), ended.stdout):
         [message] = [line for line in text.splitlines() if "sauce" in line]
         assert message.startswith(f'{invalid}, line 1: unknown key "sauce".')
 
 
-async def test_a_failed_job_names_the_option_as_it_is_typed(user: PoolUser) -> None:
-    source = f"docker://{user.registry.host}/a-repository-that-does-not-exist:1"
-    await user.fail("pull", source, user.pool)
-    [row] = await user.run("jobs")
+async def test_a_failed_job_names_the_option_as_it_is_typed(first_user: PoolUser) -> None:
+    source = f"docker://{first_user.registry.host}/a-repository-that-does-not-exist:1"
+    await first_user.fail("pull", source, first_user.pool)
+    [row] = await first_user.run("jobs")
     assert "Use --tls-verify=false" in row["message"]
-    for text in (await user.tell("jobs"), await user.tell("job", "show", str(row["id"]))):
+    for text in (
+        await first_user.tell("jobs"),
+        await first_user.tell("job", "show", str(row["id"])),
+    ):
         assert row["message"] in text
 
 
-async def test_many_jobs_are_listed_within_the_quota_of_calls(user: PoolUser) -> None:
-    runs = (user.run("prune", user.pool, "--dry-run") for _ in range(40))
+async def test_many_jobs_are_listed_within_the_quota_of_calls(first_user: PoolUser) -> None:
+    runs = (first_user.run("prune", first_user.pool, "--dry-run") for _ in range(40))
     await asyncio.gather(*runs)
-    assert len(await user.run("jobs")) == 40
+    assert len(await first_user.run("jobs")) == 40
 
 
 async def test_an_image_gets_another_name(user: PoolUser) -> None:
@@ -398,10 +413,10 @@ async def test_prune_without_unused_layers_is_reported(user: PoolUser) -> None:
         assert told == "Nothing to delete: images, volumes and machines use everything.\n"
 
 
-async def test_a_template_can_be_a_table_for_people(user: PoolUser) -> None:
-    await user.pull(some_image("base"), "demo")
+async def test_a_template_can_be_a_table_for_people(first_user: PoolUser) -> None:
+    await first_user.pull(some_image("base"), "demo")
     template = "table {{.name}} {{.virtual_size}} {{.unsigned_accepted}} {{.broken}}"
-    [header, line] = (await user.tell("images", "--format", template)).splitlines()
+    [header, line] = (await first_user.tell("images", "--format", template)).splitlines()
     assert re.split("  +", header) == ["NAME", "VIRTUAL SIZE", "UNSIGNED ACCEPTED", "BROKEN"]
     assert re.split("  +", line) == ["demo", "64 MiB", "true", "-"]
 
