@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from tests.support.session_table import (
     eventually,
 )
 from tests.support.stalled_files import stalled_files
+from tests.support.stopping import stop
 from virtlayer.cancellation import meanwhile
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization
@@ -290,7 +290,7 @@ def is_qemu_img(pid: int) -> bool:
 def is_stopped_as(program: str, pid: int) -> bool:
     """Stop a process; tell whether it is that program and has not ended."""
     try:
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         return Path(f"/proc/{pid}/exe").readlink().name == program
     except OSError:
         return False
