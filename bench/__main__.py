@@ -46,9 +46,10 @@ def main() -> int:
 
 
 def _measured(arguments: argparse.Namespace) -> Iterator[tuple[str, CaseReport]]:
-    # Before the figures of the first case change the documentation.
-    measured, machine = commit(), machine_facts()
     with Registry(places.REGISTRY) as registry:
+        # Before the figures of the first case change the documentation. The directory whose file
+        # system is named is there: the registry has just made it in a new clone.
+        measured, machine = commit(), machine_facts()
         inputs = Inputs(registry)
         for name in arguments.case or CASES:
             print(f"{name}: {CASES[name].__doc__}", flush=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The benchmark gives no figures for wrong outputs, and shows a missed target as missed."""
 
+import argparse
 import contextlib
 import json
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bench import __main__, measure, places, record
+from bench import __main__, machine, measure, places, record
 from bench.archive import Layer
 from bench.cases.case import Outcome, Setting
 from bench.chart import chart
@@ -164,6 +165,28 @@ def test_a_case_that_fails_leaves_the_others_alone(
         Outcome((), {}),
         "SystemExit: umoci: exit status 1",
     )
+
+
+def test_first_run_in_a_new_clone_makes_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / ".cache" / "bench"
+    for module in (places, machine):
+        monkeypatch.setattr(module, "CACHE", cache)
+    monkeypatch.setattr(places, "REGISTRY", cache / "registry")
+    monkeypatch.setattr(__main__, "started_machine", lambda *_: contextlib.nullcontext())
+
+    class Empty:
+        """No figures."""
+
+        def measured(self, _setting: Setting) -> Outcome:
+            return Outcome((), {})
+
+    monkeypatch.setattr(__main__, "CASES", {"empty": Empty()})
+    arguments = argparse.Namespace(case=None, runs=1, largest_pool=20)
+    [(name, report)] = __main__._measured(arguments)
+    assert (name, report.refused) == ("empty", "")
+    assert report.machine["file system"]
 
 
 def test_an_interrupt_ends_all_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
