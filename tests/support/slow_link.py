@@ -40,7 +40,8 @@ class SlowLink:
     def __init__(self, round_trip: float = 0.0) -> None:
         self.round_trip = round_trip
         self._listening: list[socket.socket] = []
-        self._connections: list[tuple[socket.socket, socket.socket]] = []
+        self._connections: dict[tuple[socket.socket, socket.socket], int] = {}
+        """The open ones, and how many of their directions have not ended."""
         self._threads: list[threading.Thread] = []
         self._changing = threading.Lock()
         self._is_closed = False
@@ -102,12 +103,24 @@ class SlowLink:
                 for one in (client, server):
                     one.setblocking(False)
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._connections.append((client, server))
+                self._connections[client, server] = 2
                 now = time.monotonic()
                 # When the server has the request for a connection, and when the client its answer.
                 half = self.round_trip / 2
-                self._start(_Direction(self, server, client, now + half).run)
-                self._start(_Direction(self, client, server, now + 2 * half).run)
+                back = _Direction(self, server, client, now + half)
+                forth = _Direction(self, client, server, now + 2 * half)
+                for direction in (back, forth):
+                    self._start(partial(self._run, direction, (client, server)))
+
+    def _run(self, direction: "_Direction", pair: tuple[socket.socket, socket.socket]) -> None:
+        direction.run()
+        with self._changing:
+            self._connections[pair] -= 1
+            if not self._connections[pair]:
+                # Now: select(2) takes no descriptor above 1023, and a cluster connects often.
+                del self._connections[pair]
+                for end in pair:
+                    end.close()
 
     def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name="slow link", daemon=True)

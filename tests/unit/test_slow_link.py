@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,20 @@ def test_bytes_arrive_unchanged_and_do_not_wait_for_each_other(server: int) -> N
         # One piece of 256 KiB at a time would take 128 round trips.
         assert time.monotonic() - begun < 60 * _ROUND_TRIP
         assert received == _CONTENT
+
+
+def test_descriptors_of_a_connection_are_closed_when_it_has_ended(server: int) -> None:
+    descriptors = Path("/proc/self/fd")
+    with SlowLink() as link:
+        port = link.forward("127.0.0.1", server)
+        before = len(list(descriptors.iterdir()))
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                assert _asked(connection) > 0
+        deadline = time.monotonic() + 60
+        while len(list(descriptors.iterdir())) > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_client_learns_that_the_server_is_not_there() -> None:
