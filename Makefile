@@ -64,10 +64,8 @@ $(COMPLETIONS) &: .venv/installed.stamp $(wildcard packaging/generate/*.py) \
 	$(BIN)/python packaging/generate/completions.py fish >$(word 2,$(COMPLETIONS))
 	$(BIN)/python packaging/generate/completions.py zsh >$(word 3,$(COMPLETIONS))
 
-# The tests of a file are run by one process, one after the other. For a third of its time a process
-# waits, so there are three for two processors; there are four at most, for the sake of memory.
-PROCESSES := $(shell processes=$$((($$(nproc) * 3 + 1) / 2)); echo $$((processes < 4 ? processes : 4)))
-PARALLEL := --numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder
+# The tests of a file are run by one process, one after the other.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # Not by the age of files: that of a deleted source is not seen.
 .PHONY: cockpit
