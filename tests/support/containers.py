@@ -10,6 +10,8 @@ _SECONDS = 60
 # libvirtd is in memory, in a mount namespace that ends with the script. The script is the first
 # process of a PID namespace: when it ends, the kernel kills libvirtd. SIGTERM is not enough: just
 # after a container has ended, this libvirtd sometimes hangs for 30 seconds and exits with status 1.
+# It sometimes misses the end of a container that ends at once, and calls it running for good: so
+# the script waits for the end of the container's controller, the only one in the PID namespace.
 _SCRIPT = """
 if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi
 for directory in /run /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
@@ -23,7 +25,7 @@ export LIBVIRT_DEFAULT_URI=lxc:///system
 until virsh uri >/dev/null 2>&1; do kill -0 $! || exit 1; sleep 0.02; done
 virsh define "$1"
 virsh start "$2" || { cat /var/log/libvirt/lxc/*; exit 1; }
-until [ "$(virsh domstate "$2" | tee /dev/stderr)" = "shut off" ]; do sleep 0.02; done
+while grep --quiet --no-messages --line-regexp libvirt_lxc /proc/[0-9]*/comm; do sleep 0.02; done
 """
 
 
