@@ -12,7 +12,6 @@ from virtlayer.errors import Internal
 from virtlayer.keeper.beneath import open_directory, opened
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.deletion import delete_volume
-from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.domain_files import (
     check_made,
@@ -23,6 +22,7 @@ from virtlayer.keeper.kinds.directory.domain_files import (
 )
 from virtlayer.keeper.kinds.directory.own_volumes import delete_own_volume
 from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock
+from virtlayer.keeper.kinds.directory.pool_thread import in_thread
 from virtlayer.keeper.kinds.directory.record_putting import put_record
 from virtlayer.keeper.kinds.directory.records import (
     delete_record,
@@ -66,14 +66,14 @@ class DirectoryKind:
 
     async def find(self, pool: Pool, names: Collection[str]) -> Mapping[str, FileStamp]:
         """The stamps of the names that exist."""
-        return await _in_thread(pool, lambda: _files(pool, names))
+        return await in_thread(pool, lambda: _files(pool, names))
 
     async def space(self, pool: Pool) -> int:
         """How many bytes can still be written into a pool.
 
         libvirt's own figure is as old as the last refresh, so the file system is asked.
         """
-        state = await _in_thread(pool, lambda: os.statvfs(pool.path))
+        state = await in_thread(pool, lambda: os.statvfs(pool.path))
         return state.f_bavail * state.f_frsize
 
     async def volumes(
@@ -95,7 +95,7 @@ class DirectoryKind:
         """The users of the volumes of a pool, by libvirt's lists and the headers of files."""
         del of  # Those of all are found at once.
         if layers is None:
-            names = await _in_thread(pool, lambda: _names_in(pool))
+            names = await in_thread(pool, lambda: _names_in(pool))
             layers = frozenset(filter(is_layer_volume, names))
         return await usage_of(self._hypervisor, self._pools, pool, frozenset(layers))
 
@@ -125,11 +125,11 @@ class DirectoryKind:
         self, pool: Pool, since: Stamp | None, known: str | None = None
     ) -> RecordList:
         """List the records of a pool."""
-        return await _in_thread(pool, lambda: list_records(pool, since, known))
+        return await in_thread(pool, lambda: list_records(pool, since, known))
 
     async def read_records(self, pool: Pool, files: tuple[str, ...]) -> tuple[RecordContents, int]:
         """Read records."""
-        found, contents = await _in_thread(pool, lambda: read_records(pool, files))
+        found, contents = await in_thread(pool, lambda: read_records(pool, files))
         return found, os.dup(contents)
 
     async def put_record(
@@ -164,7 +164,7 @@ class DirectoryKind:
 
     async def check_made(self, pool: Pool, name: str, *, is_directory: bool) -> None:
         """Check that virtlayer has made a volume, which a domain is to use."""
-        await _in_thread(pool, lambda: check_made(pool, name, is_directory=is_directory))
+        await in_thread(pool, lambda: check_made(pool, name, is_directory=is_directory))
 
     def providing(
         self, _pool: Pool, _boot_volumes: Collection[str]
@@ -186,32 +186,25 @@ class DirectoryKind:
         owner: int | None,
     ) -> None:
         """Write the files of a domain."""
-        writing = _in_thread(pool, lambda: write_domain_files(pool, uuid, note, files, owner))
+        writing = in_thread(pool, lambda: write_domain_files(pool, uuid, note, files, owner))
         await to_completion(writing)
 
     async def remove_domain_files(self, pool: Pool, names: Iterable[str]) -> None:
         """Remove files of a domain, as far as they exist."""
-        await to_completion(_in_thread(pool, lambda: remove_domain_files(pool, names)))
+        await to_completion(in_thread(pool, lambda: remove_domain_files(pool, names)))
 
     async def forget_domain(self, pool: Pool, uuid: str) -> None:
         """Delete the note about a domain, if there is one."""
-        await to_completion(_in_thread(pool, lambda: forget_domain(pool, uuid)))
+        await to_completion(in_thread(pool, lambda: forget_domain(pool, uuid)))
 
     async def noted_domains(self, pool: Pool) -> Mapping[str, DomainNote]:
         """The notes about the domains of a pool."""
-        return await _in_thread(pool, lambda: noted_domains(pool))
+        return await in_thread(pool, lambda: noted_domains(pool))
 
 
 async def _delete_record(pool: Pool, name: str) -> None:
     record = record_file(RecordKind.LAYER, name)
     await to_completion(asyncio.to_thread(delete_record, pool, record))
-
-
-async def _in_thread[T](pool: Pool, work: Callable[[], T]) -> T:
-    try:
-        return await asyncio.to_thread(work)
-    except OSError as error:
-        raise refused_by_system(error, pool.name, pool.path) from error
 
 
 def _files(pool: Pool, names: Collection[str]) -> dict[str, FileStamp]:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from virtlayer.cancellation import to_completion
 from virtlayer.keeper.calls import ask_server
-from virtlayer.keeper.failures import refused_by_system
 from virtlayer.keeper.kinds.directory.claims import DirectoryClaim
 from virtlayer.keeper.kinds.directory.own_directory import OwnDirectory
 from virtlayer.keeper.kinds.directory.pool_lock import DirectoryLock, under_lock
+from virtlayer.keeper.kinds.directory.pool_thread import in_thread
 from virtlayer.keeper.kinds.directory.records import new_record, stamp_of
 from virtlayer.protocol.records import RecordPut, Stamp
 
@@ -56,14 +56,13 @@ async def _put(
     change: Callable[[OwnDirectory, str | None], RecordPut],
 ) -> RecordPut:
     own = holder.own
-    is_locked = isinstance(holder, DirectoryLock)
     name = _NO_CLAIM if isinstance(holder, DirectoryLock) else holder.name
     new = None
     if content is not None:
-        new = await _in_thread(own, lambda: new_record(own, name, content))
+        new = await in_thread(own.pool, lambda: new_record(own, name, content))
     try:
-        if is_locked:
-            return await _in_thread(own, lambda: change(own, new))
+        if isinstance(holder, DirectoryLock):
+            return await in_thread(own.pool, lambda: change(own, new))
         return await under_lock(own, lambda own: change(own, new))
     except BaseException:
         if new is not None:
@@ -94,10 +93,3 @@ def _changed(
 def _discard(own: OwnDirectory, new: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(new, dir_fd=own.descriptor)
-
-
-async def _in_thread[T](own: OwnDirectory, work: Callable[[], T]) -> T:
-    try:
-        return await asyncio.to_thread(work)
-    except OSError as error:
-        raise refused_by_system(error, own.pool.name, own.pool.path) from error
