@@ -60,6 +60,7 @@ def _finish_failed_fixtures(item: pytest.Item) -> None:
     for definitions in item._fixtureinfo.name2fixturedefs.values():
         for definition in definitions:
             if definition.cached_result is not None and definition.cached_result[2] is not None:
+                # The annotation names a fixture's request; only the node is used, which both have.
                 definition.finish(item._request)  # type: ignore[arg-type]
 
 

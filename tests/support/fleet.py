@@ -120,7 +120,7 @@ class Counting:
         return Traffic.of(self._settled())
 
     def _settled(self) -> list[Request]:
-        """The requests when no more come: a mirror can still be asking for some."""
+        """All requests, as soon as no more arrive: a mirror can send some after a job's end."""
         found = self._requests()
         until = time.monotonic() + _QUIET
         while time.monotonic() < until:
