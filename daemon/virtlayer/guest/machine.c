@@ -44,17 +44,19 @@ static void power_off_with(struct output *output, const struct failure *failure)
 /* Standard streams that are open: another file must not get their numbers. */
 static void open_console(void)
 {
-    int console = open("/dev/console", O_RDWR | O_NOCTTY);
+    int opened = open("/dev/console", O_RDWR | O_NOCTTY), console;
 
-    if (console < 0)
-        console = open("/dev/null", O_RDWR);
-    if (console < 0)
+    if (opened < 0)
+        opened = open("/dev/null", O_RDWR);
+    if (opened < 0)
         return;
+    /* The number of opened is one of theirs if they are closed. */
+    console = fcntl(opened, F_DUPFD, STDERR_FILENO + 1);
+    close(opened);
     dup2(console, STDIN_FILENO);
     dup2(console, STDOUT_FILENO);
     dup2(console, STDERR_FILENO);
-    if (console > STDERR_FILENO)
-        close(console);
+    close(console);
 }
 
 /* For the machine that only shows whether the kernel runs: there is nothing to start. */

@@ -82,9 +82,11 @@ static void run_dhcp(const char *busybox, char *script, char *interface, const c
         snprintf(option, sizeof(option), "hostname:%s", hostname);
         arguments[sizeof(arguments) / sizeof(*arguments) - 3] = "-x";
     }
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(null, STDERR_FILENO);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+    }
     execve(busybox, arguments, environment);
     _exit(EXIT_FAILURE);
 }

@@ -23,16 +23,29 @@ static int open_terminal(struct streams *streams)
     return streams->theirs[IN] < 0 ? -1 : 0;
 }
 
-/* Init's end does not block; the program's does, as programs expect. */
-static int open_pipe(struct streams *streams, int number)
+static int open_pipe(int *reader, int *writer)
 {
-    int ends[2], ours = number == IN;
+    int ends[2];
 
     if (pipe2(ends, O_CLOEXEC))
         return -1;
-    streams->ours[number] = ends[ours];
-    streams->theirs[number] = ends[!ours];
-    return fcntl(ends[ours], F_SETFL, O_NONBLOCK);
+    *reader = ends[0];
+    *writer = ends[1];
+    return 0;
+}
+
+/* Init's ends do not block; the program's do, as programs expect. */
+static int open_pipes(struct streams *streams, bool interactive)
+{
+    int *ours = streams->ours, *theirs = streams->theirs;
+
+    if (open_pipe(&ours[OUT], &theirs[OUT]) || open_pipe(&ours[ERROR], &theirs[ERROR]) ||
+        fcntl(ours[OUT], F_SETFL, O_NONBLOCK) || fcntl(ours[ERROR], F_SETFL, O_NONBLOCK))
+        return -1;
+    if (interactive)
+        return open_pipe(&theirs[IN], &ours[IN]) ? -1 : fcntl(ours[IN], F_SETFL, O_NONBLOCK);
+    theirs[IN] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return theirs[IN] < 0 ? -1 : 0;
 }
 
 int open_streams(const struct configuration *configuration, struct streams *streams)
@@ -44,12 +57,7 @@ int open_streams(const struct configuration *configuration, struct streams *stre
         streams->ours[i] = streams->theirs[i] = -1;
     if (configuration->terminal)
         return open_terminal(streams);
-    if (open_pipe(streams, OUT) || open_pipe(streams, ERROR))
-        return -1;
-    if (configuration->interactive)
-        return open_pipe(streams, IN);
-    streams->theirs[IN] = open("/dev/null", O_RDWR | O_CLOEXEC);
-    return streams->theirs[IN] < 0 ? -1 : 0;
+    return open_pipes(streams, configuration->interactive);
 }
 
 /* So that a user other than root can open /dev/stdout. */
@@ -66,9 +74,11 @@ int take_streams(const struct streams *streams, uid_t user)
 
     if (streams->terminal && ioctl(streams->theirs[IN], TIOCSCTTY, 0))
         return -1;
-    for (i = IN; i <= ERROR; i++)
-        if (give(streams, i, user) || dup2(streams->theirs[i], i) < 0)
+    for (i = IN; i <= ERROR; i++) {
+        if (give(streams, i, user))
             return -1;
+        dup2(streams->theirs[i], i); /* both numbers are valid: it cannot fail */
+    }
     return 0;
 }
 
