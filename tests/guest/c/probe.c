@@ -27,7 +27,9 @@ static bool take(struct text *text)
     if (fread(&text->size, sizeof(text->size), 1, stdin) != 1)
         return false;
     text->data = malloc(text->size);
-    return fread(text->data, 1, text->size, stdin) == text->size;
+    if (!text->data || fread(text->data, 1, text->size, stdin) != text->size)
+        abort();
+    return true;
 }
 
 static bool take_string(char **string)
@@ -77,10 +79,12 @@ static void probe_users(void)
 {
     char *user, *passwd, *group;
 
-    while (take_string(&user) && take_string(&passwd) && take_string(&group)) {
+    while (take_string(&user)) {
         struct identity identity;
         struct failure failure;
 
+        if (!take_string(&passwd) || !take_string(&group))
+            abort();
         if (find_identity(user, passwd, group, "/work", &identity, &failure)) {
             show_failure(&failure);
         } else {
