@@ -17,7 +17,8 @@ COMPILED := setup.py build_extensions.py $(shell find daemon -name '*.c' -o -nam
 .PHONY: help
 help:
 	@echo 'make dev     an environment in .venv, with virtlayerd and virtlayer; installs what is missing'
-	@echo 'make check   formatting, lint, types, import rules, tests'
+	@echo 'make check   formatting, lint, types, import rules, and the tests that say whether it works'
+	@echo 'make check-full   that, and all other tests: Ceph, a browser, the packages in a system that boots'
 	@echo 'make cockpit   the page for Cockpit, in cockpit/dist; installs npm, and needs its registry'
 	@echo 'make fuzz    random and damaged layers and file systems for ten minutes'
 	@echo 'make lint-c   the C code with all warnings and the analyzer of gcc 14, as errors'
@@ -32,81 +33,97 @@ help:
 	@echo 'make clean   removes everything that make has built'
 
 .PHONY: dev
+dev: .venv/dev.stamp .venv/debian-check.stamp compiled $(ACTIVATION) $(COMPLETIONS)
+
+# In addition, what tests with a Ceph cluster, a window, shells and an SSH server need, and peers.
+.PHONY: full
+full: dev .venv/debian-full.stamp .venv/ceph.stamp
+
 # Workers run as users who cannot write compiled modules, and would compile them at every start.
-dev: .venv/installed.stamp .venv/ceph.stamp $(ACTIVATION) $(COMPLETIONS)
-	$(BIN)/python -m compileall -q daemon/virtlayer
+.PHONY: compiled
+compiled: .venv/service.stamp
+	@$(BIN)/python -m compileall -q daemon/virtlayer
 
-.venv/debian.stamp: packaging/debian-packages.txt packaging/install-debian-packages
-	packaging/install-debian-packages
-	mkdir -p .venv
-	touch $@
+.venv/debian-%.stamp: packaging/debian-packages-%.txt packaging/install-debian-packages
+	packaging/install-debian-packages $<
+	@mkdir -p .venv
+	@touch $@
 
-# Build isolation would fetch setuptools anew whenever a line of C changes.
-.venv/installed.stamp: pyproject.toml $(COMPILED) .venv/debian.stamp
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet 'setuptools>=69' 'cffi>=1.16'
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
-	touch $@
+# What the service needs; a change of CC builds it again.
+.venv/service.stamp: pyproject.toml $(COMPILED) .venv/debian-base.stamp .venv/compiler
+	packaging/make-venv
+	@touch $@
+
+.venv/dev.stamp: .venv/service.stamp
+	packaging/make-venv dev
+	@touch $@
+
+.PHONY: force
+.venv/compiler: force
+	@mkdir -p .venv
+	@echo '$(CC)' | cmp --quiet - $@ || echo '$(CC)' >$@
 
 # Ceph's modules are not on PyPI; docs/decisions/ceph-by-its-own-modules.md says why they are linked.
-.venv/ceph.stamp: .venv/installed.stamp
+.venv/ceph.stamp: .venv/dev.stamp .venv/debian-full.stamp
 	ln -sf $(wildcard /usr/lib/python3/dist-packages/rados.*.so /usr/lib/python3/dist-packages/rbd.*.so) \
 		.venv/lib/python3*/site-packages
-	touch $@
+	@touch $@
 
-$(ACTIVATION): dbus/services/org.virtlayer1.service .venv/installed.stamp
+$(ACTIVATION): dbus/services/org.virtlayer1.service .venv/service.stamp
 	mkdir -p $(@D)
 	sed -e 's|^Exec=[^ ]*|Exec="$(CURDIR)/$(BIN)/virtlayerd"|' -e '/^SystemdService=/d' $< >$@
 
-$(COMPLETIONS) &: .venv/installed.stamp $(wildcard packaging/generate/*.py) \
+$(COMPLETIONS) &: .venv/service.stamp $(wildcard packaging/generate/*.py) \
 		$(shell find daemon/virtlayer/client -name '*.py')
 	mkdir -p $(dir $(COMPLETIONS))
 	$(BIN)/python packaging/generate/completions.py bash >$(word 1,$(COMPLETIONS))
 	$(BIN)/python packaging/generate/completions.py fish >$(word 2,$(COMPLETIONS))
 	$(BIN)/python packaging/generate/completions.py zsh >$(word 3,$(COMPLETIONS))
 
-# The tests of a file are run by one process, one after the other.
-PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
-
 # Not by the age of files: that of a deleted source is not seen.
 .PHONY: cockpit
 cockpit: cockpit/node_modules/installed.stamp
 	cockpit/scripts/hash-sources | cmp --quiet - cockpit/dist/.sources || npm --prefix cockpit run --silent build
 
-.venv/debian-cockpit.stamp: packaging/debian-packages-cockpit.txt packaging/install-debian-packages
-	packaging/install-debian-packages $<
-	mkdir -p .venv
-	touch $@
-
 cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian-cockpit.stamp
 	npm --prefix cockpit ci --no-audit --no-fund
 	touch $@
 
-.PHONY: check
-check: dev cockpit
-	$(MAKE) --jobs=2 --output-sync=target check-python check-page
-	$(BIN)/pytest $(PARALLEL)
+# The tests of a file are run by one process, one after the other.
+PYTEST := packaging/run-reachable $(BIN)/pytest \
+	--numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-# What checks the Python code, and what checks the page: each is busy on one processor.
-.PHONY: check-python
-check-python:
+# What a contributor runs: it needs neither npm nor Ceph. CONTRIBUTING.md says what it leaves out.
+.PHONY: check
+check: dev
+	$(MAKE) --jobs=2 --output-sync=target check-style check-types
+	$(PYTEST) -m 'not full'
+
+# In the order of how soon a failure is found.
+.PHONY: check-full
+check-full: check full cockpit
+	$(MAKE) lint-c check-page
+	$(MAKE) acceptance sanitize
+	$(PYTEST) -m full
+
+# Each is busy on one processor.
+.PHONY: check-style
+check-style:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	MYPYPATH=examples/desktop $(BIN)/mypy examples
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+
+.PHONY: check-types
+check-types:
+	$(BIN)/mypy
+	MYPYPATH=examples/desktop $(BIN)/mypy examples
 
 .PHONY: check-page
 check-page:
 	npm --prefix cockpit run --silent types
 	npm --prefix cockpit run --silent eslint
 	npm --prefix cockpit run --silent test
-
-# The one place where warnings are errors: users have other compilers.
-.PHONY: lint-c
-lint-c: .venv/installed.stamp
-	$(BIN)/python -m tests.lint_c
 
 .PHONY: fuzz
 fuzz: dev
@@ -117,7 +134,7 @@ sanitize: dev
 	tests/sanitize/run
 
 .PHONY: soak
-soak: dev
+soak: full
 	$(BIN)/python -m tests.worker.fuzz 20
 	SOAK=125 $(BIN)/pytest tests/integration/test_kill.py
 	SOAK=25 $(BIN)/pytest tests/integration/test_keeper_killed.py
@@ -139,16 +156,16 @@ soak: dev
 	$(BIN)/pytest tests/rbd/soak_stalled.py
 
 .PHONY: demo
-demo: dev
-	$(BIN)/python -m demo
+demo: compiled
+	@packaging/run-reachable $(BIN)/python -m demo
 
 .PHONY: recording
-recording: dev
+recording: full
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
 	$(BIN)/python -m demo.recording
 
 .PHONY: bench
-bench: dev
+bench: full
 	$(BIN)/python -m bench $(BENCH)
 
 .PHONY: deb
@@ -160,7 +177,7 @@ rpm:
 	packaging/build-srpm
 
 .PHONY: acceptance
-acceptance: dev cockpit
+acceptance: full cockpit
 	$(MAKE) deb rpm
 	$(BIN)/pytest tests/acceptance
 

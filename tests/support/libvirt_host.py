@@ -336,10 +336,11 @@ def _group_of_kvm() -> str:
     starts QEMU 30 times, for a minute, to define one domain.
     """
     try:
-        group = Path("/dev/kvm").group()
+        group = Path("/dev/kvm").stat().st_gid
     except OSError:
         return ""
-    return f'group = "{group}"\n'
+    # By its number: it has no name where a container's host gave the device.
+    return f'group = "+{group}"\n'
 
 
 running_hosts: list[LibvirtHost] = []
