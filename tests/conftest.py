@@ -3,12 +3,12 @@
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import root_tests
+from tests.support import logs, root_tests
 from tests.support.leftovers import assert_no_staging_left, no_task_left, nothing_left
 from tests.support.libvirt_host import running_hosts
 
@@ -37,6 +37,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             # Before the others: what is set up first is torn down last.
             item.fixturenames.insert(0, "tasks_settled")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    logs.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the service, the keeper, libvirtd and machines wrote during a failed test."""
+    report = yield
+    if report.failed:
+        report.sections.extend(logs.sections())
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

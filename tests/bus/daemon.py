@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
+from tests.support import logs
 from tests.support.bus_daemon import Bus
 from tests.support.privileges import ROOTS_SETTING, as_root
 from virtlayer.dbus.connection import BusError, Connection
@@ -72,9 +74,10 @@ def libvirt_with_pools(directory: Path, *missing: str) -> str:
 class Daemon:
     """A running daemon, and a client's connection to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, client: Connection) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, client: Connection, log: Path) -> None:
         self.process = process
         self.client = client
+        self._log = log
 
     async def ask(
         self, member: str, signature: str = "", *body: object, path: str = ROOT, **where: str
@@ -94,9 +97,7 @@ class Daemon:
 
     async def wait(self) -> tuple[int, str]:
         """Wait for its end; return its exit status and what it logged."""
-        _output, log = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, log.decode()
+        return await self.process.wait(), self._log.read_text()
 
 
 @contextlib.asynccontextmanager
@@ -131,25 +132,27 @@ async def virtlayerd(
     if not bus.session:
         wrapper = (*wrapper, *_seeing(configuration))
         command = as_root(*wrapper, "env", ROOTS_SETTING, *settings_of_env, PROGRAM)
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        "--connect",
-        libvirt_with_pools(directory, *missing_pools),
-        "--config",
-        config,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    logs.follow("virtlayerd", directory, "log-*")
+    with tempfile.NamedTemporaryFile(prefix="log-", dir=directory, delete=False) as log:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "--connect",
+            libvirt_with_pools(directory, *missing_pools),
+            "--config",
+            config,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=log,
+        )
     try:
         async with await Connection.opened(session=bus.session, address=bus.address) as client:
             await until_owned(client)
-            yield Daemon(process, client)
+            yield Daemon(process, client, Path(log.name))
     finally:
         if process.returncode is None:
             # Not SIGKILL, which sudo does not pass on.
             process.terminate()
-        await process.communicate()
+        await process.wait()
         if not bus.session:
             # The user who runs the tests removes the files of root's daemon.
             command = as_root("chown", "--recursive", str(os.geteuid()), directory)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import virtlayer
+from tests.support import logs
 from tests.support.kernel import Kernel, debian_kernel, guest_initrd
 from virtlayer.protocol.guest_config import GuestConfig
 from virtlayer.protocol.streams import CONTENT_LIMIT, HEADER, MARK, Record, RecordKind
@@ -225,6 +226,8 @@ def boot(
         command += ["-netdev", f"{network},id=net", "-device", "virtio-net-pci,netdev=net"]
     (directory / "output").touch()
     (directory / "console").touch()
+    logs.follow("console of the machine", directory, "console")
+    logs.follow("output of the machine", directory, "output")
     process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL)
     guest = Guest(directory, process)
     try:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support import logs
 from tests.support.guest import INIT, Output, parse_records
 from virtlayer.protocol.guest_config import GuestConfig
 from virtlayer.protocol.streams import RecordKind
@@ -116,6 +117,7 @@ def container(
     encoded = config if isinstance(config, bytes) else config.encoded()
     (directory / "config").write_bytes(encoded)
     (directory / "output").write_bytes(b"")
+    logs.follow("output of the container", directory, "output")
     command: list[str | Path] = [
         "unshare",
         *_NAMESPACES,

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support import logs
 from tests.support.cache import CACHE
 from tests.support.ordinary_user import as_user
 from tests.support.pool_content import OWN
@@ -90,6 +91,9 @@ class LibvirtHost:
         if not session and kept.exists():
             shutil.copytree(kept, self._capabilities)
         self._configure()
+        logs.follow("libvirtd", directory, "libvirtd.log")
+        machines = "cache/libvirt/qemu/log/*" if session else "private/var/log/libvirt/*/*"
+        logs.follow("machine", directory, machines)
         kind = "session" if session else "system"
         self.uri = f"qemu+unix:///{kind}?socket={self._socket_directory / 'libvirt-sock'}"
 
@@ -386,6 +390,7 @@ def running_host[H: LibvirtHost](make: Callable[[Path], H]) -> Iterator[H]:
                 running_hosts.remove(host)
             host.close()
     finally:
+        logs.keep(directory)
         shutil.rmtree(directory)
 
 

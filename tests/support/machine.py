@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tests.support import logs
 from tests.support.kernel import debian_kernel, initramfs
 from tests.support.libvirt_host import LibvirtHost
 
@@ -47,6 +48,7 @@ _DOMAIN = """\
     </disk>
     <serial type='unix'>
       <source mode='bind' path='{directory}/console'/>
+      <log file='{directory}/console.log'/>
     </serial>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
@@ -125,6 +127,7 @@ def boot_files(host: LibvirtHost, name: str) -> Iterator[Path]:
     directory = host.directory / name
     directory.mkdir(mode=0o755)
     os.chown(directory, host.owner, -1)
+    logs.follow("console of the machine", directory, "console.log")
     try:
         # QEMU may run as a user who cannot read the checkout, and libvirt changes owners.
         kernel = debian_kernel()
@@ -132,6 +135,7 @@ def boot_files(host: LibvirtHost, name: str) -> Iterator[Path]:
         (directory / "initramfs").write_bytes(initramfs(kernel))
         yield directory
     finally:
+        logs.keep(directory)
         shutil.rmtree(directory)
 
 

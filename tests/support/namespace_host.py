@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.support import logs
 from tests.support.bus_daemon import Bus, session_bus
 from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
@@ -211,6 +212,7 @@ def hosts(*names: str, settings: str = "") -> Iterator[tuple[NamespaceHost, ...]
         place.chmod(0o755)
         made = tuple(NamespaceHost(place / name, name, settings=settings) for name in names)
         with contextlib.ExitStack() as life:
+            life.callback(logs.keep, place)
             for host in made:
                 life.callback(host.close)
             with ThreadPoolExecutor(len(made)) as threads:

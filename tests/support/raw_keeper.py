@@ -14,10 +14,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from tests.support import logs
 from tests.support.keeper import NO_LIBVIRT
 
 _PATIENCE = 60.0
@@ -106,14 +109,15 @@ class RawKeeper(RawService):
 
     Attributes:
         process: The keeper.
+        log: Its log.
     """
 
     process: subprocess.Popen[bytes] = field(kw_only=True)
+    log: Path = field(kw_only=True)
 
     def ended(self) -> tuple[int, str]:
         """Wait for its end; its exit status, and what it logged."""
-        _, log = self.process.communicate(timeout=_PATIENCE)
-        return self.process.returncode, log.decode()
+        return self.process.wait(_PATIENCE), self.log.read_text()
 
 
 @contextlib.contextmanager
@@ -136,13 +140,18 @@ def raw_keeper(
     with (
         ours,
         theirs,
-        subprocess.Popen(
-            argv, stdin=theirs.fileno(), stderr=subprocess.PIPE, env=environment
-        ) as process,
+        tempfile.TemporaryDirectory(prefix="keeper-") as place,
+        (Path(place) / "log").open("wb") as log,
+        subprocess.Popen(argv, stdin=theirs.fileno(), stderr=log, env=environment) as process,
     ):
         theirs.close()
+        log.close()
+        logs.follow("keeper", Path(place))
         try:
-            yield RawKeeper(ours, process=process)
+            yield RawKeeper(ours, process=process, log=Path(log.name))
         finally:
             ours.close()
-            process.communicate(timeout=_PATIENCE)
+            try:
+                process.wait(_PATIENCE)
+            finally:
+                logs.keep(Path(place))

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import logs
 from tests.support.bus_daemon import Bus
 from tests.support.leftovers import programs_of
 from tests.support.libvirt_host import LibvirtHost
@@ -92,6 +93,7 @@ def start_virtlayerd(host: LibvirtHost, bus: Bus, directory: Path, *, settings: 
     config.write_text(settings)
     arguments = ("--session", "--connect", host.uri, "--config", str(config))
     command = host.as_owner(str(PROGRAM), *arguments)
+    logs.follow("virtlayerd", directory)
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
