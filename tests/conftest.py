@@ -11,6 +11,8 @@ import pytest
 from tests.support import logs, root_tests
 from tests.support.leftovers import assert_no_staging_left, no_task_left, nothing_left
 from tests.support.libvirt_host import running_hosts
+from tests.support.not_tested import NotTested
+from tests.support.soak import FACTOR
 
 _ACCEPTANCE = Path(__file__).parent / "acceptance"
 _UNIT = Path(__file__).parent / "unit"
@@ -24,12 +26,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if any(path.is_relative_to(_ACCEPTANCE) for path in named) else True
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    what = "fail if something is not tested for want of something, and is not a line of FILE"
+    parser.addoption("--not-tested", metavar="FILE", type=Path, help=what)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    file = config.getoption("not_tested")
+    config.pluginmanager.register(NotTested(file and config.invocation_params.dir / file))
+    config.addinivalue_line("markers", "in_soak: runs only in make soak; see soak.py")
     config.addinivalue_line("markers", "root: the test's own process must be root; see root_tests")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if FACTOR == 1 and (soaked := [item for item in items if item.get_closest_marker("in_soak")]):
+        config.hook.pytest_deselected(items=soaked)
+        items[:] = [item for item in items if item not in soaked]
     root_tests.hand_over(items)
     # The files with quick tests come last: the processes of pytest-xdist then end together.
     items.sort(key=lambda item: item.path.is_relative_to(_UNIT))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What pytest prints of a run with our conftest.py; each test runs a pytest of its own."""
+"""What pytest prints of a run with our conftest.py: logs of a failed test, and what was not tested.
+
+Each test runs a pytest of its own.
+"""
 
 import os
 import re
@@ -91,3 +94,57 @@ def test_failed_test_prints_the_logs_written_during_it(
     ):
         assert re.search(text, output), (text, output)
     assert "/nonexistent/before" not in output
+
+
+_MISSES_SOMETHING = """
+import pytest
+from tests.support.not_tested import not_tested
+from tests.support.soak import in_soak
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_says_so(number):
+    not_tested("the moon: there is no rocket")
+
+def test_skipped():
+    pytest.skip("it is day")
+
+@in_soak
+def test_for_soak():
+    assert False
+"""
+_SKIP = "test_it.py::test_skipped: it is day"
+_ROCKET = "the moon: there is no rocket"
+_TITLE = re.compile(r"^=+ (.*?) =+$", re.MULTILINE)
+
+
+def _summary(output: str) -> dict[str, list[str]]:
+    """The lines of each section of a run's output, by its title."""
+    _, *parts = _TITLE.split(output)
+    texts = (text.strip().splitlines() for text in parts[1::2])
+    return dict(zip(parts[::2], texts, strict=True))
+
+
+@pytest.mark.parametrize("options", [(), ("--numprocesses=2",)], ids=["one process", "xdist"])
+def test_summary_lists_what_was_not_tested(tmp_path: Path, options: tuple[str, ...]) -> None:
+    status, output = run_pytest(tmp_path, _MISSES_SOMETHING, *options)
+    assert (status, "2 passed, 1 skipped" in output) == (0, True), output
+    assert _summary(output)["not tested"] == [_SKIP, _ROCKET]
+
+
+def test_run_fails_if_something_else_than_in_the_list_is_not_tested(tmp_path: Path) -> None:
+    options = ("--numprocesses=2", "--not-tested=known.txt")
+    known = tmp_path / "known.txt"
+    known.write_text(f"# here\n\n{_ROCKET}\nthe sun: it is hot\n")
+    status, output = run_pytest(tmp_path, _MISSES_SOMETHING, *options)
+    summary = _summary(output)
+    assert summary[f"not tested, and missing in {known}: the run fails"] == [_SKIP], output
+    assert summary[f"in {known}, but not in this run"] == ["the sun: it is hot"]
+    assert status == 1
+    known.write_text(f"{_ROCKET}\n{_SKIP}\n")
+    status, output = run_pytest(tmp_path, _MISSES_SOMETHING, *options)
+    assert status == 0, output
+
+
+def test_missing_list_is_reported(tmp_path: Path) -> None:
+    status, output = run_pytest(tmp_path, _MISSES_SOMETHING, "--not-tested=none.txt")
+    assert (status, "--not-tested: [Errno 2] No such file" in output) == (4, True), output

@@ -16,6 +16,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.not_tested import entries_of, not_tested
 from tests.support.ordinary_user import CHECKOUT
 from tests.support.privileges import ROOTS_SETTING, as_root
 
@@ -29,11 +30,14 @@ class _Batch:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._outcomes: Mapping[str, str] | None = None
+        self._not_tested: list[str] = []
 
     def outcome(self, name: str) -> str:
         """Why a test failed; empty where it passed."""
         if self._outcomes is None:
             self._outcomes, self._output = self._run()
+            for entry in self._not_tested:
+                not_tested(entry)
         return self._outcomes.get(name, f"root's pytest did not come to it:\n{self._output}")
 
     def _run(self) -> tuple[Mapping[str, str], str]:
@@ -55,7 +59,8 @@ class _Batch:
             )
             outcomes: dict[str, str] = {}
             for line in record.read_text().splitlines():
-                name, failure = json.loads(line)
+                name, failure, entries = json.loads(line)
+                self._not_tested += entries
                 outcomes[name] = outcomes.get(name, "") + failure
             return outcomes, done.stdout
 
@@ -103,4 +108,4 @@ def record(report: pytest.TestReport) -> None:
     # What is not passed is a failure: no test is skipped.
     failure = "" if report.passed else f"{report.when}: {report.longreprtext}\n"
     with Path(path).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps([report.nodeid, failure]) + "\n")
+        stream.write(json.dumps([report.nodeid, failure, entries_of(report)]) + "\n")

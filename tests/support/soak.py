@@ -10,5 +10,5 @@ import pytest
 
 FACTOR = int(os.environ.get("SOAK", "1"))
 
-in_soak = pytest.mark.skipif(FACTOR == 1, reason="takes minutes: for make soak")
+in_soak = pytest.mark.in_soak
 """Marks a test for which the gate has no time. It boots six machines at most."""

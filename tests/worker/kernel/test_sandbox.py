@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.support.not_tested import not_tested
 from virtlayer import programs
 from virtlayer.keeper.users import worker_identity
 
@@ -62,6 +63,8 @@ async def test_worker_opens_modules_only_to_read_them() -> None:
     assert outcomes.pop("list modules") == "x"
     other = outcomes.pop("read another file")
     assert other == (str(errno.EACCES) if _has_landlock() else "worked")
+    if not _has_landlock():
+        not_tested("the worker for the host's kernel reads no other file: there is no Landlock")
     assert len(outcomes) == 10
     assert {
         name: outcome for name, outcome in outcomes.items() if outcome != str(errno.EPERM)
