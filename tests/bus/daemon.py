@@ -17,6 +17,7 @@ from dbus_next.signature import Variant
 from tests.support import logs
 from tests.support.bus_daemon import Bus
 from tests.support.privileges import ROOTS_SETTING, as_root
+from tests.support.waiting import PATIENCE
 from virtlayer.dbus.connection import BusError, Connection
 
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
@@ -189,6 +190,6 @@ async def until_owned(client: Connection, owned: bool = True) -> None:
     rule = f"type='signal',sender='{bus}',member='NameOwnerChanged',arg0='{SERVICE}'"
     await client.ask(bus, "/org/freedesktop/DBus", bus, "AddMatch", "s", [rule])
     while await has_owner(client) != owned:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await changed.wait()
         changed.clear()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.bus_daemon import Bus
 from tests.support.privileges import as_root
+from tests.support.waiting import PATIENCE
 
 NOBODY = pwd.getpwnam("nobody")
 POLICIES = Path(__file__).parent.parent.parent / "packaging" / "polkit"
@@ -56,7 +57,7 @@ async def polkitd(bus: Bus, rules: str) -> AsyncIterator[int]:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while "org.freedesktop.PolicyKit1" not in await asyncio.to_thread(
                     bus.busctl, "list", "--acquired"
                 ):

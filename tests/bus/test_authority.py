@@ -30,7 +30,7 @@ from tests.support.command import COMMAND, Ended
 from tests.support.images import file, image, layer, write_layout
 from tests.support.ordinary_user import as_user
 from tests.support.privileges import as_root
-from tests.support.stopping import stop
+from tests.support.waiting import PATIENCE, stop
 from virtlayer.dbus.connection import Connection
 from virtlayer.errors import NotAuthorized
 from virtlayer.service.bus.authority import Action, SystemAuthority
@@ -336,7 +336,7 @@ async def test_prompt_delays_no_other_caller(system: Bus, tmp_path: Path) -> Non
         )
         assert process.stdin is not None
         process.stdin.write(b"\n")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await agent.asked.wait()
         assert agent.action == "org.virtlayer1.pull"
         assert "docker://x.test/y" in agent.message

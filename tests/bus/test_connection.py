@@ -13,7 +13,7 @@ from dbus_next.signature import Variant
 
 from tests.bus.service import IFACE, NAME, ROOT, Pair, no_reply, open_descriptors, pair
 from tests.support.bus_daemon import Bus
-from tests.support.closing import wait_until_closed
+from tests.support.waiting import wait_until_closed
 from virtlayer.dbus.connection import BusError, Connection
 
 pytestmark = pytest.mark.usefixtures("descriptors")

@@ -12,6 +12,7 @@ from dbus_next.signature import Variant
 
 from tests.bus.daemon import MANAGER, ROOT, SERVICE, virtlayerd
 from tests.support.bus_daemon import session_bus
+from tests.support.waiting import until
 from virtlayer.dbus.connection import Connection
 
 VOLUME = {"volume": Variant("s", "volume")}
@@ -46,8 +47,7 @@ async def test_silent_descriptor_delays_only_its_own_call(tmp_path: Path, name: 
                 )
                 answer = asyncio.create_task(caller.call(call))
                 # The service has begun with it when it has its own copy.
-                while len(sockets_of(daemon.process.pid, ours)) < 1:
-                    await asyncio.sleep(0.01)
+                await until(lambda: len(sockets_of(daemon.process.pid, ours)) >= 1)
                 assert await daemon.ask("ListJobs") == []
                 assert not answer.done()
             reply = await answer

@@ -10,6 +10,7 @@ from dbus_next.message import Message
 
 from tests.bus.service import IFACE, NAME, ROOT, Broken, Small, no_reply, pair
 from tests.support.bus_daemon import Bus
+from tests.support.waiting import PATIENCE
 from virtlayer.service.bus.call import Call, StandardError
 from virtlayer.service.bus.objects import ObjectTree
 from virtlayer.service.bus.standard import Properties
@@ -151,7 +152,7 @@ async def test_pool_that_does_not_answer_holds_up_only_calls_about_itself(bus: B
     async with pair(bus) as both:
         waiting = asyncio.create_task(both.error("OfPool", "s", ["hung"]))
         await both.root.entered.wait()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert await both.value("OfPool", "s", ["other"]) == "other"
             assert await both.value("GetManagedObjects", interface=MANAGER) == {}
         await both.exporter.finish(0)

@@ -17,7 +17,7 @@ from tests.bus.polkit import open_directory, polkitd
 from tests.bus.users import ROOT, User, user
 from tests.support.bus_daemon import Bus, system_bus
 from tests.support.records import digest, image_record, layer_name, remember
-from tests.support.stopping import stop
+from tests.support.waiting import stop
 from virtlayer.service.catalog.catalog import Catalog
 from virtlayer.service.records.values import ImageLayer
 from virtlayer.settings import QuotaSettings

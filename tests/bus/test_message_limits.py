@@ -13,6 +13,7 @@ import pytest
 from tests.bus.daemon import MANAGER, ROOT, SERVICE, Daemon, virtlayerd
 from tests.bus.raw_messages import RawCall, array_of, raw_connection, text
 from tests.support.bus_daemon import Bus
+from tests.support.waiting import until
 
 MIB = 1024**2
 INVALID = "org.virtlayer1.Error.InvalidArgument"
@@ -113,9 +114,7 @@ async def test_descriptors_of_an_excessive_call_are_closed(bus: Bus, tmp_path: P
             await raw.send(bytes(variants), [file.fileno()] * 16)
             assert (await raw.reply_to(7))[0] == INVALID
         # They are closed in a thread.
-        async with asyncio.timeout(60):
-            while len(list(descriptors.iterdir())) != before:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(list(descriptors.iterdir())) == before)
 
 
 async def test_an_excessive_call_without_reply_is_not_answered(bus: Bus, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.support import images
 from tests.support.bus_daemon import Bus, system_bus
 from tests.support.faulty_registry import FaultyRegistry
 from tests.support.leftovers import children_of
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.root
 ALLOW = (
@@ -50,7 +51,7 @@ class SilentRegistry:
 
     async def has(self, number: int) -> None:
         """Wait until so many connections were made."""
-        async with asyncio.timeout(60), self.connected:
+        async with asyncio.timeout(PATIENCE), self.connected:
             await self.connected.wait_for(lambda: self.connections >= number)
 
 
@@ -85,9 +86,7 @@ def programs(daemon: Daemon, name: str) -> int:
 async def until_copies(daemon: Daemon, descriptor: int, number: int) -> None:
     """Wait until the daemon has so many descriptors of a pipe; they are closed in threads."""
     pipe = Path(f"/proc/self/fd/{descriptor}").readlink()
-    async with asyncio.timeout(60):
-        while copies_of(daemon, pipe) != number:
-            await asyncio.sleep(0.01)
+    await until(lambda: copies_of(daemon, pipe) == number)
 
 
 def copies_of(daemon: Daemon, file: Path) -> int:
@@ -101,7 +100,7 @@ def copies_of(daemon: Daemon, file: Path) -> int:
 async def busy_answers(calls: list[asyncio.Task[Message]], number: int) -> list[str]:
     """Wait for so many answers, all of which must be Busy; return their texts."""
     answered: list[str] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         for done in asyncio.as_completed(calls):
             reply = await done
             assert (reply.message_type, reply.error_name) == (
@@ -170,14 +169,10 @@ async def test_inspections_end_when_their_caller_leaves_the_bus(
             end(calls)
         # Their slots are free, and their programs have ended.
         await silent.has(3)
-        async with asyncio.timeout(60):
-            while programs(daemon, "skopeo") != 1:
-                await asyncio.sleep(0.01)
+        await until(lambda: programs(daemon, "skopeo") == 1)
         end([last])
         await staying.connection.close()
-        async with asyncio.timeout(60):
-            while programs(daemon, "skopeo"):
-                await asyncio.sleep(0.01)
+        await until(lambda: not programs(daemon, "skopeo"))
 
 
 async def test_a_flood_from_a_new_connection_is_limited_before_its_user_is_known(
@@ -221,7 +216,7 @@ async def test_forty_pulls_of_one_user_delay_no_other(
         for _ in range(40):
             await nobody.ask(*pull)
         started = [await other.ask(*pull) for other in (games, games, news)]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (states := [row[3] for row in await daemon.ask("ListJobs")]).count("running") < 6:
                 await asyncio.sleep(0.01)
         assert states[:4] == ["running"] * 4
@@ -229,7 +224,7 @@ async def test_forty_pulls_of_one_user_delay_no_other(
         # Of two free slots the second one is for the other user, not for the thirty-six before.
         for number in (1, 2, 3, 4):
             await nobody.ask("Cancel", path=f"{ROOT}/job/{number}", interface=JOB)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (await daemon.ask("ListJobs"))[started[1][0] - 1][3] != "running":
                 await asyncio.sleep(0.01)
 
@@ -352,7 +347,7 @@ async def test_calls_that_wait_for_a_job_are_limited_apart_from_others(
         await games.ask("ListJobs")
         await daemon.ask("Cancel", **where)
         for wait in [*waits, other]:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 assert (await wait).body[0] == "cancelled"
 
 
@@ -375,7 +370,7 @@ async def test_calls_that_wait_end_with_their_connection(
             isinstance(end, EOFError)
             for end in await asyncio.gather(*waits, return_exceptions=True)
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             # The service learns from the bus that the connection has ended; until then it is Busy.
             while True:
                 wait = asyncio.create_task(nobody.call("Wait", **where))

@@ -26,6 +26,7 @@ from tests.bus.daemon import (
 )
 from tests.support.bus_daemon import Bus, session_bus
 from tests.support.leftovers import children_of, is_keeper
+from tests.support.waiting import until
 from virtlayer.dbus.connection import Connection
 from virtlayer.version import VERSION
 
@@ -327,9 +328,8 @@ async def test_status_is_reported_to_systemd(bus: Bus, tmp_path: Path) -> None:
         asyncio.get_running_loop().add_reader(listener, hear)
         async with virtlayerd(bus, tmp_path, env=env) as daemon:
             await daemon.ask("Pull", "ssa{sv}", "docker://x.test/y", "nowhere", {})
-            async with asyncio.timeout(60):
-                while heard.count("WATCHDOG=1") < 2 or "STATUS=1 running, 0 waiting" not in heard:
-                    await asyncio.sleep(0.01)
+            await until(lambda: heard.count("WATCHDOG=1") >= 2)
+            await until(lambda: "STATUS=1 running, 0 waiting" in heard)
             daemon.process.terminate()
             assert (await daemon.wait())[0] == 0
         asyncio.get_running_loop().remove_reader(listener)

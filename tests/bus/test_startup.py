@@ -14,6 +14,7 @@ from tests.bus.polkit import open_directory
 from tests.support.bus_daemon import Bus, session_bus, system_bus
 from tests.support.ordinary_user import CHECKOUT, as_user
 from tests.support.privileges import as_root
+from tests.support.waiting import PATIENCE
 from virtlayer.dbus.connection import Connection
 from virtlayer.settings import ServiceSettings
 
@@ -30,7 +31,9 @@ exec "$@"
 
 
 def ended(*command: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 @pytest.fixture

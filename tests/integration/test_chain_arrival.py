@@ -11,6 +11,7 @@ from tests.support.images import LayerContent, file, layer
 from tests.support.keeper import LocalPrograms
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import names_in
+from tests.support.waiting import until
 from virtlayer.errors import DigestMismatch, MalformedLayer, RegistryUnavailable, VirtlayerError
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.keeper.keeper import Keeper
@@ -18,15 +19,11 @@ from virtlayer.service.workers.layer import LayerWorker
 from virtlayer.settings import LayerSettings
 
 MIB = 1024**2
-TOO_LONG = 60.0
-"""Seconds after which a test that waits for the worker has failed."""
 
 
 async def until_applied(store: Store) -> None:
     """Wait until the worker says that it has read a part of a blob."""
-    async with asyncio.timeout(TOO_LONG):
-        while not store.bytes_applied:
-            await asyncio.sleep(0.01)
+    await until(lambda: store.bytes_applied)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import names_in
 from tests.support.volumes import assert_sound
+from tests.support.waiting import until
 from virtlayer.errors import ImageNotFound, VolumeExists
 from virtlayer.protocol.pools import Pool
 from virtlayer.service.keeper.keeper import Keeper
@@ -235,8 +236,7 @@ async def test_volume_of_others_that_is_built_meanwhile_is_proven_too(
     first = asyncio.create_task(builder.build(request_for(pool, contents), slow.tools()))
     await started.wait()
     second = asyncio.create_task(builder.build(request_for(pool, contents), other.tools()))
-    while not other.layers_total:
-        await asyncio.sleep(0)
+    await until(lambda: other.layers_total)
     go_on.set()
     assert (await first).layers_built == 2
     assert (await second).layers_reused == 2
@@ -309,8 +309,7 @@ async def test_a_job_that_waited_for_one_that_fails_builds_itself(
     first = asyncio.create_task(builder.build(request_for(pool, contents), failing.tools()))
     await started.wait()
     second = asyncio.create_task(builder.build(request_for(pool, contents), waiting.tools()))
-    while not any(lock._waiters for lock in builder.builder._locks.values()):
-        await asyncio.sleep(0)
+    await until(lambda: any(lock._waiters for lock in builder.builder._locks.values()))
     assert waiting.fetched == []
     go_on.set()
     with pytest.raises(ZeroDivisionError):

@@ -17,6 +17,7 @@ from tests.support.leftovers import children, nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.pool_content import left_by_jobs, names_in
 from tests.support.small_filesystem import small_filesystem
+from tests.support.waiting import until
 from virtlayer.errors import (
     DigestMismatch,
     Internal,
@@ -46,8 +47,7 @@ async def test_failed_layer_keeps_finished_layers(
     contents = [*good, bad, *small_layers(2, first=5)]
 
     async def until_placed(diff_id: str) -> None:
-        while diff_id == bad.diff_id and len(store.placed) < len(good):
-            await asyncio.sleep(0)
+        await until(lambda: diff_id != bad.diff_id or len(store.placed) >= len(good))
 
     store = Store(contents, worker, before_apply=until_placed)
     with pytest.raises(DigestMismatch, match=r"layer sha256:.* of docker://registry"):

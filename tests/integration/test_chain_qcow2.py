@@ -17,7 +17,7 @@ import pytest
 from tests.support.keeper import local_staging
 from tests.support.leftovers import children, nothing_left
 from tests.support.small_filesystem import memory_filesystem, small_filesystem
-from tests.support.stopping import stop
+from tests.support.waiting import stop, until
 from virtlayer.errors import Internal
 from virtlayer.programs import ProgramFailed
 from virtlayer.protocol.calls import Purpose
@@ -317,9 +317,7 @@ async def test_daemon_stops_while_its_caller_continues(directory: Path) -> None:
         await write(images, image, 8 * MIB, b"\1" * MIB)
         as_finished = (directory / image.name).read_bytes()
         images.let_go()
-        async with asyncio.timeout(60):
-            while children() - before:
-                await asyncio.sleep(0.005)
+        await until(lambda: not children() - before)
         assert (directory / image.name).read_bytes() == as_finished
     assert reads(directory / image.name, 8 * MIB, 1, MIB)
 

@@ -14,6 +14,7 @@ from tests.support.orphans import adopting, wait_until_only
 from tests.support.pool_content import names_in
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import PATIENCE
 from virtlayer.cancellation import meanwhile
 from virtlayer.sizes import MIB
 
@@ -24,7 +25,7 @@ VOLUME = "guest.qcow2"
 
 def kill_when_there(daemon: Daemon, path: Path) -> None:
     """Kill the daemon as soon as there is a file."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not path.exists() and time.monotonic() < deadline:
         pass
     daemon.process.kill()

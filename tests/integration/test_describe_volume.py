@@ -14,6 +14,7 @@ from tests.support.bus_daemon import session_bus
 from tests.support.job_watch import JOB, MANAGER, ROOT, Watch, watching
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import PATIENCE
 from virtlayer.dbus.connection import BusError
 
 
@@ -46,7 +47,7 @@ async def test_volumes_that_back_each_other_are_described(
     for name, backing in (("a", "b"), ("b", "c"), ("c", "a"), ("self", "self")):
         overlay(directory / name, backing)
     host.virsh("pool-refresh", pool)
-    async with watching(daemon.bus.address) as watch, asyncio.timeout(60):
+    async with watching(daemon.bus.address) as watch, asyncio.timeout(PATIENCE):
         for name in ("a", "b", "c", "self"):
             described = await watch.ask(ROOT, MANAGER, "DescribeVolume", "ss", pool, name)
             assert described["path"].value == str(directory / name)

@@ -16,11 +16,12 @@ import pytest
 
 from tests.integration.error_table import LARGE_LAYER, PLAIN, TABLE
 from tests.support.bus_daemon import session_bus
-from tests.support.command import COMMAND, PATIENCE
+from tests.support.command import COMMAND
 from tests.support.images import file, image, layer, write_layout
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import PATIENCE
 from virtlayer.client.exits import Exit
 from virtlayer.sizes import MIB
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support.leftovers import children, nothing_left
 from tests.support.orphans import adopting, wait_until_only
 from tests.support.stalled_files import stalled_files
+from tests.support.waiting import until
 from virtlayer import programs
 from virtlayer.programs import Confinement, Identity, ProgramFailed, run
 
@@ -91,9 +92,7 @@ async def test_program_that_the_kernel_does_not_end_is_left_alone(
         async with programs.running(["cat", stalled.file]) as program:
             await asyncio.to_thread(stalled.asked.wait)
         assert Path(f"/proc/{program.pid}").exists()
-    async with asyncio.timeout(60):
-        while program.returncode is None:
-            await asyncio.sleep(0.01)
+    await until(lambda: program.returncode is not None)
     assert program.returncode == -signal.SIGKILL
 
 

@@ -17,6 +17,7 @@ from tests.support.bus_daemon import Bus, system_bus
 from tests.support.command import COMMAND, Ended
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.ordinary_user import as_user
+from tests.support.waiting import PATIENCE
 from virtlayer.sizes import MIB
 
 pytestmark = pytest.mark.root
@@ -57,7 +58,7 @@ async def command(bus: Bus, *arguments: str) -> Ended:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         output, errors = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode())
@@ -91,6 +92,6 @@ async def test_command_that_does_not_wait_sends_everything(bus: Bus) -> None:
         assert ended.status == 0, ended.stderr
         # The service has its own copy by now, or an end of the pipe with all that is left.
         shutil.rmtree(layout)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not json.loads((await command(bus, "images", POOL)).stdout):
                 await asyncio.sleep(0.05)

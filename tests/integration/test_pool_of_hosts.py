@@ -12,6 +12,7 @@ from tests.support.faulty_registry import Fault, FaultyRegistry
 from tests.support.images import LayerContent, file, image, layer
 from tests.support.namespace_host import NamespaceHost
 from tests.support.pool_of_hosts import PoolClient, PoolOfHosts, pool_of_hosts
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.root
 
@@ -33,13 +34,6 @@ async def pool() -> AsyncIterator[PoolOfHosts]:
 def clients(pool: PoolOfHosts) -> tuple[PoolClient, ...]:
     """One on each host."""
     return pool.clients
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def listed(client: PoolClient, names: set[str]) -> None:

@@ -21,8 +21,8 @@ from tests.support.job_watch import IMAGE, MANAGER, ROOT, plain, watching
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.pool_user import PoolUser, pool_user, some_image
 from tests.support.registry import Registry
-from tests.support.stopping import stop
 from tests.support.virtlayerd import virtlayerd
+from tests.support.waiting import PATIENCE, stop
 from virtlayer.service.catalog.database import Database
 from virtlayer.service.catalog.schema import MIGRATIONS
 from virtlayer.sizes import MIB
@@ -139,7 +139,7 @@ async def until_listed(user: PoolUser, *names: str) -> None:
 
     One that starts waits for the records of pools, but not long: a slow pool must not hold it up.
     """
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while [one["name"] for one in await images_of(user)] != list(names):
             await asyncio.sleep(0.2)
 

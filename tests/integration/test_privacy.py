@@ -23,6 +23,7 @@ from tests.support.faulty_registry import FaultyRegistry
 from tests.support.job_watch import plain
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.ordinary_user import as_user
+from tests.support.waiting import PATIENCE
 from virtlayer.sizes import MIB
 
 pytestmark = pytest.mark.root
@@ -132,7 +133,7 @@ async def pull(who: User, source: str, pool: str, options: dict[str, Variant]) -
 
 
 async def finished(who: User, path: str) -> str:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not (await properties(who, path, JOB))["FinishedAt"]:
             await asyncio.sleep(0.01)
     return path

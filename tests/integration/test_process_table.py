@@ -25,13 +25,11 @@ from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost, private_host, session_host
 from tests.support.pool_user import DOMAIN
 from tests.support.session_table import (
-    PATIENCE,
     compare,
     compare_pull,
-    eventually,
 )
 from tests.support.stalled_files import stalled_files
-from tests.support.stopping import stop
+from tests.support.waiting import PATIENCE, eventually, stop
 from virtlayer.cancellation import meanwhile
 from virtlayer.protocol.calls import Purpose
 from virtlayer.protocol.customization import Customization

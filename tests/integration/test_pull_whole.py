@@ -41,6 +41,7 @@ from tests.support.pool_user import PoolUser, qemu_img
 from tests.support.registry import Registry
 from tests.support.trees import scan
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import until
 from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
@@ -321,11 +322,9 @@ async def test_a_cancelled_pull_leaves_no_directory(user: PoolUser) -> None:
         # Otherwise the pull could have ended when it is cancelled.
         slow.faults[last.digest] = Fault.HANG
         started = await user.run(*_pull(user, source, "--format=dir", "--no-wait"))
-        while not [*staging.glob("*/root/0*")]:
-            await asyncio.sleep(0.01)
+        await until(lambda: [*staging.glob("*/root/0*")])
         await user.run("cancel", str(started["id"]))
-    while left_by_jobs(user.path):
-        await asyncio.sleep(0.01)
+    await until(lambda: not left_by_jobs(user.path))
     assert user.volumes == []
 
 

@@ -22,6 +22,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.sshd import Sshd, sshd
 from tests.support.virtlayerd import Daemon
+from tests.support.waiting import PATIENCE, until
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.host import ThisHost
 from virtlayer.client.remote.frames import GREETING
@@ -358,9 +359,7 @@ async def test_nothing_is_left_when_the_command_is_killed(
         async with started(*pull, env=there.environment) as process:
             await in_state(client, source, "running")
             process.kill()
-        async with asyncio.timeout(60):
-            while there.sessions:
-                await asyncio.sleep(0.02)
+        await until(lambda: not there.sessions)
         await cancel(client, source)
 
 
@@ -378,7 +377,7 @@ async def state_of(client: Client, source: str) -> str:
 
 async def in_state(client: Client, source: str, state: str) -> None:
     """Wait until the job has the state."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while await state_of(client, source) != state:
             await asyncio.sleep(0.05)
 

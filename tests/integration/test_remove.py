@@ -18,6 +18,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import PoolUser, pool_user, qemu_img, some_image, some_layers
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import until
 
 IN_USE = 7
 """The exit status of the command."""
@@ -271,9 +272,7 @@ async def test_a_layer_that_a_running_pull_counts_on_stays(
     source = slow_registry.store(image(layers), "slow:1")
     slow_registry.faults[layers[1].digest] = Fault.HANG
     job = await user.run("pull", source, user.pool, "--tls-verify=false", "--no-wait")
-    async with asyncio.timeout(60):
-        while not any(layers[1].digest in path for path in slow_registry.requested):
-            await asyncio.sleep(0.01)
+    await until(lambda: any(layers[1].digest in path for path in slow_registry.requested))
     assert (await user.run("prune", user.pool))["deleted_volumes"] == [old]
     assert base in user.volumes
     await user.run("cancel", str(job["id"]))

@@ -18,6 +18,7 @@ from tests.support import images
 from tests.support.leftovers import nothing_left
 from tests.support.registry import Registry
 from tests.support.sources import PLAIN, Sources
+from tests.support.waiting import until
 from virtlayer.client.sending import sending
 from virtlayer.errors import (
     ImageNotFound,
@@ -197,8 +198,7 @@ async def test_cancelled_copy_leaves_nothing(sources: Sources) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"some")
     opening = asyncio.create_task(sources.image("oci-archive:/x:1", Access(source_fd=reading)))
-    while not sources.left():
-        await asyncio.sleep(0.01)
+    await until(lambda: sources.left())
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening

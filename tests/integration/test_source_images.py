@@ -13,6 +13,7 @@ from tests.support import images
 from tests.support.leftovers import children, nothing_left
 from tests.support.registry import Registry
 from tests.support.sources import PLAIN, Sources, blob_of, read_some
+from tests.support.waiting import until
 from virtlayer.errors import (
     DigestMismatch,
     ImageNotFound,
@@ -143,8 +144,7 @@ async def test_started_source_sends_no_requests(registry: Registry, sources: Sou
     reference = registry.store(images.image([BASE]), "started:1")
     before = children()
     async with sources.started(reference):
-        while not children() - before:
-            await asyncio.sleep(0.001)
+        await until(lambda: children() - before)
         await asyncio.sleep(0.1)
     async with sources.started(reference):
         pass
@@ -182,8 +182,7 @@ async def test_closing_image_stops_its_processes(registry: Registry, sources: So
     async with sources.open(reference) as opened:
         assert children() - before
         opened.let_go()
-        while children() - before:
-            await asyncio.sleep(0.001)
+        await until(lambda: not children() - before)
         assert await blob_of(opened, opened.image.layers[0]) == BASE.blob
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
-from tests.support.stopping import stop
+from tests.support.waiting import stop
 from virtlayer.errors import (
     Libvirt,
     NoSpace,

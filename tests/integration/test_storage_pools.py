@@ -13,6 +13,7 @@ import pytest
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.slow_creation import slow_creation
 from tests.support.small_filesystem import small_filesystem
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import Libvirt, PoolInactive, PoolNotFound, PoolUnsupported
 from virtlayer.keeper import described_volumes
 from virtlayer.keeper import pools as pools_module
@@ -142,12 +143,12 @@ async def test_refreshes_coalesce(
     def slow_refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
         calls.append(pool.uuid)
         started.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         return real_refresh(connection, pool, names)
 
     monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
     first = asyncio.create_task(pools.refresh(pool))
-    await asyncio.to_thread(started.wait, 60)
+    await asyncio.to_thread(started.wait, PATIENCE)
     # The file that these are about may have come after the first one looked.
     rest = [asyncio.create_task(pools.refresh(pool)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -166,12 +167,12 @@ async def test_requests_that_share_a_refresh_get_their_own_volumes(
 
     def slow_refresh(connection: Connection, pool: Pool, names: Set[str]) -> list[str] | None:
         started.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         return real_refresh(connection, pool, names)
 
     monkeypatch.setattr(pools_module, "_refresh", slow_refresh)
     first = asyncio.create_task(pools.refreshed_volumes(pool, ["late"]))
-    await asyncio.to_thread(started.wait, 60)
+    await asyncio.to_thread(started.wait, PATIENCE)
     names = [["one"], ["two", "none"], ["one", "two"]]
     rest = [asyncio.create_task(pools.refreshed_volumes(pool, some)) for some in names]
     await asyncio.sleep(0)

@@ -28,8 +28,8 @@ from tests.support.pull_in_work import (
 )
 from tests.support.slow_creation import slow_creation
 from tests.support.small_filesystem import small_filesystem
-from tests.support.stopping import stop
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import PATIENCE, stop, until
 from virtlayer.sizes import MIB
 
 _numbers = itertools.count(1)
@@ -79,8 +79,7 @@ async def test_cancel_in_the_middle_of_a_big_layer(
     path = await watch.pull(registry.store(content_of(1000, 256 * MIB), "big:1"), pool)
     # It is applied while it arrives.
     await watch.reaches(path, Stage="downloading", LayersDone=1)
-    while "worker" not in programs_of(daemon):
-        await asyncio.sleep(0.01)
+    await until(lambda: "worker" in programs_of(daemon))
     await cancelled_within_a_second(watch, path)
     assert_clean(daemon, host, pool)
     assert len(host.volumes(pool)) == 1
@@ -147,8 +146,7 @@ async def test_crashed_program_fails_only_its_job(
     registry.faults[next(iter(content.layer_digests))] = Fault.HANG_HALF_WAY
     path = await watch.pull(source, pool)
     await watch.reaches(path, Stage="downloading")
-    while program not in programs_of(daemon):
-        await asyncio.sleep(0.005)
+    await until(lambda: program in programs_of(daemon))
     os.kill(programs_of(daemon)[program], signal.SIGKILL)
     job = await watch.finished(path)
     assert (job["State"], job["Error"]) == ("failed", f"org.virtlayer1.Error.{error}"), job
@@ -169,8 +167,9 @@ async def test_a_pool_that_is_stopped_or_deleted_ends_the_job(
         before = {*host.pool_directory(pool).glob("layer-*")}
         registry.faults[content.layer_digests[1]] = Fault.HANG
         path = await watch.pull(source, pool, cache=Variant("b", False))
-        while {*host.pool_directory(pool).glob("layer-*")} == before:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while {*host.pool_directory(pool).glob("layer-*")} == before:
+                await asyncio.sleep(0.01)
         await watch.reaches(path, Stage="downloading")
         for command in commands:
             host.virsh(command, pool)
@@ -219,8 +218,7 @@ async def test_the_end_in_the_middle_of_a_job(
         async with watching(daemon.bus.address) as watch:
             path = await watch.pull(registry.store(content, "end:1"), pool)
             await watch.reaches(path, LayersDone=1, Stage="downloading")
-            while not [*host.pool_directory(pool).glob("layer-*")]:
-                await asyncio.sleep(0.01)
+            await until(lambda: [*host.pool_directory(pool).glob("layer-*")])
             begun = time.monotonic()
             if event == "SIGTERM":
                 daemon.process.terminate()

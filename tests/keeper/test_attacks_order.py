@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.support.leftovers import children_of
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import unfinished_in
 from tests.support.raw_keeper import RawKeeper, raw_keeper
-from tests.support.stopping import stop
+from tests.support.waiting import stop, wait_until
 from virtlayer.keeper.answers.holdings import PROGRAMS_LIMIT, Holdings
 from virtlayer.keeper.beneath import open_directory
 from virtlayer.protocol.descriptors import OwnedDescriptor
@@ -223,8 +222,7 @@ def test_an_overlay_that_is_being_created_ends_with_the_connection(
         request = {"staging": staging, **_OVERLAY}
         other.send({"id": 1, "ask": "create-overlay", "with": request})
         # It may have been created before the program is seen.
-        while not (children_of(other.process.pid) or has_answered(other)):
-            time.sleep(0.001)
+        wait_until(lambda: children_of(other.process.pid) or has_answered(other))
         other.connection.close()
         assert other.ended()[0] == 0
     assert unfinished_in(pool.path) == []

@@ -17,10 +17,10 @@ import pytest
 from tests.keeper.test_listening import listening
 from tests.support.keeper import NO_LIBVIRT
 from tests.support.raw_keeper import RawKeeper, raw_keeper
+from tests.support.waiting import PATIENCE
 from virtlayer.protocol.packets import PacketSocket
 
 _HOURS = struct.pack("ii", 1, 3600)
-_PATIENCE = 60.0
 _HELLO = {"id": 1, "ask": "hello", "with": {}}
 
 
@@ -68,7 +68,7 @@ def test_a_socket_that_lingers_does_not_stop_the_keeper(packet: object, nested: 
         else:
             one.send(packet, [client.fileno()])
             client.close()
-        other.connection.settimeout(_PATIENCE)
+        other.connection.settimeout(PATIENCE)
         for _ in range(3):
             assert other.get("hello")
 
@@ -141,7 +141,7 @@ def test_descriptors_of_requests_that_wait_are_closed() -> None:
             for _ in range(3):
                 keeper.get("hello")
             # They are closed in threads.
-            deadline = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + PATIENCE
             while _descriptors(keeper) - before > 4:
                 assert time.monotonic() < deadline
                 keeper.get("hello")

@@ -19,10 +19,10 @@ import pytest
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import left_by_jobs
 from tests.support.raw_keeper import RawService
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.root  # as the keeper of the system is
 
-_PATIENCE = 60.0
 # The id of the process is known only to itself.
 _START = 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@" 3<&0 0</dev/null'
 _CONNECT = """
@@ -53,7 +53,7 @@ class Listening:
     def connected(self) -> Iterator[RawService]:
         """A connection to it."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.settimeout(_PATIENCE)
+            client.settimeout(PATIENCE)
             client.connect(str(self.path))
             yield RawService(client)
 
@@ -126,7 +126,7 @@ def test_keeper_exits_without_connections(host: LibvirtHost) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 keeper.process.wait(1.5)
             assert service.get("hello")
-        assert keeper.process.wait(_PATIENCE) == 0
+        assert keeper.process.wait(PATIENCE) == 0
 
 
 def test_keeper_does_not_exit_with_timeout_0(host: LibvirtHost) -> None:

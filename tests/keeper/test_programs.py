@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tests.keeper.conftest import TestPool
 from tests.keeper.requests import pairs, staged, start
 from tests.support.leftovers import children_of
 from tests.support.raw_keeper import RawKeeper
+from tests.support.waiting import PATIENCE, wait_until
 from virtlayer import programs
 
 _GUARD = str(Path(programs.__file__).with_name("guard")).encode()
@@ -140,8 +140,7 @@ def _wait_for_exec(pid: int) -> None:
         # In the middle of exec(2) there are no words.
         return words[0] not in (b"", _GUARD) and b"virtlayer.keeper" not in words
 
-    while not is_started(words()):
-        time.sleep(0.001)
+    wait_until(lambda: is_started(words()))
 
 
 @pytest.mark.root
@@ -160,7 +159,7 @@ def test_qemus_programs_stay_in_their_directory(keeper: RawKeeper, pool: TestPoo
         reply = start(keeper, "storage-daemon", *sockets, staging=staging)
         os.close(reply.descriptors[0])
         theirs.close()
-        ours.settimeout(30)
+        ours.settimeout(PATIENCE)
         stream = ours.makefile("rw")
         stream.readline()
         by_path = {"driver": "file", "node-name": "a", "filename": str(outside)}

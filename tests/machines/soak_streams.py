@@ -12,13 +12,14 @@ import pytest
 from dbus_next.signature import Variant
 
 from tests.machines.command_user import command_user, made_box
-from tests.support.command import PATIENCE, started, virtlayer_on_terminal
+from tests.support.command import started, virtlayer_on_terminal
 from tests.support.job_watch import watching
 from tests.support.leftovers import children_of, is_keeper
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import PoolUser
 from tests.support.registry import Registry
 from tests.support.virtlayerd import Daemon
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -98,9 +99,7 @@ async def test_killed_service_is_reported(user: PoolUser) -> None:
 
 async def _is_read(daemon: Daemon) -> None:
     """Wait until a log is open in the service."""
-    async with asyncio.timeout(PATIENCE):
-        while not any("virtlayer-" in target for target in _targets(daemon.process.pid)):
-            await asyncio.sleep(0.02)
+    await until(lambda: any("virtlayer-" in target for target in _targets(daemon.process.pid)))
 
 
 def _targets(pid: int) -> list[str]:

@@ -13,6 +13,7 @@ from tests.support.job_watch import MANAGER, ROOT, Watch, watching
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.pool_user import qemu_img
 from tests.support.virtlayerd import virtlayerd
+from tests.support.waiting import PATIENCE
 
 NO_POOL = "00000000-0000-0000-0000-000000000000"
 MACHINE = METADATA.format(image="demo", digest="", pool=NO_POOL, volume="web.qcow2")
@@ -44,7 +45,7 @@ async def states(watch: Watch, name: str) -> list[str]:
 
 async def until(watch: Watch, name: str, state: str) -> None:
     """Wait until the last state of a machine that was signalled is this one."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while (await states(watch, name))[-1:] != [state]:
             await asyncio.sleep(0.02)
 

@@ -20,6 +20,7 @@ from tests.support.pool_user import PoolUser, some_image
 from tests.support.registry import Registry
 from tests.support.soak import in_soak
 from tests.support.virtlayerd import PROGRAM
+from tests.support.waiting import PATIENCE
 from virtlayer.client.keys import KEYS
 from virtlayer.dbus.connection import Connection
 
@@ -171,7 +172,7 @@ async def exits_of_the_service(bus: Bus, number: int) -> None:
         rule = "type='signal',member='NameOwnerChanged',arg0='org.virtlayer1'"
         name = "org.freedesktop.DBus"
         await connection.ask(name, "/org/freedesktop/DBus", name, "AddMatch", "s", [rule])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(number):
                 await exits.acquire()
 

@@ -16,6 +16,7 @@ from tests.support.defined_machines import METADATA, defined_machine
 from tests.support.job_watch import plain
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.shared_pool import SharedPool, rules_for, shared_pool
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.root
 DEMO = {"name": Variant("s", "demo")}
@@ -78,7 +79,7 @@ async def states(who: User, name: str) -> list[str]:
 
 async def until(who: User, name: str, state: str) -> None:
     """Wait until a state of a machine is signalled."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while state not in await states(who, name):
             await asyncio.sleep(0.02)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine_ports import BACKUPS, UUID, LogFile, MachinePorts, machine_ports
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import PoolUnavailable
 from virtlayer.protocol.domains import Port
 from virtlayer.service.keeper.domains import OpenedLog
 from virtlayer.service.machines.streams.log_follower import LogFollower
 
-PATIENCE = 60.0
 GAP = b"<gap>"
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from tests.support.boot_sector import boot_sector_machine, expected_lines
 from tests.support.bus_daemon import session_bus
-from tests.support.command import PATIENCE, started, virtlayer, virtlayer_on_terminal
+from tests.support.command import started, virtlayer, virtlayer_on_terminal
 from tests.support.machine_host import MachineHost, machine_host
 from tests.support.sshd import sshd
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import PATIENCE, until
 
 LINES = 20_000
 """240 KB: four rotations."""
@@ -71,10 +72,8 @@ async def test_rotated_output_of_a_machine_is_followed_and_read_later(tmp_path: 
                 assert same == everything
                 shown = await virtlayer_on_terminal(*far, "console", "web", env=there.environment)
                 assert (shown.status, "The machine has stopped." in shown.stdout) == (0, True)
-            async with asyncio.timeout(PATIENCE):
-                # Fewer, if those of the first command were not closed yet.
-                while descriptors_of(daemon) > before:
-                    await asyncio.sleep(0.02)
+            # Fewer, if those of the first command were not closed yet.
+            await until(lambda: descriptors_of(daemon) <= before)
 
 
 def descriptors_of(daemon: Daemon) -> int:

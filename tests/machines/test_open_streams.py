@@ -17,6 +17,7 @@ from tests.support.defined_machines import METADATA, defined_machine
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import qemu_img
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import PATIENCE
 from virtlayer.client.bus.caller import Client
 from virtlayer.client.host import ThisHost
 from virtlayer.dbus import names
@@ -29,7 +30,6 @@ from virtlayer.errors import (
 )
 from virtlayer.protocol.streams import Record, RecordKind
 
-PATIENCE = 60.0
 NO_POOL = "00000000-0000-0000-0000-000000000000"
 MACHINE = METADATA.format(image="demo", digest="", pool=NO_POOL, volume="web.qcow2")
 LIVE = Record(RecordKind.LIVE).encoded()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Machines are removed with their volumes, and what ended or unfinished ones leave is swept."""
 
-import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_content import names_in
 from tests.support.pool_user import qemu_img
 from tests.support.service_parts import some_job
+from tests.support.waiting import until
 from virtlayer.cancellation import meanwhile
 from virtlayer.errors import DomainNotFound, InUse
 from virtlayer.protocol.host_id import host_id
@@ -58,12 +58,6 @@ async def change(
 
     async with services.claims.claimed(pool, []) as claim:
         await services.records.change_volume(claim, RecordKind.VOLUME, name, changed)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until what runs in the background has done something."""
-    while not condition():
-        await asyncio.sleep(0.02)
 
 
 async def test_machine_is_removed_with_its_volume(

@@ -14,6 +14,7 @@ from tests.support.kernel import debian_kernel
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import MachineHost
 from tests.support.service_parts import some_job
+from tests.support.waiting import until
 from virtlayer.errors import DomainFailed, InUse
 from virtlayer.protocol.domains import State
 from virtlayer.protocol.names import parse_domain_name
@@ -61,8 +62,7 @@ async def test_machine_starts_and_stops_by_its_signal(
     with pytest.raises(InUse, match="running"):
         await remove_domain(services, RemoveDomainRequest(name=WEB), some_job())
     output = log_directory(host) / f"virtlayer-{described.uuid}.output"
-    while b"ready" not in output.read_bytes():
-        await asyncio.sleep(0.02)
+    await until(lambda: b"ready" in output.read_bytes())
     # It runs already.
     await start_domain(services, StartDomainRequest(name=WEB), some_job())
     stopped = await stop_domain(services, StopDomainRequest(name=WEB, timeout=60), some_job())

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine_ports import LogFile, MachinePorts, machine_ports
+from tests.support.waiting import PATIENCE, until
 from virtlayer.errors import Busy, InUse, InvalidArgument, Unsupported
 from virtlayer.protocol.domains import Boot, Port, State
 from virtlayer.protocol.streams import (
@@ -28,7 +29,6 @@ from virtlayer.service.machines.streams.sink import PATIENCE as READER_PATIENCE
 from virtlayer.service.machines.streams.stream import StreamRequest
 from virtlayer.service.machines.streams.streams import Streams
 
-PATIENCE = 60.0
 UID = 1000
 LIVE = Record(RecordKind.LIVE)
 LOST = Record(RecordKind.LOST)
@@ -107,16 +107,12 @@ class Host:
 
     async def line(self, port: Port) -> Reader:
         """Return the machine's end of a port, when it is opened."""
-        async with asyncio.timeout(PATIENCE):
-            while port not in self.ports.far_ends:
-                await asyncio.sleep(0)
+        await until(lambda: port in self.ports.far_ends)
         return Reader(self.ports.far_ends[port], INPUT)
 
     async def is_idle(self) -> None:
         """Wait until all streams have ended."""
-        async with asyncio.timeout(PATIENCE):
-            while self.streams.number:
-                await asyncio.sleep(0)
+        await until(lambda: not self.streams.number)
 
     async def close(self) -> None:
         await self.streams.close()
@@ -426,8 +422,7 @@ async def test_streams_of_a_user_are_limited(host: Host) -> None:
     await host.open(FOLLOW, uid=0)
     await host.open(FOLLOW, uid=UID + 1)
     readers[0].socket.close()
-    while host.streams.number > 4:
-        await asyncio.sleep(0)
+    await until(lambda: host.streams.number <= 4)
     await host.open(FOLLOW)
 
 

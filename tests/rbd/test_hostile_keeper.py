@@ -18,6 +18,7 @@ from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.leftovers import children_of
 from tests.support.rbd_images import SIZE, Job, layer_name
 from tests.support.rbd_process import RbdProcess, rbd_process, sealed
+from tests.support.waiting import until
 from virtlayer.errors import Internal, InvalidArgument
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Call, Nothing, Purpose
@@ -25,7 +26,6 @@ from virtlayer.protocol.rbd import RbdMessage
 from virtlayer.rbd.answers.connection import ANSWERS
 from virtlayer.rbd.answers.stagings import STAGINGS_LIMIT
 
-_PATIENCE = 60.0
 _RECORD = "0" * 64 + ".json"
 
 
@@ -212,9 +212,7 @@ async def test_server_has_no_key_to_be_found_and_ends_with_the_process(pool: Cep
                 with contextlib.suppress(FileNotFoundError):
                     assert pool.key.encode() not in _content_of(descriptor)
             os.kill(process.pid, signal.SIGKILL)
-            async with asyncio.timeout(_PATIENCE):
-                while Path(f"/proc/{child}/cmdline").exists():
-                    await asyncio.sleep(0.05)
+            await until(lambda: not Path(f"/proc/{child}/cmdline").exists())
 
 
 def _content_of(descriptor: Path) -> bytes:

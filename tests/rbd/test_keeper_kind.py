@@ -17,6 +17,7 @@ from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.leftovers import children_of, shared_by_tests
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import RawKeeper, raw_keeper
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import (
     Internal,
     PoolUnavailable,
@@ -38,7 +39,6 @@ from virtlayer.protocol.programs import Kind, StartProgram
 from virtlayer.protocol.records import RecordKind, record_file
 from virtlayer.sizes import MIB
 
-_PATIENCE = 60.0
 BASE, TOP = (f"layer-{digit * 64}" for digit in "ab")
 _DOMAIN = """\
 <domain type='qemu'>
@@ -126,7 +126,7 @@ def listed(host: LibvirtHost, pool: Pool) -> list[str]:
 
 async def until_listed(host: LibvirtHost, pool: Pool, *names: str) -> None:
     """Wait until libvirt lists these volumes."""
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         while await asyncio.to_thread(listed, host, pool) != sorted(names):
             await asyncio.sleep(0.1)
 

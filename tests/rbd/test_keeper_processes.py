@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.support.leftovers import children_of, shared_by_tests
 from tests.support.libvirt_host import LibvirtHost, private_host
 from tests.support.raw_keeper import raw_keeper
 from tests.support.rbd_process import sealed
-from tests.support.stopping import stop
+from tests.support.waiting import PATIENCE, stop, until
 from virtlayer.errors import Internal, PoolUnavailable, PoolUnsupported
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.kinds.rbd import process as process_module
@@ -31,8 +31,6 @@ from virtlayer.keeper.pools import Pools
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
 from virtlayer.protocol.pools import Pool
-
-_PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +67,6 @@ async def images(host: LibvirtHost, pool: CephPool, keeping: Keeping) -> AsyncIt
     pool.define_in(host, pool.name)
     yield await keeping.pools.get(pool.name)
     host.stop_pool(pool.name)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(_PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def process_ids() -> set[int]:
@@ -144,7 +135,7 @@ async def test_stopped_process_is_given_up(
     process = await keeping.process(images)
     [stopped] = process_ids()
     stop(stopped)
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(PoolUnavailable, match="stopped"):
             await process.ask(rbd.SPACE, Nothing())
         again = await keeping.process(images)
@@ -201,7 +192,7 @@ async def test_request_whose_caller_is_cancelled_is_undone(images: Pool, keeping
         await making
     assert not undone.is_set()
     made.set()
-    await asyncio.wait_for(undone.wait(), _PATIENCE)
+    await asyncio.wait_for(undone.wait(), PATIENCE)
 
 
 async def test_key_is_in_no_argument_environment_log_or_error(

@@ -19,6 +19,7 @@ from tests.support.pool_user import some_image, some_layers
 from tests.support.rbd_user import RbdUser, rbd_user
 from tests.support.virtlayerd import Daemon
 from tests.support.volumes import fingerprint
+from tests.support.waiting import until
 from virtlayer.sizes import MIB
 
 _LAYER = re.compile(r"layer-[0-9a-f]{64}")
@@ -108,9 +109,7 @@ async def test_a_failed_and_a_cancelled_pull_leave_finished_layers_only(
     registry.faults[top] = Fault.HANG_HALF_WAY
     async with watching(user.daemon.bus.address) as watch:
         job = await watch.pull(source, user.pool, name=Variant("s", "demo"))
-        async with asyncio.timeout(60):
-            while not (user.unfinished() and len(user.images) == 2):
-                await asyncio.sleep(0.1)
+        await until(lambda: user.unfinished() and len(user.images) == 2)
         await watch.ask(job, "org.virtlayer1.Job", "Cancel")
         assert (await watch.finished(job))["State"] == "cancelled"
     [base] = user.images
@@ -144,9 +143,7 @@ async def test_the_osd_is_killed_during_a_build(
     registry.faults[digest] = Fault.HANG
     async with watching(user.daemon.bus.address) as watch:
         job = await watch.pull(source, user.pool, name=Variant("s", "demo"))
-        async with asyncio.timeout(60):
-            while not user.images or user.unfinished() == user.images:
-                await asyncio.sleep(0.1)
+        await until(lambda: user.images and user.unfinished() != user.images)
         del registry.faults[digest]
         with user.ceph.osd_killed():
             registry.release()

@@ -10,6 +10,7 @@ from tests.support.images import image
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.pool_user import some_layers
 from tests.support.service_parts import pulled, service_parts
+from tests.support.waiting import until
 
 
 async def test_both_build_and_share_what_was_placed_first(
@@ -29,9 +30,9 @@ async def test_both_build_and_share_what_was_placed_first(
             asyncio.create_task(pulled(services, source, "sources", name=name))
             for source, name in zip(sources, ("one", "two", "three"), strict=True)
         ]
-        async with asyncio.timeout(60):
-            while sum(path.endswith(layers[0].digest) for path in registry.requested) < 3:
-                await asyncio.sleep(0.01)
+        await until(
+            lambda: sum(path.endswith(layers[0].digest) for path in registry.requested) >= 3
+        )
         del registry.faults[layers[0].digest]
         registry.release()
         results = await asyncio.gather(*pulls)

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from tests.bus.daemon import PROGRAM, environment
 from tests.support.bus_daemon import Bus, session_bus, system_bus
+from tests.support.waiting import PATIENCE
 
 SERVICE = "org.virtlayer1"
-_PATIENCE = 60.0
-"""Seconds after which a service that does not exit fails the test."""
 
 
 def write_activation(services: Path, command: Sequence[str | Path]) -> None:
@@ -84,7 +83,7 @@ def end_service(bus: Bus, number: signal.Signals) -> None:
 
 def wait_for_exit(bus: Bus) -> None:
     """Wait until the virtlayerd of a bus has exited, as it does when it is idle."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while SERVICE in bus.busctl("list", "--acquired", "--no-legend"):
         assert time.monotonic() < deadline, "virtlayerd does not exit"
         time.sleep(0.05)

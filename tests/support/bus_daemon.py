@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tests.support.waiting import PATIENCE
+
 _POLICY = Path(__file__).parents[2] / "dbus" / "org.virtlayer1.conf"
 _SHIPPED_BY_SYSTEM = Path("/usr/share/dbus-1/system.d")
 
@@ -93,7 +95,7 @@ class Bus:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}"

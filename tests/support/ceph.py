@@ -33,7 +33,7 @@ from tests.support.free_ports import free_port
 from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.slow_link import SlowLink
-from tests.support.stopping import stop
+from tests.support.waiting import stop
 
 _PATIENCE = 120.0
 """Seconds after which a cluster that does not become ready fails the test."""

@@ -26,10 +26,9 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.support.bus_daemon import system_bus
 from tests.support.free_ports import free_port
 from tests.support.ordinary_user import as_user
+from tests.support.waiting import PATIENCE
 
 DIST = Path(__file__).parent.parent.parent / "cockpit" / "dist"
-_PATIENCE = 60.0
-"""Seconds after which a cockpit-ws that does not listen, or a process that stays, is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +145,7 @@ def browser() -> Iterator[Browser]:
 
 def _assert_ended(variable: str) -> None:
     """Fail if a process has this in its environment, "NAME=value", and does not end."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while (left := _processes_with(variable)) and time.monotonic() < deadline:
         time.sleep(0.02)
     for pid in left:
@@ -167,7 +166,7 @@ def _processes_with(variable: str) -> dict[int, str]:
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         with (
             contextlib.suppress(ConnectionRefusedError),

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.terminal import converse
+from tests.support.waiting import PATIENCE
 
 COMMAND = Path(sys.executable).parent / "virtlayer"
-PATIENCE = 60
-"""Seconds after which a command that has not ended fails the test."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 import subprocess
 from pathlib import Path
 
-_SECONDS = 60
+from tests.support.waiting import PATIENCE
 
 # libvirt 11.3 starts no container where both versions of cgroups are mounted. The state of this
 # libvirtd is in memory, in a mount namespace that ends with the script. The script is the first
@@ -45,7 +45,7 @@ def run_container(description: Path, name: str) -> None:
         cwd="/",
     ) as process:
         try:
-            output, _ = process.communicate(timeout=_SECONDS)
+            output, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             output, _ = process.communicate()

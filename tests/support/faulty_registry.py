@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.images import Content
+from tests.support.waiting import PATIENCE, until
 
 
 class Fault(enum.Enum):
@@ -31,9 +32,6 @@ class Fault(enum.Enum):
     WRONG_BYTES = "as many bytes, but others"
     TOO_LONG = "the bytes and more, without a length"
     SERVER_ERROR = "status 500"
-
-
-_PATIENCE = 60.0
 
 
 class FaultyRegistry:
@@ -59,9 +57,7 @@ class FaultyRegistry:
 
     async def asked_for(self, name: str) -> None:
         """Wait until a path that ends with this name was asked for."""
-        async with asyncio.timeout(_PATIENCE):
-            while not any(path.endswith(name) for path in self.requested):
-                await asyncio.sleep(0.01)
+        await until(lambda: any(path.endswith(name) for path in self.requested))
 
     @property
     def host(self) -> str:
@@ -164,12 +160,12 @@ def faulty_registry() -> Iterator[tuple[FaultyRegistry, Callable[[], None]]]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(registry.__aenter__(), loop).result(_PATIENCE)
+        asyncio.run_coroutine_threadsafe(registry.__aenter__(), loop).result(PATIENCE)
         try:
             yield registry, lambda: _release(registry, loop)
         finally:
             closing = registry.__aexit__(None, None, None)
-            asyncio.run_coroutine_threadsafe(closing, loop).result(_PATIENCE)
+            asyncio.run_coroutine_threadsafe(closing, loop).result(PATIENCE)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.support import logs
 from tests.support.guest import INIT, Output, parse_records
+from tests.support.waiting import PATIENCE
 from virtlayer.protocol.guest_config import GuestConfig
 from virtlayer.protocol.streams import RecordKind
 
@@ -49,7 +50,6 @@ while ip link show eth0 >/dev/null 2>&1; do
 done
 wait $!
 """
-_SECONDS = 60
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child")
 
 
@@ -78,7 +78,7 @@ class Container:
 
     def wait_for(self, kind: RecordKind, content: bytes) -> None:
         """Wait until records of a kind have had this content."""
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + PATIENCE
         while content not in self.output.of(kind):
             assert time.monotonic() < deadline, self.output
             assert self.process.poll() is None, self.output
@@ -86,7 +86,7 @@ class Container:
 
     def wait(self) -> Output:
         """Wait until it has ended; all that it wrote."""
-        status = self.process.wait(_SECONDS)
+        status = self.process.wait(PATIENCE)
         assert status == self.output.status
         return self.output
 

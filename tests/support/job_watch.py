@@ -12,6 +12,7 @@ from typing import Any
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
+from tests.support.waiting import PATIENCE
 from virtlayer.dbus.connection import Connection
 
 SERVICE = "org.virtlayer1"
@@ -51,7 +52,7 @@ class Watch:
     async def finished(self, path: str) -> dict[str, Any]:
         """Wait for the end of a job; return its properties."""
         while not self.of(path, "Finished"):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 await self._news.wait()
             self._news.clear()
         return await self.properties(path, JOB)

@@ -32,10 +32,8 @@ from tests.support import logs
 from tests.support.cache import CACHE
 from tests.support.ordinary_user import as_user
 from tests.support.pool_content import OWN
+from tests.support.waiting import PATIENCE
 from tests.support.without_kvm import without_kvm
-
-_PATIENCE = 60.0
-"""Seconds after which a libvirtd that does not answer fails the test."""
 
 _CRASH = re.compile(r"segfault|traps:|type=1701|Killed process")
 
@@ -146,7 +144,7 @@ class LibvirtHost:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while self._call_virsh("uri").returncode != 0:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()

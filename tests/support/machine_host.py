@@ -20,8 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.libvirt_host import LibvirtHost, running_host
-
-_PATIENCE = 60.0
+from tests.support.waiting import PATIENCE
 
 # libvirt 11.3 starts no container where both versions of cgroups are mounted.
 _WITHOUT_BOTH_CGROUPS = """
@@ -98,7 +97,7 @@ class MachineHost(LibvirtHost):
             env=self.environment,
             stdin=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not (self.directory / "private/run/libvirt/virtlogd-sock").exists():
             assert self._logger.poll() is None, "virtlogd does not start"
             assert time.monotonic() < deadline, "virtlogd does not listen"

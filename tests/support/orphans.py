@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.leftovers import children
+from tests.support.waiting import PATIENCE
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE = 60.0
-"""Seconds for processes that are being killed to end."""
 
 
 @contextlib.contextmanager
@@ -28,7 +27,7 @@ def adopting() -> Iterator[None]:
 
 def wait_until_only(known: set[int]) -> None:
     """Wait until this process has no other children than these, and reap what was adopted."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while strangers := children() - known:
         for pid in strangers:
             with contextlib.suppress(ChildProcessError):

@@ -6,12 +6,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE
+
 # crun starts no container where both versions of cgroups are mounted.
 _SCRIPT = """
 if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi
 exec podman "$@"
 """
-_SECONDS = 60
 
 
 class Podman:
@@ -56,7 +57,7 @@ class Podman:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_SECONDS,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"},
         )

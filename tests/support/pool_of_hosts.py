@@ -26,6 +26,7 @@ from tests.support.bus_daemon import Bus
 from tests.support.job_watch import IMAGE, JOB, MANAGER, PROPERTIES, ROOT, SERVICE, plain
 from tests.support.namespace_host import NamespaceHost, hosts
 from tests.support.volumes import fingerprint
+from tests.support.waiting import PATIENCE
 from virtlayer.dbus.connection import BusError, Connection
 from virtlayer.keeper.kinds.directory.locks import try_lock
 from virtlayer.sizes import MIB
@@ -37,8 +38,6 @@ _PRIVATE = ".virtlayer"
 _LAYER = re.compile(r"layer-[0-9a-f]{64}\.qcow2")
 _SWEPT = 20.0
 """Seconds until all processes have ended of a service that was killed."""
-_PATIENCE = 60.0
-"""Seconds for a job."""
 _LOST = tuple(
     f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply", "ServiceUnknown", "NameHasNoOwner")
 )
@@ -136,7 +135,7 @@ class PoolClient:
 
     async def outcome(self, job: str) -> Outcome:
         """Wait for the end of a job."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             state, error, message, result = await self.ask(job, JOB, "Wait")
         assert bool(error) == (state != "done"), (state, error)
         return Outcome(error.removeprefix(_ERROR_PREFIX), message, plain(result))

@@ -22,9 +22,7 @@ from typing import Any
 
 from tests.support import logs
 from tests.support.keeper import NO_LIBVIRT
-
-_PATIENCE = 60.0
-"""Seconds after which a keeper that does not answer fails the test."""
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class RawKeeper(RawService):
 
     def ended(self) -> tuple[int, str]:
         """Wait for its end; its exit status, and what it logged."""
-        return self.process.wait(_PATIENCE), self.log.read_text()
+        return self.process.wait(PATIENCE), self.log.read_text()
 
 
 @contextlib.contextmanager
@@ -135,7 +133,7 @@ def raw_keeper(
         environment: Its environment; None for the test's.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(_PATIENCE)
+    ours.settimeout(PATIENCE)
     argv = [*inside, sys.executable, "-I", "-m", "virtlayer.keeper", "--connect", uri]
     with (
         ours,
@@ -152,6 +150,6 @@ def raw_keeper(
         finally:
             ours.close()
             try:
-                process.wait(_PATIENCE)
+                process.wait(PATIENCE)
             finally:
                 logs.keep(Path(place))

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from tests.support.ceph import CephPool
-from tests.support.stopping import stop
+from tests.support.waiting import stop
 from virtlayer.protocol.records import Stamp
 
 

@@ -25,8 +25,8 @@ from typing import Self
 
 from tests.support.free_ports import free_port
 from tests.support.images import Content
+from tests.support.waiting import PATIENCE
 
-START_SECONDS = 60
 _ACCESS = re.compile(
     r'^127\.0\.0\.1 - - \[[^]]*\] "(?P<method>[A-Z]+) (?P<path>/v2/[^ ]+) HTTP/[0-9.]+"'
     r" [0-9]+ (?P<size>[0-9]+) ",
@@ -202,7 +202,7 @@ class Registry:
 
     def _wait_until_ready(self, port: int) -> bool:
         assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.closing(self._connection(port)) as connection:
                 try:

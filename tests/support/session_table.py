@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Compares processes of a session with their rows in the process table."""
 
-import asyncio
 import contextlib
 import os
 import pwd
 import random
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from tests.support.bus_daemon import session_bus
@@ -18,25 +17,12 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.process_table import Row, name_of, process_table
 from tests.support.processes import Process, has_ended
 from tests.support.virtlayerd import Daemon, virtlayerd
+from tests.support.waiting import eventually
 from virtlayer.keeper.users import QEMU_USER, WORKER_USER
 from virtlayer.sizes import MIB
 
 TABLE = process_table()
-PATIENCE = 60.0
-"""Seconds for what another process does soon."""
 _SETTINGS = f"[storage]\nvirtual-size = {64 * MIB}\n"
-
-
-async def eventually(check: Callable[[], None]) -> None:
-    """Check again until it is right: another process has no event to wait for."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while True:
-        try:
-            return check()
-        except (AssertionError, OSError):
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(0.02)
 
 
 def uid_of(row: Row, host: LibvirtHost) -> int:

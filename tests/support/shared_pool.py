@@ -25,6 +25,7 @@ from tests.support.bus_daemon import system_bus
 from tests.support.faulty_registry import FaultyRegistry
 from tests.support.job_watch import plain
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.waiting import PATIENCE
 from virtlayer.sizes import MIB
 
 IMAGE = "org.virtlayer1.Image"
@@ -90,7 +91,7 @@ class SharedPool:
 
     async def end(self, who: User, path: str) -> dict[str, Any]:
         """Wait for the end of a job; return those of its properties that the user sees."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await who.ask("Wait", path=path, interface=JOB)
         values = await who.ask("GetAll", "s", JOB, path=path, interface=PROPERTIES)
         return {name: plain(value) for name, value in values.items()}

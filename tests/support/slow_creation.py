@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A libvirtd that takes as long to create a volume as a test wants: its pool is busy meanwhile."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.waiting import until
 
 
 class SlowCreation:
@@ -18,9 +18,7 @@ class SlowCreation:
 
     async def has_begun(self) -> None:
         """Wait until libvirtd has started to create the volume."""
-        async with asyncio.timeout(60):
-            while not self._running.exists():
-                await asyncio.sleep(0.01)
+        await until(lambda: self._running.exists())
 
     def go_on(self) -> None:
         """Let the creation end."""

@@ -19,10 +19,9 @@ from pathlib import Path
 
 from tests.support.command import COMMAND
 from tests.support.free_ports import free_port
+from tests.support.waiting import PATIENCE
 
 _SSHD = "/usr/sbin/sshd"
-_PATIENCE = 60.0
-"""Seconds after which an sshd that does not listen fails the test."""
 _SETTINGS = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -163,7 +162,7 @@ def _user(directory: Path, port: int) -> dict[str, str]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

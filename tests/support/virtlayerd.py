@@ -20,10 +20,9 @@ from tests.support import logs
 from tests.support.bus_daemon import Bus
 from tests.support.leftovers import programs_of
 from tests.support.libvirt_host import LibvirtHost
+from tests.support.waiting import PATIENCE
 
 PROGRAM = Path(sys.executable).parent / "virtlayerd"
-_PATIENCE = 60.0
-"""Seconds after which a daemon that is not on the bus fails the test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def start_virtlayerd(host: LibvirtHost, bus: Bus, directory: Path, *, settings: 
 
 
 def _wait_until_on_the_bus(daemon: Daemon) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while "org.virtlayer1" not in daemon.bus.busctl("list", "--acquired", "--no-legend"):
         if daemon.process.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"virtlayerd does not start:\n{daemon.log}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leftovers import nothing_left
+from tests.support.waiting import PATIENCE, wait_until
 from virtlayer.errors import RegistryUnavailable
 from virtlayer.service.blobs.announcement import announced
 from virtlayer.service.blobs.growing_blob import GrowingBlob
@@ -20,7 +21,6 @@ from virtlayer.worker.blob_reader import GrowingBlobReader, RecentBytes
 from virtlayer.worker.problems import BrokenStream
 
 CONTENT = os.urandom(3_000_000)
-TOO_LONG = 60.0
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def read_while[T](
     growing = GrowingBlob(descriptor)
     try:
         async with (
-            asyncio.timeout(TOO_LONG),
+            asyncio.timeout(PATIENCE),
             growing.written(write) as blob,
             announced(blob) as announcements,
         ):
@@ -114,8 +114,7 @@ async def test_reader_can_stop_before_the_end(tmp_path: Path) -> None:
         with LayerStream(blob, "sha256", 2**40) as stream:
             assert stream.read(512) == CONTENT[:512]
             reached.set()
-            while blob.consumed < 100_000:
-                time.sleep(0.001)
+            wait_until(lambda: blob.consumed >= 100_000)
             # The other thread waits for more by now, or will.
             time.sleep(0.05)
         ended.set()

@@ -6,13 +6,13 @@ import socket
 import uuid
 from collections.abc import Mapping
 
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import Internal
 from virtlayer.protocol import calls
 from virtlayer.protocol.answering import Answer, Answers, Requests, Turn, answer
 from virtlayer.protocol.asking import Connection
 
 _STALLED = str(uuid.uuid4())
-_PATIENCE = 60.0
 
 
 async def test_pool_that_does_not_answer_delays_no_lists_of_others() -> None:
@@ -32,7 +32,7 @@ async def test_pool_that_does_not_answer_delays_no_lists_of_others() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     requests = Requests(theirs, served, lambda received: Turn(descriptors=received))
     connection = Connection(ours, "keeper", lambda: Internal("ended"))
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         stalled = [
             asyncio.create_task(connection.ask(calls.FIND_FILES, calls.NamedFiles(_STALLED, ())))
             for _ in range(20)

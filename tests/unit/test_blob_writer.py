@@ -15,6 +15,7 @@ import pytest
 from tests.support.blob_users import User
 from tests.support.leftovers import nothing_left
 from tests.support.small_filesystem import small_filesystem
+from tests.support.waiting import PATIENCE
 from tests.unit.test_announcement import read_all
 from tests.unit.test_blob_cache import Source, assert_a_failing_disk_is_told, files, layer_of
 from virtlayer.errors import DigestMismatch, Internal
@@ -147,7 +148,7 @@ async def test_a_download_that_is_given_up_waits_for_its_last_write(
 
     def write_slowly(descriptor: int, data: memoryview) -> int:
         loop.call_soon_threadsafe(begun.set)
-        assert released.wait(60)
+        assert released.wait(PATIENCE)
         length = write(descriptor, data)
         ended.append(length)
         return length
@@ -206,7 +207,7 @@ async def test_nothing_is_written_after_a_write_that_failed(
         with pytest.raises(Internal, match="Input/output error") as failure:
             await blob.verified()
         # The thread that failed to write forgets its work a moment after its result is known.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while memory_files():
             assert time.monotonic() < deadline, f"kept by {failure.value}"
             await asyncio.sleep(0.01)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import PATIENCE
 from virtlayer.keeper.domains.addresses import addresses_of
 from virtlayer.keeper.domains.description import Found, parse_domain
 
 _AGENT = 1
-_PATIENCE = 60.0
 _XML = """
 <domain>
   <metadata>
@@ -53,7 +53,7 @@ class SilentGuest:
             return {}
         self.number += 1
         self.is_asked.set()
-        assert self.answers.wait(_PATIENCE)
+        assert self.answers.wait(PATIENCE)
         return {"eth0": {"addrs": [{"addr": "192.0.2.1"}]}}
 
 
@@ -64,7 +64,7 @@ def test_silent_guests_hold_up_few_calls(guests: int) -> None:
     with ThreadPoolExecutor(guests) as pool:
         waiting = [pool.submit(addresses_of, guest, _found()) for guest in silent]
         for guest in silent:
-            assert guest.is_asked.wait(_PATIENCE)
+            assert guest.is_asked.wait(PATIENCE)
         try:
             for other in others:
                 before = other.number

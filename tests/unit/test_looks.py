@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from tests.support.waiting import until
 from virtlayer.service.bus import looks
 from virtlayer.service.bus.looks import Looks
 
@@ -48,8 +49,7 @@ async def test_only_the_first_caller_waits_for_a_pool_that_does_not_answer(
     await shared.at(["slow", "fast"])
     assert pools.begun == {"slow": 1, "fast": 2}
     pools.answers["slow"].set()
-    while shared._tasks:
-        await asyncio.sleep(0)
+    await until(lambda: not shared._tasks)
     await shared.at(["slow"])
     assert pools.begun == {"slow": 2, "fast": 2}
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.support.waiting import until
 from virtlayer.service.operations.on_demand import OnDemand
 
 
@@ -47,9 +48,7 @@ async def test_worker_stops_while_the_caller_continues() -> None:
     async with OnDemand(process.running()) as demand:
         await demand.worker()
         demand.let_go()
-        async with asyncio.timeout(60):
-            while process.events != ["started", "gone"]:
-                await asyncio.sleep(0.001)
+        await until(lambda: process.events == ["started", "gone"])
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -10,7 +10,7 @@ import pytest
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from tests.support.closing import wait_until_closed
+from tests.support.waiting import wait_until_closed
 from virtlayer.errors import InvalidArgument, UnknownOption
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.service.bus.call import Call

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.leftovers import nothing_left
 from tests.support.stalled_files import stalled_files
+from tests.support.waiting import until
 from virtlayer.errors import InvalidArgument
 from virtlayer.service.source import passed_descriptor
 from virtlayer.service.source.passed_descriptor import content_of, read_passed, secrets_deadline
@@ -131,8 +132,7 @@ async def test_descriptor_without_end_of_file_is_refused(kind: str, tmp_path: Pa
 async def test_cancellation_ends_the_reading() -> None:
     with nothing_left(), silent_pipe() as descriptor:
         reading = asyncio.create_task(read_passed(descriptor, lambda _: True))
-        while not any(one.name.startswith("reads") for one in threading.enumerate()):
-            await asyncio.sleep(0)
+        await until(lambda: any(one.name.startswith("reads") for one in threading.enumerate()))
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading

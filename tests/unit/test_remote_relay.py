@@ -19,6 +19,7 @@ from dbus_next.constants import MessageType
 from dbus_next.message import Message
 
 from tests.support.leftovers import nothing_left
+from tests.support.waiting import PATIENCE
 from virtlayer.cancellation import meanwhile
 from virtlayer.client.architectures import host_architecture
 from virtlayer.client.remote.attachments import Attachment, AttachmentKind, joined
@@ -32,7 +33,6 @@ from virtlayer.dbus import names
 from virtlayer.errors import HostUnavailable
 from virtlayer.sizes import MIB
 
-PATIENCE = 60.0
 BUS = {"destination": names.BUS_SERVICE, "interface": names.BUS_SERVICE}
 CREDIT = struct.Struct(">I")
 

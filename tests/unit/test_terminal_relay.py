@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
 from virtlayer.cancellation import meanwhile
 from virtlayer.client.terminal.ending import Ending
 from virtlayer.client.terminal.printer import LocalStreams
@@ -24,7 +25,6 @@ from virtlayer.client.terminal.relay import relay
 from virtlayer.errors import InvalidArgument
 from virtlayer.protocol.streams import INPUT, Record, RecordKind, RecordParser
 
-PATIENCE = 60.0
 STOPPED = Record(RecordKind.ENDED, b"stopped")
 SEVEN = Record(RecordKind.EXIT, b"\7")
 

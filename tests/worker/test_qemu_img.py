@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """qemu-img as it looks at a disk out of an image: what it tells, and what it cannot do."""
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.keeper import LocalStaging
+from tests.support.waiting import until
 from virtlayer import programs
 from virtlayer.errors import MalformedLayer
 from virtlayer.keeper import programs as keeper_programs
@@ -125,8 +125,7 @@ async def test_root_runs_qemu_img_as_the_user_of_qemus_programs(
         async with keeper_programs.running(request, [writer], place) as program:
             process = Path(f"/proc/{program.pid}")
             # Its answer does not fit into the pipe, so it stays.
-            while (process / "comm").read_text() != "qemu-img\n":
-                await asyncio.sleep(0.01)
+            await until(lambda: (process / "comm").read_text() == "qemu-img\n")
             assert process.stat().st_uid == pwd.getpwnam("games").pw_uid
 
 

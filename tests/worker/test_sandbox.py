@@ -16,6 +16,7 @@ from tests.support.images import file, layer
 from tests.support.keeper import LocalPrograms
 from tests.support.processes import has_ended
 from tests.support.volumes import SIZE, apply_layer, build_volume
+from tests.support.waiting import until
 from virtlayer import programs
 from virtlayer.errors import Internal, LayerTooLarge
 from virtlayer.keeper.users import worker_identity
@@ -160,12 +161,9 @@ async def test_worker_dies_with_its_parent() -> None:
         [sys.executable, "-I", "-c", script], stdout=asyncio.subprocess.PIPE
     ) as parent:
         pid = int(await parent.stdout.readline())
-        while _status(pid)["Seccomp"] != ["2"]:
-            await asyncio.sleep(0.01)
+        await until(lambda: _status(pid)["Seccomp"] == ["2"])
         os.kill(parent.pid, signal.SIGKILL)
-        async with asyncio.timeout(60):
-            while not has_ended(pid):
-                await asyncio.sleep(0.01)
+        await until(lambda: has_ended(pid))
 
 
 async def test_killed_worker_is_one_clear_error(worker: LayerWorker, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.support.images import Compression, file, layer
 from tests.support.keeper import LocalPrograms
 from tests.support.leftovers import nothing_left
-from tests.support.stopping import stop
 from tests.support.volumes import open_blob
+from tests.support.waiting import stop
 from virtlayer.errors import Internal, LayerTooLarge, MalformedLayer
 from virtlayer.service.workers.unpacking import UnpackingWorker
 from virtlayer.settings import LayerSettings

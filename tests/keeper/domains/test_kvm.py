@@ -17,11 +17,11 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.not_tested import not_tested
 from tests.support.raw_keeper import RawKeeper, raw_keeper
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import Unsupported
 from virtlayer.keeper.domains.kvm import ChosenType, Kvm, Verdict, chosen_type
 from virtlayer.protocol.domains import DomainType
 
-_PATIENCE = 60.0
 _BROKEN = Verdict(works=False, reason="QEMU does not start", log="first\nlast")
 
 
@@ -37,7 +37,7 @@ def kvm_keeper(kvm_host: LibvirtHost, tmp_path: Path) -> Iterator[RawKeeper]:
     """A keeper for that libvirtd, whose /run is empty."""
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     with raw_keeper(kvm_host.uri, inside=kvm_host.as_owner(), environment=environment) as keeper:
-        keeper.connection.settimeout(_PATIENCE)
+        keeper.connection.settimeout(PATIENCE)
         yield keeper
 
 

@@ -17,7 +17,7 @@ from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.raw_keeper import raw_keeper
 from tests.support.soak import FACTOR
-from tests.support.stopping import stop
+from tests.support.waiting import stop
 from virtlayer.protocol.host_id import host_id
 
 

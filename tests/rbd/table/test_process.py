@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.ceph import CephPool
 from tests.support.rbd_process import RbdProcess, rbd_process, sealed
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import Internal, PoolUnavailable
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
@@ -27,7 +28,6 @@ def new_pool(shared_pool: CephPool, table: PoolTable) -> CephPool:
 
 KEY = "a" * 64
 FILE = "0" * 64 + ".json"
-PATIENCE = 60.0
 
 
 async def new_claim(process: RbdProcess, *names: str) -> tuple[rbd.Claimed, int]:

@@ -12,6 +12,7 @@ from tests.rbd.table.conftest import MakeHost
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.rbd_host import RbdHost, Refused
 from tests.support.rbd_host_process import connected, made_claim, taken_lock
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import InUse, PoolUnavailable
 from virtlayer.protocol.claims import PoolLocked
 from virtlayer.rbd import keys
@@ -26,7 +27,6 @@ LEASE = 3
 """Seconds."""
 LONGER = 4.3
 """Seconds that an OSD adds at most."""
-PATIENCE = 60.0
 KEY = "a" * 64
 FILE = "0" * 64 + ".json"
 
