@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.leftovers import children
-from tests.support.stopping import stop
 from tests.support.volumes import SIZE, format_volume, served
+from tests.support.waiting import stop
 from virtlayer.worker.ext4.filesystem import ROOT, Ext4Filesystem
 from virtlayer.worker.ext4.library import Ext4Error, ServerHangs
 from virtlayer.worker.ext4.refusal import refusal
 from virtlayer.worker.tree import FIFO, Metadata
 
 _METADATA = Metadata(0o755, 0, 0, 0)
-_SECONDS = 0.2
+_SECONDS = 3.0
+"""The deadline: long enough for a server that is not stopped, on a busy machine."""
+_AT_ONCE = 0.2
+"""The deadline where a server never answers."""
 
 
 def _open_descriptors() -> set[str]:
@@ -102,11 +105,11 @@ def test_server_that_has_ended_is_reported_and_no_entry_is_blamed(code: int) -> 
 
 
 def _opened(device: socket.socket) -> None:
-    Ext4Filesystem.opened(device, _SECONDS)
+    Ext4Filesystem.opened(device, _AT_ONCE)
 
 
 def _formatted(device: socket.socket) -> None:
-    Ext4Filesystem.formatted(device, SIZE, "server", _SECONDS)
+    Ext4Filesystem.formatted(device, SIZE, "server", _AT_ONCE)
 
 
 @pytest.mark.parametrize("begin", [_opened, _formatted])
