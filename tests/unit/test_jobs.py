@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.waiting import until
 from virtlayer.errors import Busy, Cancelled, ImageNotFound, NoSuchJob
 from virtlayer.service.jobs.engine import Jobs, Operation
 from virtlayer.service.jobs.job import Job, JobState
@@ -188,8 +189,7 @@ async def test_cancel_in_the_queue_frees_nothing_that_runs() -> None:
     await jobs.cancel(second.id)
     assert (first.state, second.state, third.state) == ("running", "cancelled", "queued")
     await jobs.cancel(first.id)
-    await asyncio.sleep(0.001)
-    assert third.state == "running"
+    await until(lambda: third.state == "running")
     await jobs.cancel(third.id)
 
 
