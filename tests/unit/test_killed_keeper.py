@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import PoolUnavailable
 from virtlayer.programs import running
 from virtlayer.protocol import calls
@@ -53,7 +54,7 @@ async def test_program_is_waited_for_after_one_of_those_who_kill_it_was_cancelle
         os.close(sending)
         os.kill(sleeping.pid, signal.SIGKILL)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 await readable.wait()
                 await asyncio.gather(second, third)
         finally:
@@ -74,7 +75,7 @@ async def test_program_that_was_killed_is_not_waited_for_when_the_keeper_ends_la
         # The reply to the second request, and the end of the keeper, at the same time.
         theirs.send(b'{"id":2,"done":{"status":-9,"stderr":""}}')
         theirs.close()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             outcomes = await asyncio.gather(*ending, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [PoolUnavailable, type(None)]
 
@@ -85,8 +86,9 @@ async def test_requests_that_could_not_be_sent_before_the_keeper_ended_report_th
             asyncio.create_task(connection.ask(calls.FIND_POOL, calls.NamedPool("x" * 60 * KIB)))
             for _ in range(64)
         ]
-        await asyncio.sleep(0.1)
+        # They have filled the socket by then.
+        await waiting(asking[-1])
         theirs.close()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {PoolUnavailable}

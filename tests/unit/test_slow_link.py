@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.slow_link import SlowLink
+from tests.support.waiting import PATIENCE, wait_until
 
 _ROUND_TRIP = 0.1
 _CONTENT = random.Random(1).randbytes(32 * 1024**2)  # noqa: S311 -- the same every time
@@ -52,15 +53,15 @@ def test_an_answer_takes_a_round_trip_and_the_first_one_two(server: int) -> None
         socket.create_connection(("127.0.0.1", link.forward("127.0.0.1", server))) as connection,
     ):
         assert _asked(connection) >= 2 * _ROUND_TRIP
-        # The machine may be busy for a moment.
-        assert _ROUND_TRIP <= min(_asked(connection) for _ in range(10)) < 2 * _ROUND_TRIP
+        # Some take longer on a busy machine, but none is faster.
+        wait_until(lambda: _ROUND_TRIP <= _asked(connection) < 2 * _ROUND_TRIP)
         link.round_trip = 0.0
-        assert min(_asked(connection) for _ in range(10)) < _ROUND_TRIP
+        wait_until(lambda: _asked(connection) < _ROUND_TRIP)
 
 
 def test_bytes_arrive_unchanged_and_do_not_wait_for_each_other(server: int) -> None:
     with (
-        SlowLink(_ROUND_TRIP) as link,
+        SlowLink(1.0) as link,
         socket.create_connection(("127.0.0.1", link.forward("127.0.0.1", server))) as connection,
     ):
         begun = time.monotonic()
@@ -75,7 +76,7 @@ def test_bytes_arrive_unchanged_and_do_not_wait_for_each_other(server: int) -> N
             received = file.read()
         sending.join()
         # One piece of 256 KiB at a time would take 128 round trips.
-        assert time.monotonic() - begun < 60 * _ROUND_TRIP
+        assert time.monotonic() - begun < PATIENCE
         assert received == _CONTENT
 
 
@@ -87,10 +88,7 @@ def test_descriptors_of_a_connection_are_closed_when_it_has_ended(server: int) -
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 assert _asked(connection) > 0
-        deadline = time.monotonic() + 60
-        while len(list(descriptors.iterdir())) > before:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: len(list(descriptors.iterdir())) <= before)
 
 
 def test_a_client_learns_that_the_server_is_not_there() -> None:
