@@ -6,9 +6,11 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
+from tests.support.waiting import until
 from virtlayer import programs
 from virtlayer.errors import Internal
 from virtlayer.service.chain import qmp
@@ -65,16 +67,21 @@ async def test_deadline_begins_again_with_everything_that_the_program_sends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with _monitor() as (monitor, peer):
-        monkeypatch.setattr(qmp, "QEMU_SECONDS", 1.0)
-        began = asyncio.get_running_loop().time()
         task = asyncio.create_task(monitor.execute("block-export-del", until=_OVER))
         number = await peer.command()
-        while asyncio.get_running_loop().time() < began + 2.0:
+        first = monitor._deadline.when() or 0
+        for seconds in (1000, 2000):
+            monkeypatch.setattr(qmp, "QEMU_SECONDS", seconds)
             await peer.send(event="JOB_STATUS_CHANGE", data={"id": "v1", "status": "running"})
-            await asyncio.sleep(0.01)
-        assert not task.done()
+            await until(partial(_is_extended, monitor, first + seconds / 2))
+        monkeypatch.setattr(qmp, "QEMU_SECONDS", 0.6)
         await peer.send(**{"return": {}, "id": number})
         with pytest.raises(
             Internal, match="sleep did not answer the command block-export-del within 1 s"
         ):
             await task
+
+
+def _is_extended(monitor: Monitor, moment: float) -> bool:
+    deadline = monitor._deadline.when()
+    return deadline is not None and deadline > moment
