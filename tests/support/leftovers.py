@@ -12,9 +12,7 @@ from pathlib import Path
 
 from tests.support import libvirt_host
 from tests.support.pool_content import left_by_jobs
-
-_PATIENCE = 30.0
-"""Seconds for what ends by itself, such as the threads of a closed connection."""
+from tests.support.waiting import PATIENCE
 
 _shared: set[int] = set()
 """Children that several tests share; their fixture ends them."""
@@ -30,7 +28,8 @@ def nothing_left() -> Iterator[None]:
     left = _left(*before)
     if any(left):
         gc.collect()
-    deadline = time.monotonic() + _PATIENCE
+    # Threads of a closed connection end by themselves, for instance.
+    deadline = time.monotonic() + PATIENCE
     while any(left) and time.monotonic() < deadline:
         time.sleep(0.02)
         left = _left(*before)
