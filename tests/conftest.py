@@ -3,6 +3,7 @@
 
 import contextlib
 import inspect
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     file = config.getoption("not_tested")
     config.pluginmanager.register(NotTested(file and config.invocation_params.dir / file))
     config.addinivalue_line("markers", "in_soak: runs only in make soak; see soak.py")
+    # A shell without job control starts a background job that ignores them, as would our commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     config.addinivalue_line("markers", "root: the test's own process must be root; see root_tests")
 
 

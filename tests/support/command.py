@@ -39,7 +39,7 @@ async def virtlayer(*arguments: str, env: Mapping[str, str], stdin: str = "") ->
 async def started(
     *arguments: str, env: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``virtlayer`` with pipes, for as long as the context lasts at most."""
+    """``virtlayer`` with pipes, for as long as the context lasts, or ten minutes, at most."""
     process = await asyncio.create_subprocess_exec(
         COMMAND,
         *arguments,
@@ -48,9 +48,11 @@ async def started(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    overdue = asyncio.get_running_loop().call_later(10 * PATIENCE, process.kill)
     try:
         yield process
     finally:
+        overdue.cancel()
         if process.returncode is None:
             process.kill()
         # Reads the pipes to their ends as well, which closes them.
