@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """No secret of a call is seen by anybody else: not in /proc, the log, the bus, or a file."""
 
-import asyncio
 import base64
 import contextlib
 import json
@@ -22,8 +21,11 @@ from tests.support.job_watch import MANAGER, ROOT, SERVICE, watching
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.registry import Registry
 from tests.support.virtlayerd import virtlayerd
+from tests.support.waiting import until, wait_until
+from virtlayer.dbus.connection import BusError
 from virtlayer.sizes import MIB
 
+BUS = "org.freedesktop.DBus"
 USER, PASSWORD, ROOT_PASSWORD = "me", "swordfish-5hk2", "tilefish-8vw4"
 PAIR = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 SECRETS = [secret.encode() for secret in (PASSWORD, ROOT_PASSWORD, PAIR)]
@@ -103,6 +105,8 @@ def monitor(bus: Bus, output: Path) -> Iterator[None]:
         subprocess.Popen(["dbus-monitor", "--address", bus.address, *rules], stdout=stream) as one,
     ):
         try:
+            # It is told that it has lost its name when it sees all messages.
+            wait_until(lambda: b"NameLost" in output.read_bytes())
             yield
         finally:
             one.terminate()
@@ -168,13 +172,17 @@ async def test_secrets_are_not_visible(host: LibvirtHost, tmp_path: Path, way: s
             managed = await watch.ask(
                 ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
             )
+            # The refusal of the bus comes after all other messages.
+            with pytest.raises(BusError, match="TheEnd"):
+                await watch.connection.ask(BUS, "/org/freedesktop/DBus", BUS, "TheEnd")
         assert job["State"] == "done", job["Message"]
         for descriptor in descriptors:
             os.close(descriptor)
         told = repr((job, managed, watch.told)).encode() + daemon.log.encode()
-        await asyncio.sleep(0.1)
-    told += (tmp_path / "seen").read_bytes()
-    assert b"JobFinished" in told
+        await until(lambda: b"TheEnd" in (tmp_path / "seen").read_bytes())
+    seen = (tmp_path / "seen").read_bytes()
+    assert b"JobFinished" in seen
+    told += seen
     assert [secret for secret in SECRETS if secret in told] == []
     assert snoop.shown == set()
     assert snoop.open_files == set()
