@@ -14,7 +14,7 @@ import pytest
 from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost, session_host
 from tests.support.small_filesystem import small_filesystem
-from tests.support.waiting import stop
+from tests.support.waiting import PATIENCE, stop
 from virtlayer.errors import (
     Libvirt,
     NoSpace,
@@ -83,7 +83,10 @@ async def test_connection_is_restored_after_libvirtd_restart(mortal_host: Libvir
         assert await hypervisor.call(pool_names) == ["default"]
 
 
-async def test_calls_wait_for_a_libvirtd_that_is_restarting(mortal_host: LibvirtHost) -> None:
+async def test_calls_wait_for_a_libvirtd_that_is_restarting(
+    mortal_host: LibvirtHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_RECONNECT_SECONDS", PATIENCE)
     async with Hypervisor(mortal_host.uri) as hypervisor:
         await hypervisor.call(pool_names)
         mortal_host.kill()

@@ -35,7 +35,7 @@ MACHINE = METADATA.format(image="demo", digest="", pool=NO_POOL, volume="web.qco
 LIVE = Record(RecordKind.LIVE).encoded()
 STOPPED = Record(RecordKind.ENDED, b"stopped").encoded()
 IDLE = 5.0
-"""Seconds; longer than it takes until the first call, also where the machine is busy."""
+"""Seconds; longer than the first call takes, also where the machine is busy."""
 SETTINGS = f"[service]\nidle-timeout = {IDLE:.0f}\n"
 
 
@@ -55,14 +55,14 @@ async def caller(host: LibvirtHost, tmp_path: Path) -> AsyncIterator[Caller]:
     qemu_img("create", "-q", "-f", "qcow2", str(disk), "64M")
     with (
         session_bus(tmp_path / "bus") as bus,
-        virtlayerd(host, bus, tmp_path, settings=SETTINGS) as daemon,
         defined_machine(host, "web", disk, metadata=MACHINE),
         defined_machine(host, "other", disk),
     ):
         async with await Connection.opened(session=True, address=bus.address) as connection:
-            yield Caller(
-                daemon, Client(connection, ThisHost(session=True), session=True), connection
-            )
+            client = Client(connection, ThisHost(session=True), session=True)
+            # As late as possible, because it exits without a call.
+            with virtlayerd(host, bus, tmp_path, settings=SETTINGS) as daemon:
+                yield Caller(daemon, client, connection)
 
 
 async def received(stream: socket.socket, size: int) -> bytes:

@@ -207,7 +207,8 @@ async def test_libvirt_looks_at_no_pool_of_a_stalled_cluster(
         await asyncio.sleep(4)
         began = time.monotonic()
         assert listed(host, images) == []
-        assert time.monotonic() - began < 5
+        # It gives up a cluster after 30 seconds.
+        assert time.monotonic() - began < 25
     await until_listed(host, images, BASE)
 
 
@@ -398,6 +399,6 @@ async def test_stalled_cluster_does_not_delay_deletions_in_directories(
         lock = keeper.get("lock", pool=uuid)["lock"]
         began = time.monotonic()
         keeper.get("users", pool=uuid, names=[f"{BASE}.qcow2"])
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
         keeper.get("release", number=lock, failed=False)
     host.stop_pool("files")
