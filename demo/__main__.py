@@ -114,7 +114,7 @@ def virtlayerd(host: LibvirtHost, environment: Mapping[str, str], log: Path) -> 
         ) as daemon,
     ):
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not answers(environment):
                 if daemon.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit("virtlayerd does not start")

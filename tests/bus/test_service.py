@@ -26,7 +26,7 @@ from tests.bus.daemon import (
 )
 from tests.support.bus_daemon import Bus, session_bus
 from tests.support.leftovers import children_of, is_keeper
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from virtlayer.dbus.connection import Connection
 from virtlayer.version import VERSION
 
@@ -36,11 +36,12 @@ JOB = "org.virtlayer1.Job"
 
 async def finished(client: Connection, path: str) -> dict[str, object]:
     """Wait until a job is over; return its properties."""
-    while True:
-        [values] = await client.ask(SERVICE, path, PROPERTIES, "GetAll", "s", [JOB])
-        if values["FinishedAt"].value:
-            return {name: value.value for name, value in values.items()}
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            [values] = await client.ask(SERVICE, path, PROPERTIES, "GetAll", "s", [JOB])
+            if values["FinishedAt"].value:
+                return {name: value.value for name, value in values.items()}
+            await asyncio.sleep(0.01)
 
 
 async def test_service_reports_version_and_libvirt_uri(bus: Bus, tmp_path: Path) -> None:

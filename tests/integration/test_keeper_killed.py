@@ -18,7 +18,7 @@ from tests.support.pool_content import names_in
 from tests.support.registry import Registry
 from tests.support.soak import FACTOR
 from tests.support.virtlayerd import Daemon, virtlayerd
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 from virtlayer.sizes import MIB
 
 KILLS = 8 * FACTOR
@@ -37,8 +37,13 @@ def layers() -> list[LayerContent]:
 
 def keeper_of(daemon: Daemon) -> int:
     """The daemon's keeper, when there is one."""
-    while not (found := [pid for pid in children_of(daemon.process.pid) if is_keeper(pid)]):
-        time.sleep(0.001)
+    found: list[int] = []
+
+    def look() -> bool:
+        found[:] = [pid for pid in children_of(daemon.process.pid) if is_keeper(pid)]
+        return bool(found)
+
+    wait_until(look)
     return found[0]
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.records import image_record, layer_record, volume_record
 from tests.support.service_parts import service_parts, some_job
+from tests.support.waiting import PATIENCE
 from virtlayer.protocol.names import parse_pool_name
 from virtlayer.protocol.pools import Pool
 from virtlayer.protocol.records import RecordKind, record_file
@@ -106,8 +107,9 @@ async def test_pool_that_libvirt_has_again_is_read_again(
     one, _ = two
     began = asyncio.get_running_loop().time()
     await pulled_by(one, pool, 1)
-    while (await one.keeper.records.list(pool)).stamp is None:
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE):
+        while (await one.keeper.records.list(pool)).stamp is None:
+            await asyncio.sleep(0.05)
     await one.records.synchronize(pool)
     await one.records.forget(pool.name)
     assert await one.catalog.list() == ()

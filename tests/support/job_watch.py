@@ -59,12 +59,13 @@ class Watch:
 
     async def reaches(self, path: str, **wanted: object) -> None:
         """Wait until properties of a running job have these values."""
-        while True:
-            job = await self.properties(path, JOB)
-            if all(job[name] == value for name, value in wanted.items()):
-                return
-            assert not job["FinishedAt"], job
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                job = await self.properties(path, JOB)
+                if all(job[name] == value for name, value in wanted.items()):
+                    return
+                assert not job["FinishedAt"], job
+                await asyncio.sleep(0.01)
 
     async def properties(self, path: str, interface: str) -> dict[str, Any]:
         """Return the properties of an object."""

@@ -148,8 +148,9 @@ class PoolClient:
 
     async def is_running(self, job: str) -> None:
         """Wait until a job runs."""
-        while await self._property(job, JOB, "State") != "running":
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while await self._property(job, JOB, "State") != "running":
+                await asyncio.sleep(0.01)
 
     async def ask(
         self, path: str, interface: str, member: str, signature: str = "", *body: object

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from virtlayer.errors import Busy, Cancelled, ImageNotFound, NoSuchJob
 from virtlayer.service.jobs.engine import Jobs, Operation
 from virtlayer.service.jobs.job import Job, JobState
@@ -143,7 +143,7 @@ async def test_a_machine_is_controlled_while_pulls_have_all_slots(kind: Kind) ->
     control = begin(jobs, operation, kind=kind)
     await control.wait()
     assert [pull.state for pull in pulls] == [JobState.RUNNING, JobState.QUEUED]
-    await jobs.close(patience=5)
+    await jobs.close(PATIENCE)
 
 
 async def test_a_limited_number_runs_and_the_queue_is_in_order() -> None:
@@ -392,7 +392,7 @@ async def test_close_ends_everything_and_accepts_nothing() -> None:
     jobs, _ = make(running_limit=1)
     started = [begin(jobs, forever) for _ in range(3)]
     await asyncio.sleep(0)
-    assert await jobs.close(patience=10)
+    assert await jobs.close(PATIENCE)
     assert {str(job.state) for job in started} == {"cancelled"}
     with pytest.raises(Cancelled):
         begin(jobs, forever)
