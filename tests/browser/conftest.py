@@ -10,9 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 from tests.examples.place import Place, place
 from tests.support.cockpit import Cockpit, browser, cockpit
 from tests.support.opened_page import opened, write_evidence
+from tests.support.waiting import PATIENCE
 
 # Milliseconds for what is to appear: other tests run at the same time.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @pytest.hookimpl(wrapper=True)

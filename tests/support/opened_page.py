@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Error, Page
 
 from tests.support.cockpit import Cockpit
+from tests.support.waiting import PATIENCE
 
 _open: list[Page] = []
 
@@ -42,6 +43,7 @@ def opened(
         # What fades in has other colours at first.
         reduced_motion="reduce",
     )
+    context.set_default_timeout(1000 * PATIENCE)
     context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on(
