@@ -199,7 +199,7 @@ async def test_a_refresh_waits_for_a_volume_that_libvirt_is_creating(
             await pools.refresh(pool)
         monkeypatch.setattr(pools_module, "_BUSY_SECONDS", 60)
         refresh = asyncio.create_task(pools.refresh(pool))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # time enough for a refresh
         assert not refresh.done()
         creation.go_on()
         await asyncio.gather(refresh, creating)

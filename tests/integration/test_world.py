@@ -250,7 +250,7 @@ async def test_hanging_libvirtd_does_not_delay_the_exit(
             stop(mortal.pid)
             await cancelled_within_a_second(watch, path)
             await watch.pull(registry.store(content, "hang:1"), "default")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # It is to wait for libvirtd, but may end before that.
             begun = time.monotonic()
             daemon.process.terminate()
             assert await asyncio.to_thread(daemon.process.wait) == 0

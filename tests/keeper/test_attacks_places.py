@@ -41,6 +41,7 @@ def test_a_lease_does_not_keep_the_keeper_waiting(keeper: RawKeeper, pool: TestP
     try:
         with path.open("r+b") as file:
             fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            # Less than it takes the lease to break.
             keeper.connection.settimeout(30)
             assert keeper.ask("flush", staging=staging, file="v1").error
     finally:

@@ -194,6 +194,7 @@ def test_machine_that_reads_no_console_holds_up_no_other_request(machines: Machi
     own = machines.made(name="deaf", ephemeral=True)
     reply = machines.keeper.ask("open-port", uuid=own, port="console", rotated=0)
     with socket.socket(fileno=reply.descriptors[0]) as line:
+        # Long enough for a machine that reads.
         line.settimeout(1)
         sent = 0
         with contextlib.suppress(TimeoutError):
