@@ -18,6 +18,23 @@ from tests.support.soak import FACTOR
 _ACCEPTANCE = Path(__file__).parent / "acceptance"
 _UNIT = Path(__file__).parent / "unit"
 
+_CHECK = (
+    "tests/unit/",
+    "tests/bus/",
+    "tests/keeper/",
+    "tests/worker/",
+    # One real run of each use case: pull, volume, directory and disk, a machine that boots, remove
+    # and prune, populate, a second host.
+    "tests/integration/test_pull.py",
+    "tests/integration/test_create_volume.py",
+    "tests/integration/test_pull_whole.py",
+    "tests/machines/test_commands.py::test_machine_of_an_image_boots",
+    "tests/integration/test_remove.py",
+    "tests/integration/test_populate.py",
+    "tests/integration/test_pool_of_hosts.py",
+)
+"""How the names of the tests of `make check` begin. All others are marked ``full``."""
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out tests/acceptance unless it is named: it wants the packages, and to be root."""
@@ -39,7 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell without job control starts a background job that ignores them, as would our commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    config.addinivalue_line("markers", "full: only in make check-full, because it takes long")
     config.addinivalue_line("markers", "root: the test's own process must be root; see root_tests")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if not item.nodeid.startswith(_CHECK):
+        item.add_marker("full")
 
 
 @pytest.hookimpl(trylast=True)

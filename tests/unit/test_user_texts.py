@@ -2,12 +2,10 @@
 """The texts that users read: in ASCII, with ASCII quotes, and in plain words."""
 
 import ast
+import functools
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 TYPOGRAPHIC_QUOTES = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u201e"
@@ -28,18 +26,23 @@ def repository_files(*patterns: str) -> list[Path]:
     return [CHECKOUT / name for name in listed.stdout.split("\0") if name]
 
 
-def literals(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines and source texts of the strings of a Python file that are not docstrings."""
-    source = path.read_text()
-    tree = ast.parse(source)
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    for node in constants:
-        if isinstance(node.value, str) and id(node) not in docstrings:
-            yield node.lineno, ast.get_source_segment(source, node) or ""
-
-
-PRODUCT = repository_files("daemon/**.py", "examples/**.py")
+@functools.cache
+def literals() -> list[tuple[str, str]]:
+    """Places and source texts of the strings of the product that are not docstrings."""
+    found = []
+    for path in repository_files("daemon/**.py", "examples/**.py"):
+        source = path.read_text()
+        nodes = list(ast.walk(ast.parse(source)))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and id(node) not in docstrings
+            ):
+                place = f"{path.relative_to(CHECKOUT)}:{node.lineno}"
+                found.append((place, ast.get_source_segment(source, node) or ""))
+    return found
 
 
 def test_no_file_has_typographic_quotes() -> None:
@@ -53,9 +56,8 @@ def test_no_file_has_typographic_quotes() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_messages_are_ascii(path: Path) -> None:
-    assert [(line, text) for line, text in literals(path) if not text.isascii()] == []
+def test_messages_are_ascii() -> None:
+    assert [(place, text) for place, text in literals() if not text.isascii()] == []
 
 
 AWKWARD = re.compile(
@@ -70,23 +72,24 @@ AWKWARD = re.compile(
     re.IGNORECASE,
 )
 """Wordings that readers found hard to understand, and metaphors. Say what happens instead."""
-PROSE = repository_files(
-    *("README.md", "NEWS", "CONTRIBUTING.md", "docs/*.md", "docs/release-notes/*.md"),
-    *("dbus/*.xml", "packaging/man/*", "packaging/polkit/*", "systemd/*", "systemd/user/*"),
-    "daemon/**README.md",
-)
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_messages_have_no_awkward_wording(path: Path) -> None:
-    assert [(line, text) for line, text in literals(path) if AWKWARD.search(text)] == []
+def test_messages_have_no_awkward_wording() -> None:
+    assert [(place, text) for place, text in literals() if AWKWARD.search(text)] == []
 
 
-@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_documents_have_no_awkward_wording(path: Path) -> None:
-    # A phrase can go over the end of a line.
-    text = " ".join(path.read_text().split())
-    around = [
-        text[max(0, found.start() - 40) : found.end() + 40] for found in AWKWARD.finditer(text)
-    ]
+def test_documents_have_no_awkward_wording() -> None:
+    documents = repository_files(
+        *("README.md", "NEWS", "CONTRIBUTING.md", "docs/*.md", "docs/release-notes/*.md"),
+        *("dbus/*.xml", "packaging/man/*", "packaging/polkit/*", "systemd/*", "systemd/user/*"),
+        "daemon/**README.md",
+    )
+    around = []
+    for path in documents:
+        # A phrase can go over the end of a line.
+        text = " ".join(path.read_text().split())
+        around += [
+            (str(path.relative_to(CHECKOUT)), text[max(0, found.start() - 40) : found.end() + 40])
+            for found in AWKWARD.finditer(text)
+        ]
     assert around == []
