@@ -25,6 +25,8 @@ class BuildCompiled(build_ext):
 
     def run(self) -> None:
         """Build everything that is compiled."""
+        # What is in build/ may be of another CC or CFLAGS, which setuptools does not compare.
+        self.force = True
         super().run()
         for name in PROGRAMS:
             self._build(name, [f"daemon/virtlayer/{name}.c"], FLAGS, LINKER_FLAGS)
