@@ -3,7 +3,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,20 @@ from tests.support.registry import Registry
 
 _CHECKOUT = Path(__file__).parent.parent.parent
 USER, PASSWORD = "puller", "correct-horse-7d1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the journal of a failed test's system has of it."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, System):
+                journal = value.journal(f"--since=@{call.start:.6f}", "--lines=200")
+                report.sections.append(("journal", journal))
+    return report
 
 
 @pytest.fixture(scope="session")
