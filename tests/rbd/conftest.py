@@ -77,18 +77,17 @@ def pool(ceph: OneNodeCeph) -> CephPool:
     return ceph.pool()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def host() -> Iterator[LibvirtHost]:
     """The libvirtd of a host."""
-    with shared_by_tests(), private_host() as running:
+    with private_host() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def daemon(host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The virtlayerd of that host."""
-    directory = tmp_path_factory.mktemp("daemon")
-    with shared_by_tests(), rbd_daemon(host, directory) as running:
+    with rbd_daemon(host, tmp_path_factory.mktemp("daemon")) as running:
         yield running
 
 

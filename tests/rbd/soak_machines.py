@@ -12,17 +12,16 @@ from tests.rbd.test_booted_machine import BOX
 from tests.support.booted_machines import PATIENCE, MachineUser, machine_user
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.kernel import debian_kernel
-from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 
 KERNEL = str(debian_kernel().image)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def host() -> Iterator[LibvirtHost]:
     """One libvirtd for the tests of this file."""
-    with shared_by_tests(), machine_host() as host:
+    with machine_host() as host:
         yield host
 
 

@@ -7,7 +7,7 @@ Slow, so only when named: pytest tests/rbd/soak_service.py
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,9 +27,8 @@ _AT_MOST = 75.0
 
 
 @pytest.fixture
-def user(ceph: OneNodeCeph, pool: CephPool, host: LibvirtHost, daemon: Daemon) -> Iterator[RbdUser]:
-    with rbd_user(ceph, pool, host, daemon) as user:
-        yield user
+def user(ceph: OneNodeCeph, pool: CephPool, host: LibvirtHost, daemon: Daemon) -> RbdUser:
+    return rbd_user(ceph, pool, host, daemon)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def users(
             directory = tmp_path / f"host{number}"
             directory.mkdir()
             daemon = stack.enter_context(rbd_daemon(host, directory))
-            found.append(stack.enter_context(rbd_user(ceph, pool, host, daemon)))
+            found.append(rbd_user(ceph, pool, host, daemon))
         yield found
 
 

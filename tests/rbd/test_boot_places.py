@@ -11,7 +11,6 @@ import pytest
 from tests.keeper.conftest import TestPool
 from tests.keeper.requests import claim_of
 from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.raw_keeper import RawKeeper, raw_keeper
@@ -20,10 +19,10 @@ CONTENT = b"070701 an initrd"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def host() -> Iterator[LibvirtHost]:
-    """One libvirtd for the tests of this file."""
-    with shared_by_tests(), machine_host() as host:
+    """A libvirtd of the test's own, whose machines virtlayer makes."""
+    with machine_host() as host:
         yield host
 
 
@@ -35,12 +34,11 @@ def keeper(host: LibvirtHost) -> Iterator[RawKeeper]:
 
 
 @pytest.fixture
-def images(host: LibvirtHost, keeper: RawKeeper, pool: CephPool) -> Iterator[TestPool]:
+def images(host: LibvirtHost, keeper: RawKeeper, pool: CephPool) -> TestPool:
     """The pool of the test, which the keeper knows."""
     pool.define_in(host, pool.name)
     found = keeper.get("find-pool", name=pool.name)
-    yield TestPool(pool.name, found["uuid"], Path(found["path"]))
-    host.stop_pool(pool.name)
+    return TestPool(pool.name, found["uuid"], Path(found["path"]))
 
 
 def staged(keeper: RawKeeper, images: TestPool, content: bytes = CONTENT) -> int:

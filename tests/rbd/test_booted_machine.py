@@ -12,7 +12,6 @@ from tests.support.booted_machines import machine_user
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.images import directory, file, image, layer, symlink
 from tests.support.kernel import debian_kernel
-from tests.support.leftovers import shared_by_tests
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 
@@ -30,10 +29,10 @@ BOX = image(
 SCRIPT = "cat /marker; echo of the guest >/marker; sync; sleep 2; exit 7"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def host() -> Iterator[LibvirtHost]:
-    """One libvirtd for the tests of this file."""
-    with shared_by_tests(), machine_host() as host:
+    """A libvirtd of the test's own, whose machines virtlayer makes."""
+    with machine_host() as host:
         yield host
 
 

@@ -2,11 +2,13 @@
 """The example of a fleet with an RBD pool; tests/examples/test_fleet.py has it with directories."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
 from tests.support.fleet import FURTHER, LAYERS, Counting, Fleet, Traffic, fleet, some_image
+from tests.support.libvirt_host import running_hosts
 
 POOL = "images"
 HOSTS = ("a", "b", "c")
@@ -14,21 +16,22 @@ HOSTS = ("a", "b", "c")
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Fleet]:
     """Three hosts."""
-    with fleet(tmp_path_factory.mktemp("fleet"), *HOSTS) as running:
+    with fleet(tmp_path, *HOSTS) as running:
+        running_hosts.extend(running.hosts)
         yield running
+        for host in running.hosts:
+            running_hosts.remove(host)
 
 
 @pytest.fixture
-def shared(running: Fleet, pool: CephPool) -> Iterator[str]:
+def shared(running: Fleet, pool: CephPool) -> str:
     """The name of an empty RBD pool that all hosts share."""
     for host in running.hosts:
         pool.define_in(host, POOL)
-    yield pool.name
-    for host in running.hosts:
-        host.stop_pool(POOL)
+    return pool.name
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.leftovers import children_of, shared_by_tests
-from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.leftovers import children_of
+from tests.support.libvirt_host import LibvirtHost
 from tests.support.raw_keeper import RawKeeper, raw_keeper
 from tests.support.waiting import PATIENCE
 from virtlayer.errors import (
@@ -51,13 +51,6 @@ _DOMAIN = """\
 """
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[LibvirtHost]:
-    """One libvirtd for the tests of this file."""
-    with shared_by_tests(), private_host() as host:
-        yield host
-
-
 @pytest.fixture
 async def pools(host: LibvirtHost) -> AsyncIterator[Pools]:
     async with Hypervisor(host.uri) as hypervisor:
@@ -74,11 +67,10 @@ async def kind(host: LibvirtHost, pools: Pools) -> AsyncIterator[PoolKind]:
 
 
 @pytest.fixture
-async def images(host: LibvirtHost, pool: CephPool, pools: Pools) -> AsyncIterator[Pool]:
+async def images(host: LibvirtHost, pool: CephPool, pools: Pools) -> Pool:
     """The pool of the test, as libvirt has it."""
     pool.define_in(host, pool.name)
-    yield await pools.get(pool.name)
-    host.stop_pool(pool.name)
+    return await pools.get(pool.name)
 
 
 @pytest.fixture
@@ -339,13 +331,8 @@ async def test_users_are_clones_snapshots_and_domains(
     define(host, "by-volume", "volume", "<source pool='same' volume='web'/>")
     elsewhere = f"<source protocol='rbd' name='other/db'>{monitor}</source>"
     define(host, "elsewhere", "network", elsewhere)
-    try:
-        usage = await kind.users(images, [BASE, TOP], of=[BASE, TOP, "web", "db"])
-        unknown = await kind.users(images, [BASE], of=[BASE])
-    finally:
-        for domain in ("by-network", "by-volume", "elsewhere"):
-            host.virsh("undefine", domain)
-        host.virsh("pool-undefine", "same")
+    usage = await kind.users(images, [BASE, TOP], of=[BASE, TOP, "web", "db"])
+    unknown = await kind.users(images, [BASE], of=[BASE])
     assert usage.users == {
         TOP: (f'the image "{pool.name}/db"', f'the image "{pool.name}/web"'),
         "web": ('the domain "by-network"', 'the domain "by-volume"'),
@@ -401,4 +388,3 @@ async def test_stalled_cluster_does_not_delay_deletions_in_directories(
         keeper.get("users", pool=uuid, names=[f"{BASE}.qcow2"])
         assert time.monotonic() - began < 25
         keeper.get("release", number=lock, failed=False)
-    host.stop_pool("files")

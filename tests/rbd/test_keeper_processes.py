@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.leftovers import children_of, shared_by_tests
-from tests.support.libvirt_host import LibvirtHost, private_host
+from tests.support.leftovers import children_of
+from tests.support.libvirt_host import LibvirtHost
 from tests.support.raw_keeper import raw_keeper
 from tests.support.rbd_process import sealed
 from tests.support.waiting import PATIENCE, stop, until
@@ -31,13 +31,6 @@ from virtlayer.keeper.pools import Pools
 from virtlayer.protocol import rbd
 from virtlayer.protocol.calls import Nothing
 from virtlayer.protocol.pools import Pool
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[LibvirtHost]:
-    """One libvirtd for the tests of this file."""
-    with shared_by_tests(), private_host() as host:
-        yield host
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +55,10 @@ async def keeping(host: LibvirtHost) -> AsyncIterator[Keeping]:
 
 
 @pytest.fixture
-async def images(host: LibvirtHost, pool: CephPool, keeping: Keeping) -> AsyncIterator[Pool]:
+async def images(host: LibvirtHost, pool: CephPool, keeping: Keeping) -> Pool:
     """The pool of the test, as libvirt has it."""
     pool.define_in(host, pool.name)
-    yield await keeping.pools.get(pool.name)
-    host.stop_pool(pool.name)
+    return await keeping.pools.get(pool.name)
 
 
 def process_ids() -> set[int]:
@@ -218,7 +210,6 @@ async def test_key_is_in_no_argument_environment_log_or_error(
     assert refused.error == "PoolUnavailable"
     for key in (pool.key.encode(), base64.b64decode(pool.key), pool.key[8:24].encode()):
         assert not any(key in text for text in (*texts, log.encode(), refused.text.encode()))
-    host.stop_pool("secretive")
 
 
 async def test_private_secret_is_refused(
@@ -229,7 +220,6 @@ async def test_private_secret_is_refused(
     with pytest.raises(PoolUnsupported, match="is private"):
         await keeping.process(private)
     assert not process_ids()
-    host.stop_pool("private")
 
 
 async def test_process_is_not_reached_without_its_socket(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Machines whose disks are RBD images: their files on this host, and what is left of them."""
 
-import contextlib
 import hashlib
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +13,7 @@ import pytest
 from tests.machines.making import created, stored
 from tests.support.boot_images import small_kernel
 from tests.support.ceph import CephPool, OneNodeCeph
-from tests.support.leftovers import nothing_left, shared_by_tests
+from tests.support.leftovers import nothing_left
 from tests.support.libvirt_host import LibvirtHost
 from tests.support.machine_host import machine_host
 from tests.support.service_parts import service_parts, some_job
@@ -39,10 +38,10 @@ from virtlayer.service.operations.services import Services
 SECRET = "swordfish-2kd8"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def host() -> Iterator[LibvirtHost]:
-    """One libvirtd for the tests of this file."""
-    with shared_by_tests(), machine_host() as host:
+    """A libvirtd of the test's own, whose machines virtlayer makes."""
+    with machine_host() as host:
         yield host
 
 
@@ -56,18 +55,13 @@ async def services(
     with nothing_left():
         async with service_parts(host, tmp_path) as parts:
             yield parts
-    for domain in host.virsh("list", "--all", "--name").split():
-        for command in ("destroy", "undefine"):
-            with contextlib.suppress(AssertionError):
-                host.virsh(command, domain)
 
 
 @pytest.fixture
-async def images(host: LibvirtHost, services: Services, pool: CephPool) -> AsyncIterator[Pool]:
+async def images(host: LibvirtHost, services: Services, pool: CephPool) -> Pool:
     """The pool of the test, as libvirt has it."""
     pool.define_in(host, pool.name)
-    yield await services.pools.get(pool.name)
-    host.stop_pool(pool.name)
+    return await services.pools.get(pool.name)
 
 
 def local_directory(host: LibvirtHost) -> Path:

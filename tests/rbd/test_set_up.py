@@ -37,11 +37,7 @@ def script(ceph: OneNodeCeph) -> str:
 def environment(
     ceph: OneNodeCeph, host: LibvirtHost, daemon: Daemon, tmp_path: Path
 ) -> Iterator[dict[str, str]]:
-    """Of an administrator of the host and the cluster, whose docker.io is a registry of the test.
-
-    Afterwards, the host has neither their pool nor their secret. Other tests leave theirs.
-    """
-    before = _secrets(host)
+    """Of an administrator of host and cluster, whose docker.io is a registry of the test."""
     with Registry(tmp_path / "registry") as registry:
         registry.store(debian(), "library/debian:13")
         serve_as_docker_io(daemon.directory, registry)
@@ -50,14 +46,6 @@ def environment(
             "CEPH_CONF": str(ceph.configuration),
             "LIBVIRT_DEFAULT_URI": host.uri,
         }
-    host.virsh("pool-destroy", _POOL)
-    host.virsh("pool-undefine", _POOL)
-    [secret] = _secrets(host) - before
-    host.virsh("secret-undefine", secret)
-
-
-def _secrets(host: LibvirtHost) -> set[str]:
-    return {line.split()[0] for line in host.virsh("secret-list").splitlines()[2:]}
 
 
 def test_commands_set_up_a_pool(

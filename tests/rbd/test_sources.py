@@ -38,4 +38,3 @@ async def test_both_build_and_share_what_was_placed_first(
         results = await asyncio.gather(*pulls)
     assert len({result.volumes for result in results}) == 1
     assert ceph.images(pool.name) == sorted(results[0].volumes)
-    host.stop_pool("sources")

@@ -15,13 +15,13 @@ from tests.support.rbd_user import RbdUser, rbd_daemon, rbd_user
 from tests.support.virtlayerd import Daemon
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def other_host() -> Iterator[LibvirtHost]:
     with private_host() as host:
         yield host
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def other_daemon(
     other_host: LibvirtHost, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Daemon]:
@@ -37,12 +37,8 @@ def users(
     daemon: Daemon,
     other_host: LibvirtHost,
     other_daemon: Daemon,
-) -> Iterator[tuple[RbdUser, RbdUser]]:
-    with (
-        rbd_user(ceph, pool, host, daemon) as one,
-        rbd_user(ceph, pool, other_host, other_daemon) as other,
-    ):
-        yield one, other
+) -> tuple[RbdUser, RbdUser]:
+    return rbd_user(ceph, pool, host, daemon), rbd_user(ceph, pool, other_host, other_daemon)
 
 
 async def volumes_listed(user: RbdUser) -> list[str]:

@@ -3,7 +3,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,8 @@ from virtlayer.sizes import MIB
 
 
 @pytest.fixture
-def user(ceph: OneNodeCeph, pool: CephPool, host: LibvirtHost, daemon: Daemon) -> Iterator[RbdUser]:
-    with rbd_user(ceph, pool, host, daemon) as user:
-        yield user
+def user(ceph: OneNodeCeph, pool: CephPool, host: LibvirtHost, daemon: Daemon) -> RbdUser:
+    return rbd_user(ceph, pool, host, daemon)
 
 
 async def test_volumes_are_small_clones_of_an_image(

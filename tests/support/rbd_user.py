@@ -2,7 +2,6 @@
 """A user who fills an RBD pool with the virtlayer command, and looks at it with Ceph's programs."""
 
 import contextlib
-import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from virtlayer.sizes import MIB
 
 SIZE = 64 * MIB
 SETTINGS = f"[storage]\nvirtual-size = {SIZE}\n"
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +135,7 @@ def rbd_daemon(host: LibvirtHost, directory: Path) -> Iterator[Daemon]:
         yield daemon
 
 
-@contextlib.contextmanager
-def rbd_user(
-    ceph: OneNodeCeph, rbd: CephPool, host: LibvirtHost, daemon: Daemon
-) -> Iterator[RbdUser]:
-    """The user of a pool on a host, where it is defined for as long as the context lasts."""
-    name = f"rbd-{next(_numbers)}"
-    rbd.define_in(host, name)
-    yield RbdUser(ceph, rbd, host, daemon, name)
-    host.stop_pool(name)
+def rbd_user(ceph: OneNodeCeph, rbd: CephPool, host: LibvirtHost, daemon: Daemon) -> RbdUser:
+    """The user of a pool on a host, where it becomes a pool of libvirt."""
+    rbd.define_in(host, "rbd")
+    return RbdUser(ceph, rbd, host, daemon, "rbd")
