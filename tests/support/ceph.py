@@ -31,7 +31,7 @@ from typing import Self
 
 from tests.support.free_ports import free_port
 from tests.support.leftovers import shared_by_tests
-from tests.support.libvirt_host import LibvirtHost
+from tests.support.libvirt_host import LibvirtHost, warn_of
 from tests.support.slow_link import SlowLink
 from tests.support.waiting import stop
 
@@ -159,7 +159,16 @@ class CephPool:
         secret = self.define_secret(host, private=private)
         host.define_pool_xml(self.pool_xml(name, secret))
         if start:
-            host.virsh("pool-start", name)
+            try:
+                host.virsh("pool-start", name)
+            except AssertionError as failure:
+                abort = host.librbd_abort(wait=host.is_unreachable_in(failure))
+                if abort is None:
+                    raise
+                # virtlayer does not take part in this.
+                warn_of(abort)
+                host.restart()
+                host.virsh("pool-start", name)
         return secret
 
     def define_secret(

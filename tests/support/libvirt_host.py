@@ -25,6 +25,7 @@ import stat
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +38,8 @@ from tests.support.without_kvm import without_kvm
 
 _CRASH = re.compile(r"segfault|traps:|type=1701|Killed process")
 
-_LIBRBD_THREAD = 'comm="io_context_pool"'
+LIBRBD_THREAD = "io_context_pool"
+"""The name of the threads that librbd has, and nothing else in libvirtd."""
 _POOL_NAME = re.compile(r"<pool[^>]*>\s*<name>([^<]*)</name>")
 
 _PRIVATE = (
@@ -188,17 +190,35 @@ class LibvirtHost:
                 f"What the kernel says of crashes:\n{_crashes()}"
             )
 
-    def abort(self) -> str | None:
-        """What is known of libvirtd, if it has aborted in a thread of librbd, as far as is known.
+    def librbd_abort(self, *, wait: bool = False) -> str | None:
+        """What is known of this libvirtd, if librbd has aborted it: see docs/pools.md.
 
-        The kernel names the thread, if it may be asked.
+        Its exit status is SIGABRT, and the kernel names a thread of librbd, if it may be asked.
+
+        Args:
+            wait: Whether it ends at this moment: its sockets are closed before it can be reaped.
         """
-        if self._process is None or self._process.poll() != -signal.SIGABRT:
+        if self._process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PATIENCE if wait else 0)
+        if self._process.returncode != -signal.SIGABRT:
             return None
         lines = [line for line in _crashes().splitlines() if f" pid={self.pid} " in line]
-        if any(_LIBRBD_THREAD not in line for line in lines):
+        if any(f'comm="{LIBRBD_THREAD}"' not in line for line in lines):
             return None
-        return "\n".join([f"libvirtd {self.pid} has aborted. Its log:", self.log(), *lines])
+        return "\n".join([f"librbd has aborted libvirtd {self.pid}. Its log:", self.log(), *lines])
+
+    def is_unreachable_in(self, failure: BaseException) -> bool:
+        """Whether virtlayer or virsh has failed because it cannot reach this libvirtd."""
+        reasons = (
+            # Only a PoolUnavailable of the keeper says this.
+            f"Cannot connect to libvirt at {self.uri}: ",
+            # virsh, and its caller.
+            f"Disconnected from {self.uri} due to ",
+            f"libvirtd {self.pid} has ended with status ",
+        )
+        return any(reason in str(failure) for reason in reasons)
 
     def pool_directory(self, name: str) -> Path:
         """Make a directory for a pool, which libvirtd and the machines' users can reach."""
@@ -390,6 +410,14 @@ def running_host[H: LibvirtHost](make: Callable[[Path], H]) -> Iterator[H]:
     finally:
         logs.keep(directory)
         shutil.rmtree(directory)
+
+
+def warn_of(abort: str) -> None:
+    """Let the summary of the tests say that librbd has aborted a libvirtd, and in which test."""
+    with warnings.catch_warnings():
+        # The tests' own settings make every warning an error.
+        warnings.simplefilter("always")
+        warnings.warn(abort, stacklevel=2)
 
 
 def _crashes() -> str:
