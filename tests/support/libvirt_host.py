@@ -201,7 +201,7 @@ class LibvirtHost:
         if self._process is None:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE if wait else 0)
+            self._process.wait(PATIENCE if wait else 0)
         if self._process.returncode != -signal.SIGABRT:
             return None
         lines = [line for line in _crashes().splitlines() if f" pid={self.pid} " in line]
