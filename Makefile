@@ -91,20 +91,25 @@ cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian-coc
 
 # The tests of a file are run by one process, one after the other.
 PYTEST := packaging/run-reachable $(BIN)/pytest \
-	--numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	--numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
-# What a contributor runs: it needs neither npm nor Ceph. CONTRIBUTING.md says what it leaves out.
+# What a contributor runs. What the two folders import is not installed for it.
 .PHONY: check
 check: dev
 	$(MAKE) --jobs=2 --output-sync=target check-style check-types
-	$(PYTEST) -m 'not full'
+	$(PYTEST) -m 'not full' --ignore=tests/rbd --ignore=tests/browser
 
 # In the order of how soon a failure is found.
 .PHONY: check-full
 check-full: check full cockpit
 	$(MAKE) lint-c check-page
-	$(MAKE) acceptance sanitize
+	$(MAKE) --jobs=2 --output-sync=target acceptance fresh-demo
+	$(MAKE) sanitize
 	$(PYTEST) -m full
+
+.PHONY: fresh-demo
+fresh-demo:
+	tests/fresh-machine 'make demo'
 
 # Each is busy on one processor.
 .PHONY: check-style
@@ -125,6 +130,10 @@ check-page:
 	npm --prefix cockpit run --silent eslint
 	npm --prefix cockpit run --silent test
 
+.PHONY: lint-c
+lint-c: .venv/debian-full.stamp .venv/service.stamp
+	$(BIN)/python -m tests.lint_c
+
 .PHONY: fuzz
 fuzz: dev
 	$(BIN)/python -m tests.worker.fuzz 10
@@ -135,6 +144,11 @@ sanitize: dev
 
 .PHONY: soak
 soak: full
+	tests/fresh-machine 'make check'
+	tests/fresh-machine --user 'make demo' 'make check'
+	tests/fresh-machine --compiler gcc-12 'make demo'
+	tests/fresh-machine --compiler gcc-13 'make demo'
+	tests/fresh-machine --compiler clang-19 'make demo' 'make check'
 	$(BIN)/python -m tests.worker.fuzz 20
 	SOAK=125 $(BIN)/pytest tests/integration/test_kill.py
 	SOAK=25 $(BIN)/pytest tests/integration/test_keeper_killed.py

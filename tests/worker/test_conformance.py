@@ -32,7 +32,6 @@ async def test_case(
     await check(case, await worker_for(case.settings), tmp_path)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("case", _CASES)
 def test_case_with_umoci(case: Case, tmp_path: Path) -> None:
     check_umoci(case, tmp_path)
