@@ -4,6 +4,8 @@
 
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
+# Where clones are closed to other users, as in homes
+RUN := packaging/run-reachable
 # The directory of libvirtd and debugfs, which is not in the PATH of an ordinary user.
 export PATH := $(PATH):/usr/sbin
 # Lets a session bus start the virtlayerd of this clone; see README.md.
@@ -90,7 +92,7 @@ cockpit/node_modules/installed.stamp: cockpit/package-lock.json .venv/debian-coc
 	touch $@
 
 # The tests of a file are run by one process, one after the other.
-PYTEST := packaging/run-reachable $(BIN)/pytest \
+PYTEST := $(RUN) $(BIN)/pytest \
 	--numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 # What a contributor runs. What the two folders import is not installed for it.
@@ -130,17 +132,18 @@ check-page:
 	npm --prefix cockpit run --silent eslint
 	npm --prefix cockpit run --silent test
 
+# The one place where warnings are errors: users have other compilers.
 .PHONY: lint-c
 lint-c: .venv/debian-full.stamp .venv/service.stamp
 	$(BIN)/python -m tests.lint_c
 
 .PHONY: fuzz
 fuzz: dev
-	$(BIN)/python -m tests.worker.fuzz 10
+	$(RUN) $(BIN)/python -m tests.worker.fuzz 10
 
 .PHONY: sanitize
 sanitize: dev
-	tests/sanitize/run
+	$(RUN) tests/sanitize/run
 
 .PHONY: soak
 soak: full
@@ -149,38 +152,39 @@ soak: full
 	tests/fresh-machine --compiler gcc-12 'make demo'
 	tests/fresh-machine --compiler gcc-13 'make demo'
 	tests/fresh-machine --compiler clang-19 'make demo' 'make check'
-	$(BIN)/python -m tests.worker.fuzz 20
-	SOAK=125 $(BIN)/pytest tests/integration/test_kill.py
-	SOAK=25 $(BIN)/pytest tests/integration/test_keeper_killed.py
-	SOAK=20 $(BIN)/pytest tests/integration/test_load.py
-	SOAK=36 $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
-	SOAK=2 $(BIN)/pytest tests/examples/test_documents.py tests/integration/test_command_run.py \
+	$(RUN) $(BIN)/python -m tests.worker.fuzz 20
+	SOAK=125 $(RUN) $(BIN)/pytest tests/integration/test_kill.py
+	SOAK=25 $(RUN) $(BIN)/pytest tests/integration/test_keeper_killed.py
+	SOAK=20 $(RUN) $(BIN)/pytest tests/integration/test_load.py
+	SOAK=36 $(RUN) $(BIN)/pytest tests/integration/test_pool_of_hosts_torture.py
+	SOAK=2 $(RUN) $(BIN)/pytest tests/examples/test_documents.py tests/integration/test_command_run.py \
 		tests/machines/test_commands.py
-	SOAK=20 $(BIN)/pytest tests/keeper/domains/test_states.py
-	SOAK=10 $(BIN)/pytest tests/machines/test_killed.py
-	$(BIN)/pytest tests/guest/soak_boots.py
+	SOAK=20 $(RUN) $(BIN)/pytest tests/keeper/domains/test_states.py
+	SOAK=10 $(RUN) $(BIN)/pytest tests/machines/test_killed.py
+	$(RUN) $(BIN)/pytest tests/guest/soak_boots.py
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
-	$(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
-	$(BIN)/pytest tests/machines/soak_systems.py tests/machines/soak_disks.py tests/machines/soak_published.py \
+	$(RUN) $(BIN)/pytest tests/machines/soak_kernels.py tests/machines/soak_commands.py tests/machines/soak_streams.py
+	$(RUN) $(BIN)/pytest tests/machines/soak_systems.py tests/machines/soak_disks.py tests/machines/soak_published.py \
 		tests/machines/soak_containers.py
-	SOAK=10 $(BIN)/pytest tests/rbd/table/soak_leases.py
-	SOAK=3 $(BIN)/pytest tests/rbd/soak_two_hosts.py
-	$(BIN)/pytest tests/rbd/soak_machines.py
-	$(BIN)/pytest tests/rbd/soak_service.py
-	$(BIN)/pytest tests/rbd/soak_stalled.py
+	SOAK=10 $(RUN) $(BIN)/pytest tests/rbd/table/soak_leases.py
+	SOAK=3 $(RUN) $(BIN)/pytest tests/rbd/soak_two_hosts.py
+	$(RUN) $(BIN)/pytest tests/rbd/soak_machines.py
+	$(RUN) $(BIN)/pytest tests/rbd/soak_service.py
+	$(RUN) $(BIN)/pytest tests/rbd/soak_stalled.py
 
+# An ordinary user's processes all run as that user.
 .PHONY: demo
 demo: compiled
-	@packaging/run-reachable $(BIN)/python -m demo
+	@$(if $(filter 0,$(shell id -u)),$(RUN)) $(BIN)/python -m demo
 
 .PHONY: recording
 recording: full
 	packaging/install-debian-packages packaging/debian-packages-delivery.txt
-	$(BIN)/python -m demo.recording
+	$(RUN) $(BIN)/python -m demo.recording
 
 .PHONY: bench
 bench: full
-	$(BIN)/python -m bench $(BENCH)
+	$(RUN) $(BIN)/python -m bench $(BENCH)
 
 .PHONY: deb
 deb:
@@ -193,7 +197,7 @@ rpm:
 .PHONY: acceptance
 acceptance: full cockpit
 	$(MAKE) deb rpm
-	$(BIN)/pytest tests/acceptance
+	$(RUN) $(BIN)/pytest tests/acceptance
 
 .PHONY: clean
 clean:
