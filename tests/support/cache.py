@@ -2,6 +2,7 @@
 """What tests keep for their next run, in ``.cache/`` of the checkout."""
 
 import fcntl
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,11 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
     if not path.exists():
         CACHE.mkdir(exist_ok=True)
         with (CACHE / f"{name}.lock").open("w") as lock:
+            if os.geteuid() == 0:
+                # The user to whom the checkout belongs may need them next.
+                owner = CHECKOUT.stat()
+                for made in (CACHE, lock.fileno()):
+                    os.chown(made, owner.st_uid, owner.st_gid)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
                 with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
