@@ -26,7 +26,7 @@ POOLS = ("load-a", "load-b", "load-c")
 SHARED = 2
 """Layers that all images of a round begin with; each has one more of its own."""
 QUIET = 0.5
-"""Seconds that nothing is opened or closed until the first round counts as over."""
+"""Seconds that nothing is opened or closed until a round counts as over."""
 GROWTH_LIMIT = (5 + FACTOR) * MIB
 """What may come to 47 MiB between the first round and the last, for 30 images more in the catalog
 and what the allocator keeps; 1.8 MiB was measured."""
@@ -56,8 +56,8 @@ async def state_of(daemon: Daemon, most: int | None) -> tuple[int, int]:
         nonlocal found, since
         if (now := len(list((process / "fd").iterdir()))) != found:
             found, since = now, time.monotonic()
-        is_quiet = time.monotonic() - since >= QUIET if most is None else found <= most
-        return is_quiet and not daemon.programs
+        is_quiet = time.monotonic() - since >= QUIET
+        return is_quiet and not daemon.programs and (most is None or found <= most)
 
     await until(is_over)
     status = (process / "status").read_text()
@@ -102,7 +102,7 @@ async def test_fifty_pulls_at_a_time_several_times(
             begun = time.monotonic()
             await one_round(callers, sources)
             seconds = time.monotonic() - begun
-            most = figures[0][0] if figures else None
+            most = min((count for count, _, _ in figures), default=None)
             figures.append((*await state_of(daemon, most), seconds))
         assert daemon.programs == set()
     for pool in POOLS:
