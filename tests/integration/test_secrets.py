@@ -105,7 +105,7 @@ def monitor(bus: Bus, output: Path) -> Iterator[None]:
         subprocess.Popen(["dbus-monitor", "--address", bus.address, *rules], stdout=stream) as one,
     ):
         try:
-            # It is told that it has lost its name when it sees all messages.
+            # The bus takes its name away when it begins to show it all messages.
             wait_until(lambda: b"NameLost" in output.read_bytes())
             yield
         finally:

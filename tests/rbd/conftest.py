@@ -25,7 +25,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     done: object = True
     try:
         done = yield
-    except Exception as failure:
+    except Exception as failure:  # any: the text says whether libvirtd could not be reached
         lost = [host for host in running_hosts if host.is_unreachable_in(failure)]
         if not lost or not all(host.librbd_abort(wait=True) for host in lost):
             raise

@@ -20,6 +20,7 @@ from tests.support.pool_user import some_image, some_layers
 from tests.support.rbd_host_process import connected
 from tests.support.rbd_user import RbdUser, rbd_user
 from tests.support.virtlayerd import Daemon
+from tests.support.waiting import PATIENCE
 from virtlayer.errors import PoolUnavailable
 from virtlayer.keeper.connection import Hypervisor
 from virtlayer.keeper.pools import Pools
@@ -49,7 +50,7 @@ def images_of_jobs(user: RbdUser) -> list[str]:
 
 async def until_unfinished(user: RbdUser) -> None:
     """Wait until a pull has placed one layer, and works at the next one."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not (user.unfinished() and len(images_of_jobs(user)) == 2):
             await asyncio.sleep(0.1)
 
@@ -74,7 +75,7 @@ async def test_running_pull_is_completed_and_the_next_one_fails_until_libvirtd_i
         pulled = await watch.finished(job)
         assert pulled["State"] == "done", pulled["Message"]
         images = sorted([*small["volumes"], *pulled["Result"]["volumes"]])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while 'cannot refresh the pool "rbd": Cannot connect' not in user.daemon.log:
                 await asyncio.sleep(0.1)
         failed = await watch.finished(await watch.pull(other, user.pool))

@@ -3,15 +3,13 @@
 
 import ctypes
 import signal
-import time
 from pathlib import Path
 
 from tests.support.ceph import OneNodeCeph
 from tests.support.libvirt_host import LIBRBD_THREAD, LibvirtHost
 from tests.support.raw_keeper import raw_keeper
+from tests.support.waiting import wait_until
 from virtlayer.protocol.rbd_names import claim_of
-
-_PATIENCE = 60.0
 
 
 def abort_in_refresh(host: LibvirtHost) -> None:
@@ -21,9 +19,9 @@ def abort_in_refresh(host: LibvirtHost) -> None:
     """
     # Python sends signals to threads of its own process only.
     tgkill = ctypes.CDLL(None).tgkill
-    deadline = time.monotonic() + _PATIENCE
-    while all(tgkill(host.pid, one, signal.SIGABRT) for one in _librbd_threads(host.pid)):
-        assert time.monotonic() < deadline, "libvirtd refreshes no pool"
+    wait_until(
+        lambda: any(not tgkill(host.pid, one, signal.SIGABRT) for one in _librbd_threads(host.pid))
+    )
     assert host.librbd_abort(wait=True), host.log()
 
 
