@@ -2,7 +2,6 @@
 # All tools are in .venv, which is based on the system's Python, even if another one is first in
 # PATH: the distribution's libvirt is for that one.
 
-PYTHON := /usr/bin/python3
 BIN := .venv/bin
 # Where clones are closed to other users, as in homes
 RUN := packaging/run-reachable
